@@ -1,0 +1,242 @@
+//! Connecting.
+
+mod builder;
+mod dial;
+mod pool;
+mod target;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request};
+use tokio::time::timeout;
+
+use crate::config::LINGER_STALL;
+use crate::conn::Conn;
+use crate::error::{Error, ErrorKind, Reason, Result};
+use dial::Dialer;
+use pool::Pool;
+use target::Target;
+
+pub use builder::ClientBuilder;
+
+/// Connects to `url` over a link of its own, and waits for the response head.
+///
+/// `https://` is HTTP/2 over TLS, with the platform's certificate authorities; `http://` is
+/// cleartext HTTP/2 with prior knowledge (RFC 9113 §3.3). The request is a POST. A [`Client`] has
+/// knobs for all of it, and shares a link among connections.
+///
+/// # Errors
+///
+/// Each message says what was tried, what was seen and what to do. See [`ErrorKind`]; a status
+/// that is not 2xx is [`ErrorKind::Rejected`].
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves nothing open.
+///
+/// # Examples
+///
+/// ```no_run
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let (mut conn, response) = h2conn::connect("https://localhost:8000/echo").await?;
+/// println!("the server answers {}", response.status());
+/// conn.write_all(b"hello").await?;
+/// let mut answer = [0; 5];
+/// conn.read_exact(&mut answer).await?;
+/// conn.close().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn connect(url: impl AsRef<str>) -> Result<(Conn, Response<()>)> {
+    Client::builder().build()?.connect(url).await
+}
+
+/// Opens connections. Those to the same origin (scheme, host and port) share a link; when that is
+/// gone, or going away, the next connection makes a new one.
+///
+/// Clones are handles of the same client. When the last is dropped, each link ends with the last
+/// of its connections.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    method: Method,
+    headers: HeaderMap,
+    connect_timeout: Duration,
+    response_timeout: Duration,
+    dialer: Dialer,
+    pool: Pool,
+}
+
+impl Client {
+    /// A client with every knob at its default.
+    ///
+    /// # Errors
+    ///
+    /// None with the defaults.
+    pub fn new() -> Result<Client> {
+        Client::builder().build()
+    }
+
+    /// Sets up a client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// Connects to `url` and waits for the response head.
+    ///
+    /// A request that the server has certainly not looked at, because the link was going away, is
+    /// sent once more over a new link.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes what it has opened.
+    pub async fn connect(&self, url: impl AsRef<str>) -> Result<(Conn, Response<()>)> {
+        let target = Target::parse(url.as_ref())?;
+        match self.connect_once(&target).await {
+            Err(error) if error.is_retryable() => self.connect_once(&target).await,
+            result => result,
+        }
+    }
+
+    async fn connect_once(&self, target: &Target) -> Result<(Conn, Response<()>)> {
+        let conn = self.open_stream(target).await?;
+        // An unfinished or failed attempt leaves no stream behind.
+        let guard = ResetOnDrop(Some(conn));
+        let limit = self.inner.response_timeout;
+        let response = match timeout(limit, guard.conn().response()).await {
+            Ok(response) => response?,
+            Err(_) => return Err(no_answer(self.what(target), limit)),
+        };
+        if !response.status().is_success() {
+            // Its body is being collected, into the error that ends the stream.
+            return match guard.conn().closed().await {
+                Err(error) => Err(error),
+                Ok(()) => Err(no_answer(self.what(target), limit)),
+            };
+        }
+        Ok((guard.into_conn(), response))
+    }
+
+    /// Opens a connection that can be written to at once, before any response has come: this waits
+    /// for the link only. [`Conn::response`] gives the response; if its status is not 2xx, reads
+    /// and writes fail with [`ErrorKind::Rejected`].
+    ///
+    /// # Errors
+    ///
+    /// When no link can be made.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing open.
+    pub async fn open(&self, url: impl AsRef<str>) -> Result<Conn> {
+        let target = Target::parse(url.as_ref())?;
+        self.open_stream(&target).await
+    }
+
+    async fn open_stream(&self, target: &Target) -> Result<Conn> {
+        let request = self.request(target);
+        let limit = self.inner.connect_timeout;
+        let dial = || self.inner.dialer.dial(target, self.what(target));
+        let link = self.inner.pool.link(target.origin(), dial);
+        let link = within(limit, link).await.unwrap_or_else(|| {
+            let what = self.what(target);
+            let message = format!(
+                "{what}: no link to {} within {} s; check the address, and that nothing on the \
+                 way drops packets without a word",
+                self.inner.dialer.destination(target),
+                limit.as_secs_f32()
+            );
+            Err(Error::new(ErrorKind::TimedOut, message))
+        })?;
+        Ok(Conn::new(link.open(request)))
+    }
+
+    fn request(&self, target: &Target) -> request::Parts {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = self.inner.method.clone();
+        parts.uri = target.uri().clone();
+        parts.version = http::Version::HTTP_2;
+        parts.headers = self.inner.headers.clone();
+        let agent = HeaderValue::from_static(concat!("h2conn/", env!("CARGO_PKG_VERSION")));
+        parts.headers.entry(header::USER_AGENT).or_insert(agent);
+        parts
+    }
+
+    /// Names a request, in errors.
+    fn what(&self, target: &Target) -> String {
+        format!("{} {}", self.inner.method, target.uri())
+    }
+
+    /// Ends the client in good order: no new connections, then waits until the ones there are have
+    /// ended, those that were dropped and still have something to send included. After 30 seconds
+    /// the rest is reset with `CANCEL`.
+    ///
+    /// Await this, or [`Conn::close`] on each connection, before the process ends.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the links ending in the background.
+    pub async fn close(&self) {
+        let links = self.inner.pool.close();
+        for link in &links {
+            link.shut_down();
+        }
+        let all = async {
+            for link in &links {
+                link.ended().await;
+            }
+        };
+        if timeout(LINGER_STALL, all).await.is_err() {
+            for link in &links {
+                link.abort(Reason::CANCEL, "the client was closed, and its time is up");
+                link.ended().await;
+            }
+        }
+    }
+}
+
+/// A connection that is being made.
+struct ResetOnDrop(Option<Conn>);
+
+impl ResetOnDrop {
+    fn conn(&self) -> &Conn {
+        self.0.as_ref().expect("it is taken out by the last call only")
+    }
+
+    fn into_conn(mut self) -> Conn {
+        self.0.take().expect("it is taken out by the last call only")
+    }
+}
+
+impl Drop for ResetOnDrop {
+    fn drop(&mut self) {
+        if let Some(conn) = &self.0 {
+            conn.reset(Reason::CANCEL);
+        }
+    }
+}
+
+async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    timeout(limit, future).await.ok()
+}
+
+fn no_answer(what: String, limit: Duration) -> Error {
+    let message = format!(
+        "{what}: no response within {} s; the server may be waiting for the whole request, as \
+         a proxy that buffers does, or be at its limit of streams",
+        limit.as_secs_f32()
+    );
+    Error::new(ErrorKind::TimedOut, message)
+}

@@ -1,0 +1,197 @@
+//! The knobs of a client.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+
+use super::dial::Dialer;
+use super::pool::Pool;
+use super::{Client, Inner};
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::tls::{ClientTls, Identity};
+
+/// Sets up a [`Client`]. The setters cannot fail and may come in any order;
+/// [`build`](ClientBuilder::build) checks.
+#[derive(Clone, Debug)]
+pub struct ClientBuilder {
+    method: Method,
+    headers: Vec<(String, String)>,
+    connect_timeout: Duration,
+    response_timeout: Duration,
+    tls: Option<ClientTls>,
+    unix_socket: Option<PathBuf>,
+    config: Config,
+}
+
+impl Default for ClientBuilder {
+    fn default() -> ClientBuilder {
+        ClientBuilder {
+            method: Method::POST,
+            headers: Vec::new(),
+            connect_timeout: Duration::from_secs(10),
+            response_timeout: Duration::from_secs(30),
+            tls: None,
+            unix_socket: None,
+            config: Config::default(),
+        }
+    }
+}
+
+impl ClientBuilder {
+    /// The request's method. Default: POST. Not CONNECT, HEAD or TRACE, whose requests or
+    /// responses have no body.
+    pub fn method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Adds a header field to every request.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// How long a link may take to be made: addresses, TCP, TLS. Default: 10 seconds.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// How long [`Client::connect`] waits for the response head. Default: 30 seconds.
+    pub fn response_timeout(mut self, limit: Duration) -> Self {
+        self.response_timeout = limit;
+        self
+    }
+
+    /// How long the server's part of the HTTP/2 handshake, its SETTINGS, may take. Default: 10
+    /// seconds.
+    pub fn handshake_timeout(mut self, limit: Duration) -> Self {
+        self.config.handshake_timeout = limit;
+        self
+    }
+
+    /// How TLS is done for `https://`. Replaces what was set by the setters below so far.
+    pub fn tls(mut self, tls: impl Into<ClientTls>) -> Self {
+        self.tls = Some(tls.into());
+        self
+    }
+
+    /// Trusts these certificates, in PEM, beside the platform's.
+    pub fn root_certificates(self, pem: impl AsRef<[u8]>) -> Self {
+        self.edit_tls(|tls| tls.root_certificates(pem))
+    }
+
+    /// Shows this certificate to a server that asks for one.
+    pub fn identity(self, identity: Identity) -> Self {
+        self.edit_tls(|tls| tls.identity(identity))
+    }
+
+    /// Accepts whatever certificate the server shows. **Anyone on the way can then read and change
+    /// everything.** For tests, and for finding out what is wrong.
+    pub fn dangerous_accept_any_certificate(self) -> Self {
+        self.edit_tls(ClientTls::dangerous_accept_any_certificate)
+    }
+
+    fn edit_tls(mut self, change: impl FnOnce(ClientTls) -> ClientTls) -> Self {
+        self.tls = Some(change(self.tls.unwrap_or_default()));
+        self
+    }
+
+    /// Connects to this Unix domain socket, whatever host the URL names. The scheme still says
+    /// whether TLS is spoken there.
+    #[cfg(unix)]
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.unix_socket = Some(path.into());
+        self
+    }
+
+    /// Bytes that a connection may receive before they are read, `SETTINGS_INITIAL_WINDOW_SIZE`
+    /// (RFC 9113 §6.5.2). Default: 1 MiB. It bounds the speed to one window a round trip, and the
+    /// memory of a connection that is not read. At most 2³¹−1.
+    pub fn initial_window_size(mut self, bytes: u32) -> Self {
+        self.config.window = bytes;
+        self
+    }
+
+    /// Bytes that all connections of a link may hold unread. Default: 64 MiB. A quarter keeps the
+    /// link moving whatever is unread; as more connections are open than fit, their windows
+    /// shrink; if the rest is full all the same, the connection that holds most is reset.
+    pub fn max_link_memory(mut self, bytes: u32) -> Self {
+        self.config.link_memory = bytes;
+        self
+    }
+
+    /// Bytes that a connection takes from writes before the transport takes them. Default: 256 KiB.
+    pub fn send_queue_size(mut self, bytes: usize) -> Self {
+        self.config.send_queue = bytes;
+        self
+    }
+
+    /// Makes the client.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`], which names the knob that cannot be used as it is set.
+    pub fn build(self) -> Result<Client> {
+        if [Method::CONNECT, Method::HEAD, Method::TRACE].contains(&self.method) {
+            let message = format!("the method {} cannot carry a connection; use POST", self.method);
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        self.config.check()?;
+        let connector = OnceLock::new();
+        if let Some(tls) = &self.tls {
+            connector.get_or_init({
+                let ready = tls.build()?;
+                || ready
+            });
+        }
+        let dialer = Dialer {
+            config: self.config,
+            tls: self.tls.unwrap_or_default(),
+            connector,
+            unix_socket: self.unix_socket,
+        };
+        let inner = Inner {
+            method: self.method,
+            headers: parse_headers(&self.headers)?,
+            connect_timeout: self.connect_timeout,
+            response_timeout: self.response_timeout,
+            dialer,
+            pool: Pool::new(),
+        };
+        Ok(Client { inner: Arc::new(inner) })
+    }
+}
+
+/// Header fields that speak of one HTTP/1.1 connection, or of a length that nobody knows
+/// (RFC 9113 §8.2.2).
+const NOT_OURS: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::CONTENT_LENGTH,
+    header::HOST,
+    HeaderName::from_static("keep-alive"),
+];
+
+fn parse_headers(fields: &[(String, String)]) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        let wrong = |what: &str| {
+            let message = format!("the header field {name:?} cannot be sent: {what}");
+            Error::new(ErrorKind::InvalidInput, message)
+        };
+        let name = HeaderName::try_from(name.as_str())
+            .map_err(|_| wrong("its name has characters that no name may have"))?;
+        if NOT_OURS.contains(&name) {
+            return Err(wrong("HTTP/2 does without it, or the connection sets it itself"));
+        }
+        let value = HeaderValue::try_from(value.as_str())
+            .map_err(|_| wrong("its value has characters that no value may have"))?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}

@@ -1,0 +1,171 @@
+//! From an origin to a link: addresses, sockets, TLS, HTTP/2.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+
+use super::target::{Origin, Target};
+use crate::config::Config;
+use crate::conn::{Addr, LinkInfo};
+use crate::error::{Error, ErrorKind, Result};
+use crate::link::{Link, Transport};
+use crate::tls::{ClientTls, Connector};
+
+/// How long one address is tried alone before the next is tried beside it (RFC 8305 §5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+#[derive(Debug)]
+pub(super) struct Dialer {
+    pub(super) config: Config,
+    pub(super) tls: ClientTls,
+    /// Made when it is first needed: reading the platform's roots takes time, and may fail on a
+    /// machine that has none.
+    pub(super) connector: OnceLock<Connector>,
+    /// A Unix domain socket to use whatever the URL says.
+    pub(super) unix_socket: Option<PathBuf>,
+}
+
+impl Dialer {
+    /// Where a connection to `target` goes.
+    pub(super) fn destination(&self, target: &Target) -> String {
+        match &self.unix_socket {
+            Some(path) => format!("unix:{}", path.display()),
+            None => host_and_port(target.origin()),
+        }
+    }
+
+    pub(super) async fn dial(&self, target: &Target, what: String) -> Result<Link> {
+        let origin = target.origin();
+        let connector = if origin.tls { Some(self.connector()?) } else { None };
+        #[cfg(unix)]
+        if let Some(path) = &self.unix_socket {
+            let stream = tokio::net::UnixStream::connect(path).await.map_err(|error| {
+                let path = path.display();
+                let message =
+                    format!("{what}: cannot connect to the socket {path}: {}", advice(&error));
+                Error::new(ErrorKind::Connect, message).with_source(error)
+            })?;
+            let local = stream.local_addr().map_or(Addr::Other, Addr::from);
+            let peer = stream.peer_addr().map_or(Addr::Other, Addr::from);
+            return self.link(connector, origin, stream, local, peer, &what).await;
+        }
+        let stream = connect_tcp(origin, &what).await?;
+        // Small messages are not to wait for each other; a socket that refuses is slower, no more.
+        let _ = stream.set_nodelay(true);
+        let local = stream.local_addr().map_or(Addr::Other, Addr::Ip);
+        let peer = stream.peer_addr().map_or(Addr::Other, Addr::Ip);
+        self.link(connector, origin, stream, local, peer, &what).await
+    }
+
+    async fn link<T: Transport + 'static>(
+        &self,
+        connector: Option<&Connector>,
+        origin: &Origin,
+        io: T,
+        local: Addr,
+        peer: Addr,
+        what: &str,
+    ) -> Result<Link> {
+        let mut info = LinkInfo { local, peer, peer_certificates: Vec::new() };
+        let io: Box<dyn Transport> = match connector {
+            None => Box::new(io),
+            Some(connector) => {
+                let handshake = connector.connect(&origin.host, io).await;
+                let (stream, session) = handshake.map_err(|error| error.during(what))?;
+                info.peer_certificates = session.peer_certificates;
+                Box::new(stream)
+            }
+        };
+        let link = Link::client(io, info, &self.config).await;
+        link.map_err(|event| event.connect_error(what))
+    }
+
+    fn connector(&self) -> Result<&Connector> {
+        match self.connector.get() {
+            Some(connector) => Ok(connector),
+            None => {
+                let connector = self.tls.build()?;
+                Ok(self.connector.get_or_init(|| connector))
+            }
+        }
+    }
+}
+
+/// Connects to the first of the host's addresses that answers.
+async fn connect_tcp(origin: &Origin, what: &str) -> Result<TcpStream> {
+    let host = origin.host.as_str();
+    let unknown = |source: Option<io::Error>| {
+        let message = format!(
+            "{what}: no address is known for the host {host:?}; check its spelling, and that name \
+             resolution works here"
+        );
+        let source = source.unwrap_or_else(|| io::ErrorKind::NotFound.into());
+        Error::new(ErrorKind::Connect, message).with_source(source)
+    };
+    let addresses: Vec<SocketAddr> = match lookup_host((host, origin.port)).await {
+        Ok(addresses) => addresses.collect(),
+        Err(error) => return Err(unknown(Some(error))),
+    };
+    if addresses.is_empty() {
+        return Err(unknown(None));
+    }
+    let tried = match addresses.as_slice() {
+        [one] => one.to_string(),
+        all => format!("{} ({} addresses)", host_and_port(origin), all.len()),
+    };
+    first_to_answer(addresses).await.map_err(|error| {
+        let message = format!("{what}: cannot connect to {tried}: {}", advice(&error));
+        Error::new(ErrorKind::Connect, message).with_source(error)
+    })
+}
+
+/// Tries one address after the other, without waiting long for any.
+async fn first_to_answer(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut addresses = addresses.into_iter();
+    let mut attempts = JoinSet::new();
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    loop {
+        let next = addresses.next();
+        let waiting = next.is_some();
+        if let Some(address) = next {
+            attempts.spawn(TcpStream::connect(address));
+        }
+        if attempts.is_empty() {
+            return Err(last);
+        }
+        tokio::select! {
+            Some(attempt) = attempts.join_next() => match attempt {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error,
+                Err(error) => last = error.into(),
+            },
+            () = tokio::time::sleep(ATTEMPT_DELAY), if waiting => {}
+        }
+    }
+}
+
+fn host_and_port(origin: &Origin) -> String {
+    match origin.host.contains(':') {
+        true => format!("[{}]:{}", origin.host, origin.port),
+        false => format!("{}:{}", origin.host, origin.port),
+    }
+}
+
+/// What a failure to connect means, for somebody who wants to mend it.
+fn advice(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            "nothing listens there; check that the server runs, and the port".to_owned()
+        }
+        io::ErrorKind::NotFound => "it does not exist; check the path".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "permission was denied; check the rights, or the firewall".to_owned()
+        }
+        _ => format!("{error}"),
+    }
+}

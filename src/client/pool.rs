@@ -1,0 +1,72 @@
+//! The links of a client, one for each origin.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync;
+
+use super::target::Origin;
+use crate::error::{Error, ErrorKind, Result};
+use crate::link::Link;
+use crate::pipe::lock;
+
+/// Those who want a link to the same origin at the same time wait for one attempt to make it. When
+/// that fails, each makes its own, with what is left of its time.
+type Slot = Arc<sync::Mutex<Option<Link>>>;
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    /// `None` once the client is closed.
+    slots: Mutex<Option<HashMap<Origin, Slot>>>,
+}
+
+impl Pool {
+    pub(super) fn new() -> Pool {
+        Pool { slots: Mutex::new(Some(HashMap::new())) }
+    }
+
+    /// The link to `origin`, made by `dial` if there is none that takes streams.
+    pub(super) async fn link<F>(&self, origin: &Origin, dial: impl FnOnce() -> F) -> Result<Link>
+    where
+        F: Future<Output = Result<Link>>,
+    {
+        let slot = self.slot(origin)?;
+        let mut link = slot.lock().await;
+        if let Some(link) = link.as_ref().filter(|link| link.is_open()) {
+            return Ok(link.clone());
+        }
+        let new = dial().await?;
+        if lock(&self.slots).is_none() {
+            new.shut_down();
+            return Err(closed());
+        }
+        *link = Some(new.clone());
+        Ok(new)
+    }
+
+    fn slot(&self, origin: &Origin) -> Result<Slot> {
+        let mut slots = lock(&self.slots);
+        let slots = slots.as_mut().ok_or_else(closed)?;
+        if let Some(slot) = slots.get(origin) {
+            return Ok(Arc::clone(slot));
+        }
+        slots.retain(|_, slot| is_in_use(slot));
+        Ok(Arc::clone(slots.entry(origin.clone()).or_default()))
+    }
+
+    /// Takes the links out; no more will be made.
+    pub(super) fn close(&self) -> Vec<Link> {
+        let slots = lock(&self.slots).take().unwrap_or_default();
+        slots.into_values().filter_map(|slot| slot.try_lock().ok()?.take()).collect()
+    }
+}
+
+/// Whether somebody dials through it, or its link is open.
+fn is_in_use(slot: &Slot) -> bool {
+    slot.try_lock().map_or(true, |link| link.as_ref().is_some_and(Link::is_open))
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Aborted, "the client has been closed")
+}

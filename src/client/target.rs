@@ -1,0 +1,107 @@
+//! What a URL asks for.
+
+use http::Uri;
+use http::uri::{PathAndQuery, Scheme};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A URL that can be connected to.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    uri: Uri,
+    origin: Origin,
+}
+
+/// What connections must have in common to share a link.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Origin {
+    pub(super) tls: bool,
+    /// A name or an address, without the brackets of an IPv6 address.
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+impl Target {
+    pub(super) fn parse(url: &str) -> Result<Target> {
+        let wrong = |what: &str| {
+            let message = format!(
+                "{url:?} is no URL to connect to: {what}; expected something like \
+                 https://host:port/path"
+            );
+            Error::new(ErrorKind::InvalidInput, message)
+        };
+        let uri: Uri = url
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| wrong(&error.to_string()).with_source(error))?;
+        let tls = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            Some(scheme) => return Err(wrong(&format!("the scheme {scheme} is not known here"))),
+            None => return Err(wrong("it has no scheme")),
+        };
+        let authority = uri.authority().ok_or_else(|| wrong("it has no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(wrong("it carries a user name, which HTTP/2 does not; use a header"));
+        }
+        if authority
+            .as_str()
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| !port.ends_with(']') && authority.port_u16().is_none())
+        {
+            return Err(wrong("its port is no number up to 65535"));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        if host.is_empty() {
+            return Err(wrong("its host is empty"));
+        }
+        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let mut parts = uri.into_parts();
+        parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+        let uri = Uri::from_parts(parts).map_err(|error| wrong(&error.to_string()))?;
+        let origin = Origin { tls, host: host.to_ascii_lowercase(), port };
+        Ok(Target { uri, origin })
+    }
+
+    pub(super) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_gives_its_origin_with_the_default_port_of_its_scheme() {
+        let origin = |url| {
+            let origin = Target::parse(url).expect("a good URL").origin;
+            (origin.tls, origin.host, origin.port)
+        };
+        assert_eq!(origin("https://example.com"), (true, "example.com".into(), 443));
+        assert_eq!(origin("http://Example.com:8000/x?y"), (false, "example.com".into(), 8000));
+        assert_eq!(origin("https://[::1]:1/"), (true, "::1".into(), 1));
+        assert_eq!(origin("http://[::1]"), (false, "::1".into(), 80));
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_with_the_reason() {
+        for (url, reason) in [
+            ("", "empty"),
+            ("localhost:8000", "scheme"),
+            ("/echo", "scheme"),
+            ("ws://localhost/", "ws"),
+            ("https://user:pass@host/", "user name"),
+            ("https://host:99999/", "port"),
+            ("https://host:/", "port"),
+            ("https://a b/", "invalid"),
+        ] {
+            let error = Target::parse(url).expect_err(url);
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(reason), "{url}: {error}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Message formats, as `tokio-util` encoders and decoders.
+//!
+//! A connection is a stream of bytes: what was written with one call may be read with two. A
+//! codec puts messages on it. Each one here works over any `AsyncRead` and `AsyncWrite`, with
+//! [`Framed`] over a whole connection, [`FramedRead`] and [`FramedWrite`] over its halves. The
+//! codecs of [`tokio_util::codec`] itself, for lines and for length-prefixed frames, serve as
+//! well.
+//!
+//! [`Framed`]: tokio_util::codec::Framed
+//! [`FramedRead`]: tokio_util::codec::FramedRead
+//! [`FramedWrite`]: tokio_util::codec::FramedWrite
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+#[cfg(feature = "json")]
+mod json;
+
+#[cfg(feature = "json")]
+pub use json::Json;
+
+/// Why a message could not be read or written.
+///
+/// One pointer wide and cheap to clone. The text says this level only,
+/// [`source`](StdError::source) leads to what is below, so print the chain.
+#[derive(Clone)]
+pub struct CodecError(Arc<Inner>);
+
+struct Inner {
+    kind: CodecErrorKind,
+    message: Cow<'static, str>,
+    position: Option<u64>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The kinds of [`CodecError`], each with the [`io::ErrorKind`] that it becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CodecErrorKind {
+    /// The bytes break the rules of the format. `InvalidData`.
+    Malformed,
+    /// The message is well-formed but does not fit the type that it is read as, or the value
+    /// cannot be expressed in the format. The messages after it are unharmed. `InvalidData`.
+    Mismatch,
+    /// The message is larger than the codec's limit. `InvalidData`.
+    TooLarge,
+    /// The message nests deeper than the codec allows. `InvalidData`.
+    TooDeep,
+    /// The bytes ended inside a message. `UnexpectedEof`.
+    Truncated,
+    /// The stream below the codec failed. The kind of its error.
+    Io,
+}
+
+#[cfg_attr(not(feature = "json"), expect(dead_code, reason = "only a format raises these"))]
+impl CodecError {
+    fn new(
+        kind: CodecErrorKind,
+        position: u64,
+        message: impl Into<Cow<'static, str>>,
+    ) -> CodecError {
+        let (message, position) = (message.into(), Some(position));
+        CodecError(Arc::new(Inner { kind, message, position, source: None }))
+    }
+
+    /// Errors are built before they are shared, so the edit is in place.
+    fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> CodecError {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.source = Some(source.into());
+        }
+        self
+    }
+}
+
+impl CodecError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> CodecErrorKind {
+        self.0.kind
+    }
+
+    /// Where in the stream it happened, in bytes from the first that the codec read, or wrote if
+    /// writing failed; `None` for [`Io`](CodecErrorKind::Io).
+    ///
+    /// The byte is the one that cannot stand there, the first of a message that is too large or
+    /// does not fit, or the number of all bytes of a stream that was cut short.
+    pub fn position(&self) -> Option<u64> {
+        self.0.position
+    }
+
+    fn io_kind(&self) -> io::ErrorKind {
+        match self.0.kind {
+            CodecErrorKind::Malformed
+            | CodecErrorKind::Mismatch
+            | CodecErrorKind::TooLarge
+            | CodecErrorKind::TooDeep => io::ErrorKind::InvalidData,
+            CodecErrorKind::Truncated => io::ErrorKind::UnexpectedEof,
+            CodecErrorKind::Io => {
+                let source = self.0.source.as_ref();
+                let below = source.and_then(|source| source.downcast_ref::<io::Error>());
+                below.map_or(io::ErrorKind::Other, io::Error::kind)
+            }
+        }
+    }
+}
+
+impl fmt::Display for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("CodecError");
+        out.field("kind", &self.0.kind).field("message", &self.0.message);
+        if let Some(source) = &self.0.source {
+            out.field("source", source);
+        }
+        out.finish_non_exhaustive()
+    }
+}
+
+impl StdError for CodecError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<io::Error> for CodecError {
+    fn from(error: io::Error) -> CodecError {
+        CodecError(Arc::new(Inner {
+            kind: CodecErrorKind::Io,
+            message: "the stream below the codec failed".into(),
+            position: None,
+            source: Some(Box::new(error)),
+        }))
+    }
+}
+
+/// The error of the stream below comes back as it was, unless a clone of this one still holds it;
+/// any other is carried inside.
+impl From<CodecError> for io::Error {
+    fn from(mut error: CodecError) -> io::Error {
+        let kind = error.io_kind();
+        if error.kind() == CodecErrorKind::Io
+            && let Some(inner) = Arc::get_mut(&mut error.0)
+            && let Some(source) = inner.source.take()
+        {
+            return match source.downcast::<io::Error>() {
+                Ok(below) => *below,
+                Err(source) => io::Error::new(kind, source),
+            };
+        }
+        io::Error::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_stream_below_comes_back_as_it_was() {
+        let below = io::Error::from(crate::Error::new(crate::ErrorKind::Reset, "gone"));
+        let error = CodecError::from(below);
+        assert_eq!((error.kind(), error.position()), (CodecErrorKind::Io, None));
+        assert!(error.source().is_some());
+
+        let shared = io::Error::from(error.clone());
+        assert_eq!(shared.kind(), io::ErrorKind::ConnectionReset);
+        drop(shared);
+        let alone = io::Error::from(error);
+        assert_eq!(alone.kind(), io::ErrorKind::ConnectionReset);
+        assert!(crate::Error::from_io(&alone).is_some());
+    }
+}

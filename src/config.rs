@@ -1,0 +1,99 @@
+//! The knobs that both sides share, their defaults, and why each has its value.
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// How a link and its connections behave. Clients and listeners have builders for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Bytes a connection may receive before its user reads.
+    pub(crate) window: u32,
+    /// Bytes all connections of a link may hold unread.
+    pub(crate) link_memory: u32,
+    /// Bytes a connection's user may write before the transport takes them.
+    pub(crate) send_queue: usize,
+    /// The longest DATA frame that the peer is invited to send.
+    pub(crate) max_frame_size: u32,
+    /// The largest header section that is accepted.
+    pub(crate) max_header_list_size: u32,
+    /// Streams that the peer may have open at once.
+    pub(crate) max_conns: u32,
+    /// For TLS, the HTTP/2 preface and the peer's SETTINGS.
+    pub(crate) handshake_timeout: Duration,
+}
+
+/// 1 MiB: with 10 ms of round trip it carries 100 MB/s.
+const WINDOW: u32 = 1 << 20;
+
+/// 64 MiB: 48 connections can be full at the default window; past that windows shrink.
+const LINK_MEMORY: u32 = 64 << 20;
+
+/// 256 KiB: what the transport is given at most in one go, so a larger queue would not be faster.
+const SEND_QUEUE: usize = 256 << 10;
+
+/// 64 KiB: frames of 16 KiB, HTTP/2's default, cost 40 % of the throughput; larger ones make a
+/// small message wait longer behind a large one.
+const MAX_FRAME_SIZE: u32 = 64 << 10;
+
+/// 16 KiB, where h2 itself would take 16 MiB.
+const MAX_HEADER_LIST_SIZE: u32 = 16 << 10;
+
+/// Each stream costs memory before anyone has looked at it; h2 itself would take any number.
+const MAX_CONNS: u32 = 4096;
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            window: WINDOW,
+            link_memory: LINK_MEMORY,
+            send_queue: SEND_QUEUE,
+            max_frame_size: MAX_FRAME_SIZE,
+            max_header_list_size: MAX_HEADER_LIST_SIZE,
+            max_conns: MAX_CONNS,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+        }
+    }
+}
+
+impl Config {
+    /// Refuses what cannot work.
+    pub(crate) fn check(&self) -> Result<()> {
+        const MOST: u32 = (1 << 31) - 1;
+        let wrong = |what: String| Err(Error::new(ErrorKind::InvalidInput, what));
+        if self.window == 0 || self.window > MOST {
+            return wrong(format!(
+                "initial_window_size is {}, and must be 1 to {MOST}",
+                self.window
+            ));
+        }
+        if self.link_memory < LEAST_LINK_MEMORY || self.link_memory > MOST {
+            return wrong(format!(
+                "max_link_memory is {}, and must be {LEAST_LINK_MEMORY} to {MOST}",
+                self.link_memory
+            ));
+        }
+        if self.send_queue == 0 {
+            return wrong("send_queue_size is 0, and must be at least 1".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// 256 KiB: below it, not even the base of the link's window would hold a frame.
+const LEAST_LINK_MEMORY: u32 = 256 << 10;
+
+/// A dropped connection gives up when the peer takes nothing for this long.
+pub(crate) const LINGER_STALL: Duration = Duration::from_secs(30);
+
+/// What still arrives after both sides of a dropped connection are flushed is read for this long…
+pub(crate) const LINGER_DRAIN: Duration = Duration::from_secs(1);
+
+/// … or up to this many bytes, so that the peer can end its side in its own time.
+pub(crate) const LINGER_DRAIN_BYTES: usize = 1 << 20;
+
+/// How much of the body of a refusal is kept, and how long it is waited for.
+pub(crate) const REJECTION_BODY: usize = 64 << 10;
+pub(crate) const REJECTION_WAIT: Duration = Duration::from_secs(2);

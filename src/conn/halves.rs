@@ -1,0 +1,252 @@
+//! The two owned halves of a connection.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop;
+
+use super::{Conn, Stream};
+use crate::error::{Error, Result};
+
+/// The reading side of a [`Conn`].
+///
+/// Dropping it lets what still arrives be dropped, in the background, so that the peer's writer
+/// does not stall; the write half goes on.
+pub struct ReadHalf {
+    stream: Arc<Stream>,
+}
+
+/// The writing side of a [`Conn`].
+///
+/// Dropping it is a shutdown: what was written is sent, then END_STREAM. [`Conn::on_drop`] changes
+/// that.
+pub struct WriteHalf {
+    stream: Arc<Stream>,
+}
+
+/// The halves given to [`Conn::reunite`] belong to two different connections. Both are in it.
+pub struct ReuniteError(pub ReadHalf, pub WriteHalf);
+
+impl ReadHalf {
+    pub(super) fn new(stream: Arc<Stream>) -> ReadHalf {
+        ReadHalf { stream }
+    }
+
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// As [`Conn::read_chunk`].
+    ///
+    /// # Errors
+    ///
+    /// As a read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn read_chunk(&self) -> Result<Option<Bytes>> {
+        poll_fn(|cx| {
+            let coop = ready!(coop::poll_proceed(cx));
+            let chunk = ready!(self.stream.inbox.poll_chunk(cx));
+            coop.made_progress();
+            Poll::Ready(chunk)
+        })
+        .await
+    }
+
+    /// As [`Conn::reunite`].
+    ///
+    /// # Errors
+    ///
+    /// [`ReuniteError`], when the halves are not of the same connection.
+    pub fn reunite(self, write: WriteHalf) -> Result<Conn, ReuniteError> {
+        if Arc::ptr_eq(&self.stream, &write.stream) {
+            Ok(Conn { read: self, write })
+        } else {
+            Err(ReuniteError(self, write))
+        }
+    }
+}
+
+impl WriteHalf {
+    pub(super) fn new(stream: Arc<Stream>) -> WriteHalf {
+        WriteHalf { stream }
+    }
+
+    /// As [`Conn::write_chunk`].
+    ///
+    /// # Errors
+    ///
+    /// As a write.
+    ///
+    /// # Cancel safety
+    ///
+    /// All or nothing.
+    pub async fn write_chunk(&self, bytes: Bytes) -> Result<()> {
+        poll_fn(|cx| {
+            let coop = ready!(coop::poll_proceed(cx));
+            ready!(self.stream.outbox.poll_write_chunk(cx, &bytes))?;
+            coop.made_progress();
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// As [`Conn::sent`].
+    ///
+    /// # Errors
+    ///
+    /// The error that ended the stream, if that came first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn sent(&self) -> Result<()> {
+        let position = self.stream.outbox.position();
+        poll_fn(|cx| self.stream.outbox.poll_sent(cx, position)).await
+    }
+}
+
+impl Drop for ReadHalf {
+    fn drop(&mut self) {
+        self.stream.drop_reader();
+    }
+}
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        self.stream.drop_writer();
+    }
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self).poll_read(cx, buf)
+    }
+}
+
+/// As for `ReadHalf`.
+impl AsyncRead for &ReadHalf {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let coop = ready!(coop::poll_proceed(cx));
+        ready!(self.stream.inbox.poll_read(cx, buf))?;
+        coop.made_progress();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for WriteHalf {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &*self).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &*self).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self).poll_shutdown(cx)
+    }
+}
+
+/// As for `WriteHalf`.
+impl AsyncWrite for &WriteHalf {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let coop = ready!(coop::poll_proceed(cx));
+        let written = ready!(self.stream.outbox.poll_write(cx, buf))?;
+        coop.made_progress();
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let coop = ready!(coop::poll_proceed(cx));
+        let written = ready!(self.stream.outbox.poll_write_vectored(cx, bufs))?;
+        coop.made_progress();
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.stream.outbox.check().map_err(io::Error::from))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.outbox.finish();
+        let position = self.stream.outbox.position();
+        self.stream.outbox.poll_sent(cx, position).map_err(io::Error::from)
+    }
+}
+
+impl fmt::Debug for ReadHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadHalf").field("uri", &self.stream.request.uri).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for WriteHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteHalf").field("uri", &self.stream.request.uri).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ReuniteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ReuniteError").field(&self.0).field(&self.1).finish()
+    }
+}
+
+impl fmt::Display for ReuniteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the halves belong to two different connections")
+    }
+}
+
+impl std::error::Error for ReuniteError {}
+
+impl From<ReuniteError> for Error {
+    fn from(error: ReuniteError) -> Error {
+        Error::new(crate::error::ErrorKind::InvalidInput, error.to_string())
+    }
+}

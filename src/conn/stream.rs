@@ -1,0 +1,238 @@
+//! What a connection's user and the driver of its link share.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{request, response};
+use tokio::sync::oneshot;
+
+use super::Addr;
+use crate::error::{Error, ErrorKind, Reason};
+use crate::pipe::{Inbox, Outbox, WakerSet, lock};
+
+/// What all connections of a link have in common.
+#[derive(Debug)]
+pub(crate) struct LinkInfo {
+    pub(crate) local: Addr,
+    pub(crate) peer: Addr,
+    /// The certificates that the peer showed, in DER, its own first.
+    pub(crate) peer_certificates: Vec<Bytes>,
+}
+
+/// What a connection asks of its link.
+pub(crate) trait Control: fmt::Debug + Send + Sync {
+    /// Sends a PING and gives the round trip's time; gives nothing when the link ends first.
+    fn ping(&self, answer: oneshot::Sender<Duration>);
+}
+
+/// One stream: the two queues, the two heads, and how it ends.
+///
+/// The user's side asks by setting state and waking the mover; the mover answers by setting state
+/// and waking the user's tasks. Neither side waits for the other.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) inbox: Inbox,
+    pub(crate) outbox: Outbox,
+    pub(crate) request: request::Parts,
+    pub(crate) link: Arc<LinkInfo>,
+    pub(crate) control: Arc<dyn Control>,
+    answer: Mutex<Answer>,
+    fate: Mutex<Fate>,
+    reset_on_drop: AtomicBool,
+    mover: Waker,
+}
+
+/// The response head: the server's user gives it, the client's user waits for it.
+#[derive(Debug, Default)]
+struct Answer {
+    head: Option<Result<response::Parts, Error>>,
+    to_send: Option<response::Parts>,
+    watchers: WakerSet,
+}
+
+/// How the stream ends.
+#[derive(Debug, Default)]
+struct Fate {
+    /// The user wants it reset.
+    reset: Option<Reason>,
+    /// Nobody will read any more.
+    read_dropped: bool,
+    /// Nobody will read or write any more: what is left to do is bounded in time.
+    closing: bool,
+    done: Option<Result<(), Error>>,
+    watchers: WakerSet,
+}
+
+/// What the user's side wants of the stream's end, as the mover sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Carry on.
+    Live,
+    /// Nobody reads; writing goes on.
+    WriteOnly,
+    /// Nobody reads or writes: flush, end, and drain for a bounded time.
+    Close,
+    /// End it now.
+    Reset(Reason),
+}
+
+impl Stream {
+    pub(crate) fn new(
+        request: request::Parts,
+        link: Arc<LinkInfo>,
+        control: Arc<dyn Control>,
+        outbox: Outbox,
+        mover: Waker,
+    ) -> Stream {
+        Stream {
+            inbox: Inbox::new(mover.clone()),
+            outbox,
+            request,
+            link,
+            control,
+            answer: Mutex::default(),
+            fate: Mutex::default(),
+            reset_on_drop: AtomicBool::new(false),
+            mover,
+        }
+    }
+
+    /// Ready with the response head, once it is there.
+    pub(crate) fn poll_answer(&self, cx: &mut Context<'_>) -> Poll<Result<response::Parts, Error>> {
+        let mut answer = lock(&self.answer);
+        match &answer.head {
+            Some(head) => Poll::Ready(head.clone()),
+            None => {
+                answer.watchers.add(cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The server's user has decided what to answer.
+    pub(crate) fn give_answer(&self, head: response::Parts) {
+        let mut answer = lock(&self.answer);
+        answer.to_send = Some(head.clone());
+        answer.head = Some(Ok(head));
+        drop(answer);
+        self.mover.wake_by_ref();
+    }
+
+    /// The answer that is to be sent; given once.
+    pub(crate) fn take_answer(&self) -> Option<response::Parts> {
+        lock(&self.answer).to_send.take()
+    }
+
+    /// Whether the answer refuses the request.
+    pub(crate) fn is_refused(&self) -> bool {
+        let answer = lock(&self.answer);
+        matches!(&answer.head, Some(Ok(head)) if !head.status.is_success())
+    }
+
+    /// The response head has arrived, or will not. The first word counts.
+    pub(crate) fn set_answer(&self, head: Result<response::Parts, Error>) {
+        let mut answer = lock(&self.answer);
+        answer.head.get_or_insert(head);
+        let mut watchers = answer.watchers.take();
+        drop(answer);
+        watchers.wake_all();
+    }
+
+    /// Resets the stream: everything that is queued is lost, on both sides.
+    pub(crate) fn reset(&self, reason: Reason, why: &'static str) {
+        let mut fate = lock(&self.fate);
+        if fate.done.is_none() {
+            fate.reset.get_or_insert(reason);
+        }
+        drop(fate);
+        let error = Error::new(ErrorKind::Aborted, why).with_reason(reason);
+        self.inbox.abort(error.clone());
+        self.outbox.fail(error);
+        self.mover.wake_by_ref();
+    }
+
+    /// Starts an orderly end of both directions.
+    pub(crate) fn close(&self) {
+        let error = Error::new(ErrorKind::Aborted, "the connection was closed on this side");
+        self.outbox.finish_with(error.clone());
+        self.inbox.abort(error);
+        lock(&self.fate).closing = true;
+        self.mover.wake_by_ref();
+    }
+
+    pub(crate) fn reset_on_drop(&self, reset: bool) {
+        self.reset_on_drop.store(reset, SeqCst);
+    }
+
+    /// The reader is gone.
+    pub(crate) fn drop_reader(&self) {
+        if std::thread::panicking() {
+            self.reset_by_panic();
+        }
+        let mut fate = lock(&self.fate);
+        fate.read_dropped = true;
+        fate.closing |= self.outbox.is_finishing();
+        drop(fate);
+        self.inbox.discard();
+    }
+
+    /// The writer is gone.
+    pub(crate) fn drop_writer(&self) {
+        if std::thread::panicking() {
+            self.reset_by_panic();
+        } else if self.reset_on_drop.load(SeqCst) && !self.outbox.is_finishing() {
+            self.reset(Reason::CANCEL, "the connection was dropped, and was set to reset then");
+        }
+        self.outbox.finish();
+        let mut fate = lock(&self.fate);
+        fate.closing |= fate.read_dropped;
+        drop(fate);
+        self.mover.wake_by_ref();
+    }
+
+    fn reset_by_panic(&self) {
+        self.reset(Reason::INTERNAL_ERROR, "a task that held the connection panicked");
+    }
+
+    pub(crate) fn wish(&self) -> Wish {
+        let fate = lock(&self.fate);
+        match (fate.reset, fate.closing, fate.read_dropped) {
+            (Some(reason), _, _) => Wish::Reset(reason),
+            (None, true, _) => Wish::Close,
+            (None, false, true) => Wish::WriteOnly,
+            (None, false, false) => Wish::Live,
+        }
+    }
+
+    /// Fails whatever is not yet over; bytes that have arrived are still read first.
+    pub(crate) fn cut(&self, read: Error, write: Error) {
+        self.set_answer(Err(write.clone()));
+        self.inbox.finish(Err(read));
+        self.outbox.fail(write);
+    }
+
+    /// The stream is over, for good or ill. The first word counts.
+    pub(crate) fn set_done(&self, how: Result<(), Error>) {
+        let mut fate = lock(&self.fate);
+        fate.done.get_or_insert(how);
+        let mut watchers = fate.watchers.take();
+        drop(fate);
+        watchers.wake_all();
+    }
+
+    /// Ready once the stream is over.
+    pub(crate) fn poll_done(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut fate = lock(&self.fate);
+        match &fate.done {
+            Some(how) => Poll::Ready(how.clone()),
+            None => {
+                fate.watchers.add(cx);
+                Poll::Pending
+            }
+        }
+    }
+}

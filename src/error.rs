@@ -1,0 +1,295 @@
+//! What goes wrong, and the one table that says what each event becomes.
+
+mod event;
+mod reason;
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, response};
+
+pub(crate) use event::Event;
+pub use reason::Reason;
+
+/// The result of this crate's fallible calls.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+type Source = Arc<dyn StdError + Send + Sync + 'static>;
+
+/// Why a call of this crate failed.
+///
+/// One pointer wide and cheap to clone: the error that ended a connection is returned by every
+/// later read or write of it. Reads and writes through `AsyncRead` and `AsyncWrite` give an
+/// [`io::Error`] that carries this one; [`Error::from_io`] gets it back.
+///
+/// The text says this level only, [`source`](StdError::source) leads to what is below, so print
+/// the chain (`{error:#}` with `anyhow`).
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    reason: Option<Reason>,
+    by_peer: bool,
+    retryable: bool,
+    rejected: Option<Rejected>,
+    source: Option<Source>,
+}
+
+/// What the server said instead of 2xx.
+struct Rejected {
+    head: response::Parts,
+    body: Bytes,
+}
+
+/// The kinds of [`Error`], each with the [`io::ErrorKind`] that it becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The caller's input cannot be used: a bad URL, an unreadable certificate, contradictory
+    /// options. `InvalidInput`.
+    InvalidInput,
+    /// No connection to the peer's address: unknown host, nothing listens there, no such socket.
+    /// The kind of the system's error.
+    Connect,
+    /// The TLS handshake failed. `PermissionDenied` where a certificate was not accepted,
+    /// otherwise `InvalidData`.
+    Tls,
+    /// The peer does not speak HTTP/2, or not what was asked for. `Unsupported`.
+    Unsupported,
+    /// The peer would not take the request and has not looked at it: safe to retry.
+    /// `ConnectionRefused`.
+    Refused,
+    /// The server answered with a status that is not 2xx; see [`Error::status`]. `Other`.
+    Rejected,
+    /// The peer, or the end of its link, reset the connection. `ConnectionReset`.
+    Reset,
+    /// The bytes ended without END_STREAM: what was read is not all that was sent.
+    /// `UnexpectedEof`.
+    Truncated,
+    /// Writing where nothing can be written any more: after a shutdown, or to a peer that has
+    /// stopped listening. `BrokenPipe`.
+    Closed,
+    /// This side ended the connection, with a reset or a close. `ConnectionAborted`.
+    Aborted,
+    /// A time limit passed. `TimedOut`.
+    TimedOut,
+    /// The peer broke the rules of HTTP/2, or sent something malformed. `InvalidData`.
+    Protocol,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
+        Error(Arc::new(Inner {
+            kind,
+            message: message.into(),
+            reason: None,
+            by_peer: false,
+            retryable: false,
+            rejected: None,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn with_source(
+        self,
+        source: impl Into<Box<dyn StdError + Send + Sync + 'static>>,
+    ) -> Error {
+        self.edit(|inner| inner.source = Some(Arc::from(source.into())))
+    }
+
+    pub(crate) fn with_reason(self, reason: Reason) -> Error {
+        self.edit(|inner| inner.reason = Some(reason))
+    }
+
+    pub(crate) fn by_the_peer(self) -> Error {
+        self.edit(|inner| inner.by_peer = true)
+    }
+
+    pub(crate) fn retryable(self) -> Error {
+        self.edit(|inner| inner.retryable = true)
+    }
+
+    /// The same error, named by what was being done. It has not been shared yet.
+    pub(crate) fn during(self, what: &str) -> Error {
+        self.edit(|inner| inner.message = format!("{what}: {}", inner.message).into())
+    }
+
+    /// The server's answer to `what` was not 2xx.
+    pub(crate) fn rejected(what: &str, head: response::Parts, body: Bytes) -> Error {
+        let text = String::from_utf8_lossy(&body);
+        let mut line = text.lines().next().unwrap_or("").trim().to_owned();
+        if line.chars().count() > 200 {
+            line = line.chars().take(200).chain("…".chars()).collect();
+        }
+        let said = if line.is_empty() { String::new() } else { format!(": {line:?}") };
+        let message = format!(
+            "{what}: the server answered {} instead of 2xx{said}; check the path, and what the \
+             server asks of a request",
+            head.status
+        );
+        Error::new(ErrorKind::Rejected, message)
+            .by_the_peer()
+            .edit(|inner| inner.rejected = Some(Rejected { head, body }))
+    }
+
+    /// Errors are built before they are shared, so the edit is in place.
+    fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Error {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            change(inner);
+        }
+        self
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The HTTP/2 error code (RFC 9113 §7) of the RST_STREAM or GOAWAY frame that this error
+    /// comes from, whichever side sent it.
+    pub fn reason(&self) -> Option<Reason> {
+        self.0.reason
+    }
+
+    /// Whether the peer caused this, by a frame that it sent or an answer that it gave.
+    pub fn is_by_peer(&self) -> bool {
+        self.0.by_peer
+    }
+
+    /// Whether the peer has certainly not acted on the request, so that sending it again is safe
+    /// (RFC 9113 §8.7).
+    pub fn is_retryable(&self) -> bool {
+        self.0.retryable
+    }
+
+    /// Whether a time limit passed.
+    pub fn is_timeout(&self) -> bool {
+        self.0.kind == ErrorKind::TimedOut
+    }
+
+    /// The status of the server's answer, when it was not 2xx.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.0.rejected.as_ref().map(|rejected| rejected.head.status)
+    }
+
+    /// The header fields of the server's answer, when it was not 2xx.
+    pub fn headers(&self) -> Option<&HeaderMap> {
+        self.0.rejected.as_ref().map(|rejected| &rejected.head.headers)
+    }
+
+    /// The first 64 KiB of the body of the server's answer, when it was not 2xx.
+    pub fn body(&self) -> Option<&Bytes> {
+        self.0.rejected.as_ref().map(|rejected| &rejected.body)
+    }
+
+    /// The error of this crate that an I/O error carries, if it carries one.
+    ///
+    /// ```
+    /// fn was_reset(error: &std::io::Error) -> bool {
+    ///     h2conn::Error::from_io(error).is_some_and(|error| error.reason().is_some())
+    /// }
+    /// # assert!(!was_reset(&std::io::ErrorKind::Other.into()));
+    /// ```
+    pub fn from_io(error: &io::Error) -> Option<&Error> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// The `io::ErrorKind` that this becomes.
+    fn io_kind(&self) -> io::ErrorKind {
+        match self.0.kind {
+            ErrorKind::InvalidInput => io::ErrorKind::InvalidInput,
+            ErrorKind::Connect => self.source_io_kind().unwrap_or(io::ErrorKind::NotConnected),
+            ErrorKind::Tls => self.source_io_kind().unwrap_or(io::ErrorKind::InvalidData),
+            ErrorKind::Unsupported => io::ErrorKind::Unsupported,
+            ErrorKind::Refused => io::ErrorKind::ConnectionRefused,
+            ErrorKind::Rejected => io::ErrorKind::Other,
+            ErrorKind::Reset => io::ErrorKind::ConnectionReset,
+            ErrorKind::Truncated => io::ErrorKind::UnexpectedEof,
+            ErrorKind::Closed => io::ErrorKind::BrokenPipe,
+            ErrorKind::Aborted => io::ErrorKind::ConnectionAborted,
+            ErrorKind::TimedOut => io::ErrorKind::TimedOut,
+            ErrorKind::Protocol => io::ErrorKind::InvalidData,
+        }
+    }
+
+    fn source_io_kind(&self) -> Option<io::ErrorKind> {
+        let source = self.0.source.as_ref()?;
+        source.downcast_ref::<io::Error>().map(io::Error::kind)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Error");
+        out.field("kind", &self.0.kind).field("message", &self.0.message);
+        if let Some(reason) = self.0.reason {
+            out.field("reason", &reason);
+        }
+        if let Some(status) = self.status() {
+            out.field("status", &status);
+        }
+        if let Some(source) = &self.0.source {
+            out.field("source", source);
+        }
+        out.finish_non_exhaustive()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        io::Error::new(error.io_kind(), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_pointer_wide_and_survives_io() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+        let error = Error::new(ErrorKind::Reset, "gone").with_reason(Reason::CANCEL);
+        let io = io::Error::from(error);
+        assert_eq!(io.kind(), io::ErrorKind::ConnectionReset);
+        let back = Error::from_io(&io).expect("it carries ours");
+        assert_eq!(back.reason(), Some(Reason::CANCEL));
+    }
+
+    #[test]
+    fn the_io_kind_of_a_failed_dial_is_the_systems() {
+        let system = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let error = Error::new(ErrorKind::Connect, "no").with_source(system);
+        assert!(error.source().is_some());
+        assert_eq!(io::Error::from(error).kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_rejection_shows_the_first_line_of_the_body_and_keeps_all_of_it() {
+        let (head, ()) =
+            http::Response::builder().status(404).body(()).expect("a plain response").into_parts();
+        let error = Error::rejected("POST http://x/", head, Bytes::from_static(b"no such\nroom"));
+        assert_eq!(error.status(), Some(StatusCode::NOT_FOUND));
+        assert_eq!(error.body().map(|b| &b[..]), Some(&b"no such\nroom"[..]));
+        let text = error.to_string();
+        assert!(text.contains("404 Not Found") && text.contains("no such"), "{text}");
+        assert!(!text.contains("room"), "{text}");
+    }
+}

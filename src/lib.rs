@@ -1,0 +1,86 @@
+//! A full-duplex connection over one HTTP/2 stream: like a WebSocket, but plain HTTP/2.
+//!
+//! [`connect`] on the client and [`Listener::accept`] on the server each give a [`Conn`]: an
+//! `AsyncRead + AsyncWrite` with real half-close, real backpressure and typed resets, many of which
+//! share one TCP connection.
+//!
+//! ```
+//! use h2conn::{Client, Listener, tls::Identity};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The server: any address, and a certificate made on the spot.
+//! let identity = Identity::self_signed(["localhost"])?;
+//! let certificate = identity.certificate_pem();
+//! let mut listener = Listener::builder().tls(identity).bind("localhost:0").await?;
+//! let address = listener.local_addr().ip().ok_or("TCP has a port")?;
+//! let server = tokio::spawn(async move {
+//!     let mut conn = listener.accept().await.ok_or("ended")?.accept()?;
+//!     let mut message = String::new();
+//!     conn.read_to_string(&mut message).await?;
+//!     conn.write_all(message.to_uppercase().as_bytes()).await?;
+//!     conn.close().await?;
+//!     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+//! });
+//!
+//! // The client, which trusts that certificate.
+//! let client = Client::builder().root_certificates(certificate).build()?;
+//! let url = format!("https://localhost:{}/shout", address.port());
+//! let (mut conn, response) = client.connect(&url).await?;
+//! assert_eq!(response.status(), 200);
+//! conn.write_all(b"hello").await?;
+//! conn.shutdown().await?; // this side has said everything; the answer still comes
+//! let mut answer = String::new();
+//! conn.read_to_string(&mut answer).await?;
+//! assert_eq!(answer, "HELLO");
+//! # server.await?.map_err(|error| error.to_string())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Before the process ends
+//!
+//! A write returns when its bytes are queued, and a dropped [`Conn`] is flushed by a task in the
+//! background. A destructor cannot wait for that task, so await one of these before the process or
+//! its runtime ends:
+//!
+//! * [`Conn::close`]: everything sent, both sides ended;
+//! * [`Client::close`] or [`Listener::drain`]: the same for all their connections, dropped ones too.
+//!
+//! # What ends a connection
+//!
+//! Only END_STREAM is read as end of file. A reset, a lost network or a broken peer is an error,
+//! after the bytes that came before it, and again at every further call. It carries an [`Error`]
+//! ([`Error::from_io`]) with its [kind](ErrorKind), the peer's [`Reason`], and whether to retry.
+//!
+//! # On the wire
+//!
+//! One request whose body stays open, and one 200 response whose body stays open (RFC 9113 §8.1).
+//! The bodies are the user's bytes as they are. Any HTTP/2 client or server can be the other end.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `json` | yes | [`codec::Json`] |
+//! | `self-signed` | no | [`tls::Identity::self_signed`] |
+
+mod client;
+pub mod codec;
+mod config;
+mod conn;
+mod error;
+mod link;
+mod listener;
+mod pipe;
+pub mod testing;
+pub mod tls;
+
+#[doc(no_inline)]
+pub use http;
+
+pub use client::{Client, ClientBuilder, connect};
+pub use conn::{Addr, Conn, OnDrop, ReadHalf, ReuniteError, WriteHalf};
+pub use error::{Error, ErrorKind, Reason, Result};
+pub use listener::{Incoming, Listener, ListenerBuilder};

@@ -1,0 +1,295 @@
+//! A link: one HTTP/2 connection, which many connections of users share. The only place that
+//! names h2.
+//!
+//! ```text
+//! outbox ─► driver ─► h2 ─► wire ─► (TLS) ─► socket
+//! inbox ◄─ driver ◄─ h2 ◄─ wire ◄─ (TLS) ◄─ socket
+//! ```
+
+mod driver;
+mod entry;
+mod fault;
+mod frames;
+mod peer;
+mod ping;
+mod recv;
+mod send;
+mod signal;
+mod window;
+mod wire;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::Config;
+use crate::conn::{Control, LinkInfo, Stream};
+use crate::error::{Event, Reason};
+use crate::pipe::{Buffers, Outbox, WakerSet, lock};
+use driver::Driver;
+use peer::Peer;
+use signal::{Signal, StreamWaker};
+use window::Windows;
+
+pub(crate) use frames::PREFACE;
+pub(crate) use wire::Transport;
+
+/// A handle of a link. A client's link ends when its last handle and its last stream are gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    shared: Arc<Shared>,
+    _in_use: Arc<InUse>,
+}
+
+/// What the handles of a link and its driver share.
+pub(crate) struct Shared {
+    signal: Arc<Signal>,
+    buffers: Arc<Buffers>,
+    info: Arc<LinkInfo>,
+    commands: Mutex<Vec<Command>>,
+    send_queue: usize,
+    open: AtomicUsize,
+    unused: AtomicBool,
+    going_away: AtomicBool,
+    goodbye: AtomicBool,
+    end: Mutex<End>,
+}
+
+#[derive(Debug, Default)]
+struct End {
+    event: Option<Event>,
+    watchers: WakerSet,
+}
+
+/// What a handle asks of the driver.
+enum Command {
+    Open(Arc<Stream>, Arc<StreamWaker>),
+    Ping(oneshot::Sender<Duration>),
+    ShutDown,
+    Abort(Reason, &'static str),
+}
+
+/// Tells the driver when the last handle is gone.
+#[derive(Debug)]
+struct InUse(Arc<Shared>);
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.unused.store(true, SeqCst);
+        self.0.signal.notify();
+    }
+}
+
+impl Link {
+    /// Begins HTTP/2 as a client over `io`, and spawns the driver. Does not wait for the server.
+    ///
+    /// # Errors
+    ///
+    /// What the transport says, if it ends at once.
+    pub(crate) async fn client(
+        io: Box<dyn Transport>,
+        info: LinkInfo,
+        config: &Config,
+    ) -> Result<Link, Event> {
+        let windows = Windows::new(config.window, config.link_memory);
+        let (wire, gauge) = wire::wrap(io, Bytes::new(), false);
+        let handshake = peer::client_builder(config, &windows).handshake(wire).await;
+        let (send, conn) = handshake.map_err(|error| fault::link_end(Err(error), &[], false))?;
+        let peer = Peer::Client { conn: Box::new(conn), send: Some(send) };
+        let shared = Shared::new(info, config);
+        let driver = Driver::new(Arc::clone(&shared), peer, gauge, config.clone(), windows, None);
+        tokio::spawn(driver);
+        Ok(Link::new(shared))
+    }
+
+    /// Begins HTTP/2 as a server over `io`, of which `prefix` has already been read, and spawns the
+    /// driver. New streams go to `incoming`; what finds no place there is refused.
+    ///
+    /// # Errors
+    ///
+    /// Why the client's preface did not come.
+    pub(crate) async fn server(
+        io: Box<dyn Transport>,
+        prefix: Bytes,
+        info: LinkInfo,
+        config: &Config,
+        incoming: mpsc::Sender<Arc<Stream>>,
+    ) -> Result<Link, Event> {
+        let windows = Windows::new(config.window, config.link_memory);
+        let (wire, gauge) = wire::wrap(io, prefix, true);
+        let handshake = peer::server_builder(config, &windows).handshake(wire).await;
+        let conn = handshake.map_err(|error| fault::link_end(Err(error), &[], false))?;
+        let peer = Peer::Server { conn: Box::new(conn) };
+        let shared = Shared::new(info, config);
+        let driver =
+            Driver::new(Arc::clone(&shared), peer, gauge, config.clone(), windows, Some(incoming));
+        tokio::spawn(driver);
+        Ok(Link::new(shared))
+    }
+
+    fn new(shared: Arc<Shared>) -> Link {
+        Link { _in_use: Arc::new(InUse(Arc::clone(&shared))), shared }
+    }
+
+    /// Opens a stream. It can be written to at once; what becomes of it, it tells itself.
+    pub(crate) fn open(&self, request: request::Parts) -> Arc<Stream> {
+        let waker = StreamWaker::new(&self.shared.signal);
+        let stream = self.shared.stream(request, self.shared.send_queue, Arc::clone(&waker));
+        self.shared.command(Command::Open(Arc::clone(&stream), waker));
+        stream
+    }
+
+    /// Whether streams can be opened, as far as is known here.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.shared.going_away.load(SeqCst) && lock(&self.shared.end).event.is_none()
+    }
+
+    /// Whether it has not ended, though it may take no more streams.
+    pub(crate) fn is_alive(&self) -> bool {
+        lock(&self.shared.end).event.is_none()
+    }
+
+    /// Takes no more streams, and ends when those that are there have ended.
+    pub(crate) fn shut_down(&self) {
+        self.shared.command(Command::ShutDown);
+    }
+
+    /// Ends now; streams that live are reset with `reason`, and their users told `why`.
+    pub(crate) fn abort(&self, reason: Reason, why: &'static str) {
+        self.shared.command(Command::Abort(reason, why));
+    }
+
+    /// Waits until the link is gone.
+    pub(crate) async fn ended(&self) {
+        poll_fn(|cx| {
+            let mut end = lock(&self.shared.end);
+            if end.event.is_some() {
+                return Poll::Ready(());
+            }
+            end.watchers.add(cx);
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Shared {
+    fn new(info: LinkInfo, config: &Config) -> Arc<Shared> {
+        Arc::new(Shared {
+            signal: Signal::new(),
+            buffers: Arc::default(),
+            info: Arc::new(info),
+            commands: Mutex::default(),
+            send_queue: config.send_queue,
+            open: AtomicUsize::new(0),
+            unused: AtomicBool::new(false),
+            going_away: AtomicBool::new(false),
+            goodbye: AtomicBool::new(false),
+            end: Mutex::default(),
+        })
+    }
+
+    /// A new stream of this link.
+    fn stream(
+        self: &Arc<Self>,
+        request: request::Parts,
+        send_queue: usize,
+        waker: Arc<StreamWaker>,
+    ) -> Arc<Stream> {
+        let mover = Waker::from(waker);
+        let outbox = Outbox::new(send_queue, Arc::clone(&self.buffers), mover.clone());
+        let control = Arc::clone(self) as Arc<dyn Control>;
+        Arc::new(Stream::new(request, Arc::clone(&self.info), control, outbox, mover))
+    }
+
+    /// Asks the driver; if it is gone, answers in its place.
+    fn command(&self, command: Command) {
+        let end = lock(&self.end);
+        match (&end.event, command) {
+            (None, command) => {
+                lock(&self.commands).push(command);
+                drop(end);
+                self.signal.notify();
+            }
+            (Some(event), Command::Open(stream, _)) => {
+                let event = event.clone();
+                drop(end);
+                refuse(&stream, &event);
+            }
+            (Some(_), Command::Ping(_) | Command::ShutDown | Command::Abort(..)) => {}
+        }
+    }
+
+    fn take_commands(&self) -> Vec<Command> {
+        std::mem::take(&mut lock(&self.commands))
+    }
+
+    fn is_unused(&self) -> bool {
+        self.unused.load(SeqCst)
+    }
+
+    fn set_open(&self, streams: usize) {
+        self.open.store(streams, SeqCst);
+    }
+
+    fn set_going_away(&self) {
+        self.going_away.store(true, SeqCst);
+    }
+
+    /// Whether this was asked before.
+    fn said_goodbye(&self) -> bool {
+        self.goodbye.swap(true, SeqCst)
+    }
+
+    /// The driver is gone. The first reason counts.
+    fn end(&self, event: Event) {
+        let mut end = lock(&self.end);
+        let event = end.event.get_or_insert(event).clone();
+        let mut watchers = end.watchers.take();
+        let commands = self.take_commands();
+        drop(end);
+        watchers.wake_all();
+        for command in commands {
+            if let Command::Open(stream, _) = command {
+                refuse(&stream, &event);
+            }
+        }
+    }
+}
+
+/// Fails a stream that never reached the wire, so that trying again is safe.
+fn refuse(stream: &Stream, event: &Event) {
+    let what = format!("{} {}", stream.request.method, stream.request.uri);
+    let error = match event {
+        Event::NotHttp2(_) | Event::Silent(_) | Event::Failed(_) => event.connect_error(&what),
+        event => {
+            let message = format!("the link ended before the request was sent ({event})");
+            Event::NotProcessed(message.into()).connect_error(&what)
+        }
+    };
+    stream.cut(error.clone(), error.clone());
+    stream.set_done(Err(error));
+}
+
+impl Control for Shared {
+    fn ping(&self, answer: oneshot::Sender<Duration>) {
+        self.command(Command::Ping(answer));
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("local", &self.info.local)
+            .field("peer", &self.info.peer)
+            .field("open", &self.open)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,158 @@
+//! The driver's side of one stream.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::BytesMut;
+use h2::client::ResponseFuture;
+use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
+use http::{Request, response};
+use tokio_util::time::delay_queue;
+
+use super::fault;
+use crate::conn::Stream;
+use crate::error::{Error, Event, Reason};
+use crate::pipe::Batch;
+
+/// One stream: its h2 handles, which nobody else touches (T4), and how far it has come.
+///
+/// The handles are kept until the stream is over, because dropping the last one makes h2 discard
+/// what it still has to send (T3), and until the user has read everything, because what is unread
+/// counts against the link's window.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) stream: Arc<Stream>,
+    pub(super) waker: Waker,
+    pub(super) head: Head,
+    pub(super) send: Option<SendStream<Batch>>,
+    pub(super) recv: Option<RecvStream>,
+    /// END_STREAM, or the end of an error, has come in.
+    pub(super) received_end: bool,
+    /// Both directions are over, or the stream was cut.
+    pub(super) over: bool,
+    /// Bytes given to the inbox whose window is not yet given back.
+    pub(super) held: usize,
+    pub(super) send_state: SendState,
+    pub(super) linger: Linger,
+    pub(super) timer: Option<delay_queue::Key>,
+}
+
+/// Where the exchange of heads stands.
+#[derive(Debug)]
+pub(super) enum Head {
+    /// Client: the request waits for its turn.
+    Unsent(Request<()>),
+    /// Client: sent.
+    Asked(ResponseFuture),
+    /// Client: the answer is not 2xx, and the beginning of its body is collected.
+    Rejected(Box<response::Parts>, BytesMut),
+    /// Server: the user has not answered yet.
+    Unanswered(SendResponse<Batch>),
+    /// Both heads are through.
+    Done,
+}
+
+/// What the sending side has to do with the driver's lists.
+#[derive(Debug, Default)]
+pub(super) struct SendState {
+    /// It is in the queue of streams that can send.
+    pub(super) queued: bool,
+    /// It is in the list of streams of which h2 or the wire may still hold bytes.
+    pub(super) unsettled: bool,
+    /// Once the wire has written so much, the outbox is sent up to this position.
+    pub(super) mark: Option<(u64, u64)>,
+}
+
+/// The bounded end of a connection that its user has let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Linger {
+    /// Still in use.
+    No,
+    /// Everything written is being sent; the position at the last look.
+    Flushing(u64),
+    /// The peer may finish its side; bytes of it that were dropped since.
+    Draining(usize),
+}
+
+impl Entry {
+    pub(super) fn new(stream: Arc<Stream>, waker: Waker, head: Head) -> Entry {
+        Entry {
+            stream,
+            waker,
+            head,
+            send: None,
+            recv: None,
+            received_end: false,
+            over: false,
+            held: 0,
+            send_state: SendState::default(),
+            linger: Linger::No,
+            timer: None,
+        }
+    }
+
+    /// What the request was, for an error's text.
+    pub(super) fn what(&self) -> String {
+        format!("{} {}", self.stream.request.method, self.stream.request.uri)
+    }
+
+    /// Whether a response is still due to this client's user.
+    fn awaits_answer(&self) -> bool {
+        matches!(self.head, Head::Unsent(_) | Head::Asked(_))
+    }
+
+    /// Ends both directions because of `event`. What has arrived is still read first.
+    pub(super) fn cut(&mut self, event: &Event) {
+        let (read, write) = if self.awaits_answer() {
+            let what = self.what();
+            let connect = event.connect_error(&what);
+            match event {
+                Event::Gone(_) => (connect, event.write_error()),
+                _ => (connect.clone(), connect),
+            }
+        } else {
+            (event.read_error(), event.write_error())
+        };
+        self.fail(read, write);
+    }
+
+    /// As [`Entry::cut`], with the errors themselves.
+    pub(super) fn fail(&mut self, read: Error, write: Error) {
+        self.stream.set_answer(Err(read.clone()));
+        self.stream.inbox.finish(Err(read.clone()));
+        self.stream.outbox.fail(write);
+        self.end(Err(read));
+    }
+
+    /// Sends RST_STREAM, and fails what the user still waits for with `event`.
+    pub(super) fn reset(&mut self, reason: Reason, event: &Event) {
+        self.send_reset(reason);
+        self.cut(event);
+    }
+
+    /// Sends RST_STREAM; h2 sends it only if the stream is not over already.
+    pub(super) fn send_reset(&mut self, reason: Reason) {
+        let reason = fault::to_h2(reason);
+        if let Some(send) = &mut self.send {
+            send.send_reset(reason);
+        } else if let Head::Unanswered(respond) = &mut self.head {
+            respond.send_reset(reason);
+        }
+    }
+
+    /// Nothing will be sent or received any more.
+    pub(super) fn end(&mut self, how: Result<(), Error>) {
+        self.over = true;
+        self.received_end = true;
+        self.stream.set_done(how);
+        // What is unread is reported once, when the last of it has been read.
+        let unread = self.held.max(1);
+        self.stream.inbox.set_threshold(unread);
+    }
+
+    /// Whether nothing is left to do or to count.
+    pub(super) fn is_finished(&self) -> bool {
+        self.over && self.stream.inbox.len() == 0
+    }
+}

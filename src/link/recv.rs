@@ -1,0 +1,193 @@
+//! The receiving side of a stream: h2 to inbox, and windows back.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use h2::server::SendResponse;
+use http::Response;
+
+use super::entry::{Entry, Head, Linger};
+use super::fault;
+use crate::config::{LINGER_DRAIN_BYTES, REJECTION_BODY};
+use crate::error::{Error, Event, Reason};
+use crate::pipe::Batch;
+
+/// What the driver must do for a stream after a look at it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Received {
+    /// Bytes that have come into the inbox.
+    pub(super) held: usize,
+    /// Bytes whose window has been given back.
+    pub(super) released: usize,
+    /// A refusal's body is awaited, for a bounded time.
+    pub(super) rejected: bool,
+}
+
+impl Entry {
+    /// Takes whatever has come, always all of it: what is left in h2 counts against limits that
+    /// end the link (T1).
+    pub(super) fn receive(&mut self, cx: &mut Context<'_>, link_end: Option<&Event>) -> Received {
+        let mut received = Received::default();
+        if !self.over {
+            received.rejected = self.poll_heads(cx, link_end);
+            received.held = self.poll_body(cx, link_end);
+            self.poll_reset(cx, link_end);
+        }
+        received.released = self.release();
+        received
+    }
+
+    /// Moves the heads along; `true` when a refusal has just come.
+    fn poll_heads(&mut self, cx: &mut Context<'_>, link_end: Option<&Event>) -> bool {
+        match &mut self.head {
+            Head::Asked(response) => match Pin::new(response).poll(cx) {
+                Poll::Pending => false,
+                Poll::Ready(Ok(response)) => self.answered(response),
+                Poll::Ready(Err(error)) => {
+                    let event = fault::stream_end(error, link_end, false);
+                    self.cut(&event);
+                    false
+                }
+            },
+            Head::Unanswered(_) => {
+                self.answer();
+                false
+            }
+            Head::Unsent(_) | Head::Rejected(..) | Head::Done => false,
+        }
+    }
+
+    fn answered(&mut self, response: Response<h2::RecvStream>) -> bool {
+        let (head, body) = response.into_parts();
+        self.recv = Some(body);
+        self.stream.set_answer(Ok(head.clone()));
+        if head.status.is_success() {
+            self.head = Head::Done;
+            return false;
+        }
+        self.head = Head::Rejected(Box::new(head), BytesMut::new());
+        true
+    }
+
+    /// Sends the server's answer, if its user has given it.
+    fn answer(&mut self) {
+        let Some(head) = self.stream.take_answer() else { return };
+        let Head::Unanswered(mut respond) = std::mem::replace(&mut self.head, Head::Done) else {
+            return;
+        };
+        match respond.send_response(Response::from_parts(head, ()), false) {
+            Ok(send) => self.send = Some(send),
+            // The peer has reset the stream, which its receiving side or `poll_reset` tells.
+            Err(error) => {
+                let event = fault::stream_end(error, None, true);
+                self.cut(&event);
+            }
+        }
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>, link_end: Option<&Event>) -> usize {
+        let mut held = 0;
+        while !self.received_end {
+            let Some(recv) = &mut self.recv else { break };
+            match recv.poll_data(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Some(Ok(bytes))) => held += self.keep(bytes),
+                Poll::Ready(Some(Err(error))) => {
+                    let event = fault::stream_end(error, link_end, true);
+                    if !self.finish_rejection() {
+                        self.cut(&event);
+                    }
+                }
+                Poll::Ready(None) => {
+                    self.received_end = true;
+                    if !self.finish_rejection() {
+                        self.stream.inbox.finish(Ok(()));
+                    }
+                }
+            }
+        }
+        held
+    }
+
+    /// Puts bytes where they belong; says how many the inbox has taken on.
+    fn keep(&mut self, bytes: Bytes) -> usize {
+        let len = bytes.len();
+        if let Head::Rejected(_, body) = &mut self.head {
+            let room = REJECTION_BODY - body.len();
+            body.extend_from_slice(&bytes[..len.min(room)]);
+            if let Some(recv) = &mut self.recv {
+                let _ = recv.flow_control().release_capacity(len);
+            }
+            if room <= len {
+                self.finish_rejection();
+            }
+            return 0;
+        }
+        if let Linger::Draining(dropped) = &mut self.linger {
+            *dropped += len;
+            if *dropped > LINGER_DRAIN_BYTES {
+                self.stop_draining();
+            }
+        }
+        if len > 0 {
+            self.held += len;
+            self.stream.inbox.push(bytes);
+        }
+        len
+    }
+
+    /// The peer had its time to finish, and everything of ours is sent: that is a good end. After
+    /// a refusal NO_ERROR says so to the client too (RFC 9113 §8.1).
+    pub(super) fn stop_draining(&mut self) {
+        let refused = self.stream.is_refused();
+        self.send_reset(if refused { Reason::NO_ERROR } else { Reason::CANCEL });
+        self.end(Ok(()));
+    }
+
+    /// Turns a refusal, with what has come of its body, into the error that the user gets.
+    /// `false` if there is none.
+    pub(super) fn finish_rejection(&mut self) -> bool {
+        let what = self.what();
+        let Head::Rejected(head, body) = &mut self.head else { return false };
+        let error = Error::rejected(&what, (**head).clone(), body.split().freeze());
+        self.head = Head::Done;
+        self.send_reset(Reason::CANCEL);
+        self.fail(error.clone(), error);
+        true
+    }
+
+    /// Hears of a reset where no body is left to tell it: after the peer's END_STREAM.
+    fn poll_reset(&mut self, cx: &mut Context<'_>, link_end: Option<&Event>) {
+        if self.over || !self.received_end {
+            return;
+        }
+        let poll = match (&mut self.send, &mut self.head) {
+            (Some(send), _) => send.poll_reset(cx),
+            (None, Head::Unanswered(respond)) => SendResponse::<Batch>::poll_reset(respond, cx),
+            _ => return,
+        };
+        let event = match poll {
+            Poll::Pending => return,
+            Poll::Ready(Ok(reason)) => Event::Reset(fault::from_h2(reason)),
+            Poll::Ready(Err(error)) => fault::stream_end(error, link_end, true),
+        };
+        let error = event.write_error();
+        self.stream.outbox.fail(error.clone());
+        self.end(Err(error));
+    }
+
+    /// Gives back the window of what the user has read.
+    fn release(&mut self) -> usize {
+        let consumed = self.stream.inbox.take_consumed();
+        if consumed > 0 {
+            self.held -= consumed;
+            if let Some(recv) = &mut self.recv {
+                // h2 refuses only what it has not received.
+                let _ = recv.flow_control().release_capacity(consumed);
+            }
+        }
+        consumed
+    }
+}

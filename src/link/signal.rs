@@ -1,0 +1,203 @@
+//! How a driver is woken, and by which of its streams.
+//!
+//! Each stream has a waker of its own, which puts the stream on the ready list: a turn costs what
+//! the streams with work cost, however many are open. While the driver is in its turn, a wake only
+//! sets a flag (h2 wakes its task inside nearly every call), which the driver looks at before it
+//! goes to sleep.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake};
+
+use atomic_waker::AtomicWaker;
+
+use crate::pipe::lock;
+
+/// The driver sleeps; a wake must reach its task.
+const ASLEEP: u8 = 0;
+/// In its turn, nothing new.
+const AWAKE: u8 = 1;
+/// In its turn, and something has happened since it last looked.
+const FLAGGED: u8 = 2;
+/// Its task has been woken and has not run yet.
+const WOKEN: u8 = 3;
+
+#[derive(Debug)]
+pub(crate) struct Signal {
+    state: AtomicU8,
+    task: AtomicWaker,
+    /// `None` when the driver is gone.
+    ready: Mutex<Option<Vec<Arc<StreamWaker>>>>,
+}
+
+impl Signal {
+    pub(crate) fn new() -> Arc<Signal> {
+        let state = AtomicU8::new(WOKEN);
+        let ready = Mutex::new(Some(Vec::new()));
+        Arc::new(Signal { state, task: AtomicWaker::new(), ready })
+    }
+
+    /// The driver's task has been polled.
+    pub(crate) fn begin(&self, cx: &Context<'_>) {
+        self.task.register(cx.waker());
+        self.state.store(AWAKE, SeqCst);
+    }
+
+    /// What has happened until now is about to be dealt with. Ready streams stay listed.
+    pub(crate) fn clear(&self) {
+        let _ = self.state.compare_exchange(FLAGGED, AWAKE, SeqCst, SeqCst);
+    }
+
+    /// Whether there is more to do.
+    pub(crate) fn is_flagged(&self) -> bool {
+        self.state.load(SeqCst) == FLAGGED
+            || lock(&self.ready).as_ref().is_some_and(|ready| !ready.is_empty())
+    }
+
+    /// The driver goes to sleep; `false` if there is more to do, and it must not.
+    pub(crate) fn sleep(&self) -> bool {
+        self.state.compare_exchange(AWAKE, ASLEEP, SeqCst, SeqCst).is_ok()
+    }
+
+    /// The driver gives way to other tasks although there is more to do.
+    pub(crate) fn give_way(&self, cx: &Context<'_>) {
+        self.state.store(WOKEN, SeqCst);
+        cx.waker().wake_by_ref();
+    }
+
+    /// Moves the ready streams' keys to `keys`.
+    pub(crate) fn take_ready(&self, keys: &mut Vec<usize>) {
+        for waker in lock(&self.ready).iter_mut().flat_map(|ready| ready.drain(..)) {
+            waker.listed.store(false, SeqCst);
+            keys.push(waker.key.load(SeqCst));
+        }
+    }
+
+    /// The driver is gone: nothing is listed any more. The list and its wakers hold each other.
+    pub(crate) fn close(&self) {
+        *lock(&self.ready) = None;
+        self.task.take();
+    }
+
+    /// Sets the flag of a driver in its turn, or wakes its task.
+    pub(crate) fn notify(&self) {
+        let mut state = self.state.load(SeqCst);
+        loop {
+            let next = match state {
+                ASLEEP => WOKEN,
+                AWAKE => FLAGGED,
+                _ => return,
+            };
+            match self.state.compare_exchange_weak(state, next, SeqCst, SeqCst) {
+                Ok(ASLEEP) => return self.task.wake(),
+                Ok(_) => return,
+                Err(now) => state = now,
+            }
+        }
+    }
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.notify();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.notify();
+    }
+}
+
+/// The waker of one stream.
+#[derive(Debug)]
+pub(crate) struct StreamWaker {
+    key: AtomicUsize,
+    listed: AtomicBool,
+    signal: Arc<Signal>,
+}
+
+/// The key of a stream that its driver has not seen yet.
+pub(crate) const NO_KEY: usize = usize::MAX;
+
+impl StreamWaker {
+    pub(crate) fn new(signal: &Arc<Signal>) -> Arc<StreamWaker> {
+        let (key, listed) = (AtomicUsize::new(NO_KEY), AtomicBool::new(false));
+        Arc::new(StreamWaker { key, listed, signal: Arc::clone(signal) })
+    }
+
+    /// The driver has given the stream its place.
+    pub(crate) fn set_key(&self, key: usize) {
+        self.key.store(key, SeqCst);
+    }
+}
+
+impl Wake for StreamWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.listed.swap(true, SeqCst) {
+            if let Some(ready) = &mut *lock(&self.signal.ready) {
+                ready.push(Arc::clone(self));
+            }
+            self.signal.notify();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Task(AtomicUsize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_wake_in_the_turn_is_a_flag_and_a_wake_in_sleep_reaches_the_task_once() {
+        let task = Arc::new(Task::default());
+        let waker = Waker::from(Arc::clone(&task));
+        let signal = Signal::new();
+        let mine = Waker::from(Arc::clone(&signal));
+
+        signal.begin(&Context::from_waker(&waker));
+        mine.wake_by_ref();
+        assert!(signal.is_flagged() && !signal.sleep());
+        signal.clear();
+        assert!(!signal.is_flagged() && signal.sleep());
+        assert_eq!(task.0.load(SeqCst), 0);
+
+        mine.wake_by_ref();
+        mine.wake_by_ref();
+        assert_eq!(task.0.load(SeqCst), 1);
+    }
+
+    #[test]
+    fn a_stream_is_listed_once_until_it_is_taken() {
+        let signal = Signal::new();
+        signal.begin(&Context::from_waker(Waker::noop()));
+        let streams = [7, 8].map(|key| {
+            let stream = StreamWaker::new(&signal);
+            stream.set_key(key);
+            Waker::from(stream)
+        });
+        streams[0].wake_by_ref();
+        streams[0].wake_by_ref();
+        streams[1].wake_by_ref();
+        signal.clear();
+        assert!(signal.is_flagged(), "clearing the flag does not hide a ready stream");
+        let mut keys = Vec::new();
+        signal.take_ready(&mut keys);
+        assert_eq!(keys, [7, 8]);
+        streams[0].wake_by_ref();
+        signal.take_ready(&mut keys);
+        assert_eq!(keys, [7, 8, 7]);
+    }
+}

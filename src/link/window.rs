@@ -1,0 +1,122 @@
+//! Receive windows: how much the peer may send, on each stream and on the link (T6).
+//!
+//! The link's memory `M` is split in two. A quarter, the base, is what the link's own window keeps
+//! open whatever its streams hold unread, so that a stream that nobody reads cannot freeze its
+//! siblings: the link's window is raised by what is held. The rest is divided among the streams'
+//! windows: `INITIAL_WINDOW_SIZE` (RFC 9113 §6.9.2) shrinks as streams are opened, so that they
+//! cannot hold more than `M` together. It is lowered late by one round trip and cannot take back
+//! what has arrived, so `M` can still be passed; then the stream that holds most is reset.
+
+/// Even with very many streams each gets this much.
+const LEAST: u32 = 4 << 10;
+
+#[derive(Debug)]
+pub(crate) struct Windows {
+    most: u32,
+    memory: u32,
+    /// The number of streams that the window is made for, a power of two.
+    slots: u32,
+    /// What the peer has been told.
+    stream: u32,
+    link: u32,
+}
+
+impl Windows {
+    /// `most` is the largest window of a stream, `memory` what the link may hold.
+    pub(crate) fn new(most: u32, memory: u32) -> Windows {
+        let mut windows = Windows { most, memory, slots: 1, stream: 0, link: 0 };
+        windows.stream = windows.share();
+        windows.link = windows.base();
+        windows
+    }
+
+    /// The window of a stream, as told to the peer.
+    pub(crate) fn stream(&self) -> u32 {
+        self.stream
+    }
+
+    /// The window of the link when nothing is held.
+    pub(crate) fn base(&self) -> u32 {
+        (self.memory / 4).max(LEAST)
+    }
+
+    fn share(&self) -> u32 {
+        ((self.memory - self.memory / 4) / self.slots).min(self.most).max(LEAST.min(self.most))
+    }
+
+    /// With so many streams open, the window to tell the peer, if it is another than it knows.
+    pub(crate) fn wanted_stream_window(&mut self, open: usize) -> Option<u32> {
+        let open = u32::try_from(open).unwrap_or(u32::MAX).clamp(1, 1 << 30);
+        if open > self.slots || open * 4 <= self.slots {
+            self.slots = open.next_power_of_two();
+        }
+        Some(self.share()).filter(|share| *share != self.stream)
+    }
+
+    /// The peer is being told.
+    pub(crate) fn set_stream_window(&mut self, window: u32) {
+        self.stream = window;
+    }
+
+    /// With so many bytes held unread, the window to set for the link, if it is worth a change.
+    pub(crate) fn wanted_link_window(&mut self, held: usize) -> Option<u32> {
+        let held = u32::try_from(held).unwrap_or(u32::MAX);
+        let target = self.base().saturating_add(held).min(self.memory.max(self.base()));
+        if target.abs_diff(self.link) < self.base() / 8 && !(held == 0 && self.link != target) {
+            return None;
+        }
+        self.link = target;
+        Some(target)
+    }
+
+    /// Whether so many bytes held leave less than the base for the others.
+    pub(crate) fn is_over(&self, held: usize) -> bool {
+        held + self.base() as usize > (self.memory as usize).max(2 * LEAST as usize)
+    }
+
+    pub(crate) fn memory(&self) -> u32 {
+        self.memory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u32 = 1 << 20;
+
+    #[test]
+    fn windows_shrink_as_streams_are_opened_and_never_add_up_to_more_than_the_memory() {
+        let mut windows = Windows::new(MIB, 64 * MIB);
+        assert_eq!(windows.stream(), MIB);
+        for open in 1..10_000 {
+            if let Some(window) = windows.wanted_stream_window(open) {
+                windows.set_stream_window(window);
+            }
+            let all = open as u64 * u64::from(windows.stream()) + u64::from(windows.base());
+            assert!(all <= 64 * u64::from(MIB), "{open} streams may hold {all}");
+        }
+        assert_eq!(windows.wanted_stream_window(5_000), None, "a few less change nothing");
+        assert_eq!(windows.wanted_stream_window(30), Some(MIB));
+    }
+
+    #[test]
+    fn the_links_window_goes_up_with_what_is_held_in_steps_up_to_the_memory() {
+        let mut windows = Windows::new(MIB, 64 * MIB);
+        assert_eq!(windows.wanted_link_window(1000), None);
+        assert_eq!(windows.wanted_link_window(3 * MIB as usize), Some(19 * MIB));
+        assert_eq!(windows.wanted_link_window(3 * MIB as usize + 1), None);
+        assert_eq!(windows.wanted_link_window(100 * MIB as usize), Some(64 * MIB));
+        assert_eq!(windows.wanted_link_window(0), Some(16 * MIB));
+        assert!(!windows.is_over(48 * MIB as usize));
+        assert!(windows.is_over(48 * MIB as usize + 1));
+    }
+
+    #[test]
+    fn the_smallest_knobs_give_working_windows() {
+        let mut windows = Windows::new(1, 1);
+        assert_eq!((windows.stream(), windows.base()), (1, LEAST));
+        assert_eq!(windows.wanted_stream_window(usize::MAX), None);
+        assert!(windows.wanted_link_window(usize::MAX).is_none_or(|window| window >= LEAST));
+    }
+}

@@ -1,0 +1,337 @@
+//! Our wrapper of the transport, just under h2.
+//!
+//! h2 meets a transport that never makes it wait on a write, so that it never stops reading
+//! because of one (T8); that hands up a bounded number of bytes a turn, so that the driver drains
+//! what has come before more comes (T1); and that holds back the end of the transport until what
+//! came before it has been dealt with (T9). The driver sees through it what h2 does not show:
+//! frame headers (T10), and how much has really been written (T7).
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::frames::{FrameLog, PREFACE};
+use crate::pipe::lock;
+
+/// What a link runs on.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
+
+/// Bytes handed up a turn.
+const QUOTA: usize = 256 << 10;
+
+/// What a tiny frame costs of the quota beyond its bytes: it takes its place in h2's queues.
+const TINY_COST: usize = 256;
+
+/// How much is read at once from a peer that sends tiny frames, so that the quota acts.
+const TINY_READ: usize = 8 << 10;
+
+/// Writes up to this size are gathered and go out with the flush, in one system call.
+const GATHER: usize = 8 << 10;
+
+/// Data that the driver lets wait for the socket.
+pub(crate) const DATA_ROOM: usize = 256 << 10;
+
+/// More than this waiting means that the peer does not read, and makes us answer all the same.
+/// On top of [`DATA_ROOM`] it is 256 KiB of control frames: 20,000 RST_STREAMs.
+const SPILL_LIMIT: usize = DATA_ROOM + (256 << 10);
+
+/// How many of the peer's first bytes are kept for an error that says what was seen.
+const FIRST: usize = 64;
+
+/// The end of the wire that h2 holds; [`Gauge`] is the driver's.
+pub(crate) struct Wire(Arc<Mutex<Inner>>);
+
+/// The driver's end of the wire.
+pub(crate) struct Gauge(Arc<Mutex<Inner>>);
+
+struct Inner {
+    io: Box<dyn Transport>,
+    /// Bytes that were read before the link began.
+    prefix: Bytes,
+    quota: usize,
+    delivered: bool,
+    /// The transport's end, held back for a turn.
+    held: Option<io::Result<()>>,
+    log: FrameLog,
+    tiny_before: u64,
+    first: Vec<u8>,
+    /// Accepted from h2, and not yet taken by the transport.
+    spill: BytesMut,
+    accepted: u64,
+    flushed: u64,
+    /// The transport takes no more. Reading goes on: the reason may still be on its way.
+    broken: Option<io::Error>,
+}
+
+/// Wraps `io`; `prefix` is what has already been read from it, `client` says whose preface comes.
+pub(crate) fn wrap(io: Box<dyn Transport>, prefix: Bytes, peer_is_client: bool) -> (Wire, Gauge) {
+    let inner = Arc::new(Mutex::new(Inner {
+        io,
+        prefix,
+        quota: QUOTA,
+        delivered: false,
+        held: None,
+        log: FrameLog::new(if peer_is_client { PREFACE.len() } else { 0 }),
+        tiny_before: 0,
+        first: Vec::new(),
+        spill: BytesMut::new(),
+        accepted: 0,
+        flushed: 0,
+        broken: None,
+    }));
+    (Wire(Arc::clone(&inner)), Gauge(inner))
+}
+
+/// What the driver reads off the wire after a turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    /// Bytes h2 has written, ever.
+    pub(crate) accepted: u64,
+    /// Bytes the transport has taken and flushed, ever.
+    pub(crate) flushed: u64,
+    /// The peer does not read, and too much waits for it.
+    pub(crate) overflowing: bool,
+    /// The kind of frame that the peer floods with.
+    pub(crate) abuse: Option<&'static str>,
+    pub(crate) seen_settings: bool,
+    pub(crate) seen_goaway: bool,
+}
+
+impl Reading {
+    /// Bytes that wait for the transport.
+    pub(crate) fn backlog(&self) -> usize {
+        (self.accepted - self.flushed) as usize
+    }
+}
+
+impl Gauge {
+    /// A new turn: what was handed up before has been dealt with.
+    pub(crate) fn begin_turn(&self) {
+        let mut inner = lock(&self.0);
+        inner.quota = QUOTA;
+        inner.delivered = false;
+    }
+
+    /// Goes on writing what the transport did not take at once, and reads off the state.
+    pub(crate) fn drive(&self, cx: &mut Context<'_>) -> Reading {
+        let mut inner = lock(&self.0);
+        inner.drive(cx);
+        Reading {
+            accepted: inner.accepted,
+            flushed: inner.flushed,
+            overflowing: inner.spill.len() > SPILL_LIMIT,
+            abuse: inner.log.abuse(),
+            seen_settings: inner.log.seen_settings(),
+            seen_goaway: inner.log.seen_goaway(),
+        }
+    }
+
+    /// The first bytes that the peer sent.
+    pub(crate) fn first_bytes(&self) -> Vec<u8> {
+        lock(&self.0).first.clone()
+    }
+
+    /// Why the transport takes no more, if so.
+    pub(crate) fn write_error(&self) -> Option<io::Error> {
+        lock(&self.0).broken.as_ref().map(copy_error)
+    }
+}
+
+impl Inner {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.quota == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if !self.delivered {
+            if let Some(end) = self.held.take() {
+                return Poll::Ready(end);
+            }
+        }
+        let before = buf.filled().len();
+        let end = match self.poll_transport(cx, buf) {
+            Poll::Pending => match &self.broken {
+                Some(error) if !self.delivered => return Poll::Ready(Err(copy_error(error))),
+                _ => return Poll::Pending,
+            },
+            Poll::Ready(Ok(())) if buf.filled().len() > before => {
+                self.note(&buf.filled()[before..]);
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(end) => end,
+        };
+        if !self.delivered {
+            return Poll::Ready(end);
+        }
+        self.held = Some(end);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_transport(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.prefix.has_remaining() {
+            let n = self.prefix.len().min(buf.remaining());
+            buf.put_slice(&self.prefix.split_to(n));
+            return Poll::Ready(Ok(()));
+        }
+        let tiny = self.log.tiny() != self.tiny_before;
+        if !tiny || buf.remaining() <= TINY_READ {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let mut small = ReadBuf::new(buf.initialize_unfilled_to(TINY_READ));
+        let poll = Pin::new(&mut self.io).poll_read(cx, &mut small);
+        let n = small.filled().len();
+        buf.advance(n);
+        poll
+    }
+
+    /// Takes account of bytes that are handed up.
+    fn note(&mut self, bytes: &[u8]) {
+        self.delivered = true;
+        let wanted = FIRST.saturating_sub(self.first.len()).min(bytes.len());
+        self.first.extend_from_slice(&bytes[..wanted]);
+        self.tiny_before = self.log.tiny();
+        self.log.feed(bytes);
+        let tiny = (self.log.tiny() - self.tiny_before) as usize;
+        self.quota = self.quota.saturating_sub(bytes.len() + tiny * TINY_COST);
+    }
+
+    /// Takes all of `slices`, whatever the transport does.
+    fn write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> usize {
+        let total = slices.iter().map(|slice| slice.len()).sum();
+        self.accepted += total as u64;
+        if self.broken.is_some() {
+            self.flushed = self.accepted;
+            return total;
+        }
+        let mut skip = 0;
+        if total > GATHER {
+            self.write_spill(cx);
+            if self.spill.is_empty() && self.broken.is_none() {
+                skip = self.write_some(cx, slices);
+            }
+        }
+        for slice in slices {
+            let rest = slice.get(skip..).unwrap_or(&[]);
+            self.spill.extend_from_slice(rest);
+            skip = skip.saturating_sub(slice.len());
+        }
+        total
+    }
+
+    fn write_some(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> usize {
+        match Pin::new(&mut self.io).poll_write_vectored(cx, slices) {
+            Poll::Ready(Ok(n)) => n,
+            Poll::Ready(Err(error)) => {
+                self.break_off(error);
+                0
+            }
+            Poll::Pending => 0,
+        }
+    }
+
+    fn write_spill(&mut self, cx: &mut Context<'_>) {
+        while self.spill.has_remaining() {
+            match Pin::new(&mut self.io).poll_write(cx, &self.spill) {
+                Poll::Ready(Ok(0)) => self.break_off(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(n)) => self.spill.advance(n),
+                Poll::Ready(Err(error)) => self.break_off(error),
+                Poll::Pending => return,
+            }
+        }
+        self.spill.clear();
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if self.flushed == self.accepted {
+            return;
+        }
+        self.write_spill(cx);
+        if self.broken.is_none() && self.spill.is_empty() {
+            match Pin::new(&mut self.io).poll_flush(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => self.break_off(error),
+                Poll::Pending => return,
+            }
+        }
+        if self.spill.is_empty() {
+            self.log.sent((self.accepted - self.flushed) as usize);
+            self.flushed = self.accepted;
+        }
+    }
+
+    fn break_off(&mut self, error: io::Error) {
+        self.broken.get_or_insert(error);
+        self.spill = BytesMut::new();
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.drive(cx);
+        if let Some(error) = &self.broken {
+            return Poll::Ready(Err(copy_error(error)));
+        }
+        if self.flushed < self.accepted {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        lock(&self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(lock(&self.0).write(cx, &[IoSlice::new(buf)])))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(lock(&self.0).write(cx, bufs)))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        lock(&self.0).drive(cx);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        lock(&self.0).poll_shutdown(cx)
+    }
+}
+
+/// `io::Error` cannot be cloned; the kind and the text are what is needed of it twice.
+fn copy_error(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}

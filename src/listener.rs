@@ -1,0 +1,174 @@
+//! Accepting.
+
+mod builder;
+mod drain;
+mod handshake;
+mod incoming;
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use http::{Method, StatusCode, header};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::conn::{Addr, Stream};
+use crate::link::Link;
+use crate::pipe::lock;
+
+pub use builder::ListenerBuilder;
+pub use incoming::Incoming;
+
+/// Accepts connections on a socket of its own.
+///
+/// TCP, TLS and HTTP/2 handshakes go on beside each other in the background, and one that hangs
+/// holds nobody up. A client that speaks HTTP/1.1 is answered 505 with a text that says why.
+///
+/// Dropping the listener closes its socket and refuses connections that nobody has accepted; those
+/// that were accepted go on. [`drain`](Listener::drain) ends those too, in good order.
+///
+/// # Examples
+///
+/// ```
+/// use h2conn::{Conn, Listener};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// async fn serve(mut listener: Listener) {
+///     while let Some(incoming) = listener.accept().await {
+///         tokio::spawn(async move {
+///             if let Ok(conn) = incoming.accept() {
+///                 if let Err(error) = echo(&conn).await {
+///                     eprintln!("{}: {error}", conn.peer_addr());
+///                 }
+///             }
+///         });
+///     }
+/// }
+///
+/// async fn echo(mut conn: &Conn) -> std::io::Result<()> {
+///     let mut buffer = [0; 4096];
+///     loop {
+///         match conn.read(&mut buffer).await? {
+///             0 => return conn.shutdown().await,
+///             n => conn.write_all(&buffer[..n]).await?,
+///         }
+///     }
+/// }
+/// ```
+pub struct Listener {
+    incoming: mpsc::Receiver<Arc<Stream>>,
+    local: Addr,
+    methods: Option<Vec<Method>>,
+    links: Arc<Links>,
+    accepting: JoinHandle<()>,
+    #[cfg(unix)]
+    socket_file: Option<builder::SocketFile>,
+}
+
+/// The links that the listener's clients have made.
+#[derive(Debug, Default)]
+struct Links {
+    all: Mutex<LinkList>,
+}
+
+#[derive(Debug, Default)]
+struct LinkList {
+    links: Vec<Link>,
+    /// Ended links are thrown out when the list has grown to this.
+    sweep_at: usize,
+    closed: bool,
+}
+
+impl Links {
+    /// Keeps a new link, or ends it when the listener has ended.
+    fn add(&self, link: Link) {
+        let mut all = lock(&self.all);
+        if all.closed {
+            drop(all);
+            link.shut_down();
+            return;
+        }
+        if all.links.len() >= all.sweep_at {
+            all.links.retain(Link::is_alive);
+            all.sweep_at = (all.links.len() * 2).max(64);
+        }
+        all.links.push(link);
+    }
+
+    /// Takes them all out; no more are kept.
+    fn close(&self) -> Vec<Link> {
+        let mut all = lock(&self.all);
+        all.closed = true;
+        std::mem::take(&mut all.links)
+    }
+}
+
+impl Listener {
+    /// Sets up a listener.
+    pub fn builder() -> ListenerBuilder {
+        ListenerBuilder::default()
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> &Addr {
+        &self.local
+    }
+
+    /// Waits for the next client that wants a connection. `None` when the listener has ended, as
+    /// it does when its runtime shuts down.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no client.
+    pub async fn accept(&mut self) -> Option<Incoming> {
+        loop {
+            let stream = self.incoming.recv().await?;
+            let Some(allowed) = self.refusal(&stream.request.method) else {
+                return Some(Incoming::new(stream));
+            };
+            let method = stream.request.method.clone();
+            let text = format!("{method} cannot open a connection here; use one of: {allowed}\n");
+            Incoming::new(stream).refuse(
+                StatusCode::METHOD_NOT_ALLOWED,
+                Some((header::ALLOW, allowed)),
+                text,
+            );
+        }
+    }
+
+    /// The methods that are allowed, if this one is not.
+    fn refusal(&self, method: &Method) -> Option<String> {
+        match &self.methods {
+            Some(methods) if methods.contains(method) => None,
+            Some(methods) => {
+                Some(methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", "))
+            }
+            None if [Method::CONNECT, Method::HEAD, Method::TRACE].contains(method) => {
+                Some("POST, PUT".to_owned())
+            }
+            None => None,
+        }
+    }
+
+    /// Waits until `links` are gone.
+    async fn ended(links: &[Link]) {
+        for link in links {
+            link.ended().await;
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        for link in self.links.close() {
+            link.shut_down();
+        }
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("local_addr", &self.local).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,179 @@
+//! The knobs of a listener, and its sockets.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::sync::mpsc;
+
+use super::handshake::{Accept, Server};
+use super::{Links, Listener};
+use crate::config::Config;
+use crate::conn::Addr;
+use crate::error::{Error, ErrorKind, Result};
+use crate::tls::ServerTls;
+
+/// Connections that may wait to be accepted, over all links; more are refused with
+/// `REFUSED_STREAM`, so that clients know they may try again.
+const BACKLOG: usize = 1024;
+
+/// Sets up a [`Listener`]. The setters cannot fail and may come in any order; binding checks.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerBuilder {
+    tls: Option<ServerTls>,
+    methods: Option<Vec<Method>>,
+    config: Config,
+}
+
+impl ListenerBuilder {
+    /// Speaks TLS, with this identity or configuration. Default: cleartext HTTP/2.
+    pub fn tls(mut self, tls: impl Into<ServerTls>) -> Self {
+        self.tls = Some(tls.into());
+        self
+    }
+
+    /// Accepts these methods only; others are answered 405. Default: all but CONNECT, HEAD and
+    /// TRACE (curl sends PUT, the Go library POST).
+    pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
+        self.methods = Some(methods.into_iter().collect());
+        self
+    }
+
+    /// How long a client may take for TLS and the first bytes of HTTP/2, and then for its
+    /// SETTINGS. Default: 10 seconds.
+    pub fn handshake_timeout(mut self, limit: Duration) -> Self {
+        self.config.handshake_timeout = limit;
+        self
+    }
+
+    /// Connections that one client may have open on a link, `SETTINGS_MAX_CONCURRENT_STREAMS`
+    /// (RFC 9113 §6.5.2). Default: 4096.
+    pub fn max_conns_per_link(mut self, conns: u32) -> Self {
+        self.config.max_conns = conns;
+        self
+    }
+
+    /// As [`ClientBuilder::initial_window_size`](crate::ClientBuilder::initial_window_size).
+    pub fn initial_window_size(mut self, bytes: u32) -> Self {
+        self.config.window = bytes;
+        self
+    }
+
+    /// As [`ClientBuilder::max_link_memory`](crate::ClientBuilder::max_link_memory).
+    pub fn max_link_memory(mut self, bytes: u32) -> Self {
+        self.config.link_memory = bytes;
+        self
+    }
+
+    /// As [`ClientBuilder::send_queue_size`](crate::ClientBuilder::send_queue_size).
+    pub fn send_queue_size(mut self, bytes: usize) -> Self {
+        self.config.send_queue = bytes;
+        self
+    }
+
+    /// Listens on a TCP address; port 0 is any free one, see [`Listener::local_addr`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] for knobs that cannot be used as set; [`ErrorKind::Connect`]
+    /// when the address cannot be bound.
+    pub async fn bind(self, addr: impl ToSocketAddrs) -> Result<Listener> {
+        let listener = TcpListener::bind(addr).await.map_err(|error| {
+            let message = format!("cannot listen there: {}", bind_advice(&error));
+            Error::new(ErrorKind::Connect, message).with_source(error)
+        })?;
+        self.listen(listener)
+    }
+
+    /// Listens on a TCP socket that the program has bound itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](ListenerBuilder::bind).
+    pub fn listen(self, listener: TcpListener) -> Result<Listener> {
+        let local = listener.local_addr().map(Addr::Ip).map_err(|error| {
+            Error::new(ErrorKind::Connect, "the socket has no address").with_source(error)
+        })?;
+        self.start(listener, local)
+    }
+
+    /// Listens on a Unix domain socket. A socket file that nobody listens on any more is replaced;
+    /// the file is removed when the listener ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](ListenerBuilder::bind).
+    #[cfg(unix)]
+    pub async fn bind_unix(self, path: impl Into<PathBuf>) -> Result<Listener> {
+        use tokio::net::{UnixListener, UnixStream};
+
+        let path = path.into();
+        let failed = |error: io::Error| {
+            let message = format!("cannot listen on {}: {}", path.display(), bind_advice(&error));
+            Error::new(ErrorKind::Connect, message).with_source(error)
+        };
+        let listener = match UnixListener::bind(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                match UnixStream::connect(&path).await {
+                    Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
+                        std::fs::remove_file(&path).map_err(failed)?;
+                        UnixListener::bind(&path).map_err(failed)?
+                    }
+                    _ => return Err(failed(error)),
+                }
+            }
+            result => result.map_err(failed)?,
+        };
+        let local = Addr::Unix(Some(path.clone()));
+        let mut listener = self.start(listener, local)?;
+        listener.socket_file = Some(SocketFile(path));
+        Ok(listener)
+    }
+
+    fn start(self, socket: impl Accept, local: Addr) -> Result<Listener> {
+        self.config.check()?;
+        let tls = self.tls.as_ref().map(ServerTls::build).transpose()?;
+        let (sender, incoming) = mpsc::channel(BACKLOG);
+        let links = Arc::<Links>::default();
+        let server = Server { tls, config: self.config, sender, links: Arc::clone(&links) };
+        let accepting = tokio::spawn(Arc::new(server).run(socket));
+        Ok(Listener {
+            incoming,
+            local,
+            methods: self.methods,
+            links,
+            accepting,
+            #[cfg(unix)]
+            socket_file: None,
+        })
+    }
+}
+
+/// Removes a Unix socket's file.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(super) struct SocketFile(PathBuf);
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn bind_advice(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program listens there; stop it, or take another port (0 is any free one)"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "permission was denied; ports below 1024 and many folders need rights".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
+        _ => error.to_string(),
+    }
+}

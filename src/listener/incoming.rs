@@ -1,0 +1,142 @@
+//! A client that wants a connection, and the answer to it.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
+
+use crate::conn::{Addr, Conn, Stream};
+use crate::error::{Error, ErrorKind, Reason, Result};
+
+/// A request for a connection, which waits for its answer.
+///
+/// Dropping it refuses the request with `REFUSED_STREAM`, which tells the client that it may try
+/// again (RFC 9113 §8.7).
+#[derive(Debug)]
+pub struct Incoming {
+    stream: Option<Arc<Stream>>,
+}
+
+impl Incoming {
+    pub(crate) fn new(stream: Arc<Stream>) -> Incoming {
+        Incoming { stream: Some(stream) }
+    }
+
+    fn stream(&self) -> &Arc<Stream> {
+        self.stream.as_ref().expect("it is taken out only by methods that consume self")
+    }
+
+    fn take(mut self) -> Arc<Stream> {
+        self.stream.take().expect("it is taken out only by methods that consume self")
+    }
+
+    /// The request's method.
+    pub fn method(&self) -> &Method {
+        &self.stream().request.method
+    }
+
+    /// The request's target.
+    pub fn uri(&self) -> &Uri {
+        &self.stream().request.uri
+    }
+
+    /// The request's header fields.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.stream().request.headers
+    }
+
+    /// This end's address.
+    pub fn local_addr(&self) -> &Addr {
+        &self.stream().link.local
+    }
+
+    /// The client's address.
+    pub fn peer_addr(&self) -> &Addr {
+        &self.stream().link.peer
+    }
+
+    /// The client's certificates in DER, its own first; empty if it showed none.
+    pub fn peer_certificates(&self) -> &[Bytes] {
+        &self.stream().link.peer_certificates
+    }
+
+    /// Accepts the connection: the client is answered 200 at once, before anything is written.
+    ///
+    /// # Errors
+    ///
+    /// What ended the connection, if the client has gone already.
+    pub fn accept(self) -> Result<Conn> {
+        self.accept_with(Response::new(()))
+    }
+
+    /// Accepts the connection with the status and the header fields of `response`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] when the status is not 2xx, and the client is answered 500; and
+    /// what ended the connection, if the client has gone already.
+    pub fn accept_with(self, response: Response<()>) -> Result<Conn> {
+        let (head, ()) = response.into_parts();
+        if !head.status.is_success() {
+            let message = format!(
+                "a connection was to be accepted with status {}; only 2xx accepts, use reject",
+                head.status
+            );
+            self.reject(StatusCode::INTERNAL_SERVER_ERROR);
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        let stream = self.take();
+        let mut cx = Context::from_waker(Waker::noop());
+        if let Poll::Ready(Err(error)) = stream.poll_done(&mut cx) {
+            return Err(error);
+        }
+        stream.give_answer(head);
+        Ok(Conn::new(stream))
+    }
+
+    /// Refuses the connection with a status, and a short text that names it.
+    pub fn reject(self, status: StatusCode) {
+        let reason = status.canonical_reason().unwrap_or("refused");
+        self.refuse(status, None, format!("{} {reason}\n", status.as_str()));
+    }
+
+    /// Refuses the connection with a response of your own.
+    pub fn reject_with(self, response: Response<impl Into<Bytes>>) {
+        let (head, body) = response.into_parts();
+        let (stream, body) = (self.take(), body.into());
+        stream.give_answer(head);
+        // The queue is empty, so there is room, and the whole body is taken at once.
+        let conn = Conn::new(stream);
+        let _ = pin!(conn.write_chunk(body)).poll(&mut Context::from_waker(Waker::noop()));
+    }
+
+    pub(super) fn refuse(
+        self,
+        status: StatusCode,
+        field: Option<(HeaderName, String)>,
+        text: String,
+    ) {
+        let mut response = Response::new(Bytes::from(text));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, plain);
+        if let Some((name, value)) = field {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
+        self.reject_with(response);
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.stream {
+            stream.reset(Reason::REFUSED_STREAM, "the request was dropped unanswered");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Send buffers: recycled storage, and the batches of bytes that are handed to HTTP/2.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::IoSlice;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use bytes::{Buf, Bytes};
+
+use super::lock;
+
+/// The size of a recycled buffer. Whole DATA frames of our own links fit in one.
+pub(crate) const BUFFER: usize = 64 * 1024;
+
+/// Up to this size a buffer of its own is cheaper than a recycled one, and a Conn that sends a
+/// little now and then does not hold [`BUFFER`] bytes.
+pub(crate) const SMALL: usize = 4 * 1024;
+
+/// Buffers that one link keeps for reuse: 1 MiB. Without them every write allocates afresh, and an
+/// allocator that returns memory to the system spends the time in page faults.
+const KEPT: usize = 16;
+
+/// The buffers of a link, and how many bytes of all its batches HTTP/2 still holds.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    free: Mutex<Vec<Vec<u8>>>,
+    in_flight: AtomicUsize,
+}
+
+impl Buffers {
+    /// An empty buffer of [`BUFFER`] bytes.
+    pub(crate) fn get(&self) -> Vec<u8> {
+        let recycled = lock(&self.free).pop();
+        recycled.unwrap_or_else(|| Vec::with_capacity(BUFFER))
+    }
+
+    /// Takes back a buffer; those of other sizes, and more than are worth keeping, are freed.
+    fn put(&self, mut buffer: Vec<u8>) {
+        if buffer.capacity() != BUFFER {
+            return;
+        }
+        buffer.clear();
+        let mut free = lock(&self.free);
+        if free.len() < KEPT {
+            free.push(buffer);
+        }
+    }
+
+    /// Bytes of all batches that are alive: handed over, and not yet on the transport.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
+    }
+}
+
+/// A run of bytes, ours (recyclable) or the user's (not copied).
+#[derive(Debug)]
+pub(super) enum Chunk {
+    Own { buffer: Vec<u8>, start: usize },
+    Shared(Bytes),
+}
+
+impl Chunk {
+    pub(super) fn as_slice(&self) -> &[u8] {
+        match self {
+            Chunk::Own { buffer, start } => &buffer[*start..],
+            Chunk::Shared(bytes) => bytes,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    fn advance(&mut self, n: usize) {
+        match self {
+            Chunk::Own { start, .. } => *start += n,
+            Chunk::Shared(bytes) => bytes.advance(n),
+        }
+    }
+
+    /// The first `n` bytes, leaving the rest.
+    pub(super) fn split_to(&mut self, n: usize) -> Chunk {
+        match self {
+            Chunk::Own { buffer, start } => {
+                let head = buffer[*start..*start + n].to_vec();
+                *start += n;
+                Chunk::Own { buffer: head, start: 0 }
+            }
+            Chunk::Shared(bytes) => Chunk::Shared(bytes.split_to(n)),
+        }
+    }
+}
+
+/// What one hand-over gives to HTTP/2: one DATA frame if it fits the peer's frame size.
+///
+/// It counts itself out as it is consumed. That happens under HTTP/2's locks, so it only counts:
+/// the driver looks at the counter after it has polled (T7 in `docs/architecture.md`).
+pub(crate) struct Batch {
+    chunks: VecDeque<Chunk>,
+    left: usize,
+    end: bool,
+    outstanding: Arc<AtomicUsize>,
+    buffers: Arc<Buffers>,
+}
+
+impl Batch {
+    pub(super) fn new(
+        chunks: VecDeque<Chunk>,
+        end: bool,
+        outstanding: Arc<AtomicUsize>,
+        buffers: Arc<Buffers>,
+    ) -> Batch {
+        let left = chunks.iter().map(Chunk::len).sum();
+        outstanding.fetch_add(left + usize::from(end), Relaxed);
+        buffers.in_flight.fetch_add(left, Relaxed);
+        Batch { chunks, left, end, outstanding, buffers }
+    }
+
+    /// Whether END_STREAM goes with these bytes.
+    pub(crate) fn is_end(&self) -> bool {
+        self.end
+    }
+
+    fn recycle(&self, chunk: Chunk) {
+        if let Chunk::Own { buffer, .. } = chunk {
+            self.buffers.put(buffer);
+        }
+    }
+
+    fn count_out(&self, bytes: usize, ends: usize) {
+        self.outstanding.fetch_sub(bytes + ends, Relaxed);
+        self.buffers.in_flight.fetch_sub(bytes, Relaxed);
+    }
+}
+
+impl Buf for Batch {
+    fn remaining(&self) -> usize {
+        self.left
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.chunks.front().map_or(&[], Chunk::as_slice)
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+            *slice = IoSlice::new(chunk.as_slice());
+            filled += 1;
+        }
+        filled
+    }
+
+    fn advance(&mut self, mut n: usize) {
+        assert!(n <= self.left, "advanced past the end of a batch");
+        self.count_out(n, 0);
+        self.left -= n;
+        while n > 0 {
+            let Some(front) = self.chunks.front_mut() else { return };
+            let step = n.min(front.len());
+            front.advance(step);
+            n -= step;
+            if front.len() == 0 {
+                if let Some(empty) = self.chunks.pop_front() {
+                    self.recycle(empty);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.count_out(self.left, usize::from(self.end));
+        while let Some(chunk) = self.chunks.pop_front() {
+            self.recycle(chunk);
+        }
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("left", &self.left).field("end", &self.end).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(buffers: &Arc<Buffers>, outstanding: &Arc<AtomicUsize>, end: bool) -> Batch {
+        let mut own = buffers.get();
+        own.extend_from_slice(b"abcdef");
+        let chunks =
+            [Chunk::Own { buffer: own, start: 0 }, Chunk::Shared(Bytes::from_static(b"ghi"))];
+        Batch::new(chunks.into(), end, Arc::clone(outstanding), Arc::clone(buffers))
+    }
+
+    #[test]
+    fn a_batch_gives_its_bytes_in_order_and_counts_them_out() {
+        let (buffers, outstanding) = (Arc::default(), Arc::default());
+        let mut batch = batch(&buffers, &outstanding, true);
+        assert_eq!((outstanding.load(Relaxed), buffers.in_flight()), (10, 9));
+        let mut slices = [IoSlice::new(&[]); 4];
+        assert_eq!(batch.chunks_vectored(&mut slices), 2);
+        assert_eq!((&*slices[0], &*slices[1]), (&b"abcdef"[..], &b"ghi"[..]));
+        batch.advance(4);
+        assert_eq!(batch.chunk(), b"ef");
+        batch.advance(3);
+        assert_eq!(batch.chunk(), b"hi");
+        assert_eq!((outstanding.load(Relaxed), buffers.in_flight()), (3, 2));
+        batch.advance(2);
+        assert_eq!(outstanding.load(Relaxed), 1, "END_STREAM is still to be counted");
+        drop(batch);
+        assert_eq!((outstanding.load(Relaxed), buffers.in_flight()), (0, 0));
+    }
+
+    #[test]
+    fn a_dropped_batch_gives_everything_back() {
+        let (buffers, outstanding) = (Arc::default(), Arc::default());
+        drop(batch(&buffers, &outstanding, false));
+        assert_eq!((outstanding.load(Relaxed), buffers.in_flight()), (0, 0));
+        assert_eq!(lock(&buffers.free).len(), 1);
+    }
+
+    #[test]
+    fn buffers_are_reused_and_only_so_many_are_kept() {
+        let buffers = Buffers::default();
+        let first = buffers.get();
+        let address = first.as_ptr();
+        buffers.put(first);
+        let again = buffers.get();
+        assert_eq!((again.as_ptr(), again.capacity()), (address, BUFFER));
+        buffers.put(Vec::with_capacity(BUFFER / 2));
+        assert!(lock(&buffers.free).is_empty());
+        for _ in 0..2 * KEPT {
+            buffers.put(Vec::with_capacity(BUFFER));
+        }
+        assert_eq!(lock(&buffers.free).len(), KEPT);
+    }
+}

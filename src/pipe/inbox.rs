@@ -1,0 +1,352 @@
+//! The receiving queue: what has arrived and the user has not yet read.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::ReadBuf;
+
+use super::{WakerSet, lock};
+use crate::error::Error;
+
+/// Chunks below this size are copied together: a `Bytes` of one byte would pin the whole read
+/// buffer that it was cut from. Half of the largest frame that we invite, so that what a queue
+/// pins is at most twice what it holds.
+const KEEP_FROM: usize = 32 * 1024;
+
+/// The copied tail becomes a chunk of its own at this size.
+const TAIL: usize = 64 * 1024;
+
+/// Bytes on their way to the user.
+///
+/// It has no bound of its own: the peer's flow-control window bounds it, which the mover gives
+/// back only as the user reads (RFC 9113 §5.2).
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    state: Mutex<State>,
+    mover: Waker,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    chunks: VecDeque<Bytes>,
+    /// Copies of small chunks, after all of `chunks`.
+    tail: BytesMut,
+    len: usize,
+    /// Bytes that have left the queue and whose window is not yet given back.
+    consumed: usize,
+    /// The mover is woken once so much window can be given back.
+    threshold: usize,
+    end: Option<Result<(), Error>>,
+    discarding: bool,
+    readers: WakerSet,
+}
+
+impl Inbox {
+    pub(crate) fn new(mover: Waker) -> Inbox {
+        Inbox { state: Mutex::new(State { threshold: 1, ..State::default() }), mover }
+    }
+
+    /// Reads as much as fits. Nothing read and `Ok` means end of stream.
+    pub(crate) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let mut state = lock(&self.state);
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if state.len == 0 {
+            return state.poll_end(cx);
+        }
+        let before = buf.remaining();
+        state.copy_into(buf);
+        let due = state.consume(before - buf.remaining());
+        drop(state);
+        if due {
+            self.mover.wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes the next run of bytes as it lies there; `None` is the end of the stream.
+    pub(crate) fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
+        let mut state = lock(&self.state);
+        if state.len == 0 {
+            return state.poll_end(cx).map_ok(|()| None);
+        }
+        let chunk = state.chunks.pop_front().unwrap_or_else(|| state.tail.split().freeze());
+        let due = state.consume(chunk.len());
+        drop(state);
+        if due {
+            self.mover.wake_by_ref();
+        }
+        Poll::Ready(Ok(Some(chunk)))
+    }
+
+    /// Drops what is queued and whatever comes, so that the peer's writer does not stall.
+    pub(crate) fn discard(&self) {
+        let mut state = lock(&self.state);
+        state.discarding = true;
+        state.clear();
+        drop(state);
+        self.mover.wake_by_ref();
+    }
+
+    /// Ends the queue at once: queued bytes are dropped, reads fail.
+    pub(crate) fn abort(&self, error: Error) {
+        let mut state = lock(&self.state);
+        state.end = Some(Err(error));
+        state.clear();
+        let mut readers = state.readers.take();
+        drop(state);
+        readers.wake_all();
+        self.mover.wake_by_ref();
+    }
+
+    /// Queues bytes that have arrived.
+    pub(crate) fn push(&self, bytes: Bytes) {
+        let mut state = lock(&self.state);
+        if state.discarding || state.end.is_some() {
+            state.consumed += bytes.len();
+            return;
+        }
+        state.append(bytes);
+        let mut readers = state.readers.take();
+        drop(state);
+        readers.wake_all();
+    }
+
+    /// Says what comes after the queued bytes. The first word counts.
+    pub(crate) fn finish(&self, end: Result<(), Error>) {
+        let mut state = lock(&self.state);
+        state.end.get_or_insert(end);
+        let mut readers = state.readers.take();
+        drop(state);
+        readers.wake_all();
+    }
+
+    /// Bytes whose window can be given back, each reported once.
+    pub(crate) fn take_consumed(&self) -> usize {
+        std::mem::take(&mut lock(&self.state).consumed)
+    }
+
+    /// Sets how many bytes must be read before the mover is woken to give their window back.
+    pub(crate) fn set_threshold(&self, bytes: usize) {
+        lock(&self.state).threshold = bytes.max(1);
+    }
+
+    /// Bytes that wait for the user.
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.state).len
+    }
+}
+
+impl State {
+    fn poll_end(&mut self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        match &self.end {
+            Some(end) => Poll::Ready(end.clone()),
+            None => {
+                self.readers.add(cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn append(&mut self, bytes: Bytes) {
+        self.len += bytes.len();
+        if bytes.len() >= KEEP_FROM {
+            self.seal_tail();
+            self.chunks.push_back(bytes);
+            return;
+        }
+        if self.tail.len() + bytes.len() > TAIL {
+            self.seal_tail();
+        }
+        self.tail.extend_from_slice(&bytes);
+    }
+
+    fn seal_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.chunks.push_back(self.tail.split().freeze());
+        }
+    }
+
+    fn copy_into(&mut self, buf: &mut ReadBuf<'_>) {
+        while buf.remaining() > 0 {
+            let Some(front) = self.chunks.front_mut() else { break };
+            let n = front.len().min(buf.remaining());
+            buf.put_slice(&front[..n]);
+            front.advance(n);
+            if front.is_empty() {
+                self.chunks.pop_front();
+            }
+        }
+        let n = self.tail.len().min(buf.remaining());
+        buf.put_slice(&self.tail[..n]);
+        if n == self.tail.len() {
+            self.tail.clear();
+        } else {
+            self.tail.advance(n);
+        }
+    }
+
+    /// Accounts for bytes that left; says whether the mover should hear of it.
+    fn consume(&mut self, n: usize) -> bool {
+        self.len -= n;
+        self.consumed += n;
+        self.consumed >= self.threshold
+    }
+
+    fn clear(&mut self) {
+        self.chunks = VecDeque::new();
+        self.tail = BytesMut::new();
+        self.consumed += std::mem::take(&mut self.len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::task::Wake;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    fn inbox() -> (Inbox, Arc<Count>) {
+        let mover = Arc::new(Count::default());
+        (Inbox::new(Waker::from(Arc::clone(&mover))), mover)
+    }
+
+    fn read(inbox: &Inbox, most: usize) -> Poll<Result<Vec<u8>, Error>> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut bytes = vec![0; most];
+        let mut buf = ReadBuf::new(&mut bytes);
+        inbox.poll_read(&mut cx, &mut buf).map_ok(|()| buf.filled().to_vec())
+    }
+
+    #[test]
+    fn bytes_come_before_the_end_and_the_end_stays() {
+        let (inbox, _) = inbox();
+        assert!(read(&inbox, 4).is_pending());
+        inbox.push(Bytes::from_static(b"hello"));
+        inbox.finish(Err(Error::new(ErrorKind::Reset, "gone")));
+        inbox.finish(Ok(()));
+        assert!(matches!(read(&inbox, 4), Poll::Ready(Ok(b)) if b == b"hell"));
+        assert!(matches!(read(&inbox, 4), Poll::Ready(Ok(b)) if b == b"o"));
+        for _ in 0..3 {
+            assert!(matches!(read(&inbox, 4), Poll::Ready(Err(e)) if e.kind() == ErrorKind::Reset));
+        }
+    }
+
+    #[test]
+    fn an_empty_buffer_reads_nothing_and_is_no_end() {
+        let (inbox, _) = inbox();
+        assert!(matches!(read(&inbox, 0), Poll::Ready(Ok(b)) if b.is_empty()));
+    }
+
+    #[test]
+    fn all_readers_are_woken_by_bytes_and_by_the_end() {
+        let (inbox, _) = inbox();
+        let readers: Vec<_> = (0..3).map(|_| Arc::new(Count::default())).collect();
+        for wake in 1..=2 {
+            for reader in &readers {
+                let waker = Waker::from(Arc::clone(reader));
+                let mut buf = [0; 1];
+                let mut buf = ReadBuf::new(&mut buf);
+                let poll = inbox.poll_read(&mut Context::from_waker(&waker), &mut buf);
+                assert!(poll.is_pending());
+            }
+            match wake {
+                1 => {
+                    inbox.push(Bytes::from_static(b"x"));
+                    assert!(matches!(read(&inbox, 1), Poll::Ready(Ok(_))));
+                }
+                _ => inbox.finish(Ok(())),
+            }
+            assert!(readers.iter().all(|reader| reader.0.load(SeqCst) == wake));
+        }
+    }
+
+    #[test]
+    fn the_mover_is_woken_at_the_threshold_and_told_every_byte_once() {
+        let (inbox, mover) = inbox();
+        inbox.set_threshold(4);
+        inbox.push(Bytes::from_static(b"abcdefgh"));
+        let _ = read(&inbox, 3);
+        assert_eq!(mover.0.load(SeqCst), 0);
+        let _ = read(&inbox, 1);
+        assert_eq!(mover.0.load(SeqCst), 1);
+        assert_eq!((inbox.take_consumed(), inbox.take_consumed()), (4, 0));
+        inbox.discard();
+        assert_eq!(inbox.take_consumed(), 4);
+        inbox.push(Bytes::from_static(b"ij"));
+        assert_eq!((inbox.len(), inbox.take_consumed()), (0, 2));
+    }
+
+    #[test]
+    fn an_abort_drops_the_bytes_and_gives_their_window_back() {
+        let (inbox, mover) = inbox();
+        inbox.push(Bytes::from_static(b"abc"));
+        inbox.abort(Error::new(ErrorKind::Aborted, "closed here"));
+        assert!(matches!(read(&inbox, 9), Poll::Ready(Err(e)) if e.kind() == ErrorKind::Aborted));
+        assert_eq!((inbox.take_consumed(), mover.0.load(SeqCst)), (3, 1));
+    }
+
+    #[test]
+    fn a_large_chunk_is_handed_on_without_a_copy_and_small_ones_share_one() {
+        let (inbox, _) = inbox();
+        let large = Bytes::from(vec![7; KEEP_FROM]);
+        let address = large.as_ptr();
+        for byte in 0..10 {
+            inbox.push(Bytes::from(vec![byte]));
+        }
+        inbox.push(large);
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(Ok(Some(small))) = inbox.poll_chunk(&mut cx) else { panic!("no chunk") };
+        assert_eq!(small, (0..10).collect::<Vec<u8>>());
+        let Poll::Ready(Ok(Some(chunk))) = inbox.poll_chunk(&mut cx) else { panic!("no chunk") };
+        assert_eq!(chunk.as_ptr(), address);
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(
+            sizes in proptest::collection::vec(0_usize..100_000, 0..20),
+            reads in proptest::collection::vec(1_usize..150_000, 1..20),
+        ) {
+            let (inbox, _) = inbox();
+            let mut sent = Vec::new();
+            for (index, size) in sizes.into_iter().enumerate() {
+                let bytes: Vec<u8> = (0..size).map(|at| (at ^ index) as u8).collect();
+                sent.extend_from_slice(&bytes);
+                inbox.push(Bytes::from(bytes));
+            }
+            inbox.finish(Ok(()));
+            let mut got = Vec::new();
+            for most in reads.iter().cycle() {
+                let Poll::Ready(Ok(bytes)) = read(&inbox, *most) else { panic!("blocked") };
+                if bytes.is_empty() {
+                    break;
+                }
+                got.extend_from_slice(&bytes);
+            }
+            prop_assert!(got == sent);
+            prop_assert_eq!(inbox.take_consumed(), sent.len());
+        }
+    }
+}

@@ -1,0 +1,514 @@
+//! The sending queue: what the user has written and has not yet left.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use super::buffers::{BUFFER, Batch, Buffers, Chunk, SMALL};
+use super::{WakerSet, lock};
+use crate::error::{Error, ErrorKind};
+
+/// Bytes on their way out, bounded: a write waits while the queue, and what HTTP/2 still holds of
+/// it, fill the capacity.
+///
+/// Positions count the bytes written since the beginning; END_STREAM counts as one more byte at
+/// the end, so that one number says how far things have come.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    state: Mutex<State>,
+    /// Taken, and not yet let go by HTTP/2.
+    outstanding: Arc<AtomicUsize>,
+    buffers: Arc<Buffers>,
+    capacity: usize,
+    mover: Waker,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    chunks: VecDeque<Chunk>,
+    queued: usize,
+    written: u64,
+    taken: u64,
+    sent: u64,
+    end: End,
+    /// What writes after the end fail with.
+    refusal: Option<Error>,
+    failed: Option<Error>,
+    writers: WakerSet,
+    /// Tasks that wait for a position to be sent.
+    watchers: WakerSet,
+}
+
+/// How far END_STREAM has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum End {
+    #[default]
+    Open,
+    Requested,
+    Taken,
+}
+
+/// What [`Outbox::take`] found.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// Bytes, END_STREAM, or both; never neither.
+    pub(crate) batch: Option<Batch>,
+    /// Bytes that are still queued.
+    pub(crate) left: usize,
+}
+
+impl Outbox {
+    pub(crate) fn new(capacity: usize, buffers: Arc<Buffers>, mover: Waker) -> Outbox {
+        Outbox {
+            state: Mutex::default(),
+            outstanding: Arc::default(),
+            buffers,
+            capacity: capacity.max(1),
+            mover,
+        }
+    }
+
+    /// Accepts as many bytes as there is room for, at least one of a non-empty `bytes`.
+    pub(crate) fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize, Error>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    /// As [`Outbox::poll_write`], from several slices, which stay together.
+    pub(crate) fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<Result<usize, Error>> {
+        let mut state = lock(&self.state);
+        state.check_open()?;
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Poll::Ready(Ok(0));
+        }
+        let room = self.room(&state);
+        if room == 0 {
+            state.writers.add(cx);
+            return Poll::Pending;
+        }
+        let was_idle = state.queued == 0;
+        let mut accepted = 0;
+        for slice in slices {
+            let n = slice.len().min(room - accepted);
+            state.append(&slice[..n], &self.buffers);
+            accepted += n;
+        }
+        drop(state);
+        if was_idle {
+            self.mover.wake_by_ref();
+        }
+        Poll::Ready(Ok(accepted))
+    }
+
+    /// Accepts the whole of `bytes`, without a copy unless it is small, once there is any room.
+    /// Nothing is taken while this is pending.
+    pub(crate) fn poll_write_chunk(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &Bytes,
+    ) -> Poll<Result<(), Error>> {
+        let mut state = lock(&self.state);
+        state.check_open()?;
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.room(&state) == 0 {
+            state.writers.add(cx);
+            return Poll::Pending;
+        }
+        let was_idle = state.queued == 0;
+        if bytes.len() <= SMALL {
+            state.append(bytes, &self.buffers);
+        } else {
+            state.queued += bytes.len();
+            state.written += bytes.len() as u64;
+            state.chunks.push_back(Chunk::Shared(bytes.clone()));
+        }
+        drop(state);
+        if was_idle {
+            self.mover.wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Asks for END_STREAM after all that was written. Later writes fail with [`ErrorKind::Closed`].
+    pub(crate) fn finish(&self) {
+        self.finish_with(Error::new(
+            ErrorKind::Closed,
+            "written to after the shutdown of this side",
+        ));
+    }
+
+    /// As [`Outbox::finish`], with the error that writes fail with from now on.
+    pub(crate) fn finish_with(&self, refusal: Error) {
+        let mut state = lock(&self.state);
+        state.refusal = Some(refusal);
+        if state.end != End::Open || state.failed.is_some() {
+            return;
+        }
+        state.end = End::Requested;
+        let mut writers = state.writers.take();
+        drop(state);
+        writers.wake_all();
+        self.mover.wake_by_ref();
+    }
+
+    /// The position of what was accepted so far, END_STREAM included if it was asked for.
+    pub(crate) fn position(&self) -> u64 {
+        let state = lock(&self.state);
+        state.written + u64::from(state.end != End::Open)
+    }
+
+    /// Ready once everything before `position` is on the transport.
+    pub(crate) fn poll_sent(&self, cx: &mut Context<'_>, position: u64) -> Poll<Result<(), Error>> {
+        let mut state = lock(&self.state);
+        if state.sent >= position {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(error) = &state.failed {
+            return Poll::Ready(Err(error.clone()));
+        }
+        state.watchers.add(cx);
+        Poll::Pending
+    }
+
+    /// The error that the queue failed with, if it did.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match &lock(&self.state).failed {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether END_STREAM was asked for.
+    pub(crate) fn is_finishing(&self) -> bool {
+        lock(&self.state).end != End::Open
+    }
+
+    /// Whether every byte, and END_STREAM, is on the transport.
+    pub(crate) fn is_sent(&self) -> bool {
+        let state = lock(&self.state);
+        state.end == End::Taken && state.sent == state.taken
+    }
+
+    /// Whether bytes (END_STREAM does not count) have not reached the transport.
+    pub(crate) fn has_unsent_bytes(&self) -> bool {
+        let state = lock(&self.state);
+        state.sent < state.written
+    }
+
+    /// Bytes that wait to be taken, and whether END_STREAM waits behind them.
+    pub(crate) fn pending(&self) -> (usize, bool) {
+        let state = lock(&self.state);
+        (state.queued, state.end == End::Requested && state.failed.is_none())
+    }
+
+    /// Takes up to `most` bytes to hand to HTTP/2, with END_STREAM if nothing stays behind.
+    pub(crate) fn take(&self, most: usize) -> Taken {
+        let mut state = lock(&self.state);
+        if state.failed.is_some() {
+            return Taken { batch: None, left: 0 };
+        }
+        let chunks = state.split_front(most);
+        let end = state.queued == 0 && state.end == End::Requested;
+        if chunks.is_empty() && !end {
+            return Taken { batch: None, left: state.queued };
+        }
+        if end {
+            state.end = End::Taken;
+        }
+        let outstanding = Arc::clone(&self.outstanding);
+        let batch = Batch::new(chunks, end, outstanding, Arc::clone(&self.buffers));
+        state.taken += bytes::Buf::remaining(&batch) as u64 + u64::from(end);
+        Taken { batch: Some(batch), left: state.queued }
+    }
+
+    /// Looks at what HTTP/2 has let go, wakes writers that have room again, and gives the position
+    /// up to which everything is with the transport's wrapper.
+    pub(crate) fn settle(&self) -> u64 {
+        let mut state = lock(&self.state);
+        let released = state.taken - self.outstanding.load(Relaxed) as u64;
+        if !state.writers.is_empty() && self.room(&state) * 3 >= self.capacity {
+            let mut writers = state.writers.take();
+            drop(state);
+            writers.wake_all();
+        }
+        released
+    }
+
+    /// Everything before `position` is on the transport.
+    pub(crate) fn mark_sent(&self, position: u64) {
+        let mut state = lock(&self.state);
+        if position <= state.sent {
+            return;
+        }
+        state.sent = position;
+        let mut watchers = state.watchers.take();
+        drop(state);
+        watchers.wake_all();
+    }
+
+    /// Whether HTTP/2 holds bytes of this queue.
+    pub(crate) fn is_outstanding(&self) -> bool {
+        self.outstanding.load(Relaxed) > 0
+    }
+
+    /// Drops what is queued; writes fail from now on. The first error counts.
+    pub(crate) fn fail(&self, error: Error) {
+        let mut state = lock(&self.state);
+        state.failed.get_or_insert(error);
+        state.chunks = VecDeque::new();
+        state.queued = 0;
+        let (mut writers, mut watchers) = (state.writers.take(), state.watchers.take());
+        drop(state);
+        writers.wake_all();
+        watchers.wake_all();
+    }
+
+    fn room(&self, state: &State) -> usize {
+        self.capacity.saturating_sub(state.queued + self.outstanding.load(Relaxed))
+    }
+}
+
+impl State {
+    fn check_open(&self) -> Result<(), Error> {
+        match self.failed.as_ref().or(self.refusal.as_ref()) {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn append(&mut self, mut bytes: &[u8], buffers: &Buffers) {
+        self.queued += bytes.len();
+        self.written += bytes.len() as u64;
+        while !bytes.is_empty() {
+            let spare = match self.chunks.back_mut() {
+                Some(Chunk::Own { buffer, .. }) => {
+                    let limit = if buffer.capacity() == BUFFER { BUFFER } else { SMALL };
+                    let n = limit.saturating_sub(buffer.len()).min(bytes.len());
+                    buffer.extend_from_slice(&bytes[..n]);
+                    n
+                }
+                _ => 0,
+            };
+            bytes = &bytes[spare..];
+            if spare == 0 {
+                let alone = self.chunks.is_empty() && bytes.len() <= SMALL;
+                let buffer = if alone { Vec::with_capacity(bytes.len()) } else { buffers.get() };
+                self.chunks.push_back(Chunk::Own { buffer, start: 0 });
+            }
+        }
+    }
+
+    fn split_front(&mut self, most: usize) -> VecDeque<Chunk> {
+        if self.queued <= most {
+            self.queued = 0;
+            return std::mem::take(&mut self.chunks);
+        }
+        let mut taken = VecDeque::new();
+        let mut room = most;
+        while room > 0 {
+            let Some(front) = self.chunks.front_mut() else { break };
+            let n = front.len().min(room);
+            let chunk =
+                if n == front.len() { self.chunks.pop_front() } else { Some(front.split_to(n)) };
+            taken.extend(chunk);
+            room -= n;
+        }
+        self.queued -= most - room;
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::SeqCst;
+    use std::task::Wake;
+
+    use bytes::Buf;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    fn outbox(capacity: usize) -> (Outbox, Arc<Count>) {
+        let mover = Arc::new(Count::default());
+        (Outbox::new(capacity, Arc::default(), Waker::from(Arc::clone(&mover))), mover)
+    }
+
+    fn write(outbox: &Outbox, bytes: &[u8]) -> Poll<Result<usize, Error>> {
+        outbox.poll_write(&mut Context::from_waker(Waker::noop()), bytes)
+    }
+
+    fn sent(outbox: &Outbox, position: u64) -> Poll<Result<(), Error>> {
+        outbox.poll_sent(&mut Context::from_waker(Waker::noop()), position)
+    }
+
+    fn drain(batch: &mut Batch) -> Vec<u8> {
+        let n = batch.remaining();
+        batch.copy_to_bytes(n).to_vec()
+    }
+
+    #[test]
+    fn a_full_queue_blocks_until_http2_lets_go() {
+        let (outbox, mover) = outbox(8);
+        assert!(matches!(write(&outbox, b"0123456789"), Poll::Ready(Ok(8))));
+        assert!(write(&outbox, b"x").is_pending());
+        let waiter = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&waiter));
+        assert!(outbox.poll_write(&mut Context::from_waker(&waker), b"x").is_pending());
+        let mut batch = outbox.take(100).batch.expect("bytes are queued");
+        assert_eq!(outbox.settle(), 0);
+        assert_eq!(waiter.0.load(SeqCst), 0, "taken is not yet let go");
+        assert_eq!(drain(&mut batch), b"01234567");
+        assert_eq!(outbox.settle(), 8);
+        assert_eq!(waiter.0.load(SeqCst), 1);
+        assert!(matches!(write(&outbox, b"x"), Poll::Ready(Ok(1))));
+        assert_eq!(mover.0.load(SeqCst), 2, "woken when bytes meet an empty queue, not else");
+    }
+
+    #[test]
+    fn an_empty_write_takes_nothing_even_when_full() {
+        let (outbox, mover) = outbox(1);
+        assert!(matches!(write(&outbox, b""), Poll::Ready(Ok(0))));
+        assert_eq!(mover.0.load(SeqCst), 0);
+        assert!(matches!(write(&outbox, b"ab"), Poll::Ready(Ok(1))));
+        assert!(matches!(write(&outbox, b""), Poll::Ready(Ok(0))));
+    }
+
+    #[test]
+    fn the_end_goes_with_the_last_bytes_and_is_counted_like_one() {
+        let (outbox, _) = outbox(100);
+        assert!(matches!(write(&outbox, b"abcd"), Poll::Ready(Ok(4))));
+        outbox.finish();
+        assert!(
+            matches!(write(&outbox, b"e"), Poll::Ready(Err(e)) if e.kind() == ErrorKind::Closed)
+        );
+        assert_eq!(outbox.position(), 5);
+        let first = outbox.take(3);
+        assert_eq!((first.left, first.batch.as_ref().map(Batch::is_end)), (1, Some(false)));
+        let last = outbox.take(3);
+        assert_eq!((last.left, last.batch.as_ref().map(Batch::is_end)), (0, Some(true)));
+        assert!(outbox.take(3).batch.is_none());
+        drop(first);
+        assert_eq!(outbox.settle(), 3);
+        drop(last);
+        assert_eq!(outbox.settle(), 5);
+        assert!(sent(&outbox, 5).is_pending());
+        assert!(!outbox.is_sent());
+        outbox.mark_sent(4);
+        assert!(!outbox.has_unsent_bytes());
+        assert!(matches!(sent(&outbox, 4), Poll::Ready(Ok(()))));
+        assert!(sent(&outbox, 5).is_pending());
+        outbox.mark_sent(5);
+        assert!(matches!(sent(&outbox, 5), Poll::Ready(Ok(()))) && outbox.is_sent());
+    }
+
+    #[test]
+    fn the_end_of_nothing_is_a_batch_without_bytes() {
+        let (outbox, mover) = outbox(100);
+        assert!(outbox.take(100).batch.is_none());
+        outbox.finish();
+        outbox.finish();
+        assert_eq!(mover.0.load(SeqCst), 1);
+        let batch = outbox.take(0).batch.expect("the end");
+        assert!(batch.is_end() && batch.remaining() == 0);
+    }
+
+    #[test]
+    fn a_failure_is_sticky_and_wakes_everyone() {
+        let (outbox, _) = outbox(4);
+        let _ = write(&outbox, b"abcd");
+        let waiter = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&waiter));
+        let mut cx = Context::from_waker(&waker);
+        assert!(outbox.poll_write(&mut cx, b"x").is_pending());
+        assert!(outbox.poll_sent(&mut cx, 4).is_pending());
+        outbox.fail(Error::new(ErrorKind::Reset, "gone"));
+        outbox.fail(Error::new(ErrorKind::Closed, "later"));
+        assert_eq!(waiter.0.load(SeqCst), 2);
+        for _ in 0..2 {
+            assert!(
+                matches!(write(&outbox, b"x"), Poll::Ready(Err(e)) if e.kind() == ErrorKind::Reset)
+            );
+            assert!(
+                matches!(sent(&outbox, 4), Poll::Ready(Err(e)) if e.kind() == ErrorKind::Reset)
+            );
+        }
+        assert!(outbox.take(9).batch.is_none());
+    }
+
+    #[test]
+    fn small_writes_share_a_buffer_and_a_large_chunk_is_not_copied() {
+        let (outbox, _) = outbox(1 << 20);
+        for _ in 0..1000 {
+            let _ = write(&outbox, &[1; 64]);
+        }
+        let large = Bytes::from(vec![2; 100_000]);
+        let address = large.as_ptr();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(outbox.poll_write_chunk(&mut cx, &large), Poll::Ready(Ok(()))));
+        let batch = outbox.take(usize::MAX).batch.expect("bytes");
+        let mut slices = [IoSlice::new(&[]); 16];
+        let n = batch.chunks_vectored(&mut slices);
+        assert!(n <= 3, "{n} slices for 64,000 bytes in small writes and one chunk");
+        assert_eq!(slices[n - 1].as_ptr(), address);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_taken(
+            writes in proptest::collection::vec((0_usize..90_000, any::<bool>()), 0..20),
+            takes in proptest::collection::vec(1_usize..100_000, 1..10),
+        ) {
+            let (outbox, _) = outbox(200_000);
+            let (mut written, mut got) = (Vec::new(), Vec::new());
+            let mut takes = takes.iter().cycle();
+            for (size, chunk) in writes {
+                let bytes: Vec<u8> = (0..size).map(|at| (at ^ size) as u8).collect();
+                let mut cx = Context::from_waker(Waker::noop());
+                let accepted = if chunk {
+                    let whole = Bytes::from(bytes.clone());
+                    outbox.poll_write_chunk(&mut cx, &whole).map_ok(|()| bytes.len())
+                } else {
+                    outbox.poll_write(&mut cx, &bytes)
+                };
+                match accepted {
+                    Poll::Ready(Ok(n)) => written.extend_from_slice(&bytes[..n]),
+                    Poll::Ready(Err(error)) => panic!("{error}"),
+                    Poll::Pending => {
+                        let most = *takes.next().expect("endless");
+                        let mut taken = outbox.take(most).batch.expect("it is full");
+                        prop_assert!(taken.remaining() <= most);
+                        got.extend(drain(&mut taken));
+                    }
+                }
+            }
+            outbox.finish();
+            while let Some(mut batch) = outbox.take(*takes.next().expect("endless")).batch {
+                got.extend(drain(&mut batch));
+            }
+            prop_assert!(got == written);
+            prop_assert_eq!(outbox.settle(), written.len() as u64 + 1);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Connections without a network, for tests: two ends in one process, with real HTTP/2 between
+//! them.
+//!
+//! # Examples
+//!
+//! ```
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mut client, mut server) = h2conn::testing::pair().await?;
+//! client.write_all(b"ping").await?;
+//! client.shutdown().await?;
+//! let mut got = String::new();
+//! server.read_to_string(&mut got).await?;
+//! assert_eq!(got, "ping");
+//! # Ok(())
+//! # }
+//! ```
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Request;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::conn::{Addr, Conn, LinkInfo, Stream};
+use crate::error::{Error, ErrorKind, Result};
+use crate::link::Link;
+use crate::listener::Incoming;
+
+/// Bytes that the memory between the two ends holds, each way.
+const PIPE: usize = 64 << 10;
+
+/// A client's and a server's end of one connection.
+///
+/// # Errors
+///
+/// None, as long as the runtime runs.
+pub async fn pair() -> Result<(Conn, Conn)> {
+    let (client, server) = tokio::io::duplex(PIPE);
+    pair_over(client, server).await
+}
+
+/// As [`pair`], over two ends of a transport that the test brings: one that is slow, or cuts, or
+/// fails.
+///
+/// # Errors
+///
+/// What the transport does to HTTP/2.
+pub async fn pair_over<T>(client: T, server: T) -> Result<(Conn, Conn)>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut links = Pair::over(client, server).await?;
+    links.open().await
+}
+
+/// Two ends of a link, over which any number of connections can be opened.
+#[derive(Debug)]
+pub struct Pair {
+    client: Link,
+    _server: Link,
+    incoming: mpsc::Receiver<Arc<Stream>>,
+}
+
+impl Pair {
+    /// Two ends over memory.
+    ///
+    /// # Errors
+    ///
+    /// None, as long as the runtime runs.
+    pub async fn new() -> Result<Pair> {
+        let (client, server) = tokio::io::duplex(PIPE);
+        Pair::over(client, server).await
+    }
+
+    /// Two ends over a transport that the test brings.
+    ///
+    /// # Errors
+    ///
+    /// What the transport does to HTTP/2.
+    pub async fn over<T>(client: T, server: T) -> Result<Pair>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let info =
+            || LinkInfo { local: Addr::Other, peer: Addr::Other, peer_certificates: Vec::new() };
+        let config = Config::default();
+        let (sender, incoming) = mpsc::channel(config.max_conns as usize);
+        let (client, server) = tokio::join!(
+            Link::client(Box::new(client), info(), &config),
+            Link::server(Box::new(server), Bytes::new(), info(), &config, sender),
+        );
+        let client = client.map_err(|event| event.read_error())?;
+        let server = server.map_err(|event| event.read_error())?;
+        Ok(Pair { client, _server: server, incoming })
+    }
+
+    /// Opens a connection, and gives both ends of it: the client's, then the server's.
+    ///
+    /// # Errors
+    ///
+    /// When the link has ended.
+    pub async fn open(&mut self) -> Result<(Conn, Conn)> {
+        let request = Request::post("http://pair/").body(()).map_err(|error| {
+            Error::new(ErrorKind::InvalidInput, "a plain request").with_source(error)
+        })?;
+        let client = Conn::new(self.client.open(request.into_parts().0));
+        let gone = || Error::new(ErrorKind::Truncated, "the link has ended");
+        let server = Incoming::new(self.incoming.recv().await.ok_or_else(gone)?).accept()?;
+        client.response().await?;
+        Ok((client, server))
+    }
+}

@@ -1,0 +1,279 @@
+//! `ClientTls`: whom a client trusts, and what it shows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::failure::{self, Peer};
+use super::rustls::client::WebPkiServerVerifier;
+use super::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use super::rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use super::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use super::rustls::{
+    ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
+};
+use super::{H2, Identity, Session, pem, provider};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How a client makes TLS connections: whom it trusts, and what certificate it shows.
+///
+/// As made by [`ClientTls::new`] it trusts what the platform trusts, and shows no certificate.
+/// It speaks TLS 1.2 and 1.3. No setter fails, and their order does not matter: what they were
+/// given is checked when the client is built.
+///
+/// For settings that are not here, make one from an `Arc` of rustls' `ClientConfig`, of which only
+/// the ALPN protocols are replaced. Such a one takes [`ClientTls::server_name`] and no other
+/// setter.
+#[derive(Clone, Debug, Default)]
+pub struct ClientTls {
+    config: Option<Arc<ClientConfig>>,
+    roots: Vec<Bytes>,
+    only_these_roots: bool,
+    identity: Option<Identity>,
+    accept_any: bool,
+    server_name: Option<String>,
+}
+
+impl ClientTls {
+    /// Trust what the platform trusts.
+    pub fn new() -> Self {
+        ClientTls::default()
+    }
+
+    /// Also trusts these certificates, in PEM, beside the platform's.
+    ///
+    /// Each may be an authority's, or a server's own that is signed by itself. More calls add
+    /// more. Default: none.
+    pub fn root_certificates(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.roots.push(Bytes::copy_from_slice(pem.as_ref()));
+        self
+    }
+
+    /// Trusts these certificates, in PEM, and not the platform's.
+    ///
+    /// They join those of [`ClientTls::root_certificates`].
+    pub fn only_root_certificates(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.only_these_roots = true;
+        self.root_certificates(pem)
+    }
+
+    /// Shows this certificate to a server that asks for one. Default: none.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Accepts whatever certificate the server shows, whoever it is.
+    ///
+    /// Anyone on the way can then read and change all that is sent. Roots have no effect beside
+    /// it. For trials; to trust one self-signed certificate use [`ClientTls::root_certificates`].
+    pub fn dangerous_accept_any_certificate(mut self) -> Self {
+        self.accept_any = true;
+        self
+    }
+
+    /// The name, or IP address, that the server's certificate has to have, and that is sent as
+    /// SNI. Default: the host of the URL.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
+        self
+    }
+
+    /// Checks the settings, and loads the platform's certificates.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a setting that cannot be used, `Tls` where there is no root to trust.
+    pub(crate) fn build(&self) -> Result<Connector> {
+        let server_name = self.server_name.as_deref().map(parse_name).transpose()?;
+        let mut config = match &self.config {
+            Some(config) => self.users_own(config)?,
+            None => self.config()?,
+        };
+        config.alpn_protocols = vec![H2.to_vec()];
+        Ok(Connector { tls: TlsConnector::from(Arc::new(config)), server_name })
+    }
+
+    fn users_own(&self, config: &ClientConfig) -> Result<ClientConfig> {
+        if !self.roots.is_empty() || self.identity.is_some() || self.accept_any {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "a ClientTls made from a rustls configuration takes no certificates: set them in \
+                 that configuration",
+            ));
+        }
+        Ok(config.clone())
+    }
+
+    pub(super) fn config(&self) -> Result<ClientConfig> {
+        let provider = provider();
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?
+            .dangerous()
+            .with_custom_certificate_verifier(self.verifier(provider)?);
+        Ok(match &self.identity {
+            Some(identity) => config.with_client_cert_resolver(identity.resolver()),
+            None => config.with_no_client_auth(),
+        })
+    }
+
+    fn verifier(&self, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
+        let setter = match self.only_these_roots {
+            true => "ClientTls::only_root_certificates",
+            false => "ClientTls::root_certificates",
+        };
+        let roots = pem::roots(&self.roots, setter)?;
+        if self.accept_any {
+            Ok(Arc::new(AcceptAny(provider)))
+        } else if self.only_these_roots {
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+            Ok(verifier.build().map_err(unusable)?)
+        } else {
+            self.platform_verifier(&roots, provider)
+        }
+    }
+
+    fn platform_verifier(
+        &self,
+        roots: &RootCertStore,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ServerCertVerifier>> {
+        use rustls_platform_verifier::Verifier;
+        let verifier = match roots.is_empty() {
+            true => Verifier::new(provider),
+            false => {
+                let mut extra = Vec::new();
+                for text in &self.roots {
+                    extra.extend(pem::certificates(text, "the extra roots")?);
+                }
+                Verifier::new_with_extra_roots(extra, provider)
+            }
+        };
+        Ok(Arc::new(verifier.map_err(|error| {
+            Error::new(
+                ErrorKind::Tls,
+                "no root certificates were found on this machine to check servers with: install \
+                 them (the package is often named `ca-certificates`), name them in SSL_CERT_FILE, \
+                 or give those to trust with ClientTls::only_root_certificates",
+            )
+            .with_source(error)
+        })?))
+    }
+}
+
+impl From<Arc<ClientConfig>> for ClientTls {
+    fn from(config: Arc<ClientConfig>) -> ClientTls {
+        ClientTls { config: Some(config), ..ClientTls::default() }
+    }
+}
+
+/// Makes TLS connections, all with the same settings.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    tls: TlsConnector,
+    server_name: Option<ServerName<'static>>,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").finish_non_exhaustive()
+    }
+}
+
+impl Connector {
+    /// TLS over `io` to `host`, a DNS name or an IP address without brackets. ALPN has settled
+    /// on `h2`.
+    ///
+    /// With TLS 1.3 a server judges the client's certificate after this has returned, so that a
+    /// refusal of it is found by the first read.
+    ///
+    /// # Errors
+    ///
+    /// * `InvalidInput`: `host` is neither a DNS name nor an IP address;
+    /// * `Tls`: the handshake failed, its source an `io::Error` of kind `PermissionDenied` where a
+    ///   certificate was not accepted, and `InvalidData` otherwise;
+    /// * `Unsupported`: the server does not offer HTTP/2.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropped before it is done, it drops `io`.
+    pub(crate) async fn connect<T>(&self, host: &str, io: T) -> Result<(TlsStream<T>, Session)>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let server_name = match &self.server_name {
+            Some(name) => name.clone(),
+            None => parse_name(host)?,
+        };
+        let name = server_name.to_str().into_owned();
+        let stream = self
+            .tls
+            .connect(server_name, io)
+            .await
+            .map_err(|error| failure::failed(Peer::Server(&name), error))?;
+        let session = Session::of(stream.get_ref().1);
+        match session.alpn.as_deref() {
+            Some(H2) => Ok((stream, session)),
+            alpn => Err(failure::no_h2(&name, alpn)),
+        }
+    }
+}
+
+/// Trusts whoever is there, as long as it holds the key of the certificate that it shows.
+#[derive(Debug)]
+struct AcceptAny(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AcceptAny {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn parse_name(name: &str) -> Result<ServerName<'static>> {
+    ServerName::try_from(name.to_owned()).map_err(|error| {
+        let message = format!("`{name}` is neither a DNS name nor an IP address");
+        Error::new(ErrorKind::InvalidInput, message).with_source(error)
+    })
+}
+
+fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Tls, "these TLS settings cannot be used").with_source(error)
+}

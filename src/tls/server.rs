@@ -1,0 +1,171 @@
+//! `ServerTls`: what a server shows, and which clients it lets in.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::failure::{self, Peer};
+use super::rustls::ServerConfig;
+use super::rustls::server::danger::ClientCertVerifier;
+use super::rustls::server::{NoClientAuth, WebPkiClientVerifier};
+use super::{H2, HTTP_1_1, Identity, Session, pem, provider};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How a server takes TLS connections: the certificate that it shows, and which it asks for.
+///
+/// It speaks TLS 1.2 and 1.3. No setter fails, and their order does not matter: what they were
+/// given is checked when the server is built.
+///
+/// For settings that are not here, make one from an `Arc` of rustls' `ServerConfig`, of which only
+/// the ALPN protocols are replaced. Such a one takes no setter.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    base: Base,
+    roots: Vec<Bytes>,
+    client_auth: ClientAuth,
+}
+
+#[derive(Clone, Debug)]
+enum Base {
+    Identity(Identity),
+    Config(Arc<ServerConfig>),
+}
+
+/// In rising order, so that the order of setters does not matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum ClientAuth {
+    Off,
+    Optional,
+    Required,
+}
+
+impl ServerTls {
+    /// Shows `identity` to every client, and asks for no certificate.
+    pub fn new(identity: Identity) -> Self {
+        ServerTls::on(Base::Identity(identity))
+    }
+
+    /// Lets in only clients with a certificate that one of these, in PEM, has signed.
+    ///
+    /// A client's own certificate that is signed by itself may be among them. More calls add more.
+    /// Default: clients are not asked for a certificate.
+    pub fn client_roots(self, pem: impl AsRef<[u8]>) -> Self {
+        self.trust(pem.as_ref(), ClientAuth::Required)
+    }
+
+    /// As [`ServerTls::client_roots`], but also lets in clients that show no certificate.
+    ///
+    /// Called as well as `client_roots`, it only adds to whom that trusts.
+    pub fn optional_client_roots(self, pem: impl AsRef<[u8]>) -> Self {
+        self.trust(pem.as_ref(), ClientAuth::Optional)
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a setting that cannot be used.
+    pub(crate) fn build(&self) -> Result<Acceptor> {
+        let mut config = match &self.base {
+            Base::Identity(identity) => self.config(identity)?,
+            Base::Config(_) if self.client_auth != ClientAuth::Off => {
+                return Err(Error::new(
+                    ErrorKind::InvalidInput,
+                    "a ServerTls made from a rustls configuration takes no client roots: set them \
+                     in that configuration",
+                ));
+            }
+            Base::Config(config) => ServerConfig::clone(config),
+        };
+        // A client that only has HTTP/1.1 can then be told so, in an answer that it can read.
+        config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
+        Ok(Acceptor(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    fn config(&self, identity: &Identity) -> Result<ServerConfig> {
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?
+            .with_client_cert_verifier(self.verifier()?)
+            .with_cert_resolver(identity.resolver());
+        Ok(config)
+    }
+
+    fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>> {
+        let setter = match self.client_auth {
+            ClientAuth::Off => return Ok(Arc::new(NoClientAuth)),
+            ClientAuth::Optional => "ServerTls::optional_client_roots",
+            ClientAuth::Required => "ServerTls::client_roots",
+        };
+        let roots = Arc::new(pem::roots(&self.roots, setter)?);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
+        let verifier = match self.client_auth {
+            ClientAuth::Required => verifier,
+            _ => verifier.allow_unauthenticated(),
+        };
+        verifier.build().map_err(unusable)
+    }
+
+    fn on(base: Base) -> ServerTls {
+        ServerTls { base, roots: Vec::new(), client_auth: ClientAuth::Off }
+    }
+
+    fn trust(mut self, pem: &[u8], client_auth: ClientAuth) -> Self {
+        self.roots.push(Bytes::copy_from_slice(pem));
+        self.client_auth = self.client_auth.max(client_auth);
+        self
+    }
+}
+
+impl From<Identity> for ServerTls {
+    fn from(identity: Identity) -> ServerTls {
+        ServerTls::new(identity)
+    }
+}
+
+impl From<Arc<ServerConfig>> for ServerTls {
+    fn from(config: Arc<ServerConfig>) -> ServerTls {
+        ServerTls::on(Base::Config(config))
+    }
+}
+
+/// Takes TLS connections, all with the same settings.
+#[derive(Clone)]
+pub(crate) struct Acceptor(TlsAcceptor);
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptor").finish_non_exhaustive()
+    }
+}
+
+impl Acceptor {
+    /// TLS over `io`, as the server. ALPN offers `h2` and `http/1.1`, and may settle on nothing.
+    ///
+    /// # Errors
+    ///
+    /// * `Tls`: the handshake failed, its source an `io::Error` of kind `PermissionDenied` where a
+    ///   certificate was not accepted, and `InvalidData` otherwise;
+    /// * `Unsupported`: the client offers other protocols only.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropped before it is done, it drops `io`.
+    pub(crate) async fn accept<T>(&self, io: T) -> Result<(TlsStream<T>, Session)>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let stream =
+            self.0.accept(io).await.map_err(|error| failure::failed(Peer::Client, error))?;
+        let session = Session::of(stream.get_ref().1);
+        Ok((stream, session))
+    }
+}
+
+fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Tls, "these TLS settings cannot be used").with_source(error)
+}
