@@ -141,7 +141,8 @@ impl Conn {
     }
 
     /// Measures the round trip to the peer with a PING (RFC 9113 §6.7), which goes ahead of data
-    /// that waits. Pings asked for at the same time share one.
+    /// that waits. Pings asked for at the same time share one, and there is at most one a
+    /// millisecond.
     ///
     /// # Errors
     ///

@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     send_queue: usize,
     open: AtomicUsize,
     unused: AtomicBool,
+    /// Something was asked of the driver that no stream's waker tells.
+    asked: AtomicBool,
     going_away: AtomicBool,
     goodbye: AtomicBool,
     end: Mutex<End>,
@@ -83,7 +85,7 @@ struct InUse(Arc<Shared>);
 impl Drop for InUse {
     fn drop(&mut self) {
         self.0.unused.store(true, SeqCst);
-        self.0.signal.notify();
+        self.0.ask();
     }
 }
 
@@ -190,6 +192,7 @@ impl Shared {
             send_queue: config.send_queue,
             open: AtomicUsize::new(0),
             unused: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
             going_away: AtomicBool::new(false),
             goodbye: AtomicBool::new(false),
             end: Mutex::default(),
@@ -216,7 +219,7 @@ impl Shared {
             (None, command) => {
                 lock(&self.commands).push(command);
                 drop(end);
-                self.signal.notify();
+                self.ask();
             }
             (Some(event), Command::Open(stream, _)) => {
                 let event = event.clone();
@@ -227,7 +230,17 @@ impl Shared {
         }
     }
 
+    fn ask(&self) {
+        self.asked.store(true, SeqCst);
+        self.signal.notify();
+    }
+
+    fn is_asked(&self) -> bool {
+        self.asked.load(SeqCst)
+    }
+
     fn take_commands(&self) -> Vec<Command> {
+        self.asked.store(false, SeqCst);
         std::mem::take(&mut lock(&self.commands))
     }
 

@@ -5,12 +5,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::dial::Dialer;
 use super::pool::Pool;
 use super::{Client, Inner};
 use crate::config::Config;
+use crate::conn::{Addr, LinkInfo};
 use crate::error::{Error, ErrorKind, Result};
+use crate::link::Link;
 use crate::tls::{ClientTls, Identity};
 
 /// Sets up a [`Client`]. The setters cannot fail and may come in any order;
@@ -136,18 +139,42 @@ impl ClientBuilder {
     ///
     /// [`ErrorKind::InvalidInput`], which names the knob that cannot be used as it is set.
     pub fn build(self) -> Result<Client> {
+        self.finish(None)
+    }
+
+    /// Makes a client that speaks HTTP/2 over `io`, a transport of the program's own: every
+    /// connection goes over it, whatever host its URL names. No TLS is added. When it ends, the
+    /// client is of no more use.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](ClientBuilder::build), and when the transport ends at once.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops `io`.
+    pub async fn build_over<T>(self, io: T) -> Result<Client>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.config.check()?;
+        let info =
+            LinkInfo { local: Addr::Other, peer: Addr::Other, peer_certificates: Vec::new() };
+        let link = Link::client(Box::new(io), info, &self.config).await;
+        let link = link.map_err(|event| event.connect_error("over the given transport"))?;
+        self.finish(Some(link))
+    }
+
+    fn finish(self, only: Option<Link>) -> Result<Client> {
         if [Method::CONNECT, Method::HEAD, Method::TRACE].contains(&self.method) {
             let message = format!("the method {} cannot carry a connection; use POST", self.method);
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         self.config.check()?;
-        let connector = OnceLock::new();
-        if let Some(tls) = &self.tls {
-            connector.get_or_init({
-                let ready = tls.build()?;
-                || ready
-            });
-        }
+        let connector = match &self.tls {
+            Some(tls) => OnceLock::from(tls.build()?),
+            None => OnceLock::new(),
+        };
         let dialer = Dialer {
             config: self.config,
             tls: self.tls.unwrap_or_default(),
@@ -160,7 +187,7 @@ impl ClientBuilder {
             connect_timeout: self.connect_timeout,
             response_timeout: self.response_timeout,
             dialer,
-            pool: Pool::new(),
+            pool: Pool::new(only),
         };
         Ok(Client { inner: Arc::new(inner) })
     }

@@ -19,11 +19,13 @@ type Slot = Arc<sync::Mutex<Option<Link>>>;
 pub(super) struct Pool {
     /// `None` once the client is closed.
     slots: Mutex<Option<HashMap<Origin, Slot>>>,
+    /// The only link, for every origin, when the program has brought the transport.
+    only: Option<Link>,
 }
 
 impl Pool {
-    pub(super) fn new() -> Pool {
-        Pool { slots: Mutex::new(Some(HashMap::new())) }
+    pub(super) fn new(only: Option<Link>) -> Pool {
+        Pool { slots: Mutex::new(Some(HashMap::new())), only }
     }
 
     /// The link to `origin`, made by `dial` if there is none that takes streams.
@@ -31,6 +33,9 @@ impl Pool {
     where
         F: Future<Output = Result<Link>>,
     {
+        if let Some(only) = &self.only {
+            return if only.is_open() { Ok(only.clone()) } else { Err(ended()) };
+        }
         let slot = self.slot(origin)?;
         let mut link = slot.lock().await;
         if let Some(link) = link.as_ref().filter(|link| link.is_open()) {
@@ -58,13 +63,20 @@ impl Pool {
     /// Takes the links out; no more will be made.
     pub(super) fn close(&self) -> Vec<Link> {
         let slots = lock(&self.slots).take().unwrap_or_default();
-        slots.into_values().filter_map(|slot| slot.try_lock().ok()?.take()).collect()
+        let links = slots.into_values().filter_map(|slot| slot.try_lock().ok()?.take());
+        links.chain(self.only.clone()).collect()
     }
 }
 
 /// Whether somebody dials through it, or its link is open.
 fn is_in_use(slot: &Slot) -> bool {
     slot.try_lock().map_or(true, |link| link.as_ref().is_some_and(Link::is_open))
+}
+
+fn ended() -> Error {
+    let message = "the transport that this client was given takes no more connections: it has \
+                   ended, or its server is going away";
+    Error::new(ErrorKind::Refused, message)
 }
 
 fn closed() -> Error {

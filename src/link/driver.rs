@@ -272,6 +272,10 @@ impl Driver {
         }
         self.held -= entry.held;
         self.shared.set_open(self.streams.len());
+        if self.streams.is_empty() {
+            // The link may have been waiting for that, to say goodbye.
+            self.shared.ask();
+        }
     }
 
     /// Sends the requests that wait, as far as the peer takes more streams.
@@ -519,7 +523,9 @@ impl Driver {
 
     /// Whether another turn has something to do now.
     fn has_work(&self) -> bool {
-        self.shared.signal.is_flagged() || (!self.sendable.is_empty() && self.data_room() > 0)
+        self.shared.signal.is_flagged()
+            || self.shared.is_asked()
+            || (!self.sendable.is_empty() && self.data_room() > 0)
     }
 
     /// Hands on what has arrived, and fails what is left with the link's reason.

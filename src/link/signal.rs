@@ -43,7 +43,9 @@ impl Signal {
         self.state.store(AWAKE, SeqCst);
     }
 
-    /// What has happened until now is about to be dealt with. Ready streams stay listed.
+    /// What has happened until now is about to be dealt with: h2 and the wire are about to be
+    /// polled. Ready streams stay listed; whatever else is not seen by polling must be kept track
+    /// of apart.
     pub(crate) fn clear(&self) {
         let _ = self.state.compare_exchange(FLAGGED, AWAKE, SeqCst, SeqCst);
     }

@@ -1,0 +1,211 @@
+//! Much data, and many Conns.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use h2conn::tls::Identity;
+use h2conn::{Client, Conn, Listener};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+
+use crate::support::{long, within};
+
+/// Says to this very program which end of a transfer it is to be, in a process of its own.
+const ROLE: &str = "H2CONN_TEST_ROLE";
+
+/// The most memory that an end may ever have used, in KiB.
+const MEMORY: u64 = 64 << 10;
+
+/// Bytes each way: 1 GiB in the long form.
+fn volume() -> u64 {
+    if long() { 1 << 30 } else { 64 << 20 }
+}
+
+/// Sends and receives at the same time; gives the digests of what was sent and received.
+async fn both_ways(conn: Conn, seed: u64, volume: u64) -> Result<(String, String)> {
+    let (read, mut write) = conn.into_split();
+    let sender = tokio::spawn(async move {
+        let (mut digest, mut state) = (Sha256::new(), seed);
+        let mut chunk = vec![0; 64 << 10];
+        for _ in 0..volume / chunk.len() as u64 {
+            for word in chunk.chunks_exact_mut(8) {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                word.copy_from_slice(&state.to_le_bytes());
+            }
+            digest.update(&chunk);
+            write.write_all(&chunk).await?;
+        }
+        write.shutdown().await?;
+        anyhow::Ok(hex(digest))
+    });
+    let (mut digest, mut total) = (Sha256::new(), 0);
+    while let Some(chunk) = read.read_chunk().await? {
+        total += chunk.len() as u64;
+        digest.update(&chunk);
+    }
+    ensure!(total == volume, "{total} of {volume} bytes came");
+    Ok((sender.await??, hex(digest)))
+}
+
+fn hex(digest: Sha256) -> String {
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The most memory that this process has used, in KiB; 0 where the system does not tell.
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Not a test of its own: an end of the transfer below, when it is told so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_of_the_transfer() -> Result<()> {
+    let Ok(role) = std::env::var(ROLE) else { return Ok(()) };
+    let mut input = BufReader::new(tokio::io::stdin()).lines();
+    let mut line = async || input.next_line().await?.context("a line from the test");
+    let (sent, received) = match role.as_str() {
+        "server tls" | "server clear" => {
+            let identity = Identity::self_signed(["localhost"])?;
+            let pem = identity.certificate_pem();
+            let builder = Listener::builder();
+            let builder = if role.ends_with("tls") { builder.tls(identity) } else { builder };
+            let mut listener = builder.bind("127.0.0.1:0").await?;
+            println!("\n@port {}", listener.local_addr().ip().context("TCP")?.port());
+            println!("@pem {}", pem.replace('\n', "|"));
+            let conn = listener.accept().await.context("a client")?.accept()?;
+            let digests = both_ways(conn, 1, volume()).await?;
+            listener.drain(Duration::from_secs(10)).await;
+            digests
+        }
+        _ => {
+            let (url, pem) = (line().await?, line().await?);
+            let client = Client::builder().root_certificates(pem.replace('|', "\n")).build()?;
+            let (conn, _) = client.connect(url).await?;
+            let digests = both_ways(conn, 2, volume()).await?;
+            client.close().await;
+            digests
+        }
+    };
+    println!("\n@done {sent} {received} {}", peak_memory());
+    Ok(())
+}
+
+fn spawn_end(role: &str) -> Result<Child> {
+    let program = std::env::current_exe()?;
+    let child = Command::new(program)
+        .args(["--exact", "bulk::an_end_of_the_transfer", "--nocapture"])
+        .env(ROLE, role)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    Ok(child)
+}
+
+type Output = tokio::io::Lines<BufReader<tokio::process::ChildStdout>>;
+
+/// The rest of the next line of an end's output that begins with `@what `.
+async fn said(output: &mut Output, what: &str) -> Result<String> {
+    while let Some(line) = output.next_line().await? {
+        if let Some(rest) = line.strip_prefix(&format!("@{what} ")) {
+            return Ok(rest.to_owned());
+        }
+    }
+    anyhow::bail!("the end said no {what}")
+}
+
+async fn transfer(scheme: &str, kind: &str) -> Result<()> {
+    let mut server = spawn_end(&format!("server {kind}"))?;
+    let mut client = spawn_end("client")?;
+    let mut from_server = BufReader::new(server.stdout.take().context("piped")?).lines();
+    let mut from_client = BufReader::new(client.stdout.take().context("piped")?).lines();
+    let port = said(&mut from_server, "port").await?;
+    let pem = said(&mut from_server, "pem").await?;
+    let mut to_client = client.stdin.take().context("piped")?;
+    to_client.write_all(format!("{scheme}://localhost:{port}/\n{pem}\n").as_bytes()).await?;
+
+    let client_done = said(&mut from_client, "done").await?;
+    let server_done = said(&mut from_server, "done").await?;
+    let parse = |line: &str| -> Result<(String, String, u64)> {
+        let fields: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        Ok((fields[0].clone(), fields[1].clone(), fields[2].parse()?))
+    };
+    let (client_sent, client_got, client_memory) = parse(&client_done)?;
+    let (server_sent, server_got, server_memory) = parse(&server_done)?;
+    eprintln!(
+        "{} MiB each way, {kind}: peak memory of the client {client_memory} KiB, of the server \
+         {server_memory} KiB",
+        volume() >> 20
+    );
+    ensure!(client_sent == server_got && server_sent == client_got, "the digests differ");
+    ensure!(client_memory < MEMORY && server_memory < MEMORY, "too much memory");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_gibibyte_each_way_at_once_in_cleartext_arrives_whole_in_little_memory() -> Result<()> {
+    within(240, transfer("http", "clear")).await
+}
+
+#[tokio::test]
+async fn a_gibibyte_each_way_at_once_over_tls_arrives_whole_in_little_memory() -> Result<()> {
+    within(240, transfer("https", "tls")).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_conns_of_one_link_echo_at_once() -> Result<()> {
+    within(60, async {
+        let mut listener = Listener::builder().bind("127.0.0.1:0").await?;
+        let url = format!("http://{}/", listener.local_addr());
+        let server = tokio::spawn(async move {
+            let mut echoes = JoinSet::new();
+            for _ in 0..1_000 {
+                let conn = listener.accept().await.context("a conn")?.accept()?;
+                echoes.spawn(async move {
+                    let (mut read, mut write) = conn.into_split();
+                    tokio::io::copy(&mut read, &mut write).await?;
+                    write.shutdown().await
+                });
+            }
+            for result in echoes.join_all().await {
+                result?;
+            }
+            anyhow::Ok(listener)
+        });
+        let client = Client::new()?;
+        let mut conns = Vec::new();
+        for _ in 0..1_000 {
+            conns.push(client.open(&url).await?);
+        }
+        for conn in &conns {
+            conn.response().await?;
+        }
+        let ports: std::collections::HashSet<_> =
+            conns.iter().map(|conn| conn.local_addr().ip()).collect();
+        ensure!(ports.len() == 1, "they share a link");
+        let mut tasks = JoinSet::new();
+        for (index, mut conn) in conns.into_iter().enumerate() {
+            tasks.spawn(async move {
+                let sent = vec![index as u8; 1000 + index];
+                conn.write_all(&sent).await?;
+                conn.shutdown().await?;
+                let mut got = Vec::new();
+                conn.read_to_end(&mut got).await?;
+                ensure!(got == sent, "conn {index}");
+                conn.close().await?;
+                anyhow::Ok(())
+            });
+        }
+        for result in tasks.join_all().await {
+            result?;
+        }
+        client.close().await;
+        server.await??.drain(Duration::from_secs(5)).await;
+        Ok(())
+    })
+    .await
+}

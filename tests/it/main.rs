@@ -1,0 +1,8 @@
+//! The library as its users meet it: over sockets, against itself and against strangers.
+//!
+//! One binary, a topic a file. Every test runs under a watchdog ([`support::run`]), listens on
+//! port 0, and waits for what happens instead of sleeping.
+
+mod bulk;
+mod support;
+mod traps;

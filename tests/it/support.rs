@@ -1,0 +1,256 @@
+//! What the tests share: a watchdog, and servers of ours with clients that trust them.
+
+pub(crate) mod raw;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use h2conn::tls::{ClientTls, Identity};
+use h2conn::{Client, ClientBuilder, Conn, Error, Listener, ListenerBuilder};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// What tests return: any error fails them, with its whole chain.
+pub(crate) type TestResult<T = ()> = anyhow::Result<T>;
+
+/// What no test takes, unless something hangs.
+const WATCHDOG: u64 = 30;
+
+/// Runs a test on a runtime of its own, with a watchdog.
+pub(crate) fn run<T>(test: impl Future<Output = TestResult<T>>) -> TestResult<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("a runtime")?;
+    let result = runtime.block_on(within(WATCHDOG, test));
+    // What hangs in the background is not to hang the test as well.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+/// Fails when `future` takes longer.
+#[track_caller]
+pub(crate) fn within<F: Future>(seconds: u64, future: F) -> impl Future<Output = F::Output> {
+    let place = std::panic::Location::caller();
+    async move {
+        let limit = Duration::from_secs(seconds);
+        match tokio::time::timeout(limit, future).await {
+            Ok(output) => output,
+            Err(_) => panic!("not done within {seconds} s: {place}"),
+        }
+    }
+}
+
+/// Whether the tests that can be long are to be, as CI asks for.
+pub(crate) fn long() -> bool {
+    std::env::var_os("H2CONN_LONG").is_some()
+}
+
+/// What a server speaks below HTTP/2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    Cleartext,
+    Tls,
+}
+
+impl Over {
+    pub(crate) const BOTH: [Over; 2] = [Over::Cleartext, Over::Tls];
+}
+
+/// Where a server is, ours or another's, and how to reach it.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    pub(crate) addr: SocketAddr,
+    /// The server's certificate in PEM, over TLS.
+    pub(crate) certificate: Option<String>,
+}
+
+impl Site {
+    pub(crate) fn cleartext(addr: SocketAddr) -> Site {
+        Site { addr, certificate: None }
+    }
+
+    pub(crate) fn tls(addr: SocketAddr, identity: &Identity) -> Site {
+        Site { addr, certificate: Some(identity.certificate_pem()) }
+    }
+
+    /// The URL of `path`, which begins with a slash.
+    pub(crate) fn url(&self, path: &str) -> String {
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.addr)
+    }
+
+    /// Sets up a client that trusts this server, and no other.
+    pub(crate) fn client_builder(&self) -> ClientBuilder {
+        match &self.certificate {
+            Some(pem) => Client::builder().tls(ClientTls::new().only_root_certificates(pem)),
+            None => Client::builder(),
+        }
+    }
+
+    pub(crate) fn client(&self) -> h2conn::Result<Client> {
+        self.client_builder().build()
+    }
+
+    /// A connection by a client of its own.
+    pub(crate) async fn connect(&self) -> h2conn::Result<Conn> {
+        Ok(self.client()?.connect(self.url("/")).await?.0)
+    }
+}
+
+/// A certificate for this machine, made on the spot.
+pub(crate) fn identity() -> h2conn::Result<Identity> {
+    Identity::self_signed(["localhost", "127.0.0.1"])
+}
+
+/// A listener of ours on a free port.
+pub(crate) async fn listen(over: Over) -> h2conn::Result<(Listener, Site)> {
+    listen_with(over, Listener::builder()).await
+}
+
+/// As [`listen`], with knobs of the test's own.
+pub(crate) async fn listen_with(
+    over: Over,
+    builder: ListenerBuilder,
+) -> h2conn::Result<(Listener, Site)> {
+    match over {
+        Over::Cleartext => {
+            let listener = builder.bind("127.0.0.1:0").await?;
+            let site = Site::cleartext(port_of(&listener));
+            Ok((listener, site))
+        }
+        Over::Tls => {
+            let identity = identity()?;
+            let listener = builder.tls(identity.clone()).bind("127.0.0.1:0").await?;
+            let site = Site::tls(port_of(&listener), &identity);
+            Ok((listener, site))
+        }
+    }
+}
+
+/// Where a listener on TCP listens.
+pub(crate) fn port_of(listener: &Listener) -> SocketAddr {
+    listener.local_addr().ip().expect("it listens on TCP")
+}
+
+/// Both ends of a connection of ours: the client's, then the server's. The link outlives the
+/// listener.
+pub(crate) async fn pair(over: Over) -> TestResult<(Conn, Conn)> {
+    let (mut listener, site) = listen(over).await?;
+    let (client, server) = tokio::join!(site.connect(), accept(&mut listener));
+    Ok((client?, server?))
+}
+
+/// The next connection of a listener.
+pub(crate) async fn accept(listener: &mut Listener) -> TestResult<Conn> {
+    Ok(listener.accept().await.context("the listener has ended")?.accept()?)
+}
+
+/// Hands every connection of a listener to a task of its own.
+pub(crate) fn serve<F, Fut>(mut listener: Listener, handler: F) -> JoinHandle<()>
+where
+    F: Fn(Conn) -> Fut + Send + 'static,
+    Fut: Future<Output = io::Result<()>> + Send + 'static,
+{
+    tokio::spawn(async move {
+        while let Some(incoming) = listener.accept().await {
+            if let Ok(conn) = incoming.accept() {
+                tokio::spawn(handler(conn));
+            }
+        }
+    })
+}
+
+/// An echo server of ours, for as long as the runtime runs.
+pub(crate) async fn echo_server(over: Over) -> TestResult<Site> {
+    let (listener, site) = listen(over).await?;
+    serve(listener, echo);
+    Ok(site)
+}
+
+/// Sends back what comes, until the other end has finished.
+pub(crate) async fn echo(mut conn: Conn) -> io::Result<()> {
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        match conn.read(&mut buffer).await? {
+            0 => return conn.shutdown().await,
+            n => conn.write_all(&buffer[..n]).await?,
+        }
+    }
+}
+
+/// Sends `said` over a connection to something that echoes, ends it in good order, and checks that
+/// the same comes back, and then the end.
+pub(crate) async fn check_echo(conn: Conn, said: &[u8]) -> TestResult {
+    let (mut reader, mut writer) = conn.into_split();
+    let write = async {
+        writer.write_all(said).await?;
+        writer.shutdown().await
+    };
+    let mut heard = Vec::new();
+    let (written, read) = tokio::join!(write, reader.read_to_end(&mut heard));
+    written.context("writing to an echo")?;
+    read.context("reading from an echo")?;
+    anyhow::ensure!(heard == said, "{} bytes went out, {} came back", said.len(), heard.len());
+    Ok(())
+}
+
+/// Bytes that show where they were lost or moved, the same for the same `seed`.
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+/// Runs a peer of the test's own on a free port: `handler` gets each TCP connection.
+pub(crate) async fn tcp_server<F, Fut>(handler: F) -> TestResult<SocketAddr>
+where
+    F: Fn(TcpStream) -> Fut + Send + 'static,
+    Fut: Future<Output = TestResult> + Send + 'static,
+{
+    let socket = TcpListener::bind("127.0.0.1:0").await?;
+    let addr = socket.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = socket.accept().await {
+            let served = handler(stream);
+            tokio::spawn(async move {
+                if let Err(error) = served.await {
+                    eprintln!("a peer of the test's own: {error:#}");
+                }
+            });
+        }
+    });
+    Ok(addr)
+}
+
+/// The kind of I/O error that an error becomes.
+pub(crate) fn io_kind(error: &Error) -> io::ErrorKind {
+    io::Error::from(error.clone()).kind()
+}
+
+/// The error of ours in an I/O error.
+#[track_caller]
+pub(crate) fn ours(error: &io::Error) -> &Error {
+    Error::from_io(error).unwrap_or_else(|| panic!("{error:?} carries no error of h2conn"))
+}
+
+/// An error with all that is below it, a line each.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(below) = next {
+        text.push_str(&format!("\n  caused by: {below}"));
+        next = below.source();
+    }
+    text
+}
