@@ -5,7 +5,6 @@ mod dial;
 mod pool;
 mod target;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tokio::time::timeout;
 use crate::config::LINGER_STALL;
 use crate::conn::Conn;
 use crate::error::{Error, ErrorKind, Reason, Result};
-use dial::Dialer;
+use dial::{Dialer, Progress};
 use pool::Pool;
 use target::Target;
 
@@ -148,18 +147,21 @@ impl Client {
     async fn open_stream(&self, target: &Target) -> Result<Conn> {
         let request = self.request(target);
         let limit = self.inner.connect_timeout;
-        let dial = || self.inner.dialer.dial(target, self.what(target));
-        let link = self.inner.pool.link(target.origin(), dial);
-        let link = within(limit, link).await.unwrap_or_else(|| {
-            let what = self.what(target);
-            let message = format!(
-                "{what}: no link to {} within {} s; check the address, and that nothing on the \
-                 way drops packets without a word",
-                self.inner.dialer.destination(target),
-                limit.as_secs_f32()
-            );
-            Err(Error::new(ErrorKind::TimedOut, message))
-        })?;
+        let progress = Progress::default();
+        let dial = || self.inner.dialer.dial(target, self.what(target), &progress);
+        let link = match timeout(limit, self.inner.pool.link(target.origin(), dial)).await {
+            Ok(link) => link?,
+            Err(_) => {
+                let message = format!(
+                    "{}: no link to {} within {} s: {}",
+                    self.what(target),
+                    self.inner.dialer.destination(target),
+                    limit.as_secs_f32(),
+                    progress.waited_for()
+                );
+                return Err(Error::new(ErrorKind::TimedOut, message));
+            }
+        };
         Ok(Conn::new(link.open(request)))
     }
 
@@ -226,10 +228,6 @@ impl Drop for ResetOnDrop {
             conn.reset(Reason::CANCEL);
         }
     }
-}
-
-async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-    timeout(limit, future).await.ok()
 }
 
 fn no_answer(what: String, limit: Duration) -> Error {

@@ -133,7 +133,7 @@ impl From<io::Error> for CodecError {
     fn from(error: io::Error) -> CodecError {
         CodecError(Arc::new(Inner {
             kind: CodecErrorKind::Io,
-            message: "the stream below the codec failed".into(),
+            message: error.to_string().into(),
             position: None,
             source: Some(Box::new(error)),
         }))

@@ -19,6 +19,8 @@ pub(crate) struct Config {
     pub(crate) max_header_list_size: u32,
     /// Streams that the peer may have open at once.
     pub(crate) max_conns: u32,
+    /// A connection that is dropped without a shutdown is reset.
+    pub(crate) reset_on_drop: bool,
     /// For TLS, the HTTP/2 preface and the peer's SETTINGS.
     pub(crate) handshake_timeout: Duration,
 }
@@ -53,6 +55,7 @@ impl Default for Config {
             max_frame_size: MAX_FRAME_SIZE,
             max_header_list_size: MAX_HEADER_LIST_SIZE,
             max_conns: MAX_CONNS,
+            reset_on_drop: false,
             handshake_timeout: HANDSHAKE_TIMEOUT,
         }
     }

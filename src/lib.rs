@@ -5,7 +5,8 @@
 //! share one TCP connection.
 //!
 //! ```
-//! use h2conn::{Client, Listener, tls::Identity};
+//! use h2conn::tls::{ClientTls, Identity};
+//! use h2conn::{Client, Listener};
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //!
 //! # #[tokio::main]
@@ -14,7 +15,7 @@
 //! let identity = Identity::self_signed(["localhost"])?;
 //! let certificate = identity.certificate_pem();
 //! let mut listener = Listener::builder().tls(identity).bind("localhost:0").await?;
-//! let address = listener.local_addr().ip().ok_or("TCP has a port")?;
+//! let address = listener.local_addr().socket_addr().ok_or("TCP has a port")?;
 //! let server = tokio::spawn(async move {
 //!     let mut conn = listener.accept().await.ok_or("ended")?.accept()?;
 //!     let mut message = String::new();
@@ -25,7 +26,7 @@
 //! });
 //!
 //! // The client, which trusts that certificate.
-//! let client = Client::builder().root_certificates(certificate).build()?;
+//! let client = Client::builder().tls(ClientTls::new().root_certificates(certificate)).build()?;
 //! let url = format!("https://localhost:{}/shout", address.port());
 //! let (mut conn, response) = client.connect(&url).await?;
 //! assert_eq!(response.status(), 200);
@@ -84,3 +85,7 @@ pub use client::{Client, ClientBuilder, connect};
 pub use conn::{Addr, Conn, OnDrop, ReadHalf, ReuniteError, WriteHalf};
 pub use error::{Error, ErrorKind, Reason, Result};
 pub use listener::{Incoming, Listener, ListenerBuilder};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

@@ -22,7 +22,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,11 +55,12 @@ pub(crate) struct Shared {
     info: Arc<LinkInfo>,
     commands: Mutex<Vec<Command>>,
     send_queue: usize,
+    reset_on_drop: bool,
     open: AtomicUsize,
     unused: AtomicBool,
     /// Something was asked of the driver that no stream's waker tells.
     asked: AtomicBool,
-    going_away: AtomicBool,
+    going_away: Mutex<GoingAway>,
     goodbye: AtomicBool,
     end: Mutex<End>,
 }
@@ -67,6 +68,13 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 struct End {
     event: Option<Event>,
+    watchers: WakerSet,
+}
+
+/// Whether the link takes no more streams, because one of its ends has said so.
+#[derive(Debug, Default)]
+struct GoingAway {
+    is_set: bool,
     watchers: WakerSet,
 }
 
@@ -143,14 +151,14 @@ impl Link {
     /// Opens a stream. It can be written to at once; what becomes of it, it tells itself.
     pub(crate) fn open(&self, request: request::Parts) -> Arc<Stream> {
         let waker = StreamWaker::new(&self.shared.signal);
-        let stream = self.shared.stream(request, self.shared.send_queue, Arc::clone(&waker));
+        let stream = self.shared.stream(request, Arc::clone(&waker));
         self.shared.command(Command::Open(Arc::clone(&stream), waker));
         stream
     }
 
     /// Whether streams can be opened, as far as is known here.
     pub(crate) fn is_open(&self) -> bool {
-        !self.shared.going_away.load(SeqCst) && lock(&self.shared.end).event.is_none()
+        !lock(&self.shared.going_away).is_set && lock(&self.shared.end).event.is_none()
     }
 
     /// Whether it has not ended, though it may take no more streams.
@@ -190,26 +198,24 @@ impl Shared {
             info: Arc::new(info),
             commands: Mutex::default(),
             send_queue: config.send_queue,
+            reset_on_drop: config.reset_on_drop,
             open: AtomicUsize::new(0),
             unused: AtomicBool::new(false),
             asked: AtomicBool::new(false),
-            going_away: AtomicBool::new(false),
+            going_away: Mutex::default(),
             goodbye: AtomicBool::new(false),
             end: Mutex::default(),
         })
     }
 
     /// A new stream of this link.
-    fn stream(
-        self: &Arc<Self>,
-        request: request::Parts,
-        send_queue: usize,
-        waker: Arc<StreamWaker>,
-    ) -> Arc<Stream> {
+    fn stream(self: &Arc<Self>, request: request::Parts, waker: Arc<StreamWaker>) -> Arc<Stream> {
         let mover = Waker::from(waker);
-        let outbox = Outbox::new(send_queue, Arc::clone(&self.buffers), mover.clone());
+        let outbox = Outbox::new(self.send_queue, Arc::clone(&self.buffers), mover.clone());
         let control = Arc::clone(self) as Arc<dyn Control>;
-        Arc::new(Stream::new(request, Arc::clone(&self.info), control, outbox, mover))
+        let stream = Stream::new(request, Arc::clone(&self.info), control, outbox, mover);
+        stream.reset_on_drop(self.reset_on_drop);
+        Arc::new(stream)
     }
 
     /// Asks the driver; if it is gone, answers in its place.
@@ -253,7 +259,11 @@ impl Shared {
     }
 
     fn set_going_away(&self) {
-        self.going_away.store(true, SeqCst);
+        let mut going_away = lock(&self.going_away);
+        going_away.is_set = true;
+        let mut watchers = going_away.watchers.take();
+        drop(going_away);
+        watchers.wake_all();
     }
 
     /// Whether this was asked before.
@@ -268,6 +278,7 @@ impl Shared {
         let mut watchers = end.watchers.take();
         let commands = self.take_commands();
         drop(end);
+        self.set_going_away();
         watchers.wake_all();
         for command in commands {
             if let Command::Open(stream, _) = command {
@@ -294,6 +305,15 @@ fn refuse(stream: &Stream, event: &Event) {
 impl Control for Shared {
     fn ping(&self, answer: oneshot::Sender<Duration>) {
         self.command(Command::Ping(answer));
+    }
+
+    fn poll_draining(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut going_away = lock(&self.going_away);
+        if going_away.is_set {
+            return Poll::Ready(());
+        }
+        going_away.watchers.add(cx);
+        Poll::Pending
     }
 }
 

@@ -11,10 +11,10 @@ use super::dial::Dialer;
 use super::pool::Pool;
 use super::{Client, Inner};
 use crate::config::Config;
-use crate::conn::{Addr, LinkInfo};
+use crate::conn::{Addr, LinkInfo, OnDrop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Link;
-use crate::tls::{ClientTls, Identity};
+use crate::tls::ClientTls;
 
 /// Sets up a [`Client`]. The setters cannot fail and may come in any order;
 /// [`build`](ClientBuilder::build) checks.
@@ -76,30 +76,9 @@ impl ClientBuilder {
         self
     }
 
-    /// How TLS is done for `https://`. Replaces what was set by the setters below so far.
+    /// How TLS is done for `https://`. Default: with the platform's certificate authorities.
     pub fn tls(mut self, tls: impl Into<ClientTls>) -> Self {
         self.tls = Some(tls.into());
-        self
-    }
-
-    /// Trusts these certificates, in PEM, beside the platform's.
-    pub fn root_certificates(self, pem: impl AsRef<[u8]>) -> Self {
-        self.edit_tls(|tls| tls.root_certificates(pem))
-    }
-
-    /// Shows this certificate to a server that asks for one.
-    pub fn identity(self, identity: Identity) -> Self {
-        self.edit_tls(|tls| tls.identity(identity))
-    }
-
-    /// Accepts whatever certificate the server shows. **Anyone on the way can then read and change
-    /// everything.** For tests, and for finding out what is wrong.
-    pub fn dangerous_accept_any_certificate(self) -> Self {
-        self.edit_tls(ClientTls::dangerous_accept_any_certificate)
-    }
-
-    fn edit_tls(mut self, change: impl FnOnce(ClientTls) -> ClientTls) -> Self {
-        self.tls = Some(change(self.tls.unwrap_or_default()));
         self
     }
 
@@ -108,6 +87,13 @@ impl ClientBuilder {
     #[cfg(unix)]
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.unix_socket = Some(path.into());
+        self
+    }
+
+    /// What dropping a connection without a shutdown does. Default: [`OnDrop::Finish`]. See
+    /// [`Conn::on_drop`](crate::Conn::on_drop).
+    pub fn on_drop(mut self, action: OnDrop) -> Self {
+        self.config.reset_on_drop = action == OnDrop::Reset;
         self
     }
 

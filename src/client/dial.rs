@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
@@ -18,6 +19,34 @@ use crate::tls::{ClientTls, Connector};
 
 /// How long one address is tried alone before the next is tried beside it (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// How far an attempt has come, for the error when its time is up.
+#[derive(Debug, Default)]
+pub(super) struct Progress(AtomicU8);
+
+impl Progress {
+    const CONNECTING: u8 = 1;
+    const TLS: u8 = 2;
+
+    fn reach(&self, step: u8) {
+        self.0.store(step, Relaxed);
+    }
+
+    /// What was being waited for, and what to do about it.
+    pub(super) fn waited_for(&self) -> &'static str {
+        match self.0.load(Relaxed) {
+            Progress::CONNECTING => {
+                "the server does not answer TCP; check the address, and that nothing on the way \
+                 drops packets without a word"
+            }
+            Progress::TLS => {
+                "TCP is connected, but the server does not answer the TLS handshake; check that a \
+                 TLS server listens there (for one without TLS use http://)"
+            }
+            _ => "the name of the host is not resolved; check the network's DNS",
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Dialer {
@@ -39,7 +68,12 @@ impl Dialer {
         }
     }
 
-    pub(super) async fn dial(&self, target: &Target, what: String) -> Result<Link> {
+    pub(super) async fn dial(
+        &self,
+        target: &Target,
+        what: String,
+        progress: &Progress,
+    ) -> Result<Link> {
         let origin = target.origin();
         let connector = if origin.tls { Some(self.connector()?) } else { None };
         #[cfg(unix)]
@@ -47,19 +81,23 @@ impl Dialer {
             let stream = tokio::net::UnixStream::connect(path).await.map_err(|error| {
                 let path = path.display();
                 let message =
-                    format!("{what}: cannot connect to the socket {path}: {}", advice(&error));
+                    format!("{what}: cannot connect to the socket {path}{}", advice(&error));
                 Error::new(ErrorKind::Connect, message).with_source(error)
             })?;
+            progress.reach(Progress::TLS);
             let local = stream.local_addr().map_or(Addr::Other, Addr::from);
             let peer = stream.peer_addr().map_or(Addr::Other, Addr::from);
-            return self.link(connector, origin, stream, local, peer, &what).await;
+            let info = LinkInfo { local, peer, peer_certificates: Vec::new() };
+            return self.link(connector, origin, stream, info, &what).await;
         }
-        let stream = connect_tcp(origin, &what).await?;
+        let stream = connect_tcp(origin, &what, progress).await?;
+        progress.reach(Progress::TLS);
         // Small messages are not to wait for each other; a socket that refuses is slower, no more.
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr().map_or(Addr::Other, Addr::Ip);
         let peer = stream.peer_addr().map_or(Addr::Other, Addr::Ip);
-        self.link(connector, origin, stream, local, peer, &what).await
+        let info = LinkInfo { local, peer, peer_certificates: Vec::new() };
+        self.link(connector, origin, stream, info, &what).await
     }
 
     async fn link<T: Transport + 'static>(
@@ -67,11 +105,9 @@ impl Dialer {
         connector: Option<&Connector>,
         origin: &Origin,
         io: T,
-        local: Addr,
-        peer: Addr,
+        mut info: LinkInfo,
         what: &str,
     ) -> Result<Link> {
-        let mut info = LinkInfo { local, peer, peer_certificates: Vec::new() };
         let io: Box<dyn Transport> = match connector {
             None => Box::new(io),
             Some(connector) => {
@@ -97,7 +133,7 @@ impl Dialer {
 }
 
 /// Connects to the first of the host's addresses that answers.
-async fn connect_tcp(origin: &Origin, what: &str) -> Result<TcpStream> {
+async fn connect_tcp(origin: &Origin, what: &str, progress: &Progress) -> Result<TcpStream> {
     let host = origin.host.as_str();
     let unknown = |source: Option<io::Error>| {
         let message = format!(
@@ -114,12 +150,13 @@ async fn connect_tcp(origin: &Origin, what: &str) -> Result<TcpStream> {
     if addresses.is_empty() {
         return Err(unknown(None));
     }
+    progress.reach(Progress::CONNECTING);
     let tried = match addresses.as_slice() {
         [one] => one.to_string(),
         all => format!("{} ({} addresses)", host_and_port(origin), all.len()),
     };
     first_to_answer(addresses).await.map_err(|error| {
-        let message = format!("{what}: cannot connect to {tried}: {}", advice(&error));
+        let message = format!("{what}: cannot connect to {tried}{}", advice(&error));
         Error::new(ErrorKind::Connect, message).with_source(error)
     })
 }
@@ -157,15 +194,15 @@ fn host_and_port(origin: &Origin) -> String {
 }
 
 /// What a failure to connect means, for somebody who wants to mend it.
-fn advice(error: &io::Error) -> String {
+fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
-            "nothing listens there; check that the server runs, and the port".to_owned()
+            ": nothing listens there; check that the server runs, and the port"
         }
-        io::ErrorKind::NotFound => "it does not exist; check the path".to_owned(),
+        io::ErrorKind::NotFound => ": it does not exist; check the path",
         io::ErrorKind::PermissionDenied => {
-            "permission was denied; check the rights, or the firewall".to_owned()
+            ": permission was denied; check the rights, or the firewall"
         }
-        _ => format!("{error}"),
+        _ => "; check the address, and the network on the way",
     }
 }

@@ -18,7 +18,7 @@ pub enum Addr {
 
 impl Addr {
     /// The IP address and port, when the transport is TCP.
-    pub fn ip(&self) -> Option<SocketAddr> {
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
         match self {
             Addr::Ip(addr) => Some(*addr),
             _ => None,

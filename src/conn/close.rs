@@ -64,6 +64,17 @@ impl Conn {
         poll_fn(|cx| self.stream().poll_done(cx)).await
     }
 
+    /// Waits until the link is going away: the server is draining, or the client was closed
+    /// (GOAWAY, RFC 9113 §6.8), or the link has ended. The connection goes on; it is time to finish
+    /// what it is for, and to make another elsewhere.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn draining(&self) {
+        poll_fn(|cx| self.stream().control.poll_draining(cx)).await;
+    }
+
     /// Sets what dropping the connection, or its write half, without a shutdown does.
     pub fn on_drop(&self, action: OnDrop) {
         self.stream().reset_on_drop(action == OnDrop::Reset);

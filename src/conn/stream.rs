@@ -27,6 +27,9 @@ pub(crate) struct LinkInfo {
 pub(crate) trait Control: fmt::Debug + Send + Sync {
     /// Sends a PING and gives the round trip's time; gives nothing when the link ends first.
     fn ping(&self, answer: oneshot::Sender<Duration>);
+
+    /// Ready once one end of the link has said that it is going away.
+    fn poll_draining(&self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 /// One stream: the two queues, the two heads, and how it ends.

@@ -136,13 +136,7 @@ impl Driver {
                 Command::Open(stream, waker) => self.open(stream, waker),
                 Command::Ping(answer) => self.pinger.ask(answer),
                 Command::ShutDown => self.shut_down(),
-                Command::Abort(reason, why) => {
-                    self.peer.abort(fault::to_h2(reason));
-                    for (_, entry) in &mut self.streams {
-                        entry.send_reset(reason);
-                    }
-                    self.give_up(Event::Local(reason, why.into()));
-                }
+                Command::Abort(reason, why) => self.abort(reason, why),
             }
         }
         let unused = self.shared.is_unused() && self.streams.is_empty();
@@ -157,6 +151,23 @@ impl Driver {
             self.shared.set_going_away();
             self.peer.shut_down();
         }
+    }
+
+    /// Resets what lives, so that each stream's peer learns why, and then says goodbye.
+    fn abort(&mut self, reason: Reason, why: &'static str) {
+        let event = Event::Local(reason, why.into());
+        for (_, entry) in &mut self.streams {
+            if !entry.over {
+                entry.reset(reason, &event);
+            }
+        }
+        if self.end.is_none() {
+            let waker = self.waker.clone();
+            let mut cx = Context::from_waker(&waker);
+            let _ = self.peer.poll(&mut cx, &mut self.arrivals);
+        }
+        self.peer.abort(h2::Reason::NO_ERROR);
+        self.give_up(event);
     }
 
     /// A stream of ours.
@@ -179,7 +190,7 @@ impl Driver {
             return;
         };
         let waker = StreamWaker::new(&self.shared.signal);
-        let stream = self.shared.stream(parts, self.config.send_queue, Arc::clone(&waker));
+        let stream = self.shared.stream(parts, Arc::clone(&waker));
         let mut entry = Entry::new(
             Arc::clone(&stream),
             Waker::from(Arc::clone(&waker)),
@@ -216,10 +227,10 @@ impl Driver {
         let waker = entry.waker.clone();
         let mut cx = Context::from_waker(&waker);
         let wish = entry.stream.wish();
-        if let Wish::Reset(reason) = wish {
-            if !entry.over {
-                entry.reset(reason, &Event::Local(reason, "reset on this side".into()));
-            }
+        if let Wish::Reset(reason) = wish
+            && !entry.over
+        {
+            entry.reset(reason, &Event::Local(reason, "reset on this side".into()));
         }
         let received = entry.receive(&mut cx, self.end.as_ref());
         self.held = self.held + received.held - received.released;
@@ -360,10 +371,10 @@ impl Driver {
         self.shared.signal.clear();
         let waker = self.waker.clone();
         let mut cx = Context::from_waker(&waker);
-        if self.end.is_none() {
-            if let Poll::Ready(result) = self.peer.poll(&mut cx, &mut self.arrivals) {
-                self.end_of_link(result);
-            }
+        if self.end.is_none()
+            && let Poll::Ready(result) = self.peer.poll(&mut cx, &mut self.arrivals)
+        {
+            self.end_of_link(result);
         }
         self.pinger.poll(&mut cx);
         self.reading = self.gauge.drive(&mut cx);
@@ -425,13 +436,13 @@ impl Driver {
         if let Some(window) = self.windows.wanted_link_window(self.held) {
             self.peer.set_link_window(window);
         }
-        if let Some(window) = self.windows.wanted_stream_window(self.streams.len()) {
-            if self.peer.set_stream_window(window) {
-                self.windows.set_stream_window(window);
-                for (_, entry) in &self.streams {
-                    if !entry.over {
-                        entry.stream.inbox.set_threshold(window as usize / 4);
-                    }
+        if let Some(window) = self.windows.wanted_stream_window(self.streams.len())
+            && self.peer.set_stream_window(window)
+        {
+            self.windows.set_stream_window(window);
+            for (_, entry) in &self.streams {
+                if !entry.over {
+                    entry.stream.inbox.set_threshold(window as usize / 4);
                 }
             }
         }
@@ -534,6 +545,9 @@ impl Driver {
         let mut cx = Context::from_waker(Waker::noop());
         for (_, entry) in &mut self.streams {
             entry.receive(&mut cx, Some(&event));
+            if !entry.over && entry.received_end && entry.stream.outbox.is_sent() {
+                entry.end(Ok(()));
+            }
             if !entry.over {
                 entry.cut(&event);
             }

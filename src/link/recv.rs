@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
-use http::Response;
+use http::{Method, Response};
 
 use super::entry::{Entry, Head, Linger};
 use super::fault;
@@ -77,7 +77,14 @@ impl Entry {
         let Head::Unanswered(mut respond) = std::mem::replace(&mut self.head, Head::Done) else {
             return;
         };
-        match respond.send_response(Response::from_parts(head, ()), false) {
+        // The answer to a HEAD request has no body (RFC 9110 §9.3.2), whatever was written.
+        let bodiless = self.stream.request.method == Method::HEAD;
+        match respond.send_response(Response::from_parts(head, ()), bodiless) {
+            Ok(_) if bodiless => {
+                self.stream.outbox.finish();
+                drop(self.stream.outbox.take(usize::MAX));
+                self.stream.outbox.mark_sent(self.stream.outbox.settle());
+            }
             Ok(send) => self.send = Some(send),
             // The peer has reset the stream, which its receiving side or `poll_reset` tells.
             Err(error) => {

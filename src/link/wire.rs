@@ -149,10 +149,10 @@ impl Inner {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if !self.delivered {
-            if let Some(end) = self.held.take() {
-                return Poll::Ready(end);
-            }
+        if !self.delivered
+            && let Some(end) = self.held.take()
+        {
+            return Poll::Ready(end);
         }
         let before = buf.filled().len();
         let end = match self.poll_transport(cx, buf) {

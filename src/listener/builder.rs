@@ -1,18 +1,19 @@
 //! The knobs of a listener, and its sockets.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
 use tokio::sync::mpsc;
 
 use super::handshake::{Accept, Server};
 use super::{Links, Listener};
 use crate::config::Config;
-use crate::conn::Addr;
+use crate::conn::{Addr, OnDrop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tls::ServerTls;
 
@@ -56,6 +57,13 @@ impl ListenerBuilder {
         self
     }
 
+    /// What dropping a connection without a shutdown does. Default: [`OnDrop::Finish`]. See
+    /// [`Conn::on_drop`](crate::Conn::on_drop).
+    pub fn on_drop(mut self, action: OnDrop) -> Self {
+        self.config.reset_on_drop = action == OnDrop::Reset;
+        self
+    }
+
     /// As [`ClientBuilder::initial_window_size`](crate::ClientBuilder::initial_window_size).
     pub fn initial_window_size(mut self, bytes: u32) -> Self {
         self.config.window = bytes;
@@ -81,8 +89,17 @@ impl ListenerBuilder {
     /// [`ErrorKind::InvalidInput`] for knobs that cannot be used as set; [`ErrorKind::Connect`]
     /// when the address cannot be bound.
     pub async fn bind(self, addr: impl ToSocketAddrs) -> Result<Listener> {
-        let listener = TcpListener::bind(addr).await.map_err(|error| {
-            let message = format!("cannot listen there: {}", bind_advice(&error));
+        let addresses: Vec<SocketAddr> = match lookup_host(addr).await {
+            Ok(addresses) => addresses.collect(),
+            Err(error) => {
+                let message = "what was given to listen on is no address of this machine; \
+                               expected something like 127.0.0.1:8000";
+                return Err(Error::new(ErrorKind::Connect, message).with_source(error));
+            }
+        };
+        let listener = TcpListener::bind(&*addresses).await.map_err(|error| {
+            let tried = addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>();
+            let message = format!("cannot listen on {}{}", tried.join(" or "), bind_advice(&error));
             Error::new(ErrorKind::Connect, message).with_source(error)
         })?;
         self.listen(listener)
@@ -112,7 +129,7 @@ impl ListenerBuilder {
 
         let path = path.into();
         let failed = |error: io::Error| {
-            let message = format!("cannot listen on {}: {}", path.display(), bind_advice(&error));
+            let message = format!("cannot listen on {}{}", path.display(), bind_advice(&error));
             Error::new(ErrorKind::Connect, message).with_source(error)
         };
         let listener = match UnixListener::bind(&path) {
@@ -135,6 +152,11 @@ impl ListenerBuilder {
 
     fn start(self, socket: impl Accept, local: Addr) -> Result<Listener> {
         self.config.check()?;
+        let never = [Method::CONNECT, Method::HEAD, Method::TRACE];
+        if let Some(method) = self.methods.iter().flatten().find(|method| never.contains(method)) {
+            let message = format!("the method {method} cannot carry a connection");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
         let tls = self.tls.as_ref().map(ServerTls::build).transpose()?;
         let (sender, incoming) = mpsc::channel(BACKLOG);
         let links = Arc::<Links>::default();
@@ -164,16 +186,16 @@ impl Drop for SocketFile {
     }
 }
 
-fn bind_advice(error: &io::Error) -> String {
+/// What a failure to bind means, for somebody who wants to mend it.
+fn bind_advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "another program listens there; stop it, or take another port (0 is any free one)"
-                .to_owned()
+            ": another program listens there; stop it, or take another port (0 is any free one)"
         }
         io::ErrorKind::PermissionDenied => {
-            "permission was denied; ports below 1024 and many folders need rights".to_owned()
+            ": permission was denied; ports below 1024 and many folders need rights"
         }
-        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
-        _ => error.to_string(),
+        io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
+        _ => "",
     }
 }

@@ -12,7 +12,10 @@ impl Listener {
     /// accepted connections have ended, those included that were dropped and still have something
     /// to send, and resets with `CANCEL` what is left after `deadline`.
     ///
-    /// Returns whether all ended by themselves. Await it before the process ends.
+    /// Returns whether all ended by themselves. Await it before the process ends. It waits for the
+    /// connections, not for the tasks that handle them; keep those in a
+    /// [`JoinSet`](tokio::task::JoinSet) to wait for them too. [`Conn::draining`](crate::Conn::draining)
+    /// tells such a task, at either end, that it is time to finish.
     ///
     /// # Cancel safety
     ///

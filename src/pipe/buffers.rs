@@ -161,10 +161,10 @@ impl Buf for Batch {
             let step = n.min(front.len());
             front.advance(step);
             n -= step;
-            if front.len() == 0 {
-                if let Some(empty) = self.chunks.pop_front() {
-                    self.recycle(empty);
-                }
+            if front.len() == 0
+                && let Some(empty) = self.chunks.pop_front()
+            {
+                self.recycle(empty);
             }
         }
     }

@@ -102,11 +102,11 @@ fn refused_by_us(peer: Peer<'_>, why: &CertificateError) -> String {
         }
         (E::UnknownIssuer, Peer::Server(_)) => format!(
             "{certificate} is signed by an unknown authority, or by itself: if it is the right \
-             one, add it or its authority's with ClientTls::root_certificates"
+             one, trust it, or its authority's, as a root certificate"
         ),
         (E::BadSignature, Peer::Server(_)) => format!(
             "{certificate} has a signature that does not match: if the server or its authority \
-             has a new key, add the new certificate with ClientTls::root_certificates"
+             has a new key, trust the new certificate as a root certificate"
         ),
         (E::UnknownIssuer, Peer::Client) => format!(
             "{certificate} is signed by an authority that is not among those given to ServerTls"

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use h2conn::tls::Identity;
+use h2conn::tls::{ClientTls, Identity};
 use h2conn::{Client, Conn, Listener};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -74,7 +74,7 @@ async fn an_end_of_the_transfer() -> Result<()> {
             let builder = Listener::builder();
             let builder = if role.ends_with("tls") { builder.tls(identity) } else { builder };
             let mut listener = builder.bind("127.0.0.1:0").await?;
-            println!("\n@port {}", listener.local_addr().ip().context("TCP")?.port());
+            println!("\n@port {}", listener.local_addr().socket_addr().context("TCP")?.port());
             println!("@pem {}", pem.replace('\n', "|"));
             let conn = listener.accept().await.context("a client")?.accept()?;
             let digests = both_ways(conn, 1, volume()).await?;
@@ -83,7 +83,9 @@ async fn an_end_of_the_transfer() -> Result<()> {
         }
         _ => {
             let (url, pem) = (line().await?, line().await?);
-            let client = Client::builder().root_certificates(pem.replace('|', "\n")).build()?;
+            let client = Client::builder()
+                .tls(ClientTls::new().only_root_certificates(pem.replace('|', "\n")))
+                .build()?;
             let (conn, _) = client.connect(url).await?;
             let digests = both_ways(conn, 2, volume()).await?;
             client.close().await;
@@ -185,7 +187,7 @@ async fn a_thousand_conns_of_one_link_echo_at_once() -> Result<()> {
             conn.response().await?;
         }
         let ports: std::collections::HashSet<_> =
-            conns.iter().map(|conn| conn.local_addr().ip()).collect();
+            conns.iter().map(|conn| conn.local_addr().socket_addr()).collect();
         ensure!(ports.len() == 1, "they share a link");
         let mut tasks = JoinSet::new();
         for (index, mut conn) in conns.into_iter().enumerate() {

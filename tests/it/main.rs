@@ -4,5 +4,6 @@
 //! port 0, and waits for what happens instead of sleeping.
 
 mod bulk;
+mod ending;
 mod support;
 mod traps;

@@ -135,7 +135,7 @@ pub(crate) async fn listen_with(
 
 /// Where a listener on TCP listens.
 pub(crate) fn port_of(listener: &Listener) -> SocketAddr {
-    listener.local_addr().ip().expect("it listens on TCP")
+    listener.local_addr().socket_addr().expect("it listens on TCP")
 }
 
 /// Both ends of a connection of ours: the client's, then the server's. The link outlives the
