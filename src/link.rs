@@ -67,7 +67,10 @@ pub(crate) struct Shared {
 
 #[derive(Debug, Default)]
 struct End {
+    /// Why no stream works any more.
     event: Option<Event>,
+    /// The transport is closed.
+    gone: bool,
     watchers: WakerSet,
 }
 
@@ -161,9 +164,9 @@ impl Link {
         !lock(&self.shared.going_away).is_set && lock(&self.shared.end).event.is_none()
     }
 
-    /// Whether it has not ended, though it may take no more streams.
+    /// Whether its transport is open, though it may take no more streams.
     pub(crate) fn is_alive(&self) -> bool {
-        lock(&self.shared.end).event.is_none()
+        !lock(&self.shared.end).gone
     }
 
     /// Takes no more streams, and ends when those that are there have ended.
@@ -176,11 +179,11 @@ impl Link {
         self.shared.command(Command::Abort(reason, why));
     }
 
-    /// Waits until the link is gone.
+    /// Waits until the link is gone, and its transport closed.
     pub(crate) async fn ended(&self) {
         poll_fn(|cx| {
             let mut end = lock(&self.shared.end);
-            if end.event.is_some() {
+            if end.gone {
                 return Poll::Ready(());
             }
             end.watchers.add(cx);
@@ -271,20 +274,27 @@ impl Shared {
         self.goodbye.swap(true, SeqCst)
     }
 
-    /// The driver is gone. The first reason counts.
+    /// No stream works any more. The first reason counts.
     fn end(&self, event: Event) {
         let mut end = lock(&self.end);
         let event = end.event.get_or_insert(event).clone();
-        let mut watchers = end.watchers.take();
         let commands = self.take_commands();
         drop(end);
         self.set_going_away();
-        watchers.wake_all();
         for command in commands {
             if let Command::Open(stream, _) = command {
                 refuse(&stream, &event);
             }
         }
+    }
+
+    /// The driver is about to end.
+    fn set_gone(&self) {
+        let mut end = lock(&self.end);
+        end.gone = true;
+        let mut watchers = end.watchers.take();
+        drop(end);
+        watchers.wake_all();
     }
 }
 

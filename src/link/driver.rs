@@ -9,10 +9,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use http::Request;
 use slab::Slab;
 use tokio::sync::mpsc;
+use tokio::time::Sleep;
 use tokio_util::time::DelayQueue;
 
 use super::entry::{Entry, Head, Linger};
@@ -39,7 +41,10 @@ const SHARE: usize = 64 << 10;
 const HEADS_ROOM: usize = 64 << 10;
 
 /// A link that has said goodbye must be gone after this.
-const GOODBYE: std::time::Duration = std::time::Duration::from_secs(10);
+const GOODBYE: Duration = Duration::from_secs(10);
+
+/// How long the transport is kept, after this side has ended it, for the peer to end it too.
+const PARTING: Duration = Duration::from_secs(2);
 
 pub(super) struct Driver {
     shared: Arc<Shared>,
@@ -66,6 +71,8 @@ pub(super) struct Driver {
     reading: Reading,
     closing: bool,
     end: Option<Event>,
+    /// Everything is over but the transport.
+    parting: Option<Pin<Box<Sleep>>>,
     waker: Waker,
 }
 
@@ -113,6 +120,7 @@ impl Driver {
             reading,
             closing: false,
             end: None,
+            parting: None,
             waker,
         }
     }
@@ -235,8 +243,7 @@ impl Driver {
         let received = entry.receive(&mut cx, self.end.as_ref());
         self.held = self.held + received.held - received.released;
         if received.rejected {
-            let timer = self.timers.insert(Timer::Stream(key), REJECTION_WAIT);
-            entry.timer = Some(timer);
+            self.set_timer(key, REJECTION_WAIT);
         }
         self.finish_up(key, wish);
         let Some(entry) = self.streams.get_mut(key) else { return };
@@ -265,15 +272,21 @@ impl Driver {
             };
             if let Some(next) = next {
                 entry.linger = next;
-                if let Some(old) = entry.timer.take() {
-                    self.timers.try_remove(&old);
-                }
-                entry.timer = Some(self.timers.insert(Timer::Stream(key), time));
+                self.set_timer(key, time);
             }
         }
-        if entry.is_finished() {
+        if self.streams.get(key).is_some_and(Entry::is_finished) {
             self.remove(key);
         }
+    }
+
+    /// Looks at the stream again after `time`. It has one timer; the last one counts.
+    fn set_timer(&mut self, key: usize, time: Duration) {
+        let Some(entry) = self.streams.get_mut(key) else { return };
+        if let Some(old) = entry.timer.take() {
+            self.timers.try_remove(&old);
+        }
+        entry.timer = Some(self.timers.insert(Timer::Stream(key), time));
     }
 
     fn remove(&mut self, key: usize) {
@@ -519,7 +532,7 @@ impl Driver {
                 let now = entry.stream.outbox.settle();
                 if now > before {
                     entry.linger = Linger::Flushing(now);
-                    entry.timer = Some(self.timers.insert(Timer::Stream(key), LINGER_STALL));
+                    self.set_timer(key, LINGER_STALL);
                 } else {
                     let message = format!(
                         "the peer took nothing for {} s of what was still to be sent",
@@ -553,13 +566,25 @@ impl Driver {
             }
         }
         self.streams.clear();
+        self.incoming = None;
         self.shared.end(event);
-        self.shared.signal.close();
+        self.parting = Some(Box::pin(tokio::time::sleep(PARTING)));
+    }
+
+    /// Stays until the peer has ended the transport too. A socket that is closed with bytes unread
+    /// is reset, and what it still had to send is lost.
+    fn part(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let late = self.parting.as_mut().is_none_or(|time| time.as_mut().poll(cx).is_ready());
+        if !late && self.gauge.poll_parted(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.shared.set_gone();
+        Poll::Ready(())
     }
 }
 
 /// Says what came of a handshake that did not end.
-fn silence(first: &[u8], time: std::time::Duration) -> String {
+fn silence(first: &[u8], time: Duration) -> String {
     let seen = match first.len() {
         0 => "it sent nothing at all".to_owned(),
         n => format!("it sent {n} bytes, and no SETTINGS frame among them"),
@@ -578,10 +603,13 @@ impl Future for Driver {
         let shared = Arc::clone(&this.shared);
         shared.signal.begin(cx);
         for _ in 0..TURNS {
+            if this.parting.is_some() {
+                return this.part(&mut Context::from_waker(cx.waker()));
+            }
             this.turn();
             if this.end.is_some() {
                 this.finish();
-                return Poll::Ready(());
+                continue;
             }
             if !this.has_work() && shared.signal.sleep() {
                 return Poll::Pending;
@@ -602,6 +630,7 @@ impl Drop for Driver {
             }
         }
         self.shared.end(event);
+        self.shared.set_gone();
         self.shared.signal.close();
     }
 }

@@ -65,6 +65,8 @@ struct Inner {
     spill: BytesMut,
     accepted: u64,
     flushed: u64,
+    /// This side has ended the transport.
+    shut: bool,
     /// The transport takes no more. Reading goes on: the reason may still be on its way.
     broken: Option<io::Error>,
 }
@@ -83,6 +85,7 @@ pub(crate) fn wrap(io: Box<dyn Transport>, prefix: Bytes, peer_is_client: bool) 
         spill: BytesMut::new(),
         accepted: 0,
         flushed: 0,
+        shut: false,
         broken: None,
     }));
     (Wire(Arc::clone(&inner)), Gauge(inner))
@@ -135,6 +138,12 @@ impl Gauge {
     /// The first bytes that the peer sent.
     pub(crate) fn first_bytes(&self) -> Vec<u8> {
         lock(&self.0).first.clone()
+    }
+
+    /// Ready once the peer has ended the transport too, or this side has not: there is nothing to
+    /// wait for. What still comes is dropped.
+    pub(crate) fn poll_parted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        lock(&self.0).poll_parted(cx)
     }
 
     /// Why the transport takes no more, if so.
@@ -283,7 +292,24 @@ impl Inner {
         if self.flushed < self.accepted {
             return Poll::Pending;
         }
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let poll = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.shut |= matches!(poll, Poll::Ready(Ok(())));
+        poll
+    }
+
+    fn poll_parted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.shut || self.held.is_some() {
+            return Poll::Ready(());
+        }
+        let mut bytes = [0; 4096];
+        loop {
+            let mut buf = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::tls::ServerTls;
 
 /// Connections that may wait to be accepted, over all links; more are refused with
 /// `REFUSED_STREAM`, so that clients know they may try again.
-const BACKLOG: usize = 1024;
+const BACKLOG: usize = 4096;
 
 /// Sets up a [`Listener`]. The setters cannot fail and may come in any order; binding checks.
 #[derive(Clone, Debug, Default)]

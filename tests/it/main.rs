@@ -5,5 +5,13 @@
 
 mod bulk;
 mod ending;
+mod go_library;
+mod http1;
+mod links;
+mod messages;
+mod peers;
 mod support;
+mod tls;
 mod traps;
+#[cfg(unix)]
+mod unix;

@@ -1,5 +1,6 @@
 //! What the tests share: a watchdog, and servers of ours with clients that trust them.
 
+pub(crate) mod foreign;
 pub(crate) mod raw;
 
 use std::future::Future;

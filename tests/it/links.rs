@@ -1,0 +1,442 @@
+//! Links that are shared, that come and go, and that end in good order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use h2conn::{Client, Conn, ErrorKind, Listener, Reason};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::task::{JoinSet, yield_now};
+
+use crate::support::{
+    Over, Site, TestResult, accept, check_echo, echo, echo_server, io_kind, listen, listen_with,
+    noise, ours, port_of, run, serve, within,
+};
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(60);
+
+/// The socket of this side: what tells one link from another.
+fn link(conn: &Conn) -> SocketAddr {
+    conn.local_addr().socket_addr().expect("it goes over TCP")
+}
+
+/// Says something and hears it back, and goes on.
+async fn round_trip(mut conn: &Conn, said: &str) -> TestResult {
+    conn.write_all(said.as_bytes()).await?;
+    let mut heard = vec![0; said.len()];
+    conn.read_exact(&mut heard).await?;
+    ensure!(heard == said.as_bytes(), "{heard:?}");
+    Ok(())
+}
+
+/// A listener on this address, as soon as its predecessor has left it.
+async fn successor(addr: SocketAddr) -> TestResult<Listener> {
+    loop {
+        match Listener::builder().bind(addr).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if io_kind(&error) == std::io::ErrorKind::AddrInUse => yield_now().await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[test]
+fn a_client_uses_one_link_for_all_conns_to_an_origin() -> TestResult {
+    run(async {
+        for over in Over::BOTH {
+            let site = echo_server(over).await?;
+            let client = site.client()?;
+            let first = client.connect(site.url("/a")).await?.0;
+            let second = client.clone().connect(site.url("/b?c")).await?.0;
+            let third = client.open(site.url("/d")).await?;
+            ensure!(link(&first) == link(&second) && link(&second) == link(&third));
+            ensure!(first.peer_addr().socket_addr() == Some(site.addr), "{:?}", first.peer_addr());
+            round_trip(&first, "first").await?;
+            round_trip(&second, "second").await?;
+            round_trip(&third, "third").await?;
+            // It stays for those who come later.
+            for conn in [first, second, third] {
+                conn.close().await?;
+            }
+            let before = client.connect(site.url("/")).await?.0;
+            let after = client.connect(site.url("/")).await?.0;
+            ensure!(link(&before) == link(&after));
+
+            // Another client, and another origin, have links of their own.
+            let other = site.connect().await?;
+            ensure!(link(&other) != link(&before));
+            let elsewhere = echo_server(Over::Cleartext).await?;
+            let other = client.connect(elsewhere.url("/")).await?.0;
+            ensure!(link(&other) != link(&before));
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn those_who_connect_at_the_same_time_share_the_link_that_is_being_made() -> TestResult {
+    run(async {
+        for over in Over::BOTH {
+            let site = echo_server(over).await?;
+            let client = site.client()?;
+            let mut conns = JoinSet::new();
+            for number in 0..200 {
+                let (client, url) = (client.clone(), site.url("/"));
+                conns.spawn(async move {
+                    let conn = client.connect(url).await?.0;
+                    let link = link(&conn);
+                    check_echo(conn, &noise(2_000, number)).await?;
+                    TestResult::Ok(link)
+                });
+            }
+            let mut links = Vec::new();
+            while let Some(link) = conns.join_next().await {
+                links.push(link??);
+            }
+            links.sort();
+            links.dedup();
+            ensure!(links.len() == 1, "{links:?}");
+        }
+        Ok(())
+    })
+}
+
+/// A command to a link whose driver is at work just then was once overlooked, until some timer.
+#[test]
+fn conns_that_follow_at_once_do_not_wait_for_a_timer() -> TestResult {
+    run(async {
+        for _ in 0..500 {
+            let site = echo_server(Over::Cleartext).await?;
+            let client = site.client()?;
+            let first = client.connect(site.url("/")).await?.0;
+            let second = within(5, client.connect(site.url("/"))).await?.0;
+            drop((first, second));
+            within(5, client.close()).await;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn more_conns_than_the_peer_takes_at_once_wait_for_their_turn() -> TestResult {
+    run(async {
+        let builder = Listener::builder().max_conns_per_link(10);
+        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let counting = (Arc::clone(&now), Arc::clone(&most));
+        serve(listener, move |conn| {
+            let (now, most) = (Arc::clone(&counting.0), Arc::clone(&counting.1));
+            async move {
+                most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+                let result = echo(conn).await;
+                now.fetch_sub(1, SeqCst);
+                result
+            }
+        });
+        let client = site.client()?;
+        // The limit is known once the link is up.
+        check_echo(client.connect(site.url("/")).await?.0, b"hello").await?;
+        let mut conns = JoinSet::new();
+        for number in 0..100 {
+            let (client, url) = (client.clone(), site.url("/"));
+            conns.spawn(async move {
+                let conn = client.connect(url).await?.0;
+                check_echo(conn, &noise(1_000, number)).await
+            });
+        }
+        while let Some(conn) = conns.join_next().await {
+            conn??;
+        }
+        ensure!(most.load(SeqCst) <= 11, "{} at once", most.load(SeqCst));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_server_that_went_and_came_back_is_connected_to_anew() -> TestResult {
+    run(async {
+        for _ in 0..10 {
+            let (listener, site) = listen(Over::Cleartext).await?;
+            let (conns, mut accepted) = mpsc::channel(1);
+            let server = tokio::spawn(async move {
+                let mut listener = listener;
+                let conn = accept(&mut listener).await?;
+                conns.send(conn).await.ok().context("the test waits for it")?;
+                // Everything is reset at once.
+                ensure!(!listener.drain(Duration::ZERO).await, "somebody was there");
+                TestResult::Ok(())
+            });
+            let client = site.client()?;
+            let mut first = client.connect(site.url("/")).await?.0;
+            let held = accepted.recv().await.context("it was accepted")?;
+            let error = first.read(&mut [0; 1]).await.expect_err("the server has gone");
+            ensure!(ours(&error).kind() == ErrorKind::Reset, "{error:?}");
+            server.await??;
+            drop(held);
+
+            serve(successor(site.addr).await?, echo);
+            let second = client.connect(site.url("/")).await?.0;
+            ensure!(link(&second) != link(&first), "a new link");
+            round_trip(&second, "hello again").await?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_server_that_died_and_came_back_is_connected_to_anew() -> TestResult {
+    run(async {
+        for over in Over::BOTH {
+            for round in 0..10 {
+                // A runtime of its own is the nearest thing to a process of its own. The server's
+                // end outlives it here: dropped with its task, it might still end in good order.
+                let runtime = tokio::runtime::Runtime::new()?;
+                let (mut listener, site) = runtime.spawn(listen(over)).await??;
+                let accepting = runtime.spawn(async move { accept(&mut listener).await });
+                let client = site.client()?;
+                let mut first = client.connect(site.url("/")).await?.0;
+                let mut held = accepting.await??;
+                runtime.shutdown_background();
+                let error = first.read(&mut [0; 1]).await.expect_err("the server has died");
+                ensure!(ours(&error).kind() == ErrorKind::Truncated, "{error:?}");
+                let error = held.read(&mut [0; 1]).await.expect_err("its link has died");
+                ensure!(ours(&error).kind() == ErrorKind::Aborted, "{error:?}");
+
+                // Who hears of the death connects again at once, and is not sent to the dead.
+                if over == Over::Cleartext {
+                    serve(successor(site.addr).await?, echo);
+                    let connected = client.connect(site.url("/")).await;
+                    let second = connected.with_context(|| format!("round {round}"))?.0;
+                    ensure!(link(&second) != link(&first), "a new link");
+                    round_trip(&second, "hello again").await?;
+                } else {
+                    let error = client.connect(site.url("/")).await.expect_err("nobody is there");
+                    ensure!(error.kind() == ErrorKind::Connect, "round {round}: {error:?}");
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_closed_client_makes_no_more_conns_and_leaves_those_there_are_their_time() -> TestResult {
+    run(async {
+        let site = echo_server(Over::Cleartext).await?;
+        let client = site.client()?;
+        let mut live = client.connect(site.url("/")).await?.0;
+        let mut dropped = client.connect(site.url("/")).await?.0;
+        dropped.write_all(&noise(100_000, 1)).await?;
+        drop(dropped);
+        let closing = client.close();
+        let living = async {
+            round_trip(&live, "while the client closes").await?;
+            let error = client.connect(site.url("/")).await.expect_err("it is closed");
+            ensure!(error.kind() == ErrorKind::Aborted, "{error:?}");
+            live.shutdown().await?;
+            ensure!(live.read(&mut [0; 1]).await? == 0, "the echo ends as well");
+            TestResult::Ok(())
+        };
+        let ((), lived) = tokio::join!(closing, living);
+        lived
+    })
+}
+
+#[test]
+fn drain_sends_clients_to_a_successor_and_waits_for_those_who_stay() -> TestResult {
+    run(async {
+        for _ in 0..20 {
+            let (mut listener, site) = listen(Over::Cleartext).await?;
+            let client = site.client()?;
+            let (connected, accepted) =
+                tokio::join!(client.connect(site.url("/")), accept(&mut listener));
+            let (mut old, server) = (connected?.0, accepted?);
+            let echoing = tokio::spawn(echo(server));
+            let draining = tokio::spawn(listener.drain(LONG));
+
+            serve(successor(site.addr).await?, echo);
+            let new = client.connect(site.url("/")).await?.0;
+            ensure!(link(&new) != link(&old), "a new link, to the successor");
+            round_trip(&new, "new").await?;
+            round_trip(&old, "old").await?;
+            ensure!(!draining.is_finished(), "the old one is still there");
+
+            old.shutdown().await?;
+            ensure!(old.read(&mut [0; 1]).await? == 0);
+            ensure!(draining.await?, "all ended by themselves");
+            echoing.await??;
+            round_trip(&new, "still new").await?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn drain_waits_for_what_a_dropped_conn_still_has_to_send() -> TestResult {
+    run(async {
+        let (mut listener, site) = listen(Over::Cleartext).await?;
+        let (connected, accepted) = tokio::join!(site.connect(), accept(&mut listener));
+        let (mut conn, mut server) = (connected?, accepted?);
+        // More than the windows on the way hold, so that the rest waits for the reader.
+        let said = noise(3 << 20, 1);
+        let sender = tokio::spawn({
+            let said = said.clone();
+            async move {
+                server.write_all(&said).await?;
+                drop(server);
+                ensure!(listener.drain(LONG).await, "it ended by itself");
+                Ok(())
+            }
+        });
+        let mut heard = Vec::new();
+        conn.read_to_end(&mut heard).await?;
+        ensure!(heard == said, "{} bytes of {}", heard.len(), said.len());
+        drop(conn);
+        sender.await?
+    })
+}
+
+#[test]
+fn drain_resets_with_cancel_what_is_left_at_its_deadline() -> TestResult {
+    run(async {
+        for over in Over::BOTH {
+            let (mut listener, site) = listen(over).await?;
+            let (connected, accepted) = tokio::join!(site.connect(), accept(&mut listener));
+            let (mut conn, mut server) = (connected?, accepted?);
+            let limit = Duration::from_millis(200);
+            let begun = Instant::now();
+            ensure!(!listener.drain(limit).await, "not all ended by themselves");
+            ensure!(begun.elapsed() >= limit, "not before its time");
+
+            let error = conn.read(&mut [0; 1]).await.expect_err("it was reset");
+            ensure!(error.kind() == std::io::ErrorKind::ConnectionReset, "{error:?}");
+            ensure!(ours(&error).reason() == Some(Reason::CANCEL), "{error:?}");
+            let error = conn.write(b"x").await.expect_err("it was reset");
+            ensure!(error.kind() == std::io::ErrorKind::ConnectionReset, "{error:?}");
+            let error = server.read(&mut [0; 1]).await.expect_err("it was reset");
+            ensure!(error.kind() == std::io::ErrorKind::ConnectionAborted, "{error:?}");
+        }
+        Ok(())
+    })
+}
+
+/// A request that has arrived at the listener, and that nobody has accepted.
+async fn arrived(client: &Client, site: &Site) -> TestResult<Conn> {
+    let conn = client.open(site.url("/")).await?;
+    // The answer to a PING comes after the request was taken in.
+    conn.ping().await?;
+    Ok(conn)
+}
+
+#[test]
+fn drain_refuses_those_that_nobody_has_accepted() -> TestResult {
+    run(async {
+        let (listener, site) = listen(Over::Cleartext).await?;
+        let client = site.client()?;
+        let conn = arrived(&client, &site).await?;
+        ensure!(listener.drain(LONG).await);
+        let error = conn.response().await.expect_err("it was refused");
+        ensure!(error.kind() == ErrorKind::Refused && error.is_retryable(), "{error:?}");
+        ensure!(io_kind(&error) == std::io::ErrorKind::ConnectionRefused, "{error:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_dropped_listener_refuses_those_that_nobody_has_accepted_and_keeps_the_others() -> TestResult {
+    run(async {
+        let (mut listener, site) = listen(Over::Cleartext).await?;
+        let client = site.client()?;
+        let (connected, accepted) =
+            tokio::join!(client.connect(site.url("/")), accept(&mut listener));
+        let (live, server) = (connected?.0, accepted?);
+        tokio::spawn(echo(server));
+        let waiting = arrived(&client, &site).await?;
+        drop(listener);
+        let error = waiting.response().await.expect_err("it was refused");
+        ensure!(error.kind() == ErrorKind::Refused && error.is_retryable(), "{error:?}");
+        check_echo(live, b"still here").await
+    })
+}
+
+#[test]
+fn a_refused_request_is_tried_once_more() -> TestResult {
+    run(async {
+        let (mut listener, site) = listen(Over::Cleartext).await?;
+        let serving = tokio::spawn(async move {
+            drop(listener.accept().await.context("the first try")?);
+            let conn = accept(&mut listener).await.context("the second try")?;
+            echo(conn).await?;
+            // Refused for good.
+            drop(listener.accept().await.context("a first try")?);
+            drop(listener.accept().await.context("a second try")?);
+            ensure!(listener.accept().await.is_none(), "and no third");
+            Ok(())
+        });
+        let client = site.client()?;
+        check_echo(client.connect(site.url("/")).await?.0, b"hello").await?;
+        let error = client.connect(site.url("/")).await.expect_err("it is refused twice");
+        ensure!(error.kind() == ErrorKind::Refused && error.is_retryable(), "{error:?}");
+        serving.abort();
+        Ok(())
+    })
+}
+
+/// Two listeners on one socket: the successor takes over while the other drains, and nobody who
+/// connects meanwhile notices.
+#[test]
+fn a_rolling_restart_turns_nobody_away() -> TestResult {
+    run(async {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+        socket.set_nonblocking(true)?;
+        let next = || -> TestResult<Listener> {
+            let socket = tokio::net::TcpListener::from_std(socket.try_clone()?)?;
+            Ok(Listener::builder().listen(socket)?)
+        };
+        let mut listener = next()?;
+        let site = Site::cleartext(port_of(&listener));
+        let over = Arc::new(AtomicBool::new(false));
+
+        let mut clients = JoinSet::new();
+        for number in 0..4 {
+            let (client, url, over) = (site.client()?, site.url("/"), Arc::clone(&over));
+            clients.spawn(async move {
+                let mut served = 0;
+                while !over.load(SeqCst) {
+                    let conn = client.connect(&url).await.context("connecting")?.0;
+                    check_echo(conn, &noise(1_000, number)).await?;
+                    served += 1;
+                }
+                TestResult::Ok(served)
+            });
+        }
+        let rolling = async {
+            for _ in 0..20 {
+                // Each serves a few, then goes.
+                for _ in 0..10 {
+                    let conn = accept(&mut listener).await?;
+                    tokio::spawn(echo(conn));
+                }
+                let old = std::mem::replace(&mut listener, next()?);
+                ensure!(old.drain(LONG).await, "all ended by themselves");
+            }
+            TestResult::Ok(())
+        };
+        tokio::select! {
+            rolled = rolling => rolled?,
+            Some(client) = clients.join_next() => {
+                client?.context("a client during the restarts")?;
+            }
+        }
+        over.store(true, SeqCst);
+        serve(listener, echo);
+        while let Some(served) = clients.join_next().await {
+            ensure!(served?? > 0);
+        }
+        Ok(())
+    })
+}
