@@ -77,7 +77,7 @@ impl FrameLog {
             limits: [
                 Limit::new("RST_STREAM", 20_000.0, 2_000.0, 0.0),
                 Limit::new("PRIORITY", 10_000.0, 100.0, 0.0),
-                Limit::new("SETTINGS", 1_000.0, 10.0, 0.0),
+                Limit::new("SETTINGS", 1_000.0, 100.0, 0.0),
                 Limit::new("PING", 10_000.0, 2_000.0, 0.0),
                 Limit::new("CONTINUATION", 1_000.0, 50.0, 0.0),
                 // A peer may acknowledge every byte of ours, on the stream and on the link.

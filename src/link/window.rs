@@ -7,6 +7,14 @@
 //! cannot hold more than `M` together. It is lowered late by one round trip and cannot take back
 //! what has arrived, so `M` can still be passed; then the stream that holds most is reset.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Windows grow again at most this often: connections that come and go in crowds are no reason for
+/// a stream of SETTINGS, which peers take for an attack.
+const GROWTH: Duration = Duration::from_secs(1);
+
 /// Even with very many streams each gets this much.
 const LEAST: u32 = 4 << 10;
 
@@ -19,12 +27,13 @@ pub(crate) struct Windows {
     /// What the peer has been told.
     stream: u32,
     link: u32,
+    grown: Option<Instant>,
 }
 
 impl Windows {
     /// `most` is the largest window of a stream, `memory` what the link may hold.
     pub(crate) fn new(most: u32, memory: u32) -> Windows {
-        let mut windows = Windows { most, memory, slots: 1, stream: 0, link: 0 };
+        let mut windows = Windows { most, memory, slots: 1, stream: 0, link: 0, grown: None };
         windows.stream = windows.share();
         windows.link = windows.base();
         windows
@@ -50,11 +59,20 @@ impl Windows {
         if open > self.slots || open * 4 <= self.slots {
             self.slots = open.next_power_of_two();
         }
-        Some(self.share()).filter(|share| *share != self.stream)
+        let share = self.share();
+        let wanted = share < self.stream || (share > self.stream && self.may_grow());
+        wanted.then_some(share)
+    }
+
+    fn may_grow(&self) -> bool {
+        self.grown.is_none_or(|grown| grown.elapsed() >= GROWTH)
     }
 
     /// The peer is being told.
     pub(crate) fn set_stream_window(&mut self, window: u32) {
+        if window > self.stream {
+            self.grown = Some(Instant::now());
+        }
         self.stream = window;
     }
 
@@ -98,6 +116,22 @@ mod tests {
         }
         assert_eq!(windows.wanted_stream_window(5_000), None, "a few less change nothing");
         assert_eq!(windows.wanted_stream_window(30), Some(MIB));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn crowds_that_come_and_go_shrink_windows_at_once_and_grow_them_now_and_then() {
+        let mut windows = Windows::new(MIB, 64 * MIB);
+        let mut changes = 0;
+        for round in 0..1_000 {
+            let open = if round % 2 == 0 { 1_000 } else { 1 };
+            if let Some(window) = windows.wanted_stream_window(open) {
+                windows.set_stream_window(window);
+                changes += 1;
+            }
+            assert!(windows.stream() < MIB || open == 1, "1,000 streams have small windows");
+            tokio::time::advance(Duration::from_millis(10)).await;
+        }
+        assert!((10..=25).contains(&changes), "{changes} changes in 10 s");
     }
 
     #[test]

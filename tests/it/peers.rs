@@ -309,6 +309,7 @@ async fn curl(arguments: &str, url: String, input: &[u8]) -> TestResult<String> 
         .arg(url)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
     let mut stdin = curl.stdin.take().context("curl's input")?;
@@ -358,6 +359,7 @@ fn curl_answers_are_read_while_it_still_sends() -> TestResult {
                 .args(["-q", "-skN", "--noproxy", "*", version, "-T", ".", &site.url("/")])
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
+                .stderr(Stdio::null())
                 .kill_on_drop(true)
                 .spawn()?;
             let mut say = curl.stdin.take().context("curl's input")?;
@@ -402,7 +404,9 @@ fn curl_is_told_when_the_method_is_another() -> TestResult {
         let builder = Listener::builder().methods([Method::POST]);
         let (listener, site) = listen_with(Over::Tls, builder).await?;
         serve(listener, crate::support::echo);
-        let heard = curl("--http2 -T . -w %{http_code}", site.url("/"), b"hi\n").await?;
+        // Not `-T .`: curl 7.88 ends an upload that is refused, and then waits for ever although
+        // both sides of the stream have ended.
+        let heard = curl("--http2 -X PUT -d hi -w %{http_code}", site.url("/"), b"").await?;
         ensure!(heard.contains("use one of: POST") && heard.ends_with("405"), "{heard}");
         let heard = curl("--http2 -X POST -T .", site.url("/"), b"hi\n").await?;
         ensure!(heard == "hi\n", "{heard:?}");

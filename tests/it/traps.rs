@@ -338,7 +338,6 @@ async fn t8_bulk_both_ways_with_pings_and_settings_over_a_narrow_pipe_never_stop
                 crowd.push(pair.open().await?);
             }
             rounds += 1;
-            eprintln!("round {rounds} {:?}", Instant::now());
         }
         let (mut read, mut wrote) = (0, 0);
         for result in tasks.join_all().await {
