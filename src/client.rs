@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::config::LINGER_STALL;
 use crate::conn::Conn;
@@ -74,6 +74,11 @@ struct Inner {
     pool: Pool,
 }
 
+/// The pauses before a request that was refused unseen is sent again. The first retry meets a
+/// successor that has taken over; the others one that is about to.
+const RETRIES: [Duration; 3] =
+    [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(400)];
+
 impl Client {
     /// A client with every knob at its default.
     ///
@@ -91,8 +96,8 @@ impl Client {
 
     /// Connects to `url` and waits for the response head.
     ///
-    /// A request that the server has certainly not looked at, because the link was going away, is
-    /// sent once more over a new link.
+    /// A request that the server has certainly not looked at, because it was at its limits or
+    /// going away, is sent again over a new link, up to three times in half a second.
     ///
     /// # Errors
     ///
@@ -103,9 +108,16 @@ impl Client {
     /// Dropping the future closes what it has opened.
     pub async fn connect(&self, url: impl AsRef<str>) -> Result<(Conn, Response<()>)> {
         let target = Target::parse(url.as_ref())?;
-        match self.connect_once(&target).await {
-            Err(error) if error.is_retryable() => self.connect_once(&target).await,
-            result => result,
+        let mut pauses = RETRIES.iter();
+        loop {
+            match self.connect_once(&target).await {
+                Err(error) if error.is_retryable() => {
+                    let Some(pause) = pauses.next() else { return Err(error) };
+                    self.inner.pool.forget(target.origin());
+                    sleep(*pause).await;
+                }
+                result => return result,
+            }
         }
     }
 
@@ -232,8 +244,9 @@ impl Drop for ResetOnDrop {
 
 fn no_answer(what: String, limit: Duration) -> Error {
     let message = format!(
-        "{what}: no response within {} s; the server may be waiting for the whole request, as \
-         a proxy that buffers does, or be at its limit of streams",
+        "{what}: no response within {} s; the server, or a proxy that buffers, may be waiting for \
+         more of the request (Client::open does not wait for the response), or be at its limit of \
+         streams",
         limit.as_secs_f32()
     );
     Error::new(ErrorKind::TimedOut, message)

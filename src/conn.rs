@@ -2,6 +2,7 @@
 
 mod addr;
 mod close;
+mod deadline;
 mod halves;
 mod stream;
 
@@ -24,7 +25,7 @@ pub use addr::Addr;
 pub use close::OnDrop;
 pub(crate) use close::runtime_is_gone;
 pub use halves::{ReadHalf, ReuniteError, WriteHalf};
-pub(crate) use stream::{Control, LinkInfo, Stream, Wish};
+pub(crate) use stream::{Control, LinkInfo, Offer, Stream, Wish};
 
 /// A full-duplex connection over one HTTP/2 stream.
 ///

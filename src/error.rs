@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, response};
 
-pub(crate) use event::Event;
+pub(crate) use event::{Event, Text};
 pub use reason::Reason;
 
 /// The result of this crate's fallible calls.
@@ -31,6 +31,7 @@ type Source = Arc<dyn StdError + Send + Sync + 'static>;
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     message: Cow<'static, str>,
@@ -42,6 +43,7 @@ struct Inner {
 }
 
 /// What the server said instead of 2xx.
+#[derive(Clone)]
 struct Rejected {
     head: response::Parts,
     body: Bytes,
@@ -115,7 +117,7 @@ impl Error {
         self.edit(|inner| inner.retryable = true)
     }
 
-    /// The same error, named by what was being done. It has not been shared yet.
+    /// The same error, named by what was being done.
     pub(crate) fn during(self, what: &str) -> Error {
         self.edit(|inner| inner.message = format!("{what}: {}", inner.message).into())
     }
@@ -138,11 +140,8 @@ impl Error {
             .edit(|inner| inner.rejected = Some(Rejected { head, body }))
     }
 
-    /// Errors are built before they are shared, so the edit is in place.
     fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Error {
-        if let Some(inner) = Arc::get_mut(&mut self.0) {
-            change(inner);
-        }
+        change(Arc::make_mut(&mut self.0));
         self
     }
 

@@ -30,8 +30,8 @@ use http::request;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
-use crate::conn::{Control, LinkInfo, Stream};
-use crate::error::{Event, Reason};
+use crate::conn::{Control, LinkInfo, Offer, Stream};
+use crate::error::{Event, Reason, Text};
 use crate::pipe::{Buffers, Outbox, WakerSet, lock};
 use driver::Driver;
 use peer::Peer;
@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     asked: AtomicBool,
     going_away: Mutex<GoingAway>,
     goodbye: AtomicBool,
+    /// The peer has shown that it speaks HTTP/2.
+    established: AtomicBool,
     end: Mutex<End>,
 }
 
@@ -133,7 +135,7 @@ impl Link {
         prefix: Bytes,
         info: LinkInfo,
         config: &Config,
-        incoming: mpsc::Sender<Arc<Stream>>,
+        incoming: mpsc::Sender<Offer>,
     ) -> Result<Link, Event> {
         let windows = Windows::new(config.window, config.link_memory);
         let (wire, gauge) = wire::wrap(io, prefix, true);
@@ -207,6 +209,7 @@ impl Shared {
             asked: AtomicBool::new(false),
             going_away: Mutex::default(),
             goodbye: AtomicBool::new(false),
+            established: AtomicBool::new(false),
             end: Mutex::default(),
         })
     }
@@ -233,7 +236,7 @@ impl Shared {
             (Some(event), Command::Open(stream, _)) => {
                 let event = event.clone();
                 drop(end);
-                refuse(&stream, &event);
+                self.refuse(&stream, &event);
             }
             (Some(_), Command::Ping(_) | Command::ShutDown | Command::Abort(..)) => {}
         }
@@ -283,9 +286,29 @@ impl Shared {
         self.set_going_away();
         for command in commands {
             if let Command::Open(stream, _) = command {
-                refuse(&stream, &event);
+                self.refuse(&stream, &event);
             }
         }
+    }
+
+    fn set_established(&self) {
+        self.established.store(true, SeqCst);
+    }
+
+    fn is_established(&self) -> bool {
+        self.established.load(SeqCst)
+    }
+
+    /// Fails a stream that never reached the wire. If the link had been up, trying again is safe,
+    /// and makes a new one; if not, what it failed by is what there is to say.
+    fn refuse(&self, stream: &Stream, event: &Event) {
+        let what = format!("{} {}", stream.request.method, stream.request.uri);
+        let error = match self.is_established() {
+            true => Event::NotProcessed(unsent(event)).connect_error(&what),
+            false => event.connect_error(&what),
+        };
+        stream.cut(error.clone(), error.clone());
+        stream.set_done(Err(error));
     }
 
     /// The driver is about to end.
@@ -298,18 +321,9 @@ impl Shared {
     }
 }
 
-/// Fails a stream that never reached the wire, so that trying again is safe.
-fn refuse(stream: &Stream, event: &Event) {
-    let what = format!("{} {}", stream.request.method, stream.request.uri);
-    let error = match event {
-        Event::NotHttp2(_) | Event::Silent(_) | Event::Failed(_) => event.connect_error(&what),
-        event => {
-            let message = format!("the link ended before the request was sent ({event})");
-            Event::NotProcessed(message.into()).connect_error(&what)
-        }
-    };
-    stream.cut(error.clone(), error.clone());
-    stream.set_done(Err(error));
+/// What became of a request that never reached the wire, though its link had been up.
+fn unsent(event: &Event) -> Text {
+    format!("the link ended before the request was sent ({event})").into()
 }
 
 impl Control for Shared {

@@ -12,7 +12,7 @@ use http::{Method, StatusCode, header};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::conn::{Addr, Stream};
+use crate::conn::{Addr, Offer};
 use crate::link::Link;
 use crate::pipe::lock;
 
@@ -56,7 +56,7 @@ pub use incoming::Incoming;
 /// }
 /// ```
 pub struct Listener {
-    incoming: mpsc::Receiver<Arc<Stream>>,
+    incoming: mpsc::Receiver<Offer>,
     local: Addr,
     methods: Option<Vec<Method>>,
     links: Arc<Links>,
@@ -122,17 +122,13 @@ impl Listener {
     /// Dropping the future loses no client.
     pub async fn accept(&mut self) -> Option<Incoming> {
         loop {
-            let stream = self.incoming.recv().await?;
-            let Some(allowed) = self.refusal(&stream.request.method) else {
-                return Some(Incoming::new(stream));
+            let incoming = Incoming::new(self.incoming.recv().await?);
+            let Some(allowed) = self.refusal(incoming.method()) else {
+                return Some(incoming);
             };
-            let method = stream.request.method.clone();
+            let method = incoming.method().clone();
             let text = format!("{method} cannot open a connection here; use one of: {allowed}\n");
-            Incoming::new(stream).refuse(
-                StatusCode::METHOD_NOT_ALLOWED,
-                Some((header::ALLOW, allowed)),
-                text,
-            );
+            incoming.refuse(StatusCode::METHOD_NOT_ALLOWED, Some((header::ALLOW, allowed)), text);
         }
     }
 

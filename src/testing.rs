@@ -18,15 +18,13 @@
 //! # }
 //! ```
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
-use crate::conn::{Addr, Conn, LinkInfo, Stream};
+use crate::conn::{Addr, Conn, LinkInfo, Offer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Link;
 use crate::listener::Incoming;
@@ -63,7 +61,7 @@ where
 pub struct Pair {
     client: Link,
     _server: Link,
-    incoming: mpsc::Receiver<Arc<Stream>>,
+    incoming: mpsc::Receiver<Offer>,
 }
 
 impl Pair {

@@ -1,6 +1,7 @@
 //! TLS for both sides: certificates, whom to trust, and handshakes that settle on HTTP/2.
 
 mod client;
+mod explained;
 mod failure;
 mod identity;
 mod pem;
@@ -17,6 +18,7 @@ pub use tokio_rustls::rustls;
 
 pub use client::ClientTls;
 pub(crate) use client::Connector;
+pub(crate) use explained::Explained;
 pub use identity::Identity;
 pub(crate) use server::Acceptor;
 pub use server::ServerTls;

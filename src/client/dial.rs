@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::conn::{Addr, LinkInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::{Link, Transport};
-use crate::tls::{ClientTls, Connector};
+use crate::tls::{ClientTls, Connector, Explained};
 
 /// How long one address is tried alone before the next is tried beside it (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -81,7 +81,7 @@ impl Dialer {
             let stream = tokio::net::UnixStream::connect(path).await.map_err(|error| {
                 let path = path.display();
                 let message =
-                    format!("{what}: cannot connect to the socket {path}{}", advice(&error));
+                    format!("{what}: cannot connect to the socket {path}{}", socket_advice(&error));
                 Error::new(ErrorKind::Connect, message).with_source(error)
             })?;
             progress.reach(Progress::TLS);
@@ -114,7 +114,7 @@ impl Dialer {
                 let handshake = connector.connect(&origin.host, io).await;
                 let (stream, session) = handshake.map_err(|error| error.during(what))?;
                 info.peer_certificates = session.peer_certificates;
-                Box::new(stream)
+                Box::new(Explained::new(stream, &origin.host))
             }
         };
         let link = Link::client(io, info, &self.config).await;
@@ -140,7 +140,10 @@ async fn connect_tcp(origin: &Origin, what: &str, progress: &Progress) -> Result
             "{what}: no address is known for the host {host:?}; check its spelling, and that name \
              resolution works here"
         );
-        let source = source.unwrap_or_else(|| io::ErrorKind::NotFound.into());
+        let source = match source {
+            Some(error) => io::Error::new(io::ErrorKind::NotFound, error),
+            None => io::ErrorKind::NotFound.into(),
+        };
         Error::new(ErrorKind::Connect, message).with_source(source)
     };
     let addresses: Vec<SocketAddr> = match lookup_host((host, origin.port)).await {
@@ -193,13 +196,25 @@ fn host_and_port(origin: &Origin) -> String {
     }
 }
 
+/// What a failure to connect to a Unix domain socket means, for somebody who wants to mend it.
+#[cfg(unix)]
+fn socket_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            ": the file is there, but nothing listens on it; check that the server runs"
+        }
+        io::ErrorKind::NotFound => ": there is no such file; check the path, and the server",
+        io::ErrorKind::PermissionDenied => ": permission was denied; check the file's rights",
+        _ => "",
+    }
+}
+
 /// What a failure to connect means, for somebody who wants to mend it.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
             ": nothing listens there; check that the server runs, and the port"
         }
-        io::ErrorKind::NotFound => ": it does not exist; check the path",
         io::ErrorKind::PermissionDenied => {
             ": permission was denied; check the rights, or the firewall"
         }

@@ -21,11 +21,13 @@ pub(super) struct Pool {
     slots: Mutex<Option<HashMap<Origin, Slot>>>,
     /// The only link, for every origin, when the program has brought the transport.
     only: Option<Link>,
+    /// Links that take no more streams, and may still have some.
+    retired: Mutex<Vec<Link>>,
 }
 
 impl Pool {
     pub(super) fn new(only: Option<Link>) -> Pool {
-        Pool { slots: Mutex::new(Some(HashMap::new())), only }
+        Pool { slots: Mutex::new(Some(HashMap::new())), only, retired: Mutex::default() }
     }
 
     /// The link to `origin`, made by `dial` if there is none that takes streams.
@@ -46,8 +48,29 @@ impl Pool {
             new.shut_down();
             return Err(closed());
         }
-        *link = Some(new.clone());
+        if let Some(old) = link.replace(new.clone()) {
+            self.retire(old);
+        }
         Ok(new)
+    }
+
+    /// The next connection to `origin` makes a link of its own; the present one ends with its
+    /// streams.
+    pub(super) fn forget(&self, origin: &Origin) {
+        let slots = lock(&self.slots);
+        let slot = slots.as_ref().and_then(|slots| slots.get(origin));
+        // Whoever holds the lock is making a new link already.
+        if let Some(mut link) = slot.and_then(|slot| slot.try_lock().ok()) {
+            link.take().into_iter().for_each(|link| self.retire(link));
+        }
+    }
+
+    /// Lets a link end with its streams.
+    fn retire(&self, link: Link) {
+        link.shut_down();
+        let mut retired = lock(&self.retired);
+        retired.retain(Link::is_alive);
+        retired.push(link);
     }
 
     fn slot(&self, origin: &Origin) -> Result<Slot> {
@@ -64,7 +87,8 @@ impl Pool {
     pub(super) fn close(&self) -> Vec<Link> {
         let slots = lock(&self.slots).take().unwrap_or_default();
         let links = slots.into_values().filter_map(|slot| slot.try_lock().ok()?.take());
-        links.chain(self.only.clone()).collect()
+        let retired = std::mem::take(&mut *lock(&self.retired));
+        links.chain(self.only.clone()).chain(retired).collect()
     }
 }
 

@@ -30,9 +30,12 @@ impl Target {
             );
             Error::new(ErrorKind::InvalidInput, message)
         };
-        let uri: Uri = url
-            .parse()
-            .map_err(|error: http::uri::InvalidUri| wrong(&error.to_string()).with_source(error))?;
+        if !url.contains("://") {
+            return Err(wrong("it has no scheme, https:// or http://"));
+        }
+        let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| {
+            wrong("it cannot be read").with_source(error)
+        })?;
         let tls = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => true,
             Some(scheme) if *scheme == Scheme::HTTP => false,
@@ -90,14 +93,15 @@ mod tests {
     #[test]
     fn what_is_no_url_is_refused_with_the_reason() {
         for (url, reason) in [
-            ("", "empty"),
+            ("", "scheme"),
             ("localhost:8000", "scheme"),
             ("/echo", "scheme"),
             ("ws://localhost/", "ws"),
             ("https://user:pass@host/", "user name"),
             ("https://host:99999/", "port"),
             ("https://host:/", "port"),
-            ("https://a b/", "invalid"),
+            ("https://a b/", "cannot be read"),
+            ("localhost:8000/echo", "scheme"),
         ] {
             let error = Target::parse(url).expect_err(url);
             assert_eq!(error.kind(), ErrorKind::InvalidInput);

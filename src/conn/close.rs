@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 
-use super::Conn;
+use super::{Conn, ReadHalf, Stream, WriteHalf};
 use crate::error::{Error, ErrorKind, Reason, Result};
 
 /// What dropping a [`Conn`] without a shutdown does.
@@ -34,20 +34,13 @@ impl Conn {
     ///
     /// Dropping the future leaves the end going on in the background.
     pub async fn close(&self) -> Result<()> {
-        self.stream().close();
-        let how = poll_fn(|cx| self.stream().poll_done(cx)).await;
-        match how {
-            Err(error) if error.reason() == Some(Reason::NO_ERROR) && !self.has_unsent_bytes() => {
-                Ok(())
-            }
-            how => how,
-        }
+        self.stream().end_in_order().await
     }
 
     /// Ends the connection at once, with this reason (RST_STREAM, RFC 9113 §6.4). What is queued,
     /// on either side, is lost; reads and writes here fail with [`ErrorKind::Aborted`].
     pub fn reset(&self, reason: Reason) {
-        self.stream().reset(reason, "the connection was reset on this side");
+        self.stream().reset(reason, RESET_HERE);
     }
 
     /// Waits until the connection is over: both sides have ended it, or it was reset, or its link
@@ -79,9 +72,49 @@ impl Conn {
     pub fn on_drop(&self, action: OnDrop) {
         self.stream().reset_on_drop(action == OnDrop::Reset);
     }
+}
 
-    fn has_unsent_bytes(&self) -> bool {
-        self.stream().outbox.has_unsent_bytes()
+impl ReadHalf {
+    /// As [`Conn::reset`], for both halves.
+    pub fn reset(&self, reason: Reason) {
+        self.stream().reset(reason, RESET_HERE);
+    }
+}
+
+impl WriteHalf {
+    /// As [`Conn::reset`], for both halves.
+    pub fn reset(&self, reason: Reason) {
+        self.stream().reset(reason, RESET_HERE);
+    }
+
+    /// As [`Conn::close`], for both halves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conn::close`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the end going on in the background.
+    pub async fn close(&self) -> Result<()> {
+        self.stream().end_in_order().await
+    }
+}
+
+const RESET_HERE: &str = "the connection was reset on this side";
+
+impl Stream {
+    async fn end_in_order(&self) -> Result<()> {
+        self.close();
+        match poll_fn(|cx| self.poll_done(cx)).await {
+            // The peer has all it wants, and we had no more to say: Go's servers end so.
+            Err(error)
+                if error.reason() == Some(Reason::NO_ERROR) && !self.outbox.has_unsent_bytes() =>
+            {
+                Ok(())
+            }
+            how => how,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop;
 
+use super::deadline::Direction::{Read, Write};
 use super::{Conn, Stream};
 use crate::error::{Error, Result};
 
@@ -54,7 +55,8 @@ impl ReadHalf {
     pub async fn read_chunk(&self) -> Result<Option<Bytes>> {
         poll_fn(|cx| {
             let coop = ready!(coop::poll_proceed(cx));
-            let chunk = ready!(self.stream.inbox.poll_chunk(cx));
+            let read = self.stream.poll_before(Read, || self.stream.inbox.poll_chunk(cx));
+            let chunk = ready!(read);
             coop.made_progress();
             Poll::Ready(chunk)
         })
@@ -80,6 +82,10 @@ impl WriteHalf {
         WriteHalf { stream }
     }
 
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
     /// As [`Conn::write_chunk`].
     ///
     /// # Errors
@@ -92,7 +98,8 @@ impl WriteHalf {
     pub async fn write_chunk(&self, bytes: Bytes) -> Result<()> {
         poll_fn(|cx| {
             let coop = ready!(coop::poll_proceed(cx));
-            ready!(self.stream.outbox.poll_write_chunk(cx, &bytes))?;
+            let write = || self.stream.outbox.poll_write_chunk(cx, &bytes);
+            ready!(self.stream.poll_before(Write, write))?;
             coop.made_progress();
             Poll::Ready(Ok(()))
         })
@@ -110,7 +117,8 @@ impl WriteHalf {
     /// Dropping the future changes nothing.
     pub async fn sent(&self) -> Result<()> {
         let position = self.stream.outbox.position();
-        poll_fn(|cx| self.stream.outbox.poll_sent(cx, position)).await
+        poll_fn(|cx| self.stream.poll_before(Write, || self.stream.outbox.poll_sent(cx, position)))
+            .await
     }
 }
 
@@ -144,7 +152,7 @@ impl AsyncRead for &ReadHalf {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let coop = ready!(coop::poll_proceed(cx));
-        ready!(self.stream.inbox.poll_read(cx, buf))?;
+        ready!(self.stream.poll_before(Read, || self.stream.inbox.poll_read(cx, buf)))?;
         coop.made_progress();
         Poll::Ready(Ok(()))
     }
@@ -188,7 +196,8 @@ impl AsyncWrite for &WriteHalf {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let coop = ready!(coop::poll_proceed(cx));
-        let written = ready!(self.stream.outbox.poll_write(cx, buf))?;
+        let write = || self.stream.outbox.poll_write(cx, buf);
+        let written = ready!(self.stream.poll_before(Write, write))?;
         coop.made_progress();
         Poll::Ready(Ok(written))
     }
@@ -199,7 +208,8 @@ impl AsyncWrite for &WriteHalf {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let coop = ready!(coop::poll_proceed(cx));
-        let written = ready!(self.stream.outbox.poll_write_vectored(cx, bufs))?;
+        let write = || self.stream.outbox.poll_write_vectored(cx, bufs);
+        let written = ready!(self.stream.poll_before(Write, write))?;
         coop.made_progress();
         Poll::Ready(Ok(written))
     }
@@ -209,13 +219,15 @@ impl AsyncWrite for &WriteHalf {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.stream.outbox.check().map_err(io::Error::from))
+        let check = || Poll::Ready(self.stream.outbox.check());
+        self.stream.poll_before(Write, check).map_err(io::Error::from)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream.outbox.finish();
         let position = self.stream.outbox.position();
-        self.stream.outbox.poll_sent(cx, position).map_err(io::Error::from)
+        let sent = || self.stream.outbox.poll_sent(cx, position);
+        self.stream.poll_before(Write, sent).map_err(io::Error::from)
     }
 }
 

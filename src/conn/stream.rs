@@ -11,6 +11,7 @@ use http::{request, response};
 use tokio::sync::oneshot;
 
 use super::Addr;
+use super::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Reason};
 use crate::pipe::{Inbox, Outbox, WakerSet, lock};
 
@@ -43,6 +44,8 @@ pub(crate) struct Stream {
     pub(crate) request: request::Parts,
     pub(crate) link: Arc<LinkInfo>,
     pub(crate) control: Arc<dyn Control>,
+    pub(super) read_deadline: Deadline,
+    pub(super) write_deadline: Deadline,
     answer: Mutex<Answer>,
     fate: Mutex<Fate>,
     reset_on_drop: AtomicBool,
@@ -97,6 +100,8 @@ impl Stream {
             request,
             link,
             control,
+            read_deadline: Deadline::default(),
+            write_deadline: Deadline::default(),
             answer: Mutex::default(),
             fate: Mutex::default(),
             reset_on_drop: AtomicBool::new(false),
@@ -213,9 +218,10 @@ impl Stream {
 
     /// Fails whatever is not yet over; bytes that have arrived are still read first.
     pub(crate) fn cut(&self, read: Error, write: Error) {
-        self.set_answer(Err(write.clone()));
-        self.inbox.finish(Err(read));
+        self.set_answer(Err(read.clone()));
+        // Who reads of the end must find that writing has ended too.
         self.outbox.fail(write);
+        self.inbox.finish(Err(read));
     }
 
     /// The stream is over, for good or ill. The first word counts.
@@ -236,6 +242,33 @@ impl Stream {
                 fate.watchers.add(cx);
                 Poll::Pending
             }
+        }
+    }
+}
+
+/// A stream of the peer's that waits to be taken. Dropping it refuses the request with
+/// `REFUSED_STREAM`, wherever on its way it is dropped.
+#[derive(Debug)]
+pub(crate) struct Offer(Option<Arc<Stream>>);
+
+impl Offer {
+    pub(crate) fn new(stream: Arc<Stream>) -> Offer {
+        Offer(Some(stream))
+    }
+
+    pub(crate) fn stream(&self) -> &Arc<Stream> {
+        self.0.as_ref().expect("only `take`, which consumes self, takes it out")
+    }
+
+    pub(crate) fn take(mut self) -> Arc<Stream> {
+        self.0.take().expect("only `take`, which consumes self, takes it out")
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.0 {
+            stream.reset(Reason::REFUSED_STREAM, "the request was dropped unanswered");
         }
     }
 }

@@ -109,6 +109,7 @@ impl Event {
                 Error::new(ErrorKind::Unsupported, format!("{what}: {text}")).by_the_peer()
             }
             Event::Silent(text) => Error::new(ErrorKind::TimedOut, format!("{what}: {text}")),
+            Event::Failed(error) => error.clone().during(what),
             other => other.either_error(),
         }
     }

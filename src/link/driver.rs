@@ -25,10 +25,10 @@ use super::send::Sent;
 use super::signal::{NO_KEY, StreamWaker};
 use super::window::Windows;
 use super::wire::{DATA_ROOM, Gauge, Reading};
-use super::{Command, Shared};
+use super::{Command, Shared, unsent};
 use crate::config::{Config, LINGER_DRAIN, LINGER_STALL, REJECTION_WAIT};
-use crate::conn::{Stream, Wish, runtime_is_gone};
-use crate::error::{Event, Reason};
+use crate::conn::{Offer, Stream, Wish, runtime_is_gone};
+use crate::error::{Error, Event, Reason};
 
 /// Turns before other tasks are let in.
 const TURNS: usize = 16;
@@ -42,6 +42,9 @@ const HEADS_ROOM: usize = 64 << 10;
 
 /// A link that has said goodbye must be gone after this.
 const GOODBYE: Duration = Duration::from_secs(10);
+
+/// A transport that takes no more may still give the reason, for this long.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long the transport is kept, after this side has ended it, for the peer to end it too.
 const PARTING: Duration = Duration::from_secs(2);
@@ -64,12 +67,13 @@ pub(super) struct Driver {
     ready: Vec<usize>,
     arrivals: VecDeque<Arrival>,
     /// Where a server's new streams go.
-    incoming: Option<mpsc::Sender<Arc<Stream>>>,
+    incoming: Option<mpsc::Sender<Offer>>,
     timers: DelayQueue<Timer>,
     /// Bytes that all streams hold unread.
     held: usize,
     reading: Reading,
     closing: bool,
+    broken: bool,
     end: Option<Event>,
     /// Everything is over but the transport.
     parting: Option<Pin<Box<Sleep>>>,
@@ -81,6 +85,8 @@ pub(super) struct Driver {
 enum Timer {
     /// The peer's SETTINGS should have come.
     Handshake,
+    /// The transport takes no more, and should have said why.
+    Broken,
     /// The link should be gone.
     Goodbye,
     /// A stream's linger, or a refusal's body.
@@ -94,7 +100,7 @@ impl Driver {
         gauge: Gauge,
         config: Config,
         windows: Windows,
-        incoming: Option<mpsc::Sender<Arc<Stream>>>,
+        incoming: Option<mpsc::Sender<Offer>>,
     ) -> Driver {
         let mut timers = DelayQueue::new();
         timers.insert(Timer::Handshake, config.handshake_timeout);
@@ -119,6 +125,7 @@ impl Driver {
             held: 0,
             reading,
             closing: false,
+            broken: false,
             end: None,
             parting: None,
             waker,
@@ -205,7 +212,7 @@ impl Driver {
             Head::Unanswered(respond),
         );
         entry.recv = Some(body);
-        place.send(stream);
+        place.send(Offer::new(stream));
         let key = self.insert(entry);
         waker.set_key(key);
         self.look_at(key);
@@ -398,15 +405,17 @@ impl Driver {
 
     /// h2 says that the link is over: its reason comes before what the streams will say (T9).
     fn end_of_link(&mut self, result: Result<(), h2::Error>) {
-        let first = self.gauge.first_bytes();
-        let result = match (result, self.gauge.write_error()) {
-            (Ok(()), Some(error)) if !self.streams.is_empty() => {
-                self.end = Some(Event::Gone(Some(Arc::new(error))));
-                return;
+        let reading = self.gauge.read();
+        let failure = self.gauge.take_read_error();
+        let explained = failure.as_ref().and_then(Error::from_io);
+        self.end = Some(match (explained, self.gauge.write_error()) {
+            // The transport knows better than h2 what went wrong: TLS, most of all.
+            (Some(error), _) if !reading.seen_settings => Event::Failed(error.clone()),
+            (_, Some(error)) if result.is_ok() && !self.streams.is_empty() => {
+                Event::Gone(Some(Arc::new(error)))
             }
-            (result, _) => result,
-        };
-        self.end = Some(fault::link_end(result, &first, self.reading.seen_settings));
+            _ => fault::link_end(result, &self.gauge.first_bytes(), reading.seen_settings),
+        });
     }
 
     /// Ends the link without waiting for the peer; what h2 has to say is said if it can be.
@@ -484,6 +493,9 @@ impl Driver {
 
     /// Ends the link of a peer that breaks the rules that are ours.
     fn check_peer(&mut self) {
+        if self.reading.seen_settings {
+            self.shared.set_established();
+        }
         if self.reading.seen_goaway {
             self.shared.set_going_away();
         }
@@ -500,6 +512,9 @@ impl Driver {
     }
 
     fn poll_timers(&mut self) {
+        if self.reading.broken && !std::mem::replace(&mut self.broken, true) {
+            self.timers.insert(Timer::Broken, LAST_WORDS);
+        }
         if self.closing && self.streams.is_empty() && !self.shared.said_goodbye() {
             self.timers.insert(Timer::Goodbye, GOODBYE);
         }
@@ -513,6 +528,10 @@ impl Driver {
                     self.give_up(Event::Silent(silence(&first, time).into()));
                 }
                 Timer::Handshake => {}
+                Timer::Broken => {
+                    let error = self.gauge.write_error().map(Arc::new);
+                    self.give_up(Event::Gone(error));
+                }
                 Timer::Goodbye => self.give_up(Event::Gone(None)),
                 Timer::Stream(key) => self.time_is_up(key),
             }
@@ -558,6 +577,9 @@ impl Driver {
         let mut cx = Context::from_waker(Waker::noop());
         for (_, entry) in &mut self.streams {
             entry.receive(&mut cx, Some(&event));
+            if self.shared.is_established() && matches!(entry.head, Head::Unsent(_)) {
+                entry.cut(&Event::NotProcessed(unsent(&event)));
+            }
             if !entry.over && entry.received_end && entry.stream.outbox.is_sent() {
                 entry.end(Ok(()));
             }
@@ -586,11 +608,12 @@ impl Driver {
 /// Says what came of a handshake that did not end.
 fn silence(first: &[u8], time: Duration) -> String {
     let seen = match first.len() {
-        0 => "it sent nothing at all".to_owned(),
-        n => format!("it sent {n} bytes, and no SETTINGS frame among them"),
+        0 => "nothing at all".to_owned(),
+        n => format!("{n} bytes, and no SETTINGS frame among them"),
     };
     format!(
-        "no HTTP/2 handshake within {} s: {seen}; check that an HTTP/2 server listens there",
+        "no HTTP/2 handshake: the peer took the connection and sent {seen} within {} s; check that \
+         an HTTP/2 server listens there (for one with TLS use https://)",
         time.as_secs_f32()
     )
 }

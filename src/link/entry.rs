@@ -119,9 +119,7 @@ impl Entry {
 
     /// As [`Entry::cut`], with the errors themselves.
     pub(super) fn fail(&mut self, read: Error, write: Error) {
-        self.stream.set_answer(Err(read.clone()));
-        self.stream.inbox.finish(Err(read.clone()));
-        self.stream.outbox.fail(write);
+        self.stream.cut(read.clone(), write);
         self.end(Err(read));
     }
 

@@ -67,6 +67,8 @@ struct Inner {
     flushed: u64,
     /// This side has ended the transport.
     shut: bool,
+    /// Why the transport gives no more. h2 gets a copy, and makes text of it.
+    failed: Option<io::Error>,
     /// The transport takes no more. Reading goes on: the reason may still be on its way.
     broken: Option<io::Error>,
 }
@@ -86,6 +88,7 @@ pub(crate) fn wrap(io: Box<dyn Transport>, prefix: Bytes, peer_is_client: bool) 
         accepted: 0,
         flushed: 0,
         shut: false,
+        failed: None,
         broken: None,
     }));
     (Wire(Arc::clone(&inner)), Gauge(inner))
@@ -100,6 +103,8 @@ pub(crate) struct Reading {
     pub(crate) flushed: u64,
     /// The peer does not read, and too much waits for it.
     pub(crate) overflowing: bool,
+    /// The transport takes no more. What it still gives may say why.
+    pub(crate) broken: bool,
     /// The kind of frame that the peer floods with.
     pub(crate) abuse: Option<&'static str>,
     pub(crate) seen_settings: bool,
@@ -123,12 +128,18 @@ impl Gauge {
 
     /// Goes on writing what the transport did not take at once, and reads off the state.
     pub(crate) fn drive(&self, cx: &mut Context<'_>) -> Reading {
-        let mut inner = lock(&self.0);
-        inner.drive(cx);
+        lock(&self.0).drive(cx);
+        self.read()
+    }
+
+    /// The present state.
+    pub(crate) fn read(&self) -> Reading {
+        let inner = lock(&self.0);
         Reading {
             accepted: inner.accepted,
             flushed: inner.flushed,
             overflowing: inner.spill.len() > SPILL_LIMIT,
+            broken: inner.broken.is_some(),
             abuse: inner.log.abuse(),
             seen_settings: inner.log.seen_settings(),
             seen_goaway: inner.log.seen_goaway(),
@@ -144,6 +155,11 @@ impl Gauge {
     /// wait for. What still comes is dropped.
     pub(crate) fn poll_parted(&self, cx: &mut Context<'_>) -> Poll<()> {
         lock(&self.0).poll_parted(cx)
+    }
+
+    /// Why the transport gives no more, if it has failed.
+    pub(crate) fn take_read_error(&self) -> Option<io::Error> {
+        lock(&self.0).failed.take()
     }
 
     /// Why the transport takes no more, if so.
@@ -165,15 +181,16 @@ impl Inner {
         }
         let before = buf.filled().len();
         let end = match self.poll_transport(cx, buf) {
-            Poll::Pending => match &self.broken {
-                Some(error) if !self.delivered => return Poll::Ready(Err(copy_error(error))),
-                _ => return Poll::Pending,
-            },
+            Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(())) if buf.filled().len() > before => {
                 self.note(&buf.filled()[before..]);
                 return Poll::Ready(Ok(()));
             }
-            Poll::Ready(end) => end,
+            Poll::Ready(end) => end.map_err(|error| {
+                let copy = copy_error(&error);
+                self.failed.get_or_insert(error);
+                copy
+            }),
         };
         if !self.delivered {
             return Poll::Ready(end);

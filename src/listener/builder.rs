@@ -133,7 +133,7 @@ impl ListenerBuilder {
             Error::new(ErrorKind::Connect, message).with_source(error)
         };
         let listener = match UnixListener::bind(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_socket(&path) => {
                 match UnixStream::connect(&path).await {
                     Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
                         std::fs::remove_file(&path).map_err(failed)?;
@@ -172,6 +172,13 @@ impl ListenerBuilder {
             socket_file: None,
         })
     }
+}
+
+/// Whether the file is a socket: nothing else is ever removed.
+#[cfg(unix)]
+fn is_socket(path: &std::path::Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
 
 /// Removes a Unix socket's file.

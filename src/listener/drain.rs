@@ -24,12 +24,13 @@ impl Listener {
         self.accepting.abort();
         // The socket is closed when its task is gone, and a successor can bind its address.
         let _ = (&mut self.accepting).await;
-        self.incoming.close();
-        while self.incoming.try_recv().map(super::Incoming::new).is_ok() {}
+        // First GOAWAY, so that those who are refused try again elsewhere.
         let links = self.links.close();
         for link in &links {
             link.shut_down();
         }
+        self.incoming.close();
+        while self.incoming.recv().await.is_some() {}
         if timeout(deadline, Listener::ended(&links)).await.is_ok() {
             return true;
         }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::Links;
 use crate::config::Config;
-use crate::conn::{Addr, LinkInfo, Stream};
+use crate::conn::{Addr, LinkInfo, Offer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::{Link, PREFACE, Transport};
 use crate::tls::Acceptor;
@@ -60,7 +60,7 @@ impl Accept for tokio::net::UnixListener {
 pub(super) struct Server {
     pub(super) tls: Option<Acceptor>,
     pub(super) config: Config,
-    pub(super) sender: mpsc::Sender<Arc<Stream>>,
+    pub(super) sender: mpsc::Sender<Offer>,
     pub(super) links: Arc<Links>,
 }
 

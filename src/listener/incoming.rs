@@ -2,14 +2,13 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 
-use crate::conn::{Addr, Conn, Stream};
-use crate::error::{Error, ErrorKind, Reason, Result};
+use crate::conn::{Addr, Conn, Offer, Stream};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A request for a connection, which waits for its answer.
 ///
@@ -17,20 +16,16 @@ use crate::error::{Error, ErrorKind, Reason, Result};
 /// again (RFC 9113 §8.7).
 #[derive(Debug)]
 pub struct Incoming {
-    stream: Option<Arc<Stream>>,
+    offer: Offer,
 }
 
 impl Incoming {
-    pub(crate) fn new(stream: Arc<Stream>) -> Incoming {
-        Incoming { stream: Some(stream) }
+    pub(crate) fn new(offer: Offer) -> Incoming {
+        Incoming { offer }
     }
 
-    fn stream(&self) -> &Arc<Stream> {
-        self.stream.as_ref().expect("it is taken out only by methods that consume self")
-    }
-
-    fn take(mut self) -> Arc<Stream> {
-        self.stream.take().expect("it is taken out only by methods that consume self")
+    fn stream(&self) -> &Stream {
+        self.offer.stream()
     }
 
     /// The request's method.
@@ -88,7 +83,7 @@ impl Incoming {
             self.reject(StatusCode::INTERNAL_SERVER_ERROR);
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        let stream = self.take();
+        let stream = self.offer.take();
         let mut cx = Context::from_waker(Waker::noop());
         if let Poll::Ready(Err(error)) = stream.poll_done(&mut cx) {
             return Err(error);
@@ -106,7 +101,7 @@ impl Incoming {
     /// Refuses the connection with a response of your own.
     pub fn reject_with(self, response: Response<impl Into<Bytes>>) {
         let (head, body) = response.into_parts();
-        let (stream, body) = (self.take(), body.into());
+        let (stream, body) = (self.offer.take(), body.into());
         stream.give_answer(head);
         // The queue is empty, so there is room, and the whole body is taken at once.
         let conn = Conn::new(stream);
@@ -130,13 +125,5 @@ impl Incoming {
             headers.insert(name, value);
         }
         self.reject_with(response);
-    }
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        if let Some(stream) = &self.stream {
-            stream.reset(Reason::REFUSED_STREAM, "the request was dropped unanswered");
-        }
     }
 }

@@ -128,6 +128,12 @@ impl Inbox {
         readers.wake_all();
     }
 
+    /// Wakes those who wait to read, to look again at what else concerns them.
+    pub(crate) fn wake_readers(&self) {
+        let mut readers = lock(&self.state).readers.take();
+        readers.wake_all();
+    }
+
     /// Bytes whose window can be given back, each reported once.
     pub(crate) fn take_consumed(&self) -> usize {
         std::mem::take(&mut lock(&self.state).consumed)

@@ -164,6 +164,16 @@ impl Outbox {
         self.mover.wake_by_ref();
     }
 
+    /// Wakes those who wait for room or for their bytes to be sent, to look again at what else
+    /// concerns them.
+    pub(crate) fn wake_writers(&self) {
+        let mut state = lock(&self.state);
+        let (mut writers, mut watchers) = (state.writers.take(), state.watchers.take());
+        drop(state);
+        writers.wake_all();
+        watchers.wake_all();
+    }
+
     /// The position of what was accepted so far, END_STREAM included if it was asked for.
     pub(crate) fn position(&self) -> u64 {
         let state = lock(&self.state);

@@ -251,12 +251,12 @@ async fn t6_past_the_links_memory_the_conn_that_hoards_most_is_reset() -> Result
         let client = Client::new()?;
         let mut unread = Vec::new();
         let mut conns = Vec::new();
-        for index in 0..4 {
+        for _ in 0..4 {
             let conn = client.open(&url).await?;
             unread.push(listener.accept().await.context("a conn")?.accept()?);
             conn.response().await?;
             // While it is alone, the first may fill all that is there.
-            while index == 0 {
+            while conns.is_empty() {
                 let step = Duration::from_millis(200);
                 if tokio::time::timeout(step, (&conn).write_all(&[0; 4096])).await.is_err() {
                     break;
