@@ -64,7 +64,61 @@ pub struct Pair {
     incoming: mpsc::Receiver<Offer>,
 }
 
+/// Sets up a [`Pair`]. Both ends get the same knobs.
+#[derive(Clone, Debug, Default)]
+pub struct PairBuilder {
+    config: Config,
+}
+
+impl PairBuilder {
+    /// As [`ClientBuilder::initial_window_size`](crate::ClientBuilder::initial_window_size).
+    pub fn initial_window_size(mut self, bytes: u32) -> Self {
+        self.config.window = bytes;
+        self
+    }
+
+    /// As [`ClientBuilder::max_link_memory`](crate::ClientBuilder::max_link_memory).
+    pub fn max_link_memory(mut self, bytes: u32) -> Self {
+        self.config.link_memory = bytes;
+        self
+    }
+
+    /// As [`ClientBuilder::send_queue_size`](crate::ClientBuilder::send_queue_size).
+    pub fn send_queue_size(mut self, bytes: usize) -> Self {
+        self.config.send_queue = bytes;
+        self
+    }
+
+    /// Two ends over a transport that the test brings.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] for knobs that cannot be used as set, and what the transport
+    /// does to HTTP/2.
+    pub async fn over<T>(self, client: T, server: T) -> Result<Pair>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.config.check()?;
+        let info =
+            || LinkInfo { local: Addr::Other, peer: Addr::Other, peer_certificates: Vec::new() };
+        let (sender, incoming) = mpsc::channel(self.config.max_conns as usize);
+        let (client, server) = tokio::join!(
+            Link::client(Box::new(client), info(), &self.config),
+            Link::server(Box::new(server), Bytes::new(), info(), &self.config, sender),
+        );
+        let client = client.map_err(|event| event.read_error())?;
+        let server = server.map_err(|event| event.read_error())?;
+        Ok(Pair { client, _server: server, incoming })
+    }
+}
+
 impl Pair {
+    /// Sets up a pair.
+    pub fn builder() -> PairBuilder {
+        PairBuilder::default()
+    }
+
     /// Two ends over memory.
     ///
     /// # Errors
@@ -84,17 +138,7 @@ impl Pair {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let info =
-            || LinkInfo { local: Addr::Other, peer: Addr::Other, peer_certificates: Vec::new() };
-        let config = Config::default();
-        let (sender, incoming) = mpsc::channel(config.max_conns as usize);
-        let (client, server) = tokio::join!(
-            Link::client(Box::new(client), info(), &config),
-            Link::server(Box::new(server), Bytes::new(), info(), &config, sender),
-        );
-        let client = client.map_err(|event| event.read_error())?;
-        let server = server.map_err(|event| event.read_error())?;
-        Ok(Pair { client, _server: server, incoming })
+        Pair::builder().over(client, server).await
     }
 
     /// Opens a connection, and gives both ends of it: the client's, then the server's.

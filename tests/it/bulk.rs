@@ -132,6 +132,10 @@ async fn transfer(scheme: &str, kind: &str) -> Result<()> {
 
     let client_done = said(&mut from_client, "done").await?;
     let server_done = said(&mut from_server, "done").await?;
+    for (output, end) in [(&mut from_client, &mut client), (&mut from_server, &mut server)] {
+        while output.next_line().await?.is_some() {}
+        ensure!(end.wait().await?.success());
+    }
     let parse = |line: &str| -> Result<(String, String, u64)> {
         let fields: Vec<_> = line.split(' ').map(str::to_owned).collect();
         Ok((fields[0].clone(), fields[1].clone(), fields[2].parse()?))

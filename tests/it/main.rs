@@ -9,6 +9,7 @@ mod go_library;
 mod http1;
 mod links;
 mod messages;
+mod model;
 mod nettest;
 mod peers;
 mod support;

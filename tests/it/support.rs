@@ -2,6 +2,7 @@
 
 pub(crate) mod foreign;
 pub(crate) mod raw;
+pub(crate) mod trickle;
 
 use std::future::Future;
 use std::io;

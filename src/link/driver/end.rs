@@ -1,0 +1,151 @@
+//! How a link ends: by itself, by its handles, by a peer that breaks the rules, by its runtime.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::{Driver, PARTING};
+use crate::conn::runtime_is_gone;
+use crate::error::{Error, Event, Reason};
+use crate::link::entry::Head;
+use crate::link::{fault, unsent};
+
+impl Driver {
+    pub(super) fn shut_down(&mut self) {
+        if !self.closing {
+            self.closing = true;
+            self.shared.set_going_away();
+            self.stop_opening();
+        }
+    }
+
+    /// Tells h2 that no stream will follow. Requests that wait for their turn go first.
+    pub(super) fn stop_opening(&mut self) {
+        if self.closing && self.unsent.is_empty() {
+            self.peer.shut_down();
+        }
+    }
+
+    /// Resets what lives, so that each stream's peer learns why, and then says goodbye.
+    pub(super) fn abort(&mut self, reason: Reason, why: &'static str) {
+        let event = Event::Local(reason, why.into());
+        for (_, entry) in &mut self.streams {
+            if !entry.over {
+                entry.reset(reason, &event);
+            }
+        }
+        if self.end.is_none() {
+            let waker = self.waker.clone();
+            let mut cx = Context::from_waker(&waker);
+            let _ = self.peer.poll(&mut cx, &mut self.arrivals);
+        }
+        self.peer.abort(h2::Reason::NO_ERROR);
+        self.give_up(event);
+    }
+
+    /// h2 says that the link is over: its reason comes before what the streams will say (T9).
+    pub(super) fn end_of_link(&mut self, result: Result<(), h2::Error>) {
+        let reading = self.gauge.read();
+        let failure = self.gauge.take_read_error();
+        let explained = failure.as_ref().and_then(Error::from_io);
+        self.end = Some(match (explained, self.gauge.write_error()) {
+            // The transport knows better than h2 what went wrong: TLS, most of all.
+            (Some(error), _) if !reading.seen_settings => Event::Failed(error.clone()),
+            (_, Some(error)) if result.is_ok() && !self.streams.is_empty() => {
+                Event::Gone(Some(Arc::new(error)))
+            }
+            _ => fault::link_end(result, &self.gauge.first_bytes(), reading.seen_settings),
+        });
+    }
+
+    /// Ends the link without waiting for the peer; what h2 has to say is said if it can be.
+    pub(super) fn give_up(&mut self, event: Event) {
+        if self.end.is_none() {
+            let mut cx = Context::from_waker(&self.waker);
+            let _ = self.peer.poll(&mut cx, &mut self.arrivals);
+            self.gauge.drive(&mut cx);
+            self.end = Some(event);
+        }
+    }
+
+    /// Hands on what has arrived, and fails what is left with the link's reason.
+    pub(super) fn finish(&mut self) {
+        let event = self.end.clone().unwrap_or(Event::Gone(None));
+        let mut cx = Context::from_waker(Waker::noop());
+        for (_, entry) in &mut self.streams {
+            entry.receive(&mut cx, Some(&event));
+            if self.shared.is_established() && matches!(entry.head, Head::Unsent(_)) {
+                entry.cut(&Event::NotProcessed(unsent(&event)));
+            }
+            if !entry.over && entry.received_end && entry.stream.outbox.is_sent() {
+                entry.end(Ok(()));
+            }
+            if !entry.over {
+                entry.cut(&event);
+            }
+        }
+        self.streams.clear();
+        self.incoming = None;
+        self.shared.end(event);
+        self.parting = Some(Box::pin(tokio::time::sleep(PARTING)));
+    }
+
+    /// Stays until the peer has ended the transport too. A socket that is closed with bytes unread
+    /// is reset, and what it still had to send is lost.
+    pub(super) fn part(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let late = self.parting.as_mut().is_none_or(|time| time.as_mut().poll(cx).is_ready());
+        if !late && self.gauge.poll_parted(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.shared.set_gone();
+        Poll::Ready(())
+    }
+
+    /// Ends the link of a peer that breaks the rules that are ours.
+    pub(super) fn check_peer(&mut self) {
+        if self.reading.seen_settings {
+            self.shared.set_established();
+        }
+        if self.reading.seen_goaway {
+            self.shared.set_going_away();
+        }
+        let why = match (self.reading.abuse, self.reading.overflowing) {
+            (Some(kind), _) => format!("too many {kind} frames"),
+            (None, true) => "answers pile up that are not read".to_owned(),
+            (None, false) => return,
+        };
+        if self.end.is_none() {
+            tracing::warn!(peer = %self.shared.info.peer, "link closed: {why}");
+            self.peer.abort(h2::Reason::ENHANCE_YOUR_CALM);
+            self.give_up(Event::Violation(Reason::ENHANCE_YOUR_CALM, why.into()));
+        }
+    }
+}
+
+/// Says what came of a handshake that did not end.
+pub(super) fn silence(first: &[u8], time: Duration) -> String {
+    let seen = match first.len() {
+        0 => "nothing at all".to_owned(),
+        n => format!("{n} bytes, and no SETTINGS frame among them"),
+    };
+    format!(
+        "no HTTP/2 handshake: the peer took the connection and sent {seen} within {} s; check that \
+         an HTTP/2 server listens there (for one with TLS use https://)",
+        time.as_secs_f32()
+    )
+}
+
+/// A driver that ends before its link, with its runtime or by a panic, fails all its streams.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let event = Event::Failed(runtime_is_gone());
+        for (_, entry) in &mut self.streams {
+            if !entry.over {
+                entry.cut(&event);
+            }
+        }
+        self.shared.end(event);
+        self.shared.set_gone();
+        self.shared.signal.close();
+    }
+}

@@ -1,0 +1,268 @@
+//! What the driver does for its streams: their beginning, their turn, their end, their windows.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use http::Request;
+
+use super::{Driver, HEADS_ROOM, Timer};
+use crate::config::{LINGER_DRAIN, LINGER_STALL, REJECTION_WAIT};
+use crate::conn::{Offer, Stream, Wish};
+use crate::error::{Event, Reason};
+use crate::link::entry::{Entry, Head, Linger};
+use crate::link::fault;
+use crate::link::peer::{Arrival, Peer};
+use crate::link::signal::StreamWaker;
+use crate::link::wire::Reading;
+
+impl Driver {
+    /// A stream of ours.
+    pub(super) fn open(&mut self, stream: Arc<Stream>, waker: Arc<StreamWaker>) {
+        let parts = stream.request.clone();
+        let head = Head::Unsent(Request::from_parts(parts, ()));
+        let key = self.insert(Entry::new(stream, Waker::from(Arc::clone(&waker)), head));
+        waker.set_key(key);
+        self.unsent.push_back(key);
+        self.look_at(key);
+    }
+
+    /// A stream of the peer's.
+    pub(super) fn arrive(&mut self, (request, mut respond): Arrival) {
+        let (parts, body) = request.into_parts();
+        let Some(incoming) = &self.incoming else { return };
+        let Ok(place) = incoming.try_reserve() else {
+            // Nobody takes it, or not soon enough: the client may try again.
+            respond.send_reset(h2::Reason::REFUSED_STREAM);
+            return;
+        };
+        let waker = StreamWaker::new(&self.shared.signal);
+        let stream = self.shared.stream(parts, Arc::clone(&waker));
+        let mut entry = Entry::new(
+            Arc::clone(&stream),
+            Waker::from(Arc::clone(&waker)),
+            Head::Unanswered(respond),
+        );
+        entry.recv = Some(body);
+        place.send(Offer::new(stream));
+        let key = self.insert(entry);
+        waker.set_key(key);
+        self.look_at(key);
+    }
+
+    pub(super) fn insert(&mut self, entry: Entry) -> usize {
+        entry.stream.inbox.set_threshold(self.windows.stream() as usize / 4);
+        let key = self.streams.insert(entry);
+        self.shared.set_open(self.streams.len());
+        key
+    }
+
+    /// Does for one stream what can be done now.
+    pub(super) fn look_at(&mut self, key: usize) {
+        let Some(entry) = self.streams.get_mut(key) else { return };
+        let waker = entry.waker.clone();
+        let mut cx = Context::from_waker(&waker);
+        let wish = entry.stream.wish();
+        if let Wish::Reset(reason) = wish
+            && !entry.over
+        {
+            entry.reset(reason, &Event::Local(reason, "reset on this side".into()));
+        }
+        let received = entry.receive(&mut cx, self.end.as_ref());
+        self.held = self.held + received.held - received.released;
+        if received.rejected {
+            self.set_timer(key, REJECTION_WAIT);
+        }
+        self.finish_up(key, wish);
+        let Some(entry) = self.streams.get_mut(key) else { return };
+        if entry.can_send() && !entry.send_state.queued {
+            entry.send_state.queued = true;
+            self.sendable.push_back(key);
+        }
+    }
+
+    /// Sees to a stream's end: what is still awaited, and its removal when nothing is.
+    pub(super) fn finish_up(&mut self, key: usize, wish: Wish) {
+        let Some(entry) = self.streams.get_mut(key) else { return };
+        let sent = entry.stream.outbox.is_sent();
+        if !entry.over && entry.received_end && sent {
+            entry.end(Ok(()));
+        }
+        if !entry.over && wish == Wish::Close {
+            let (next, time) = match entry.linger {
+                Linger::No if !sent => {
+                    (Some(Linger::Flushing(entry.stream.outbox.settle())), LINGER_STALL)
+                }
+                Linger::No | Linger::Flushing(_) if sent => {
+                    (Some(Linger::Draining(0)), LINGER_DRAIN)
+                }
+                _ => (None, LINGER_DRAIN),
+            };
+            if let Some(next) = next {
+                entry.linger = next;
+                self.set_timer(key, time);
+            }
+        }
+        if self.streams.get(key).is_some_and(Entry::is_finished) {
+            self.remove(key);
+        }
+    }
+
+    /// Looks at the stream again after `time`. It has one timer; the last one counts.
+    pub(super) fn set_timer(&mut self, key: usize, time: Duration) {
+        let Some(entry) = self.streams.get_mut(key) else { return };
+        if let Some(old) = entry.timer.take() {
+            self.timers.try_remove(&old);
+        }
+        entry.timer = Some(self.timers.insert(Timer::Stream(key), time));
+    }
+
+    pub(super) fn remove(&mut self, key: usize) {
+        let Some(entry) = self.streams.try_remove(key) else { return };
+        if let Some(timer) = &entry.timer {
+            self.timers.try_remove(timer);
+        }
+        self.held -= entry.held;
+        self.shared.set_open(self.streams.len());
+        if self.streams.is_empty() {
+            // The link may have been waiting for that, to say goodbye.
+            self.shared.ask();
+        }
+    }
+
+    /// Sends the requests that wait, as far as the peer takes more streams.
+    pub(super) fn send_requests(&mut self) {
+        while let Some(&key) = self.unsent.front() {
+            if self.reading.backlog() > HEADS_ROOM {
+                return;
+            }
+            let Some(entry) = self.streams.get_mut(key) else {
+                self.unsent.pop_front();
+                continue;
+            };
+            if entry.over || !matches!(entry.head, Head::Unsent(_)) {
+                self.unsent.pop_front();
+                continue;
+            }
+            let Peer::Client { send: Some(send), .. } = &mut self.peer else {
+                self.unsent.pop_front();
+                entry.cut(&Event::NotProcessed("the link was closed before the request".into()));
+                self.look_at(key);
+                continue;
+            };
+            let result = match send.poll_ready(&mut Context::from_waker(&self.waker)) {
+                Poll::Pending => return,
+                Poll::Ready(result) => result,
+            };
+            self.unsent.pop_front();
+            let Head::Unsent(request) = std::mem::replace(&mut entry.head, Head::Done) else {
+                continue;
+            };
+            let retry = request.clone();
+            match result.and_then(|()| send.send_request(request, false)) {
+                Ok((response, send)) => {
+                    entry.head = Head::Asked(response);
+                    entry.send = Some(send);
+                }
+                Err(error) => {
+                    entry.head = Head::Unsent(retry);
+                    let event = match fault::stream_end(error, self.end.as_ref(), false) {
+                        Event::Violation(_, text) => Event::NotProcessed(text),
+                        event => event,
+                    };
+                    entry.cut(&event);
+                }
+            }
+            self.look_at(key);
+        }
+    }
+
+    /// Tells the users whose bytes have left.
+    pub(super) fn settle(&mut self) {
+        let Reading { accepted, flushed, .. } = self.reading;
+        let mut index = 0;
+        while let Some(&key) = self.unsettled.get(index) {
+            let more = match self.streams.get_mut(key) {
+                None => false,
+                Some(entry) => {
+                    let more = entry.settle(accepted, flushed);
+                    entry.send_state.unsettled = more;
+                    let (wish, sent) = (entry.stream.wish(), entry.stream.outbox.is_sent());
+                    if sent {
+                        self.finish_up(key, wish);
+                    }
+                    more
+                }
+            };
+            if more {
+                index += 1;
+            } else {
+                self.unsettled.swap_remove(index);
+            }
+        }
+    }
+
+    /// Keeps what the peer may send within the link's memory (T6).
+    pub(super) fn adjust_windows(&mut self) {
+        if let Some(window) = self.windows.wanted_link_window(self.held) {
+            self.peer.set_link_window(window);
+        }
+        if let Some(window) = self.windows.wanted_stream_window(self.streams.len())
+            && self.peer.set_stream_window(window)
+        {
+            self.windows.set_stream_window(window);
+            for (_, entry) in &self.streams {
+                if !entry.over {
+                    entry.stream.inbox.set_threshold(window as usize / 4);
+                }
+            }
+        }
+        if self.windows.is_over(self.held) {
+            self.reset_the_hoarder();
+        }
+    }
+
+    pub(super) fn reset_the_hoarder(&mut self) {
+        let most = self.streams.iter_mut().max_by_key(|(_, entry)| entry.stream.inbox.len());
+        let Some((key, entry)) = most else { return };
+        let message = format!(
+            "reset here: {} bytes of it lie unread, the most of its link, whose connections hold \
+             all of the {} bytes that they may together; read faster, or allow more memory",
+            entry.stream.inbox.len(),
+            self.windows.memory(),
+        );
+        tracing::warn!(peer = %entry.stream.link.peer, "{message}");
+        let event = Event::Local(Reason::ENHANCE_YOUR_CALM, message.into());
+        entry.stream.inbox.abort(event.read_error());
+        if !entry.over {
+            entry.reset(Reason::ENHANCE_YOUR_CALM, &event);
+        }
+        self.look_at(key);
+    }
+
+    pub(super) fn time_is_up(&mut self, key: usize) {
+        let Some(entry) = self.streams.get_mut(key) else { return };
+        entry.timer = None;
+        if entry.finish_rejection() {
+            return self.look_at(key);
+        }
+        match entry.linger {
+            Linger::No => {}
+            Linger::Draining(_) => entry.stop_draining(),
+            Linger::Flushing(before) => {
+                let now = entry.stream.outbox.settle();
+                if now > before {
+                    entry.linger = Linger::Flushing(now);
+                    self.set_timer(key, LINGER_STALL);
+                } else {
+                    let message = format!(
+                        "the peer took nothing for {} s of what was still to be sent",
+                        LINGER_STALL.as_secs()
+                    );
+                    entry.reset(Reason::CANCEL, &Event::Silent(message.into()));
+                }
+            }
+        }
+        self.look_at(key);
+    }
+}
