@@ -81,9 +81,18 @@ impl Config {
         if self.send_queue == 0 {
             return wrong("send_queue_size is 0, and must be at least 1".to_owned());
         }
+        if self.handshake_timeout > LONGEST_HANDSHAKE {
+            return wrong(format!(
+                "handshake_timeout is {:?}, and must be at most {LONGEST_HANDSHAKE:?}",
+                self.handshake_timeout
+            ));
+        }
         Ok(())
     }
 }
+
+/// A day; timers do not reach beyond some years.
+const LONGEST_HANDSHAKE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// 256 KiB: below it, not even the base of the link's window would hold a frame.
 const LEAST_LINK_MEMORY: u32 = 256 << 10;

@@ -22,12 +22,12 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
 use crate::conn::{Control, LinkInfo, Offer, Stream};
@@ -60,7 +60,8 @@ pub(crate) struct Shared {
     unused: AtomicBool,
     /// Something was asked of the driver that no stream's waker tells.
     asked: AtomicBool,
-    going_away: Mutex<GoingAway>,
+    /// Whether the link takes no more streams, because one of its ends has said so.
+    going_away: watch::Sender<bool>,
     goodbye: AtomicBool,
     /// The peer has shown that it speaks HTTP/2.
     established: AtomicBool,
@@ -73,13 +74,6 @@ struct End {
     event: Option<Event>,
     /// The transport is closed.
     gone: bool,
-    watchers: WakerSet,
-}
-
-/// Whether the link takes no more streams, because one of its ends has said so.
-#[derive(Debug, Default)]
-struct GoingAway {
-    is_set: bool,
     watchers: WakerSet,
 }
 
@@ -163,7 +157,7 @@ impl Link {
 
     /// Whether streams can be opened, as far as is known here.
     pub(crate) fn is_open(&self) -> bool {
-        !lock(&self.shared.going_away).is_set && lock(&self.shared.end).event.is_none()
+        !*self.shared.going_away.borrow() && lock(&self.shared.end).event.is_none()
     }
 
     /// Whether its transport is open, though it may take no more streams.
@@ -207,7 +201,7 @@ impl Shared {
             open: AtomicUsize::new(0),
             unused: AtomicBool::new(false),
             asked: AtomicBool::new(false),
-            going_away: Mutex::default(),
+            going_away: watch::Sender::new(false),
             goodbye: AtomicBool::new(false),
             established: AtomicBool::new(false),
             end: Mutex::default(),
@@ -265,11 +259,7 @@ impl Shared {
     }
 
     fn set_going_away(&self) {
-        let mut going_away = lock(&self.going_away);
-        going_away.is_set = true;
-        let mut watchers = going_away.watchers.take();
-        drop(going_away);
-        watchers.wake_all();
+        self.going_away.send_replace(true);
     }
 
     /// Whether this was asked before.
@@ -331,13 +321,8 @@ impl Control for Shared {
         self.command(Command::Ping(answer));
     }
 
-    fn poll_draining(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut going_away = lock(&self.going_away);
-        if going_away.is_set {
-            return Poll::Ready(());
-        }
-        going_away.watchers.add(cx);
-        Poll::Pending
+    fn draining(&self) -> watch::Receiver<bool> {
+        self.going_away.subscribe()
     }
 }
 

@@ -11,14 +11,24 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::link::Link;
 use crate::pipe::lock;
 
-/// Those who want a link to the same origin at the same time wait for one attempt to make it. When
+/// The link to one origin. Those who want it at the same time wait for one attempt to make it. When
 /// that fails, each makes its own, with what is left of its time.
-type Slot = Arc<sync::Mutex<Option<Link>>>;
+#[derive(Debug, Default)]
+struct Slot {
+    dialing: sync::Mutex<()>,
+    link: Mutex<Option<Link>>,
+}
+
+impl Slot {
+    fn open_link(&self) -> Option<Link> {
+        lock(&self.link).clone().filter(Link::is_open)
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Pool {
     /// `None` once the client is closed.
-    slots: Mutex<Option<HashMap<Origin, Slot>>>,
+    slots: Mutex<Option<HashMap<Origin, Arc<Slot>>>>,
     /// The only link, for every origin, when the program has brought the transport.
     only: Option<Link>,
     /// Links that take no more streams, and may still have some.
@@ -39,62 +49,65 @@ impl Pool {
             return if only.is_open() { Ok(only.clone()) } else { Err(ended()) };
         }
         let slot = self.slot(origin)?;
-        let mut link = slot.lock().await;
-        if let Some(link) = link.as_ref().filter(|link| link.is_open()) {
-            return Ok(link.clone());
+        if let Some(link) = slot.open_link() {
+            return Ok(link);
         }
-        let new = dial().await?;
+        let _dialing = slot.dialing.lock().await;
+        if let Some(link) = slot.open_link() {
+            return Ok(link);
+        }
+        self.retire(lock(&slot.link).take());
+        let link = dial().await?;
         if lock(&self.slots).is_none() {
-            new.shut_down();
+            link.shut_down();
             return Err(closed());
         }
-        if let Some(old) = link.replace(new.clone()) {
-            self.retire(old);
-        }
-        Ok(new)
+        *lock(&slot.link) = Some(link.clone());
+        Ok(link)
     }
 
     /// The next connection to `origin` makes a link of its own; the present one ends with its
     /// streams.
     pub(super) fn forget(&self, origin: &Origin) {
         let slots = lock(&self.slots);
-        let slot = slots.as_ref().and_then(|slots| slots.get(origin));
-        // Whoever holds the lock is making a new link already.
-        if let Some(mut link) = slot.and_then(|slot| slot.try_lock().ok()) {
-            link.take().into_iter().for_each(|link| self.retire(link));
+        if let Some(slot) = slots.as_ref().and_then(|slots| slots.get(origin)) {
+            self.retire(lock(&slot.link).take());
         }
     }
 
     /// Lets a link end with its streams.
-    fn retire(&self, link: Link) {
+    fn retire(&self, link: Option<Link>) {
+        let Some(link) = link else { return };
         link.shut_down();
         let mut retired = lock(&self.retired);
         retired.retain(Link::is_alive);
         retired.push(link);
     }
 
-    fn slot(&self, origin: &Origin) -> Result<Slot> {
+    fn slot(&self, origin: &Origin) -> Result<Arc<Slot>> {
         let mut slots = lock(&self.slots);
         let slots = slots.as_mut().ok_or_else(closed)?;
         if let Some(slot) = slots.get(origin) {
             return Ok(Arc::clone(slot));
         }
-        slots.retain(|_, slot| is_in_use(slot));
+        // Slots that nobody uses go, so that many origins do not add up.
+        slots.retain(|_, slot| {
+            let in_use = slot.open_link().is_some() || Arc::strong_count(slot) > 1;
+            if !in_use {
+                self.retire(lock(&slot.link).take());
+            }
+            in_use
+        });
         Ok(Arc::clone(slots.entry(origin.clone()).or_default()))
     }
 
     /// Takes the links out; no more will be made.
     pub(super) fn close(&self) -> Vec<Link> {
         let slots = lock(&self.slots).take().unwrap_or_default();
-        let links = slots.into_values().filter_map(|slot| slot.try_lock().ok()?.take());
+        let links = slots.into_values().filter_map(|slot| lock(&slot.link).take());
         let retired = std::mem::take(&mut *lock(&self.retired));
         links.chain(self.only.clone()).chain(retired).collect()
     }
-}
-
-/// Whether somebody dials through it, or its link is open.
-fn is_in_use(slot: &Slot) -> bool {
-    slot.try_lock().map_or(true, |link| link.as_ref().is_some_and(Link::is_open))
 }
 
 fn ended() -> Error {

@@ -65,7 +65,8 @@ impl Conn {
     ///
     /// Dropping the future changes nothing.
     pub async fn draining(&self) {
-        poll_fn(|cx| self.stream().control.poll_draining(cx)).await;
+        // An error means that the link is gone altogether.
+        let _ = self.stream().control.draining().wait_for(|draining| *draining).await;
     }
 
     /// Sets what dropping the connection, or its write half, without a shutdown does.

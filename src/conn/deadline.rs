@@ -1,11 +1,12 @@
 //! Deadlines of reads and writes, which never spoil the stream.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Conn, ReadHalf, Stream, WriteHalf};
@@ -60,22 +61,27 @@ impl Deadline {
         }
         let mut state = lock(&self.state);
         let Some(at) = state.at else { return Ok(()) };
-        if at > Instant::now() {
-            if state.timer.is_none() {
-                let alarm = alarm();
-                let timer = state.timer.insert(Box::pin(sleep_until(at)));
-                if timer.as_mut().poll(&mut Context::from_waker(&alarm)).is_pending() {
-                    return Ok(());
-                }
-            } else {
-                return Ok(());
-            }
+        if at > Instant::now() && state.wait(at, alarm).is_pending() {
+            return Ok(());
         }
         let what = match direction {
             Direction::Read => "the read deadline has passed",
             Direction::Write => "the write deadline has passed",
         };
         Err(Error::new(ErrorKind::TimedOut, what))
+    }
+}
+
+impl State {
+    /// Sets the timer, if it is not set.
+    fn wait(&mut self, at: Instant, alarm: impl FnOnce() -> Waker) -> Poll<()> {
+        if self.timer.is_some() {
+            return Poll::Pending;
+        }
+        let timer = self.timer.insert(Box::pin(sleep_until(at)));
+        // A task that has used up its budget would be put off, and the timer not set.
+        let timer = pin!(unconstrained(timer.as_mut()));
+        timer.poll(&mut Context::from_waker(&alarm()))
     }
 }
 

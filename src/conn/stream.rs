@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{request, response};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::Addr;
 use super::deadline::Deadline;
@@ -29,8 +29,8 @@ pub(crate) trait Control: fmt::Debug + Send + Sync {
     /// Sends a PING and gives the round trip's time; gives nothing when the link ends first.
     fn ping(&self, answer: oneshot::Sender<Duration>);
 
-    /// Ready once one end of the link has said that it is going away.
-    fn poll_draining(&self, cx: &mut Context<'_>) -> Poll<()>;
+    /// Becomes true when one end of the link has said that it is going away.
+    fn draining(&self) -> watch::Receiver<bool>;
 }
 
 /// One stream: the two queues, the two heads, and how it ends.
@@ -128,6 +128,11 @@ impl Stream {
         answer.head = Some(Ok(head));
         drop(answer);
         self.mover.wake_by_ref();
+    }
+
+    /// Whether there is an answer to be sent.
+    pub(crate) fn has_answer(&self) -> bool {
+        lock(&self.answer).to_send.is_some()
     }
 
     /// The answer that is to be sent; given once.

@@ -114,6 +114,11 @@ impl Event {
         }
     }
 
+    /// Whether it ended the whole link, with this reason.
+    pub(crate) fn is_of_link(&self, reason: Reason) -> bool {
+        matches!(self, Event::GoAway(of, _) | Event::Violation(of, _) if *of == reason)
+    }
+
     /// The rows of the table that are the same for readers and writers.
     fn either_error(&self) -> Error {
         match self {

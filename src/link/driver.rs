@@ -70,12 +70,23 @@ pub(super) struct Driver {
     /// Where a server's new streams go.
     incoming: Option<mpsc::Sender<Offer>>,
     timers: DelayQueue<Timer>,
+    /// Streams whose answer waits for room.
+    unanswered: Vec<usize>,
+    /// About the bytes of heads handed over in this turn; with what waits for the transport, they
+    /// are bounded by [`HEADS_ROOM`].
+    heads: usize,
+    heads_wait: bool,
+    /// Bytes that h2 holds because their streams' windows have shrunk below them.
+    stuck: usize,
+    settings_acks: u64,
     /// Bytes that all streams hold unread.
     held: usize,
     reading: Reading,
     closing: bool,
     broken: bool,
     end: Option<Event>,
+    /// h2 has ended the link without an error.
+    ended_well: bool,
     /// Everything is over but the transport.
     parting: Option<Pin<Box<Sleep>>>,
     waker: Waker,
@@ -123,11 +134,17 @@ impl Driver {
             arrivals: VecDeque::new(),
             incoming,
             timers,
+            unanswered: Vec::new(),
+            heads: 0,
+            heads_wait: false,
+            stuck: 0,
+            settings_acks: 0,
             held: 0,
             reading,
             closing: false,
             broken: false,
             end: None,
+            ended_well: false,
             parting: None,
             waker,
         }
@@ -136,11 +153,15 @@ impl Driver {
     fn turn(&mut self) {
         self.obey();
         self.look_at_ready_streams();
+        self.send_answers();
         self.send_requests();
         self.stop_opening();
         self.send_data();
         self.drive_h2();
+        // Streams that were reset must be known as such before their bytes are counted as sent.
+        self.look_at_ready_streams();
         self.settle();
+        self.refresh_windows();
         self.adjust_windows();
         self.check_peer();
         self.poll_timers();
@@ -198,8 +219,13 @@ impl Driver {
 
     /// How much more data may wait for the transport.
     fn data_room(&self) -> usize {
-        let waiting = self.reading.backlog() + self.shared.buffers.in_flight();
-        DATA_ROOM.saturating_sub(waiting)
+        let in_h2 = self.shared.buffers.in_flight().saturating_sub(self.stuck);
+        DATA_ROOM.saturating_sub(self.reading.backlog() + in_h2)
+    }
+
+    /// How much more of heads may wait for the transport.
+    fn heads_room(&self) -> usize {
+        HEADS_ROOM.saturating_sub(self.reading.backlog() + self.heads)
     }
 
     /// Lets h2 read and write, once.
@@ -213,6 +239,9 @@ impl Driver {
         {
             self.end_of_link(result);
         }
+        // The wire takes everything, so what h2 still holds waits for its streams' windows.
+        self.stuck = self.shared.buffers.in_flight();
+        self.heads = 0;
         self.pinger.poll(&mut cx);
         self.reading = self.gauge.drive(&mut cx);
         while let Some(arrival) = self.arrivals.pop_front() {
@@ -252,6 +281,7 @@ impl Driver {
         self.shared.signal.is_flagged()
             || self.shared.is_asked()
             || (!self.sendable.is_empty() && self.data_room() > 0)
+            || (self.heads_wait && self.heads_room() > 0)
     }
 }
 

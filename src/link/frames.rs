@@ -23,6 +23,7 @@ pub(crate) struct FrameLog {
     limits: [Limit; KINDS],
     seen_settings: bool,
     seen_goaway: bool,
+    settings_acks: u64,
     abuse: Option<&'static str>,
     frames: u64,
     tiny: u64,
@@ -85,6 +86,7 @@ impl FrameLog {
             ],
             seen_settings: false,
             seen_goaway: false,
+            settings_acks: 0,
             abuse: None,
             frames: 0,
             tiny: 0,
@@ -127,6 +129,7 @@ impl FrameLog {
             0x4 => {
                 self.seen_settings = true;
                 if flags & ACK != 0 {
+                    self.settings_acks += 1;
                     return;
                 }
                 2
@@ -160,6 +163,11 @@ impl FrameLog {
     /// Whether the peer's SETTINGS have begun to arrive: it speaks HTTP/2.
     pub(crate) fn seen_settings(&self) -> bool {
         self.seen_settings
+    }
+
+    /// How many of our SETTINGS the peer has acknowledged.
+    pub(crate) fn settings_acks(&self) -> u64 {
+        self.settings_acks
     }
 
     /// Whether the peer has sent GOAWAY.

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
-use http::{Method, Response};
+use http::{HeaderMap, Method, Response};
 
 use super::entry::{Entry, Head, Linger};
 use super::fault;
@@ -23,15 +23,37 @@ pub(super) struct Received {
     pub(super) released: usize,
     /// A refusal's body is awaited, for a bounded time.
     pub(super) rejected: bool,
+    /// The size of the response head that was sent.
+    pub(super) head: usize,
+    /// A response head waits for room.
+    pub(super) waits: bool,
+}
+
+/// About as many bytes as the fields take on the wire; what compression saves is not counted on.
+pub(super) fn head_size(fields: &HeaderMap) -> usize {
+    const FRAME_AND_PSEUDO_FIELDS: usize = 64;
+    let fields = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    FRAME_AND_PSEUDO_FIELDS + fields.sum::<usize>()
 }
 
 impl Entry {
     /// Takes whatever has come, always all of it: what is left in h2 counts against limits that
     /// end the link (T1).
-    pub(super) fn receive(&mut self, cx: &mut Context<'_>, link_end: Option<&Event>) -> Received {
+    ///
+    /// A response head is sent only if `may_answer`: many at once would fill the wire.
+    pub(super) fn receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        link_end: Option<&Event>,
+        may_answer: bool,
+    ) -> Received {
         let mut received = Received::default();
         if !self.over {
-            received.rejected = self.poll_heads(cx, link_end);
+            if matches!(self.head, Head::Unanswered(_)) && self.stream.has_answer() {
+                received.waits = !may_answer;
+                received.head = if may_answer { self.answer() } else { 0 };
+            }
+            received.rejected = self.poll_response(cx, link_end);
             received.held = self.poll_body(cx, link_end);
             self.poll_reset(cx, link_end);
         }
@@ -39,23 +61,17 @@ impl Entry {
         received
     }
 
-    /// Moves the heads along; `true` when a refusal has just come.
-    fn poll_heads(&mut self, cx: &mut Context<'_>, link_end: Option<&Event>) -> bool {
-        match &mut self.head {
-            Head::Asked(response) => match Pin::new(response).poll(cx) {
-                Poll::Pending => false,
-                Poll::Ready(Ok(response)) => self.answered(response),
-                Poll::Ready(Err(error)) => {
-                    let event = fault::stream_end(error, link_end, false);
-                    self.cut(&event);
-                    false
-                }
-            },
-            Head::Unanswered(_) => {
-                self.answer();
+    /// Waits for the client's response; `true` when a refusal has just come.
+    fn poll_response(&mut self, cx: &mut Context<'_>, link_end: Option<&Event>) -> bool {
+        let Head::Asked(response) = &mut self.head else { return false };
+        match Pin::new(response).poll(cx) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(response)) => self.answered(response),
+            Poll::Ready(Err(error)) => {
+                let event = fault::stream_end(error, link_end, false);
+                self.cut(&event);
                 false
             }
-            Head::Unsent(_) | Head::Rejected(..) | Head::Done => false,
         }
     }
 
@@ -71,12 +87,13 @@ impl Entry {
         true
     }
 
-    /// Sends the server's answer, if its user has given it.
-    fn answer(&mut self) {
-        let Some(head) = self.stream.take_answer() else { return };
+    /// Sends the server's answer, which its user has given; gives its size.
+    fn answer(&mut self) -> usize {
+        let Some(head) = self.stream.take_answer() else { return 0 };
         let Head::Unanswered(mut respond) = std::mem::replace(&mut self.head, Head::Done) else {
-            return;
+            return 0;
         };
+        let size = head_size(&head.headers);
         // The answer to a HEAD request has no body (RFC 9110 §9.3.2), whatever was written.
         let bodiless = self.stream.request.method == Method::HEAD;
         match respond.send_response(Response::from_parts(head, ()), bodiless) {
@@ -92,6 +109,7 @@ impl Entry {
                 self.cut(&event);
             }
         }
+        size
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>, link_end: Option<&Event>) -> usize {
@@ -177,7 +195,12 @@ impl Entry {
         };
         let event = match poll {
             Poll::Pending => return,
-            Poll::Ready(Ok(reason)) => Event::Reset(fault::from_h2(reason)),
+            Poll::Ready(Ok(reason)) => {
+                // h2 gives a reason here also when it is the link that has ended with it.
+                let reason = fault::from_h2(reason);
+                let of_link = link_end.filter(|event| event.is_of_link(reason));
+                of_link.cloned().unwrap_or(Event::Reset(reason))
+            }
             Poll::Ready(Err(error)) => fault::stream_end(error, link_end, true),
         };
         let error = event.write_error();
@@ -190,6 +213,9 @@ impl Entry {
         let consumed = self.stream.inbox.take_consumed();
         if consumed > 0 {
             self.held -= consumed;
+            if self.over {
+                self.stream.inbox.set_threshold(self.held);
+            }
             if let Some(recv) = &mut self.recv {
                 // h2 refuses only what it has not received.
                 let _ = recv.flow_control().release_capacity(consumed);

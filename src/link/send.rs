@@ -76,20 +76,24 @@ impl Entry {
     /// `true` while there may be more to see.
     pub(super) fn settle(&mut self, accepted: u64, flushed: u64) -> bool {
         let released = self.stream.outbox.settle();
+        if self.over {
+            // A stream that was cut has let its bytes go without sending them.
+            return false;
+        }
         if accepted == flushed {
             self.send_state.mark = None;
             self.stream.outbox.mark_sent(released);
-            return self.stream.outbox.is_outstanding();
-        }
-        match self.send_state.mark {
-            Some((wire, position)) if flushed >= wire => {
-                self.stream.outbox.mark_sent(position);
-                self.send_state.mark = Some((accepted, released));
+        } else {
+            match self.send_state.mark {
+                Some((wire, position)) if flushed >= wire => {
+                    self.stream.outbox.mark_sent(position);
+                    self.send_state.mark = Some((accepted, released));
+                }
+                Some(_) => {}
+                None => self.send_state.mark = Some((accepted, released)),
             }
-            Some(_) => {}
-            None => self.send_state.mark = Some((accepted, released)),
         }
-        true
+        !self.stream.outbox.is_taken_sent()
     }
 }
 

@@ -58,6 +58,8 @@ struct Inner {
     delivered: bool,
     /// The transport's end, held back for a turn.
     held: Option<io::Result<()>>,
+    /// h2 has been told that the transport has ended.
+    read_end: bool,
     log: FrameLog,
     tiny_before: u64,
     first: Vec<u8>,
@@ -81,6 +83,7 @@ pub(crate) fn wrap(io: Box<dyn Transport>, prefix: Bytes, peer_is_client: bool) 
         quota: QUOTA,
         delivered: false,
         held: None,
+        read_end: false,
         log: FrameLog::new(if peer_is_client { PREFACE.len() } else { 0 }),
         tiny_before: 0,
         first: Vec::new(),
@@ -101,6 +104,8 @@ pub(crate) struct Reading {
     pub(crate) accepted: u64,
     /// Bytes the transport has taken and flushed, ever.
     pub(crate) flushed: u64,
+    /// The transport's end has been read.
+    pub(crate) read_end: bool,
     /// The peer does not read, and too much waits for it.
     pub(crate) overflowing: bool,
     /// The transport takes no more. What it still gives may say why.
@@ -109,6 +114,7 @@ pub(crate) struct Reading {
     pub(crate) abuse: Option<&'static str>,
     pub(crate) seen_settings: bool,
     pub(crate) seen_goaway: bool,
+    pub(crate) settings_acks: u64,
 }
 
 impl Reading {
@@ -138,11 +144,13 @@ impl Gauge {
         Reading {
             accepted: inner.accepted,
             flushed: inner.flushed,
+            read_end: inner.read_end,
             overflowing: inner.spill.len() > SPILL_LIMIT,
             broken: inner.broken.is_some(),
             abuse: inner.log.abuse(),
             seen_settings: inner.log.seen_settings(),
             seen_goaway: inner.log.seen_goaway(),
+            settings_acks: inner.log.settings_acks(),
         }
     }
 
@@ -177,6 +185,7 @@ impl Inner {
         if !self.delivered
             && let Some(end) = self.held.take()
         {
+            self.read_end = true;
             return Poll::Ready(end);
         }
         let before = buf.filled().len();
@@ -193,6 +202,7 @@ impl Inner {
             }),
         };
         if !self.delivered {
+            self.read_end = true;
             return Poll::Ready(end);
         }
         self.held = Some(end);
@@ -237,7 +247,6 @@ impl Inner {
         let total = slices.iter().map(|slice| slice.len()).sum();
         self.accepted += total as u64;
         if self.broken.is_some() {
-            self.flushed = self.accepted;
             return total;
         }
         let mut skip = 0;
@@ -278,21 +287,22 @@ impl Inner {
         self.spill.clear();
     }
 
+    /// Goes on writing. What a broken transport has not taken is never counted as flushed.
     fn drive(&mut self, cx: &mut Context<'_>) {
-        if self.flushed == self.accepted {
+        if self.flushed == self.accepted || self.broken.is_some() {
             return;
         }
         self.write_spill(cx);
-        if self.broken.is_none() && self.spill.is_empty() {
-            match Pin::new(&mut self.io).poll_flush(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => self.break_off(error),
-                Poll::Pending => return,
-            }
+        if self.broken.is_some() || !self.spill.is_empty() {
+            return;
         }
-        if self.spill.is_empty() {
-            self.log.sent((self.accepted - self.flushed) as usize);
-            self.flushed = self.accepted;
+        match Pin::new(&mut self.io).poll_flush(cx) {
+            Poll::Pending => {}
+            Poll::Ready(Err(error)) => self.break_off(error),
+            Poll::Ready(Ok(())) => {
+                self.log.sent((self.accepted - self.flushed) as usize);
+                self.flushed = self.accepted;
+            }
         }
     }
 

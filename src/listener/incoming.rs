@@ -83,11 +83,14 @@ impl Incoming {
             self.reject(StatusCode::INTERNAL_SERVER_ERROR);
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        let stream = self.offer.take();
         let mut cx = Context::from_waker(Waker::noop());
-        if let Poll::Ready(Err(error)) = stream.poll_done(&mut cx) {
-            return Err(error);
+        if let Poll::Ready(Err(error)) = self.stream().poll_done(&mut cx) {
+            // What a client has sent whole, with its end, can be read after it has gone.
+            if !self.stream().inbox.is_complete() {
+                return Err(error);
+            }
         }
+        let stream = self.offer.take();
         stream.give_answer(head);
         Ok(Conn::new(stream))
     }

@@ -18,6 +18,9 @@ const KEEP_FROM: usize = 32 * 1024;
 /// The copied tail becomes a chunk of its own at this size.
 const TAIL: usize = 64 * 1024;
 
+/// An empty tail keeps no more memory than this: there may be thousands of idle connections.
+const IDLE_TAIL: usize = 4 * 1024;
+
 /// Bytes on their way to the user.
 ///
 /// It has no bound of its own: the peer's flow-control window bounds it, which the mover gives
@@ -141,7 +144,18 @@ impl Inbox {
 
     /// Sets how many bytes must be read before the mover is woken to give their window back.
     pub(crate) fn set_threshold(&self, bytes: usize) {
-        lock(&self.state).threshold = bytes.max(1);
+        let mut state = lock(&self.state);
+        state.threshold = bytes.max(1);
+        let due = state.consumed >= state.threshold;
+        drop(state);
+        if due {
+            self.mover.wake_by_ref();
+        }
+    }
+
+    /// Whether all that was sent has come, and its end.
+    pub(crate) fn is_complete(&self) -> bool {
+        matches!(lock(&self.state).end, Some(Ok(())))
     }
 
     /// Bytes that wait for the user.
@@ -192,7 +206,9 @@ impl State {
         }
         let n = self.tail.len().min(buf.remaining());
         buf.put_slice(&self.tail[..n]);
-        if n == self.tail.len() {
+        if n == self.tail.len() && self.tail.capacity() > IDLE_TAIL {
+            self.tail = BytesMut::new();
+        } else if n == self.tail.len() {
             self.tail.clear();
         } else {
             self.tail.advance(n);

@@ -269,9 +269,10 @@ impl Outbox {
         watchers.wake_all();
     }
 
-    /// Whether HTTP/2 holds bytes of this queue.
-    pub(crate) fn is_outstanding(&self) -> bool {
-        self.outstanding.load(Relaxed) > 0
+    /// Whether everything that was taken is on the transport.
+    pub(crate) fn is_taken_sent(&self) -> bool {
+        let state = lock(&self.state);
+        state.sent == state.taken
     }
 
     /// Drops what is queued; writes fail from now on. The first error counts.

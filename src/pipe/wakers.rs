@@ -3,40 +3,47 @@
 use std::task::{Context, Waker};
 
 /// More different wakers than this, and all are woken to sort themselves out: a task that polls
-/// with a new waker each time must not make the set grow.
+/// with a new waker each time must not make the set grow. If so many really wait, they come back,
+/// and the set may be twice as large until what they wait for happens.
 const MOST: usize = 64;
 
 /// Wakers of several tasks. A poll function does not know which task asks, so every task that
 /// found nothing is kept, and all are woken.
 #[derive(Debug, Default)]
-pub(crate) struct WakerSet(Vec<Waker>);
+pub(crate) struct WakerSet {
+    wakers: Vec<Waker>,
+    doublings: u32,
+}
 
 impl WakerSet {
     /// Adds the task of `cx`, once.
     pub(crate) fn add(&mut self, cx: &Context<'_>) {
         let waker = cx.waker();
-        if self.0.iter().any(|known| known.will_wake(waker)) {
+        if self.wakers.iter().any(|known| known.will_wake(waker)) {
             return;
         }
-        if self.0.len() >= MOST {
+        if self.wakers.len() >= MOST << self.doublings {
+            let doublings = self.doublings + 1;
             self.wake_all();
+            self.doublings = doublings;
         }
-        self.0.push(waker.clone());
+        self.wakers.push(waker.clone());
     }
 
     pub(crate) fn wake_all(&mut self) {
-        for waker in self.0.drain(..) {
+        self.doublings = 0;
+        for waker in self.wakers.drain(..) {
             waker.wake();
         }
     }
 
     /// Takes the wakers out, to wake them after a lock is let go.
     pub(crate) fn take(&mut self) -> WakerSet {
-        WakerSet(std::mem::take(&mut self.0))
+        std::mem::take(self)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.wakers.is_empty()
     }
 }
 
@@ -69,11 +76,33 @@ mod tests {
     }
 
     #[test]
-    fn a_task_with_ever_new_wakers_does_not_make_the_set_grow() {
+    fn a_task_with_ever_new_wakers_does_not_make_the_set_grow_with_its_polls() {
         let mut set = WakerSet::default();
-        for _ in 0..10 * MOST {
+        for polls in 1..100 * MOST {
             set.add(&Context::from_waker(&Waker::from(Arc::new(Count(AtomicUsize::new(0))))));
-            assert!(set.0.len() <= MOST);
+            assert!(set.wakers.len() <= MOST || set.wakers.len() <= polls.div_ceil(2) + MOST);
+        }
+        set.wake_all();
+        assert_eq!(set.doublings, 0);
+    }
+
+    #[test]
+    fn many_tasks_that_really_wait_come_to_rest() {
+        let counts: Vec<_> = (0..1_000).map(|_| Arc::new(Count(AtomicUsize::new(0)))).collect();
+        let mut set = WakerSet::default();
+        // Each task that is woken polls again, until nobody is woken any more.
+        let mut seen = vec![usize::MAX; counts.len()];
+        let mut rounds = 0;
+        while (0..counts.len()).any(|task| seen[task] != counts[task].0.load(SeqCst)) {
+            for (task, count) in counts.iter().enumerate() {
+                let woken = count.0.load(SeqCst);
+                if seen[task] != woken {
+                    seen[task] = woken;
+                    set.add(&Context::from_waker(&Waker::from(Arc::clone(count))));
+                }
+            }
+            rounds += 1;
+            assert!(rounds < 20, "they keep waking each other");
         }
     }
 }

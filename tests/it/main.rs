@@ -12,6 +12,7 @@ mod messages;
 mod model;
 mod nettest;
 mod peers;
+mod pressure;
 mod support;
 mod tls;
 mod traps;

@@ -8,6 +8,7 @@ use super::{Driver, PARTING};
 use crate::conn::runtime_is_gone;
 use crate::error::{Error, Event, Reason};
 use crate::link::entry::Head;
+use crate::link::wire::Reading;
 use crate::link::{fault, unsent};
 
 impl Driver {
@@ -47,6 +48,7 @@ impl Driver {
     pub(super) fn end_of_link(&mut self, result: Result<(), h2::Error>) {
         let reading = self.gauge.read();
         let failure = self.gauge.take_read_error();
+        self.ended_well = result.is_ok();
         let explained = failure.as_ref().and_then(Error::from_io);
         self.end = Some(match (explained, self.gauge.write_error()) {
             // The transport knows better than h2 what went wrong: TLS, most of all.
@@ -72,15 +74,25 @@ impl Driver {
     pub(super) fn finish(&mut self) {
         let event = self.end.clone().unwrap_or(Event::Gone(None));
         let mut cx = Context::from_waker(Waker::noop());
+        // Where h2 has ended the link by itself, it has written everything first. Otherwise what it
+        // still had is dropped, and nobody knows how much that was.
+        let in_order = self.ended_well && !self.reading.read_end;
+        let Reading { accepted, flushed, .. } = self.reading;
         for (_, entry) in &mut self.streams {
-            entry.receive(&mut cx, Some(&event));
-            if self.shared.is_established() && matches!(entry.head, Head::Unsent(_)) {
-                entry.cut(&Event::NotProcessed(unsent(&event)));
+            entry.receive(&mut cx, Some(&event), true);
+            if entry.over {
+                continue;
             }
-            if !entry.over && entry.received_end && entry.stream.outbox.is_sent() {
+            if in_order {
+                entry.settle(accepted, flushed);
+            }
+            if entry.received_end && !entry.stream.outbox.has_unsent_bytes() {
+                // At the most it is our END_STREAM that the peer has not got, and it has gone.
+                entry.stream.outbox.fail(event.write_error());
                 entry.end(Ok(()));
-            }
-            if !entry.over {
+            } else if self.shared.is_established() && matches!(entry.head, Head::Unsent(_)) {
+                entry.cut(&Event::NotProcessed(unsent(&event)));
+            } else {
                 entry.cut(&event);
             }
         }

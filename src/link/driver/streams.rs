@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use http::Request;
 
-use super::{Driver, HEADS_ROOM, Timer};
+use super::{Driver, Timer};
 use crate::config::{LINGER_DRAIN, LINGER_STALL, REJECTION_WAIT};
 use crate::conn::{Offer, Stream, Wish};
 use crate::error::{Event, Reason};
 use crate::link::entry::{Entry, Head, Linger};
 use crate::link::fault;
 use crate::link::peer::{Arrival, Peer};
+use crate::link::recv::head_size;
 use crate::link::signal::StreamWaker;
 use crate::link::wire::Reading;
 
@@ -59,6 +60,7 @@ impl Driver {
 
     /// Does for one stream what can be done now.
     pub(super) fn look_at(&mut self, key: usize) {
+        let room = self.heads_room();
         let Some(entry) = self.streams.get_mut(key) else { return };
         let waker = entry.waker.clone();
         let mut cx = Context::from_waker(&waker);
@@ -68,7 +70,13 @@ impl Driver {
         {
             entry.reset(reason, &Event::Local(reason, "reset on this side".into()));
         }
-        let received = entry.receive(&mut cx, self.end.as_ref());
+        let may_answer = room > 0;
+        let received = entry.receive(&mut cx, self.end.as_ref(), may_answer);
+        self.heads += received.head;
+        if received.waits {
+            self.heads_wait = true;
+            self.unanswered.push(key);
+        }
         self.held = self.held + received.held - received.released;
         if received.rejected {
             self.set_timer(key, REJECTION_WAIT);
@@ -88,7 +96,7 @@ impl Driver {
         if !entry.over && entry.received_end && sent {
             entry.end(Ok(()));
         }
-        if !entry.over && wish == Wish::Close {
+        if !entry.over && wish == Wish::Close && !matches!(entry.head, Head::Rejected(..)) {
             let (next, time) = match entry.linger {
                 Linger::No if !sent => {
                     (Some(Linger::Flushing(entry.stream.outbox.settle())), LINGER_STALL)
@@ -130,10 +138,19 @@ impl Driver {
         }
     }
 
+    /// Looks again at the streams whose answers had to wait for room.
+    pub(super) fn send_answers(&mut self) {
+        self.heads_wait = false;
+        for key in std::mem::take(&mut self.unanswered) {
+            self.look_at(key);
+        }
+    }
+
     /// Sends the requests that wait, as far as the peer takes more streams.
     pub(super) fn send_requests(&mut self) {
         while let Some(&key) = self.unsent.front() {
-            if self.reading.backlog() > HEADS_ROOM {
+            if self.heads_room() == 0 {
+                self.heads_wait = true;
                 return;
             }
             let Some(entry) = self.streams.get_mut(key) else {
@@ -158,6 +175,7 @@ impl Driver {
             let Head::Unsent(request) = std::mem::replace(&mut entry.head, Head::Done) else {
                 continue;
             };
+            self.heads += head_size(request.headers()) + request.uri().path().len();
             let retry = request.clone();
             match result.and_then(|()| send.send_request(request, false)) {
                 Ok((response, send)) => {
@@ -179,25 +197,45 @@ impl Driver {
 
     /// Tells the users whose bytes have left.
     pub(super) fn settle(&mut self) {
+        if self.end.is_some() {
+            // h2 has dropped what it had, sent or not.
+            return;
+        }
         let Reading { accepted, flushed, .. } = self.reading;
         let mut index = 0;
         while let Some(&key) = self.unsettled.get(index) {
-            let more = match self.streams.get_mut(key) {
-                None => false,
-                Some(entry) => {
-                    let more = entry.settle(accepted, flushed);
-                    entry.send_state.unsettled = more;
-                    let (wish, sent) = (entry.stream.wish(), entry.stream.outbox.is_sent());
-                    if sent {
-                        self.finish_up(key, wish);
-                    }
-                    more
-                }
-            };
-            if more {
+            if self.settle_one(key, accepted, flushed) {
                 index += 1;
             } else {
                 self.unsettled.swap_remove(index);
+            }
+        }
+    }
+
+    /// Whether there is more to see of the stream.
+    fn settle_one(&mut self, key: usize, accepted: u64, flushed: u64) -> bool {
+        let Some(entry) = self.streams.get_mut(key) else { return false };
+        let more = entry.settle(accepted, flushed);
+        entry.send_state.unsettled = more;
+        if entry.stream.outbox.is_sent() {
+            let wish = entry.stream.wish();
+            self.finish_up(key, wish);
+        }
+        more && self.streams.contains(key)
+    }
+
+    /// New windows are in force: streams whose window fell below what their users have read must
+    /// say so, and h2 looks at that only when it is asked.
+    pub(super) fn refresh_windows(&mut self) {
+        let acks = std::mem::replace(&mut self.settings_acks, self.reading.settings_acks);
+        if acks == self.reading.settings_acks {
+            return;
+        }
+        for (_, entry) in &mut self.streams {
+            if let Some(recv) = &mut entry.recv
+                && !entry.over
+            {
+                let _ = recv.flow_control().release_capacity(0);
             }
         }
     }
