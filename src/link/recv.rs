@@ -49,13 +49,13 @@ impl Entry {
     ) -> Received {
         let mut received = Received::default();
         if !self.over {
-            if matches!(self.head, Head::Unanswered(_)) && self.stream.has_answer() {
-                received.waits = !may_answer;
-                received.head = if may_answer { self.answer() } else { 0 };
-            }
             received.rejected = self.poll_response(cx, link_end);
             received.held = self.poll_body(cx, link_end);
             self.poll_reset(cx, link_end);
+        }
+        if !self.over && matches!(self.head, Head::Unanswered(_)) && self.stream.has_answer() {
+            received.waits = !may_answer;
+            received.head = if may_answer { self.answer() } else { 0 };
         }
         received.released = self.release();
         received
@@ -103,11 +103,8 @@ impl Entry {
                 self.stream.outbox.mark_sent(self.stream.outbox.settle());
             }
             Ok(send) => self.send = Some(send),
-            // The peer has reset the stream, which its receiving side or `poll_reset` tells.
-            Err(error) => {
-                let event = fault::stream_end(error, None, true);
-                self.cut(&event);
-            }
+            // The stream is over, and its receiving side or `poll_reset` is about to say why.
+            Err(_) => self.head = Head::Unanswered(respond),
         }
         size
     }
