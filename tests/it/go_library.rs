@@ -4,20 +4,16 @@ use std::io;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use futures_util::{SinkExt, StreamExt};
-use h2conn::codec::Json;
 use h2conn::http::{Method, Response, StatusCode, header};
 use h2conn::tls::ClientTls;
 use h2conn::{Client, Conn, ErrorKind, Listener};
-use serde_json::{Value, json};
 use tokio::io::{
     AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadHalf,
     WriteHalf, split,
 };
-use tokio_util::codec::{Framed, FramedParts};
 
 use crate::support::{
-    Over, TestResult, accept, chain, echo, io_kind, listen, listen_with, pair, run, serve,
+    Over, TestResult, chain, echo, io_kind, listen, listen_with, pair, run, serve,
 };
 
 const LINES: usize = 100;
@@ -324,113 +320,6 @@ fn only_2xx_accepts() -> TestResult {
         served?;
         let error = connected.expect_err("it was not accepted");
         ensure!(error.status() == Some(StatusCode::INTERNAL_SERVER_ERROR), "{error:?}");
-        Ok(())
-    })
-}
-
-/// JSON values until one that is null, then blocks of this many bytes.
-const BLOCK: usize = 1000;
-
-#[test]
-fn formats_follow_each_other_over_one_conn_in_both_directions() -> TestResult {
-    run(async {
-        for over in Over::BOTH {
-            let (client, server) = pair(over).await?;
-            let (near, far) = tokio::join!(
-                tokio::spawn(speak_both_formats(client, "client", "server")),
-                tokio::spawn(speak_both_formats(server, "server", "client")),
-            );
-            near?.with_context(|| format!("the client over {over:?}"))?;
-            far?.with_context(|| format!("the server over {over:?}"))?;
-        }
-        Ok(())
-    })
-}
-
-/// What one side says in JSON, of all shapes and sizes.
-fn values(who: &str) -> Vec<Value> {
-    vec![
-        json!("a string"),
-        json!({ "who": who, "list": [1, 2.5, -3, null, true], "text": "wörld \" \\ \n {[" }),
-        json!(["x".repeat(40_000), { "deep": { "deeper": [[[]]] } }]),
-        json!(42),
-        json!({}),
-    ]
-}
-
-fn block(who: &str, number: usize) -> Vec<u8> {
-    crate::support::noise(BLOCK, (who.len() * 100 + usize::from(who.as_bytes()[0]) + number) as u64)
-}
-
-async fn speak_both_formats(conn: Conn, me: &'static str, you: &'static str) -> TestResult {
-    // JSON, in turns and then all at once.
-    let mut json = Framed::new(conn, Json::<Value>::new());
-    for (mine, yours) in values(me).into_iter().zip(values(you)) {
-        json.send(mine).await?;
-        let heard = json.next().await.context("the end came early")??;
-        ensure!(heard == yours, "not what {you} said: {heard}");
-    }
-    for value in values(me) {
-        json.feed(value).await?;
-    }
-    // The last value and the first blocks leave together, so that the other side's decoder holds
-    // bytes that are not its own.
-    json.feed(Value::Null).await?;
-    for number in 0..3 {
-        json.write_buffer_mut().extend_from_slice(&block(me, number));
-    }
-    json.flush().await?;
-    for yours in values(you).into_iter().chain([Value::Null]) {
-        let heard = json.next().await.context("the end came early")??;
-        ensure!(heard == yours, "not what {you} said: {heard}");
-    }
-
-    let FramedParts { io, read_buf, write_buf, .. } = json.into_parts();
-    ensure!(write_buf.is_empty(), "everything was flushed");
-    let (reader, mut writer) = split(io);
-    // What the decoder has read ahead comes first.
-    let mut reader = AsyncReadExt::chain(io::Cursor::new(read_buf), reader);
-    // The line feed belongs to the last value.
-    ensure!(reader.read_u8().await? == b'\n');
-    let writing = async {
-        for number in 3..50 {
-            writer.write_all(&block(me, number)).await?;
-        }
-        writer.shutdown().await
-    };
-    let reading = async {
-        let mut buffer = vec![0; BLOCK];
-        for number in 0..50 {
-            reader.read_exact(&mut buffer).await?;
-            ensure!(buffer == block(you, number), "block {number} of {you}");
-        }
-        ensure!(reader.read(&mut buffer).await? == 0, "nothing follows the last block");
-        Ok(())
-    };
-    let (written, read): (_, TestResult) = tokio::join!(writing, reading);
-    written?;
-    read
-}
-
-#[test]
-fn a_decoder_gives_back_what_it_has_read_too_much() -> TestResult {
-    run(async {
-        let (mut listener, site) = listen(Over::Cleartext).await?;
-        let (conn, server) = tokio::join!(site.connect(), accept(&mut listener));
-        let (mut conn, server) = (conn?, server?);
-        // One write, one frame, one read: the codec cannot but take too much.
-        conn.write_all(b"{\"a\":1} [2]\nraw bytes").await?;
-        let mut json = Framed::new(server, Json::<Value>::new());
-        ensure!(json.next().await.context("a value")?? == json!({"a": 1}));
-        ensure!(json.next().await.context("a value")?? == json!([2]));
-        let FramedParts { io, read_buf, .. } = json.into_parts();
-        ensure!(read_buf == b"\nraw bytes"[..], "{read_buf:?}");
-        // And it was all: the connection goes on at the next byte.
-        conn.write_all(b", and more").await?;
-        conn.shutdown().await?;
-        let mut rest = String::new();
-        { io }.read_to_string(&mut rest).await?;
-        ensure!(rest == ", and more", "{rest:?}");
         Ok(())
     })
 }

@@ -5,6 +5,7 @@
 
 mod bulk;
 mod ending;
+mod formats;
 mod go_library;
 mod http1;
 mod links;
