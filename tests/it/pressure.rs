@@ -42,6 +42,30 @@ async fn what_a_broken_transport_has_not_taken_is_never_said_to_be_sent() -> Res
 }
 
 #[tokio::test]
+async fn a_conn_that_only_its_peer_has_ended_is_not_over_well_when_the_transport_goes() -> Result<()>
+{
+    within(30, async {
+        let (client_io, server_io) = duplex(1 << 20);
+        let client = Client::builder().build_over(client_io).await?;
+        let conn = client.open("http://raw/").await?;
+        let mut raw = Raw::server(server_io).await?;
+        raw.wait_for(HEADERS, 1).await?;
+        raw.send(HEADERS, raw::END_HEADERS, 1, OK).await?;
+        raw.send(DATA, END_STREAM, 1, b"all").await?;
+        drop(raw);
+        let mut got = Vec::new();
+        (&conn).read_to_end(&mut got).await?;
+        ensure!(got == b"all");
+        let error = conn.closed().await.err().context("this side had not ended")?;
+        ensure!(error.kind() == h2conn::ErrorKind::Closed, "{error}");
+        let error = (&conn).write(b"x").await.err().context("the transport is gone")?;
+        ensure!(error.kind() == io::ErrorKind::BrokenPipe, "{error}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn what_the_peer_resets_before_it_is_written_is_never_said_to_be_sent() -> Result<()> {
     within(30, async {
         let (client_io, server_io) = duplex(1 << 20);

@@ -88,8 +88,10 @@ impl Driver {
             }
             if entry.received_end && !entry.stream.outbox.has_unsent_bytes() {
                 // At the most it is our END_STREAM that the peer has not got, and it has gone.
-                entry.stream.outbox.fail(event.write_error());
-                entry.end(Ok(()));
+                let error = event.write_error();
+                let finishing = entry.stream.outbox.is_finishing();
+                entry.stream.outbox.fail(error.clone());
+                entry.end(if finishing { Ok(()) } else { Err(error) });
             } else if self.shared.is_established() && matches!(entry.head, Head::Unsent(_)) {
                 entry.cut(&Event::NotProcessed(unsent(&event)));
             } else {
