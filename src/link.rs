@@ -20,7 +20,7 @@ mod wire;
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -56,13 +56,11 @@ pub(crate) struct Shared {
     commands: Mutex<Vec<Command>>,
     send_queue: usize,
     reset_on_drop: bool,
-    open: AtomicUsize,
     unused: AtomicBool,
     /// Something was asked of the driver that no stream's waker tells.
     asked: AtomicBool,
     /// Whether the link takes no more streams, because one of its ends has said so.
     going_away: watch::Sender<bool>,
-    goodbye: AtomicBool,
     /// The peer has shown that it speaks HTTP/2.
     established: AtomicBool,
     end: Mutex<End>,
@@ -198,11 +196,9 @@ impl Shared {
             commands: Mutex::default(),
             send_queue: config.send_queue,
             reset_on_drop: config.reset_on_drop,
-            open: AtomicUsize::new(0),
             unused: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             going_away: watch::Sender::new(false),
-            goodbye: AtomicBool::new(false),
             established: AtomicBool::new(false),
             end: Mutex::default(),
         })
@@ -254,17 +250,8 @@ impl Shared {
         self.unused.load(SeqCst)
     }
 
-    fn set_open(&self, streams: usize) {
-        self.open.store(streams, SeqCst);
-    }
-
     fn set_going_away(&self) {
         self.going_away.send_replace(true);
-    }
-
-    /// Whether this was asked before.
-    fn said_goodbye(&self) -> bool {
-        self.goodbye.swap(true, SeqCst)
     }
 
     /// No stream works any more. The first reason counts.
@@ -331,7 +318,6 @@ impl fmt::Debug for Shared {
         f.debug_struct("Link")
             .field("local", &self.info.local)
             .field("peer", &self.info.peer)
-            .field("open", &self.open)
             .finish_non_exhaustive()
     }
 }

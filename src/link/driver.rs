@@ -83,6 +83,8 @@ pub(super) struct Driver {
     held: usize,
     reading: Reading,
     closing: bool,
+    /// Closing, and no stream is left: the link should be gone soon.
+    leaving: bool,
     broken: bool,
     end: Option<Event>,
     /// h2 has ended the link without an error.
@@ -142,6 +144,7 @@ impl Driver {
             held: 0,
             reading,
             closing: false,
+            leaving: false,
             broken: false,
             end: None,
             ended_well: false,
@@ -253,7 +256,7 @@ impl Driver {
         if self.reading.broken && !std::mem::replace(&mut self.broken, true) {
             self.timers.insert(Timer::Broken, LAST_WORDS);
         }
-        if self.closing && self.streams.is_empty() && !self.shared.said_goodbye() {
+        if self.closing && self.streams.is_empty() && !std::mem::replace(&mut self.leaving, true) {
             self.timers.insert(Timer::Goodbye, GOODBYE);
         }
         let waker = self.waker.clone();

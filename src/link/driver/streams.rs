@@ -53,9 +53,7 @@ impl Driver {
 
     pub(super) fn insert(&mut self, entry: Entry) -> usize {
         entry.stream.inbox.set_threshold(self.windows.stream() as usize / 4);
-        let key = self.streams.insert(entry);
-        self.shared.set_open(self.streams.len());
-        key
+        self.streams.insert(entry)
     }
 
     /// Does for one stream what can be done now.
@@ -97,16 +95,14 @@ impl Driver {
             entry.end(Ok(()));
         }
         if !entry.over && wish == Wish::Close && !matches!(entry.head, Head::Rejected(..)) {
-            let (next, time) = match entry.linger {
-                Linger::No if !sent => {
-                    (Some(Linger::Flushing(entry.stream.outbox.settle())), LINGER_STALL)
-                }
+            let next = match entry.linger {
                 Linger::No | Linger::Flushing(_) if sent => {
-                    (Some(Linger::Draining(0)), LINGER_DRAIN)
+                    Some((Linger::Draining(0), LINGER_DRAIN))
                 }
-                _ => (None, LINGER_DRAIN),
+                Linger::No => Some((Linger::Flushing(entry.stream.outbox.settle()), LINGER_STALL)),
+                Linger::Flushing(_) | Linger::Draining(_) => None,
             };
-            if let Some(next) = next {
+            if let Some((next, time)) = next {
                 entry.linger = next;
                 self.set_timer(key, time);
             }
@@ -131,7 +127,6 @@ impl Driver {
             self.timers.try_remove(timer);
         }
         self.held -= entry.held;
-        self.shared.set_open(self.streams.len());
         if self.streams.is_empty() {
             // The link may have been waiting for that, to say goodbye.
             self.shared.ask();
