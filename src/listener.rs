@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use http::{Method, StatusCode, header};
+use slab::Slab;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -73,33 +74,31 @@ struct Links {
 
 #[derive(Debug, Default)]
 struct LinkList {
-    links: Vec<Link>,
-    /// Ended links are thrown out when the list has grown to this.
-    sweep_at: usize,
+    links: Slab<Link>,
     closed: bool,
 }
 
 impl Links {
-    /// Keeps a new link, or ends it when the listener has ended.
-    fn add(&self, link: Link) {
-        let mut all = lock(&self.all);
-        if all.closed {
-            drop(all);
-            link.shut_down();
-            return;
-        }
-        if all.links.len() >= all.sweep_at {
-            all.links.retain(Link::is_alive);
-            all.sweep_at = (all.links.len() * 2).max(64);
-        }
-        all.links.push(link);
+    /// Keeps a new link until it has ended. When the listener has ended, so does the link.
+    async fn keep(&self, link: Link) {
+        let key = {
+            let mut all = lock(&self.all);
+            if all.closed {
+                drop(all);
+                link.shut_down();
+                return;
+            }
+            all.links.insert(link.clone())
+        };
+        link.ended().await;
+        lock(&self.all).links.try_remove(key);
     }
 
     /// Takes them all out; no more are kept.
     fn close(&self) -> Vec<Link> {
         let mut all = lock(&self.all);
         all.closed = true;
-        std::mem::take(&mut all.links)
+        std::mem::take(&mut all.links).into_iter().map(|(_, link)| link).collect()
     }
 }
 

@@ -85,7 +85,9 @@ impl Server {
     async fn welcome<T: Transport + 'static>(&self, io: T, local: Addr, peer: Addr) {
         let info = LinkInfo { local, peer: peer.clone(), peer_certificates: Vec::new() };
         let limit = self.config.handshake_timeout;
-        let link = match timeout(limit, self.handshake(io, info)).await {
+        // The task stays as long as the link; what only the handshake needs does not.
+        let handshake = Box::pin(self.handshake(io, info));
+        let link = match timeout(limit, handshake).await {
             Ok(Ok(link)) => link,
             Ok(Err(error)) => {
                 tracing::debug!(%peer, %error, "no link");
@@ -96,7 +98,7 @@ impl Server {
                 return;
             }
         };
-        self.links.add(link);
+        self.links.keep(link).await;
     }
 
     async fn handshake<T: Transport + 'static>(&self, io: T, mut info: LinkInfo) -> Result<Link> {
