@@ -65,8 +65,10 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `json` | yes | [`codec::Json`] |
+//! | `leak-check` | no | [`testing::alive`] and [`testing::none_alive`]: counts what a test leaves over |
 //! | `self-signed` | no | [`tls::Identity::self_signed`] |
 
+mod alive;
 mod client;
 pub mod codec;
 mod config;

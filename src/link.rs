@@ -29,6 +29,7 @@ use bytes::Bytes;
 use http::request;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::alive::{Counted, Kind};
 use crate::config::Config;
 use crate::conn::{Control, LinkInfo, Offer, Stream};
 use crate::error::{Event, Reason, Text};
@@ -64,6 +65,7 @@ pub(crate) struct Shared {
     /// The peer has shown that it speaks HTTP/2.
     established: AtomicBool,
     end: Mutex<End>,
+    _counted: Counted,
 }
 
 #[derive(Debug, Default)]
@@ -201,6 +203,7 @@ impl Shared {
             going_away: watch::Sender::new(false),
             established: AtomicBool::new(false),
             end: Mutex::default(),
+            _counted: Counted::new(Kind::Link),
         })
     }
 

@@ -23,6 +23,10 @@ use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
+#[cfg(feature = "leak-check")]
+use crate::alive;
+#[cfg(feature = "leak-check")]
+pub use crate::alive::Alive;
 use crate::config::Config;
 use crate::conn::{Addr, Conn, LinkInfo, Offer};
 use crate::error::{Error, ErrorKind, Result};
@@ -31,6 +35,34 @@ use crate::listener::Incoming;
 
 /// Bytes that the memory between the two ends holds, each way.
 const PIPE: usize = 64 << 10;
+
+/// What of this library is alive in the runtime that this is called in.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+#[cfg(feature = "leak-check")]
+pub fn alive() -> Alive {
+    *alive::watch_current().borrow()
+}
+
+/// Waits until no link, stream, task or buffer of this library is alive in this runtime: a test
+/// that awaits it, with a time limit, after it has let go of its connections, finds those that
+/// something still holds. A listener that nobody is connected to does not count.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+///
+/// # Cancel safety
+///
+/// Dropping the future changes nothing.
+#[cfg(feature = "leak-check")]
+pub async fn none_alive() {
+    // The sender is held here, so there is no error.
+    let counts = alive::watch_current();
+    let _ = counts.subscribe().wait_for(|alive| *alive == Alive::default()).await;
+}
 
 /// A client's and a server's end of one connection.
 ///

@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::Addr;
 use super::deadline::Deadline;
+use crate::alive::{Counted, Kind};
 use crate::error::{Error, ErrorKind, Reason};
 use crate::pipe::{Inbox, Outbox, WakerSet, lock};
 
@@ -50,6 +51,7 @@ pub(crate) struct Stream {
     fate: Mutex<Fate>,
     reset_on_drop: AtomicBool,
     mover: Waker,
+    _counted: Counted,
 }
 
 /// The response head: the server's user gives it, the client's user waits for it.
@@ -106,6 +108,7 @@ impl Stream {
             fate: Mutex::default(),
             reset_on_drop: AtomicBool::new(false),
             mover,
+            _counted: Counted::new(Kind::Stream),
         }
     }
 

@@ -27,6 +27,7 @@ use super::signal::NO_KEY;
 use super::window::Windows;
 use super::wire::{DATA_ROOM, Gauge, Reading};
 use super::{Command, Shared};
+use crate::alive::{Counted, Kind};
 use crate::config::Config;
 use crate::conn::Offer;
 use crate::error::Event;
@@ -92,6 +93,7 @@ pub(super) struct Driver {
     /// Everything is over but the transport.
     parting: Option<Pin<Box<Sleep>>>,
     waker: Waker,
+    _counted: Counted,
 }
 
 /// What a timer is for.
@@ -150,6 +152,7 @@ impl Driver {
             ended_well: false,
             parting: None,
             waker,
+            _counted: Counted::new(Kind::Task),
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Links;
+use crate::alive::{Counted, Kind};
 use crate::config::Config;
 use crate::conn::{Addr, LinkInfo, Offer};
 use crate::error::{Error, ErrorKind, Result};
@@ -83,6 +84,7 @@ impl Server {
     }
 
     async fn welcome<T: Transport + 'static>(&self, io: T, local: Addr, peer: Addr) {
+        let _counted = Counted::new(Kind::Task);
         let info = LinkInfo { local, peer: peer.clone(), peer_certificates: Vec::new() };
         let limit = self.config.handshake_timeout;
         // The task stays as long as the link; what only the handshake needs does not.

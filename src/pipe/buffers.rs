@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use bytes::{Buf, Bytes};
 
 use super::lock;
+use crate::alive::{Counted, Kind};
 
 /// The size of a recycled buffer. Whole DATA frames of our own links fit in one.
 pub(crate) const BUFFER: usize = 64 * 1024;
@@ -102,6 +103,7 @@ pub(crate) struct Batch {
     end: bool,
     outstanding: Arc<AtomicUsize>,
     buffers: Arc<Buffers>,
+    _counted: Counted,
 }
 
 impl Batch {
@@ -114,7 +116,8 @@ impl Batch {
         let left = chunks.iter().map(Chunk::len).sum();
         outstanding.fetch_add(left + usize::from(end), Relaxed);
         buffers.in_flight.fetch_add(left, Relaxed);
-        Batch { chunks, left, end, outstanding, buffers }
+        let _counted = Counted::new(Kind::Batch);
+        Batch { chunks, left, end, outstanding, buffers, _counted }
     }
 
     /// Whether END_STREAM goes with these bytes.

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
-use crate::support::{long, within};
+use crate::support::{checked, long};
 
 /// Says to this very program which end of a transfer it is to be, in a process of its own.
 const ROLE: &str = "H2CONN_TEST_ROLE";
@@ -154,17 +154,17 @@ async fn transfer(scheme: &str, kind: &str) -> Result<()> {
 
 #[tokio::test]
 async fn a_gibibyte_each_way_at_once_in_cleartext_arrives_whole_in_little_memory() -> Result<()> {
-    within(240, transfer("http", "clear")).await
+    checked(240, transfer("http", "clear")).await
 }
 
 #[tokio::test]
 async fn a_gibibyte_each_way_at_once_over_tls_arrives_whole_in_little_memory() -> Result<()> {
-    within(240, transfer("https", "tls")).await
+    checked(240, transfer("https", "tls")).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_conns_of_one_link_echo_at_once() -> Result<()> {
-    within(60, async {
+    checked(60, async {
         let mut listener = Listener::builder().bind("127.0.0.1:0").await?;
         let url = format!("http://{}/", listener.local_addr());
         let server = tokio::spawn(async move {

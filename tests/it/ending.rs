@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::time::Instant;
 
 use crate::support::raw::{self, DATA, END_STREAM, HEADERS, RST_STREAM, Raw};
-use crate::support::within;
+use crate::support::{checked, within};
 
 /// What the error of a read or write says, in the library's own terms.
 fn ours(error: &io::Error) -> Result<&Error> {
@@ -27,7 +27,7 @@ async fn read_all(conn: &Conn) -> (Vec<u8>, Option<io::Error>) {
 
 #[tokio::test]
 async fn a_shutdown_ends_one_direction_and_the_other_goes_on() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let (mut client, mut server) = pair().await?;
         client.write_all(b"question").await?;
         client.shutdown().await?;
@@ -49,7 +49,7 @@ async fn a_shutdown_ends_one_direction_and_the_other_goes_on() -> Result<()> {
 
 #[tokio::test]
 async fn both_sides_close_at_once_and_neither_fails() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         for _ in 0..50 {
             let (client, server) = pair().await?;
             (&client).write_all(b"bye").await?;
@@ -65,7 +65,7 @@ async fn both_sides_close_at_once_and_neither_fails() -> Result<()> {
 
 #[tokio::test]
 async fn close_sends_everything_and_ends_what_other_tasks_wait_for() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let (client, server) = pair().await?;
         let message = vec![3; 200_000];
         let (read, (), got) = tokio::join!(
@@ -91,35 +91,41 @@ async fn close_sends_everything_and_ends_what_other_tasks_wait_for() -> Result<(
 
 #[tokio::test(start_paused = true)]
 async fn close_waits_for_a_peer_that_never_ends_its_side_for_a_second_only() -> Result<()> {
-    let (client, server) = pair().await?;
-    let start = Instant::now();
-    client.close().await?;
-    ensure!(start.elapsed() < Duration::from_millis(1_100), "{:?}", start.elapsed());
-    let (_, error) = read_all(&server).await;
-    ensure!(error.is_none(), "the end came before the reset");
-    let error = server.closed().await.err().context("it was reset")?;
-    ensure!(error.reason() == Some(Reason::CANCEL), "{error}");
-    Ok(())
+    checked(60, async {
+        let (client, server) = pair().await?;
+        let start = Instant::now();
+        client.close().await?;
+        ensure!(start.elapsed() < Duration::from_millis(1_100), "{:?}", start.elapsed());
+        let (_, error) = read_all(&server).await;
+        ensure!(error.is_none(), "the end came before the reset");
+        let error = server.closed().await.err().context("it was reset")?;
+        ensure!(error.reason() == Some(Reason::CANCEL), "{error}");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_conn_gives_up_when_its_peer_takes_nothing_for_thirty_seconds() -> Result<()> {
-    let (client, server) = pair().await?;
-    // More than the peer's window and this side's queue hold.
-    let limit = Duration::from_secs(1);
-    ensure!(tokio::time::timeout(limit, (&client).write_all(&[0; 4 << 20])).await.is_err());
-    let start = Instant::now();
-    drop(client);
-    let error = server.closed().await.err().context("it was reset")?;
-    ensure!(error.reason() == Some(Reason::CANCEL), "{error}");
-    let waited = start.elapsed().as_secs();
-    ensure!((30..=31).contains(&waited), "{waited} s");
-    Ok(())
+    checked(60, async {
+        let (client, server) = pair().await?;
+        // More than the peer's window and this side's queue hold.
+        let limit = Duration::from_secs(1);
+        ensure!(tokio::time::timeout(limit, (&client).write_all(&[0; 4 << 20])).await.is_err());
+        let start = Instant::now();
+        drop(client);
+        let error = server.closed().await.err().context("it was reset")?;
+        ensure!(error.reason() == Some(Reason::CANCEL), "{error}");
+        let waited = start.elapsed().as_secs();
+        ensure!((30..=31).contains(&waited), "{waited} s");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
 async fn a_reset_tells_its_reason_on_both_sides_every_time() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let (mut client, mut server) = pair().await?;
         server.write_all(b"before").await?;
         server.sent().await?;
@@ -148,7 +154,7 @@ async fn a_reset_tells_its_reason_on_both_sides_every_time() -> Result<()> {
 
 #[tokio::test]
 async fn a_reset_with_no_error_before_the_end_is_no_end_of_file() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let (mut client, server) = pair().await?;
         server.reset(Reason::NO_ERROR);
         let (_, error) = read_all(&client).await;
@@ -163,7 +169,7 @@ async fn a_reset_with_no_error_before_the_end_is_no_end_of_file() -> Result<()> 
 
 #[tokio::test]
 async fn a_panic_resets_and_a_drop_resets_when_it_is_told_to() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let (client, server) = pair().await?;
         let task = tokio::spawn(async move {
             let _held = client;
@@ -191,7 +197,7 @@ async fn a_panic_resets_and_a_drop_resets_when_it_is_told_to() -> Result<()> {
 
 #[tokio::test]
 async fn a_dropped_write_half_is_a_shutdown_and_a_dropped_read_half_stalls_nobody() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let (client, server) = pair().await?;
         let (read, mut write) = client.into_split();
         drop(read);
@@ -210,7 +216,7 @@ async fn a_dropped_write_half_is_a_shutdown_and_a_dropped_read_half_stalls_nobod
 
 #[tokio::test]
 async fn halves_of_one_conn_come_together_again_and_others_do_not() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let mut links = Pair::new().await?;
         let (one, mut peer) = links.open().await?;
         let (other, _other_peer) = links.open().await?;
@@ -233,7 +239,7 @@ async fn halves_of_one_conn_come_together_again_and_others_do_not() -> Result<()
 
 #[tokio::test]
 async fn dropping_any_future_midway_loses_nothing() -> Result<()> {
-    within(60, async {
+    checked(60, async {
         let (client, server) = pair().await?;
         let reader = tokio::spawn(async move {
             let mut got = Vec::new();
@@ -279,7 +285,7 @@ async fn dropping_any_future_midway_loses_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn sent_and_shutdown_wait_for_the_transport_and_not_for_the_peer() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let (client_io, mut server_io) = duplex(1024);
         let client = Client::builder().build_over(client_io).await?;
         let mut conn = client.open("http://raw/").await?;
@@ -334,7 +340,7 @@ fn a_runtime_that_ends_fails_its_conns_at_once() -> Result<()> {
 
 #[tokio::test]
 async fn a_request_that_nobody_answers_is_refused_and_may_be_tried_again() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let mut listener = Listener::builder().bind("127.0.0.1:0").await?;
         let url = format!("http://{}/", listener.local_addr());
         let client = Client::new()?;
@@ -354,7 +360,7 @@ async fn a_request_that_nobody_answers_is_refused_and_may_be_tried_again() -> Re
 
 #[tokio::test]
 async fn a_client_that_closes_during_a_drain_ends_well() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         for _ in 0..20 {
             let mut listener = Listener::builder().bind("127.0.0.1:0").await?;
             let url = format!("http://{}/", listener.local_addr());
@@ -381,7 +387,7 @@ async fn a_client_that_closes_during_a_drain_ends_well() -> Result<()> {
 
 #[tokio::test]
 async fn a_head_request_is_answered_without_a_body() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let mut listener = Listener::builder().bind("127.0.0.1:0").await?;
         let io = tokio::net::TcpStream::connect(listener.local_addr().to_string()).await?;
         tokio::spawn(async move { while listener.accept().await.is_some() {} });
@@ -398,7 +404,7 @@ async fn a_head_request_is_answered_without_a_body() -> Result<()> {
 
 #[tokio::test]
 async fn a_refusal_ends_with_a_reset_that_is_no_error() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let mut listener = Listener::builder().bind("127.0.0.1:0").await?;
         let io = tokio::net::TcpStream::connect(listener.local_addr().to_string()).await?;
         let mut raw = Raw::client(io).await?;

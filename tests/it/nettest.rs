@@ -1,7 +1,7 @@
 //! The cases of Go's `golang.org/x/net/nettest.TestConn`, by meaning: is this really a connection?
 //!
 //! Each case runs on a fresh pair, in both directions, on both kinds of runtime, three times; with
-//! `H2CONN_LONG` twenty times.
+//! `H2CONN_LONG` twenty times, with `H2CONN_ROUNDS` as often as that says.
 
 mod cases;
 
@@ -16,7 +16,7 @@ use h2conn::{Client, Conn, Listener, ReadHalf, WriteHalf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use crate::support::{long, within};
+use crate::support::{checked, long};
 
 /// What the cases need of a connection. Several tasks use it at once.
 trait Duplex: Send + Sync + 'static {
@@ -121,6 +121,14 @@ fn split((client, server): (Conn, Conn)) -> (Split, Split) {
     (Split(a, b), Split(c, d))
 }
 
+/// How often each case is run.
+fn rounds() -> Result<usize> {
+    match std::env::var("H2CONN_ROUNDS") {
+        Ok(rounds) => rounds.parse().context("H2CONN_ROUNDS is the number of rounds"),
+        Err(_) => Ok(if long() { 20 } else { 3 }),
+    }
+}
+
 /// Runs a case as often as it is to be run.
 fn run<C, M, F>(make: impl Fn() -> M, case: impl Fn(Arc<C>, Arc<C>) -> F) -> Result<()>
 where
@@ -128,7 +136,7 @@ where
     M: Future<Output = Result<(C, C)>>,
     F: Future<Output = Result<()>>,
 {
-    let rounds = if long() { 20 } else { 3 };
+    let rounds = rounds()?;
     for multi in [false, true] {
         let mut builder = match multi {
             false => tokio::runtime::Builder::new_current_thread(),
@@ -137,7 +145,7 @@ where
         let runtime = builder.enable_all().build()?;
         for round in 0..rounds {
             for swapped in [false, true] {
-                let result = runtime.block_on(within(60, async {
+                let result = runtime.block_on(checked(60, async {
                     let (client, server) = make().await?;
                     let (client, server) = (Arc::new(client), Arc::new(server));
                     let (c1, c2) = if swapped { (server, client) } else { (client, server) };

@@ -10,12 +10,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::support::checked;
 use crate::support::raw::{self, DATA, END_STREAM, HEADERS, OK, Raw};
-use crate::support::within;
 
 #[tokio::test]
 async fn what_a_broken_transport_has_not_taken_is_never_said_to_be_sent() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         for half_closed in [false, true] {
             let (client_io, server_io) = duplex(4096);
             let client = Client::builder().build_over(client_io).await?;
@@ -44,7 +44,7 @@ async fn what_a_broken_transport_has_not_taken_is_never_said_to_be_sent() -> Res
 #[tokio::test]
 async fn a_conn_that_only_its_peer_has_ended_is_not_over_well_when_the_transport_goes() -> Result<()>
 {
-    within(30, async {
+    checked(30, async {
         let (client_io, server_io) = duplex(1 << 20);
         let client = Client::builder().build_over(client_io).await?;
         let conn = client.open("http://raw/").await?;
@@ -67,7 +67,7 @@ async fn a_conn_that_only_its_peer_has_ended_is_not_over_well_when_the_transport
 
 #[tokio::test]
 async fn what_the_peer_resets_before_it_is_written_is_never_said_to_be_sent() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let (client_io, server_io) = duplex(1 << 20);
         let client = Client::builder().build_over(client_io).await?;
         let conn = client.open("http://raw/").await?;
@@ -89,7 +89,7 @@ async fn what_the_peer_resets_before_it_is_written_is_never_said_to_be_sent() ->
 
 #[tokio::test]
 async fn a_conn_goes_on_after_a_crowd_has_made_its_window_small() -> Result<()> {
-    within(60, async {
+    checked(60, async {
         let mut links = Pair::new().await?;
         let (client, server) = links.open().await?;
         // All of it is read, and not all of its window has been given back yet.
@@ -114,7 +114,7 @@ async fn a_conn_goes_on_after_a_crowd_has_made_its_window_small() -> Result<()> 
 
 #[tokio::test]
 async fn streams_that_a_smaller_window_has_stopped_do_not_stop_the_others() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let (client_io, server_io) = duplex(1 << 20);
         let client = Client::builder().build_over(client_io).await?;
         let mut conns = Vec::new();
@@ -148,7 +148,7 @@ async fn streams_that_a_smaller_window_has_stopped_do_not_stop_the_others() -> R
 #[tokio::test]
 async fn a_thousand_requests_with_long_heads_over_a_narrow_pipe_do_not_end_the_link() -> Result<()>
 {
-    within(60, async {
+    checked(60, async {
         let (client_io, server_io) = duplex(4096);
         let server = tokio::spawn(async move {
             let mut link = h2::server::handshake(server_io).await?;
@@ -182,7 +182,7 @@ async fn a_thousand_requests_with_long_heads_over_a_narrow_pipe_do_not_end_the_l
 
 #[tokio::test]
 async fn a_deadline_that_is_set_before_each_read_takes_hold_when_nothing_comes() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         // A task may do 128 things before it has to give way; any of them may be the last.
         for bytes in 110..140 {
             let (client, server) = pair().await?;
@@ -206,7 +206,7 @@ async fn a_deadline_that_is_set_before_each_read_takes_hold_when_nothing_comes()
 
 #[tokio::test]
 async fn a_client_that_has_written_and_gone_is_heard_when_it_is_accepted_late() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let mut listener = Listener::builder().bind("127.0.0.1:0").await?;
         let client = Client::new()?;
         let conn = client.open(format!("http://{}/", listener.local_addr())).await?;
@@ -224,7 +224,7 @@ async fn a_client_that_has_written_and_gone_is_heard_when_it_is_accepted_late() 
 
 #[tokio::test]
 async fn a_request_that_was_reset_before_it_was_accepted_leaves_nothing_behind() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let mut listener = Listener::builder().bind("127.0.0.1:0").await?;
         let client = Client::new()?;
         let conn = client.open(format!("http://{}/", listener.local_addr())).await?;
@@ -244,7 +244,7 @@ async fn a_request_that_was_reset_before_it_was_accepted_leaves_nothing_behind()
 
 #[tokio::test]
 async fn a_hundred_tasks_can_wait_for_the_same_drain() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let mut listener = Listener::builder().bind("127.0.0.1:0").await?;
         let client = Client::new()?;
         let url = format!("http://{}/", listener.local_addr());

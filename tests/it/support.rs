@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
+use h2conn::testing::{self, Alive};
 use h2conn::tls::{ClientTls, Identity};
 use h2conn::{Client, ClientBuilder, Conn, Error, Listener, ListenerBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,17 +23,40 @@ pub(crate) type TestResult<T = ()> = anyhow::Result<T>;
 /// What no test takes, unless something hangs.
 const WATCHDOG: u64 = 30;
 
-/// Runs a test on a runtime of its own, with a watchdog.
+/// How long what a test has let go of may take to be gone: longer than a dropped Conn lingers.
+const LEAVE: u64 = 5;
+
+/// Runs a test on a runtime of its own, with a watchdog, and checks that nothing is left over.
 pub(crate) fn run<T>(test: impl Future<Output = TestResult<T>>) -> TestResult<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("a runtime")?;
-    let result = runtime.block_on(within(WATCHDOG, test));
+    let result = runtime.block_on(checked(WATCHDOG, test));
+    let handle = runtime.handle().clone();
     // What hangs in the background is not to hang the test as well.
     runtime.shutdown_timeout(Duration::from_secs(1));
+    let _entered = handle.enter();
+    assert_eq!(testing::alive(), Alive::default(), "left over after the runtime itself");
     result
+}
+
+/// Runs a test with a watchdog, and fails if a link, stream, task or buffer is still there a while
+/// after it has ended.
+#[track_caller]
+pub(crate) fn checked<T, F>(seconds: u64, test: F) -> impl Future<Output = TestResult<T>>
+where
+    F: Future<Output = TestResult<T>>,
+{
+    let test = within(seconds, test);
+    async {
+        let result = test.await?;
+        let leave = Duration::from_secs(LEAVE);
+        let gone = tokio::time::timeout(leave, testing::none_alive()).await;
+        gone.with_context(|| format!("left over after the test: {}", testing::alive()))?;
+        Ok(result)
+    }
 }
 
 /// Fails when `future` takes longer.

@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::support::checked;
 use crate::support::raw::{self, DATA, END_STREAM, HEADERS, REQUEST, Raw};
-use crate::support::within;
 
 /// A cleartext listener, and its address.
 async fn listen() -> Result<(Listener, String)> {
@@ -34,7 +34,7 @@ async fn echo(conn: Conn) -> io::Result<u64> {
 
 #[tokio::test]
 async fn t1_ten_thousand_one_byte_frames_to_a_sleeping_reader_all_arrive() -> Result<()> {
-    within(60, async {
+    checked(60, async {
         let (mut listener, address) = listen().await?;
         let mut raw = Raw::client(TcpStream::connect(&address).await?).await?;
         raw.send(HEADERS, raw::END_HEADERS, 1, REQUEST).await?;
@@ -74,7 +74,7 @@ async fn t1_ten_thousand_one_byte_writes_do_not_kill_a_hyper_server_that_sleeps(
     use hyper::service::service_fn;
     use hyper_util::rt::{TokioExecutor, TokioIo};
 
-    within(60, async {
+    checked(60, async {
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = socket.local_addr()?;
         let (sender, mut received) = tokio::sync::mpsc::channel(1);
@@ -113,7 +113,7 @@ async fn t1_ten_thousand_one_byte_writes_do_not_kill_a_hyper_server_that_sleeps(
 
 #[tokio::test]
 async fn t2_no_empty_data_frame_is_sent_but_the_one_that_ends_the_stream() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let (mut listener, address) = listen().await?;
         let mut raw = Raw::client(TcpStream::connect(&address).await?).await?;
         raw.send(HEADERS, raw::END_HEADERS, 1, REQUEST).await?;
@@ -145,7 +145,7 @@ async fn t2_no_empty_data_frame_is_sent_but_the_one_that_ends_the_stream() -> Re
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t3_a_write_and_then_a_drop_loses_nothing_on_either_side() -> Result<()> {
-    within(60, async {
+    checked(60, async {
         let mut pair = Pair::new().await?;
         for round in 0..1_000_usize {
             let (client, server) = pair.open().await?;
@@ -165,7 +165,7 @@ async fn t3_a_write_and_then_a_drop_loses_nothing_on_either_side() -> Result<()>
 
 #[tokio::test]
 async fn t5_streams_share_a_narrow_link_window_without_starving_each_other() -> Result<()> {
-    within(60, async {
+    checked(60, async {
         let (client_io, server_io) = duplex(16 << 10);
         let server = tokio::spawn(async move {
             // The smallest window that the protocol has, for all streams together.

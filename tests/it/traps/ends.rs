@@ -9,13 +9,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::TcpStream;
 
 use super::{echo, listen};
+use crate::support::checked;
 use crate::support::raw::{self, DATA, END_STREAM, HEADERS, OK, REQUEST, RST_STREAM, Raw};
 use crate::support::trickle::Trickle;
-use crate::support::within;
 
 #[tokio::test]
 async fn t9_data_its_end_and_the_end_of_the_transport_in_one_read_is_a_clean_end() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         for len in [0, 1, 300, 16_384] {
             let (client_io, server_io) = duplex(1 << 20);
             let server = tokio::spawn(async move {
@@ -40,7 +40,7 @@ async fn t9_data_its_end_and_the_end_of_the_transport_in_one_read_is_a_clean_end
 
 #[tokio::test]
 async fn t9_the_end_of_the_transport_without_end_stream_is_no_end_of_file() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         let (client_io, server_io) = duplex(1 << 20);
         let server = tokio::spawn(async move {
             let mut raw = Raw::server(server_io).await?;
@@ -66,7 +66,7 @@ async fn t9_the_end_of_the_transport_without_end_stream_is_no_end_of_file() -> R
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t10_two_thousand_aborted_conns_with_messages_in_flight_leave_the_link_alive() -> Result<()>
 {
-    within(60, async {
+    checked(60, async {
         let mut pair = Pair::new().await?;
         let (mut first, mut last) = pair.open().await?;
         for round in 0..2_000 {
@@ -86,7 +86,7 @@ async fn t10_two_thousand_aborted_conns_with_messages_in_flight_leave_the_link_a
 
 #[tokio::test]
 async fn t10_frames_for_streams_that_were_reset_here_do_not_end_the_link() -> Result<()> {
-    within(60, async {
+    checked(60, async {
         let (mut listener, address) = listen().await?;
         let mut raw = Raw::client(TcpStream::connect(&address).await?).await?;
         for index in 0..2_000 {
@@ -108,7 +108,7 @@ async fn t10_frames_for_streams_that_were_reset_here_do_not_end_the_link() -> Re
 
 #[tokio::test]
 async fn a_reset_after_the_end_of_the_stream_leaves_the_end_of_file() -> Result<()> {
-    within(30, async {
+    checked(30, async {
         for (reason, kind) in [
             (Reason::NO_ERROR, io::ErrorKind::BrokenPipe),
             (Reason::CANCEL, io::ErrorKind::ConnectionReset),
@@ -147,7 +147,7 @@ async fn a_reset_after_the_end_of_the_stream_leaves_the_end_of_file() -> Result<
 
 #[tokio::test]
 async fn a_transport_that_moves_a_few_bytes_a_call_changes_nothing() -> Result<()> {
-    within(60, async {
+    checked(60, async {
         for step in [1, 7, 1000] {
             let (client, server) = duplex(4096);
             let (mut client, server) =

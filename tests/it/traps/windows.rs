@@ -11,12 +11,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{long, within};
+use crate::support::{checked, long};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t6_an_unread_conn_neither_slows_nor_starves_its_sibling() -> Result<()> {
     const SIBLING: u64 = 64 << 20;
-    within(60, async {
+    checked(60, async {
         let mut pair = Pair::new().await?;
         let (hoarder_in, _hoarder) = pair.open().await?;
         let stuffing = tokio::spawn(async move {
@@ -50,7 +50,7 @@ static STUFFED: AtomicUsize = AtomicUsize::new(0);
 
 #[tokio::test]
 async fn t6_past_the_links_memory_the_conn_that_hoards_most_is_reset() -> Result<()> {
-    within(60, async {
+    checked(60, async {
         let mut listener = Listener::builder().max_link_memory(1 << 20).bind("127.0.0.1:0").await?;
         let url = format!("http://{}/", listener.local_addr());
         let client = Client::new()?;
@@ -102,7 +102,7 @@ async fn t6_past_the_links_memory_the_conn_that_hoards_most_is_reset() -> Result
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t8_bulk_both_ways_with_pings_and_settings_over_a_narrow_pipe_never_stops() -> Result<()> {
     let time = Duration::from_secs(if long() { 60 } else { 5 });
-    within(time.as_secs() + 60, async move {
+    checked(time.as_secs() + 60, async move {
         let (client, server) = duplex(16 << 10);
         let mut pair = Pair::over(client, server).await?;
         let (client, server) = pair.open().await?;
