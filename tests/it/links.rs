@@ -9,11 +9,11 @@ use anyhow::{Context, ensure};
 use h2conn::{Client, Conn, ErrorKind, Listener, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::task::{JoinSet, yield_now};
+use tokio::task::JoinSet;
 
 use crate::support::{
     Over, Site, TestResult, accept, check_echo, echo, echo_server, io_kind, listen, listen_with,
-    noise, ours, port_of, run, serve, within,
+    noise, ours, port_of, run, serve, successor, within,
 };
 
 /// Longer than any test takes.
@@ -31,17 +31,6 @@ async fn round_trip(mut conn: &Conn, said: &str) -> TestResult {
     conn.read_exact(&mut heard).await?;
     ensure!(heard == said.as_bytes(), "{heard:?}");
     Ok(())
-}
-
-/// A listener on this address, as soon as its predecessor has left it.
-async fn successor(addr: SocketAddr) -> TestResult<Listener> {
-    loop {
-        match Listener::builder().bind(addr).await {
-            Ok(listener) => return Ok(listener),
-            Err(error) if io_kind(&error) == std::io::ErrorKind::AddrInUse => yield_now().await,
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 #[test]

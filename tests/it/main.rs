@@ -8,6 +8,7 @@ mod ending;
 mod formats;
 mod go_library;
 mod http1;
+mod leaks;
 mod links;
 mod messages;
 mod model;

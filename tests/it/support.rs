@@ -159,6 +159,19 @@ pub(crate) async fn listen_with(
     }
 }
 
+/// A listener on this address, as soon as its predecessor has left it.
+pub(crate) async fn successor(addr: SocketAddr) -> TestResult<Listener> {
+    loop {
+        match Listener::builder().bind(addr).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if io_kind(&error) == io::ErrorKind::AddrInUse => {
+                tokio::task::yield_now().await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Where a listener on TCP listens.
 pub(crate) fn port_of(listener: &Listener) -> SocketAddr {
     listener.local_addr().socket_addr().expect("it listens on TCP")
