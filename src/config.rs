@@ -1,8 +1,14 @@
 //! The knobs that both sides share, their defaults, and why each has its value.
 
+mod fields;
+mod methods;
+
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+
+pub(crate) use fields::parse_headers;
+pub(crate) use methods::{Methods, method_not_allowed};
 
 /// How a link and its connections behave. Clients and listeners have builders for it.
 #[derive(Clone, Debug)]

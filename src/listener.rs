@@ -8,11 +8,12 @@ mod incoming;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use http::{Method, StatusCode, header};
+use http::{StatusCode, header};
 use slab::Slab;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::config::{Methods, method_not_allowed};
 use crate::conn::{Addr, Offer};
 use crate::link::Link;
 use crate::pipe::lock;
@@ -59,7 +60,7 @@ pub use incoming::Incoming;
 pub struct Listener {
     incoming: mpsc::Receiver<Offer>,
     local: Addr,
-    methods: Option<Vec<Method>>,
+    methods: Methods,
     links: Arc<Links>,
     accepting: JoinHandle<()>,
     #[cfg(unix)]
@@ -122,26 +123,11 @@ impl Listener {
     pub async fn accept(&mut self) -> Option<Incoming> {
         loop {
             let incoming = Incoming::new(self.incoming.recv().await?);
-            let Some(allowed) = self.refusal(incoming.method()) else {
+            let Some(allowed) = self.methods.refusal(incoming.method()) else {
                 return Some(incoming);
             };
-            let method = incoming.method().clone();
-            let text = format!("{method} cannot open a connection here; use one of: {allowed}\n");
+            let text = format!("{}\n", method_not_allowed(incoming.method(), &allowed));
             incoming.refuse(StatusCode::METHOD_NOT_ALLOWED, Some((header::ALLOW, allowed)), text);
-        }
-    }
-
-    /// The methods that are allowed, if this one is not.
-    fn refusal(&self, method: &Method) -> Option<String> {
-        match &self.methods {
-            Some(methods) if methods.contains(method) => None,
-            Some(methods) => {
-                Some(methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", "))
-            }
-            None if [Method::CONNECT, Method::HEAD, Method::TRACE].contains(method) => {
-                Some("POST, PUT".to_owned())
-            }
-            None => None,
         }
     }
 

@@ -4,15 +4,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::Method;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::dial::Dialer;
 use super::pool::Pool;
 use super::{Client, Inner};
-use crate::config::Config;
+use crate::config::{Config, Methods, parse_headers};
 use crate::conn::{Addr, LinkInfo, OnDrop};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::link::Link;
 use crate::tls::ClientTls;
 
@@ -123,7 +123,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`], which names the knob that cannot be used as it is set.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), which names the knob that cannot be used as it is set.
     pub fn build(self) -> Result<Client> {
         self.finish(None)
     }
@@ -152,10 +152,7 @@ impl ClientBuilder {
     }
 
     fn finish(self, only: Option<Link>) -> Result<Client> {
-        if [Method::CONNECT, Method::HEAD, Method::TRACE].contains(&self.method) {
-            let message = format!("the method {} cannot carry a connection; use POST", self.method);
-            return Err(Error::new(ErrorKind::InvalidInput, message));
-        }
+        Methods::only([self.method.clone()]).check()?;
         self.config.check()?;
         let connector = match &self.tls {
             Some(tls) => OnceLock::from(tls.build()?),
@@ -177,34 +174,4 @@ impl ClientBuilder {
         };
         Ok(Client { inner: Arc::new(inner) })
     }
-}
-
-/// Header fields that speak of one HTTP/1.1 connection, or of a length that nobody knows
-/// (RFC 9113 §8.2.2).
-const NOT_OURS: [HeaderName; 6] = [
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::CONTENT_LENGTH,
-    header::HOST,
-    HeaderName::from_static("keep-alive"),
-];
-
-fn parse_headers(fields: &[(String, String)]) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in fields {
-        let wrong = |what: &str| {
-            let message = format!("the header field {name:?} cannot be sent: {what}");
-            Error::new(ErrorKind::InvalidInput, message)
-        };
-        let name = HeaderName::try_from(name.as_str())
-            .map_err(|_| wrong("its name has characters that no name may have"))?;
-        if NOT_OURS.contains(&name) {
-            return Err(wrong("HTTP/2 does without it, or the connection sets it itself"));
-        }
-        let value = HeaderValue::try_from(value.as_str())
-            .map_err(|_| wrong("its value has characters that no value may have"))?;
-        headers.append(name, value);
-    }
-    Ok(headers)
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::handshake::{Accept, Server};
 use super::{Links, Listener};
-use crate::config::Config;
+use crate::config::{Config, Methods};
 use crate::conn::{Addr, OnDrop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tls::ServerTls;
@@ -25,7 +25,7 @@ const BACKLOG: usize = 4096;
 #[derive(Clone, Debug, Default)]
 pub struct ListenerBuilder {
     tls: Option<ServerTls>,
-    methods: Option<Vec<Method>>,
+    methods: Methods,
     config: Config,
 }
 
@@ -39,7 +39,7 @@ impl ListenerBuilder {
     /// Accepts these methods only; others are answered 405. Default: all but CONNECT, HEAD and
     /// TRACE (curl sends PUT, the Go library POST).
     pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
-        self.methods = Some(methods.into_iter().collect());
+        self.methods = Methods::only(methods);
         self
     }
 
@@ -152,11 +152,7 @@ impl ListenerBuilder {
 
     fn start(self, socket: impl Accept, local: Addr) -> Result<Listener> {
         self.config.check()?;
-        let never = [Method::CONNECT, Method::HEAD, Method::TRACE];
-        if let Some(method) = self.methods.iter().flatten().find(|method| never.contains(method)) {
-            let message = format!("the method {method} cannot carry a connection");
-            return Err(Error::new(ErrorKind::InvalidInput, message));
-        }
+        self.methods.check()?;
         let tls = self.tls.as_ref().map(ServerTls::build).transpose()?;
         let (sender, incoming) = mpsc::channel(BACKLOG);
         let links = Arc::<Links>::default();

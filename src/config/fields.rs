@@ -1,0 +1,40 @@
+//! Header fields that the program gives for its requests or responses.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Header fields that speak of one HTTP/1.1 connection, or of a length that nobody knows
+/// (RFC 9113 §8.2.2).
+const NOT_OURS: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::CONTENT_LENGTH,
+    header::HOST,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// Makes header fields of what the program gave.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidInput`], which names the field.
+pub(crate) fn parse_headers(fields: &[(String, String)]) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        let wrong = |what: &str| {
+            let message = format!("the header field {name:?} cannot be sent: {what}");
+            Error::new(ErrorKind::InvalidInput, message)
+        };
+        let name = HeaderName::try_from(name.as_str())
+            .map_err(|_| wrong("its name has characters that no name may have"))?;
+        if NOT_OURS.contains(&name) {
+            return Err(wrong("HTTP/2 does without it, or the connection sets it itself"));
+        }
+        let value = HeaderValue::try_from(value.as_str())
+            .map_err(|_| wrong("its value has characters that no value may have"))?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
