@@ -23,7 +23,7 @@ use crate::support::foreign::{
 };
 use crate::support::{
     Over, Site, TestResult, accept, check_echo, echo_server, listen, listen_with, noise, ours, run,
-    serve,
+    serve, skipped,
 };
 
 /// More than any window on the way.
@@ -296,7 +296,7 @@ async fn curl_is_here() -> bool {
     let version = Command::new("curl").arg("-V").output().await;
     let here = version.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("HTTP2"));
     if !here {
-        eprintln!("SKIPPED: no curl with HTTP/2");
+        skipped("no curl with HTTP/2");
     }
     here
 }

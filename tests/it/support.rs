@@ -4,8 +4,9 @@ pub(crate) mod foreign;
 pub(crate) mod raw;
 pub(crate) mod trickle;
 
+use std::fmt::Display;
 use std::future::Future;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -75,6 +76,14 @@ pub(crate) fn within<F: Future>(seconds: u64, future: F) -> impl Future<Output =
 /// Whether the tests that can be long are to be, as CI asks for.
 pub(crate) fn long() -> bool {
     std::env::var_os("H2CONN_LONG").is_some()
+}
+
+/// Says aloud that a test cannot run here. The test harness keeps to itself what the macros of
+/// `std` print in a test that passes, and may have begun a line.
+pub(crate) fn skipped(why: impl Display) {
+    let line = format!("\nSKIPPED: {why}\n");
+    // There is nobody to tell when the error output is closed.
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// What a server speaks below HTTP/2.
