@@ -17,7 +17,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, Uri};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -147,16 +146,15 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// When the link ends before the answer comes. There is no time limit; put a
+    /// When the link ends before the answer comes, and [`ErrorKind::Unsupported`] on a connection that
+    /// [`accept`](fn@crate::accept) made. There is no time limit; put a
     /// [`tokio::time::timeout`] around it.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future drops the answer.
     pub async fn ping(&self) -> Result<Duration> {
-        let (answer, time) = oneshot::channel();
-        self.stream().control.ping(answer);
-        time.await.map_err(|_| {
+        self.stream().control.ping()?.await.map_err(|_| {
             Error::new(ErrorKind::Truncated, "the link ended before its peer answered a ping")
         })
     }

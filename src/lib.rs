@@ -1,6 +1,6 @@
 //! A full-duplex connection over one HTTP/2 stream: like a WebSocket, but plain HTTP/2.
 //!
-//! [`connect`] on the client and [`Listener::accept`] on the server each give a [`Conn`]: an
+//! [`connect`] on the client, and [`Listener::accept`] or [`accept()`] on the server, give a [`Conn`]: an
 //! `AsyncRead + AsyncWrite` with real half-close, real backpressure and typed resets, many of which
 //! share one TCP connection.
 //!
@@ -64,11 +64,15 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
+//! | `axum` | no | [`axum::Accept`], an extractor |
 //! | `json` | yes | [`codec::Json`] |
 //! | `leak-check` | no | [`testing::alive`] and [`testing::none_alive`]: counts what a test leaves over |
 //! | `self-signed` | no | [`tls::Identity::self_signed`] |
 
+mod accept;
 mod alive;
+#[cfg(feature = "axum")]
+pub mod axum;
 mod client;
 pub mod codec;
 mod config;
@@ -83,6 +87,7 @@ pub mod tls;
 #[doc(no_inline)]
 pub use http;
 
+pub use accept::{AcceptError, Acceptor, AcceptorBuilder, Body, accept};
 pub use client::{Client, ClientBuilder, connect};
 pub use conn::{Addr, Conn, OnDrop, ReadHalf, ReuniteError, WriteHalf};
 pub use error::{Error, ErrorKind, Reason, Result};

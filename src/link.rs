@@ -32,7 +32,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
 use crate::conn::{Control, LinkInfo, Offer, Stream};
-use crate::error::{Event, Reason, Text};
+use crate::error::{Event, Reason, Result, Text};
 use crate::pipe::{Buffers, Outbox, WakerSet, lock};
 use driver::Driver;
 use peer::Peer;
@@ -307,8 +307,10 @@ fn unsent(event: &Event) -> Text {
 }
 
 impl Control for Shared {
-    fn ping(&self, answer: oneshot::Sender<Duration>) {
+    fn ping(&self) -> Result<oneshot::Receiver<Duration>> {
+        let (answer, time) = oneshot::channel();
         self.command(Command::Ping(answer));
+        Ok(time)
     }
 
     fn draining(&self) -> watch::Receiver<bool> {

@@ -28,7 +28,11 @@ pub(crate) struct LinkInfo {
 /// What a connection asks of its link.
 pub(crate) trait Control: fmt::Debug + Send + Sync {
     /// Sends a PING and gives the round trip's time; gives nothing when the link ends first.
-    fn ping(&self, answer: oneshot::Sender<Duration>);
+    ///
+    /// # Errors
+    ///
+    /// When the link has no pings.
+    fn ping(&self) -> Result<oneshot::Receiver<Duration>, Error>;
 
     /// Becomes true when one end of the link has said that it is going away.
     fn draining(&self) -> watch::Receiver<bool>;

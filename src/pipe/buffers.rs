@@ -93,6 +93,38 @@ impl Chunk {
     }
 }
 
+impl Chunk {
+    /// The same bytes, without a copy; the buffer comes back to `buffers` when they are dropped.
+    pub(super) fn into_bytes(self, buffers: &Arc<Buffers>) -> Bytes {
+        match self {
+            Chunk::Shared(bytes) => bytes,
+            Chunk::Own { buffer, start } if buffer.capacity() == BUFFER => {
+                Bytes::from_owner(Lent { buffer, start, buffers: Arc::clone(buffers) })
+            }
+            Chunk::Own { buffer, start } => Bytes::from(buffer).slice(start..),
+        }
+    }
+}
+
+/// A recyclable buffer that is out of our hands.
+struct Lent {
+    buffer: Vec<u8>,
+    start: usize,
+    buffers: Arc<Buffers>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.buffers.put(std::mem::take(&mut self.buffer));
+    }
+}
+
 /// What one hand-over gives to HTTP/2: one DATA frame if it fits the peer's frame size.
 ///
 /// It counts itself out as it is consumed. That happens under HTTP/2's locks, so it only counts:

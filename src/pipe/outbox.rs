@@ -61,6 +61,14 @@ pub(crate) struct Taken {
     pub(crate) left: usize,
 }
 
+/// What [`Outbox::take_run`] found.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    pub(crate) bytes: Option<Bytes>,
+    /// END_STREAM goes with them.
+    pub(crate) end: bool,
+}
+
 impl Outbox {
     pub(crate) fn new(capacity: usize, buffers: Arc<Buffers>, mover: Waker) -> Outbox {
         Outbox {
@@ -242,6 +250,28 @@ impl Outbox {
         let batch = Batch::new(chunks, end, outstanding, Arc::clone(&self.buffers));
         state.taken += bytes::Buf::remaining(&batch) as u64 + u64::from(end);
         Taken { batch: Some(batch), left: state.queued }
+    }
+
+    /// Takes the first run of bytes, up to `most`, for somebody who will not say what becomes of
+    /// it: it counts as sent at once.
+    pub(crate) fn take_run(&self, most: usize) -> Run {
+        let mut state = lock(&self.state);
+        if state.failed.is_some() {
+            return Run::default();
+        }
+        let first = state.chunks.front().map_or(0, Chunk::len);
+        let run = state.split_front(first.min(most)).pop_front();
+        let end = state.queued == 0 && state.end == End::Requested;
+        if end {
+            state.end = End::Taken;
+        }
+        state.taken += run.as_ref().map_or(0, Chunk::len) as u64 + u64::from(end);
+        state.sent = state.taken;
+        let (mut writers, mut watchers) = (state.writers.take(), state.watchers.take());
+        drop(state);
+        writers.wake_all();
+        watchers.wake_all();
+        Run { bytes: run.map(|run| run.into_bytes(&self.buffers)), end }
     }
 
     /// Looks at what HTTP/2 has let go, wakes writers that have room again, and gives the position

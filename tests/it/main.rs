@@ -3,6 +3,8 @@
 //! One binary, a topic a file. Every test runs under a watchdog ([`support::run`]), listens on
 //! port 0, and waits for what happens instead of sleeping.
 
+mod accept;
+mod axum;
 mod bulk;
 mod ending;
 mod formats;

@@ -16,7 +16,8 @@ use h2conn::{Client, Conn, Listener, ReadHalf, WriteHalf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use crate::support::{checked, long};
+use crate::support::framework::{axum_pair, hyper_pair};
+use crate::support::{Over, checked, long};
 
 /// What the cases need of a connection. Several tasks use it at once.
 trait Duplex: Send + Sync + 'static {
@@ -175,6 +176,30 @@ macro_rules! cases {
             #[test]
             fn $case() -> anyhow::Result<()> {
                 super::run(|| super::over_tcp(true), super::cases::$case)
+            }
+        )* }
+        mod hyper_cleartext { $(
+            #[test]
+            fn $case() -> anyhow::Result<()> {
+                super::run(|| super::hyper_pair(super::Over::Cleartext), super::cases::$case)
+            }
+        )* }
+        mod hyper_tls { $(
+            #[test]
+            fn $case() -> anyhow::Result<()> {
+                super::run(|| super::hyper_pair(super::Over::Tls), super::cases::$case)
+            }
+        )* }
+        mod axum_cleartext { $(
+            #[test]
+            fn $case() -> anyhow::Result<()> {
+                super::run(|| super::axum_pair(super::Over::Cleartext), super::cases::$case)
+            }
+        )* }
+        mod axum_tls { $(
+            #[test]
+            fn $case() -> anyhow::Result<()> {
+                super::run(|| super::axum_pair(super::Over::Tls), super::cases::$case)
             }
         )* }
         mod memory { $(

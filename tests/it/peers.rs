@@ -18,51 +18,17 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::support::curl::{curl, curl_is_here};
 use crate::support::foreign::{
     h2_echo, h2_pump, h2_read, h2_send, hyper_echo, io_to, server, tls_to,
 };
 use crate::support::{
-    Over, Site, TestResult, accept, check_echo, echo_server, listen, listen_with, noise, ours, run,
-    serve, skipped,
+    Over, TestResult, accept, check_echo, check_many, check_turns, echo_server, listen,
+    listen_with, noise, ours, run, serve,
 };
 
 /// More than any window on the way.
 const MUCH: usize = 3 << 20;
-
-/// The client's side of an exchange in which each answer must come before the next question.
-async fn check_turns(site: &Site) -> TestResult {
-    let mut conn = site.connect().await?;
-    for turn in 0..50 {
-        let said = format!("turn {turn}");
-        conn.write_all(said.as_bytes()).await?;
-        let mut heard = vec![0; said.len()];
-        conn.read_exact(&mut heard).await?;
-        ensure!(heard == said.as_bytes(), "{heard:?}");
-    }
-    conn.close().await?;
-    Ok(())
-}
-
-async fn check_many(site: &Site) -> TestResult {
-    let client = site.client()?;
-    let mut conns = JoinSet::new();
-    for number in 0..100 {
-        let (client, url) = (client.clone(), site.url("/echo"));
-        conns.spawn(async move {
-            let (conn, _) = client.connect(url).await?;
-            let link = conn.local_addr().clone();
-            check_echo(conn, &noise(5_000, number)).await?;
-            TestResult::Ok(link)
-        });
-    }
-    let mut links = Vec::new();
-    while let Some(link) = conns.join_next().await {
-        links.push(link??);
-    }
-    ensure!(links.iter().all(|link| *link == links[0]), "one link for all: {links:?}");
-    client.close().await;
-    Ok(())
-}
 
 #[test]
 fn our_client_talks_to_a_stock_hyper_server() -> TestResult {
@@ -289,38 +255,6 @@ fn a_conn_that_is_refused_after_it_was_written_to_says_so_to_readers_and_writers
         ensure!(ours(&error).status() == Some(StatusCode::FORBIDDEN), "{error:?}");
         Ok(())
     })
-}
-
-/// Whether curl is there and knows HTTP/2; says so if not.
-async fn curl_is_here() -> bool {
-    let version = Command::new("curl").arg("-V").output().await;
-    let here = version.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("HTTP2"));
-    if !here {
-        skipped("no curl with HTTP/2");
-    }
-    here
-}
-
-/// What curl prints when it is given these arguments and this input.
-async fn curl(arguments: &str, url: String, input: &[u8]) -> TestResult<String> {
-    let mut curl = Command::new("curl")
-        .args(["-q", "-skN", "--noproxy", "*"])
-        .args(arguments.split(' '))
-        .arg(url)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    let mut stdin = curl.stdin.take().context("curl's input")?;
-    let say = async move {
-        // A curl that is refused does not read all of it.
-        let _ = stdin.write_all(input).await;
-    };
-    let ((), output) = tokio::join!(say, curl.wait_with_output());
-    let output = output?;
-    ensure!(output.status.success(), "curl {arguments}: {}", output.status);
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 #[test]

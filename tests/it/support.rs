@@ -1,6 +1,8 @@
 //! What the tests share: a watchdog, and servers of ours with clients that trust them.
 
+pub(crate) mod curl;
 pub(crate) mod foreign;
+pub(crate) mod framework;
 pub(crate) mod raw;
 pub(crate) mod trickle;
 
@@ -16,7 +18,7 @@ use h2conn::tls::{ClientTls, Identity};
 use h2conn::{Client, ClientBuilder, Conn, Error, Listener, ListenerBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// What tests return: any error fails them, with its whole chain.
 pub(crate) type TestResult<T = ()> = anyhow::Result<T>;
@@ -248,6 +250,42 @@ pub(crate) async fn check_echo(conn: Conn, said: &[u8]) -> TestResult {
     Ok(())
 }
 
+/// The client's side of an exchange in which each answer must come before the next question.
+pub(crate) async fn check_turns(site: &Site) -> TestResult {
+    let mut conn = site.connect().await?;
+    for turn in 0..50 {
+        let said = format!("turn {turn}");
+        conn.write_all(said.as_bytes()).await?;
+        let mut heard = vec![0; said.len()];
+        conn.read_exact(&mut heard).await?;
+        anyhow::ensure!(heard == said.as_bytes(), "{heard:?}");
+    }
+    conn.close().await?;
+    Ok(())
+}
+
+/// A hundred connections at once, over one link.
+pub(crate) async fn check_many(site: &Site) -> TestResult {
+    let client = site.client()?;
+    let mut conns = JoinSet::new();
+    for number in 0..100 {
+        let (client, url) = (client.clone(), site.url("/echo"));
+        conns.spawn(async move {
+            let (conn, _) = client.connect(url).await?;
+            let link = conn.local_addr().clone();
+            check_echo(conn, &noise(5_000, number)).await?;
+            TestResult::Ok(link)
+        });
+    }
+    let mut links = Vec::new();
+    while let Some(link) = conns.join_next().await {
+        links.push(link??);
+    }
+    anyhow::ensure!(links.iter().all(|link| *link == links[0]), "one link for all: {links:?}");
+    client.close().await;
+    Ok(())
+}
+
 /// Bytes that show where they were lost or moved, the same for the same `seed`.
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -270,6 +308,8 @@ where
     let addr = socket.local_addr()?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = socket.accept().await {
+            // As whoever serves small messages does.
+            let _ = stream.set_nodelay(true);
             let served = handler(stream);
             tokio::spawn(async move {
                 if let Err(error) = served.await {

@@ -1,0 +1,32 @@
+//! An echo on a route of an axum server, beside its other routes.
+//!
+//! ```console
+//! $ cargo run --example axum
+//! $ curl --http2-prior-knowledge -T . http://127.0.0.1:8000/echo
+//! ```
+
+use axum::Router;
+use axum::response::Response;
+use axum::routing::{any, get};
+use axum::serve::ListenerExt;
+use h2conn::axum::Accept;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let app = Router::new().route("/", get(|| async { "try /echo\n" })).route("/echo", any(echo));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+    eprintln!("listening on http://{}/echo", listener.local_addr()?);
+    // Small answers are not to wait for each other. A socket that refuses is slower, no more.
+    let listener = listener.tap_io(|io| drop(io.set_nodelay(true)));
+    axum::serve(listener, app).await?;
+    Ok(())
+}
+
+async fn echo(accept: Accept) -> Response {
+    accept.on_conn(|conn| async move {
+        let (mut reader, mut writer) = conn.into_split();
+        if let Err(error) = tokio::io::copy(&mut reader, &mut writer).await {
+            eprintln!("a connection ended badly: {error}");
+        }
+    })
+}

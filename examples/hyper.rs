@@ -1,0 +1,42 @@
+//! An echo inside a plain hyper server. `curl --http2-prior-knowledge -T . http://127.0.0.1:8000/`
+
+use std::convert::Infallible;
+
+use h2conn::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+async fn handle(request: Request<Incoming>) -> Result<Response<h2conn::Body>, Infallible> {
+    Ok(match h2conn::accept(request) {
+        Ok((conn, response)) => {
+            tokio::spawn(async move {
+                let (mut reader, mut writer) = conn.into_split();
+                if let Err(error) = tokio::io::copy(&mut reader, &mut writer).await {
+                    eprintln!("a connection ended badly: {error}");
+                }
+            });
+            response
+        }
+        Err(error) => error.into_response(),
+    })
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+    eprintln!("listening on http://{}/", listener.local_addr()?);
+    loop {
+        let (stream, peer) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        tokio::spawn(async move {
+            let server = http2::Builder::new(TokioExecutor::new());
+            if let Err(error) =
+                server.serve_connection(TokioIo::new(stream), service_fn(handle)).await
+            {
+                eprintln!("{peer}: {error}");
+            }
+        });
+    }
+}

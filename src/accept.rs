@@ -1,0 +1,171 @@
+//! Accepting inside a server that the program already has: hyper, axum, anything that gives an
+//! `http::Request` with a streaming body.
+//!
+//! ```text
+//! user write ─► outbox ─► Body ─► the server's HTTP/2
+//! inbox ◄─ Pump ◄─ the request's body ◄─ the server's HTTP/2
+//! ```
+
+mod body;
+mod builder;
+mod check;
+mod ends;
+mod pump;
+
+use std::error::Error as StdError;
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use crate::conn::{Addr, Conn, LinkInfo, Stream};
+use crate::pipe::Outbox;
+use builder::Settings;
+use ends::{Ends, Server};
+use pump::Pump;
+
+pub use body::Body;
+pub use builder::AcceptorBuilder;
+pub use check::AcceptError;
+
+/// Makes a request that a server of the program's has received into a connection: the first is
+/// the program's end of it, the second is what the handler answers with.
+///
+/// [`Conn::peer_addr`] is the `SocketAddr` among the request's extensions, if the program has put
+/// one there.
+///
+/// The response must go out by the same server that the request came in by; the connection lives
+/// on after the handler has returned, so hand it to a task. Dropping the response ends the
+/// connection with an error. [`Acceptor`] does the same with settings of its own.
+///
+/// # What the server underneath cannot do
+///
+/// Where the program has the choice, [`Listener`](crate::Listener) does all of this. On hyper, and
+/// so on axum, tonic and warp:
+///
+/// * **Small frames.** hyper does not expose `h2`'s budget for frames below 256 bytes. A peer that
+///   sends thousands of them to a handler that does not read ends the whole HTTP/2 connection
+///   (`ENHANCE_YOUR_CALM`). This library as a client lets small writes share frames.
+/// * **Sent.** [`Conn::sent`], a shutdown and [`Conn::close`] say that the server has taken the
+///   bytes, not that they are on the transport: let the server shut down gracefully before the
+///   process ends.
+/// * **Reasons.** The reason of a reset is read at the reading side only, and of a reset with
+///   `NO_ERROR` only that it was one.
+/// * **Memory** per connection is the receive buffer and the server's own window
+///   (`initial_stream_window_size`), the send queue and the server's own (`max_send_buf_size`).
+/// * **A stopped reader** holds its share of the window that all streams of the HTTP/2 connection
+///   have together, so it can slow down its siblings.
+/// * **Latency.** `TCP_NODELAY` is the program's to set on the sockets that it gives to hyper
+///   (axum's `ListenerExt::tap_io`); without it an answer to a small message can take 40 ms.
+/// * **Pings and draining.** [`Conn::ping`] fails, and [`Conn::draining`] knows nothing of a graceful
+///   shutdown before the connection has ended. hyper's graceful shutdown waits for connections.
+///
+/// # Errors
+///
+/// [`AcceptError`] when the request cannot carry a connection; it knows the response that tells
+/// the client why.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+///
+/// # Examples
+///
+/// ```
+/// use http::{Request, Response};
+/// use hyper::body::Incoming;
+///
+/// async fn handler(request: Request<Incoming>) -> Response<h2conn::Body> {
+///     match h2conn::accept(request) {
+///         Ok((conn, response)) => {
+///             tokio::spawn(async move {
+///                 let (mut reader, mut writer) = conn.into_split();
+///                 // Ends well when the client does.
+///                 let _ = tokio::io::copy(&mut reader, &mut writer).await;
+///             });
+///             response
+///         }
+///         Err(error) => error.into_response(),
+///     }
+/// }
+/// ```
+pub fn accept<B>(request: Request<B>) -> Result<(Conn, Response<Body>), AcceptError>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    Acceptor::default().accept(request)
+}
+
+/// Accepts connections as [`accept`] does, with settings of its own. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Acceptor {
+    settings: Arc<Settings>,
+}
+
+/// With every setting at its default.
+impl Default for Acceptor {
+    fn default() -> Acceptor {
+        static DEFAULT: LazyLock<Arc<Settings>> = LazyLock::new(Arc::default);
+        Acceptor { settings: Arc::clone(&DEFAULT) }
+    }
+}
+
+impl Acceptor {
+    /// Sets up an acceptor.
+    pub fn builder() -> AcceptorBuilder {
+        AcceptorBuilder::default()
+    }
+
+    /// As [`accept`](fn@accept).
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](fn@accept).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn accept<B>(&self, request: Request<B>) -> Result<(Conn, Response<Body>), AcceptError>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        self.check(&request)?;
+        Ok(self.accept_checked(request))
+    }
+
+    /// Whether the request can carry a connection.
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), AcceptError> {
+        check::check(request, &self.settings.methods)
+    }
+
+    /// Accepts a request that has been checked.
+    pub(crate) fn accept_checked<B>(&self, request: Request<B>) -> (Conn, Response<Body>)
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let (parts, received) = request.into_parts();
+        let settings = &*self.settings;
+        let ends = Ends::new();
+        let link = LinkInfo {
+            local: Addr::Other,
+            peer: builder::peer_of(&parts),
+            peer_certificates: Vec::new(),
+        };
+        let outbox =
+            Outbox::new(settings.send_queue, Arc::clone(&settings.buffers), ends.body_waker());
+        let server = Server::new();
+        let stream =
+            Stream::new(parts, Arc::new(link), Arc::clone(&server) as _, outbox, ends.waker());
+        stream.reset_on_drop(settings.reset_on_drop);
+        let stream = Arc::new(stream);
+        let (head, ()) = settings.response().into_parts();
+        stream.set_answer(Ok(head.clone()));
+        let body = Body::new(Arc::clone(&stream), Arc::clone(&ends));
+        let pump = Pump::new(Arc::clone(&stream), ends, server, received, settings.receive_buffer);
+        tokio::spawn(pump);
+        (Conn::new(stream), Response::from_parts(head, body))
+    }
+}

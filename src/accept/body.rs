@@ -1,0 +1,126 @@
+//! The body of the response: what the user writes, as the server takes it.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::ends::Ends;
+use crate::conn::{Stream, Wish};
+use crate::error::{Error, ErrorKind, Reason};
+
+/// What is given to the server at once: it sends that much before it looks at other streams, and
+/// holds it on top of what it counts.
+const MOST: usize = 64 << 10;
+
+/// The body of a response that [`accept`](fn@crate::accept) made.
+///
+/// It gives what the connection's user writes, small writes together, and ends with the user's
+/// shutdown. A reset by the user is an error whose source is an `h2::Error`, from which hyper
+/// takes the reason. Dropping it before its end fails the connection.
+pub struct Body(Inner);
+
+enum Inner {
+    /// A text that says why there is no connection.
+    Full(Option<Bytes>),
+    Conn(Outgoing),
+}
+
+/// The sending side of a connection.
+struct Outgoing {
+    stream: Arc<Stream>,
+    ends: Arc<Ends>,
+    ended: bool,
+}
+
+impl Body {
+    pub(super) fn new(stream: Arc<Stream>, ends: Arc<Ends>) -> Body {
+        Body(Inner::Conn(Outgoing { stream, ends, ended: false }))
+    }
+
+    pub(super) fn full(text: Bytes) -> Body {
+        Body(Inner::Full(Some(text)))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match &mut self.get_mut().0 {
+            Inner::Full(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Inner::Conn(outgoing) => outgoing.poll_bytes(cx).map_ok(Frame::data),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Inner::Full(text) => text.is_none(),
+            Inner::Conn(outgoing) => outgoing.ended,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Full(text) => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
+            }
+            Inner::Conn(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Outgoing {
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        self.ends.register_body(cx);
+        if let Wish::Reset(reason) = self.stream.wish() {
+            return self.break_off(reason);
+        }
+        if let Err(error) = self.stream.outbox.check() {
+            return self.break_off(error.reason().unwrap_or(Reason::CANCEL));
+        }
+        let run = self.stream.outbox.take_run(MOST);
+        if run.end {
+            self.ended = true;
+            self.ends.wake_pump();
+        }
+        match run.bytes {
+            Some(bytes) => Poll::Ready(Some(Ok(bytes))),
+            None if run.end => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Has the server reset the stream.
+    fn break_off(&mut self, reason: Reason) -> Poll<Option<Result<Bytes, Error>>> {
+        self.ended = true;
+        let error = Error::new(ErrorKind::Aborted, "the connection was reset on this side")
+            .with_reason(reason)
+            .with_source(h2::Error::from(h2::Reason::from(reason.code())));
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.ends.cut_off();
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}

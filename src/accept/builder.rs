@@ -1,0 +1,129 @@
+//! The knobs of an acceptor.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Response, StatusCode, request};
+
+use super::Acceptor;
+use crate::config::{Config, Methods, parse_headers};
+use crate::conn::{Addr, OnDrop};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipe::Buffers;
+
+/// Bytes that wait for their reader, beside what the server itself holds: as many as the default
+/// window of hyper's streams, so that one is filled while the other is read.
+const RECEIVE_BUFFER: usize = 256 << 10;
+
+/// Sets up an [`Acceptor`]. The setters cannot fail and may come in any order;
+/// [`build`](AcceptorBuilder::build) checks.
+#[derive(Clone, Debug, Default)]
+pub struct AcceptorBuilder {
+    settings: Settings,
+    headers: Vec<(String, String)>,
+}
+
+impl AcceptorBuilder {
+    /// As [`ListenerBuilder::methods`](crate::ListenerBuilder::methods).
+    pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
+        self.settings.methods = Methods::only(methods);
+        self
+    }
+
+    /// The status of the response, a 2xx. Default: 200.
+    pub fn status(mut self, status: StatusCode) -> Self {
+        self.settings.status = status;
+        self
+    }
+
+    /// Adds a header field to the response. Default: none.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Bytes of a connection that may wait for their reader, besides the server's own window.
+    /// Default: 256 KiB.
+    pub fn receive_buffer_size(mut self, bytes: usize) -> Self {
+        self.settings.receive_buffer = bytes;
+        self
+    }
+
+    /// As [`ClientBuilder::send_queue_size`](crate::ClientBuilder::send_queue_size). The server
+    /// holds more of its own.
+    pub fn send_queue_size(mut self, bytes: usize) -> Self {
+        self.settings.send_queue = bytes;
+        self
+    }
+
+    /// As [`ListenerBuilder::on_drop`](crate::ListenerBuilder::on_drop).
+    pub fn on_drop(mut self, action: OnDrop) -> Self {
+        self.settings.reset_on_drop = action == OnDrop::Reset;
+        self
+    }
+
+    /// Makes the acceptor.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`], which names the knob that cannot be used as it is set.
+    pub fn build(self) -> Result<Acceptor> {
+        let wrong = |message: String| Err(Error::new(ErrorKind::InvalidInput, message));
+        let AcceptorBuilder { mut settings, headers } = self;
+        settings.methods.check()?;
+        if !settings.status.is_success() {
+            return wrong(format!("the status {} does not accept; use a 2xx", settings.status));
+        }
+        if settings.receive_buffer == 0 {
+            return wrong("receive_buffer_size is 0, and must be at least 1".to_owned());
+        }
+        if settings.send_queue == 0 {
+            return wrong("send_queue_size is 0, and must be at least 1".to_owned());
+        }
+        settings.headers = parse_headers(&headers)?;
+        Ok(Acceptor { settings: Arc::new(settings) })
+    }
+}
+
+/// What every connection of an acceptor gets.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) methods: Methods,
+    status: StatusCode,
+    headers: HeaderMap,
+    pub(super) receive_buffer: usize,
+    pub(super) send_queue: usize,
+    pub(super) reset_on_drop: bool,
+    /// One store for all connections, since nothing tells which share an HTTP/2 connection.
+    pub(super) buffers: Arc<Buffers>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let Config { send_queue, .. } = Config::default();
+        Settings {
+            methods: Methods::default(),
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            receive_buffer: RECEIVE_BUFFER,
+            send_queue,
+            reset_on_drop: false,
+            buffers: Arc::default(),
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn response(&self) -> Response<()> {
+        let mut response = Response::new(());
+        *response.status_mut() = self.status;
+        response.headers_mut().clone_from(&self.headers);
+        response
+    }
+}
+
+/// The client's address, where the server or the program has put it: `SocketAddr` itself among the
+/// request's extensions.
+pub(super) fn peer_of(parts: &request::Parts) -> Addr {
+    parts.extensions.get::<SocketAddr>().map_or(Addr::Other, |addr| Addr::Ip(*addr))
+}

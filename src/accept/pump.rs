@@ -1,0 +1,260 @@
+//! The receiving side of an accepted connection, and its end: a task that takes what the request's
+//! body gives, as long as there is room for it.
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::time::{Duration, Sleep, sleep};
+
+use super::ends::{Ends, Server};
+use crate::alive::{Counted, Kind};
+use crate::config::{LINGER_DRAIN, LINGER_DRAIN_BYTES, LINGER_STALL};
+use crate::conn::{Stream, Wish, runtime_is_gone};
+use crate::error::{Error, ErrorKind, Event, Reason};
+
+/// Frames that are taken before other tasks are let in.
+const TURN: usize = 64;
+
+pub(super) struct Pump<B> {
+    stream: Arc<Stream>,
+    ends: Arc<Ends>,
+    server: Arc<Server>,
+    /// `None` when nothing will be read of it any more.
+    body: Option<Pin<Box<B>>>,
+    /// Bytes that may wait in the inbox.
+    room: usize,
+    linger: Linger,
+    timer: Option<Pin<Box<Sleep>>>,
+    over: bool,
+    _counted: Counted,
+}
+
+/// The bounded end of a connection that its user has let go.
+#[derive(Clone, Copy)]
+enum Linger {
+    /// Still in use.
+    No,
+    /// The server is taking what was written; the position at the last look.
+    Flushing(u64),
+    /// The client may finish its side; bytes of it that were dropped since.
+    Draining(usize),
+}
+
+impl<B> Pump<B>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    pub(super) fn new(
+        stream: Arc<Stream>,
+        ends: Arc<Ends>,
+        server: Arc<Server>,
+        body: B,
+        room: usize,
+    ) -> Pump<B> {
+        stream.inbox.set_threshold(room / 4);
+        Pump {
+            stream,
+            ends,
+            server,
+            body: Some(Box::pin(body)),
+            room,
+            linger: Linger::No,
+            timer: None,
+            over: false,
+            _counted: Counted::new(Kind::Task),
+        }
+    }
+
+    /// Takes what has come, up to what there is room for.
+    fn receive(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..TURN {
+            self.stream.inbox.take_consumed();
+            let Some(body) = &mut self.body else { return };
+            if self.stream.inbox.len() >= self.room {
+                return;
+            }
+            let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else { return };
+            let ended = body.is_end_stream();
+            match frame {
+                Some(Ok(frame)) => {
+                    // Trailers say nothing to a connection.
+                    if let Ok(bytes) = frame.into_data() {
+                        self.keep(bytes);
+                    }
+                    if ended {
+                        self.end_of_body();
+                    }
+                }
+                None if ended => self.end_of_body(),
+                // hyper makes an end of this reset, and of no other.
+                None => return self.cut(&Event::Reset(Reason::NO_ERROR)),
+                Some(Err(error)) => return self.cut(&event(error.into())),
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    fn keep(&mut self, bytes: Bytes) {
+        if let Linger::Draining(dropped) = &mut self.linger {
+            *dropped += bytes.len();
+        }
+        if !bytes.is_empty() {
+            self.stream.inbox.push(bytes);
+        }
+    }
+
+    fn end_of_body(&mut self) {
+        self.body = None;
+        self.stream.inbox.finish(Ok(()));
+    }
+
+    /// Fails what is not over yet.
+    fn cut(&mut self, event: &Event) {
+        self.fail(event.read_error(), event.write_error());
+    }
+
+    fn fail(&mut self, read: Error, write: Error) {
+        let how = Err(if self.body.is_none() { write.clone() } else { read.clone() });
+        self.stream.cut(read, write);
+        self.finish(how);
+    }
+
+    fn finish(&mut self, how: Result<(), Error>) {
+        self.over = true;
+        self.body = None;
+        self.server.set_over();
+        self.stream.set_done(how);
+        // If the response has not ended, it is to end with the reset.
+        self.ends.wake_body();
+    }
+
+    /// Sees to the end: what the user wants of it, and what is still awaited.
+    fn finish_up(&mut self, cx: &mut Context<'_>) {
+        if self.over {
+            return;
+        }
+        let sent = self.stream.outbox.is_sent();
+        if !sent && self.ends.is_cut_off() {
+            // What the client has sent before can still be read.
+            self.stream.outbox.fail(cut_off());
+        }
+        let wish = self.stream.wish();
+        match (&self.body, self.stream.outbox.check()) {
+            (None, _) if sent => return self.finish(Ok(())),
+            (None, Err(error)) => return self.finish(Err(error)),
+            (Some(_), Err(error)) if wish == Wish::Close => return self.finish(Err(error)),
+            _ => {}
+        }
+        match wish {
+            // A reset that has come since wakes the pump again.
+            Wish::Live | Wish::WriteOnly | Wish::Reset(_) => {}
+            Wish::Close => self.linger(cx, sent),
+        }
+    }
+
+    fn linger(&mut self, cx: &mut Context<'_>, sent: bool) {
+        loop {
+            match self.linger {
+                Linger::No | Linger::Flushing(_) if sent => {
+                    self.wait(Linger::Draining(0), LINGER_DRAIN);
+                }
+                Linger::No => {
+                    self.wait(Linger::Flushing(self.stream.outbox.settle()), LINGER_STALL);
+                }
+                Linger::Draining(dropped) if dropped > LINGER_DRAIN_BYTES => {
+                    return self.finish(Ok(()));
+                }
+                Linger::Flushing(_) | Linger::Draining(_) => {}
+            }
+            let late = self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+            match self.linger {
+                _ if !late => return,
+                Linger::No => return,
+                // The client had its time to finish, and everything of ours is sent.
+                Linger::Draining(_) => return self.finish(Ok(())),
+                Linger::Flushing(before) => {
+                    let now = self.stream.outbox.settle();
+                    if now == before {
+                        self.stream.reset(Reason::CANCEL, TOOK_NOTHING);
+                        let event = Event::Silent(TOOK_NOTHING.into());
+                        return self.cut(&event);
+                    }
+                    self.wait(Linger::Flushing(now), LINGER_STALL);
+                }
+            }
+        }
+    }
+
+    fn wait(&mut self, linger: Linger, time: Duration) {
+        self.linger = linger;
+        self.timer = Some(Box::pin(sleep(time)));
+    }
+}
+
+fn cut_off() -> Error {
+    let message = "the response was dropped before its end: the client has reset the stream or \
+                   gone away, or the server has given the response up; which, the server does not \
+                   say";
+    Error::new(ErrorKind::Reset, message)
+}
+
+const TOOK_NOTHING: &str = "the client took nothing for 30 s of what was still to be sent";
+
+impl<B> Future for Pump<B>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let _coop = ready!(tokio::task::coop::poll_proceed(cx));
+        this.ends.register_pump(cx);
+        if let Wish::Reset(reason) = this.stream.wish() {
+            // Before the request's body says so in its own way.
+            let event = Event::Local(reason, "the connection was reset on this side".into());
+            this.cut(&event);
+        }
+        this.receive(cx);
+        this.finish_up(cx);
+        if this.over { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// A pump that ends before its stream, with its runtime or by a panic, fails it.
+impl<B> Drop for Pump<B> {
+    fn drop(&mut self) {
+        if !self.over {
+            let error = runtime_is_gone();
+            self.stream.cut(error.clone(), error.clone());
+            self.server.set_over();
+            self.stream.set_done(Err(error));
+        }
+    }
+}
+
+/// What an error of a request's body means. Frameworks wrap the one that knows.
+fn event(error: Box<dyn StdError + Send + Sync>) -> Event {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(&*error);
+    while let Some(level) = next {
+        if let Some(h2) = level.downcast_ref::<h2::Error>() {
+            let reason =
+                h2.reason().map_or(Reason::PROTOCOL_ERROR, |r| Reason::from_code(r.into()));
+            return match h2 {
+                h2 if h2.is_io() => Event::Gone(None),
+                h2 if h2.is_reset() && h2.is_remote() => Event::Reset(reason),
+                h2 if h2.is_go_away() && h2.is_remote() => Event::GoAway(reason, "".into()),
+                h2 => Event::Violation(reason, h2.to_string().into()),
+            };
+        }
+        next = level.source();
+    }
+    Event::Gone(Some(Arc::new(io::Error::other(error))))
+}

@@ -1,0 +1,112 @@
+//! Connections in the handlers of [axum](https://docs.rs/axum), beside its other routes (feature
+//! `axum`).
+//!
+//! ```
+//! use axum::response::Response;
+//! use axum::{Router, routing::any};
+//! use h2conn::axum::Accept;
+//!
+//! async fn echo(accept: Accept) -> Response {
+//!     accept.on_conn(|conn| async move {
+//!         let (mut reader, mut writer) = conn.into_split();
+//!         // Ends well when the client does.
+//!         let _ = tokio::io::copy(&mut reader, &mut writer).await;
+//!     })
+//! }
+//!
+//! let app: Router = Router::new()
+//!     .route("/", axum::routing::get(|| async { "the API" }))
+//!     .route("/echo", any(echo));
+//! ```
+//!
+//! What hyper, and so axum, cannot do is said at [`accept`](fn@crate::accept).
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::extract::connect_info::ConnectInfo;
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+
+use crate::accept::{AcceptError, Acceptor};
+use crate::conn::Conn;
+
+/// An extractor that takes the request for a connection.
+///
+/// It is the last of a handler's extractors, since it takes the body, and refuses what cannot carry
+/// a connection with a text that says why: 505 for HTTP/1.1, 405 for CONNECT, HEAD and TRACE. The
+/// route says which other methods there are; curl sends PUT, the Go library POST.
+///
+/// [`Conn::peer_addr`] knows the client's address if the app is served with
+/// `into_make_service_with_connect_info::<SocketAddr>()`.
+///
+/// Dropping it leaves the handler free to answer with something else.
+pub struct Accept {
+    request: Request,
+    acceptor: Acceptor,
+}
+
+impl Accept {
+    /// Uses these settings. The methods in them do not matter, the route has chosen. Default: those
+    /// of [`accept`](fn@crate::accept).
+    pub fn acceptor(mut self, acceptor: &Acceptor) -> Accept {
+        self.acceptor = acceptor.clone();
+        self
+    }
+
+    /// Accepts the connection, and gives the response to return from the handler. `handler` runs
+    /// in a task of its own, with its end of the connection, and outlives this.
+    ///
+    /// Axum's graceful shutdown waits for the connection, but not for the task.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn on_conn<F, Fut>(self, handler: F) -> Response
+    where
+        F: FnOnce(Conn) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (conn, response) = self.accept();
+        tokio::spawn(handler(conn));
+        response
+    }
+
+    /// Accepts the connection: the program's end of it, and the response to return from the
+    /// handler. Dropping the response fails the connection.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn accept(self) -> (Conn, Response) {
+        let (conn, response) = self.acceptor.accept_checked(self.request);
+        (conn, response.map(Body::new))
+    }
+}
+
+impl<S: Sync> FromRequest<S> for Accept {
+    type Rejection = AcceptError;
+
+    async fn from_request(mut request: Request, _: &S) -> Result<Accept, AcceptError> {
+        let acceptor = Acceptor::default();
+        acceptor.check(&request)?;
+        if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
+            let peer = *peer;
+            request.extensions_mut().insert(peer);
+        }
+        Ok(Accept { request, acceptor })
+    }
+}
+
+impl IntoResponse for AcceptError {
+    fn into_response(self) -> Response {
+        AcceptError::into_response(self).map(Body::new)
+    }
+}
+
+impl fmt::Debug for Accept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accept").field("uri", self.request.uri()).finish_non_exhaustive()
+    }
+}

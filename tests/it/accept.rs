@@ -1,0 +1,340 @@
+//! `accept` inside a stock hyper server. The connection test (`nettest.rs`) runs on it too.
+
+use std::io;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use h2conn::http::{Method, Request, StatusCode};
+use h2conn::testing::alive;
+use h2conn::{Acceptor, Conn, ErrorKind, OnDrop, Reason, accept};
+use http_body_util::{BodyExt, Empty, Full};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::yield_now;
+
+use crate::support::framework::{hyper_pair, hyper_server};
+use crate::support::raw::{self, DATA, END_STREAM, HEADERS, REQUEST, RST_STREAM, Raw};
+use crate::support::{
+    Over, TestResult, check_echo, check_many, check_turns, echo, noise, ours, run,
+};
+
+/// More than any window on the way.
+const MUCH: usize = 3 << 20;
+
+fn acceptor() -> h2conn::Result<Acceptor> {
+    Acceptor::builder().build()
+}
+
+async fn read_all(mut conn: &Conn) -> (Vec<u8>, Option<io::Error>) {
+    let mut got = Vec::new();
+    let error = conn.read_to_end(&mut got).await.err();
+    (got, error)
+}
+
+#[test]
+fn conns_of_our_client_are_accepted_inside_hyper() -> TestResult {
+    run(async {
+        for over in Over::BOTH {
+            let site = hyper_server(over, acceptor()?, echo).await?;
+            check_turns(&site).await.with_context(|| format!("in turns over {over:?}"))?;
+            let conn = site.connect().await?;
+            check_echo(conn, &noise(MUCH, 1)).await.with_context(|| format!("bulk, {over:?}"))?;
+            check_many(&site).await.with_context(|| format!("many over {over:?}"))?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn the_response_comes_before_anything_is_written_and_carries_what_the_acceptor_sets() -> TestResult
+{
+    run(async {
+        let acceptor = Acceptor::builder().status(StatusCode::ACCEPTED).header("x-room", "7");
+        let site = hyper_server(Over::Cleartext, acceptor.build()?, |conn: Conn| async move {
+            let head = conn.response().await?;
+            assert_eq!(head.status(), StatusCode::ACCEPTED);
+            assert_eq!((conn.method(), conn.uri().path()), (&Method::POST, "/room"));
+            echo(conn).await
+        })
+        .await?;
+        let (conn, response) = site.client()?.connect(site.url("/room")).await?;
+        ensure!(response.status() == StatusCode::ACCEPTED);
+        ensure!(response.headers()["x-room"] == "7");
+        check_echo(conn, b"hello").await
+    })
+}
+
+#[test]
+fn half_close_goes_both_ways() -> TestResult {
+    run(async {
+        for over in Over::BOTH {
+            for swapped in [false, true] {
+                let (client, server) = hyper_pair(over).await?;
+                let (one, other) = if swapped { (server, client) } else { (client, server) };
+                (&one).write_all(b"question").await?;
+                (&one).shutdown().await?;
+                let error = (&one).write(b"more").await.err().context("it was shut down")?;
+                ensure!(error.kind() == io::ErrorKind::BrokenPipe, "{error}");
+                ensure!(read_all(&other).await.0 == b"question");
+                for _ in 0..3 {
+                    (&other).write_all(b"answer").await?;
+                    (&one).read_exact(&mut [0; 6]).await?;
+                }
+                (&other).shutdown().await?;
+                ensure!((&one).read(&mut [0; 1]).await? == 0);
+                one.closed().await?;
+                other.closed().await?;
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_write_and_then_a_drop_loses_nothing_on_either_side() -> TestResult {
+    run(async {
+        let (sender, mut conns) = tokio::sync::mpsc::unbounded_channel();
+        let site = hyper_server(Over::Cleartext, acceptor()?, move |conn| {
+            let sender = sender.clone();
+            async move {
+                let _ = sender.send(conn);
+                Ok(())
+            }
+        })
+        .await?;
+        let client = site.client()?;
+        for round in 0..500_usize {
+            let (conn, _) = client.connect(site.url("/")).await?;
+            let server = conns.recv().await.context("the server's end")?;
+            let said = noise(round * 37 % 9_000, round as u64);
+            let (mut from, to) = if round % 2 == 0 { (conn, server) } else { (server, conn) };
+            from.write_all(&said).await?;
+            drop(from);
+            let (got, error) = read_all(&to).await;
+            ensure!(error.is_none() && got == said, "round {round}: {error:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn resets_arrive_with_their_reason_and_are_no_end_of_file() -> TestResult {
+    run(async {
+        for over in Over::BOTH {
+            let (client, server) = hyper_pair(over).await?;
+            (&server).write_all(b"before").await?;
+            (&client).read_exact(&mut [0; 6]).await?;
+            server.reset(Reason::from_code(0xbeef));
+            let (_, error) = read_all(&client).await;
+            let error = error.context("a reset is no end of file")?;
+            ensure!(error.kind() == io::ErrorKind::ConnectionReset, "{error}");
+            ensure!(ours(&error).reason() == Some(Reason::from_code(0xbeef)), "{error}");
+            let error = server.closed().await.err().context("it was reset here")?;
+            ensure!(error.kind() == ErrorKind::Aborted, "{error}");
+
+            let (client, server) = hyper_pair(over).await?;
+            (&client).write_all(b"before").await?;
+            client.sent().await?;
+            (&server).read_exact(&mut [0; 6]).await?;
+            client.reset(Reason::ENHANCE_YOUR_CALM);
+            for _ in 0..2 {
+                let error = (&server).read(&mut [0; 1]).await.err().context("it was reset")?;
+                ensure!(error.kind() == io::ErrorKind::ConnectionReset, "{error}");
+                ensure!(ours(&error).reason() == Some(Reason::ENHANCE_YOUR_CALM), "{error}");
+            }
+            let error = (&server).write_all(b"x").await.err().context("it was reset")?;
+            ensure!(error.kind() == io::ErrorKind::ConnectionReset, "{error}");
+            ensure!(server.closed().await.is_err());
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_client_that_vanishes_is_no_end_of_file() -> TestResult {
+    run(async {
+        let (sender, mut conns) = tokio::sync::mpsc::unbounded_channel();
+        let site = hyper_server(Over::Cleartext, acceptor()?, move |conn| {
+            let sender = sender.clone();
+            async move {
+                let _ = sender.send(conn);
+                Ok(())
+            }
+        })
+        .await?;
+        let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
+        raw.send(HEADERS, raw::END_HEADERS, 1, REQUEST).await?;
+        raw.send(DATA, 0, 1, b"half a mess").await?;
+        let server = conns.recv().await.context("the server's end")?;
+        drop(raw);
+        let (got, error) = read_all(&server).await;
+        ensure!(got == b"half a mess");
+        let error = error.context("it was cut")?;
+        ensure!(
+            [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset].contains(&error.kind()),
+            "{error}"
+        );
+        ensure!((&server).write_all(&vec![0; MUCH]).await.is_err());
+        Ok(())
+    })
+}
+
+/// hyper makes an end of the request's body of a reset with NO_ERROR, and only of that.
+#[test]
+fn a_reset_with_no_error_is_not_taken_for_the_end() -> TestResult {
+    run(async {
+        let (client, server) = hyper_pair(Over::Cleartext).await?;
+        (&client).write_all(b"before").await?;
+        client.sent().await?;
+        (&server).read_exact(&mut [0; 6]).await?;
+        client.reset(Reason::NO_ERROR);
+        let error = (&server).read(&mut [0; 1]).await.err().context("no end of file")?;
+        ensure!(error.kind() == io::ErrorKind::UnexpectedEof, "{error}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_reset_after_the_end_leaves_the_reader_at_the_end_and_fails_the_writer() -> TestResult {
+    run(async {
+        let (sender, mut conns) = tokio::sync::mpsc::unbounded_channel();
+        let site = hyper_server(Over::Cleartext, acceptor()?, move |conn| {
+            let sender = sender.clone();
+            async move {
+                let _ = sender.send(conn);
+                Ok(())
+            }
+        })
+        .await?;
+        let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
+        raw.send(HEADERS, raw::END_HEADERS, 1, REQUEST).await?;
+        raw.send(DATA, END_STREAM, 1, b"all").await?;
+        let server = conns.recv().await.context("the server's end")?;
+        ensure!(read_all(&server).await.0 == b"all");
+        raw.send(RST_STREAM, 0, 1, &8_u32.to_be_bytes()).await?;
+        ensure!(server.closed().await.is_err());
+        let (got, error) = read_all(&server).await;
+        ensure!(got.is_empty() && error.is_none(), "the end stays: {error:?}");
+        let error = (&server).write_all(b"x").await.err().context("it was reset")?;
+        ensure!(error.kind() == io::ErrorKind::ConnectionReset, "{error}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_handler_that_drops_its_conn_ends_it_well_or_resets_it_as_it_is_set() -> TestResult {
+    run(async {
+        let dropping = |conn: Conn| async move {
+            (&conn).write_all(b"bye").await?;
+            Ok(())
+        };
+        let site = hyper_server(Over::Cleartext, acceptor()?, dropping).await?;
+        let (got, error) = read_all(&site.connect().await?).await;
+        ensure!(got == b"bye" && error.is_none(), "{error:?}");
+
+        let resets = Acceptor::builder().on_drop(OnDrop::Reset).build()?;
+        let site = hyper_server(Over::Cleartext, resets, dropping).await?;
+        let (_, error) = read_all(&site.connect().await?).await;
+        let error = error.context("it was reset")?;
+        ensure!(ours(&error).reason() == Some(Reason::CANCEL), "{error}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_response_that_the_program_drops_fails_the_conn() -> TestResult {
+    run(async {
+        let request = Request::post("/").version(h2conn::http::Version::HTTP_2);
+        let body = Full::new(Bytes::from_static(b"question"));
+        let (mut conn, response) = accept(request.body(body)?)?;
+        let mut got = String::new();
+        drop(response);
+        let error = conn.closed().await.err().context("nobody takes what is written")?;
+        ensure!(error.kind() == ErrorKind::Reset, "{error}");
+        conn.read_to_string(&mut got).await?;
+        ensure!(got == "question", "what had come is there");
+        ensure!(conn.write_all(b"x").await.is_err());
+        Ok(())
+    })
+}
+
+#[test]
+fn what_a_framework_cannot_do_is_said() -> TestResult {
+    run(async {
+        let (_client, server) = hyper_pair(Over::Cleartext).await?;
+        let error = server.ping().await.err().context("hyper gives no access to pings")?;
+        ensure!(error.kind() == ErrorKind::Unsupported, "{error}");
+        Ok(())
+    })
+}
+
+#[test]
+fn requests_that_cannot_carry_a_conn_are_answered_with_the_reason() -> TestResult {
+    run(async {
+        let site = hyper_server(
+            Over::Cleartext,
+            Acceptor::builder().methods([Method::POST, Method::PUT]).build()?,
+            echo,
+        )
+        .await?;
+        // By HTTP/2, with a method that is not among them.
+        let client = site.client_builder().method(Method::PATCH).build()?;
+        let error = client.connect(site.url("/")).await.err().context("it is refused")?;
+        ensure!(error.status() == Some(StatusCode::METHOD_NOT_ALLOWED), "{error}");
+        ensure!(error.headers().context("a head")?["allow"] == "POST, PUT");
+        // By HTTP/1.1.
+        let io = hyper_util::rt::TokioIo::new(TcpStream::connect(site.addr).await?);
+        let (mut send, connection) = hyper::client::conn::http1::handshake(io).await?;
+        tokio::spawn(connection);
+        let request = Request::post("/").header("host", "x").body(Empty::<Bytes>::new())?;
+        let response = send.send_request(request).await?;
+        ensure!(response.status() == StatusCode::HTTP_VERSION_NOT_SUPPORTED);
+        let text = response.into_body().collect().await?.to_bytes();
+        ensure!(std::str::from_utf8(&text)?.contains("needs HTTP/2"), "{text:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_reader_that_stops_stops_the_writer_and_holds_little() -> TestResult {
+    run(async {
+        let (client, server) = hyper_pair(Over::Cleartext).await?;
+        let taken = async {
+            let mut taken = 0;
+            while tokio::time::timeout(
+                Duration::from_millis(500),
+                (&client).write_all(&[7; 64 << 10]),
+            )
+            .await
+            .is_ok()
+            {
+                taken += 64 << 10;
+            }
+            taken
+        };
+        // This side's queue, hyper's window, the inbox, and a little in between.
+        let taken = taken.await;
+        ensure!((512 << 10..4 << 20).contains(&taken), "{taken} bytes were taken");
+        let taken = async {
+            let mut taken = 0;
+            while tokio::time::timeout(
+                Duration::from_millis(500),
+                (&server).write_all(&[7; 64 << 10]),
+            )
+            .await
+            .is_ok()
+            {
+                taken += 64 << 10;
+            }
+            taken
+        };
+        let taken = taken.await;
+        ensure!((512 << 10..4 << 20).contains(&taken), "{taken} bytes were taken");
+        client.reset(Reason::CANCEL);
+        while alive().streams > 2 {
+            yield_now().await;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,114 @@
+//! Our `accept` inside servers of others.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use axum::routing::{any, get};
+use axum::serve::ListenerExt;
+use h2conn::axum::Accept;
+use h2conn::http::Request;
+use h2conn::{Acceptor, Conn};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::foreign::{Io, server};
+use super::{Over, Site, TestResult};
+
+/// Runs a stock hyper server that accepts every request; `handler` gets each connection.
+pub(crate) async fn hyper_server<F, Fut>(
+    over: Over,
+    acceptor: Acceptor,
+    handler: F,
+) -> TestResult<Site>
+where
+    F: Fn(Conn) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = std::io::Result<()>> + Send + 'static,
+{
+    let handler = Arc::new(handler);
+    server(over, move |io| hyper_accepts(io, acceptor.clone(), Arc::clone(&handler))).await
+}
+
+async fn hyper_accepts<F, Fut>(io: impl Io, acceptor: Acceptor, handler: Arc<F>) -> TestResult
+where
+    F: Fn(Conn) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = std::io::Result<()>> + Send + 'static,
+{
+    let accepts = service_fn(|request: Request<Incoming>| {
+        let response = match acceptor.accept(request) {
+            Ok((conn, response)) => {
+                tokio::spawn(handler(conn));
+                response
+            }
+            Err(error) => error.into_response(),
+        };
+        async { Ok::<_, Infallible>(response) }
+    });
+    let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    let served = builder.serve_connection(TokioIo::new(io), accepts).await;
+    served.map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// Both ends of a connection that a hyper server has accepted: the client's, then the server's.
+pub(crate) async fn hyper_pair(over: Over) -> TestResult<(Conn, Conn)> {
+    let (sender, mut conns) = mpsc::unbounded_channel();
+    let acceptor = Acceptor::builder().build()?;
+    let site = hyper_server(over, acceptor, move |conn| {
+        let sender = sender.clone();
+        async move {
+            let _ = sender.send(conn);
+            Ok(())
+        }
+    })
+    .await?;
+    let client = site.connect().await?;
+    Ok((client, conns.recv().await.context("the server has ended")?))
+}
+
+/// Runs a stock axum server that accepts at `/` and `/echo`; `handler` gets each connection.
+pub(crate) async fn axum_server<F, Fut>(over: Over, handler: F) -> TestResult<Site>
+where
+    F: Fn(Conn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let conn = any(move |accept: Accept| async move { accept.on_conn(handler) });
+    let app = Router::new()
+        .route("/", conn.clone())
+        .route("/echo", conn)
+        .route("/api", get(|| async { "the API" }));
+    if over == Over::Cleartext {
+        let socket = TcpListener::bind("127.0.0.1:0").await?;
+        let addr = socket.local_addr()?;
+        let socket = socket.tap_io(|io| io.set_nodelay(true).expect("it is a TCP socket"));
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(axum::serve(socket, app).into_future());
+        return Ok(Site::cleartext(addr));
+    }
+    server(over, move |io| {
+        let service = TowerToHyperService::new(app.clone());
+        async {
+            let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            let served = builder.serve_connection(TokioIo::new(io), service).await;
+            served.map_err(|error| anyhow::anyhow!("{error}"))
+        }
+    })
+    .await
+}
+
+/// Both ends of a connection that an axum server has accepted: the client's, then the server's.
+pub(crate) async fn axum_pair(over: Over) -> TestResult<(Conn, Conn)> {
+    let (sender, mut conns) = mpsc::unbounded_channel();
+    let site = axum_server(over, move |conn| {
+        let _ = sender.send(conn);
+        std::future::ready(())
+    })
+    .await?;
+    let client = site.connect().await?;
+    Ok((client, conns.recv().await.context("the server has ended")?))
+}
