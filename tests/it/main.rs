@@ -8,6 +8,7 @@ mod axum;
 mod bulk;
 mod ending;
 mod formats;
+mod go;
 mod go_library;
 mod http1;
 mod leaks;
