@@ -305,6 +305,30 @@ mod tests {
     }
 
     #[test]
+    fn readers_can_be_woken_to_look_at_something_else() {
+        let (inbox, _) = inbox();
+        let reader = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&reader));
+        assert!(inbox.poll_chunk(&mut Context::from_waker(&waker)).is_pending());
+        inbox.wake_readers();
+        inbox.wake_readers();
+        assert_eq!(reader.0.load(SeqCst), 1);
+        assert!(read(&inbox, 1).is_pending(), "nothing has come");
+    }
+
+    #[test]
+    fn it_is_complete_with_its_end_and_not_with_an_error() {
+        let (whole, _) = inbox();
+        whole.push(Bytes::from_static(b"x"));
+        assert!(!whole.is_complete());
+        whole.finish(Ok(()));
+        assert!(whole.is_complete());
+        let (cut, _) = inbox();
+        cut.finish(Err(Error::new(ErrorKind::Reset, "gone")));
+        assert!(!cut.is_complete());
+    }
+
+    #[test]
     fn the_mover_is_woken_at_the_threshold_and_told_every_byte_once() {
         let (inbox, mover) = inbox();
         inbox.set_threshold(4);

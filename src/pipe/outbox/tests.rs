@@ -135,6 +135,104 @@ fn small_writes_share_a_buffer_and_a_large_chunk_is_not_copied() {
     assert_eq!(slices[n - 1].as_ptr(), address);
 }
 
+#[test]
+fn a_run_is_sent_when_it_is_taken_and_its_buffer_comes_back() {
+    let (outbox, _) = outbox(100_000);
+    assert!(outbox.take_run(10).bytes.is_none());
+    let large = vec![5; 70_000];
+    assert!(matches!(write(&outbox, &large), Poll::Ready(Ok(70_000))));
+    let waiter = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&waiter));
+    let mut cx = Context::from_waker(&waker);
+    assert!(outbox.poll_sent(&mut cx, 70_000).is_pending());
+
+    let run = outbox.take_run(usize::MAX);
+    let first = run.bytes.expect("bytes are queued");
+    assert_eq!((first.len(), run.end), (BUFFER, false), "the first buffer, whole");
+    let address = first.as_ptr();
+    assert_eq!(waiter.0.load(SeqCst), 1, "to look again");
+    assert!(matches!(sent(&outbox, BUFFER as u64), Poll::Ready(Ok(()))));
+    assert!(sent(&outbox, 70_000).is_pending());
+
+    outbox.finish();
+    let run = outbox.take_run(100);
+    assert_eq!((run.bytes.map(|bytes| bytes.len()), run.end), (Some(100), false));
+    let run = outbox.take_run(usize::MAX);
+    assert_eq!((run.bytes.map(|bytes| bytes.len()), run.end), (Some(4_364), true));
+    assert!(outbox.is_sent() && outbox.is_taken_sent());
+    let run = outbox.take_run(usize::MAX);
+    assert!(run.bytes.is_none() && !run.end, "the end is given once");
+
+    drop(first);
+    assert_eq!(outbox.buffers.get().as_ptr(), address);
+}
+
+#[test]
+fn a_run_makes_room_for_writers_and_there_is_none_after_a_failure() {
+    let (outbox, _) = outbox(4);
+    let _ = write(&outbox, b"abcd");
+    let waiter = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&waiter));
+    assert!(outbox.poll_write(&mut Context::from_waker(&waker), b"x").is_pending());
+    let run = outbox.take_run(9);
+    assert_eq!(run.bytes.as_deref(), Some(&b"abcd"[..]));
+    assert_eq!(waiter.0.load(SeqCst), 1);
+    assert!(matches!(write(&outbox, b"efgh"), Poll::Ready(Ok(4))));
+    outbox.fail(Error::new(ErrorKind::Reset, "gone"));
+    outbox.finish();
+    let run = outbox.take_run(9);
+    assert!(run.bytes.is_none() && !run.end);
+}
+
+#[test]
+fn those_who_wait_can_be_woken_to_look_at_something_else() {
+    let (outbox, _) = outbox(1);
+    let _ = write(&outbox, b"a");
+    let counts = [Arc::new(Count::default()), Arc::new(Count::default())];
+    let wakers = counts.each_ref().map(|count| Waker::from(Arc::clone(count)));
+    assert!(outbox.poll_write(&mut Context::from_waker(&wakers[0]), b"x").is_pending());
+    assert!(outbox.poll_sent(&mut Context::from_waker(&wakers[1]), 1).is_pending());
+    outbox.wake_writers();
+    outbox.wake_writers();
+    assert!(counts.iter().all(|count| count.0.load(SeqCst) == 1));
+}
+
+#[test]
+fn what_waits_and_what_is_left_is_told() {
+    let (outbox, _) = outbox(10);
+    assert_eq!(outbox.pending(), (0, false));
+    assert!(outbox.check().is_ok() && !outbox.is_finishing() && !outbox.is_sent());
+    let _ = write(&outbox, b"abc");
+    assert!(outbox.has_unsent_bytes() && outbox.is_taken_sent());
+    outbox.finish();
+    assert_eq!((outbox.pending(), outbox.is_finishing()), ((3, true), true));
+    let batch = outbox.take(9).batch.expect("bytes and the end");
+    assert_eq!(outbox.pending(), (0, false), "the end is taken");
+    assert!(!outbox.is_taken_sent());
+    drop(batch);
+    outbox.mark_sent(outbox.settle());
+    outbox.mark_sent(1);
+    assert!(outbox.is_sent() && !outbox.has_unsent_bytes(), "a position never goes back");
+    outbox.fail(Error::new(ErrorKind::Reset, "gone"));
+    assert!(outbox.check().is_err());
+    assert!(matches!(sent(&outbox, 4), Poll::Ready(Ok(()))), "what was sent, was sent");
+}
+
+#[test]
+fn writers_are_woken_when_a_third_of_the_room_is_free() {
+    let (outbox, _) = outbox(9);
+    let _ = write(&outbox, b"123456789");
+    let waiter = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&waiter));
+    assert!(outbox.poll_write(&mut Context::from_waker(&waker), b"x").is_pending());
+    drop(outbox.take(2).batch);
+    outbox.settle();
+    assert_eq!(waiter.0.load(SeqCst), 0);
+    drop(outbox.take(1).batch);
+    outbox.settle();
+    assert_eq!(waiter.0.load(SeqCst), 1);
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_taken(
