@@ -81,6 +81,7 @@ mod error;
 mod link;
 mod listener;
 mod pipe;
+mod sync;
 pub mod testing;
 pub mod tls;
 

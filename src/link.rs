@@ -20,8 +20,8 @@ mod wire;
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -33,7 +33,8 @@ use crate::alive::{Counted, Kind};
 use crate::config::Config;
 use crate::conn::{Control, LinkInfo, Offer, Stream};
 use crate::error::{Event, Reason, Result, Text};
-use crate::pipe::{Buffers, Outbox, WakerSet, lock};
+use crate::pipe::{Buffers, Outbox, WakerSet};
+use crate::sync::{AtomicBool, Mutex, lock};
 use driver::Driver;
 use peer::Peer;
 use signal::{Signal, StreamWaker};

@@ -6,7 +6,7 @@ mod handshake;
 mod incoming;
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use http::{StatusCode, header};
 use slab::Slab;
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::config::{Methods, method_not_allowed};
 use crate::conn::{Addr, Offer};
 use crate::link::Link;
-use crate::pipe::lock;
+use crate::sync::{Mutex, lock};
 
 pub use builder::ListenerBuilder;
 pub use incoming::Incoming;

@@ -13,15 +13,7 @@ mod inbox;
 mod outbox;
 mod wakers;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 pub(crate) use buffers::{Batch, Buffers};
 pub(crate) use inbox::Inbox;
 pub(crate) use outbox::Outbox;
 pub(crate) use wakers::WakerSet;
-
-/// Locks a mutex whose holders leave it whole even when they panic: each section only moves bytes
-/// and sets flags.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::sync;
 
 use super::target::Origin;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Link;
-use crate::pipe::lock;
+use crate::sync::{Mutex, lock};
 
 /// The link to one origin. Those who want it at the same time wait for one attempt to make it. When
 /// that fails, each makes its own, with what is left of its time.

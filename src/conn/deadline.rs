@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::task::unconstrained;
@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Conn, ReadHalf, Stream, WriteHalf};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipe::lock;
+use crate::sync::{AtomicBool, Mutex, lock};
 
 /// Until when one direction may wait.
 #[derive(Debug, Default)]

@@ -1,8 +1,8 @@
 //! What a connection's user and the driver of its link share.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use super::Addr;
 use super::deadline::Deadline;
 use crate::alive::{Counted, Kind};
 use crate::error::{Error, ErrorKind, Reason};
-use crate::pipe::{Inbox, Outbox, WakerSet, lock};
+use crate::pipe::{Inbox, Outbox, WakerSet};
+use crate::sync::{AtomicBool, Mutex, lock};
 
 /// What all connections of a link have in common.
 #[derive(Debug)]

@@ -5,13 +5,11 @@
 //! sets a flag (h2 wakes its task inside nearly every call), which the driver looks at before it
 //! goes to sleep.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Wake};
 
-use atomic_waker::AtomicWaker;
-
-use crate::pipe::lock;
+use crate::sync::{AtomicBool, AtomicU8, AtomicUsize, AtomicWaker, Mutex, lock};
 
 /// The driver sleeps; a wake must reach its task.
 const ASLEEP: u8 = 0;

@@ -8,14 +8,14 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::{FrameLog, PREFACE};
-use crate::pipe::lock;
+use crate::sync::{Mutex, lock};
 
 /// What a link runs on.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}

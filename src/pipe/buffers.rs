@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::IoSlice;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::{Buf, Bytes};
 
-use super::lock;
 use crate::alive::{Counted, Kind};
+use crate::sync::{AtomicUsize, Mutex, lock};
 
 /// The size of a recycled buffer. Whole DATA frames of our own links fit in one.
 pub(crate) const BUFFER: usize = 64 * 1024;

@@ -1,14 +1,14 @@
 //! The receiving queue: what has arrived and the user has not yet read.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::ReadBuf;
 
-use super::{WakerSet, lock};
+use super::WakerSet;
 use crate::error::Error;
+use crate::sync::{Mutex, lock};
 
 /// Chunks below this size are copied together: a `Bytes` of one byte would pin the whole read
 /// buffer that it was cut from. Half of the largest frame that we invite, so that what a queue

@@ -2,15 +2,16 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+use super::WakerSet;
 use super::buffers::{BUFFER, Batch, Buffers, Chunk, SMALL};
-use super::{WakerSet, lock};
 use crate::error::{Error, ErrorKind};
+use crate::sync::{AtomicUsize, Mutex, lock};
 
 /// Bytes on their way out, bounded: a write waits while the queue, and what HTTP/2 still holds of
 /// it, fill the capacity.
