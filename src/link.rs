@@ -241,8 +241,10 @@ impl Shared {
         self.signal.notify();
     }
 
-    fn is_asked(&self) -> bool {
-        self.asked.load(SeqCst)
+    /// The driver goes to sleep; `false` if there is something for it to do, and it must not.
+    fn sleep(&self) -> bool {
+        let asked = self.signal.is_flagged() || self.asked.load(SeqCst);
+        !asked && self.signal.sleep()
     }
 
     fn take_commands(&self) -> Vec<Command> {

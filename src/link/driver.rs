@@ -282,11 +282,9 @@ impl Driver {
         }
     }
 
-    /// Whether another turn has something to do now.
+    /// Whether the driver itself has left something that another turn can do now.
     fn has_work(&self) -> bool {
-        self.shared.signal.is_flagged()
-            || self.shared.is_asked()
-            || (!self.sendable.is_empty() && self.data_room() > 0)
+        (!self.sendable.is_empty() && self.data_room() > 0)
             || (self.heads_wait && self.heads_room() > 0)
     }
 }
@@ -307,7 +305,7 @@ impl Future for Driver {
                 this.finish();
                 continue;
             }
-            if !this.has_work() && shared.signal.sleep() {
+            if !this.has_work() && shared.sleep() {
                 return Poll::Pending;
             }
         }
