@@ -15,6 +15,10 @@ clippy:
 test *args:
     cargo test --workspace {{args}}
 
+# Wake-ups, in every order in which tasks can meet.
+loom *args:
+    RUSTFLAGS='--cfg h2conn_loom' CARGO_TARGET_DIR=target/loom cargo test --release --lib loom {{args}}
+
 doc:
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features --open
 

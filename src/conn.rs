@@ -4,6 +4,8 @@ mod addr;
 mod close;
 mod deadline;
 mod halves;
+#[cfg(all(test, h2conn_loom))]
+mod loom_tests;
 mod stream;
 
 use std::fmt;

@@ -10,6 +10,8 @@ mod driver;
 mod entry;
 mod fault;
 mod frames;
+#[cfg(all(test, h2conn_loom))]
+mod loom_tests;
 mod peer;
 mod ping;
 mod recv;

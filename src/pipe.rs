@@ -10,6 +10,8 @@
 
 mod buffers;
 mod inbox;
+#[cfg(all(test, h2conn_loom))]
+mod loom_tests;
 mod outbox;
 mod wakers;
 

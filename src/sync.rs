@@ -1,11 +1,21 @@
-//! The locks and atomics that tasks share.
+//! The locks and atomics that tasks share. Under `cfg(h2conn_loom)` the tests have loom's, and try
+//! every order in which the tasks can meet (`docs/testing.md`).
+
+#[cfg(all(test, h2conn_loom))]
+pub(crate) mod model;
 
 use std::sync::PoisonError;
 
+#[cfg(not(all(test, h2conn_loom)))]
 pub(crate) use {
     atomic_waker::AtomicWaker,
     std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize},
     std::sync::{Mutex, MutexGuard},
+};
+#[cfg(all(test, h2conn_loom))]
+pub(crate) use {
+    loom::sync::{Mutex, MutexGuard},
+    model::{AtomicBool, AtomicU8, AtomicUsize, AtomicWaker},
 };
 
 /// Locks a mutex whose holders leave it whole even when they panic: each section only moves bytes
