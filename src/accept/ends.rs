@@ -2,15 +2,15 @@
 //! polls, and the pump, which polls the request's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use atomic_waker::AtomicWaker;
 use tokio::sync::{oneshot, watch};
 
 use crate::conn::Control;
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::{AtomicBool, AtomicWaker};
 
 /// Who is to be woken, and how far the response has come.
 #[derive(Debug, Default)]

@@ -164,7 +164,8 @@ fn a_run_is_sent_when_it_is_taken_and_its_buffer_comes_back() {
     assert!(run.bytes.is_none() && !run.end, "the end is given once");
 
     drop(first);
-    assert_eq!(outbox.buffers.get().as_ptr(), address);
+    let again = outbox.buffers.get();
+    assert_eq!(again.as_ptr(), address);
 }
 
 #[test]
