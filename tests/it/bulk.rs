@@ -9,9 +9,11 @@ use h2conn::{Client, Conn, Listener};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::support::{checked, long};
+use crate::support::framework::axum_server;
+use crate::support::{Over, check_echo, checked, echo, long, noise};
 
 /// Says to this very program which end of a transfer it is to be, in a process of its own.
 const ROLE: &str = "H2CONN_TEST_ROLE";
@@ -81,6 +83,24 @@ async fn an_end_of_the_transfer() -> Result<()> {
             listener.drain(Duration::from_secs(10)).await;
             digests
         }
+        "server axum-tls" | "server axum-clear" => {
+            let over = if role.ends_with("tls") { Over::Tls } else { Over::Cleartext };
+            let (sender, mut conns) = mpsc::unbounded_channel();
+            let site = axum_server(over, move |conn| {
+                let _ = sender.send(conn);
+                std::future::ready(())
+            })
+            .await?;
+            println!("\n@port {}", site.addr.port());
+            // A client over cleartext takes any.
+            let unused = Identity::self_signed(["localhost"])?.certificate_pem();
+            println!("@pem {}", site.certificate.unwrap_or(unused).replace('\n', "|"));
+            let conn = conns.recv().await.context("a client")?;
+            let digests = both_ways(conn, 1, volume()).await?;
+            // hyper may still have some of it: the end of the input says that the client has it.
+            while line().await.is_ok() {}
+            digests
+        }
         _ => {
             let (url, pem) = (line().await?, line().await?);
             let client = Client::builder()
@@ -131,6 +151,7 @@ async fn transfer(scheme: &str, kind: &str) -> Result<()> {
     to_client.write_all(format!("{scheme}://localhost:{port}/\n{pem}\n").as_bytes()).await?;
 
     let client_done = said(&mut from_client, "done").await?;
+    drop(server.stdin.take());
     let server_done = said(&mut from_server, "done").await?;
     for (output, end) in [(&mut from_client, &mut client), (&mut from_server, &mut server)] {
         while output.next_line().await?.is_some() {}
@@ -160,6 +181,41 @@ async fn a_gibibyte_each_way_at_once_in_cleartext_arrives_whole_in_little_memory
 #[tokio::test]
 async fn a_gibibyte_each_way_at_once_over_tls_arrives_whole_in_little_memory() -> Result<()> {
     checked(240, transfer("https", "tls")).await
+}
+
+#[tokio::test]
+async fn a_gibibyte_each_way_at_once_through_axum_arrives_whole_in_little_memory() -> Result<()> {
+    checked(480, async {
+        transfer("http", "axum-clear").await?;
+        transfer("https", "axum-tls").await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_conns_of_one_axum_link_echo_at_once() -> Result<()> {
+    checked(60, async {
+        let echoing = |conn| async move {
+            // The test looks at what its clients see.
+            let _ = echo(conn).await;
+        };
+        let site = axum_server(Over::Cleartext, echoing).await?;
+        let client = site.client()?;
+        let mut conns = JoinSet::new();
+        // As many streams as hyper takes at once, five times over.
+        for number in 0..1_000 {
+            let (client, url) = (client.clone(), site.url("/"));
+            conns.spawn(async move {
+                let (conn, _) = client.connect(url).await?;
+                check_echo(conn, &noise(5_000, number)).await
+            });
+        }
+        while let Some(echoed) = conns.join_next().await {
+            echoed??;
+        }
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
