@@ -34,6 +34,9 @@ pub use check::AcceptError;
 /// [`Conn::peer_addr`] is the `SocketAddr` among the request's extensions, if the program has put
 /// one there.
 ///
+/// A request whose body has already ended, or has a length, is a connection too: the client has
+/// shut its side down, or will after so many bytes.
+///
 /// The response must go out by the same server that the request came in by; the connection lives
 /// on after the handler has returned, so hand it to a task. Dropping the response ends the
 /// connection with an error. [`Acceptor`] does the same with settings of its own.
@@ -55,6 +58,8 @@ pub use check::AcceptError;
 ///   (`initial_stream_window_size`), the send queue and the server's own (`max_send_buf_size`).
 /// * **A stopped reader** holds its share of the window that all streams of the HTTP/2 connection
 ///   have together, so it can slow down its siblings.
+/// * **Streams.** hyper lets a client have 200 streams open on one HTTP/2 connection
+///   (`max_concurrent_streams`); further connections of that client wait.
 /// * **Latency.** `TCP_NODELAY` is the program's to set on the sockets that it gives to hyper
 ///   (axum's `ListenerExt::tap_io`); without it an answer to a small message can take 40 ms.
 /// * **Pings and draining.** [`Conn::ping`] fails, and [`Conn::draining`] knows nothing of a graceful

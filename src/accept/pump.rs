@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::time::{Duration, Sleep, sleep};
@@ -215,7 +215,6 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let _coop = ready!(tokio::task::coop::poll_proceed(cx));
         this.ends.register_pump(cx);
         if let Wish::Reset(reason) = this.stream.wish() {
             // Before the request's body says so in its own way.
