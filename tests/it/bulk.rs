@@ -1,6 +1,5 @@
 //! Much data, and many Conns.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -8,15 +7,12 @@ use h2conn::tls::{ClientTls, Identity};
 use h2conn::{Client, Conn, Listener};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::support::framework::axum_server;
+use crate::support::process::{self, memory, output, said};
 use crate::support::{Over, check_echo, checked, echo, long, noise};
-
-/// Says to this very program which end of a transfer it is to be, in a process of its own.
-const ROLE: &str = "H2CONN_TEST_ROLE";
 
 /// The most memory that an end may ever have used, in KiB.
 const MEMORY: u64 = 64 << 10;
@@ -56,17 +52,10 @@ fn hex(digest: Sha256) -> String {
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The most memory that this process has used, in KiB; 0 where the system does not tell.
-fn peak_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-}
-
 /// Not a test of its own: an end of the transfer below, when it is told so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_of_the_transfer() -> Result<()> {
-    let Ok(role) = std::env::var(ROLE) else { return Ok(()) };
+    let Some(role) = process::role() else { return Ok(()) };
     let mut input = BufReader::new(tokio::io::stdin()).lines();
     let mut line = async || input.next_line().await?.context("a line from the test");
     let (sent, received) = match role.as_str() {
@@ -112,39 +101,15 @@ async fn an_end_of_the_transfer() -> Result<()> {
             digests
         }
     };
-    println!("\n@done {sent} {received} {}", peak_memory());
+    println!("\n@done {sent} {received} {}", memory("VmHWM"));
     Ok(())
 }
 
-fn spawn_end(role: &str) -> Result<Child> {
-    let program = std::env::current_exe()?;
-    let child = Command::new(program)
-        .args(["--exact", "bulk::an_end_of_the_transfer", "--nocapture"])
-        .env(ROLE, role)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    Ok(child)
-}
-
-type Output = tokio::io::Lines<BufReader<tokio::process::ChildStdout>>;
-
-/// The rest of the next line of an end's output that begins with `@what `.
-async fn said(output: &mut Output, what: &str) -> Result<String> {
-    while let Some(line) = output.next_line().await? {
-        if let Some(rest) = line.strip_prefix(&format!("@{what} ")) {
-            return Ok(rest.to_owned());
-        }
-    }
-    anyhow::bail!("the end said no {what}")
-}
-
 async fn transfer(scheme: &str, kind: &str) -> Result<()> {
-    let mut server = spawn_end(&format!("server {kind}"))?;
-    let mut client = spawn_end("client")?;
-    let mut from_server = BufReader::new(server.stdout.take().context("piped")?).lines();
-    let mut from_client = BufReader::new(client.stdout.take().context("piped")?).lines();
+    const END: &str = "bulk::an_end_of_the_transfer";
+    let mut server = process::spawn(END, &format!("server {kind}"))?;
+    let mut client = process::spawn(END, "client")?;
+    let (mut from_server, mut from_client) = (output(&mut server)?, output(&mut client)?);
     let port = said(&mut from_server, "port").await?;
     let pem = said(&mut from_server, "pem").await?;
     let mut to_client = client.stdin.take().context("piped")?;

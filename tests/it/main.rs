@@ -6,6 +6,7 @@
 mod accept;
 mod axum;
 mod bulk;
+mod churn;
 mod ending;
 mod formats;
 mod go;

@@ -3,6 +3,7 @@
 pub(crate) mod curl;
 pub(crate) mod foreign;
 pub(crate) mod framework;
+pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod trickle;
 

@@ -1,0 +1,60 @@
+//! Ends that run in processes of their own: this very program, told to run one of its tests.
+
+use std::process::Stdio;
+
+use anyhow::Context;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+use super::TestResult;
+
+/// Says to the program which part it is to play.
+const ROLE: &str = "H2CONN_TEST_ROLE";
+
+/// The part that this process is to play, if it was started by [`spawn`].
+pub(crate) fn role() -> Option<String> {
+    std::env::var(ROLE).ok()
+}
+
+/// Starts this program to run only `test`, which finds its part by [`role`].
+pub(crate) fn spawn(test: &str, role: &str) -> TestResult<Child> {
+    let child = Command::new(std::env::current_exe()?)
+        .args(["--exact", test, "--nocapture"])
+        .env(ROLE, role)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    Ok(child)
+}
+
+/// What a process prints.
+pub(crate) type Output = tokio::io::Lines<BufReader<ChildStdout>>;
+
+/// The output of a process, which nobody has taken yet.
+pub(crate) fn output(child: &mut Child) -> TestResult<Output> {
+    Ok(BufReader::new(child.stdout.take().context("its output is piped")?).lines())
+}
+
+/// The rest of the next line that begins with `@what `.
+pub(crate) async fn said(output: &mut Output, what: &str) -> TestResult<String> {
+    while let Some(line) = output.next_line().await? {
+        if let Some(rest) = line.strip_prefix(&format!("@{what} ")) {
+            return Ok(rest.to_owned());
+        }
+    }
+    anyhow::bail!("the process said no {what}")
+}
+
+/// What the system says of this process's memory, in KiB: `VmRSS` is the present, `VmHWM` the
+/// most. 0 where it does not tell.
+pub(crate) fn memory(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// The files and sockets that this process has open. 0 where the system does not tell.
+pub(crate) fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
