@@ -260,6 +260,24 @@ mod tests {
     }
 
     #[test]
+    fn a_buffer_comes_back_when_the_bytes_made_of_it_are_dropped() {
+        let buffers: Arc<Buffers> = Arc::default();
+        let mut buffer = buffers.get();
+        buffer.extend_from_slice(b"-kept");
+        let bytes = Chunk::Own { buffer, start: 1 }.into_bytes(&buffers);
+        assert_eq!(bytes, &b"kept"[..]);
+        assert_eq!(lock(&buffers.free).len(), 0);
+        drop(bytes);
+        assert_eq!(lock(&buffers.free).len(), 1);
+
+        let small = Chunk::Own { buffer: b"-small".to_vec(), start: 1 };
+        let bytes = small.into_bytes(&buffers);
+        assert_eq!(bytes, &b"small"[..]);
+        let unshared = bytes.try_into_mut();
+        assert!(unshared.is_ok(), "a small one is not worth coming back for");
+    }
+
+    #[test]
     fn buffers_are_reused_and_only_so_many_are_kept() {
         let buffers = Buffers::default();
         let first = buffers.get();

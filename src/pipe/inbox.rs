@@ -354,6 +354,35 @@ mod tests {
     }
 
     #[test]
+    fn small_chunks_share_runs_of_up_to_64_kib() {
+        let (inbox, _) = inbox();
+        for _ in 0..5 {
+            inbox.push(Bytes::from(vec![1; 16 << 10]));
+        }
+        assert_eq!(inbox.len(), 80 << 10);
+        let mut cx = Context::from_waker(Waker::noop());
+        for expected in [64 << 10, 16 << 10] {
+            let Poll::Ready(Ok(Some(run))) = inbox.poll_chunk(&mut cx) else { panic!("no run") };
+            assert_eq!(run.len(), expected);
+        }
+        assert_eq!(inbox.len(), 0);
+    }
+
+    #[test]
+    fn an_idle_queue_keeps_little_memory_and_does_not_allocate_for_each_message() {
+        let (inbox, _) = inbox();
+        let capacity = || lock(&inbox.state).tail.capacity();
+        for _ in 0..3 {
+            inbox.push(Bytes::from(vec![1; 100]));
+            let _ = read(&inbox, 100);
+            assert!((100..=IDLE_TAIL).contains(&capacity()), "{}", capacity());
+        }
+        inbox.push(Bytes::from(vec![1; 30_000]));
+        let _ = read(&inbox, 30_000);
+        assert_eq!(capacity(), 0);
+    }
+
+    #[test]
     fn a_large_chunk_is_handed_on_without_a_copy_and_small_ones_share_one() {
         let (inbox, _) = inbox();
         let large = Bytes::from(vec![7; KEEP_FROM]);
