@@ -1,0 +1,193 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::Wake;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::error::ErrorKind;
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+fn inbox() -> (Inbox, Arc<Count>) {
+    let mover = Arc::new(Count::default());
+    (Inbox::new(Waker::from(Arc::clone(&mover))), mover)
+}
+
+fn read(inbox: &Inbox, most: usize) -> Poll<Result<Vec<u8>, Error>> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut bytes = vec![0; most];
+    let mut buf = ReadBuf::new(&mut bytes);
+    inbox.poll_read(&mut cx, &mut buf).map_ok(|()| buf.filled().to_vec())
+}
+
+#[test]
+fn bytes_come_before_the_end_and_the_end_stays() {
+    let (inbox, _) = inbox();
+    assert!(read(&inbox, 4).is_pending());
+    inbox.push(Bytes::from_static(b"hello"));
+    inbox.finish(Err(Error::new(ErrorKind::Reset, "gone")));
+    inbox.finish(Ok(()));
+    assert!(matches!(read(&inbox, 4), Poll::Ready(Ok(b)) if b == b"hell"));
+    assert!(matches!(read(&inbox, 4), Poll::Ready(Ok(b)) if b == b"o"));
+    for _ in 0..3 {
+        assert!(matches!(read(&inbox, 4), Poll::Ready(Err(e)) if e.kind() == ErrorKind::Reset));
+    }
+}
+
+#[test]
+fn an_empty_buffer_reads_nothing_and_is_no_end() {
+    let (inbox, _) = inbox();
+    assert!(matches!(read(&inbox, 0), Poll::Ready(Ok(b)) if b.is_empty()));
+}
+
+#[test]
+fn all_readers_are_woken_by_bytes_and_by_the_end() {
+    let (inbox, _) = inbox();
+    let readers: Vec<_> = (0..3).map(|_| Arc::new(Count::default())).collect();
+    for wake in 1..=2 {
+        for reader in &readers {
+            let waker = Waker::from(Arc::clone(reader));
+            let mut buf = [0; 1];
+            let mut buf = ReadBuf::new(&mut buf);
+            let poll = inbox.poll_read(&mut Context::from_waker(&waker), &mut buf);
+            assert!(poll.is_pending());
+        }
+        match wake {
+            1 => {
+                inbox.push(Bytes::from_static(b"x"));
+                assert!(matches!(read(&inbox, 1), Poll::Ready(Ok(_))));
+            }
+            _ => inbox.finish(Ok(())),
+        }
+        assert!(readers.iter().all(|reader| reader.0.load(SeqCst) == wake));
+    }
+}
+
+#[test]
+fn readers_can_be_woken_to_look_at_something_else() {
+    let (inbox, _) = inbox();
+    let reader = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&reader));
+    assert!(inbox.poll_chunk(&mut Context::from_waker(&waker)).is_pending());
+    inbox.wake_readers();
+    inbox.wake_readers();
+    assert_eq!(reader.0.load(SeqCst), 1);
+    assert!(read(&inbox, 1).is_pending(), "nothing has come");
+}
+
+#[test]
+fn it_is_complete_with_its_end_and_not_with_an_error() {
+    let (whole, _) = inbox();
+    whole.push(Bytes::from_static(b"x"));
+    assert!(!whole.is_complete());
+    whole.finish(Ok(()));
+    assert!(whole.is_complete());
+    let (cut, _) = inbox();
+    cut.finish(Err(Error::new(ErrorKind::Reset, "gone")));
+    assert!(!cut.is_complete());
+}
+
+#[test]
+fn the_mover_is_woken_at_the_threshold_and_told_every_byte_once() {
+    let (inbox, mover) = inbox();
+    inbox.set_threshold(4);
+    inbox.push(Bytes::from_static(b"abcdefgh"));
+    let _ = read(&inbox, 3);
+    assert_eq!(mover.0.load(SeqCst), 0);
+    let _ = read(&inbox, 1);
+    assert_eq!(mover.0.load(SeqCst), 1);
+    assert_eq!((inbox.take_consumed(), inbox.take_consumed()), (4, 0));
+    inbox.discard();
+    assert_eq!(inbox.take_consumed(), 4);
+    inbox.push(Bytes::from_static(b"ij"));
+    assert_eq!((inbox.len(), inbox.take_consumed()), (0, 2));
+}
+
+#[test]
+fn an_abort_drops_the_bytes_and_gives_their_window_back() {
+    let (inbox, mover) = inbox();
+    inbox.push(Bytes::from_static(b"abc"));
+    inbox.abort(Error::new(ErrorKind::Aborted, "closed here"));
+    assert!(matches!(read(&inbox, 9), Poll::Ready(Err(e)) if e.kind() == ErrorKind::Aborted));
+    assert_eq!((inbox.take_consumed(), mover.0.load(SeqCst)), (3, 1));
+}
+
+#[test]
+fn small_chunks_share_runs_of_up_to_64_kib() {
+    let (inbox, _) = inbox();
+    for _ in 0..5 {
+        inbox.push(Bytes::from(vec![1; 16 << 10]));
+    }
+    assert_eq!(inbox.len(), 80 << 10);
+    let mut cx = Context::from_waker(Waker::noop());
+    for expected in [64 << 10, 16 << 10] {
+        let Poll::Ready(Ok(Some(run))) = inbox.poll_chunk(&mut cx) else { panic!("no run") };
+        assert_eq!(run.len(), expected);
+    }
+    assert_eq!(inbox.len(), 0);
+}
+
+#[test]
+fn an_idle_queue_keeps_little_memory_and_does_not_allocate_for_each_message() {
+    let (inbox, _) = inbox();
+    let capacity = || lock(&inbox.state).tail.capacity();
+    for _ in 0..3 {
+        inbox.push(Bytes::from(vec![1; 100]));
+        let _ = read(&inbox, 100);
+        assert!((100..=IDLE_TAIL).contains(&capacity()), "{}", capacity());
+    }
+    inbox.push(Bytes::from(vec![1; 30_000]));
+    let _ = read(&inbox, 30_000);
+    assert_eq!(capacity(), 0);
+}
+
+#[test]
+fn a_large_chunk_is_handed_on_without_a_copy_and_small_ones_share_one() {
+    let (inbox, _) = inbox();
+    let large = Bytes::from(vec![7; KEEP_FROM]);
+    let address = large.as_ptr();
+    for byte in 0..10 {
+        inbox.push(Bytes::from(vec![byte]));
+    }
+    inbox.push(large);
+    let mut cx = Context::from_waker(Waker::noop());
+    let Poll::Ready(Ok(Some(small))) = inbox.poll_chunk(&mut cx) else { panic!("no chunk") };
+    assert_eq!(small, (0..10).collect::<Vec<u8>>());
+    let Poll::Ready(Ok(Some(chunk))) = inbox.poll_chunk(&mut cx) else { panic!("no chunk") };
+    assert_eq!(chunk.as_ptr(), address);
+}
+
+proptest! {
+    #[test]
+    fn what_goes_in_comes_out(
+        sizes in proptest::collection::vec(0_usize..100_000, 0..20),
+        reads in proptest::collection::vec(1_usize..150_000, 1..20),
+    ) {
+        let (inbox, _) = inbox();
+        let mut sent = Vec::new();
+        for (index, size) in sizes.into_iter().enumerate() {
+            let bytes: Vec<u8> = (0..size).map(|at| (at ^ index) as u8).collect();
+            sent.extend_from_slice(&bytes);
+            inbox.push(Bytes::from(bytes));
+        }
+        inbox.finish(Ok(()));
+        let mut got = Vec::new();
+        for most in reads.iter().cycle() {
+            let Poll::Ready(Ok(bytes)) = read(&inbox, *most) else { panic!("blocked") };
+            if bytes.is_empty() {
+                break;
+            }
+            got.extend_from_slice(&bytes);
+        }
+        prop_assert!(got == sent);
+        prop_assert_eq!(inbox.take_consumed(), sent.len());
+    }
+}
