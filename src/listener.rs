@@ -21,7 +21,8 @@ use crate::sync::{Mutex, lock};
 pub use builder::ListenerBuilder;
 pub use incoming::Incoming;
 
-/// Accepts connections on a socket of its own.
+/// Accepts connections on a socket of its own, or over a transport of the program's
+/// ([`ListenerBuilder::build_over`]).
 ///
 /// TCP, TLS and HTTP/2 handshakes go on beside each other in the background, and one that hangs
 /// holds nobody up. A client that speaks HTTP/1.1 is answered 505 with a text that says why.
@@ -62,7 +63,8 @@ pub struct Listener {
     local: Addr,
     methods: Methods,
     links: Arc<Links>,
-    accepting: JoinHandle<()>,
+    /// The task that takes in sockets; none where the program has brought the only transport.
+    accepting: Option<JoinHandle<()>>,
     #[cfg(unix)]
     socket_file: Option<builder::SocketFile>,
 }
@@ -109,13 +111,13 @@ impl Listener {
         ListenerBuilder::default()
     }
 
-    /// Where it listens.
+    /// Where it listens. [`Addr::Other`] over a transport of the program's own.
     pub fn local_addr(&self) -> &Addr {
         &self.local
     }
 
     /// Waits for the next client that wants a connection. `None` when the listener has ended, as
-    /// it does when its runtime shuts down.
+    /// it does when its runtime shuts down, or when the only transport that it was given has ended.
     ///
     /// # Cancel safety
     ///
@@ -141,7 +143,9 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.accepting.abort();
+        if let Some(accepting) = &self.accepting {
+            accepting.abort();
+        }
         for link in self.links.close() {
             link.shut_down();
         }

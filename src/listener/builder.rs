@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
 use tokio::sync::mpsc;
 
@@ -150,23 +151,73 @@ impl ListenerBuilder {
         Ok(listener)
     }
 
+    /// Makes a listener that speaks HTTP/2 over `io`, a transport of the program's own: all its
+    /// connections come by it. No TLS is added. When it has ended, and nothing waits to be accepted,
+    /// [`Listener::accept`] gives `None`.
+    ///
+    /// It does not wait for the client, whose handshake goes on in the background as on a socket: a
+    /// client that speaks HTTP/1.1 is answered 505, and one that says nothing has the
+    /// [`handshake_timeout`](ListenerBuilder::handshake_timeout).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] for knobs that cannot be used as set.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use h2conn::{Client, Listener};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> h2conn::Result<()> {
+    /// let (client_io, server_io) = tokio::io::duplex(64 * 1024);
+    /// let mut listener = Listener::builder().build_over(server_io)?;
+    /// let client = Client::builder().build_over(client_io).await?;
+    /// let conn = client.open("http://pipe/").await?;
+    /// let incoming = listener.accept().await.expect("a client that connects");
+    /// assert_eq!(incoming.uri().host(), Some("pipe"));
+    /// # drop(conn);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn build_over<T>(mut self, io: T) -> Result<Listener>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.tls = None;
+        let (listener, server) = self.prepare(Addr::Other)?;
+        server.take_in(io, Addr::Other, Addr::Other);
+        Ok(listener)
+    }
+
     fn start(self, socket: impl Accept, local: Addr) -> Result<Listener> {
+        let (mut listener, server) = self.prepare(local)?;
+        listener.accepting = Some(tokio::spawn(server.run(socket)));
+        Ok(listener)
+    }
+
+    /// The listener, and what makes its links. `accept` ends when that and all of them are gone.
+    fn prepare(self, local: Addr) -> Result<(Listener, Arc<Server>)> {
         self.config.check()?;
         self.methods.check()?;
         let tls = self.tls.as_ref().map(ServerTls::build).transpose()?;
         let (sender, incoming) = mpsc::channel(BACKLOG);
         let links = Arc::<Links>::default();
         let server = Server { tls, config: self.config, sender, links: Arc::clone(&links) };
-        let accepting = tokio::spawn(Arc::new(server).run(socket));
-        Ok(Listener {
+        let listener = Listener {
             incoming,
             local,
             methods: self.methods,
             links,
-            accepting,
+            accepting: None,
             #[cfg(unix)]
             socket_file: None,
-        })
+        };
+        Ok((listener, Arc::new(server)))
     }
 }
 

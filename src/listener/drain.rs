@@ -21,9 +21,11 @@ impl Listener {
     ///
     /// Dropping the future leaves the connections as they are: they go on, and end by themselves.
     pub async fn drain(mut self, deadline: Duration) -> bool {
-        self.accepting.abort();
-        // The socket is closed when its task is gone, and a successor can bind its address.
-        let _ = (&mut self.accepting).await;
+        if let Some(accepting) = self.accepting.take() {
+            accepting.abort();
+            // The socket is closed when its task is gone, and a successor can bind its address.
+            let _ = accepting.await;
+        }
         // First GOAWAY, so that those who are refused try again elsewhere.
         let links = self.links.close();
         for link in &links {

@@ -70,10 +70,7 @@ impl Server {
     pub(super) async fn run<A: Accept>(self: Arc<Self>, socket: A) {
         while !self.sender.is_closed() {
             match socket.accept().await {
-                Ok((io, local, peer)) => {
-                    let server = Arc::clone(&self);
-                    tokio::spawn(async move { server.welcome(io, local, peer).await });
-                }
+                Ok((io, local, peer)) => Arc::clone(&self).take_in(io, local, peer),
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept; trying again in {REST:?}");
@@ -81,6 +78,11 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Makes a link of a client's transport, in the background.
+    pub(super) fn take_in<T: Transport + 'static>(self: Arc<Self>, io: T, local: Addr, peer: Addr) {
+        tokio::spawn(async move { self.welcome(io, local, peer).await });
     }
 
     async fn welcome<T: Transport + 'static>(&self, io: T, local: Addr, peer: Addr) {

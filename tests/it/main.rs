@@ -21,6 +21,7 @@ mod peers;
 mod pressure;
 mod support;
 mod tls;
+mod transports;
 mod traps;
 #[cfg(unix)]
 mod unix;
