@@ -84,7 +84,7 @@ pub(super) struct Driver {
     held: usize,
     reading: Reading,
     closing: bool,
-    /// Closing, and no stream is left: the link should be gone soon.
+    /// No stream is left, or h2 has ended the link: it should be gone soon.
     leaving: bool,
     broken: bool,
     end: Option<Event>,
@@ -259,7 +259,9 @@ impl Driver {
         if self.reading.broken && !std::mem::replace(&mut self.broken, true) {
             self.timers.insert(Timer::Broken, LAST_WORDS);
         }
-        if self.closing && self.streams.is_empty() && !std::mem::replace(&mut self.leaving, true) {
+        // h2 waits for its last words to be taken, and its peer may not take them.
+        let leaves = (self.closing && self.streams.is_empty()) || self.reading.ending;
+        if leaves && !std::mem::replace(&mut self.leaving, true) {
             self.timers.insert(Timer::Goodbye, GOODBYE);
         }
         let waker = self.waker.clone();

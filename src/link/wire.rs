@@ -67,6 +67,8 @@ struct Inner {
     spill: BytesMut,
     accepted: u64,
     flushed: u64,
+    /// h2 wants to end this side of the transport.
+    ending: bool,
     /// This side has ended the transport.
     shut: bool,
     /// Why the transport gives no more. h2 gets a copy, and makes text of it.
@@ -90,6 +92,7 @@ pub(crate) fn wrap(io: Box<dyn Transport>, prefix: Bytes, peer_is_client: bool) 
         spill: BytesMut::new(),
         accepted: 0,
         flushed: 0,
+        ending: false,
         shut: false,
         failed: None,
         broken: None,
@@ -106,6 +109,8 @@ pub(crate) struct Reading {
     pub(crate) flushed: u64,
     /// The transport's end has been read.
     pub(crate) read_end: bool,
+    /// h2 has said its last, and waits for it to be written.
+    pub(crate) ending: bool,
     /// The peer does not read, and too much waits for it.
     pub(crate) overflowing: bool,
     /// The transport takes no more. What it still gives may say why.
@@ -145,6 +150,7 @@ impl Gauge {
             accepted: inner.accepted,
             flushed: inner.flushed,
             read_end: inner.read_end,
+            ending: inner.ending,
             overflowing: inner.spill.len() > SPILL_LIMIT,
             broken: inner.broken.is_some(),
             abuse: inner.log.abuse(),
@@ -312,6 +318,7 @@ impl Inner {
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ending = true;
         self.drive(cx);
         if let Some(error) = &self.broken {
             return Poll::Ready(Err(copy_error(error)));

@@ -273,3 +273,30 @@ async fn a_hundred_tasks_can_wait_for_the_same_drain() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_has_ended_is_not_kept_by_a_peer_that_takes_nothing() -> Result<()> {
+    checked(60, async {
+        for breaks_the_rules in [false, true] {
+            let (client_io, server_io) = duplex(100);
+            let client = Client::builder().build_over(client_io).await?;
+            let conn = client.open("http://raw/").await?;
+            let mut raw = Raw::server(server_io).await?;
+            raw.wait_for(HEADERS, 1).await?;
+            raw.send(HEADERS, raw::END_HEADERS, 1, OK).await?;
+            (&conn).write_all(&[1; 10_000]).await?;
+            if breaks_the_rules {
+                raw.send(DATA, 0, 0, b"of no stream").await?;
+            } else {
+                raw.io.shutdown().await?;
+            }
+            ensure!(conn.closed().await.is_err());
+            // What the link still had to say stays in the pipe, which `raw` holds.
+            ensure!(conn.ping().await.is_err());
+            ensure!(client.open("http://raw/").await.is_err(), "a client that is of no more use");
+            drop(raw);
+        }
+        Ok(())
+    })
+    .await
+}
