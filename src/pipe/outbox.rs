@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::WakerSet;
 use super::buffers::{BUFFER, Batch, Buffers, Chunk, SMALL};
 use crate::error::{Error, ErrorKind};
-use crate::sync::{AtomicUsize, Mutex, lock};
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, lock};
 
 /// Bytes on their way out, bounded: a write waits while the queue, and what HTTP/2 still holds of
 /// it, fill the capacity.
@@ -151,18 +151,23 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
-    /// Asks for END_STREAM after all that was written. Later writes fail with [`ErrorKind::Closed`].
+    /// Asks for END_STREAM after all that was written. Later writes fail with [`ErrorKind::Closed`],
+    /// unless they do already.
     pub(crate) fn finish(&self) {
-        self.finish_with(Error::new(
-            ErrorKind::Closed,
-            "written to after the shutdown of this side",
-        ));
+        let message = "written to after the shutdown of this side";
+        let mut state = lock(&self.state);
+        state.refusal.get_or_insert_with(|| Error::new(ErrorKind::Closed, message));
+        self.request_end(state);
     }
 
     /// As [`Outbox::finish`], with the error that writes fail with from now on.
     pub(crate) fn finish_with(&self, refusal: Error) {
         let mut state = lock(&self.state);
         state.refusal = Some(refusal);
+        self.request_end(state);
+    }
+
+    fn request_end(&self, mut state: MutexGuard<'_, State>) {
         if state.end != End::Open || state.failed.is_some() {
             return;
         }

@@ -120,6 +120,21 @@ fn the_end_of_nothing_is_a_batch_without_bytes() {
 }
 
 #[test]
+fn a_shutdown_after_a_close_does_not_change_what_writes_fail_with() {
+    let (outbox, _) = outbox(8);
+    let kind = || match write(&outbox, b"x") {
+        Poll::Ready(Err(error)) => Some(error.kind()),
+        _ => None,
+    };
+    outbox.finish();
+    assert_eq!(kind(), Some(ErrorKind::Closed));
+    outbox.finish_with(Error::new(ErrorKind::Aborted, "closed here"));
+    assert_eq!(kind(), Some(ErrorKind::Aborted));
+    outbox.finish();
+    assert_eq!(kind(), Some(ErrorKind::Aborted));
+}
+
+#[test]
 fn a_failure_is_sticky_and_wakes_everyone() {
     let (outbox, _) = outbox(4);
     let _ = write(&outbox, b"abcd");
