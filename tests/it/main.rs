@@ -11,6 +11,7 @@ mod ending;
 mod formats;
 mod go;
 mod go_library;
+mod hostile;
 mod http1;
 mod leaks;
 mod links;

@@ -1,20 +1,26 @@
 //! A scripted peer: HTTP/2 frames written and read one by one (RFC 9113 §4.1), so that a test
 //! decides what is in each and what shares a packet.
 
+use std::fmt;
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 pub(crate) const DATA: u8 = 0x0;
 pub(crate) const HEADERS: u8 = 0x1;
+pub(crate) const PRIORITY: u8 = 0x2;
 pub(crate) const RST_STREAM: u8 = 0x3;
 pub(crate) const SETTINGS: u8 = 0x4;
+pub(crate) const PUSH_PROMISE: u8 = 0x5;
 pub(crate) const PING: u8 = 0x6;
+pub(crate) const GOAWAY: u8 = 0x7;
 pub(crate) const WINDOW_UPDATE: u8 = 0x8;
+pub(crate) const CONTINUATION: u8 = 0x9;
 
 pub(crate) const END_STREAM: u8 = 0x1;
 pub(crate) const ACK: u8 = 0x1;
 pub(crate) const END_HEADERS: u8 = 0x4;
+pub(crate) const PADDED: u8 = 0x8;
 
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -24,12 +30,23 @@ pub(crate) const REQUEST: &[u8] = b"\x83\x86\x84\x41\x03raw";
 /// `:status: 200`.
 pub(crate) const OK: &[u8] = b"\x88";
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
     pub(crate) flags: u8,
     pub(crate) stream: u32,
     pub(crate) payload: Vec<u8>,
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Frame { kind, flags, stream, payload } = self;
+        write!(f, "frame({kind:#x}, {flags:#x}, {stream}, ")?;
+        match payload.first() {
+            Some(first) if payload.len() > 100 => write!(f, "&[{first}, …; {}])", payload.len()),
+            _ => write!(f, "&{payload:?})"),
+        }
+    }
 }
 
 impl Frame {
