@@ -12,7 +12,7 @@ use tokio_util::time::delay_queue;
 
 use super::fault;
 use crate::conn::Stream;
-use crate::error::{Error, Event, Reason};
+use crate::error::{Error, ErrorKind, Event, Reason};
 use crate::pipe::Batch;
 
 /// One stream: its h2 handles, which nobody else touches (T4), and how far it has come.
@@ -143,6 +143,13 @@ impl Entry {
     pub(super) fn end(&mut self, how: Result<(), Error>) {
         self.over = true;
         self.received_end = true;
+        if self.awaits_answer() {
+            let closed = || {
+                let message = "the connection was closed on this side before the server answered";
+                Error::new(ErrorKind::Aborted, message)
+            };
+            self.stream.set_answer(Err(how.as_ref().err().cloned().unwrap_or_else(closed)));
+        }
         self.stream.set_done(how);
         // What is unread is reported once, when the last of it has been read.
         let unread = self.held.max(1);

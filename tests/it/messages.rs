@@ -269,6 +269,22 @@ fn a_request_whose_answer_is_not_awaited_any_more_is_cancelled() -> TestResult {
 }
 
 #[test]
+fn who_waits_for_an_answer_hears_of_a_close_that_came_before_it() -> TestResult {
+    run(async {
+        let (_listener, site) = listen(Over::Cleartext).await?;
+        let conn = site.client()?.open(site.url("/")).await?;
+        let (answer, closed) = tokio::join!(conn.response(), conn.close());
+        closed?;
+        for answer in [answer, conn.response().await] {
+            let error = answer.expect_err("nobody has answered");
+            ensure!(error.kind() == ErrorKind::Aborted, "{error:?}");
+            ensure!(error.to_string().contains("before the server answered"), "{error}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn a_404() -> TestResult {
     run(async {
         let parts = ["404 Not Found", "no such room", "check the path"];
