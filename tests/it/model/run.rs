@@ -288,7 +288,7 @@ impl Model {
 
 /// Plays the operations, each at its side.
 pub(crate) fn run(setting: &Setting, operations: &[(usize, Operation)]) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     runtime.expect("a runtime").block_on(async {
         let (a, b) = duplex(setting.pipe);
         let (a, b) = (Trickle(a, setting.step), Trickle(b, setting.step));
