@@ -4,7 +4,7 @@
 use std::task::Waker;
 
 use loom::future::block_on;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::*;
@@ -15,7 +15,9 @@ use crate::sync::model::{Bell, explore, spawn};
 struct NoLink;
 
 impl Control for NoLink {
-    fn ping(&self, _: oneshot::Sender<Duration>) {}
+    fn ping(&self) -> Result<oneshot::Receiver<Duration>> {
+        Err(Error::new(ErrorKind::Unsupported, "there is no link"))
+    }
 
     fn draining(&self) -> watch::Receiver<bool> {
         watch::Sender::new(false).subscribe()
