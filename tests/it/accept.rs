@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
-use crate::support::framework::{hyper_pair, hyper_server};
+use crate::support::framework::{hyper_listen, hyper_pair, hyper_server};
 use crate::support::raw::{self, DATA, END_STREAM, HEADERS, REQUEST, RST_STREAM, Raw};
 use crate::support::{
     Over, TestResult, check_echo, check_many, check_turns, echo, noise, ours, run,
@@ -94,15 +94,7 @@ fn half_close_goes_both_ways() -> TestResult {
 #[test]
 fn a_write_and_then_a_drop_loses_nothing_on_either_side() -> TestResult {
     run(async {
-        let (sender, mut conns) = tokio::sync::mpsc::unbounded_channel();
-        let site = hyper_server(Over::Cleartext, acceptor()?, move |conn| {
-            let sender = sender.clone();
-            async move {
-                let _ = sender.send(conn);
-                Ok(())
-            }
-        })
-        .await?;
+        let (site, mut conns) = hyper_listen(Over::Cleartext).await?;
         let client = site.client()?;
         for round in 0..500_usize {
             let (conn, _) = client.connect(site.url("/")).await?;
@@ -154,15 +146,7 @@ fn resets_arrive_with_their_reason_and_are_no_end_of_file() -> TestResult {
 #[test]
 fn a_client_that_vanishes_is_no_end_of_file() -> TestResult {
     run(async {
-        let (sender, mut conns) = tokio::sync::mpsc::unbounded_channel();
-        let site = hyper_server(Over::Cleartext, acceptor()?, move |conn| {
-            let sender = sender.clone();
-            async move {
-                let _ = sender.send(conn);
-                Ok(())
-            }
-        })
-        .await?;
+        let (site, mut conns) = hyper_listen(Over::Cleartext).await?;
         let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
         raw.send(HEADERS, raw::END_HEADERS, 1, REQUEST).await?;
         raw.send(DATA, 0, 1, b"half a mess").await?;
@@ -198,15 +182,7 @@ fn a_reset_with_no_error_is_not_taken_for_the_end() -> TestResult {
 #[test]
 fn a_reset_after_the_end_leaves_the_reader_at_the_end_and_fails_the_writer() -> TestResult {
     run(async {
-        let (sender, mut conns) = tokio::sync::mpsc::unbounded_channel();
-        let site = hyper_server(Over::Cleartext, acceptor()?, move |conn| {
-            let sender = sender.clone();
-            async move {
-                let _ = sender.send(conn);
-                Ok(())
-            }
-        })
-        .await?;
+        let (site, mut conns) = hyper_listen(Over::Cleartext).await?;
         let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
         raw.send(HEADERS, raw::END_HEADERS, 1, REQUEST).await?;
         raw.send(DATA, END_STREAM, 1, b"all").await?;

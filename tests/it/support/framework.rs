@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::foreign::{Io, server};
 use super::{Over, Site, TestResult};
@@ -55,18 +55,20 @@ where
     served.map_err(|error| anyhow::anyhow!("{error}"))
 }
 
-/// Both ends of a connection that a hyper server has accepted: the client's, then the server's.
-pub(crate) async fn hyper_pair(over: Over) -> TestResult<(Conn, Conn)> {
-    let (sender, mut conns) = mpsc::unbounded_channel();
-    let acceptor = Acceptor::builder().build()?;
-    let site = hyper_server(over, acceptor, move |conn| {
-        let sender = sender.clone();
-        async move {
-            let _ = sender.send(conn);
-            Ok(())
-        }
+/// Runs a stock hyper server that hands out every connection that it accepts.
+pub(crate) async fn hyper_listen(over: Over) -> TestResult<(Site, UnboundedReceiver<Conn>)> {
+    let (sender, conns) = mpsc::unbounded_channel();
+    let site = hyper_server(over, Acceptor::default(), move |conn| {
+        let _ = sender.send(conn);
+        std::future::ready(Ok(()))
     })
     .await?;
+    Ok((site, conns))
+}
+
+/// Both ends of a connection that a hyper server has accepted: the client's, then the server's.
+pub(crate) async fn hyper_pair(over: Over) -> TestResult<(Conn, Conn)> {
+    let (site, mut conns) = hyper_listen(over).await?;
     let client = site.connect().await?;
     Ok((client, conns.recv().await.context("the server has ended")?))
 }
