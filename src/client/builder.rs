@@ -123,7 +123,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), which names the knob that cannot be used as it is set.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), which names the knob that cannot
+    /// be used as it is set.
     pub fn build(self) -> Result<Client> {
         self.finish(None)
     }
