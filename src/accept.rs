@@ -10,6 +10,7 @@ mod body;
 mod builder;
 mod check;
 mod ends;
+mod linger;
 mod pump;
 
 use std::error::Error as StdError;

@@ -90,6 +90,8 @@ impl Outgoing {
             return self.break_off(error.reason().unwrap_or(Reason::CANCEL));
         }
         let run = self.stream.outbox.take_run(MOST);
+        // What the server does with it, it does not say.
+        self.stream.outbox.mark_sent(run.position);
         if run.end {
             self.ended = true;
             self.ends.wake_pump();

@@ -9,11 +9,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::time::{Duration, Sleep, sleep};
 
 use super::ends::{Ends, Server};
+use super::linger::{Linger, Lingering};
 use crate::alive::{Counted, Kind};
-use crate::config::{LINGER_DRAIN, LINGER_DRAIN_BYTES, LINGER_STALL};
 use crate::conn::{Stream, Wish, runtime_is_gone};
 use crate::error::{Error, ErrorKind, Event, Reason};
 
@@ -29,20 +28,8 @@ pub(super) struct Pump<B> {
     /// Bytes that may wait in the inbox.
     room: usize,
     linger: Linger,
-    timer: Option<Pin<Box<Sleep>>>,
     over: bool,
     _counted: Counted,
-}
-
-/// The bounded end of a connection that its user has let go.
-#[derive(Clone, Copy)]
-enum Linger {
-    /// Still in use.
-    No,
-    /// The server is taking what was written; the position at the last look.
-    Flushing(u64),
-    /// The client may finish its side; bytes of it that were dropped since.
-    Draining(usize),
 }
 
 impl<B> Pump<B>
@@ -64,8 +51,7 @@ where
             server,
             body: Some(Box::pin(body)),
             room,
-            linger: Linger::No,
-            timer: None,
+            linger: Linger::default(),
             over: false,
             _counted: Counted::new(Kind::Task),
         }
@@ -101,9 +87,7 @@ where
     }
 
     fn keep(&mut self, bytes: Bytes) {
-        if let Linger::Draining(dropped) = &mut self.linger {
-            *dropped += bytes.len();
-        }
+        self.linger.dropped(bytes.len());
         if !bytes.is_empty() {
             self.stream.inbox.push(bytes);
         }
@@ -154,46 +138,15 @@ where
         match wish {
             // A reset that has come since wakes the pump again.
             Wish::Live | Wish::WriteOnly | Wish::Reset(_) => {}
-            Wish::Close => self.linger(cx, sent),
+            Wish::Close => match self.linger.poll(cx, &self.stream, sent) {
+                Lingering::GoesOn => {}
+                Lingering::Over => self.finish(Ok(())),
+                Lingering::Stuck => {
+                    self.stream.reset(Reason::CANCEL, TOOK_NOTHING);
+                    self.cut(&Event::Silent(TOOK_NOTHING.into()));
+                }
+            },
         }
-    }
-
-    fn linger(&mut self, cx: &mut Context<'_>, sent: bool) {
-        loop {
-            match self.linger {
-                Linger::No | Linger::Flushing(_) if sent => {
-                    self.wait(Linger::Draining(0), LINGER_DRAIN);
-                }
-                Linger::No => {
-                    self.wait(Linger::Flushing(self.stream.outbox.settle()), LINGER_STALL);
-                }
-                Linger::Draining(dropped) if dropped > LINGER_DRAIN_BYTES => {
-                    return self.finish(Ok(()));
-                }
-                Linger::Flushing(_) | Linger::Draining(_) => {}
-            }
-            let late = self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
-            match self.linger {
-                _ if !late => return,
-                Linger::No => return,
-                // The client had its time to finish, and everything of ours is sent.
-                Linger::Draining(_) => return self.finish(Ok(())),
-                Linger::Flushing(before) => {
-                    let now = self.stream.outbox.settle();
-                    if now == before {
-                        self.stream.reset(Reason::CANCEL, TOOK_NOTHING);
-                        let event = Event::Silent(TOOK_NOTHING.into());
-                        return self.cut(&event);
-                    }
-                    self.wait(Linger::Flushing(now), LINGER_STALL);
-                }
-            }
-        }
-    }
-
-    fn wait(&mut self, linger: Linger, time: Duration) {
-        self.linger = linger;
-        self.timer = Some(Box::pin(sleep(time)));
     }
 }
 

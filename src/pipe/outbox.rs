@@ -68,6 +68,8 @@ pub(crate) struct Run {
     pub(crate) bytes: Option<Bytes>,
     /// END_STREAM goes with them.
     pub(crate) end: bool,
+    /// Where they end, for [`Outbox::mark_sent`].
+    pub(crate) position: u64,
 }
 
 impl Outbox {
@@ -258,8 +260,8 @@ impl Outbox {
         Taken { batch: Some(batch), left: state.queued }
     }
 
-    /// Takes the first run of bytes, up to `most`, for somebody who will not say what becomes of
-    /// it: it counts as sent at once.
+    /// Takes the first run of bytes, up to `most`, for somebody who bounds what it holds: they make
+    /// room in the queue at once.
     pub(crate) fn take_run(&self, most: usize) -> Run {
         let mut state = lock(&self.state);
         if state.failed.is_some() {
@@ -272,12 +274,11 @@ impl Outbox {
             state.end = End::Taken;
         }
         state.taken += run.as_ref().map_or(0, Chunk::len) as u64 + u64::from(end);
-        state.sent = state.taken;
-        let (mut writers, mut watchers) = (state.writers.take(), state.watchers.take());
+        let position = state.taken;
+        let mut writers = state.writers.take();
         drop(state);
         writers.wake_all();
-        watchers.wake_all();
-        Run { bytes: run.map(|run| run.into_bytes(&self.buffers)), end }
+        Run { bytes: run.map(|run| run.into_bytes(&self.buffers)), end, position }
     }
 
     /// Looks at what HTTP/2 has let go, wakes writers that have room again, and gives the position

@@ -173,7 +173,7 @@ fn small_writes_share_a_buffer_and_a_large_chunk_is_not_copied() {
 }
 
 #[test]
-fn a_run_is_sent_when_it_is_taken() {
+fn a_run_says_where_it_ends_and_is_sent_when_its_taker_says_so() {
     let (outbox, _) = outbox(100_000);
     assert!(outbox.take_run(10).bytes.is_none());
     let large = vec![5; 70_000];
@@ -186,6 +186,8 @@ fn a_run_is_sent_when_it_is_taken() {
     let run = outbox.take_run(usize::MAX);
     let first = run.bytes.expect("bytes are queued");
     assert_eq!((first.len(), run.end), (BUFFER, false), "the first buffer, whole");
+    assert!(sent(&outbox, BUFFER as u64).is_pending());
+    outbox.mark_sent(run.position);
     assert_eq!(waiter.0.load(SeqCst), 1, "to look again");
     assert!(matches!(sent(&outbox, BUFFER as u64), Poll::Ready(Ok(()))));
     assert!(sent(&outbox, 70_000).is_pending());
@@ -195,6 +197,8 @@ fn a_run_is_sent_when_it_is_taken() {
     assert_eq!((run.bytes.map(|bytes| bytes.len()), run.end), (Some(100), false));
     let run = outbox.take_run(usize::MAX);
     assert_eq!((run.bytes.map(|bytes| bytes.len()), run.end), (Some(4_364), true));
+    assert!(!outbox.is_sent());
+    outbox.mark_sent(run.position);
     assert!(outbox.is_sent() && outbox.is_taken_sent());
     assert!(matches!(sent(&outbox, outbox.position()), Poll::Ready(Ok(()))), "with the end");
     let run = outbox.take_run(usize::MAX);
