@@ -19,7 +19,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use http::{Request, Response};
 
-use crate::conn::{Addr, Conn, LinkInfo, Stream};
+use crate::conn::{Addr, Conn, LinkInfo, Stream, Transport};
 use crate::pipe::Outbox;
 use builder::Settings;
 use ends::{Ends, Server};
@@ -163,8 +163,14 @@ impl Acceptor {
         let outbox =
             Outbox::new(settings.send_queue, Arc::clone(&settings.buffers), ends.body_waker());
         let server = Server::new();
-        let stream =
-            Stream::new(parts, Arc::new(link), Arc::clone(&server) as _, outbox, ends.waker());
+        let stream = Stream::new(
+            parts,
+            Transport::Request,
+            Arc::new(link),
+            Arc::clone(&server) as _,
+            outbox,
+            ends.waker(),
+        );
         stream.reset_on_drop(settings.reset_on_drop);
         let stream = Arc::new(stream);
         let (head, ()) = settings.response().into_parts();

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request};
 use tokio::time::{sleep, timeout};
 
 use crate::config::LINGER_STALL;
-use crate::conn::Conn;
+use crate::conn::{Conn, Transport};
 use crate::error::{Error, ErrorKind, Reason, Result};
 use dial::{Dialer, Progress};
 use pool::Pool;
@@ -174,7 +174,7 @@ impl Client {
                 return Err(Error::new(ErrorKind::TimedOut, message));
             }
         };
-        Ok(Conn::new(link.open(request)))
+        Ok(Conn::new(link.open(request, Transport::Request)))
     }
 
     fn request(&self, target: &Target) -> request::Parts {

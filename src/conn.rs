@@ -7,6 +7,7 @@ mod halves;
 #[cfg(all(test, h2conn_loom))]
 mod loom_tests;
 mod stream;
+mod transport;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -27,6 +28,7 @@ pub use close::OnDrop;
 pub(crate) use close::runtime_is_gone;
 pub use halves::{ReadHalf, ReuniteError, WriteHalf};
 pub(crate) use stream::{Control, LinkInfo, Offer, Stream, Wish};
+pub use transport::Transport;
 
 /// A full-duplex connection over one HTTP/2 stream.
 ///
@@ -176,6 +178,11 @@ impl Conn {
         &self.stream().request.headers
     }
 
+    /// What the connection rides on.
+    pub fn transport(&self) -> &Transport {
+        &self.stream().transport
+    }
+
     /// This end's address.
     pub fn local_addr(&self) -> &Addr {
         &self.stream().link.local
@@ -287,6 +294,7 @@ impl fmt::Debug for Conn {
         f.debug_struct("Conn")
             .field("method", self.method())
             .field("uri", self.uri())
+            .field("transport", self.transport())
             .field("local_addr", self.local_addr())
             .field("peer_addr", self.peer_addr())
             .finish_non_exhaustive()

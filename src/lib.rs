@@ -90,7 +90,7 @@ pub use http;
 
 pub use accept::{AcceptError, Acceptor, AcceptorBuilder, Body, accept};
 pub use client::{Client, ClientBuilder, connect};
-pub use conn::{Addr, Conn, OnDrop, ReadHalf, ReuniteError, WriteHalf};
+pub use conn::{Addr, Conn, OnDrop, ReadHalf, ReuniteError, Transport, WriteHalf};
 pub use error::{Error, ErrorKind, Reason, Result};
 pub use listener::{Incoming, Listener, ListenerBuilder};
 

@@ -33,7 +33,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
-use crate::conn::{Control, LinkInfo, Offer, Stream};
+use crate::conn::{self, Control, LinkInfo, Offer, Stream};
 use crate::error::{Event, Reason, Result, Text};
 use crate::pipe::{Buffers, Outbox, WakerSet};
 use crate::sync::{AtomicBool, Mutex, lock};
@@ -151,9 +151,9 @@ impl Link {
     }
 
     /// Opens a stream. It can be written to at once; what becomes of it, it tells itself.
-    pub(crate) fn open(&self, request: request::Parts) -> Arc<Stream> {
+    pub(crate) fn open(&self, request: request::Parts, transport: conn::Transport) -> Arc<Stream> {
         let waker = StreamWaker::new(&self.shared.signal);
-        let stream = self.shared.stream(request, Arc::clone(&waker));
+        let stream = self.shared.stream(request, transport, Arc::clone(&waker));
         self.shared.command(Command::Open(Arc::clone(&stream), waker));
         stream
     }
@@ -211,11 +211,17 @@ impl Shared {
     }
 
     /// A new stream of this link.
-    fn stream(self: &Arc<Self>, request: request::Parts, waker: Arc<StreamWaker>) -> Arc<Stream> {
+    fn stream(
+        self: &Arc<Self>,
+        request: request::Parts,
+        transport: conn::Transport,
+        waker: Arc<StreamWaker>,
+    ) -> Arc<Stream> {
         let mover = Waker::from(waker);
         let outbox = Outbox::new(self.send_queue, Arc::clone(&self.buffers), mover.clone());
         let control = Arc::clone(self) as Arc<dyn Control>;
-        let stream = Stream::new(request, Arc::clone(&self.info), control, outbox, mover);
+        let stream =
+            Stream::new(request, transport, Arc::clone(&self.info), control, outbox, mover);
         stream.reset_on_drop(self.reset_on_drop);
         Arc::new(stream)
     }

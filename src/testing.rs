@@ -28,7 +28,7 @@ use crate::alive;
 #[cfg(feature = "leak-check")]
 pub use crate::alive::Alive;
 use crate::config::Config;
-use crate::conn::{Addr, Conn, LinkInfo, Offer};
+use crate::conn::{Addr, Conn, LinkInfo, Offer, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Link;
 use crate::listener::Incoming;
@@ -182,7 +182,7 @@ impl Pair {
         let request = Request::post("http://pair/").body(()).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, "a plain request").with_source(error)
         })?;
-        let client = Conn::new(self.client.open(request.into_parts().0));
+        let client = Conn::new(self.client.open(request.into_parts().0, Transport::Request));
         let gone = || Error::new(ErrorKind::Truncated, "the link has ended");
         let server = Incoming::new(self.incoming.recv().await.ok_or_else(gone)?).accept()?;
         client.response().await?;

@@ -31,7 +31,8 @@ fn stream() -> (Arc<Stream>, Arc<Bell>) {
     let outbox = Outbox::new(1, Arc::default(), mover.clone());
     let link = LinkInfo { local: Addr::Other, peer: Addr::Other, peer_certificates: Vec::new() };
     let request = http::Request::new(()).into_parts().0;
-    let stream = Stream::new(request, Arc::new(link), Arc::new(NoLink), outbox, mover);
+    let stream =
+        Stream::new(request, Transport::Request, Arc::new(link), Arc::new(NoLink), outbox, mover);
     (Arc::new(stream), bell)
 }
 

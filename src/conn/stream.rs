@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::{request, response};
 use tokio::sync::{oneshot, watch};
 
-use super::Addr;
 use super::deadline::Deadline;
+use super::{Addr, Transport};
 use crate::alive::{Counted, Kind};
 use crate::error::{Error, ErrorKind, Reason};
 use crate::pipe::{Inbox, Outbox, WakerSet};
@@ -48,6 +48,7 @@ pub(crate) struct Stream {
     pub(crate) inbox: Inbox,
     pub(crate) outbox: Outbox,
     pub(crate) request: request::Parts,
+    pub(crate) transport: Transport,
     pub(crate) link: Arc<LinkInfo>,
     pub(crate) control: Arc<dyn Control>,
     pub(super) read_deadline: Deadline,
@@ -96,6 +97,7 @@ pub(crate) enum Wish {
 impl Stream {
     pub(crate) fn new(
         request: request::Parts,
+        transport: Transport,
         link: Arc<LinkInfo>,
         control: Arc<dyn Control>,
         outbox: Outbox,
@@ -105,6 +107,7 @@ impl Stream {
             inbox: Inbox::new(mover.clone()),
             outbox,
             request,
+            transport,
             link,
             control,
             read_deadline: Deadline::default(),

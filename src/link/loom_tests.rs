@@ -10,7 +10,7 @@ use loom::future::block_on;
 
 use super::signal::NO_KEY;
 use super::*;
-use crate::conn::Addr;
+use crate::conn::{Addr, Transport::Request};
 use crate::sync::model::{explore, spawn};
 
 /// What stands for h2 and the socket: it wakes the driver by the link's signal, and is polled in
@@ -180,7 +180,7 @@ fn every_byte_of_every_stream_is_seen() {
             let mut driver = Miniature::new(turns, writes.iter().sum());
             let users = writes.map(|writes| {
                 let waker = StreamWaker::new(&driver.shared.signal);
-                let stream = driver.shared.stream(request(), Arc::clone(&waker));
+                let stream = driver.shared.stream(request(), Request, Arc::clone(&waker));
                 driver.open(Arc::clone(&stream), &waker);
                 spawn(async move {
                     for _ in 0..writes {
@@ -204,7 +204,7 @@ fn what_is_written_while_a_stream_is_being_opened_is_seen() {
             let shared = Arc::clone(&driver.shared);
             let user = spawn(async move {
                 let waker = StreamWaker::new(&shared.signal);
-                let stream = shared.stream(request(), Arc::clone(&waker));
+                let stream = shared.stream(request(), Request, Arc::clone(&waker));
                 shared.command(Command::Open(Arc::clone(&stream), waker));
                 write(&stream, b"x").await;
                 write(&stream, b"y").await;
@@ -233,7 +233,7 @@ fn a_stream_that_is_opened_while_its_link_ends_is_told_and_so_is_who_waits_for_t
         let link = Link::new(Arc::clone(&driver.shared));
         let signal = Arc::downgrade(&driver.shared.signal);
         let user = spawn(async move {
-            let stream = link.open(request());
+            let stream = link.open(request(), Request);
             let how = poll_fn(|cx| stream.poll_done(cx)).await;
             link.ended().await;
             how.map_err(|error| error.kind())

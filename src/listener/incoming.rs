@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 
-use crate::conn::{Addr, Conn, Offer, Stream};
+use crate::conn::{Addr, Conn, Offer, Stream, Transport};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A request for a connection, which waits for its answer.
@@ -41,6 +41,11 @@ impl Incoming {
     /// The request's header fields.
     pub fn headers(&self) -> &HeaderMap {
         &self.stream().request.headers
+    }
+
+    /// What the connection would ride on.
+    pub fn transport(&self) -> &Transport {
+        &self.stream().transport
     }
 
     /// This end's address.

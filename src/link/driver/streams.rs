@@ -8,7 +8,7 @@ use http::Request;
 
 use super::{Driver, Timer};
 use crate::config::{LINGER_DRAIN, LINGER_STALL, REJECTION_WAIT};
-use crate::conn::{Offer, Stream, Wish};
+use crate::conn::{Offer, Stream, Transport, Wish};
 use crate::error::{Event, Reason};
 use crate::link::entry::{Entry, Head, Linger};
 use crate::link::fault;
@@ -38,7 +38,7 @@ impl Driver {
             return;
         };
         let waker = StreamWaker::new(&self.shared.signal);
-        let stream = self.shared.stream(parts, Arc::clone(&waker));
+        let stream = self.shared.stream(parts, Transport::Request, Arc::clone(&waker));
         let mut entry = Entry::new(
             Arc::clone(&stream),
             Waker::from(Arc::clone(&waker)),

@@ -1,0 +1,30 @@
+//! The ways that bytes can take between two ends.
+
+use std::fmt;
+
+/// What a connection rides on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Transport {
+    /// The bodies of one HTTP/2 request and its response (RFC 9113 §8.1).
+    Request,
+    /// An HTTP/2 extended CONNECT stream (RFC 8441 §4), with the value of `:protocol`.
+    ExtendedConnect(Box<str>),
+    /// The binary messages of a WebSocket over HTTP/1.1 (RFC 6455).
+    WebSocketHttp1,
+    /// The binary messages of a WebSocket over HTTP/2 (RFC 8441 §5).
+    WebSocketHttp2,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Transport::Request => f.write_str("HTTP/2 request"),
+            Transport::ExtendedConnect(protocol) => {
+                write!(f, "HTTP/2 extended CONNECT, {protocol}")
+            }
+            Transport::WebSocketHttp1 => f.write_str("WebSocket over HTTP/1.1"),
+            Transport::WebSocketHttp2 => f.write_str("WebSocket over HTTP/2"),
+        }
+    }
+}
