@@ -12,22 +12,29 @@ mod check;
 mod ends;
 mod linger;
 mod pump;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::error::Error as StdError;
 use std::sync::{Arc, LazyLock};
+use std::task::Waker;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, request, response};
 
 use crate::conn::{Addr, Conn, LinkInfo, Stream, Transport};
 use crate::pipe::Outbox;
 use builder::Settings;
 use ends::{Ends, Server};
 use pump::Pump;
+#[cfg(feature = "websocket")]
+use websocket::{Handshake, Session};
 
 pub use body::Body;
 pub use builder::AcceptorBuilder;
 pub use check::AcceptError;
+#[cfg(feature = "websocket")]
+pub use websocket::WebSockets;
 
 /// Makes a request that a server of the program's has received into a connection: the first is
 /// the program's end of it, the second is what the handler answers with.
@@ -37,6 +44,9 @@ pub use check::AcceptError;
 ///
 /// A request whose body has already ended, or has a length, is a connection too: the client has
 /// shut its side down, or will after so many bytes.
+///
+/// With the feature `websocket`, a request for a WebSocket becomes a connection in the same way:
+/// see `WebSockets`.
 ///
 /// The response must go out by the same server that the request came in by; the connection lives
 /// on after the handler has returned, so hand it to a task. Dropping the response ends the
@@ -78,7 +88,7 @@ pub use check::AcceptError;
 /// # Examples
 ///
 /// ```
-/// use http::{Request, Response};
+/// use http::{Request, Response, request, response};
 /// use hyper::body::Incoming;
 ///
 /// async fn handler(request: Request<Incoming>) -> Response<h2conn::Body> {
@@ -137,47 +147,87 @@ impl Acceptor {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        self.check(&request)?;
-        Ok(self.accept_checked(request))
+        let form = self.check(&request)?;
+        Ok(self.accept_as(form, request))
     }
 
-    /// Whether the request can carry a connection.
-    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), AcceptError> {
-        check::check(request, &self.settings.methods)
+    /// Whether the request can carry a connection, and in which form.
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<Form, AcceptError> {
+        #[cfg(feature = "websocket")]
+        if let Some(websockets) = &self.settings.websockets
+            && let Some(handshake) = Handshake::of(request, websockets)?
+        {
+            return Ok(Form::WebSocket(Arc::clone(websockets), handshake));
+        }
+        check::check(request, &self.settings.methods)?;
+        Ok(Form::Bodies)
     }
 
-    /// Accepts a request that has been checked.
-    pub(crate) fn accept_checked<B>(&self, request: Request<B>) -> (Conn, Response<Body>)
+    /// Accepts a request in the form that [`Acceptor::check`] has found.
+    pub(crate) fn accept_as<B>(&self, form: Form, request: Request<B>) -> (Conn, Response<Body>)
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let (parts, received) = request.into_parts();
-        let settings = &*self.settings;
-        let ends = Ends::new();
+        let (ends, server) = (Ends::new(), Server::new());
+        match form {
+            Form::Bodies => {
+                let (parts, received) = request.into_parts();
+                let (head, ()) = self.settings.response().into_parts();
+                let outbox = self.outbox(ends.body_waker());
+                let stream = self.stream(parts, Transport::Request, outbox, &head, &ends, &server);
+                let body = Body::new(Arc::clone(&stream), Arc::clone(&ends));
+                let room = self.settings.receive_buffer;
+                tokio::spawn(Pump::new(Arc::clone(&stream), ends, server, received, room));
+                (Conn::new(stream), Response::from_parts(head, body))
+            }
+            #[cfg(feature = "websocket")]
+            Form::WebSocket(websockets, handshake) => {
+                let (mut parts, _) = request.into_parts();
+                let upgrade = websocket::upgrade(&mut parts);
+                let transport = handshake.transport();
+                let (head, ()) = handshake.answer(self.settings.response()).into_parts();
+                let outbox = self.outbox(ends.waker());
+                let stream = self.stream(parts, transport, outbox, &head, &ends, &server);
+                let room = self.settings.receive_buffer;
+                let session = Session::new(Arc::clone(&stream), ends, server, room);
+                tokio::spawn(websocket::run(session, upgrade, websockets));
+                (Conn::new(stream), Response::from_parts(head, Body::empty()))
+            }
+        }
+    }
+
+    fn outbox(&self, mover: Waker) -> Outbox {
+        Outbox::new(self.settings.send_queue, Arc::clone(&self.settings.buffers), mover)
+    }
+
+    /// A stream that has been answered with `head`.
+    fn stream(
+        &self,
+        request: request::Parts,
+        transport: Transport,
+        outbox: Outbox,
+        head: &response::Parts,
+        ends: &Arc<Ends>,
+        server: &Arc<Server>,
+    ) -> Arc<Stream> {
         let link = LinkInfo {
             local: Addr::Other,
-            peer: builder::peer_of(&parts),
+            peer: builder::peer_of(&request),
             peer_certificates: Vec::new(),
         };
-        let outbox =
-            Outbox::new(settings.send_queue, Arc::clone(&settings.buffers), ends.body_waker());
-        let server = Server::new();
-        let stream = Stream::new(
-            parts,
-            Transport::Request,
-            Arc::new(link),
-            Arc::clone(&server) as _,
-            outbox,
-            ends.waker(),
-        );
-        stream.reset_on_drop(settings.reset_on_drop);
-        let stream = Arc::new(stream);
-        let (head, ()) = settings.response().into_parts();
+        let control = Arc::clone(server) as _;
+        let stream = Stream::new(request, transport, Arc::new(link), control, outbox, ends.waker());
+        stream.reset_on_drop(self.settings.reset_on_drop);
         stream.set_answer(Ok(head.clone()));
-        let body = Body::new(Arc::clone(&stream), Arc::clone(&ends));
-        let pump = Pump::new(Arc::clone(&stream), ends, server, received, settings.receive_buffer);
-        tokio::spawn(pump);
-        (Conn::new(stream), Response::from_parts(head, body))
+        Arc::new(stream)
     }
+}
+
+/// How a request carries a connection.
+pub(crate) enum Form {
+    /// In its body, and that of the response.
+    Bodies,
+    #[cfg(feature = "websocket")]
+    WebSocket(Arc<WebSockets>, Handshake),
 }

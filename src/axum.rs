@@ -29,14 +29,29 @@ use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 
-use crate::accept::{AcceptError, Acceptor};
+use crate::accept::{AcceptError, Acceptor, Form};
 use crate::conn::Conn;
 
 /// An extractor that takes the request for a connection.
 ///
 /// It is the last of a handler's extractors, since it takes the body, and refuses what cannot carry
 /// a connection with a text that says why: 505 for HTTP/1.1, 405 for CONNECT, HEAD and TRACE. The
-/// route says which other methods there are; curl sends PUT, the Go library POST.
+/// route says which other methods there are; curl sends PUT, the Go library POST. With the feature
+/// `websocket` it takes WebSockets too: they come by GET over HTTP/1.1, and by CONNECT over HTTP/2.
+///
+/// The settings are those of the [`Acceptor`] that an [`Extension`](axum::Extension) layer of the
+/// route gives, or else the defaults:
+///
+/// ```
+/// # use axum::{Extension, Router, response::Response, routing::any};
+/// # use h2conn::axum::Accept;
+/// # async fn echo(accept: Accept) -> Response { accept.on_conn(|_| async {}) }
+/// # fn main() -> Result<(), h2conn::Error> {
+/// let acceptor = h2conn::Acceptor::builder().receive_buffer_size(1 << 20).build()?;
+/// let app: Router = Router::new().route("/echo", any(echo)).layer(Extension(acceptor));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// [`Conn::peer_addr`] knows the client's address if the app is served with
 /// `into_make_service_with_connect_info::<SocketAddr>()`.
@@ -45,16 +60,10 @@ use crate::conn::Conn;
 pub struct Accept {
     request: Request,
     acceptor: Acceptor,
+    form: Form,
 }
 
 impl Accept {
-    /// Uses these settings. The methods in them do not matter, the route has chosen. Default: those
-    /// of [`accept`](fn@crate::accept).
-    pub fn acceptor(mut self, acceptor: &Acceptor) -> Accept {
-        self.acceptor = acceptor.clone();
-        self
-    }
-
     /// Accepts the connection, and gives the response to return from the handler. `handler` runs
     /// in a task of its own, with its end of the connection, and outlives this.
     ///
@@ -80,7 +89,7 @@ impl Accept {
     ///
     /// Outside of a tokio runtime.
     pub fn accept(self) -> (Conn, Response) {
-        let (conn, response) = self.acceptor.accept_checked(self.request);
+        let (conn, response) = self.acceptor.accept_as(self.form, self.request);
         (conn, response.map(Body::new))
     }
 }
@@ -89,13 +98,13 @@ impl<S: Sync> FromRequest<S> for Accept {
     type Rejection = AcceptError;
 
     async fn from_request(mut request: Request, _: &S) -> Result<Accept, AcceptError> {
-        let acceptor = Acceptor::default();
-        acceptor.check(&request)?;
+        let acceptor = request.extensions().get::<Acceptor>().cloned().unwrap_or_default();
+        let form = acceptor.check(&request)?;
         if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
             let peer = *peer;
             request.extensions_mut().insert(peer);
         }
-        Ok(Accept { request, acceptor })
+        Ok(Accept { request, acceptor, form })
     }
 }
 

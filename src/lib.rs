@@ -68,6 +68,7 @@
 //! | `json` | yes | [`codec::Json`] |
 //! | `leak-check` | no | [`testing::alive`] and [`testing::none_alive`]: counts what a test leaves over |
 //! | `self-signed` | no | [`tls::Identity::self_signed`] |
+//! | `websocket` | no | [`accept()`] takes WebSockets too, over HTTP/1.1 and HTTP/2: [`WebSockets`] |
 
 mod accept;
 mod alive;
@@ -88,6 +89,8 @@ pub mod tls;
 #[doc(no_inline)]
 pub use http;
 
+#[cfg(feature = "websocket")]
+pub use accept::WebSockets;
 pub use accept::{AcceptError, Acceptor, AcceptorBuilder, Body, accept};
 pub use client::{Client, ClientBuilder, connect};
 pub use conn::{Addr, Conn, OnDrop, ReadHalf, ReuniteError, Transport, WriteHalf};

@@ -41,6 +41,11 @@ impl Body {
         Body(Inner::Conn(Outgoing { stream, ends, ended: false }))
     }
 
+    #[cfg(feature = "websocket")]
+    pub(super) fn empty() -> Body {
+        Body(Inner::Full(None))
+    }
+
     pub(super) fn full(text: Bytes) -> Body {
         Body(Inner::Full(Some(text)))
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Response, StatusCode, request};
 
 use super::Acceptor;
+#[cfg(feature = "websocket")]
+use super::WebSockets;
 use crate::config::{Config, Methods, parse_headers};
 use crate::conn::{Addr, OnDrop};
 use crate::error::{Error, ErrorKind, Result};
@@ -19,7 +21,7 @@ const RECEIVE_BUFFER: usize = 256 << 10;
 /// [`build`](AcceptorBuilder::build) checks.
 #[derive(Clone, Debug, Default)]
 pub struct AcceptorBuilder {
-    settings: Settings,
+    pub(super) settings: Settings,
     headers: Vec<(String, String)>,
 }
 
@@ -80,6 +82,10 @@ impl AcceptorBuilder {
         if settings.send_queue == 0 {
             return wrong("send_queue_size is 0, and must be at least 1".to_owned());
         }
+        #[cfg(feature = "websocket")]
+        if let Some(websockets) = &settings.websockets {
+            websockets.check()?;
+        }
         settings.headers = parse_headers(&headers)?;
         Ok(Acceptor { settings: Arc::new(settings) })
     }
@@ -94,6 +100,9 @@ pub(super) struct Settings {
     pub(super) receive_buffer: usize,
     pub(super) send_queue: usize,
     pub(super) reset_on_drop: bool,
+    /// `None` refuses them.
+    #[cfg(feature = "websocket")]
+    pub(super) websockets: Option<Arc<WebSockets>>,
     /// One store for all connections, since nothing tells which share an HTTP/2 connection.
     pub(super) buffers: Arc<Buffers>,
 }
@@ -108,6 +117,8 @@ impl Default for Settings {
             receive_buffer: RECEIVE_BUFFER,
             send_queue,
             reset_on_drop: false,
+            #[cfg(feature = "websocket")]
+            websockets: Some(Arc::default()),
             buffers: Arc::default(),
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
 
 use super::Body;
 use crate::config::{Methods, method_not_allowed};
@@ -15,12 +15,23 @@ use crate::config::{Methods, method_not_allowed};
 pub struct AcceptError {
     status: StatusCode,
     text: String,
-    allow: Option<String>,
+    /// What the status asks for, besides a text.
+    field: Option<(HeaderName, String)>,
 }
 
 impl AcceptError {
+    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> AcceptError {
+        AcceptError { status, text: text.into(), field: None }
+    }
+
+    pub(super) fn with_field(mut self, name: HeaderName, value: impl Into<String>) -> AcceptError {
+        self.field = Some((name, value.into()));
+        self
+    }
+
     /// The status that the client is answered with: 405 for the method, 505 for the version of
-    /// HTTP.
+    /// HTTP. For a WebSocket also 400 and 426 for a request that is not as it should be, 403 for
+    /// the origin, 501 for a server that cannot upgrade.
     pub fn status(&self) -> StatusCode {
         self.status
     }
@@ -32,8 +43,10 @@ impl AcceptError {
         let headers = response.headers_mut();
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         headers.insert(header::CONTENT_TYPE, plain);
-        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
-            headers.insert(header::ALLOW, allow);
+        if let Some((name, value)) = self.field
+            && let Ok(value) = HeaderValue::try_from(value)
+        {
+            headers.insert(name, value);
         }
         response
     }
@@ -55,18 +68,12 @@ pub(super) fn check<B>(request: &Request<B>, methods: &Methods) -> Result<(), Ac
              offer \"h2\" in ALPN; without TLS, begin with HTTP/2 right away (curl: \
              --http2-prior-knowledge); a proxy on the way may have to be told to pass HTTP/2 on"
         );
-        return Err(AcceptError {
-            status: StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            text,
-            allow: None,
-        });
+        return Err(AcceptError::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text));
     }
     if let Some(allowed) = methods.refusal(request.method()) {
-        return Err(AcceptError {
-            status: StatusCode::METHOD_NOT_ALLOWED,
-            text: method_not_allowed(request.method(), &allowed),
-            allow: Some(allowed),
-        });
+        let text = method_not_allowed(request.method(), &allowed);
+        return Err(AcceptError::new(StatusCode::METHOD_NOT_ALLOWED, text)
+            .with_field(header::ALLOW, allowed));
     }
     Ok(())
 }

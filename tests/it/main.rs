@@ -26,3 +26,4 @@ mod transports;
 mod traps;
 #[cfg(unix)]
 mod unix;
+mod websocket;

@@ -6,6 +6,7 @@ pub(crate) mod framework;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod trickle;
+pub(crate) mod websocket;
 
 use std::fmt::Display;
 use std::future::Future;

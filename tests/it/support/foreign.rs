@@ -90,7 +90,7 @@ where
     Ok(Site { addr, certificate: Some(certificate) })
 }
 
-/// Runs an HTTP/2 server, over what it is told; `handler` gets each transport.
+/// Runs an HTTP server, over what it is told; `handler` gets each transport.
 pub(crate) async fn server<F, Fut>(over: Over, handler: F) -> TestResult<Site>
 where
     F: Fn(Box<dyn Io>) -> Fut + Send + Sync + 'static,
@@ -100,7 +100,7 @@ where
         Over::Cleartext => {
             Ok(Site::cleartext(tcp_server(move |stream| handler(Box::new(stream))).await?))
         }
-        Over::Tls => tls_server(&["h2"], handler).await,
+        Over::Tls => tls_server(&["h2", "http/1.1"], handler).await,
     }
 }
 

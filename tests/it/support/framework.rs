@@ -14,6 +14,7 @@ use h2conn::{Acceptor, Conn};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -50,9 +51,15 @@ where
         };
         async { Ok::<_, Infallible>(response) }
     });
-    let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-    let served = builder.serve_connection(TokioIo::new(io), accepts).await;
+    let served = stock().serve_connection_with_upgrades(TokioIo::new(io), accepts).await;
     served.map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// HTTP/1.1 and HTTP/2 with everything that a program can switch on.
+pub(crate) fn stock() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http2().enable_connect_protocol();
+    builder
 }
 
 /// Runs a stock hyper server that hands out every connection that it accepts.
@@ -95,8 +102,7 @@ where
     server(over, move |io| {
         let service = TowerToHyperService::new(app.clone());
         async {
-            let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-            let served = builder.serve_connection(TokioIo::new(io), service).await;
+            let served = stock().serve_connection_with_upgrades(TokioIo::new(io), service).await;
             served.map_err(|error| anyhow::anyhow!("{error}"))
         }
     })

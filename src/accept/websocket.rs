@@ -1,0 +1,196 @@
+//! WebSockets as connections (feature `websocket`): over HTTP/1.1 (RFC 6455) and over HTTP/2
+//! (RFC 8441).
+//!
+//! ```text
+//! user write ─► outbox ─► Session ─► binary messages ─► the server's transport
+//! inbox ◄─ Session ◄─ binary messages ◄─ the server's transport
+//! ```
+
+mod close;
+mod handshake;
+mod origin;
+mod session;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use http::{HeaderName, request};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use super::AcceptorBuilder;
+use crate::alive::{Counted, Kind};
+use crate::config::LINGER_DRAIN;
+use crate::error::{Error, ErrorKind, Event, Result};
+use origin::Origins;
+
+pub(crate) use handshake::Handshake;
+pub(super) use session::Session;
+
+/// Which WebSockets become connections, and within which limits: the settings of
+/// [`AcceptorBuilder::websockets`].
+///
+/// Binary messages are the bytes, both ways; how they are cut has no meaning. A close frame is the
+/// end of that side, and pings are answered. What a WebSocket cannot do:
+///
+/// * **Half-close.** After the client's close frame nothing more can be sent: what was written and
+///   not yet sent then is lost, and writes fail with [`ErrorKind::Closed`]. After a shutdown on this
+///   side the client's bytes are read on until its own close frame; a browser sends that at once.
+/// * **Resets** travel as a close frame with the status 4000 + the [`Reason`](crate::Reason)'s
+///   number (4008 for `CANCEL`), both ways, after what was already queued in the transport. 1000,
+///   1001 and a close frame without a status are an end of file, all others are read as a reset.
+/// * **[`Conn::sent`](crate::Conn::sent)** says over HTTP/1.1 that the bytes are on the transport, over
+///   HTTP/2 that the server has taken them.
+/// * **Pongs** wait, as all else that the client sends does, while nobody reads the connection and
+///   its receive buffer is full.
+///
+/// Memory per connection is that of [`accept`](fn@crate::accept) and, while they are in use, one
+/// message of the client's and 128 KiB for sending; 16 KiB when idle.
+#[derive(Clone, Debug)]
+pub struct WebSockets {
+    origins: Origins,
+    subprotocols: Vec<String>,
+    text_messages: bool,
+    max_message_size: usize,
+}
+
+/// 1 MiB: a message is held whole before any of it can be read.
+const MAX_MESSAGE_SIZE: usize = 1 << 20;
+
+impl Default for WebSockets {
+    fn default() -> WebSockets {
+        WebSockets {
+            origins: Origins::default(),
+            subprotocols: Vec::new(),
+            text_messages: false,
+            max_message_size: MAX_MESSAGE_SIZE,
+        }
+    }
+}
+
+impl WebSockets {
+    /// Every setting at its default.
+    pub fn new() -> WebSockets {
+        WebSockets::default()
+    }
+
+    /// The origins whose pages may connect, such as `https://example.com`; `null` stands for pages
+    /// without one. Requests that name no origin are not from a page, and always allowed.
+    ///
+    /// Default: the origin of the server itself, that is the host and the port that the request
+    /// was sent to. (The scheme is not compared: behind a proxy it is not known.)
+    pub fn origins<S: Into<String>>(mut self, origins: impl IntoIterator<Item = S>) -> Self {
+        self.origins = Origins::Only(origins.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Lets the pages of any origin connect. Browsers send this server's cookies along with them,
+    /// so any page that a user of yours visits can then act in that user's name.
+    pub fn dangerous_any_origin(mut self) -> Self {
+        self.origins = Origins::Any;
+        self
+    }
+
+    /// Subprotocols (RFC 6455 §1.9) that this server speaks. The first of them that the client
+    /// offers is chosen; it stands in [`Conn::response`](crate::Conn::response). A client that offers none of
+    /// them is accepted without; a browser then ends the connection. Default: none.
+    pub fn subprotocols<S: Into<String>>(
+        mut self,
+        subprotocols: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.subprotocols = subprotocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Takes text messages too, their UTF-8 for bytes. What is sent is binary all the same.
+    /// Default: a text message ends the connection with the status 1003.
+    pub fn text_messages(mut self, taken: bool) -> Self {
+        self.text_messages = taken;
+        self
+    }
+
+    /// The longest message that is taken, in bytes; a longer one ends the connection with the
+    /// status 1009. The memory for a message is set aside when it begins. Default: 1 MiB.
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.max_message_size = bytes;
+        self
+    }
+
+    /// Refuses what cannot work.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.max_message_size == 0 {
+            let message = "max_message_size is 0, and must be at least 1";
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        // The name of a field is a token as well.
+        let is_token = |name: &str| HeaderName::from_bytes(name.as_bytes()).is_ok();
+        if let Some(wrong) = self.subprotocols.iter().find(|name| !is_token(name)) {
+            let message = format!(
+                "the subprotocol {wrong:?} is no token (RFC 9110 §5.6.2): letters, digits and \
+                 !#$%&'*+-.^_`|~ only"
+            );
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        self.origins.check()
+    }
+
+    fn config(&self) -> WebSocketConfig {
+        WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
+            .max_message_size(Some(self.max_message_size))
+            .max_frame_size(Some(self.max_message_size))
+    }
+}
+
+/// It is kept by idle connections too, and cleared before each read.
+const READ_BUFFER: usize = 16 << 10;
+
+/// Messages go to the transport together once so many bytes are there, and at the end of a turn.
+const WRITE_BUFFER: usize = 64 << 10;
+
+impl AcceptorBuilder {
+    /// How WebSockets become connections, which they do by default: see [`WebSockets`]. The status
+    /// and the methods of this builder are not for them; its header fields are.
+    pub fn websockets(mut self, websockets: WebSockets) -> Self {
+        self.settings.websockets = Some(Arc::new(websockets));
+        self
+    }
+
+    /// Refuses WebSockets, as any other request over HTTP/1.1 or with the method CONNECT.
+    pub fn no_websockets(mut self) -> Self {
+        self.settings.websockets = None;
+        self
+    }
+}
+
+/// The transport that the server will hand over.
+pub(super) fn upgrade(request: &mut request::Parts) -> OnUpgrade {
+    let upgrade = request.extensions.remove::<OnUpgrade>();
+    upgrade.expect("a request without it is refused by `Handshake::of`")
+}
+
+/// Moves the bytes of a connection from the time that its request has been answered.
+pub(super) async fn run(session: Session, upgrade: OnUpgrade, websockets: Arc<WebSockets>) {
+    let _counted = Counted::new(Kind::Task);
+    let io = match upgrade.await {
+        Ok(io) => TokioIo::new(io),
+        Err(error) => return session.fail(&no_upgrade(error)),
+    };
+    let mut socket =
+        WebSocketStream::from_raw_socket(io, Role::Server, Some(websockets.config())).await;
+    let mut session = session.over(websockets.text_messages);
+    poll_fn(|cx| session.poll(cx, &mut socket)).await;
+    drop(session);
+    // The client is to learn how it ended before its transport does (RFC 6455 §7.1.1).
+    let _ = timeout(LINGER_DRAIN, session::farewell(socket)).await;
+}
+
+fn no_upgrade(error: hyper::Error) -> Event {
+    let message = "the server has not handed over the transport of the WebSocket: the response was \
+                   dropped, or the server does not serve upgrades (hyper: with_upgrades)";
+    Event::Failed(Error::new(ErrorKind::Truncated, message).with_source(error))
+}

@@ -1,0 +1,105 @@
+//! What the status of a close frame means, both ways (RFC 6455 §7.4).
+
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::error::{Error, ErrorKind, Event, Reason};
+
+/// A reset has the status of its reason's number above this one, in the range that is free for
+/// programs.
+const RESET: u16 = 4000;
+
+/// The last status that there is.
+const LAST: u16 = 4999;
+
+/// A connection that ends well.
+pub(super) fn end() -> CloseFrame {
+    frame(CloseCode::Normal, "")
+}
+
+/// A connection that is reset on this side.
+pub(super) fn reset(reason: Reason) -> CloseFrame {
+    let code = u16::try_from(reason.code()).ok().map(|code| RESET.saturating_add(code));
+    let code = code.filter(|code| *code <= LAST).map_or(CloseCode::Error, CloseCode::from);
+    frame(code, &format!("reset ({reason})"))
+}
+
+/// A client that does what it must not; `why` is at most 123 bytes long, the rest is cut.
+pub(super) fn refusal(code: CloseCode, why: &str) -> CloseFrame {
+    frame(code, why)
+}
+
+fn frame(code: CloseCode, why: &str) -> CloseFrame {
+    // A control frame holds 125 bytes, two of them the status (§5.5).
+    let end = (0..=why.len().min(123)).rev().find(|end| why.is_char_boundary(*end)).unwrap_or(0);
+    CloseFrame { code, reason: why[..end].to_owned().into() }
+}
+
+/// How a client's close frame ends its side: `Ok` is a good end.
+pub(super) fn meaning(frame: Option<&CloseFrame>) -> Result<(), Event> {
+    let Some(frame) = frame else { return Ok(()) };
+    let code = u16::from(frame.code);
+    let reason = match frame.code {
+        CloseCode::Normal | CloseCode::Away | CloseCode::Status => return Ok(()),
+        CloseCode::Protocol | CloseCode::Invalid => Reason::PROTOCOL_ERROR,
+        CloseCode::Error => Reason::INTERNAL_ERROR,
+        _ if (RESET..=LAST).contains(&code) => Reason::from_code(u32::from(code - RESET)),
+        _ => Reason::CANCEL,
+    };
+    let why = match frame.reason.as_str() {
+        "" => String::new(),
+        why => format!(", {why:?}"),
+    };
+    let message = format!("the peer closed the WebSocket with the status {code}{why} ({reason})");
+    let error = Error::new(ErrorKind::Reset, message).with_reason(reason).by_the_peer();
+    Err(Event::Failed(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_comes_back_from_its_status() {
+        for code in [0, 1, 8, 13, 14, 999] {
+            let frame = reset(Reason::from_code(code));
+            let Err(Event::Failed(error)) = meaning(Some(&frame)) else {
+                panic!("{frame:?} is a reset")
+            };
+            assert_eq!(error.reason(), Some(Reason::from_code(code)));
+        }
+        assert_eq!(u16::from(reset(Reason::CANCEL).code), 4008);
+        assert_eq!(u16::from(reset(Reason::from_code(1000)).code), 1011);
+        assert_eq!(u16::from(reset(Reason::from_code(u32::MAX)).code), 1011);
+    }
+
+    #[test]
+    fn only_an_orderly_status_is_an_end() {
+        assert!(meaning(None).is_ok());
+        for (code, reason) in [
+            (1000, None),
+            (1001, None),
+            (1002, Some(Reason::PROTOCOL_ERROR)),
+            (1008, Some(Reason::CANCEL)),
+            (1011, Some(Reason::INTERNAL_ERROR)),
+            (3000, Some(Reason::CANCEL)),
+            (4001, Some(Reason::PROTOCOL_ERROR)),
+        ] {
+            let seen = match meaning(Some(&frame(CloseCode::from(code), "why"))) {
+                Ok(()) => None,
+                Err(Event::Failed(error)) => {
+                    assert!(error.to_string().contains(&format!("{code}, \"why\"")), "{error}");
+                    error.reason()
+                }
+                Err(other) => panic!("{other:?}"),
+            };
+            assert_eq!(seen, reason, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_cut_between_two_characters() {
+        let frame = refusal(CloseCode::Size, &"ö".repeat(100));
+        assert_eq!(frame.reason.len(), 122);
+    }
+}

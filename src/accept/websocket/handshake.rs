@@ -1,0 +1,138 @@
+//! The request that asks for a WebSocket, and the answer to it.
+
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use hyper::ext::Protocol;
+use hyper::upgrade::OnUpgrade;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::super::check::AcceptError;
+use super::WebSockets;
+use crate::config::method_not_allowed;
+use crate::conn::Transport;
+
+/// The only version of the protocol that there is (RFC 6455 §4.4).
+const VERSION: &str = "13";
+
+/// A key is 16 bytes in base64 (RFC 6455 §4.1).
+const KEY: usize = 24;
+
+/// A request for a WebSocket that is in order.
+pub(crate) struct Handshake {
+    /// The client's key, of which the answer is made; HTTP/2 does without.
+    key: Option<HeaderValue>,
+    subprotocol: Option<HeaderValue>,
+}
+
+impl Handshake {
+    /// Looks whether a request asks for a WebSocket; `None` if it does not.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub(crate) fn of<B>(
+        request: &Request<B>,
+        websockets: &WebSockets,
+    ) -> Result<Option<Handshake>, AcceptError> {
+        let headers = request.headers();
+        let key = match request.version() {
+            Version::HTTP_11 if is_upgrade(headers) => {
+                if request.method() != Method::GET {
+                    let text = method_not_allowed(request.method(), "GET");
+                    return Err(AcceptError::new(StatusCode::METHOD_NOT_ALLOWED, text)
+                        .with_field(header::ALLOW, "GET"));
+                }
+                Some(key(headers)?)
+            }
+            Version::HTTP_2 if is_extended_connect(request) => None,
+            _ => return Ok(None),
+        };
+        if !has_value(headers, header::SEC_WEBSOCKET_VERSION, VERSION) {
+            let text = format!("a WebSocket needs sec-websocket-version: {VERSION}");
+            return Err(AcceptError::new(StatusCode::UPGRADE_REQUIRED, text)
+                .with_field(header::SEC_WEBSOCKET_VERSION, VERSION));
+        }
+        let host = match request.uri().authority() {
+            Some(authority) => Some(authority.as_str()),
+            None => headers.get(header::HOST).and_then(|host| host.to_str().ok()),
+        };
+        let admitted = websockets.origins.admit(headers, host);
+        admitted.map_err(|text| AcceptError::new(StatusCode::FORBIDDEN, text))?;
+        if request.extensions().get::<OnUpgrade>().is_none() {
+            let text = "the server underneath gives no access to the transport of a WebSocket";
+            return Err(AcceptError::new(StatusCode::NOT_IMPLEMENTED, text));
+        }
+        Ok(Some(Handshake { key, subprotocol: choose(headers, &websockets.subprotocols) }))
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        match self.key {
+            Some(_) => Transport::WebSocketHttp1,
+            None => Transport::WebSocketHttp2,
+        }
+    }
+
+    /// Makes the answer of `response`, whose status and header fields are for other requests.
+    pub(crate) fn answer(self, mut response: Response<()>) -> Response<()> {
+        *response.status_mut() = match self.key {
+            Some(_) => StatusCode::SWITCHING_PROTOCOLS,
+            None => StatusCode::OK,
+        };
+        let headers = response.headers_mut();
+        if let Some(key) = self.key {
+            let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept.expect("base64 is a value"));
+        }
+        if let Some(subprotocol) = self.subprotocol {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+        }
+        response
+    }
+}
+
+/// RFC 6455 §4.2.1.
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    has_value(headers, header::CONNECTION, "upgrade")
+        && has_value(headers, header::UPGRADE, "websocket")
+}
+
+/// RFC 8441 §5.
+fn is_extended_connect<B>(request: &Request<B>) -> bool {
+    let protocol = request.extensions().get::<Protocol>();
+    request.method() == Method::CONNECT
+        && protocol.is_some_and(|protocol| protocol.as_str() == "websocket")
+}
+
+fn key(headers: &HeaderMap) -> Result<HeaderValue, AcceptError> {
+    match headers.get(header::SEC_WEBSOCKET_KEY) {
+        Some(key) if key.len() == KEY => Ok(key.clone()),
+        Some(_) => {
+            let text = format!("a WebSocket needs a sec-websocket-key of {KEY} characters");
+            Err(AcceptError::new(StatusCode::BAD_REQUEST, text))
+        }
+        None => {
+            let text = "a WebSocket needs the field sec-websocket-key";
+            Err(AcceptError::new(StatusCode::BAD_REQUEST, text))
+        }
+    }
+}
+
+/// The first of the server's subprotocols that the client offers.
+fn choose(headers: &HeaderMap, spoken: &[String]) -> Option<HeaderValue> {
+    let offered = |name: &&String| {
+        values(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == name.as_str())
+    };
+    spoken.iter().find(offered).and_then(|name| HeaderValue::try_from(name).ok())
+}
+
+fn has_value(headers: &HeaderMap, name: HeaderName, value: &str) -> bool {
+    values(headers, name).any(|seen| seen.eq_ignore_ascii_case(value))
+}
+
+/// The members of a list (RFC 9110 §5.6.1), which may stand in several fields.
+fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let fields = headers.get_all(name).into_iter().filter_map(|field| field.to_str().ok());
+    fields.flat_map(|field| field.split(',')).map(str::trim).collect::<Vec<_>>().into_iter()
+}

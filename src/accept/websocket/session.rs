@@ -1,0 +1,321 @@
+//! The task that moves a connection's bytes as messages, both ways, and sees to its end.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::{Sink, SinkExt, Stream as _, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
+
+use super::super::ends::{Ends, Server};
+use super::super::linger::{Linger, Lingering};
+use super::close;
+use crate::conn::{Stream, Wish, runtime_is_gone};
+use crate::error::{Error, ErrorKind, Event, Reason};
+
+/// What one message holds at most.
+const MOST: usize = 64 << 10;
+
+/// Messages that are moved, each way, before other tasks are let in.
+const TURN: usize = 64;
+
+/// One connection, from its acceptance to its end.
+pub(in super::super) struct Session {
+    stream: Arc<Stream>,
+    ends: Arc<Ends>,
+    server: Arc<Server>,
+    /// Bytes that may wait in the inbox.
+    room: usize,
+    text_messages: bool,
+    /// Up to here the outbox is in messages that the socket has.
+    position: u64,
+    /// Nothing more can be sent: either side's close frame has been.
+    closed: bool,
+    /// The client's side has ended, well or not.
+    received_end: bool,
+    linger: Linger,
+    over: bool,
+}
+
+impl Session {
+    pub(in super::super) fn new(
+        stream: Arc<Stream>,
+        ends: Arc<Ends>,
+        server: Arc<Server>,
+        room: usize,
+    ) -> Session {
+        stream.inbox.set_threshold(room / 4);
+        Session {
+            stream,
+            ends,
+            server,
+            room,
+            text_messages: false,
+            position: 0,
+            closed: false,
+            received_end: false,
+            linger: Linger::default(),
+            over: false,
+        }
+    }
+
+    /// Begins to move bytes.
+    pub(super) fn over(mut self, text_messages: bool) -> Session {
+        self.text_messages = text_messages;
+        self
+    }
+
+    /// Never begins.
+    pub(super) fn fail(mut self, event: &Event) {
+        self.cut(event);
+    }
+
+    /// Ready when the connection is over.
+    pub(super) fn poll<S>(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &mut WebSocketStream<S>,
+    ) -> Poll<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.ends.register_pump(cx);
+        if let Wish::Reset(reason) = self.stream.wish() {
+            self.say_why(socket, close::reset(reason));
+            self.cut(&Event::Local(reason, "the connection was reset on this side".into()));
+        }
+        self.receive(cx, socket);
+        self.send(cx, socket);
+        self.finish_up(cx, socket);
+        if self.over { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Takes what has come, up to what there is room for.
+    fn receive<S>(&mut self, cx: &mut Context<'_>, socket: &mut WebSocketStream<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        for _ in 0..TURN {
+            self.stream.inbox.take_consumed();
+            if self.received_end || self.over || self.stream.inbox.len() >= self.room {
+                return;
+            }
+            let Poll::Ready(message) = Pin::new(&mut *socket).poll_next(cx) else { return };
+            match message {
+                Some(Ok(Message::Binary(bytes))) => self.keep(bytes),
+                Some(Ok(Message::Text(text))) if self.text_messages => self.keep(text.into()),
+                Some(Ok(Message::Text(_))) => {
+                    let why = "text messages are not taken here, only binary ones";
+                    self.refuse(socket, CloseCode::Unsupported, why);
+                }
+                Some(Ok(Message::Close(frame))) => self.peer_closed(frame.as_ref()),
+                // Pings have been answered; a raw frame is never received.
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Err(error)) => self.broken(socket, error),
+                None => self.cut(&Event::Gone(None)),
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    fn keep(&mut self, bytes: Bytes) {
+        self.linger.dropped(bytes.len());
+        if !bytes.is_empty() {
+            self.stream.inbox.push(bytes);
+        }
+    }
+
+    /// The client has said its last word, and will not listen any more.
+    fn peer_closed(&mut self, frame: Option<&CloseFrame>) {
+        if let Err(event) = close::meaning(frame) {
+            return self.cut(&event);
+        }
+        self.received_end = true;
+        if !self.closed {
+            self.closed = true;
+            let error = Error::new(ErrorKind::Closed, PEER_CLOSED).by_the_peer();
+            self.stream.outbox.finish_with(error.clone());
+            let run = self.stream.outbox.take_run(1);
+            match run.bytes {
+                // The answer to its close frame is our end, and is sent by the socket.
+                None => self.position = run.position.max(self.position),
+                Some(_) => self.stream.outbox.fail(error),
+            }
+        }
+        // Who reads of the end must find that writing has ended too.
+        self.stream.inbox.finish(Ok(()));
+    }
+
+    /// Hands over what is to be sent, as far as the transport takes it.
+    fn send<S>(&mut self, cx: &mut Context<'_>, socket: &mut WebSocketStream<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if let Err(error) = self.try_send(cx, socket) {
+            self.broken(socket, error);
+        }
+    }
+
+    fn try_send<S>(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &mut WebSocketStream<S>,
+    ) -> Result<(), tungstenite::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut socket = Pin::new(socket);
+        for turn in 0.. {
+            if self.closed || self.over || socket.as_mut().poll_ready(cx)?.is_pending() {
+                break;
+            }
+            if turn == TURN {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            let run = self.stream.outbox.take_run(MOST);
+            let idle = run.bytes.is_none() && !run.end;
+            if idle {
+                break;
+            }
+            self.position = run.position;
+            if let Some(bytes) = run.bytes {
+                socket.as_mut().start_send(Message::Binary(bytes))?;
+            }
+            if run.end {
+                self.closed = true;
+                socket.as_mut().start_send(Message::Close(Some(close::end())))?;
+            }
+        }
+        if socket.as_mut().poll_flush(cx)?.is_ready() {
+            self.stream.outbox.mark_sent(self.position);
+        }
+        Ok(())
+    }
+
+    /// Sees to the end: what the user wants of it, and what is still awaited.
+    fn finish_up<S>(&mut self, cx: &mut Context<'_>, socket: &mut WebSocketStream<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if self.over {
+            return;
+        }
+        let sent = self.stream.outbox.is_sent();
+        match (self.received_end, self.stream.outbox.check()) {
+            (true, _) if sent => return self.finish(Ok(())),
+            (true, Err(error)) => return self.finish(Err(error)),
+            _ => {}
+        }
+        if self.stream.wish() != Wish::Close {
+            // A reset that has come since wakes this task again.
+            return;
+        }
+        match self.linger.poll(cx, &self.stream, sent) {
+            Lingering::GoesOn => {}
+            Lingering::Over => self.finish(Ok(())),
+            Lingering::Stuck => {
+                self.stream.reset(Reason::CANCEL, TOOK_NOTHING);
+                self.say_why(socket, close::reset(Reason::CANCEL));
+                self.cut(&Event::Silent(TOOK_NOTHING.into()));
+            }
+        }
+    }
+
+    /// Ends a connection whose client does what it must not.
+    fn refuse<S>(&mut self, socket: &mut WebSocketStream<S>, code: CloseCode, why: &str)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.say_why(socket, close::refusal(code, why));
+        let message = format!("the peer was told {}: {why}", u16::from(code));
+        let error = Error::new(ErrorKind::Protocol, message).by_the_peer();
+        self.cut(&Event::Failed(error.with_reason(Reason::PROTOCOL_ERROR)));
+    }
+
+    fn broken<S>(&mut self, socket: &mut WebSocketStream<S>, error: tungstenite::Error)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        use tungstenite::Error::{Capacity, Io, Protocol, Utf8};
+        let code = match &error {
+            Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                return self.cut(&Event::Gone(None));
+            }
+            Protocol(_) => CloseCode::Protocol,
+            Capacity(_) => CloseCode::Size,
+            Utf8(_) => CloseCode::Invalid,
+            Io(_) => {
+                let Io(error) = error else { unreachable!("it was just looked at") };
+                return self.cut(&Event::Gone(Some(Arc::new(error))));
+            }
+            _ => return self.cut(&Event::Gone(Some(Arc::new(io::Error::other(error))))),
+        };
+        self.refuse(socket, code, &error.to_string());
+    }
+
+    /// Gives the close frame that says how it ends, unless one has been sent.
+    fn say_why<S>(&mut self, socket: &mut WebSocketStream<S>, frame: CloseFrame)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if !self.closed && !self.over {
+            self.closed = true;
+            // If it does not get through, the end of the transport says enough.
+            let _ = Pin::new(socket).start_send(Message::Close(Some(frame)));
+        }
+    }
+
+    /// Fails what is not over yet.
+    fn cut(&mut self, event: &Event) {
+        if self.over {
+            return;
+        }
+        let (read, write) = (event.read_error(), event.write_error());
+        let how = Err(if self.received_end { write.clone() } else { read.clone() });
+        self.stream.cut(read, write);
+        self.finish(how);
+    }
+
+    fn finish(&mut self, how: Result<(), Error>) {
+        self.over = true;
+        self.server.set_over();
+        self.stream.set_done(how);
+    }
+}
+
+const PEER_CLOSED: &str = "the peer has closed the WebSocket, and takes nothing more: what was \
+                           not yet sent is lost";
+
+const TOOK_NOTHING: &str = "the client took nothing for 30 s of what was still to be sent";
+
+/// A session that ends before its stream, with its runtime or by a panic, fails it.
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.over {
+            let error = runtime_is_gone();
+            self.stream.cut(error.clone(), error.clone());
+            self.finish(Err(error));
+        }
+    }
+}
+
+/// Sends what the socket still has, and waits for the client to have heard it: a transport that is
+/// closed with bytes unread is reset, and the last word lost.
+pub(super) async fn farewell<S>(mut socket: WebSocketStream<S>) -> Result<(), tungstenite::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    socket.flush().await?;
+    while let Some(Ok(_)) = socket.next().await {}
+    let transport = socket.get_mut();
+    transport.shutdown().await?;
+    tokio::io::copy(transport, &mut tokio::io::sink()).await?;
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! WebSocket clients that are not of this library: tungstenite over HTTP/1.1, and over HTTP/2 by
+//! hyper's client.
+
+use anyhow::Context;
+use bytes::Bytes;
+use h2conn::http::{Method, Request, Response, StatusCode, Version};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::ext::Protocol;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use super::foreign::{Io, tls_to};
+use super::{Site, TestResult};
+
+pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// The two versions of HTTP that a WebSocket can come by.
+pub(crate) const BOTH: [Version; 2] = [Version::HTTP_11, Version::HTTP_2];
+
+/// A request for a WebSocket at `path`, with everything in it that there has to be.
+pub(crate) fn request(site: &Site, by: Version, path: &str) -> TestResult<Request<Empty<Bytes>>> {
+    let request = Request::builder().header("sec-websocket-version", "13");
+    let request = if by == Version::HTTP_2 {
+        request
+            .method(Method::CONNECT)
+            .uri(site.url(path))
+            .extension(Protocol::from_static("websocket"))
+    } else {
+        request
+            .uri(path)
+            .header("host", site.addr.to_string())
+            .header("connection", "keep-alive, Upgrade")
+            .header("upgrade", "WebSocket")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+    };
+    Ok(request.body(Empty::new())?)
+}
+
+/// Sends a request over a transport of its own.
+pub(crate) async fn send(
+    site: &Site,
+    by: Version,
+    request: Request<Empty<Bytes>>,
+) -> TestResult<Response<Incoming>> {
+    let alpn = if by == Version::HTTP_2 { "h2" } else { "http/1.1" };
+    let io: Box<dyn Io> = match site.certificate {
+        None => Box::new(TcpStream::connect(site.addr).await?),
+        Some(_) => Box::new(tls_to(site, &[alpn]).await?),
+    };
+    let io = TokioIo::new(io);
+    if by == Version::HTTP_2 {
+        let client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        let (mut send, connection) = client.handshake(io).await?;
+        tokio::spawn(connection);
+        // The server's SETTINGS allow extended CONNECT, and may not have come yet.
+        send.ready().await?;
+        Ok(send.send_request(request).await?)
+    } else {
+        let (mut send, connection) = hyper::client::conn::http1::handshake(io).await?;
+        tokio::spawn(connection.with_upgrades());
+        Ok(send.send_request(request).await?)
+    }
+}
+
+/// Opens a WebSocket at `path`.
+pub(crate) async fn open(site: &Site, by: Version, path: &str) -> TestResult<Socket> {
+    let response = send(site, by, request(site, by, path)?).await?;
+    let expected =
+        if by == Version::HTTP_2 { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS };
+    anyhow::ensure!(response.status() == expected, "{}", told(response).await?);
+    upgraded(response, Role::Client).await
+}
+
+/// The WebSocket that a response has opened. A role of the server's makes frames that no client
+/// may send.
+pub(crate) async fn upgraded(response: Response<Incoming>, role: Role) -> TestResult<Socket> {
+    let io = hyper::upgrade::on(response).await.context("the WebSocket's transport")?;
+    Ok(WebSocketStream::from_raw_socket(TokioIo::new(io), role, None).await)
+}
+
+/// What a refusal says: its status, and its text.
+pub(crate) async fn told(response: Response<Incoming>) -> TestResult<String> {
+    let status = response.status();
+    let text = response.into_body().collect().await?.to_bytes();
+    Ok(format!("{} {}", status.as_str(), std::str::from_utf8(&text)?))
+}

@@ -1,0 +1,209 @@
+//! Requests for a WebSocket, and what each is answered.
+
+use std::convert::Infallible;
+use std::io::ErrorKind::UnexpectedEof;
+
+use anyhow::{Context, ensure};
+use h2conn::http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use h2conn::{Acceptor, ErrorKind, WebSockets};
+use hyper::body::Incoming;
+use hyper::ext::Protocol;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+
+use crate::support::foreign::server;
+use crate::support::framework::{hyper_server, stock};
+use crate::support::websocket::{BOTH, request, send, told};
+use crate::support::{Over, Site, TestResult, echo, run};
+
+const KEY: &str = "sec-websocket-key";
+const VERSION: &str = "sec-websocket-version";
+
+async fn accepting(websockets: WebSockets) -> TestResult<Site> {
+    let acceptor = Acceptor::builder().websockets(websockets).build()?;
+    hyper_server(Over::Cleartext, acceptor, echo).await
+}
+
+/// Sends a request with one field set, or left out, and gives the status and the text.
+async fn answer(
+    site: &Site,
+    by: Version,
+    name: &'static str,
+    value: Option<&str>,
+) -> TestResult<String> {
+    let mut request = request(site, by, "/")?;
+    request.headers_mut().remove(name);
+    if let Some(value) = value {
+        request.headers_mut().insert(name, value.parse()?);
+    }
+    told(send(site, by, request).await?).await
+}
+
+#[test]
+fn a_request_that_is_not_as_it_should_be_is_told_what_is_missing() -> TestResult {
+    run(async {
+        let site = accepting(WebSockets::new()).await?;
+        for by in BOTH {
+            for version in [None, Some("8"), Some("14"), Some("")] {
+                let told = answer(&site, by, VERSION, version).await?;
+                ensure!(told == "426 a WebSocket needs sec-websocket-version: 13\n", "{told}");
+            }
+        }
+        for key in [Some("short"), Some("")] {
+            let told = answer(&site, Version::HTTP_11, KEY, key).await?;
+            ensure!(told == "400 a WebSocket needs a sec-websocket-key of 24 characters\n");
+        }
+        let told = answer(&site, Version::HTTP_11, KEY, None).await?;
+        ensure!(told == "400 a WebSocket needs the field sec-websocket-key\n", "{told}");
+        // HTTP/1.1, and no WebSocket.
+        for (name, value) in [("upgrade", None), ("upgrade", Some("h2c")), ("connection", None)] {
+            let told = answer(&site, Version::HTTP_11, name, value).await?;
+            ensure!(told.starts_with("505 a full-duplex connection needs HTTP/2"), "{told}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_refusal_names_the_version_and_the_method_that_are_wanted() -> TestResult {
+    run(async {
+        let site = accepting(WebSockets::new()).await?;
+        let mut wrong = request(&site, Version::HTTP_11, "/")?;
+        wrong.headers_mut().insert(VERSION, HeaderValue::from_static("8"));
+        let response = send(&site, Version::HTTP_11, wrong).await?;
+        ensure!(response.headers().get(VERSION).context("the version")? == "13");
+
+        let mut wrong = request(&site, Version::HTTP_11, "/")?;
+        *wrong.method_mut() = Method::POST;
+        let response = send(&site, Version::HTTP_11, wrong).await?;
+        ensure!(response.status() == StatusCode::METHOD_NOT_ALLOWED);
+        ensure!(response.headers().get(header::ALLOW).context("the method")? == "GET");
+
+        let mut other = request(&site, Version::HTTP_2, "/")?;
+        other.extensions_mut().insert(Protocol::from_static("connect-udp"));
+        let response = send(&site, Version::HTTP_2, other).await?;
+        ensure!(response.status() == StatusCode::METHOD_NOT_ALLOWED);
+        ensure!(response.headers().contains_key(header::ALLOW));
+        Ok(())
+    })
+}
+
+#[test]
+fn only_pages_of_the_same_origin_or_of_a_list_may_connect() -> TestResult {
+    run(async {
+        let origin = "origin";
+        let same = accepting(WebSockets::new()).await?;
+        let here = format!("http://{}", same.addr);
+        let listed = accepting(WebSockets::new().origins(["https://a.example"])).await?;
+        let any = accepting(WebSockets::new().dangerous_any_origin()).await?;
+        for by in BOTH {
+            let ok = if by == Version::HTTP_2 { "200 " } else { "101 " };
+            for (site, named, expected) in [
+                (&same, None, ok),
+                (&same, Some(here.as_str()), ok),
+                (&same, Some("https://evil.example"), "403 "),
+                (&same, Some("null"), "403 "),
+                (&listed, None, ok),
+                (&listed, Some("https://a.example"), ok),
+                (&listed, Some("http://a.example"), "403 "),
+                (&any, Some("https://evil.example"), ok),
+            ] {
+                let mut request = request(site, by, "/")?;
+                if let Some(named) = named {
+                    request.headers_mut().insert(origin, named.parse()?);
+                }
+                let response = send(site, by, request).await?;
+                let status = format!("{} ", response.status().as_str());
+                ensure!(status == expected, "{by:?}, {named:?}: {status}");
+            }
+            let told = answer(&same, by, origin, Some("https://evil.example")).await?;
+            let text = "pages of the origin \"https://evil.example\" may not connect here\n";
+            ensure!(told == format!("403 {text}"), "{told}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn the_first_subprotocol_of_the_server_that_the_client_offers_is_chosen() -> TestResult {
+    run(async {
+        let site = accepting(WebSockets::new().subprotocols(["v2", "v1"])).await?;
+        for by in BOTH {
+            for (offered, chosen) in [
+                (Some("v1, v2"), Some("v2")),
+                (Some("v3,v1"), Some("v1")),
+                (Some("V2"), None),
+                (None, None),
+            ] {
+                let mut request = request(&site, by, "/")?;
+                if let Some(offered) = offered {
+                    request.headers_mut().insert("sec-websocket-protocol", offered.parse()?);
+                }
+                let response = send(&site, by, request).await?;
+                let seen = response.headers().get("sec-websocket-protocol");
+                let seen = seen.map(|value| value.to_str()).transpose()?;
+                ensure!(seen == chosen, "{offered:?}: {seen:?}");
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn websockets_can_be_refused_altogether() -> TestResult {
+    run(async {
+        let acceptor = Acceptor::builder().no_websockets().build()?;
+        let site = hyper_server(Over::Cleartext, acceptor, echo).await?;
+        for (by, expected) in [(Version::HTTP_11, "505 "), (Version::HTTP_2, "405 ")] {
+            let told = told(send(&site, by, request(&site, by, "/")?).await?).await?;
+            ensure!(told.starts_with(expected), "{by:?}: {told}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_conn_whose_transport_the_server_keeps_says_so() -> TestResult {
+    run(async {
+        for by in BOTH {
+            let (sender, mut conns) = mpsc::unbounded_channel();
+            let site = server(Over::Cleartext, move |io| {
+                let sender = sender.clone();
+                let forgetful = service_fn(move |request: Request<Incoming>| {
+                    let accepted = h2conn::accept(request).map(|(conn, _)| sender.send(conn));
+                    let response = Response::new(format!("{:?}", accepted.is_ok()));
+                    async { Ok::<_, Infallible>(response) }
+                });
+                async move {
+                    let served =
+                        stock().serve_connection_with_upgrades(TokioIo::new(io), forgetful).await;
+                    served.map_err(|error| anyhow::anyhow!("{error}"))
+                }
+            })
+            .await?;
+            let told = told(send(&site, by, request(&site, by, "/")?).await?).await;
+            let mut conn = conns.recv().await.context("a WebSocket was asked for")?;
+            // Over HTTP/2 any 200 opens the stream, and the server ends it again.
+            ensure!(by == Version::HTTP_2 || told? == "200 true");
+            let error = conn.read(&mut [0]).await.expect_err("there is no transport");
+            ensure!(error.kind() == UnexpectedEof, "{by:?}: {error}");
+            let error = conn.closed().await.expect_err("there is no transport");
+            ensure!(error.kind() == ErrorKind::Truncated, "{by:?}: {error}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let told = |websockets: WebSockets| {
+        let error = Acceptor::builder().websockets(websockets).build().expect_err("it is wrong");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        error.to_string()
+    };
+    assert!(told(WebSockets::new().max_message_size(0)).contains("max_message_size"));
+    assert!(told(WebSockets::new().subprotocols(["a b"])).contains("\"a b\""));
+    assert!(told(WebSockets::new().origins(["a.example"])).contains("\"a.example\""));
+}
