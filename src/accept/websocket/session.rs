@@ -193,7 +193,10 @@ impl Session {
                 socket.as_mut().start_send(Message::Close(Some(close::end())))?;
             }
         }
-        if socket.as_mut().poll_flush(cx)?.is_ready() {
+        // When it is closed, tungstenite's flush leaves the transport's to others.
+        if socket.as_mut().poll_flush(cx)?.is_ready()
+            && Pin::new(socket.get_mut().get_mut()).poll_flush(cx)?.is_ready()
+        {
             self.stream.outbox.mark_sent(self.position);
         }
         Ok(())
@@ -243,7 +246,11 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        use tungstenite::Error::{Capacity, Io, Protocol, Utf8};
+        use tungstenite::Error::{Capacity, Protocol, Utf8};
+        if self.received_end && !self.stream.outbox.has_unsent_bytes() {
+            // It did not wait for the answer to its close frame.
+            return self.stream.outbox.mark_sent(self.position);
+        }
         let code = match &error {
             Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
                 return self.cut(&Event::Gone(None));
@@ -251,11 +258,7 @@ impl Session {
             Protocol(_) => CloseCode::Protocol,
             Capacity(_) => CloseCode::Size,
             Utf8(_) => CloseCode::Invalid,
-            Io(_) => {
-                let Io(error) = error else { unreachable!("it was just looked at") };
-                return self.cut(&Event::Gone(Some(Arc::new(error))));
-            }
-            _ => return self.cut(&Event::Gone(Some(Arc::new(io::Error::other(error))))),
+            _ => return self.cut(&Event::Gone(Some(Arc::new(into_io(error))))),
         };
         self.refuse(socket, code, &error.to_string());
     }
@@ -287,6 +290,13 @@ impl Session {
         self.over = true;
         self.server.set_over();
         self.stream.set_done(how);
+    }
+}
+
+fn into_io(error: tungstenite::Error) -> io::Error {
+    match error {
+        tungstenite::Error::Io(error) => error,
+        other => io::Error::other(other),
     }
 }
 

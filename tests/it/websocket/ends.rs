@@ -47,6 +47,33 @@ fn the_clients_close_frame_is_the_end_of_its_side() -> TestResult {
 }
 
 #[test]
+fn a_client_that_closes_and_is_gone_has_ended_well() -> TestResult {
+    run(async {
+        let (site, mut conns) = hyper_listen(Over::Cleartext).await?;
+        for by in BOTH {
+            for _ in 0..50 {
+                let mut client = open(&site, by, "/").await?;
+                let mut conn = conns.recv().await.context("the server has ended")?;
+                conn.write_all(b"read by nobody").await?;
+                conn.sent().await?;
+                client.send(Message::Close(None)).await?;
+                drop(client);
+                match conn.read(&mut [0]).await {
+                    Ok(n) => ensure!(n == 0),
+                    // Over HTTP/2 a drop resets, and the reset overtakes.
+                    Err(error) => ensure!(by == Version::HTTP_2, "{error}"),
+                }
+                if conn.read(&mut [0]).await.is_ok() {
+                    conn.closed().await?;
+                    conn.shutdown().await?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn a_shutdown_is_a_close_frame_and_reading_goes_on_to_the_clients() -> TestResult {
     run(async {
         for by in BOTH {
