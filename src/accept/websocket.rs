@@ -46,9 +46,11 @@ pub(super) use session::Session;
 ///   HTTP/2 that the server has taken them.
 /// * **Pongs** wait, as all else that the client sends does, while nobody reads the connection and
 ///   its receive buffer is full.
+/// * **A graceful shutdown** of the server does not wait for WebSockets over HTTP/1.1.
 ///
-/// Memory per connection is that of [`accept`](fn@crate::accept) and, while they are in use, one
-/// message of the client's and 128 KiB for sending; 16 KiB when idle.
+/// Memory per connection is that of [`accept`](fn@crate::accept) and the buffers of the frames, which are
+/// kept until the end: 16 KiB, or the longest message that has come, and up to 128 KiB for sending
+/// once so much has been sent in one go.
 #[derive(Clone, Debug)]
 pub struct WebSockets {
     origins: Origins,
