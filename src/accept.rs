@@ -57,18 +57,25 @@ pub use websocket::WebSockets;
 /// Where the program has the choice, [`Listener`](crate::Listener) does all of this. On hyper, and
 /// so on axum, tonic and warp:
 ///
-/// * **Small frames.** hyper does not expose `h2`'s budget for frames below 256 bytes. A peer that
-///   sends thousands of them to a handler that does not read ends the whole HTTP/2 connection
-///   (`ENHANCE_YOUR_CALM`). This library as a client lets small writes share frames.
+/// * **Small frames.** `h2` has a budget for frames below 256 bytes that are not yet read, and hyper
+///   leaves it at half of the HTTP/2 connection's window. So a peer that sends 2,000 of them at
+///   once, or one by one to a handler that does not read and whose receive buffer is full, ends the
+///   whole HTTP/2 connection (`ENHANCE_YOUR_CALM`). A larger `initial_connection_window_size` puts
+///   that off. So does this library as a client: its small writes share frames when they come
+///   faster than they leave.
 /// * **Sent.** [`Conn::sent`], a shutdown and [`Conn::close`] say that the server has taken the
 ///   bytes, not that they are on the transport: let the server shut down gracefully before the
 ///   process ends.
-/// * **Reasons.** The reason of a reset is read at the reading side only, and of a reset with
-///   `NO_ERROR` only that it was one.
-/// * **Memory** per connection is the receive buffer and the server's own window
-///   (`initial_stream_window_size`), the send queue and the server's own (`max_send_buf_size`).
+/// * **Reasons.** A write that a reset fails knows the reason only while the reading side waits for
+///   the client: not after the client's end, and not while the receive buffer is full. Reading on
+///   comes to the reason.
+/// * **Memory** per connection is at most the receive buffer and the server's own window
+///   (`initial_stream_window_size`, 1 MiB), the send queue and the server's own
+///   (`max_send_buf_size`, 400 KiB), and 144 KiB between them.
 /// * **A stopped reader** holds its share of the window that all streams of the HTTP/2 connection
-///   have together, so it can slow down its siblings.
+///   have together (`initial_connection_window_size`), 1 MiB by default and no more than a stream's
+///   own. So two readers that stop, stop all others of that client, until they read on or end.
+///   Where that can happen, make it a few times the stream's window.
 /// * **Streams.** hyper lets a client have 200 streams open on one HTTP/2 connection
 ///   (`max_concurrent_streams`); further connections of that client wait.
 /// * **Latency.** `TCP_NODELAY` is the program's to set on the sockets that it gives to hyper

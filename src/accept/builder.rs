@@ -13,8 +13,8 @@ use crate::conn::{Addr, OnDrop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipe::Buffers;
 
-/// Bytes that wait for their reader, beside what the server itself holds: as many as the default
-/// window of hyper's streams, so that one is filled while the other is read.
+/// Bytes that wait for their reader, beside what the server itself holds: a quarter of the default
+/// window of hyper's streams, so that the one is filled while the other is read.
 const RECEIVE_BUFFER: usize = 256 << 10;
 
 /// Sets up an [`Acceptor`]. The setters cannot fail and may come in any order;

@@ -234,16 +234,6 @@ fn a_response_that_the_program_drops_fails_the_conn() -> TestResult {
 }
 
 #[test]
-fn what_a_framework_cannot_do_is_said() -> TestResult {
-    run(async {
-        let (_client, server) = hyper_pair(Over::Cleartext).await?;
-        let error = server.ping().await.err().context("hyper gives no access to pings")?;
-        ensure!(error.kind() == ErrorKind::Unsupported, "{error}");
-        Ok(())
-    })
-}
-
-#[test]
 fn requests_that_cannot_carry_a_conn_are_answered_with_the_reason() -> TestResult {
     run(async {
         let site = hyper_server(

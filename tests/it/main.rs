@@ -4,6 +4,7 @@
 //! port 0, and waits for what happens instead of sleeping.
 
 mod accept;
+mod accept_limits;
 mod axum;
 mod bulk;
 mod churn;

@@ -1,7 +1,9 @@
 //! Our `accept` inside servers of others.
 
 use std::convert::Infallible;
+use std::future::{Ready, pending, ready};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -16,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{DuplexStream, duplex};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
@@ -33,10 +36,20 @@ where
     Fut: Future<Output = std::io::Result<()>> + Send + 'static,
 {
     let handler = Arc::new(handler);
-    server(over, move |io| hyper_accepts(io, acceptor.clone(), Arc::clone(&handler))).await
+    server(over, move |io| {
+        hyper_accepts(io, stock(), acceptor.clone(), Arc::clone(&handler), pending::<()>())
+    })
+    .await
 }
 
-async fn hyper_accepts<F, Fut>(io: impl Io, acceptor: Acceptor, handler: Arc<F>) -> TestResult
+/// Serves one transport, until it ends or, in good order, until it is told to.
+pub(crate) async fn hyper_accepts<F, Fut>(
+    io: impl Io,
+    server: auto::Builder<TokioExecutor>,
+    acceptor: Acceptor,
+    handler: Arc<F>,
+    shutdown: impl Future,
+) -> TestResult
 where
     F: Fn(Conn) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = std::io::Result<()>> + Send + 'static,
@@ -51,7 +64,14 @@ where
         };
         async { Ok::<_, Infallible>(response) }
     });
-    let served = stock().serve_connection_with_upgrades(TokioIo::new(io), accepts).await;
+    let mut serving = pin!(server.serve_connection_with_upgrades(TokioIo::new(io), accepts));
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        _ = shutdown => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
     served.map_err(|error| anyhow::anyhow!("{error}"))
 }
 
@@ -62,15 +82,36 @@ pub(crate) fn stock() -> auto::Builder<TokioExecutor> {
     builder
 }
 
+/// A hyper server at one end of a pipe in memory that holds so many bytes: the pipe's other end,
+/// and the connections that are accepted.
+pub(crate) fn hyper_over_memory(
+    bytes: usize,
+    server: auto::Builder<TokioExecutor>,
+    acceptor: Acceptor,
+) -> (DuplexStream, UnboundedReceiver<Conn>) {
+    let (client, io) = duplex(bytes);
+    let (handler, conns) = hand_out();
+    tokio::spawn(hyper_accepts(io, server, acceptor, Arc::new(handler), pending::<()>()));
+    (client, conns)
+}
+
+/// A handler that hands out the connections that it gets.
+pub(crate) fn hand_out() -> (
+    impl Fn(Conn) -> Ready<std::io::Result<()>> + Clone + Send + Sync + 'static,
+    UnboundedReceiver<Conn>,
+) {
+    let (sender, conns) = mpsc::unbounded_channel();
+    let handler = move |conn| {
+        let _ = sender.send(conn);
+        ready(Ok(()))
+    };
+    (handler, conns)
+}
+
 /// Runs a stock hyper server that hands out every connection that it accepts.
 pub(crate) async fn hyper_listen(over: Over) -> TestResult<(Site, UnboundedReceiver<Conn>)> {
-    let (sender, conns) = mpsc::unbounded_channel();
-    let site = hyper_server(over, Acceptor::default(), move |conn| {
-        let _ = sender.send(conn);
-        std::future::ready(Ok(()))
-    })
-    .await?;
-    Ok((site, conns))
+    let (handler, conns) = hand_out();
+    Ok((hyper_server(over, Acceptor::default(), handler).await?, conns))
 }
 
 /// Both ends of a connection that a hyper server has accepted: the client's, then the server's.
@@ -114,7 +155,7 @@ pub(crate) async fn axum_pair(over: Over) -> TestResult<(Conn, Conn)> {
     let (sender, mut conns) = mpsc::unbounded_channel();
     let site = axum_server(over, move |conn| {
         let _ = sender.send(conn);
-        std::future::ready(())
+        ready(())
     })
     .await?;
     let client = site.connect().await?;
