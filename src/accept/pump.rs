@@ -127,6 +127,8 @@ where
         if !sent && self.ends.is_cut_off() {
             // What the client has sent before can still be read.
             self.stream.outbox.fail(cut_off());
+            // Who does not read is to know all the same.
+            self.stream.set_done(Err(cut_off()));
         }
         let wish = self.stream.wish();
         match (&self.body, self.stream.outbox.check()) {

@@ -197,6 +197,23 @@ fn a_reset_after_the_end_leaves_the_reader_at_the_end_and_fails_the_writer() -> 
 }
 
 #[test]
+fn a_reset_is_known_though_what_came_before_it_is_not_read() -> TestResult {
+    run(async {
+        let (client, server) = hyper_pair(Over::Cleartext).await?;
+        // More than is taken of the request's body before somebody reads.
+        (&client).write_all(&[7; 300 << 10]).await?;
+        client.sent().await?;
+        client.reset(Reason::CANCEL);
+        ensure!(server.closed().await.is_err());
+        let (got, error) = read_all(&server).await;
+        ensure!(got == [7; 300 << 10], "{} bytes", got.len());
+        let error = error.context("it was reset")?;
+        ensure!(ours(&error).reason() == Some(Reason::CANCEL), "{error}");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_handler_that_drops_its_conn_ends_it_well_or_resets_it_as_it_is_set() -> TestResult {
     run(async {
         let dropping = |conn: Conn| async move {
