@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::framework::{hyper_listen, hyper_pair, hyper_server};
+use crate::support::framework::{Host, hyper_server};
 use crate::support::raw::{self, DATA, END_STREAM, HEADERS, REQUEST, RST_STREAM, Raw};
 use crate::support::{
     Over, TestResult, check_echo, check_many, check_turns, echo, noise, ours, run,
@@ -68,7 +68,7 @@ fn half_close_goes_both_ways() -> TestResult {
     run(async {
         for over in Over::BOTH {
             for swapped in [false, true] {
-                let (client, server) = hyper_pair(over).await?;
+                let (client, server) = Host::Hyper.pair(over).await?;
                 let (one, other) = if swapped { (server, client) } else { (client, server) };
                 (&one).write_all(b"question").await?;
                 (&one).shutdown().await?;
@@ -92,7 +92,7 @@ fn half_close_goes_both_ways() -> TestResult {
 #[test]
 fn a_write_and_then_a_drop_loses_nothing_on_either_side() -> TestResult {
     run(async {
-        let (site, mut conns) = hyper_listen(Over::Cleartext).await?;
+        let (site, mut conns) = Host::Hyper.listen(Over::Cleartext).await?;
         let client = site.client()?;
         for round in 0..500_usize {
             let (conn, _) = client.connect(site.url("/")).await?;
@@ -112,7 +112,7 @@ fn a_write_and_then_a_drop_loses_nothing_on_either_side() -> TestResult {
 fn resets_arrive_with_their_reason_and_are_no_end_of_file() -> TestResult {
     run(async {
         for over in Over::BOTH {
-            let (client, server) = hyper_pair(over).await?;
+            let (client, server) = Host::Hyper.pair(over).await?;
             (&server).write_all(b"before").await?;
             (&client).read_exact(&mut [0; 6]).await?;
             server.reset(Reason::from_code(0xbeef));
@@ -123,7 +123,7 @@ fn resets_arrive_with_their_reason_and_are_no_end_of_file() -> TestResult {
             let error = server.closed().await.err().context("it was reset here")?;
             ensure!(error.kind() == ErrorKind::Aborted, "{error}");
 
-            let (client, server) = hyper_pair(over).await?;
+            let (client, server) = Host::Hyper.pair(over).await?;
             (&client).write_all(b"before").await?;
             client.sent().await?;
             (&server).read_exact(&mut [0; 6]).await?;
@@ -144,7 +144,7 @@ fn resets_arrive_with_their_reason_and_are_no_end_of_file() -> TestResult {
 #[test]
 fn a_client_that_vanishes_is_no_end_of_file() -> TestResult {
     run(async {
-        let (site, mut conns) = hyper_listen(Over::Cleartext).await?;
+        let (site, mut conns) = Host::Hyper.listen(Over::Cleartext).await?;
         let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
         raw.send(HEADERS, raw::END_HEADERS, 1, REQUEST).await?;
         raw.send(DATA, 0, 1, b"half a mess").await?;
@@ -166,7 +166,7 @@ fn a_client_that_vanishes_is_no_end_of_file() -> TestResult {
 #[test]
 fn a_reset_with_no_error_is_not_taken_for_the_end() -> TestResult {
     run(async {
-        let (client, server) = hyper_pair(Over::Cleartext).await?;
+        let (client, server) = Host::Hyper.pair(Over::Cleartext).await?;
         (&client).write_all(b"before").await?;
         client.sent().await?;
         (&server).read_exact(&mut [0; 6]).await?;
@@ -180,7 +180,7 @@ fn a_reset_with_no_error_is_not_taken_for_the_end() -> TestResult {
 #[test]
 fn a_reset_after_the_end_leaves_the_reader_at_the_end_and_fails_the_writer() -> TestResult {
     run(async {
-        let (site, mut conns) = hyper_listen(Over::Cleartext).await?;
+        let (site, mut conns) = Host::Hyper.listen(Over::Cleartext).await?;
         let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
         raw.send(HEADERS, raw::END_HEADERS, 1, REQUEST).await?;
         raw.send(DATA, END_STREAM, 1, b"all").await?;
@@ -199,16 +199,18 @@ fn a_reset_after_the_end_leaves_the_reader_at_the_end_and_fails_the_writer() -> 
 #[test]
 fn a_reset_is_known_though_what_came_before_it_is_not_read() -> TestResult {
     run(async {
-        let (client, server) = hyper_pair(Over::Cleartext).await?;
-        // More than is taken of the request's body before somebody reads.
-        (&client).write_all(&[7; 300 << 10]).await?;
-        client.sent().await?;
-        client.reset(Reason::CANCEL);
-        ensure!(server.closed().await.is_err());
-        let (got, error) = read_all(&server).await;
-        ensure!(got == [7; 300 << 10], "{} bytes", got.len());
-        let error = error.context("it was reset")?;
-        ensure!(ours(&error).reason() == Some(Reason::CANCEL), "{error}");
+        for host in [Host::Hyper, Host::Axum] {
+            let (client, server) = host.pair(Over::Cleartext).await?;
+            // More than is taken of the request's body before somebody reads.
+            (&client).write_all(&[7; 300 << 10]).await?;
+            client.sent().await?;
+            client.reset(Reason::CANCEL);
+            ensure!(server.closed().await.is_err());
+            let (got, error) = read_all(&server).await;
+            ensure!(got == [7; 300 << 10], "{host:?}: {} bytes", got.len());
+            let error = error.context("it was reset")?;
+            ensure!(ours(&error).reason() == Some(Reason::CANCEL), "{host:?}: {error}");
+        }
         Ok(())
     })
 }
@@ -290,7 +292,7 @@ async fn taken_at_most(mut conn: &Conn) -> usize {
 #[test]
 fn a_reader_that_stops_stops_the_writer_and_holds_little() -> TestResult {
     run(async {
-        let (client, server) = hyper_pair(Over::Cleartext).await?;
+        let (client, server) = Host::Hyper.pair(Over::Cleartext).await?;
         for conn in [&client, &server] {
             // This side's queue, hyper's window or its queue, the inbox, and a little in between.
             let taken = taken_at_most(conn).await;

@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::support::curl::{curl, curl_is_here};
-use crate::support::framework::{axum_pair, axum_server};
+use crate::support::framework::{Host, axum_server};
 use crate::support::{
     Over, Site, TestResult, check_echo, check_many, check_turns, echo, noise, run,
 };
@@ -43,7 +43,7 @@ fn conns_are_accepted_on_a_route_beside_others() -> TestResult {
 #[test]
 fn the_clients_address_is_known_where_axum_knows_it() -> TestResult {
     run(async {
-        let (client, server) = axum_pair(Over::Cleartext).await?;
+        let (client, server) = Host::Axum.pair(Over::Cleartext).await?;
         ensure!(server.peer_addr() == client.local_addr(), "{}", server.peer_addr());
         Ok(())
     })

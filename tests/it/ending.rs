@@ -4,11 +4,12 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use h2conn::testing::{Pair, pair};
+use h2conn::testing::Pair;
 use h2conn::{Client, Conn, Error, ErrorKind, Listener, OnDrop, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::time::Instant;
 
+use crate::support::framework::Host;
 use crate::support::raw::{self, DATA, END_STREAM, HEADERS, RST_STREAM, Raw};
 use crate::support::{checked, within};
 
@@ -25,10 +26,23 @@ async fn read_all(conn: &Conn) -> (Vec<u8>, Option<io::Error>) {
     (got, error)
 }
 
+/// Runs a test with each host at the other end.
+async fn with_each_host(test: impl AsyncFn(Host) -> Result<()>) -> Result<()> {
+    for host in Host::ALL {
+        checked(60, test(host)).await.with_context(|| format!("{host:?}"))?;
+    }
+    Ok(())
+}
+
+/// What of a reset's reason is known where nothing more is read: hyper tells only a reader.
+fn told(host: Host, reason: Reason) -> Option<Reason> {
+    (host == Host::Listener).then_some(reason)
+}
+
 #[tokio::test]
 async fn a_shutdown_ends_one_direction_and_the_other_goes_on() -> Result<()> {
-    checked(30, async {
-        let (mut client, mut server) = pair().await?;
+    with_each_host(async |host| {
+        let (mut client, mut server) = host.pair_in_memory().await?;
         client.write_all(b"question").await?;
         client.shutdown().await?;
         let error = client.write_all(b"more").await.err().context("it was shut down")?;
@@ -49,9 +63,9 @@ async fn a_shutdown_ends_one_direction_and_the_other_goes_on() -> Result<()> {
 
 #[tokio::test]
 async fn both_sides_close_at_once_and_neither_fails() -> Result<()> {
-    checked(30, async {
+    with_each_host(async |host| {
         for _ in 0..50 {
-            let (client, server) = pair().await?;
+            let (client, server) = host.pair_in_memory().await?;
             (&client).write_all(b"bye").await?;
             (&server).write_all(b"bye").await?;
             let (one, other) = tokio::join!(client.close(), server.close());
@@ -65,8 +79,8 @@ async fn both_sides_close_at_once_and_neither_fails() -> Result<()> {
 
 #[tokio::test]
 async fn close_sends_everything_and_ends_what_other_tasks_wait_for() -> Result<()> {
-    checked(30, async {
-        let (client, server) = pair().await?;
+    with_each_host(async |host| {
+        let (client, server) = host.pair_in_memory().await?;
         let message = vec![3; 200_000];
         let (read, (), got) = tokio::join!(
             async { (&client).read(&mut [0; 1]).await },
@@ -91,15 +105,15 @@ async fn close_sends_everything_and_ends_what_other_tasks_wait_for() -> Result<(
 
 #[tokio::test(start_paused = true)]
 async fn close_waits_for_a_peer_that_never_ends_its_side_for_a_second_only() -> Result<()> {
-    checked(60, async {
-        let (client, server) = pair().await?;
+    with_each_host(async |host| {
+        let (client, server) = host.pair_in_memory().await?;
         let start = Instant::now();
         client.close().await?;
         ensure!(start.elapsed() < Duration::from_millis(1_100), "{:?}", start.elapsed());
         let (_, error) = read_all(&server).await;
         ensure!(error.is_none(), "the end came before the reset");
         let error = server.closed().await.err().context("it was reset")?;
-        ensure!(error.reason() == Some(Reason::CANCEL), "{error}");
+        ensure!(error.reason() == told(host, Reason::CANCEL), "{error}");
         Ok(())
     })
     .await
@@ -107,15 +121,15 @@ async fn close_waits_for_a_peer_that_never_ends_its_side_for_a_second_only() -> 
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_conn_gives_up_when_its_peer_takes_nothing_for_thirty_seconds() -> Result<()> {
-    checked(60, async {
-        let (client, server) = pair().await?;
+    with_each_host(async |host| {
+        let (client, server) = host.pair_in_memory().await?;
         // More than the peer's window and this side's queue hold.
         let limit = Duration::from_secs(1);
         ensure!(tokio::time::timeout(limit, (&client).write_all(&[0; 4 << 20])).await.is_err());
         let start = Instant::now();
         drop(client);
         let error = server.closed().await.err().context("it was reset")?;
-        ensure!(error.reason() == Some(Reason::CANCEL), "{error}");
+        ensure!(error.reason() == told(host, Reason::CANCEL), "{error}");
         let waited = start.elapsed().as_secs();
         ensure!((30..=31).contains(&waited), "{waited} s");
         Ok(())
@@ -125,8 +139,8 @@ async fn a_dropped_conn_gives_up_when_its_peer_takes_nothing_for_thirty_seconds(
 
 #[tokio::test]
 async fn a_reset_tells_its_reason_on_both_sides_every_time() -> Result<()> {
-    checked(30, async {
-        let (mut client, mut server) = pair().await?;
+    with_each_host(async |host| {
+        let (mut client, mut server) = host.pair_in_memory().await?;
         server.write_all(b"before").await?;
         server.sent().await?;
         client.ping().await?;
@@ -154,8 +168,8 @@ async fn a_reset_tells_its_reason_on_both_sides_every_time() -> Result<()> {
 
 #[tokio::test]
 async fn a_reset_with_no_error_before_the_end_is_no_end_of_file() -> Result<()> {
-    checked(30, async {
-        let (mut client, server) = pair().await?;
+    with_each_host(async |host| {
+        let (mut client, server) = host.pair_in_memory().await?;
         server.reset(Reason::NO_ERROR);
         let (_, error) = read_all(&client).await;
         let error = error.context("it was cut")?;
@@ -169,8 +183,8 @@ async fn a_reset_with_no_error_before_the_end_is_no_end_of_file() -> Result<()> 
 
 #[tokio::test]
 async fn a_panic_resets_and_a_drop_resets_when_it_is_told_to() -> Result<()> {
-    checked(30, async {
-        let (client, server) = pair().await?;
+    with_each_host(async |host| {
+        let (client, server) = host.pair_in_memory().await?;
         let task = tokio::spawn(async move {
             let _held = client;
             std::panic::resume_unwind(Box::new("on purpose"));
@@ -179,13 +193,13 @@ async fn a_panic_resets_and_a_drop_resets_when_it_is_told_to() -> Result<()> {
         let (_, error) = read_all(&server).await;
         ensure!(ours(&error.context("reset")?)?.reason() == Some(Reason::INTERNAL_ERROR));
 
-        let (client, server) = pair().await?;
+        let (client, server) = host.pair_in_memory().await?;
         client.on_drop(OnDrop::Reset);
         drop(client);
         let (_, error) = read_all(&server).await;
         ensure!(ours(&error.context("reset")?)?.reason() == Some(Reason::CANCEL));
 
-        let (mut client, server) = pair().await?;
+        let (mut client, server) = host.pair_in_memory().await?;
         client.on_drop(OnDrop::Reset);
         client.shutdown().await?;
         drop(client);
@@ -197,8 +211,8 @@ async fn a_panic_resets_and_a_drop_resets_when_it_is_told_to() -> Result<()> {
 
 #[tokio::test]
 async fn a_dropped_write_half_is_a_shutdown_and_a_dropped_read_half_stalls_nobody() -> Result<()> {
-    checked(30, async {
-        let (client, server) = pair().await?;
+    with_each_host(async |host| {
+        let (client, server) = host.pair_in_memory().await?;
         let (read, mut write) = client.into_split();
         drop(read);
         // Ten windows' worth, which nobody reads.
@@ -239,8 +253,8 @@ async fn halves_of_one_conn_come_together_again_and_others_do_not() -> Result<()
 
 #[tokio::test]
 async fn dropping_any_future_midway_loses_nothing() -> Result<()> {
-    checked(60, async {
-        let (client, server) = pair().await?;
+    with_each_host(async |host| {
+        let (client, server) = host.pair_in_memory().await?;
         let reader = tokio::spawn(async move {
             let mut got = Vec::new();
             let mut buffer = vec![0; 50_000];

@@ -12,9 +12,8 @@ use tokio::io::{
     WriteHalf, split,
 };
 
-use crate::support::{
-    Over, TestResult, chain, echo, io_kind, listen, listen_with, pair, run, serve,
-};
+use crate::support::framework::Host;
+use crate::support::{Over, TestResult, chain, echo, io_kind, listen, listen_with, run, serve};
 
 const LINES: usize = 100;
 const WRITERS: usize = 4;
@@ -22,8 +21,8 @@ const WRITERS: usize = 4;
 #[test]
 fn many_lines_go_both_ways_at_once_over_one_conn() -> TestResult {
     run(async {
-        for over in Over::BOTH {
-            let (client, server) = pair(over).await?;
+        for (host, over) in Host::everywhere() {
+            let (client, server) = host.pair(over).await?;
             let shouting = tokio::spawn(shout_back(server));
 
             let client = Arc::new(client);
@@ -50,14 +49,14 @@ fn many_lines_go_both_ways_at_once_over_one_conn() -> TestResult {
             let heard = heard?;
 
             // Each sender's lines come whole and in order; how the senders mix is nobody's business.
-            ensure!(heard.len() == 2 * WRITERS * LINES, "{over:?}: {} lines", heard.len());
+            ensure!(heard.len() == 2 * WRITERS * LINES, "{host:?} {over:?}: {} lines", heard.len());
             for writer in 0..WRITERS {
                 for who in ["WRITER", "server"] {
                     let start = format!("{who} {writer} ");
                     let of_this_one = heard.iter().filter(|line| line.starts_with(&start));
                     let word = if who == "WRITER" { "LINE" } else { "line" };
                     let sent = (0..LINES).map(|line| format!("{start}{word} {line}"));
-                    ensure!(of_this_one.cloned().eq(sent), "{over:?}: lines of {start}");
+                    ensure!(of_this_one.cloned().eq(sent), "{host:?} {over:?}: lines of {start}");
                 }
             }
             shouting.await??;
@@ -139,9 +138,9 @@ async fn ends_after_it_has_spoken(mut near: Conn, mut far: Conn, end: End) -> Te
 #[test]
 fn the_server_reads_end_of_file_after_the_client_has_closed() -> TestResult {
     run(async {
-        for over in Over::BOTH {
+        for (host, over) in Host::everywhere() {
             for end in [End::Shutdown, End::Close, End::Drop] {
-                let (client, server) = pair(over).await?;
+                let (client, server) = host.pair(over).await?;
                 ends_after_it_has_spoken(client, server, end).await?;
             }
         }
@@ -152,9 +151,9 @@ fn the_server_reads_end_of_file_after_the_client_has_closed() -> TestResult {
 #[test]
 fn the_client_reads_end_of_file_after_the_server_has_closed() -> TestResult {
     run(async {
-        for over in Over::BOTH {
+        for (host, over) in Host::everywhere() {
             for end in [End::Shutdown, End::Close, End::Drop] {
-                let (client, server) = pair(over).await?;
+                let (client, server) = host.pair(over).await?;
                 ends_after_it_has_spoken(server, client, end).await?;
             }
         }
@@ -331,15 +330,17 @@ fn tokios_own_split_works_as_well() -> TestResult {
         split(io)
     }
     run(async {
-        let (client, server) = pair(Over::Cleartext).await?;
-        let echoing = tokio::spawn(echo(server));
-        let (mut reader, mut writer) = is_a_stream(client);
-        writer.write_all(b"hello").await?;
-        writer.shutdown().await?;
-        let mut heard = String::new();
-        reader.read_to_string(&mut heard).await?;
-        ensure!(heard == "hello", "{heard:?}");
-        echoing.await??;
+        for host in Host::ALL {
+            let (client, server) = host.pair(Over::Cleartext).await?;
+            let echoing = tokio::spawn(echo(server));
+            let (mut reader, mut writer) = is_a_stream(client);
+            writer.write_all(b"hello").await?;
+            writer.shutdown().await?;
+            let mut heard = String::new();
+            reader.read_to_string(&mut heard).await?;
+            ensure!(heard == "hello", "{host:?}: {heard:?}");
+            echoing.await??;
+        }
         Ok(())
     })
 }

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::support::framework::Host;
 use crate::support::{
     Over, Site, TestResult, accept, check_echo, echo, echo_server, io_kind, listen, listen_with,
     noise, ours, port_of, run, serve, successor, within,
@@ -36,12 +37,12 @@ async fn round_trip(mut conn: &Conn, said: &str) -> TestResult {
 #[test]
 fn a_client_uses_one_link_for_all_conns_to_an_origin() -> TestResult {
     run(async {
-        for over in Over::BOTH {
-            let site = echo_server(over).await?;
+        for (host, over) in Host::everywhere() {
+            let site = host.echo(over).await?;
             let client = site.client()?;
-            let first = client.connect(site.url("/a")).await?.0;
-            let second = client.clone().connect(site.url("/b?c")).await?.0;
-            let third = client.open(site.url("/d")).await?;
+            let first = client.connect(site.url("/a/b")).await?.0;
+            let second = client.clone().connect(site.url("/a/b?c")).await?.0;
+            let third = client.open(site.url("/a/d")).await?;
             ensure!(link(&first) == link(&second) && link(&second) == link(&third));
             ensure!(first.peer_addr().socket_addr() == Some(site.addr), "{:?}", first.peer_addr());
             round_trip(&first, "first").await?;
@@ -69,8 +70,8 @@ fn a_client_uses_one_link_for_all_conns_to_an_origin() -> TestResult {
 #[test]
 fn those_who_connect_at_the_same_time_share_the_link_that_is_being_made() -> TestResult {
     run(async {
-        for over in Over::BOTH {
-            let site = echo_server(over).await?;
+        for (host, over) in Host::everywhere() {
+            let site = host.echo(over).await?;
             let client = site.client()?;
             let mut conns = JoinSet::new();
             for number in 0..200 {

@@ -16,7 +16,7 @@ use h2conn::{Client, Conn, Listener, ReadHalf, WriteHalf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use crate::support::framework::{axum_pair, hyper_pair};
+use crate::support::framework::Host;
 use crate::support::{Over, checked, long};
 
 /// What the cases need of a connection. Several tasks use it at once.
@@ -181,25 +181,25 @@ macro_rules! cases {
         mod hyper_cleartext { $(
             #[test]
             fn $case() -> anyhow::Result<()> {
-                super::run(|| super::hyper_pair(super::Over::Cleartext), super::cases::$case)
+                super::run(|| super::Host::Hyper.pair(super::Over::Cleartext), super::cases::$case)
             }
         )* }
         mod hyper_tls { $(
             #[test]
             fn $case() -> anyhow::Result<()> {
-                super::run(|| super::hyper_pair(super::Over::Tls), super::cases::$case)
+                super::run(|| super::Host::Hyper.pair(super::Over::Tls), super::cases::$case)
             }
         )* }
         mod axum_cleartext { $(
             #[test]
             fn $case() -> anyhow::Result<()> {
-                super::run(|| super::axum_pair(super::Over::Cleartext), super::cases::$case)
+                super::run(|| super::Host::Axum.pair(super::Over::Cleartext), super::cases::$case)
             }
         )* }
         mod axum_tls { $(
             #[test]
             fn $case() -> anyhow::Result<()> {
-                super::run(|| super::axum_pair(super::Over::Tls), super::cases::$case)
+                super::run(|| super::Host::Axum.pair(super::Over::Tls), super::cases::$case)
             }
         )* }
         mod memory { $(

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Ready, pending, ready};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -12,7 +12,7 @@ use axum::routing::{any, get};
 use axum::serve::ListenerExt;
 use h2conn::axum::Accept;
 use h2conn::http::Request;
-use h2conn::{Acceptor, Conn};
+use h2conn::{Acceptor, Client, Conn, Listener};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -23,7 +23,82 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::foreign::{Io, server};
-use super::{Over, Site, TestResult};
+use super::{Over, Site, TestResult, echo, listen, serve};
+
+/// What accepts connections at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// Our own.
+    Listener,
+    /// `accept` in hyper as it comes.
+    Hyper,
+    /// The extractor in axum as it comes.
+    Axum,
+}
+
+impl Host {
+    pub(crate) const ALL: [Host; 3] = [Host::Listener, Host::Hyper, Host::Axum];
+
+    /// Each of them in cleartext and over TLS.
+    pub(crate) fn everywhere() -> impl Iterator<Item = (Host, Over)> {
+        Host::ALL.into_iter().flat_map(|host| Over::BOTH.map(|over| (host, over)))
+    }
+
+    /// Runs one that hands out every connection that it accepts.
+    pub(crate) async fn listen(self, over: Over) -> TestResult<(Site, UnboundedReceiver<Conn>)> {
+        let (handler, conns) = hand_out();
+        let site = self.serve(over, handler).await?;
+        Ok((site, conns))
+    }
+
+    /// Runs one that echoes.
+    pub(crate) async fn echo(self, over: Over) -> TestResult<Site> {
+        self.serve(over, echo).await
+    }
+
+    async fn serve<F, Fut>(self, over: Over, handler: F) -> TestResult<Site>
+    where
+        F: Fn(Conn) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = std::io::Result<()>> + Send + 'static,
+    {
+        match self {
+            Host::Listener => {
+                let (listener, site) = listen(over).await?;
+                serve(listener, handler);
+                Ok(site)
+            }
+            Host::Hyper => hyper_server(over, Acceptor::default(), handler).await,
+            Host::Axum => axum_server(over, to_its_end(handler)).await,
+        }
+    }
+
+    /// Both ends of a connection: the client's, then the server's.
+    pub(crate) async fn pair(self, over: Over) -> TestResult<(Conn, Conn)> {
+        let (site, mut conns) = self.listen(over).await?;
+        let client = site.connect().await?;
+        Ok((client, conns.recv().await.context("the server has ended")?))
+    }
+
+    /// The same over memory, for tests that pause the clock.
+    pub(crate) async fn pair_in_memory(self) -> TestResult<(Conn, Conn)> {
+        const BYTES: usize = 64 << 10;
+        let (io, mut conns) = if self == Host::Hyper {
+            hyper_over_memory(BYTES, stock(), Acceptor::default())
+        } else {
+            let (io, server) = duplex(BYTES);
+            let (handler, conns) = hand_out();
+            if self == Host::Listener {
+                serve(Listener::builder().build_over(server)?, handler);
+            } else {
+                tokio::spawn(axum_over(server, axum_app(to_its_end(handler))));
+            }
+            (io, conns)
+        };
+        let client = Client::builder().build_over(io).await?;
+        let (conn, _) = client.connect("http://memory/").await?;
+        Ok((conn, conns.recv().await.context("the server has ended")?))
+    }
+}
 
 /// Runs a stock hyper server that accepts every request; `handler` gets each connection.
 pub(crate) async fn hyper_server<F, Fut>(
@@ -75,6 +150,11 @@ where
     served.map_err(|error| anyhow::anyhow!("{error}"))
 }
 
+/// Runs a stock hyper server that hands out every connection that it accepts.
+pub(crate) async fn hyper_listen(over: Over) -> TestResult<(Site, UnboundedReceiver<Conn>)> {
+    Host::Hyper.listen(over).await
+}
+
 /// HTTP/1.1 and HTTP/2 with everything that a program can switch on.
 pub(crate) fn stock() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -108,30 +188,14 @@ pub(crate) fn hand_out() -> (
     (handler, conns)
 }
 
-/// Runs a stock hyper server that hands out every connection that it accepts.
-pub(crate) async fn hyper_listen(over: Over) -> TestResult<(Site, UnboundedReceiver<Conn>)> {
-    let (handler, conns) = hand_out();
-    Ok((hyper_server(over, Acceptor::default(), handler).await?, conns))
-}
-
-/// Both ends of a connection that a hyper server has accepted: the client's, then the server's.
-pub(crate) async fn hyper_pair(over: Over) -> TestResult<(Conn, Conn)> {
-    let (site, mut conns) = hyper_listen(over).await?;
-    let client = site.connect().await?;
-    Ok((client, conns.recv().await.context("the server has ended")?))
-}
-
-/// Runs a stock axum server that accepts at `/` and `/echo`; `handler` gets each connection.
+/// Runs a stock axum server that accepts at `/`, at `/echo` and below `/a/`; `handler` gets each
+/// connection.
 pub(crate) async fn axum_server<F, Fut>(over: Over, handler: F) -> TestResult<Site>
 where
     F: Fn(Conn) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let conn = any(move |accept: Accept| async move { accept.on_conn(handler) });
-    let app = Router::new()
-        .route("/", conn.clone())
-        .route("/echo", conn)
-        .route("/api", get(|| async { "the API" }));
+    let app = axum_app(handler);
     if over == Over::Cleartext {
         let socket = TcpListener::bind("127.0.0.1:0").await?;
         let addr = socket.local_addr()?;
@@ -140,24 +204,39 @@ where
         tokio::spawn(axum::serve(socket, app).into_future());
         return Ok(Site::cleartext(addr));
     }
-    server(over, move |io| {
-        let service = TowerToHyperService::new(app.clone());
-        async {
-            let served = stock().serve_connection_with_upgrades(TokioIo::new(io), service).await;
-            served.map_err(|error| anyhow::anyhow!("{error}"))
-        }
-    })
-    .await
+    server(over, move |io| axum_over(io, app.clone())).await
 }
 
-/// Both ends of a connection that an axum server has accepted: the client's, then the server's.
-pub(crate) async fn axum_pair(over: Over) -> TestResult<(Conn, Conn)> {
-    let (sender, mut conns) = mpsc::unbounded_channel();
-    let site = axum_server(over, move |conn| {
-        let _ = sender.send(conn);
-        ready(())
-    })
-    .await?;
-    let client = site.connect().await?;
-    Ok((client, conns.recv().await.context("the server has ended")?))
+fn axum_app<F, Fut>(handler: F) -> Router
+where
+    F: Fn(Conn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let conn = any(move |accept: Accept| async move { accept.on_conn(handler) });
+    Router::new()
+        .route("/", conn.clone())
+        .route("/echo", conn.clone())
+        .route("/a/{*path}", conn)
+        .route("/api", get(|| async { "the API" }))
+}
+
+/// As axum serves over TLS: `axum::serve` has none.
+async fn axum_over(io: impl Io, app: Router) -> TestResult {
+    let service = TowerToHyperService::new(app);
+    let served = stock().serve_connection_with_upgrades(TokioIo::new(io), service).await;
+    served.map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// A handler as axum wants it. What comes of it is seen at the client's end.
+fn to_its_end<F, Fut>(
+    handler: F,
+) -> impl Fn(Conn) -> Pin<Box<dyn Future<Output = ()> + Send>> + Clone + Send + Sync + 'static
+where
+    F: Fn(Conn) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = std::io::Result<()>> + Send + 'static,
+{
+    move |conn| {
+        let handled = handler(conn);
+        Box::pin(async { drop(handled.await) })
+    }
 }
