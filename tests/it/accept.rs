@@ -90,25 +90,6 @@ fn half_close_goes_both_ways() -> TestResult {
 }
 
 #[test]
-fn a_write_and_then_a_drop_loses_nothing_on_either_side() -> TestResult {
-    run(async {
-        let (site, mut conns) = Host::Hyper.listen(Over::Cleartext).await?;
-        let client = site.client()?;
-        for round in 0..500_usize {
-            let (conn, _) = client.connect(site.url("/")).await?;
-            let server = conns.recv().await.context("the server's end")?;
-            let said = noise(round * 37 % 9_000, round as u64);
-            let (mut from, to) = if round % 2 == 0 { (conn, server) } else { (server, conn) };
-            from.write_all(&said).await?;
-            drop(from);
-            let (got, error) = read_all(&to).await;
-            ensure!(error.is_none() && got == said, "round {round}: {error:?}");
-        }
-        Ok(())
-    })
-}
-
-#[test]
 fn resets_arrive_with_their_reason_and_are_no_end_of_file() -> TestResult {
     run(async {
         for over in Over::BOTH {

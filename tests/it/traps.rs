@@ -1,6 +1,7 @@
 //! The traps of h2 (T1 to T10 of `docs/architecture.md`), each provoked.
 
 mod ends;
+mod framework;
 mod windows;
 
 use std::io;
