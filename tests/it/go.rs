@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use h2conn::http::{Response, StatusCode};
-use h2conn::{Client, Conn, ErrorKind, Listener, Reason};
+use h2conn::{Client, Conn, ErrorKind, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::peer::{Go, Process, with_go};
-use crate::support::{Over, TestResult, accept, listen, noise, ours};
+use crate::support::framework::Host;
+use crate::support::{Over, TestResult, listen, noise, ours};
 
 /// What nettest's BasicIO moves, and in pieces of which size.
 const SIZE: usize = 1 << 20;
@@ -27,14 +28,17 @@ const SOON: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     GoServes,
-    GoConnects,
+    /// To our listener, or to an axum route.
+    GoConnects(Host),
 }
 
-const EVERYWHERE: [(Role, Over); 4] = [
+const EVERYWHERE: [(Role, Over); 6] = [
     (Role::GoServes, Over::Cleartext),
     (Role::GoServes, Over::Tls),
-    (Role::GoConnects, Over::Cleartext),
-    (Role::GoConnects, Over::Tls),
+    (Role::GoConnects(Host::Listener), Over::Cleartext),
+    (Role::GoConnects(Host::Listener), Over::Tls),
+    (Role::GoConnects(Host::Axum), Over::Cleartext),
+    (Role::GoConnects(Host::Axum), Over::Tls),
 ];
 
 /// A connection of ours with a Go process at its other end.
@@ -49,7 +53,8 @@ struct Meeting {
 /// What our end of the link belongs to.
 enum End {
     Client(Client),
-    Listener(Listener),
+    /// A server, which goes with the runtime.
+    Server,
 }
 
 /// A Go client may exit when it has ended, as programs do, except after an echo: it ends last then,
@@ -64,13 +69,13 @@ async fn meet(go: Go, (role, over): (Role, Over), scenario: &str) -> TestResult<
             ensure!(response.status() == StatusCode::OK, "{response:?}");
             (conn, go, End::Client(client))
         }
-        Role::GoConnects => {
-            let (mut listener, site) = listen(over).await?;
+        Role::GoConnects(host) => {
+            let (site, mut conns) = host.listen(over).await?;
             let mut go = go.connect(&site, &["client", scenario])?;
             if scenario != "echo" {
                 go.may_exit();
             }
-            (accept(&mut listener).await?, go, End::Listener(listener))
+            (conns.recv().await.context("the server has ended")?, go, End::Server)
         }
     };
     Ok(Meeting { conn, go, end, what, since: Instant::now() })
@@ -97,10 +102,9 @@ impl Meeting {
 
 /// Waits until the Go process has ended well, and gives what it printed.
 async fn part_from(go: Process, end: End) -> TestResult<String> {
-    match end {
+    if let End::Client(client) = end {
         // A Go server stays for as long as the link does.
-        End::Client(client) => client.close().await,
-        End::Listener(listener) => drop(listener),
+        client.close().await;
     }
     go.finish().await
 }
@@ -227,9 +231,11 @@ fn an_answer_comes_after_the_end_of_the_question() -> TestResult {
             ask(&mut meeting.conn).await?;
             meeting.part().await?;
 
-            let mut meeting = meet(go, (Role::GoConnects, over), "ask").await?;
-            answer(&mut meeting.conn).await?;
-            meeting.part().await?;
+            for host in [Host::Listener, Host::Axum] {
+                let mut meeting = meet(go, (Role::GoConnects(host), over), "ask").await?;
+                answer(&mut meeting.conn).await?;
+                meeting.part().await?;
+            }
         }
         Ok(())
     })
@@ -278,7 +284,7 @@ fn go_that_gives_up_is_a_reset_here_and_not_an_end() -> TestResult {
             ensure!(error.kind() == io::ErrorKind::ConnectionReset, "{what}: {error:?}");
             let reason = match place.0 {
                 Role::GoServes => Reason::INTERNAL_ERROR,
-                Role::GoConnects => Reason::CANCEL,
+                Role::GoConnects(_) => Reason::CANCEL,
             };
             ensure!(ours(&error).reason() == Some(reason), "{what}: {error:?}");
             ensure!(ours(&error).is_by_peer(), "{what}: {error:?}");
@@ -340,11 +346,11 @@ fn our_end_that_vanishes_is_an_error_for_go_and_not_an_end() -> TestResult {
                     });
                     (go, conn.await??)
                 }
-                Role::GoConnects => {
-                    let (mut listener, site) = doomed.spawn(listen(over)).await??;
+                Role::GoConnects(host) => {
+                    let (site, mut conns) = doomed.spawn(host.listen(over)).await??;
                     let go = go.connect(&site, &["client", "expect-reset"])?;
                     let conn = doomed.spawn(async move {
-                        let mut conn = accept(&mut listener).await?;
+                        let mut conn = conns.recv().await.context("the server has ended")?;
                         say_a_word(&mut conn).await?;
                         TestResult::Ok(conn)
                     });
@@ -396,13 +402,13 @@ fn our_status_arrives_at_a_go_client() -> TestResult {
             let mut conn = incoming.accept_with(response)?;
             answer(&mut conn).await?;
             conn.close().await?;
-            part_from(process, End::Listener(listener)).await?;
+            part_from(process, End::Server).await?;
 
             let (mut listener, site) = listen(over).await?;
             let process = go.connect(&site, &["-status", "403", "client", "nothing"])?;
             let incoming = listener.accept().await.context("the listener has ended")?;
             incoming.reject_with(Response::builder().status(403).body("no room\n")?);
-            let printed = part_from(process, End::Listener(listener)).await?;
+            let printed = part_from(process, End::Server).await?;
             ensure!(printed == "refused: no room\n", "{printed:?}");
         }
         Ok(())
