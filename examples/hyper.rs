@@ -12,8 +12,7 @@ async fn handle(request: Request<Incoming>) -> Result<Response<h2conn::Body>, In
     Ok(match h2conn::accept(request) {
         Ok((conn, response)) => {
             tokio::spawn(async move {
-                let (mut reader, mut writer) = conn.into_split();
-                if let Err(error) = tokio::io::copy(&mut reader, &mut writer).await {
+                if let Err(error) = tokio::io::copy(&mut &conn, &mut &conn).await {
                     eprintln!("a connection ended badly: {error}");
                 }
             });
@@ -32,9 +31,8 @@ async fn main() -> anyhow::Result<()> {
         stream.set_nodelay(true)?;
         tokio::spawn(async move {
             let server = http2::Builder::new(TokioExecutor::new());
-            if let Err(error) =
-                server.serve_connection(TokioIo::new(stream), service_fn(handle)).await
-            {
+            let served = server.serve_connection(TokioIo::new(stream), service_fn(handle)).await;
+            if let Err(error) = served {
                 eprintln!("{peer}: {error}");
             }
         });
