@@ -41,7 +41,6 @@ impl Body {
         Body(Inner::Conn(Outgoing { stream, ends, ended: false }))
     }
 
-    #[cfg(feature = "websocket")]
     pub(super) fn empty() -> Body {
         Body(Inner::Full(None))
     }

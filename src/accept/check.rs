@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
 use super::Body;
 use crate::config::{Methods, method_not_allowed};
@@ -17,11 +17,13 @@ pub struct AcceptError {
     text: String,
     /// What the status asks for, besides a text.
     field: Option<(HeaderName, String)>,
+    /// The answer to HEAD has no body, and hyper leaves that to its user (RFC 9110 §9.3.2).
+    to_head: bool,
 }
 
 impl AcceptError {
     pub(super) fn new(status: StatusCode, text: impl Into<String>) -> AcceptError {
-        AcceptError { status, text: text.into(), field: None }
+        AcceptError { status, text: text.into(), field: None, to_head: false }
     }
 
     pub(super) fn with_field(mut self, name: HeaderName, value: impl Into<String>) -> AcceptError {
@@ -38,7 +40,11 @@ impl AcceptError {
 
     /// The response that tells the client why, in plain text.
     pub fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(Body::full(Bytes::from(format!("{}\n", self.text))));
+        let mut response = Response::new(if self.to_head {
+            Body::empty()
+        } else {
+            Body::full(Bytes::from(format!("{}\n", self.text)))
+        });
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -72,8 +78,9 @@ pub(super) fn check<B>(request: &Request<B>, methods: &Methods) -> Result<(), Ac
     }
     if let Some(allowed) = methods.refusal(request.method()) {
         let text = method_not_allowed(request.method(), &allowed);
-        return Err(AcceptError::new(StatusCode::METHOD_NOT_ALLOWED, text)
-            .with_field(header::ALLOW, allowed));
+        let error = AcceptError::new(StatusCode::METHOD_NOT_ALLOWED, text)
+            .with_field(header::ALLOW, allowed);
+        return Err(AcceptError { to_head: request.method() == Method::HEAD, ..error });
     }
     Ok(())
 }
