@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use h2conn::http::{Method, Request, StatusCode};
 use h2conn::{Acceptor, Conn, ErrorKind, OnDrop, Reason, accept};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -229,33 +229,6 @@ fn a_response_that_the_program_drops_fails_the_conn() -> TestResult {
         conn.read_to_string(&mut got).await?;
         ensure!(got == "question", "what had come is there");
         ensure!(conn.write_all(b"x").await.is_err());
-        Ok(())
-    })
-}
-
-#[test]
-fn requests_that_cannot_carry_a_conn_are_answered_with_the_reason() -> TestResult {
-    run(async {
-        let site = hyper_server(
-            Over::Cleartext,
-            Acceptor::builder().methods([Method::POST, Method::PUT]).build()?,
-            echo,
-        )
-        .await?;
-        // By HTTP/2, with a method that is not among them.
-        let client = site.client_builder().method(Method::PATCH).build()?;
-        let error = client.connect(site.url("/")).await.err().context("it is refused")?;
-        ensure!(error.status() == Some(StatusCode::METHOD_NOT_ALLOWED), "{error}");
-        ensure!(error.headers().context("a head")?["allow"] == "POST, PUT");
-        // By HTTP/1.1.
-        let io = hyper_util::rt::TokioIo::new(TcpStream::connect(site.addr).await?);
-        let (mut send, connection) = hyper::client::conn::http1::handshake(io).await?;
-        tokio::spawn(connection);
-        let request = Request::post("/").header("host", "x").body(Empty::<Bytes>::new())?;
-        let response = send.send_request(request).await?;
-        ensure!(response.status() == StatusCode::HTTP_VERSION_NOT_SUPPORTED);
-        let text = response.into_body().collect().await?.to_bytes();
-        ensure!(std::str::from_utf8(&text)?.contains("needs HTTP/2"), "{text:?}");
         Ok(())
     })
 }

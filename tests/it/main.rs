@@ -5,6 +5,7 @@
 
 mod accept;
 mod accept_limits;
+mod accept_requests;
 mod axum;
 mod bulk;
 mod churn;

@@ -1,0 +1,171 @@
+//! What each odd request gets from `accept`, under hyper and under axum. Those for a WebSocket are
+//! in `websocket/requests.rs`.
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use h2conn::Acceptor;
+use h2conn::http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::support::foreign::h2_read;
+use crate::support::framework::{Host, hyper_server};
+use crate::support::{Over, Site, TestResult, echo, run};
+
+struct Row {
+    request: &'static str,
+    by: Version,
+    method: Method,
+    field: Option<(&'static str, &'static str)>,
+    /// What follows the head, once it is answered.
+    body: Body,
+    status: StatusCode,
+    allow: Option<&'static str>,
+    /// The whole body of the answer, or what a refusal begins with.
+    heard: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Body {
+    /// The head has ended the request.
+    Ended,
+    /// These bytes, then the end.
+    Bytes(&'static str),
+    /// These bytes, then trailers.
+    WithTrailers(&'static str),
+}
+
+/// A request that is as it should be.
+const PLAIN: Row = Row {
+    request: "a plain one",
+    by: Version::HTTP_2,
+    method: Method::POST,
+    field: None,
+    body: Body::Bytes("hello"),
+    status: StatusCode::OK,
+    allow: None,
+    heard: "hello",
+};
+
+const REFUSED: Row = Row { body: Body::Ended, ..PLAIN };
+
+const TABLE: [Row; 10] = [
+    PLAIN,
+    Row {
+        request: "HTTP/1.1 that asks for no WebSocket",
+        by: Version::HTTP_11,
+        status: StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        heard: "a full-duplex connection needs HTTP/2, and this request came by HTTP/1.1",
+        ..REFUSED
+    },
+    Row {
+        request: "HEAD",
+        method: Method::HEAD,
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        allow: Some("POST, PUT"),
+        heard: "",
+        ..REFUSED
+    },
+    Row {
+        request: "TRACE",
+        method: Method::TRACE,
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        allow: Some("POST, PUT"),
+        heard: "TRACE cannot open a connection here; use one of: POST, PUT\n",
+        ..REFUSED
+    },
+    Row { request: "PUT, as curl has it", method: Method::PUT, ..PLAIN },
+    Row {
+        request: "GET, which has said everything",
+        method: Method::GET,
+        body: Body::Ended,
+        heard: "",
+        ..PLAIN
+    },
+    Row { request: "a body that has already ended", body: Body::Ended, heard: "", ..PLAIN },
+    Row { request: "a length, after which it ends", field: Some(("content-length", "5")), ..PLAIN },
+    Row {
+        request: "a question whether to go on, answered at once",
+        field: Some(("expect", "100-continue")),
+        ..PLAIN
+    },
+    Row { request: "trailers", body: Body::WithTrailers("hello"), ..PLAIN },
+];
+
+/// Status, fields and body. The body is sent after the answer's head has come.
+async fn ask(site: &Site, row: &Row) -> TestResult<Response<Vec<u8>>> {
+    let mut request = Request::builder().method(&row.method).uri(site.url("/"));
+    if let Some((name, value)) = row.field {
+        request = request.header(name, value);
+    }
+    let io = TcpStream::connect(site.addr).await?;
+    if row.by == Version::HTTP_11 {
+        let (mut send, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(io)).await?;
+        tokio::spawn(connection);
+        let request = request.header("host", site.addr.to_string()).body(Empty::<Bytes>::new())?;
+        let (head, body) = send.send_request(request).await?.into_parts();
+        return Ok(Response::from_parts(head, body.collect().await?.to_bytes().to_vec()));
+    }
+    let (send, connection) = h2::client::handshake(io).await?;
+    tokio::spawn(connection);
+    let mut send = send.ready().await?;
+    let ended = matches!(row.body, Body::Ended);
+    let (response, mut stream) = send.send_request(request.body(())?, ended)?;
+    let (head, answer) = response.await?.into_parts();
+    match row.body {
+        Body::Ended => {}
+        Body::Bytes(bytes) => stream.send_data(bytes.into(), true)?,
+        Body::WithTrailers(bytes) => {
+            stream.send_data(Bytes::from(bytes), false)?;
+            stream.send_trailers(HeaderMap::from_iter([("x".parse()?, "y".parse()?)]))?;
+        }
+    }
+    Ok(Response::from_parts(head, h2_read(answer).await?))
+}
+
+async fn check(site: &Site, row: &Row) -> TestResult {
+    let answer = ask(site, row).await?;
+    ensure!(answer.status() == row.status, "{}", answer.status());
+    let allow = answer.headers().get("allow").map(|allow| allow.to_str()).transpose()?;
+    ensure!(allow == row.allow, "{allow:?}");
+    let heard = String::from_utf8(answer.into_body())?;
+    let right = if row.status == StatusCode::OK {
+        heard == row.heard
+    } else {
+        heard.starts_with(row.heard)
+    };
+    ensure!(right, "{heard:?}");
+    Ok(())
+}
+
+#[test]
+fn each_odd_request_is_a_conn_or_is_told_why_it_is_none() -> TestResult {
+    run(async {
+        for host in [Host::Hyper, Host::Axum] {
+            let site = host.echo(Over::Cleartext).await?;
+            for row in &TABLE {
+                check(&site, row).await.with_context(|| format!("{host:?}: {}", row.request))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_method_that_the_acceptor_does_not_take_is_told_which_it_takes() -> TestResult {
+    run(async {
+        let acceptor = Acceptor::builder().methods([Method::PUT, Method::POST]).build()?;
+        let site = hyper_server(Over::Cleartext, acceptor, echo).await?;
+        let row = Row {
+            request: "PATCH",
+            method: Method::PATCH,
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            allow: Some("PUT, POST"),
+            heard: "PATCH cannot open a connection here; use one of: PUT, POST\n",
+            ..REFUSED
+        };
+        check(&site, &row).await
+    })
+}
