@@ -67,6 +67,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Inner {
     method: Method,
+    transport: Transport,
     headers: HeaderMap,
     connect_timeout: Duration,
     response_timeout: Duration,
@@ -174,7 +175,7 @@ impl Client {
                 return Err(Error::new(ErrorKind::TimedOut, message));
             }
         };
-        Ok(Conn::new(link.open(request, Transport::Request)))
+        Ok(Conn::new(link.open(request, self.inner.transport.clone())))
     }
 
     fn request(&self, target: &Target) -> request::Parts {

@@ -2,6 +2,7 @@
 
 mod fields;
 mod methods;
+mod protocols;
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub(crate) use fields::parse_headers;
 pub(crate) use methods::{Methods, method_not_allowed};
+pub(crate) use protocols::{Protocols, check_protocol};
 
 /// How a link and its connections behave. Clients and listeners have builders for it.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) max_conns: u32,
     /// A connection that is dropped without a shutdown is reset.
     pub(crate) reset_on_drop: bool,
+    /// Clients may send extended CONNECT (RFC 8441 §3).
+    pub(crate) extended_connect: bool,
     /// For TLS, the HTTP/2 preface and the peer's SETTINGS.
     pub(crate) handshake_timeout: Duration,
 }
@@ -62,6 +66,7 @@ impl Default for Config {
             max_header_list_size: MAX_HEADER_LIST_SIZE,
             max_conns: MAX_CONNS,
             reset_on_drop: false,
+            extended_connect: false,
             handshake_timeout: HANDSHAKE_TIMEOUT,
         }
     }

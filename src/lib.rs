@@ -60,6 +60,10 @@
 //! One request whose body stays open, and one 200 response whose body stays open (RFC 9113 §8.1).
 //! The bodies are the user's bytes as they are. Any HTTP/2 client or server can be the other end.
 //!
+//! Where a proxy forwards only CONNECT, [`ClientBuilder::protocol`] and
+//! [`ListenerBuilder::protocols`] carry the same bytes on an extended CONNECT (RFC 8441);
+//! [`Conn::transport`] tells which it is.
+//!
 //! # Features
 //!
 //! | feature | default | what it adds |

@@ -6,6 +6,7 @@
 //! inbox ◄─ driver ◄─ h2 ◄─ wire ◄─ (TLS) ◄─ socket
 //! ```
 
+mod connect;
 mod driver;
 mod entry;
 mod fault;

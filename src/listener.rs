@@ -13,8 +13,8 @@ use slab::Slab;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::config::{Methods, method_not_allowed};
-use crate::conn::{Addr, Offer};
+use crate::config::{Methods, Protocols, method_not_allowed};
+use crate::conn::{Addr, Offer, Transport};
 use crate::link::Link;
 use crate::sync::{Mutex, lock};
 
@@ -62,6 +62,7 @@ pub struct Listener {
     incoming: mpsc::Receiver<Offer>,
     local: Addr,
     methods: Methods,
+    protocols: Protocols,
     links: Arc<Links>,
     /// The task that takes in sockets; none where the program has brought the only transport.
     accepting: Option<JoinHandle<()>>,
@@ -125,6 +126,11 @@ impl Listener {
     pub async fn accept(&mut self) -> Option<Incoming> {
         loop {
             let incoming = Incoming::new(self.incoming.recv().await?);
+            if let Transport::ExtendedConnect(protocol) = incoming.transport() {
+                let Some(text) = self.protocols.refusal(protocol) else { return Some(incoming) };
+                incoming.refuse(StatusCode::NOT_IMPLEMENTED, None, format!("{text}\n"));
+                continue;
+            }
             let Some(allowed) = self.methods.refusal(incoming.method()) else {
                 return Some(incoming);
             };

@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::dial::Dialer;
 use super::pool::Pool;
 use super::{Client, Inner};
-use crate::config::{Config, Methods, parse_headers};
-use crate::conn::{Addr, LinkInfo, OnDrop};
-use crate::error::Result;
+use crate::config::{Config, Methods, check_protocol, parse_headers};
+use crate::conn::{Addr, LinkInfo, OnDrop, Transport};
+use crate::error::{Error, ErrorKind, Result};
 use crate::link::Link;
 use crate::tls::ClientTls;
 
@@ -20,7 +20,8 @@ use crate::tls::ClientTls;
 /// [`build`](ClientBuilder::build) checks.
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
-    method: Method,
+    method: Option<Method>,
+    protocol: Option<String>,
     headers: Vec<(String, String)>,
     connect_timeout: Duration,
     response_timeout: Duration,
@@ -32,7 +33,8 @@ pub struct ClientBuilder {
 impl Default for ClientBuilder {
     fn default() -> ClientBuilder {
         ClientBuilder {
-            method: Method::POST,
+            method: None,
+            protocol: None,
             headers: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             response_timeout: Duration::from_secs(30),
@@ -47,7 +49,23 @@ impl ClientBuilder {
     /// The request's method. Default: POST. Not CONNECT, HEAD or TRACE, whose requests or
     /// responses have no body.
     pub fn method(mut self, method: Method) -> Self {
-        self.method = method;
+        self.method = Some(method);
+        self
+    }
+
+    /// Connects by extended CONNECT (RFC 8441 §4) instead of an ordinary request, for servers and
+    /// proxies that pass on only that: the method is CONNECT, with this `:protocol`. Default: none.
+    ///
+    /// It is a token (RFC 9110 §5.6.2), and cannot be set together with a
+    /// [`method`](ClientBuilder::method). The stream carries the bytes that are written as they
+    /// are: `"websocket"` makes no WebSocket.
+    ///
+    /// The server must offer it in its SETTINGS, which are waited for, so this costs a round trip
+    /// on a new link; [`ListenerBuilder::protocols`](crate::ListenerBuilder::protocols) does. With
+    /// one that does not, connecting fails with
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    pub fn protocol(mut self, name: impl Into<String>) -> Self {
+        self.protocol = Some(name.into());
         self
     }
 
@@ -153,7 +171,7 @@ impl ClientBuilder {
     }
 
     fn finish(self, only: Option<Link>) -> Result<Client> {
-        Methods::only([self.method.clone()]).check()?;
+        let (method, transport) = opening(self.method, self.protocol)?;
         self.config.check()?;
         let connector = match &self.tls {
             Some(tls) => OnceLock::from(tls.build()?),
@@ -166,7 +184,8 @@ impl ClientBuilder {
             unix_socket: self.unix_socket,
         };
         let inner = Inner {
-            method: self.method,
+            method,
+            transport,
             headers: parse_headers(&self.headers)?,
             connect_timeout: self.connect_timeout,
             response_timeout: self.response_timeout,
@@ -174,5 +193,27 @@ impl ClientBuilder {
             pool: Pool::new(only),
         };
         Ok(Client { inner: Arc::new(inner) })
+    }
+}
+
+/// What requests are to be.
+fn opening(method: Option<Method>, protocol: Option<String>) -> Result<(Method, Transport)> {
+    match (method, protocol) {
+        (method, None) => {
+            let method = method.unwrap_or(Method::POST);
+            Methods::only([method.clone()]).check()?;
+            Ok((method, Transport::Request))
+        }
+        (None, Some(protocol)) => {
+            check_protocol(&protocol)?;
+            Ok((Method::CONNECT, Transport::ExtendedConnect(protocol.into())))
+        }
+        (Some(method), Some(protocol)) => {
+            let message = format!(
+                "method is {method} and protocol is {protocol:?}, which asks for CONNECT; set one \
+                 of the two"
+            );
+            Err(Error::new(ErrorKind::InvalidInput, message))
+        }
     }
 }

@@ -16,6 +16,16 @@ pub enum Transport {
     WebSocketHttp2,
 }
 
+impl Transport {
+    /// The `:protocol` that a link is to ask for, if it is to ask by extended CONNECT.
+    pub(crate) fn protocol(&self) -> Option<&str> {
+        match self {
+            Transport::ExtendedConnect(protocol) => Some(protocol),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -77,6 +77,8 @@ pub(super) struct Driver {
     /// are bounded by [`HEADS_ROOM`].
     heads: usize,
     heads_wait: bool,
+    /// A request can only go, or fail, once the peer's SETTINGS are there.
+    settings_wait: bool,
     /// Bytes that h2 holds because their streams' windows have shrunk below them.
     stuck: usize,
     settings_acks: u64,
@@ -141,6 +143,7 @@ impl Driver {
             unanswered: Vec::new(),
             heads: 0,
             heads_wait: false,
+            settings_wait: false,
             stuck: 0,
             settings_acks: 0,
             held: 0,
@@ -288,6 +291,7 @@ impl Driver {
     fn has_work(&self) -> bool {
         (!self.sendable.is_empty() && self.data_room() > 0)
             || (self.heads_wait && self.heads_room() > 0)
+            || (self.settings_wait && self.reading.has_settings)
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct FrameLog {
     have: usize,
     limits: [Limit; KINDS],
     seen_settings: bool,
+    in_settings: bool,
+    has_settings: bool,
     seen_goaway: bool,
     settings_acks: u64,
     abuse: Option<&'static str>,
@@ -85,6 +87,8 @@ impl FrameLog {
                 Limit::new("WINDOW_UPDATE", 20_000.0, 2_000.0, 2.0),
             ],
             seen_settings: false,
+            in_settings: false,
+            has_settings: false,
             seen_goaway: false,
             settings_acks: 0,
             abuse: None,
@@ -100,6 +104,7 @@ impl FrameLog {
                 let n = self.skip.min(bytes.len());
                 self.skip -= n;
                 bytes = &bytes[n..];
+                self.has_settings |= self.in_settings && self.skip == 0;
                 continue;
             }
             let n = (HEADER - self.have).min(bytes.len());
@@ -108,7 +113,9 @@ impl FrameLog {
             bytes = &bytes[n..];
             if self.have == HEADER {
                 self.have = 0;
+                self.in_settings = false;
                 self.frame();
+                self.has_settings |= self.in_settings && self.skip == 0;
             }
         }
     }
@@ -132,6 +139,7 @@ impl FrameLog {
                     self.settings_acks += 1;
                     return;
                 }
+                self.in_settings = true;
                 2
             }
             0x6 if flags & ACK == 0 => 3,
@@ -163,6 +171,11 @@ impl FrameLog {
     /// Whether the peer's SETTINGS have begun to arrive: it speaks HTTP/2.
     pub(crate) fn seen_settings(&self) -> bool {
         self.seen_settings
+    }
+
+    /// Whether the peer's SETTINGS have arrived as a whole: what it offers is known.
+    pub(crate) fn has_settings(&self) -> bool {
+        self.has_settings
     }
 
     /// How many of our SETTINGS the peer has acknowledged.
@@ -208,6 +221,25 @@ mod tests {
             }
             assert_eq!((log.frames, log.tiny()), (5, 1), "cut at {cut}");
             assert!(log.seen_settings() && log.seen_goaway() && log.abuse().is_none());
+        }
+    }
+
+    #[test]
+    fn settings_are_there_with_their_last_byte() {
+        for payload in [&[][..], &[0; 6], &[0; 18]] {
+            let mut log = FrameLog::new(0);
+            log.feed(&frame(4, 1, &[]));
+            assert!(log.seen_settings() && !log.has_settings(), "an acknowledgement is none");
+            let settings = frame(4, 0, payload);
+            let (last, before) = settings.split_last().expect("a frame is not empty");
+            for byte in before {
+                log.feed(&[*byte]);
+                assert!(!log.has_settings());
+            }
+            log.feed(&[*last]);
+            assert!(log.has_settings());
+            log.feed(&frame(0, 0, &[9; 3]));
+            assert!(log.has_settings());
         }
     }
 

@@ -125,5 +125,8 @@ pub(super) fn client_builder(config: &Config, windows: &Windows) -> client::Buil
 pub(super) fn server_builder(config: &Config, windows: &Windows) -> server::Builder {
     let mut builder = server::Builder::new();
     common!(builder, config, windows).max_concurrent_streams(config.max_conns);
+    if config.extended_connect {
+        builder.enable_connect_protocol();
+    }
     builder
 }

@@ -122,6 +122,11 @@ impl Entry {
                         self.cut(&event);
                     }
                 }
+                Poll::Ready(None) if self.has_forbidden_trailers(cx) => {
+                    let reason = Reason::PROTOCOL_ERROR;
+                    let text = "it sent trailers on a CONNECT stream, which carries data only";
+                    self.reset(reason, &Event::Violation(reason, text.into()));
+                }
                 Poll::Ready(None) => {
                     self.received_end = true;
                     if !self.finish_rejection() {
@@ -131,6 +136,15 @@ impl Entry {
             }
         }
         held
+    }
+
+    /// After the last DATA: whether trailers follow on a CONNECT stream (RFC 9113 §8.5). The
+    /// response that refuses a CONNECT is like any other.
+    fn has_forbidden_trailers(&mut self, cx: &mut Context<'_>) -> bool {
+        let connected = self.stream.request.method == Method::CONNECT
+            && !matches!(self.head, Head::Rejected(..));
+        let Some(recv) = self.recv.as_mut().filter(|_| connected) else { return false };
+        matches!(recv.poll_trailers(cx), Poll::Ready(Ok(Some(_))))
     }
 
     /// Puts bytes where they belong; says how many the inbox has taken on.

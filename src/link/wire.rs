@@ -118,6 +118,7 @@ pub(crate) struct Reading {
     /// The kind of frame that the peer floods with.
     pub(crate) abuse: Option<&'static str>,
     pub(crate) seen_settings: bool,
+    pub(crate) has_settings: bool,
     pub(crate) seen_goaway: bool,
     pub(crate) settings_acks: u64,
 }
@@ -155,6 +156,7 @@ impl Gauge {
             broken: inner.broken.is_some(),
             abuse: inner.log.abuse(),
             seen_settings: inner.log.seen_settings(),
+            has_settings: inner.log.has_settings(),
             seen_goaway: inner.log.seen_goaway(),
             settings_acks: inner.log.settings_acks(),
         }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::handshake::{Accept, Server};
 use super::{Links, Listener};
-use crate::config::{Config, Methods};
+use crate::config::{Config, Methods, Protocols};
 use crate::conn::{Addr, OnDrop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tls::ServerTls;
@@ -27,6 +27,7 @@ const BACKLOG: usize = 4096;
 pub struct ListenerBuilder {
     tls: Option<ServerTls>,
     methods: Methods,
+    protocols: Protocols,
     config: Config,
 }
 
@@ -41,6 +42,22 @@ impl ListenerBuilder {
     /// TRACE (curl sends PUT, the Go library POST).
     pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
         self.methods = Methods::only(methods);
+        self
+    }
+
+    /// Accepts extended CONNECT (RFC 8441 §4) with these values of `:protocol` too, whatever
+    /// [`methods`](ListenerBuilder::methods) says, and offers it in the SETTINGS. Other values are
+    /// answered 501 (RFC 9220 §3), CONNECT without one stays refused. Default: none, and no offer.
+    ///
+    /// They are tokens (RFC 9110 §5.6.2), whose case does not matter. [`Incoming::transport`] tells
+    /// such a request from others. The stream carries the bytes that are written as they are.
+    ///
+    /// The offer has no names in it. A browser that sees it sends its WebSockets to this port over
+    /// HTTP/2, where they are answered 501; without the offer it takes an HTTP/1.1 connection.
+    ///
+    /// [`Incoming::transport`]: crate::Incoming::transport
+    pub fn protocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.protocols = Protocols::only(names);
         self
     }
 
@@ -204,14 +221,17 @@ impl ListenerBuilder {
     fn prepare(self, local: Addr) -> Result<(Listener, Arc<Server>)> {
         self.config.check()?;
         self.methods.check()?;
+        self.protocols.check()?;
         let tls = self.tls.as_ref().map(ServerTls::build).transpose()?;
         let (sender, incoming) = mpsc::channel(BACKLOG);
         let links = Arc::<Links>::default();
-        let server = Server { tls, config: self.config, sender, links: Arc::clone(&links) };
+        let config = Config { extended_connect: !self.protocols.is_empty(), ..self.config };
+        let server = Server { tls, config, sender, links: Arc::clone(&links) };
         let listener = Listener {
             incoming,
             local,
             methods: self.methods,
+            protocols: self.protocols,
             links,
             accepting: None,
             #[cfg(unix)]

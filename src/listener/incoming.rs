@@ -76,8 +76,9 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] when the status is not 2xx, and the client is answered 500; and
-    /// what ended the connection, if the client has gone already.
+    /// [`ErrorKind::InvalidInput`] when the status is not 2xx, or a CONNECT is answered with
+    /// `content-length` (RFC 9110 §9.3.6), and the client is answered 500; and what ended the
+    /// connection, if the client has gone already.
     pub fn accept_with(self, response: Response<()>) -> Result<Conn> {
         let (head, ()) = response.into_parts();
         if !head.status.is_success() {
@@ -85,6 +86,13 @@ impl Incoming {
                 "a connection was to be accepted with status {}; only 2xx accepts, use reject",
                 head.status
             );
+            self.reject(StatusCode::INTERNAL_SERVER_ERROR);
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        if *self.method() == Method::CONNECT && head.headers.contains_key(header::CONTENT_LENGTH) {
+            // RFC 9110 §9.3.6.
+            let message =
+                "a CONNECT was to be accepted with content-length, which must not be sent";
             self.reject(StatusCode::INTERNAL_SERVER_ERROR);
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }

@@ -10,6 +10,7 @@ mod axum;
 mod bulk;
 mod churn;
 mod ending;
+mod extended_connect;
 mod formats;
 mod go;
 mod go_library;

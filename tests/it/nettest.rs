@@ -16,6 +16,7 @@ use h2conn::{Client, Conn, Listener, ReadHalf, WriteHalf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
+use crate::extended_connect::connect_pair;
 use crate::support::framework::Host;
 use crate::support::{Over, checked, long};
 
@@ -200,6 +201,12 @@ macro_rules! cases {
             #[test]
             fn $case() -> anyhow::Result<()> {
                 super::run(|| super::Host::Axum.pair(super::Over::Tls), super::cases::$case)
+            }
+        )* }
+        mod extended_connect { $(
+            #[test]
+            fn $case() -> anyhow::Result<()> {
+                super::run(|| super::connect_pair(super::Over::Cleartext), super::cases::$case)
             }
         )* }
         mod memory { $(

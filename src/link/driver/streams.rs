@@ -8,8 +8,9 @@ use http::Request;
 
 use super::{Driver, Timer};
 use crate::config::{LINGER_DRAIN, LINGER_STALL, REJECTION_WAIT};
-use crate::conn::{Offer, Stream, Transport, Wish};
+use crate::conn::{Offer, Stream, Wish};
 use crate::error::{Event, Reason};
+use crate::link::connect;
 use crate::link::entry::{Entry, Head, Linger};
 use crate::link::fault;
 use crate::link::peer::{Arrival, Peer};
@@ -20,8 +21,9 @@ use crate::link::wire::Reading;
 impl Driver {
     /// A stream of ours.
     pub(super) fn open(&mut self, stream: Arc<Stream>, waker: Arc<StreamWaker>) {
-        let parts = stream.request.clone();
-        let head = Head::Unsent(Request::from_parts(parts, ()));
+        let mut request = Request::from_parts(stream.request.clone(), ());
+        connect::set_protocol(&mut request, &stream.transport);
+        let head = Head::Unsent(request);
         let key = self.insert(Entry::new(stream, Waker::from(Arc::clone(&waker)), head));
         waker.set_key(key);
         self.unsent.push_back(key);
@@ -30,7 +32,7 @@ impl Driver {
 
     /// A stream of the peer's.
     pub(super) fn arrive(&mut self, (request, mut respond): Arrival) {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let Some(incoming) = &self.incoming else { return };
         let Ok(place) = incoming.try_reserve() else {
             // Nobody takes it, or not soon enough: the client may try again.
@@ -38,7 +40,8 @@ impl Driver {
             return;
         };
         let waker = StreamWaker::new(&self.shared.signal);
-        let stream = self.shared.stream(parts, Transport::Request, Arc::clone(&waker));
+        let transport = connect::transport_of(&mut parts);
+        let stream = self.shared.stream(parts, transport, Arc::clone(&waker));
         let mut entry = Entry::new(
             Arc::clone(&stream),
             Waker::from(Arc::clone(&waker)),
@@ -143,6 +146,7 @@ impl Driver {
 
     /// Sends the requests that wait, as far as the peer takes more streams.
     pub(super) fn send_requests(&mut self) {
+        self.settings_wait = false;
         while let Some(&key) = self.unsent.front() {
             if self.heads_room() == 0 {
                 self.heads_wait = true;
@@ -162,6 +166,18 @@ impl Driver {
                 self.look_at(key);
                 continue;
             };
+            if let Some(protocol) = entry.stream.transport.protocol() {
+                if !self.reading.has_settings {
+                    self.settings_wait = true;
+                    return;
+                }
+                if !send.is_extended_connect_protocol_enabled() {
+                    self.unsent.pop_front();
+                    entry.cut(&connect::not_offered(protocol));
+                    self.look_at(key);
+                    continue;
+                }
+            }
             let result = match send.poll_ready(&mut Context::from_waker(&self.waker)) {
                 Poll::Pending => return,
                 Poll::Ready(result) => result,

@@ -1,0 +1,75 @@
+//! Which protocols of extended CONNECT open a connection.
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The values of `:protocol` that a server takes (RFC 8441 §4). By default none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Protocols(Vec<String>);
+
+impl Protocols {
+    pub(crate) fn only(names: impl IntoIterator<Item = impl Into<String>>) -> Protocols {
+        Protocols(names.into_iter().map(Into::into).collect())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Refuses what cannot work.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.0.iter().try_for_each(|name| check_protocol(name))
+    }
+
+    /// What a client is told whose protocol is not among them. Case does not matter, as in the
+    /// field `upgrade` (RFC 9110 §7.8), whose names these are.
+    pub(crate) fn refusal(&self, protocol: &str) -> Option<String> {
+        if self.0.iter().any(|name| name.eq_ignore_ascii_case(protocol)) {
+            return None;
+        }
+        let allowed = self.0.join(", ");
+        Some(format!(
+            "the protocol {protocol:?} cannot be opened here by CONNECT; use one of: {allowed}"
+        ))
+    }
+}
+
+/// Refuses a value of `:protocol` that is no token (RFC 9110 §5.6.2).
+pub(crate) fn check_protocol(name: &str) -> Result<()> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !name.is_empty() && name.bytes().all(is_token) {
+        return Ok(());
+    }
+    let message = format!(
+        "{name:?} is no protocol for CONNECT: it must be a token, letters, digits and \
+         !#$%&'*+-.^_`|~ only, such as \"connect-udp\""
+    );
+    Err(Error::new(ErrorKind::InvalidInput, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tokens_are_protocols() {
+        for good in ["websocket", "connect-udp", "x", "h2conn.1", "!#$%&'*+-.^_`|~09AZ"] {
+            check_protocol(good).expect(good);
+        }
+        for bad in ["", " ", "a b", "name/1", "a,b", "\"a\"", "é", "a\n", "a;b", "[a]"] {
+            let error = check_protocol(bad).expect_err(bad);
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(&format!("{bad:?}")), "{error}");
+        }
+        assert!(Protocols::only(["good", "no good"]).check().is_err());
+    }
+
+    #[test]
+    fn a_refusal_names_the_protocol_and_those_that_there_are() {
+        let protocols = Protocols::only(["raw", "chat"]);
+        assert_eq!(protocols.refusal("raw"), None);
+        assert_eq!(protocols.refusal("RAW"), None);
+        let text = protocols.refusal("ra\"w").expect("it is not among them");
+        assert!(text.contains("\"ra\\\"w\"") && text.contains("raw, chat"), "{text}");
+        assert!(Protocols::default().refusal("").is_some());
+    }
+}
