@@ -1,5 +1,7 @@
 //! Extended CONNECT (RFC 8441) between our own ends, and the rules that scripted peers break.
 
+mod strangers;
+
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
