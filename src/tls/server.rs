@@ -64,12 +64,25 @@ impl ServerTls {
         self.trust(pem.as_ref(), ClientAuth::Optional)
     }
 
-    /// Checks the settings.
+    /// These settings as rustls takes them, for a server that is not this crate's, such as one of
+    /// axum or hyper. ALPN offers `h2` and `http/1.1`.
     ///
     /// # Errors
     ///
     /// `InvalidInput` for a setting that cannot be used.
-    pub(crate) fn build(&self) -> Result<Acceptor> {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use h2conn::tls::{Identity, ServerTls};
+    /// use tokio_rustls::TlsAcceptor;
+    ///
+    /// let tls = ServerTls::new(Identity::self_signed(["localhost"])?);
+    /// let acceptor = TlsAcceptor::from(tls.rustls_config()?);
+    /// # let _ = acceptor;
+    /// # Ok::<(), h2conn::Error>(())
+    /// ```
+    pub fn rustls_config(&self) -> Result<Arc<ServerConfig>> {
         let mut config = match &self.base {
             Base::Identity(identity) => self.config(identity)?,
             Base::Config(_) if self.client_auth != ClientAuth::Off => {
@@ -83,7 +96,16 @@ impl ServerTls {
         };
         // A client that only has HTTP/1.1 can then be told so, in an answer that it can read.
         config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
-        Ok(Acceptor(TlsAcceptor::from(Arc::new(config))))
+        Ok(Arc::new(config))
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerTls::rustls_config`].
+    pub(crate) fn build(&self) -> Result<Acceptor> {
+        Ok(Acceptor(TlsAcceptor::from(self.rustls_config()?)))
     }
 
     fn config(&self, identity: &Identity) -> Result<ServerConfig> {

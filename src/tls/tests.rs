@@ -330,6 +330,21 @@ async fn bad_settings_are_found_by_build() {
     }
 }
 
+#[test]
+fn a_server_of_another_kind_gets_the_same_settings() {
+    let own = ServerTls::new(identity("localhost"));
+    let config = own.rustls_config().unwrap();
+    assert_eq!(config.alpn_protocols, [H2, HTTP_1_1]);
+
+    let mut theirs = ServerConfig::clone(&config);
+    theirs.alpn_protocols = vec![b"theirs".to_vec()];
+    let theirs = ServerTls::from(Arc::new(theirs));
+    assert_eq!(theirs.rustls_config().unwrap().alpn_protocols, [H2, HTTP_1_1]);
+
+    let error = theirs.client_roots("garbage").rustls_config().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+}
+
 /// The roots are found by way of the environment, so the test runs itself in a changed one.
 #[cfg(all(unix, not(target_vendor = "apple"), not(target_os = "android")))]
 #[test]
