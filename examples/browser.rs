@@ -1,0 +1,37 @@
+//! What a web page sends over a WebSocket comes back, over HTTP/2 as well as HTTP/1.1.
+//!
+//! `cargo run --example browser`, and open what it prints. Browsers do HTTP/2 over TLS only, and
+//! will warn of the certificate, which is made on the spot.
+
+use axum::Router;
+use axum::response::{Html, Response};
+use axum::routing::{any, get};
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use h2conn::axum::Accept;
+use h2conn::tls::{Identity, ServerTls};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let page = get(|| async { Html(include_str!("browser.html")) });
+    let app = Router::new().route("/", page).route("/echo", any(echo));
+    let port = std::env::args().nth(1).map_or(Ok(8000), |port| port.parse())?;
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port))?;
+    eprintln!("listening on https://localhost:{}/", listener.local_addr()?.port());
+    let tls = ServerTls::new(Identity::self_signed(["localhost", "127.0.0.1"])?);
+    let tls = RustlsAcceptor::new(RustlsConfig::from_config(tls.rustls_config()?));
+    let mut server = axum_server::from_tcp(listener)?.acceptor(tls.acceptor(NoDelayAcceptor));
+    // Without this, browsers open their WebSockets over HTTP/1.1.
+    server.http_builder().http2().enable_connect_protocol();
+    Ok(server.serve(app.into_make_service()).await?)
+}
+
+async fn echo(accept: Accept) -> Response {
+    accept.on_conn(|conn| async move {
+        let (mut reader, mut writer) = conn.into_split();
+        match tokio::io::copy(&mut reader, &mut writer).await {
+            Ok(bytes) => eprintln!("{bytes} bytes went back"),
+            Err(error) => eprintln!("a connection ended badly: {error}"),
+        }
+    })
+}
