@@ -7,6 +7,7 @@ mod accept;
 mod accept_limits;
 mod accept_requests;
 mod axum;
+mod browser;
 mod bulk;
 mod churn;
 mod ending;

@@ -1,0 +1,103 @@
+//! The example `browser` in Chromium, driven by `interop/browser`: WebSockets over HTTP/2 and over
+//! HTTP/1.1, as a browser does them.
+
+use std::env::{consts::EXE_SUFFIX, current_exe, var_os};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+use crate::support::{TestResult, checked, skipped, within};
+
+/// Longer than that of `echo.mjs`, which leaves no browser and no files behind.
+const WATCHDOG: u64 = 90;
+
+/// The 10 MB and the line, which is 15 bytes long and has a line feed.
+const BULK: &str = "10000016 bytes went back";
+const NOTHING: &str = "0 bytes went back";
+
+#[tokio::test]
+async fn a_browser_has_its_conn_over_http_2() -> TestResult {
+    let Some(ends) = browse("--http2", "h2").await? else { return Ok(()) };
+    // Over HTTP/2, Chromium leaves by RST_STREAM(CANCEL), and mostly without a close frame.
+    let badly = |end: &&String| end.starts_with("a connection ended badly: ");
+    let others = ends.iter().filter(|end| *end == NOTHING || badly(end)).count();
+    ensure!(others == 3 && ends.iter().any(|end| end == BULK), "{ends:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_browser_has_its_conn_over_http_1() -> TestResult {
+    let Some(mut ends) = browse("--http1", "http/1.1").await? else { return Ok(()) };
+    ends.sort();
+    ensure!(ends == [NOTHING, NOTHING, NOTHING, BULK], "{ends:#?}");
+    Ok(())
+}
+
+/// What the example says of the four connections that it had; `None` where there is no browser.
+async fn browse(flag: &str, protocol: &str) -> TestResult<Option<Vec<String>>> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/browser");
+    let program = example()?;
+    if let Some(what) = within(WATCHDOG, missing(&program, &script)).await {
+        skipped(format!("no browser: there is no {what}"));
+        return Ok(None);
+    }
+    checked(WATCHDOG, async {
+        let mut server =
+            Command::new(program).arg("0").stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let mut said = BufReader::new(server.stderr.take().context("it is piped")?).lines();
+        let first = said.next_line().await?.context("the example has ended")?;
+        let url = first.strip_prefix("listening on ").with_context(|| first.clone())?;
+        let output = Command::new("node")
+            .arg(script.join("echo.mjs"))
+            .args([flag, url])
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut seen: Value = serde_json::from_slice(&output.stdout)?;
+        eprintln!("{seen}");
+        let milliseconds = seen["milliseconds"].take();
+        ensure!(milliseconds.is_u64(), "{milliseconds}");
+        let expected = json!({
+            "page": protocol, "webSocket": protocol, "bytes": 10_000_000, "identical": true,
+            "milliseconds": null, "close": 1000, "refused": 403,
+        });
+        ensure!(seen == expected, "{seen}");
+        let mut ends = Vec::new();
+        while ends.len() < 4 {
+            ends.push(said.next_line().await?.context("the example has ended")?);
+        }
+        server.kill().await?;
+        Ok(Some(ends))
+    })
+    .await
+}
+
+/// The example as cargo has built it, beside the tests.
+fn example() -> TestResult<PathBuf> {
+    let test = current_exe()?;
+    let profile = test.ancestors().nth(2).context("the tests are in target/PROFILE/deps")?;
+    Ok(profile.join("examples").join(format!("browser{EXE_SUFFIX}")))
+}
+
+/// What there should be, and is not.
+async fn missing(example: &Path, script: &Path) -> Option<&'static str> {
+    let node = Command::new("node").arg("--version").output().await;
+    let chromium = var_os("CHROMIUM").unwrap_or_else(|| "/usr/bin/chromium".into());
+    [
+        (example.exists(), "example, which `cargo build --example browser` makes"),
+        (node.is_ok_and(|output| output.status.success()), "program `node`"),
+        (Path::new(&chromium).exists(), "Chromium at /usr/bin/chromium or $CHROMIUM"),
+        (
+            script.join("node_modules/playwright-core").exists(),
+            "Playwright, which `npm ci` gets in interop/browser",
+        ),
+    ]
+    .into_iter()
+    .find_map(|(here, what)| (!here).then_some(what))
+}
