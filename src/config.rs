@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
-pub(crate) use fields::parse_headers;
+pub(crate) use fields::{is_token, parse_headers};
 pub(crate) use methods::{Methods, method_not_allowed};
 pub(crate) use protocols::{Protocols, check_protocol};
 

@@ -14,7 +14,7 @@ mod session;
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use http::{HeaderName, request};
+use http::request;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::AcceptorBuilder;
 use crate::alive::{Counted, Kind};
-use crate::config::LINGER_DRAIN;
+use crate::config::{LINGER_DRAIN, is_token};
 use crate::error::{Error, ErrorKind, Event, Result};
 use origin::Origins;
 
@@ -127,8 +127,6 @@ impl WebSockets {
             let message = "max_message_size is 0, and must be at least 1";
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        // The name of a field is a token as well.
-        let is_token = |name: &str| HeaderName::from_bytes(name.as_bytes()).is_ok();
         if let Some(wrong) = self.subprotocols.iter().find(|name| !is_token(name)) {
             let message = format!(
                 "the subprotocol {wrong:?} is no token (RFC 9110 §5.6.2): letters, digits and \

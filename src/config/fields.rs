@@ -38,3 +38,10 @@ pub(crate) fn parse_headers(fields: &[(String, String)]) -> Result<HeaderMap> {
     }
     Ok(headers)
 }
+
+/// Whether this is a token (RFC 9110 §5.6.2).
+pub(crate) fn is_token(text: &str) -> bool {
+    let may_be_in_one =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(may_be_in_one)
+}

@@ -1,5 +1,6 @@
 //! Which protocols of extended CONNECT open a connection.
 
+use super::is_token;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The values of `:protocol` that a server takes (RFC 8441 §4). By default none.
@@ -35,8 +36,7 @@ impl Protocols {
 
 /// Refuses a value of `:protocol` that is no token (RFC 9110 §5.6.2).
 pub(crate) fn check_protocol(name: &str) -> Result<()> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if !name.is_empty() && name.bytes().all(is_token) {
+    if is_token(name) {
         return Ok(());
     }
     let message = format!(

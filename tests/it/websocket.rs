@@ -18,9 +18,11 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use crate::support::framework::{axum_server, hyper_listen, hyper_server};
-use crate::support::websocket::{BOTH, Socket, open};
-use crate::support::{Over, Site, TestResult, echo, noise, run};
+use crate::support::framework::{
+    axum_server, hyper_listen, hyper_over_memory, hyper_server, stock,
+};
+use crate::support::websocket::{BOTH, Socket, open, open_over};
+use crate::support::{Over, Site, TestResult, checked, echo, noise, run};
 
 /// More than any buffer on the way.
 const MUCH: usize = 5 << 20;
@@ -138,9 +140,10 @@ fn a_conn_knows_what_it_rides_on() -> TestResult {
     })
 }
 
-#[test]
-fn what_is_written_comes_in_binary_messages_and_small_writes_share_them() -> TestResult {
-    run(async {
+/// On one thread, so that a burst is written, or has come, before any of it is moved.
+#[tokio::test]
+async fn small_writes_share_messages() -> TestResult {
+    checked(30, async {
         for by in BOTH {
             let (mut client, mut conn) = pair(by).await?;
             for _ in 0..1000 {
@@ -153,8 +156,55 @@ fn what_is_written_comes_in_binary_messages_and_small_writes_share_them() -> Tes
                 bytes += message.len();
             }
             ensure!(bytes == 10_000);
-            ensure!(messages < 200, "{messages} messages for 1,000 small writes");
+            ensure!(messages < 50, "{messages} messages for 1,000 small writes");
         }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_burst_is_moved_whole() -> TestResult {
+    checked(30, async {
+        for by in BOTH {
+            let acceptor = Acceptor::builder().send_queue_size(2 << 20).build()?;
+            let (io, mut conns) = hyper_over_memory(8 << 20, stock(), acceptor);
+            let mut client = open_over(io, by).await?;
+            let mut conn = conns.recv().await.context("the server has ended")?;
+            for _ in 0..1000 {
+                client.feed(Message::binary(&b"x"[..])).await?;
+            }
+            client.flush().await?;
+            conn.read_exact(&mut [0; 1000]).await?;
+
+            // Each of these is a message.
+            for _ in 0..200 {
+                conn.write_chunk(vec![7; 5000].into()).await?;
+            }
+            for _ in 0..200 {
+                let message = client.next().await.context("its end")??;
+                ensure!(message.len() == 5000, "{} bytes", message.len());
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[test]
+fn what_the_transport_has_not_taken_is_not_said_to_be_sent() -> TestResult {
+    run(async {
+        let (io, mut conns) = hyper_over_memory(1 << 10, stock(), Acceptor::default());
+        let mut client = open_over(io, Version::HTTP_11).await?;
+        let mut conn = conns.recv().await.context("the server has ended")?;
+        conn.write_all(&[7; 10_000]).await?;
+        let mut sent = std::pin::pin!(conn.sent());
+        let time = Duration::from_millis(200);
+        ensure!(timeout(time, &mut sent).await.is_err(), "1 KiB has been taken at most");
+        let read = async { TestResult::Ok(client.next().await.context("its end")??.len()) };
+        let (sent, read) = tokio::join!(sent, read);
+        sent?;
+        ensure!(read? == 10_000);
         Ok(())
     })
 }

@@ -51,6 +51,14 @@ pub(crate) async fn send(
         None => Box::new(TcpStream::connect(site.addr).await?),
         Some(_) => Box::new(tls_to(site, &[alpn]).await?),
     };
+    send_over(io, by, request).await
+}
+
+async fn send_over(
+    io: impl Io,
+    by: Version,
+    request: Request<Empty<Bytes>>,
+) -> TestResult<Response<Incoming>> {
     let io = TokioIo::new(io);
     if by == Version::HTTP_2 {
         let client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
@@ -68,10 +76,20 @@ pub(crate) async fn send(
 
 /// Opens a WebSocket at `path`.
 pub(crate) async fn open(site: &Site, by: Version, path: &str) -> TestResult<Socket> {
-    let response = send(site, by, request(site, by, path)?).await?;
-    let expected =
-        if by == Version::HTTP_2 { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS };
-    anyhow::ensure!(response.status() == expected, "{}", told(response).await?);
+    opened(send(site, by, request(site, by, path)?).await?).await
+}
+
+/// Opens a WebSocket over a transport of the test's.
+pub(crate) async fn open_over(io: impl Io, by: Version) -> TestResult<Socket> {
+    let nowhere = Site::cleartext(([127, 0, 0, 1], 80).into());
+    opened(send_over(io, by, request(&nowhere, by, "/")?).await?).await
+}
+
+async fn opened(response: Response<Incoming>) -> TestResult<Socket> {
+    let expected = [StatusCode::OK, StatusCode::SWITCHING_PROTOCOLS];
+    if !expected.contains(&response.status()) {
+        anyhow::bail!("{}", told(response).await?);
+    }
     upgraded(response, Role::Client).await
 }
 

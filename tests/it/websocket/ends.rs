@@ -3,6 +3,7 @@
 use std::io::ErrorKind::{
     BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, UnexpectedEof,
 };
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
@@ -10,6 +11,8 @@ use futures_util::{SinkExt, StreamExt};
 use h2conn::http::Version;
 use h2conn::{Acceptor, OnDrop, Reason, WebSockets};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
@@ -152,6 +155,30 @@ fn a_reset_is_a_status_with_its_reason_both_ways() -> TestResult {
                 ensure!(conn.closed().await.is_err());
             }
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn the_transport_stays_until_the_client_has_answered_a_close_frame() -> TestResult {
+    run(async {
+        let (site, mut conns) = hyper_listen(Over::Cleartext).await?;
+        let mut client = TcpStream::connect(site.addr).await?;
+        let request = "GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                       sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        client.write_all(request.as_bytes()).await?;
+        let conn = conns.recv().await.context("the server has ended")?;
+        conn.reset(Reason::CANCEL);
+        let mut heard = Vec::new();
+        // A close frame with the status 4008.
+        while !heard.windows(4).any(|bytes| matches!(bytes, [0x88, _, 0x0f, 0xa8])) {
+            ensure!(client.read_buf(&mut heard).await? > 0, "no close frame has come");
+        }
+        let rest = timeout(Duration::from_millis(300), client.read_to_end(&mut heard)).await;
+        ensure!(rest.is_err(), "it did not wait for the answer");
+        // A close frame with a mask, and no status.
+        client.write_all(&[0x88, 0x80, 0, 0, 0, 0]).await?;
+        client.read_to_end(&mut heard).await?;
         Ok(())
     })
 }
@@ -348,6 +375,7 @@ fn conns_end_with_the_runtime_that_moves_them() -> TestResult {
             let error = conn.read(&mut [0]).await.expect_err("nobody moves it");
             let kinds = [ConnectionAborted, UnexpectedEof];
             ensure!(kinds.contains(&error.kind()), "{error}");
+            ensure!(conn.closed().await.is_err());
             drop(conn);
             Ok(())
         })?;

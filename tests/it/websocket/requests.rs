@@ -8,6 +8,7 @@ use h2conn::http::{HeaderValue, Method, Request, Response, StatusCode, Version, 
 use h2conn::{Acceptor, ErrorKind, WebSockets};
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
@@ -192,6 +193,34 @@ fn a_conn_whose_transport_the_server_keeps_says_so() -> TestResult {
             let error = conn.closed().await.expect_err("there is no transport");
             ensure!(error.kind() == ErrorKind::Truncated, "{by:?}: {error}");
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_server_that_serves_no_upgrades_is_named() -> TestResult {
+    run(async {
+        let (sender, mut conns) = mpsc::unbounded_channel();
+        let site =
+            server(Over::Cleartext, move |io| {
+                let sender = sender.clone();
+                let accepts = service_fn(move |request: Request<Incoming>| {
+                    let (conn, response) = h2conn::accept(request).expect("it is a WebSocket");
+                    let _ = sender.send(conn);
+                    async { Ok::<_, Infallible>(response) }
+                });
+                async move {
+                    Ok(http1::Builder::new().serve_connection(TokioIo::new(io), accepts).await?)
+                }
+            })
+            .await?;
+        let asked = request(&site, Version::HTTP_11, "/")?;
+        let response = send(&site, Version::HTTP_11, asked).await?;
+        let conn = conns.recv().await.context("a WebSocket was asked for")?;
+        let error = conn.closed().await.expect_err("there is no transport");
+        ensure!(error.kind() == ErrorKind::Truncated, "{error}");
+        ensure!(error.to_string().contains("hyper: with_upgrades"), "{error}");
+        drop(response);
         Ok(())
     })
 }
