@@ -95,7 +95,7 @@ pub use websocket::WebSockets;
 /// # Examples
 ///
 /// ```
-/// use http::{Request, Response, request, response};
+/// use http::{Request, Response};
 /// use hyper::body::Incoming;
 ///
 /// async fn handler(request: Request<Incoming>) -> Response<h2conn::Body> {

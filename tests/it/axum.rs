@@ -2,11 +2,13 @@
 //! on it too.
 
 use anyhow::{Context, ensure};
+use axum::serve::ListenerExt;
 use bytes::Bytes;
 use h2conn::http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 use crate::support::curl::{curl, curl_is_here};
 use crate::support::framework::{Host, axum_server};
@@ -45,6 +47,21 @@ fn the_clients_address_is_known_where_axum_knows_it() -> TestResult {
     run(async {
         let (client, server) = Host::Axum.pair(Over::Cleartext).await?;
         ensure!(server.peer_addr() == client.local_addr(), "{}", server.peer_addr());
+        Ok(())
+    })
+}
+
+/// As the documentation of `accept` warns.
+#[test]
+fn tcp_nodelay_is_left_to_the_program() -> TestResult {
+    run(async {
+        let (sender, mut seen) = mpsc::unbounded_channel();
+        let socket = TcpListener::bind("127.0.0.1:0").await?;
+        let addr = socket.local_addr()?;
+        let socket = socket.tap_io(move |io| drop(sender.send(io.nodelay())));
+        tokio::spawn(axum::serve(socket, axum::Router::new()).into_future());
+        let _client = TcpStream::connect(addr).await?;
+        ensure!(!seen.recv().await.context("the server has ended")??, "axum has set it");
         Ok(())
     })
 }
