@@ -197,7 +197,7 @@ impl Acceptor {
                 let outbox = self.outbox(ends.waker());
                 let stream = self.stream(parts, transport, outbox, &head, &ends, &server);
                 let room = self.settings.receive_buffer;
-                let session = Session::new(Arc::clone(&stream), ends, server, room);
+                let session = Session::new(Arc::clone(&stream), ends, server, room, &websockets);
                 tokio::spawn(websocket::run(session, upgrade, websockets));
                 (Conn::new(stream), Response::from_parts(head, Body::empty()))
             }

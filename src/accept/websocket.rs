@@ -44,8 +44,8 @@ pub(super) use session::Session;
 ///   1001 and a close frame without a status are an end of file, all others are read as a reset.
 /// * **[`Conn::sent`](crate::Conn::sent)** says over HTTP/1.1 that the bytes are on the transport, over
 ///   HTTP/2 that the server has taken them.
-/// * **Pongs** wait, as all else that the client sends does, while nobody reads the connection and
-///   its receive buffer is full.
+/// * **Pongs and the client's end** wait, as all else that comes from it does, while nobody reads the
+///   connection and its receive buffer is full.
 /// * **A graceful shutdown** of the server does not wait for WebSockets over HTTP/1.1.
 ///
 /// Memory per connection is that of [`accept`](fn@crate::accept) and the buffers of the frames, which are
@@ -174,7 +174,7 @@ pub(super) fn upgrade(request: &mut request::Parts) -> OnUpgrade {
 }
 
 /// Moves the bytes of a connection from the time that its request has been answered.
-pub(super) async fn run(session: Session, upgrade: OnUpgrade, websockets: Arc<WebSockets>) {
+pub(super) async fn run(mut session: Session, upgrade: OnUpgrade, websockets: Arc<WebSockets>) {
     let _counted = Counted::new(Kind::Task);
     let io = match upgrade.await {
         Ok(io) => TokioIo::new(io),
@@ -182,7 +182,6 @@ pub(super) async fn run(session: Session, upgrade: OnUpgrade, websockets: Arc<We
     };
     let mut socket =
         WebSocketStream::from_raw_socket(io, Role::Server, Some(websockets.config())).await;
-    let mut session = session.over(websockets.text_messages);
     poll_fn(|cx| session.poll(cx, &mut socket)).await;
     drop(session);
     // The client is to learn how it ended before its transport does (RFC 6455 §7.1.1).

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
 
 use super::super::ends::{Ends, Server};
 use super::super::linger::{Linger, Lingering};
-use super::close;
+use super::{WebSockets, close};
 use crate::conn::{Stream, Wish, runtime_is_gone};
 use crate::error::{Error, ErrorKind, Event, Reason};
 
@@ -49,6 +49,7 @@ impl Session {
         ends: Arc<Ends>,
         server: Arc<Server>,
         room: usize,
+        websockets: &WebSockets,
     ) -> Session {
         stream.inbox.set_threshold(room / 4);
         Session {
@@ -56,19 +57,13 @@ impl Session {
             ends,
             server,
             room,
-            text_messages: false,
+            text_messages: websockets.text_messages,
             position: 0,
             closed: false,
             received_end: false,
             linger: Linger::default(),
             over: false,
         }
-    }
-
-    /// Begins to move bytes.
-    pub(super) fn over(mut self, text_messages: bool) -> Session {
-        self.text_messages = text_messages;
-        self
     }
 
     /// Never begins.
