@@ -69,6 +69,8 @@ pub use websocket::WebSockets;
 /// * **Reasons.** A write that a reset fails knows the reason only while the reading side waits for
 ///   the client: not after the client's end, and not while the receive buffer is full. Reading on
 ///   comes to the reason.
+/// * **Giving up.** A reset, or the end of a dropped connection whose client takes nothing, waits in
+///   hyper while that client's window is shut, and a graceful shutdown of the server waits with it.
 /// * **Memory** per connection is at most the receive buffer and the server's own window
 ///   (`initial_stream_window_size`, 1 MiB), the send queue and the server's own
 ///   (`max_send_buf_size`, 400 KiB), and 144 KiB between them.
@@ -196,10 +198,14 @@ impl Acceptor {
                 let (head, ()) = handshake.answer(self.settings.response()).into_parts();
                 let outbox = self.outbox(ends.waker());
                 let stream = self.stream(parts, transport, outbox, &head, &ends, &server);
+                let body = match stream.transport {
+                    Transport::WebSocketHttp1 => Body::upgrade(Arc::clone(&ends)),
+                    _ => Body::empty(),
+                };
                 let room = self.settings.receive_buffer;
                 let session = Session::new(Arc::clone(&stream), ends, server, room, &websockets);
-                tokio::spawn(websocket::run(session, upgrade, websockets));
-                (Conn::new(stream), Response::from_parts(head, Body::empty()))
+                tokio::spawn(websocket::run(session, upgrade, websockets.config()));
+                (Conn::new(stream), Response::from_parts(head, body))
             }
         }
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+#[cfg(feature = "websocket")]
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -27,6 +29,8 @@ enum Inner {
     /// A text that says why there is no connection.
     Full(Option<Bytes>),
     Conn(Outgoing),
+    #[cfg(feature = "websocket")]
+    Upgrade(Upgrade),
 }
 
 /// The sending side of a connection.
@@ -36,6 +40,23 @@ struct Outgoing {
     ended: bool,
 }
 
+/// Tells whether the response to a WebSocket has reached the server, or was dropped on the way: hyper
+/// hands over the transport of a request for an upgrade whatever it is answered.
+#[cfg(feature = "websocket")]
+struct Upgrade {
+    ends: Arc<Ends>,
+    looked_at: AtomicBool,
+}
+
+#[cfg(feature = "websocket")]
+impl Drop for Upgrade {
+    fn drop(&mut self) {
+        if !self.looked_at.load(SeqCst) {
+            self.ends.cut_off();
+        }
+    }
+}
+
 impl Body {
     pub(super) fn new(stream: Arc<Stream>, ends: Arc<Ends>) -> Body {
         Body(Inner::Conn(Outgoing { stream, ends, ended: false }))
@@ -43,6 +64,12 @@ impl Body {
 
     pub(super) fn empty() -> Body {
         Body(Inner::Full(None))
+    }
+
+    /// The body of the response to a WebSocket over HTTP/1.1: none, and the server is to look.
+    #[cfg(feature = "websocket")]
+    pub(super) fn upgrade(ends: Arc<Ends>) -> Body {
+        Body(Inner::Upgrade(Upgrade { ends, looked_at: AtomicBool::new(false) }))
     }
 
     pub(super) fn full(text: Bytes) -> Body {
@@ -61,6 +88,11 @@ impl http_body::Body for Body {
         match &mut self.get_mut().0 {
             Inner::Full(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Inner::Conn(outgoing) => outgoing.poll_bytes(cx).map_ok(Frame::data),
+            #[cfg(feature = "websocket")]
+            Inner::Upgrade(upgrade) => {
+                upgrade.looked_at.store(true, SeqCst);
+                Poll::Ready(None)
+            }
         }
     }
 
@@ -68,6 +100,11 @@ impl http_body::Body for Body {
         match &self.0 {
             Inner::Full(text) => text.is_none(),
             Inner::Conn(outgoing) => outgoing.ended,
+            #[cfg(feature = "websocket")]
+            Inner::Upgrade(upgrade) => {
+                upgrade.looked_at.store(true, SeqCst);
+                true
+            }
         }
     }
 
@@ -77,6 +114,8 @@ impl http_body::Body for Body {
                 SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }
             Inner::Conn(_) => SizeHint::default(),
+            #[cfg(feature = "websocket")]
+            Inner::Upgrade(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -16,18 +16,18 @@ pub struct AcceptError {
     status: StatusCode,
     text: String,
     /// What the status asks for, besides a text.
-    field: Option<(HeaderName, String)>,
+    fields: Vec<(HeaderName, String)>,
     /// The answer to HEAD has no body, and hyper leaves that to its user (RFC 9110 §9.3.2).
     to_head: bool,
 }
 
 impl AcceptError {
     pub(super) fn new(status: StatusCode, text: impl Into<String>) -> AcceptError {
-        AcceptError { status, text: text.into(), field: None, to_head: false }
+        AcceptError { status, text: text.into(), fields: Vec::new(), to_head: false }
     }
 
     pub(super) fn with_field(mut self, name: HeaderName, value: impl Into<String>) -> AcceptError {
-        self.field = Some((name, value.into()));
+        self.fields.push((name, value.into()));
         self
     }
 
@@ -49,10 +49,10 @@ impl AcceptError {
         let headers = response.headers_mut();
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         headers.insert(header::CONTENT_TYPE, plain);
-        if let Some((name, value)) = self.field
-            && let Ok(value) = HeaderValue::try_from(value)
-        {
-            headers.insert(name, value);
+        for (name, value) in self.fields {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
         }
         response
     }

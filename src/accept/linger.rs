@@ -7,7 +7,6 @@ use std::task::Context;
 use tokio::time::{Duration, Sleep, sleep};
 
 use crate::config::{LINGER_DRAIN, LINGER_DRAIN_BYTES, LINGER_STALL};
-use crate::conn::Stream;
 
 #[derive(Default)]
 pub(super) struct Linger {
@@ -20,7 +19,7 @@ enum Stage {
     /// Still in use.
     #[default]
     No,
-    /// The server is taking what was written; the position at the last look.
+    /// What was written is being taken; how far it had come at the last look.
     Flushing(u64),
     /// The client may finish its side; bytes of it that were dropped since.
     Draining(usize),
@@ -43,14 +42,15 @@ impl Linger {
         }
     }
 
-    /// Looks at the clock. `sent` says whether everything has been sent, the end included.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, stream: &Stream, sent: bool) -> Lingering {
+    /// Looks at the clock. `progress` grows with what the client's side takes; `sent` says whether
+    /// everything has been sent, the end included.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, progress: u64, sent: bool) -> Lingering {
         loop {
             match self.stage {
                 Stage::No | Stage::Flushing(_) if sent => {
                     self.wait(Stage::Draining(0), LINGER_DRAIN);
                 }
-                Stage::No => self.wait(Stage::Flushing(stream.outbox.settle()), LINGER_STALL),
+                Stage::No => self.wait(Stage::Flushing(progress), LINGER_STALL),
                 Stage::Draining(dropped) if dropped > LINGER_DRAIN_BYTES => return Lingering::Over,
                 Stage::Flushing(_) | Stage::Draining(_) => {}
             }
@@ -59,13 +59,8 @@ impl Linger {
                 _ if !late => return Lingering::GoesOn,
                 Stage::No => return Lingering::GoesOn,
                 Stage::Draining(_) => return Lingering::Over,
-                Stage::Flushing(before) => {
-                    let now = stream.outbox.settle();
-                    if now == before {
-                        return Lingering::Stuck;
-                    }
-                    self.wait(Stage::Flushing(now), LINGER_STALL);
-                }
+                Stage::Flushing(before) if progress == before => return Lingering::Stuck,
+                Stage::Flushing(_) => self.wait(Stage::Flushing(progress), LINGER_STALL),
             }
         }
     }

@@ -140,7 +140,7 @@ where
         match wish {
             // A reset that has come since wakes the pump again.
             Wish::Live | Wish::WriteOnly | Wish::Reset(_) => {}
-            Wish::Close => match self.linger.poll(cx, &self.stream, sent) {
+            Wish::Close => match self.linger.poll(cx, self.stream.outbox.settle(), sent) {
                 Lingering::GoesOn => {}
                 Lingering::Over => self.finish(Ok(())),
                 Lingering::Stuck => {

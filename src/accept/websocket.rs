@@ -10,6 +10,7 @@ mod close;
 mod handshake;
 mod origin;
 mod session;
+mod wire;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -24,8 +25,9 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use super::AcceptorBuilder;
 use crate::alive::{Counted, Kind};
 use crate::config::{LINGER_DRAIN, is_token};
-use crate::error::{Error, ErrorKind, Event, Result};
+use crate::error::{Error, ErrorKind, Result};
 use origin::Origins;
+use wire::Wire;
 
 pub(crate) use handshake::Handshake;
 pub(super) use session::Session;
@@ -34,7 +36,7 @@ pub(super) use session::Session;
 /// [`AcceptorBuilder::websockets`].
 ///
 /// Binary messages are the bytes, both ways; how they are cut has no meaning. A close frame is the
-/// end of that side, and pings are answered. What a WebSocket cannot do:
+/// end of that side, and pings are answered until there has been one. What a WebSocket cannot do:
 ///
 /// * **Half-close.** After the client's close frame nothing more can be sent: what was written and
 ///   not yet sent then is lost, and writes fail with [`ErrorKind::Closed`]. After a shutdown on this
@@ -42,15 +44,19 @@ pub(super) use session::Session;
 /// * **Resets** travel as a close frame with the status 4000 + the [`Reason`](crate::Reason)'s
 ///   number (4008 for `CANCEL`), both ways, after what was already queued in the transport. 1000,
 ///   1001 and a close frame without a status are an end of file, all others are read as a reset.
+///   Browsers send 1001 for a user who leaves: where it matters whether all has come, have the page
+///   say so.
 /// * **[`Conn::sent`](crate::Conn::sent)** says over HTTP/1.1 that the bytes are on the transport, over
 ///   HTTP/2 that the server has taken them.
 /// * **Pongs and the client's end** wait, as all else that comes from it does, while nobody reads the
 ///   connection and its receive buffer is full.
 /// * **A graceful shutdown** of the server does not wait for WebSockets over HTTP/1.1.
+/// * **Another response** in place of [`accept`](fn@crate::accept)'s fails the connection over HTTP/1.1. Over
+///   HTTP/2 only one that is not 2xx does.
 ///
 /// Memory per connection is that of [`accept`](fn@crate::accept) and the buffers of the frames, which are
-/// kept until the end: 16 KiB, or the longest message that has come, and up to 128 KiB for sending
-/// once so much has been sent in one go.
+/// kept until the end: 16 KiB, or the longest message that has come, and up to 192 KiB for sending
+/// once so much has been sent in one go. Over HTTP/2 hyper holds up to 384 KiB more on their way.
 #[derive(Clone, Debug)]
 pub struct WebSockets {
     origins: Origins,
@@ -61,6 +67,9 @@ pub struct WebSockets {
 
 /// 1 MiB: a message is held whole before any of it can be read.
 const MAX_MESSAGE_SIZE: usize = 1 << 20;
+
+/// 1 GiB: more in one piece is nothing that a client could want.
+const LONGEST_MESSAGE: usize = 1 << 30;
 
 impl Default for WebSockets {
     fn default() -> WebSockets {
@@ -83,7 +92,10 @@ impl WebSockets {
     /// without one. Requests that name no origin are not from a page, and always allowed.
     ///
     /// Default: the origin of the server itself, that is the host and the port that the request
-    /// was sent to. (The scheme is not compared: behind a proxy it is not known.)
+    /// was sent to. The scheme is not compared, since behind a proxy it is not known: a page that
+    /// came by `http://` may connect to the same host by `https://`, each at its default port. And a
+    /// name that somebody else lets point here is this server's too, so a service for this machine
+    /// alone should list its origins.
     pub fn origins<S: Into<String>>(mut self, origins: impl IntoIterator<Item = S>) -> Self {
         self.origins = Origins::Only(origins.into_iter().map(Into::into).collect());
         self
@@ -115,7 +127,8 @@ impl WebSockets {
     }
 
     /// The longest message that is taken, in bytes; a longer one ends the connection with the
-    /// status 1009. The memory for a message is set aside when it begins. Default: 1 MiB.
+    /// status 1009. The memory for a message is set aside when it begins. Default: 1 MiB, at most
+    /// 1 GiB.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message_size = bytes;
         self
@@ -123,8 +136,11 @@ impl WebSockets {
 
     /// Refuses what cannot work.
     pub(super) fn check(&self) -> Result<()> {
-        if self.max_message_size == 0 {
-            let message = "max_message_size is 0, and must be at least 1";
+        if !(1..=LONGEST_MESSAGE).contains(&self.max_message_size) {
+            let message = format!(
+                "max_message_size is {}, and must be 1 to {LONGEST_MESSAGE}",
+                self.max_message_size
+            );
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         if let Some(wrong) = self.subprotocols.iter().find(|name| !is_token(name)) {
@@ -137,7 +153,7 @@ impl WebSockets {
         self.origins.check()
     }
 
-    fn config(&self) -> WebSocketConfig {
+    pub(super) fn config(&self) -> WebSocketConfig {
         WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
@@ -174,22 +190,14 @@ pub(super) fn upgrade(request: &mut request::Parts) -> OnUpgrade {
 }
 
 /// Moves the bytes of a connection from the time that its request has been answered.
-pub(super) async fn run(mut session: Session, upgrade: OnUpgrade, websockets: Arc<WebSockets>) {
+pub(super) async fn run(mut session: Session, mut upgrade: OnUpgrade, config: WebSocketConfig) {
     let _counted = Counted::new(Kind::Task);
-    let io = match upgrade.await {
-        Ok(io) => TokioIo::new(io),
-        Err(error) => return session.fail(&no_upgrade(error)),
-    };
-    let mut socket =
-        WebSocketStream::from_raw_socket(io, Role::Server, Some(websockets.config())).await;
+    let upgraded = poll_fn(|cx| session.poll_upgrade(cx, &mut upgrade)).await;
+    let Some(transport) = upgraded.map(TokioIo::new) else { return };
+    let wire = Wire::new(transport);
+    let mut socket = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
     poll_fn(|cx| session.poll(cx, &mut socket)).await;
     drop(session);
     // The client is to learn how it ended before its transport does (RFC 6455 §7.1.1).
     let _ = timeout(LINGER_DRAIN, session::farewell(socket)).await;
-}
-
-fn no_upgrade(error: hyper::Error) -> Event {
-    let message = "the server has not handed over the transport of the WebSocket: the response was \
-                   dropped, or the server does not serve upgrades (hyper: with_upgrades)";
-    Event::Failed(Error::new(ErrorKind::Truncated, message).with_source(error))
 }

@@ -2,6 +2,7 @@
 //! HTTP/1.1 and over HTTP/2.
 
 mod ends;
+mod faults;
 mod memory;
 mod requests;
 

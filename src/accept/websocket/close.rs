@@ -40,7 +40,7 @@ pub(super) fn meaning(frame: Option<&CloseFrame>) -> Result<(), Event> {
     let Some(frame) = frame else { return Ok(()) };
     let code = u16::from(frame.code);
     let reason = match frame.code {
-        CloseCode::Normal | CloseCode::Away | CloseCode::Status => return Ok(()),
+        CloseCode::Normal | CloseCode::Away => return Ok(()),
         CloseCode::Protocol | CloseCode::Invalid => Reason::PROTOCOL_ERROR,
         CloseCode::Error => Reason::INTERNAL_ERROR,
         _ if (RESET..=LAST).contains(&code) => Reason::from_code(u32::from(code - RESET)),
@@ -80,6 +80,8 @@ mod tests {
             (1000, None),
             (1001, None),
             (1002, Some(Reason::PROTOCOL_ERROR)),
+            // Not to be sent (§7.4.1).
+            (1005, Some(Reason::CANCEL)),
             (1008, Some(Reason::CANCEL)),
             (1011, Some(Reason::INTERNAL_ERROR)),
             (3000, Some(Reason::CANCEL)),

@@ -47,16 +47,16 @@ impl Handshake {
             Version::HTTP_2 if is_extended_connect(request) => None,
             _ => return Ok(None),
         };
-        if !has_value(headers, header::SEC_WEBSOCKET_VERSION, VERSION) {
-            let text = format!("a WebSocket needs sec-websocket-version: {VERSION}");
-            return Err(AcceptError::new(StatusCode::UPGRADE_REQUIRED, text)
-                .with_field(header::SEC_WEBSOCKET_VERSION, VERSION));
+        if only(headers, header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
+            return Err(wrong_version(key.is_some()));
         }
         let host = match request.uri().authority() {
-            Some(authority) => Some(authority.as_str()),
-            None => headers.get(header::HOST).and_then(|host| host.to_str().ok()),
+            Some(authority) => authority.as_str(),
+            None => only(headers, header::HOST).and_then(|host| host.to_str().ok()).ok_or_else(
+                || AcceptError::new(StatusCode::BAD_REQUEST, "a WebSocket needs one field host"),
+            )?,
         };
-        let admitted = websockets.origins.admit(headers, host);
+        let admitted = websockets.origins.admit(headers, Some(host));
         admitted.map_err(|text| AcceptError::new(StatusCode::FORBIDDEN, text))?;
         if request.extensions().get::<OnUpgrade>().is_none() {
             let text = "the server underneath gives no access to the transport of a WebSocket";
@@ -102,21 +102,42 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
 fn is_extended_connect<B>(request: &Request<B>) -> bool {
     let protocol = request.extensions().get::<Protocol>();
     request.method() == Method::CONNECT
-        && protocol.is_some_and(|protocol| protocol.as_str() == "websocket")
+        && protocol.is_some_and(|protocol| protocol.as_str().eq_ignore_ascii_case("websocket"))
 }
 
 fn key(headers: &HeaderMap) -> Result<HeaderValue, AcceptError> {
-    match headers.get(header::SEC_WEBSOCKET_KEY) {
-        Some(key) if key.len() == KEY => Ok(key.clone()),
-        Some(_) => {
-            let text = format!("a WebSocket needs a sec-websocket-key of {KEY} characters");
-            Err(AcceptError::new(StatusCode::BAD_REQUEST, text))
+    let in_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+    match only(headers, header::SEC_WEBSOCKET_KEY) {
+        Some(key)
+            if key.len() == KEY
+                && key.as_bytes().ends_with(b"==")
+                && key.as_bytes()[..KEY - 2].iter().all(in_base64) =>
+        {
+            Ok(key.clone())
         }
-        None => {
-            let text = "a WebSocket needs the field sec-websocket-key";
+        _ => {
+            let text = "a WebSocket needs one field sec-websocket-key, of 16 bytes in base64";
             Err(AcceptError::new(StatusCode::BAD_REQUEST, text))
         }
     }
+}
+
+/// 426 is for HTTP/1.1, and names what to upgrade to (RFC 9110 §15.5.22).
+fn wrong_version(http1: bool) -> AcceptError {
+    let text = format!("a WebSocket needs sec-websocket-version: {VERSION}");
+    let error = match http1 {
+        true => AcceptError::new(StatusCode::UPGRADE_REQUIRED, text)
+            .with_field(header::UPGRADE, "websocket")
+            .with_field(header::CONNECTION, "upgrade"),
+        false => AcceptError::new(StatusCode::BAD_REQUEST, text),
+    };
+    error.with_field(header::SEC_WEBSOCKET_VERSION, VERSION)
+}
+
+/// The value of a field that is there once.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).into_iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// The first of the server's subprotocols that the client offers.

@@ -58,9 +58,15 @@ fn parse(origin: &str) -> Option<(Scheme, Authority)> {
     // `Uri` makes a path of nothing, so that it tells not whether there was one.
     let (_, rest) = origin.split_once("://")?;
     let parts = origin.parse::<Uri>().ok()?.into_parts();
-    let whole = |authority: &Authority| authority.as_str() == rest && !rest.contains('@');
-    let authority = parts.authority.filter(whole)?;
-    Some((parts.scheme?, authority))
+    let whole = |authority: &Authority| authority.as_str() == rest && is_good(authority);
+    Some((parts.scheme?, parts.authority.filter(whole)?))
+}
+
+/// Whether it is a host, and perhaps a port that there can be.
+fn is_good(authority: &Authority) -> bool {
+    let text = authority.as_str();
+    let names_port = text.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+    !text.contains('@') && (!names_port || authority.port_u16().is_some())
 }
 
 fn is_same(one: &str, other: &str) -> bool {
@@ -75,7 +81,7 @@ fn is_same(one: &str, other: &str) -> bool {
 /// Whether an origin is the host, and port, that a request was sent to.
 fn is_at(origin: &str, host: &str) -> bool {
     match (parse(origin), host.parse::<Authority>()) {
-        (Some((scheme, authority)), Ok(host)) => {
+        (Some((scheme, authority)), Ok(host)) if is_good(&host) => {
             place(&scheme, &authority) == place(&scheme, &host)
         }
         _ => false,
@@ -116,6 +122,9 @@ mod tests {
             ("https://example.com.evil.net", "example.com", false),
             ("https://example.com@evil.net", "evil.net", false),
             ("https://evil.net/example.com", "example.com", false),
+            ("https://example.com", "example.com:99999", false),
+            ("https://example.com:", "example.com", false),
+            ("https://example.com", "user@example.com", false),
             ("null", "example.com", false),
             ("", "example.com", false),
             ("example.com", "example.com", false),
@@ -162,6 +171,9 @@ mod tests {
             ("null", true),
             ("https://a/", false),
             ("https://a/path", false),
+            ("https://a:84433", false),
+            ("https://a:", false),
+            ("https://a:b", false),
             ("a", false),
             ("", false),
         ] {

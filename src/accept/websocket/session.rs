@@ -1,5 +1,6 @@
 //! The task that moves a connection's bytes as messages, both ways, and sees to its end.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream as _, StreamExt};
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -15,6 +17,7 @@ use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
 
 use super::super::ends::{Ends, Server};
 use super::super::linger::{Linger, Lingering};
+use super::wire::Wire;
 use super::{WebSockets, close};
 use crate::conn::{Stream, Wish, runtime_is_gone};
 use crate::error::{Error, ErrorKind, Event, Reason};
@@ -24,6 +27,15 @@ const MOST: usize = 64 << 10;
 
 /// Messages that are moved, each way, before other tasks are let in.
 const TURN: usize = 64;
+
+/// What a pong costs beside its payload.
+const PONG: usize = 16;
+
+/// Bytes of pongs that may wait for a client that does not read them.
+const PONGS: usize = 64 << 10;
+
+/// What tungstenite speaks over.
+pub(super) type Socket<T> = WebSocketStream<Wire<T>>;
 
 /// One connection, from its acceptance to its end.
 pub(in super::super) struct Session {
@@ -37,6 +49,8 @@ pub(in super::super) struct Session {
     position: u64,
     /// Nothing more can be sent: either side's close frame has been.
     closed: bool,
+    /// Bytes of pongs that the transport may not have taken.
+    pongs: usize,
     /// The client's side has ended, well or not.
     received_end: bool,
     linger: Linger,
@@ -60,30 +74,48 @@ impl Session {
             text_messages: websockets.text_messages,
             position: 0,
             closed: false,
+            pongs: 0,
             received_end: false,
             linger: Linger::default(),
             over: false,
         }
     }
 
-    /// Never begins.
-    pub(super) fn fail(mut self, event: &Event) {
-        self.cut(event);
+    /// Waits for the transport; `None` when the connection is over before there is one.
+    pub(super) fn poll_upgrade(
+        &mut self,
+        cx: &mut Context<'_>,
+        upgrade: &mut OnUpgrade,
+    ) -> Poll<Option<Upgraded>> {
+        self.ends.register_pump(cx);
+        if self.ends.is_cut_off() {
+            self.cut(&no_upgrade(None));
+            return Poll::Ready(None);
+        }
+        match Pin::new(upgrade).poll(cx) {
+            Poll::Ready(Ok(upgraded)) => return Poll::Ready(Some(upgraded)),
+            Poll::Ready(Err(error)) => self.cut(&no_upgrade(Some(error))),
+            Poll::Pending => match self.stream.wish() {
+                Wish::Reset(reason) => self.cut(&reset_here(reason)),
+                Wish::Close => match self.linger.poll(cx, 0, false) {
+                    Lingering::GoesOn => {}
+                    Lingering::Over | Lingering::Stuck => self.give_up(),
+                },
+                Wish::Live | Wish::WriteOnly => {}
+            },
+        }
+        if self.over { Poll::Ready(None) } else { Poll::Pending }
     }
 
     /// Ready when the connection is over.
-    pub(super) fn poll<S>(
-        &mut self,
-        cx: &mut Context<'_>,
-        socket: &mut WebSocketStream<S>,
-    ) -> Poll<()>
+    pub(super) fn poll<S>(&mut self, cx: &mut Context<'_>, socket: &mut Socket<S>) -> Poll<()>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         self.ends.register_pump(cx);
         if let Wish::Reset(reason) = self.stream.wish() {
             self.say_why(socket, close::reset(reason));
-            self.cut(&Event::Local(reason, "the connection was reset on this side".into()));
+            self.cut(&reset_here(reason));
         }
         self.receive(cx, socket);
         self.send(cx, socket);
@@ -92,13 +124,13 @@ impl Session {
     }
 
     /// Takes what has come, up to what there is room for.
-    fn receive<S>(&mut self, cx: &mut Context<'_>, socket: &mut WebSocketStream<S>)
+    fn receive<S>(&mut self, cx: &mut Context<'_>, socket: &mut Socket<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         for _ in 0..TURN {
             self.stream.inbox.take_consumed();
-            if self.received_end || self.over || self.stream.inbox.len() >= self.room {
+            if self.received_end || self.over || self.is_full() {
                 return;
             }
             let Poll::Ready(message) = Pin::new(&mut *socket).poll_next(cx) else { return };
@@ -110,13 +142,21 @@ impl Session {
                     self.refuse(socket, CloseCode::Unsupported, why);
                 }
                 Some(Ok(Message::Close(frame))) => self.peer_closed(frame.as_ref()),
-                // Pings have been answered; a raw frame is never received.
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                // The answer is on its way.
+                Some(Ok(Message::Ping(payload))) => self.pongs += PONG + payload.len(),
+                // A raw frame is never received.
+                Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(error)) => self.broken(socket, error),
                 None => self.cut(&Event::Gone(None)),
             }
         }
         cx.waker().wake_by_ref();
+    }
+
+    /// Whether nothing is to be received for now: the user has enough to read, or the client does
+    /// not read its pongs.
+    fn is_full(&self) -> bool {
+        self.stream.inbox.len() >= self.room || self.pongs > PONGS
     }
 
     fn keep(&mut self, bytes: Bytes) {
@@ -148,26 +188,41 @@ impl Session {
     }
 
     /// Hands over what is to be sent, as far as the transport takes it.
-    fn send<S>(&mut self, cx: &mut Context<'_>, socket: &mut WebSocketStream<S>)
+    fn send<S>(&mut self, cx: &mut Context<'_>, socket: &mut Socket<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         if let Err(error) = self.try_send(cx, socket) {
             self.broken(socket, error);
         }
+        if let Some(error) = socket.get_mut().take_failure() {
+            self.unheard(error);
+        }
+    }
+
+    /// The transport takes no more. What the client has sent before can still be read.
+    fn unheard(&mut self, error: io::Error) {
+        if self.received_end && !self.stream.outbox.has_unsent_bytes() {
+            // It did not wait for the answer to its close frame.
+            return self.stream.outbox.mark_sent(self.position);
+        }
+        let error = Event::Gone(Some(Arc::new(error))).write_error();
+        self.closed = true;
+        self.stream.outbox.fail(error.clone());
+        // Who does not read is to know all the same.
+        self.stream.set_done(Err(error));
     }
 
     fn try_send<S>(
         &mut self,
         cx: &mut Context<'_>,
-        socket: &mut WebSocketStream<S>,
+        socket: &mut Socket<S>,
     ) -> Result<(), tungstenite::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let mut socket = Pin::new(socket);
         for turn in 0.. {
-            if self.closed || self.over || socket.as_mut().poll_ready(cx)?.is_pending() {
+            if self.closed || self.over || Pin::new(&mut *socket).poll_ready(cx)?.is_pending() {
                 break;
             }
             if turn == TURN {
@@ -181,24 +236,30 @@ impl Session {
             }
             self.position = run.position;
             if let Some(bytes) = run.bytes {
-                socket.as_mut().start_send(Message::Binary(bytes))?;
+                Pin::new(&mut *socket).start_send(Message::Binary(bytes))?;
             }
             if run.end {
                 self.closed = true;
-                socket.as_mut().start_send(Message::Close(Some(close::end())))?;
+                Pin::new(&mut *socket).start_send(Message::Close(Some(close::end())))?;
             }
         }
         // When it is closed, tungstenite's flush leaves the transport's to others.
-        if socket.as_mut().poll_flush(cx)?.is_ready()
-            && Pin::new(socket.get_mut().get_mut()).poll_flush(cx)?.is_ready()
-        {
-            self.stream.outbox.mark_sent(self.position);
+        let flushed = Pin::new(&mut *socket).poll_flush(cx)?.is_ready()
+            && Pin::new(socket.get_mut()).poll_flush(cx)?.is_ready();
+        if flushed {
+            if self.pongs > PONGS {
+                cx.waker().wake_by_ref();
+            }
+            self.pongs = 0;
+            if !socket.get_ref().is_broken() {
+                self.stream.outbox.mark_sent(self.position);
+            }
         }
         Ok(())
     }
 
     /// Sees to the end: what the user wants of it, and what is still awaited.
-    fn finish_up<S>(&mut self, cx: &mut Context<'_>, socket: &mut WebSocketStream<S>)
+    fn finish_up<S>(&mut self, cx: &mut Context<'_>, socket: &mut Socket<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -209,25 +270,32 @@ impl Session {
         match (self.received_end, self.stream.outbox.check()) {
             (true, _) if sent => return self.finish(Ok(())),
             (true, Err(error)) => return self.finish(Err(error)),
+            (false, Err(error)) if self.stream.wish() == Wish::Close => {
+                return self.finish(Err(error));
+            }
             _ => {}
         }
         if self.stream.wish() != Wish::Close {
             // A reset that has come since wakes this task again.
             return;
         }
-        match self.linger.poll(cx, &self.stream, sent) {
+        match self.linger.poll(cx, socket.get_ref().written(), sent) {
             Lingering::GoesOn => {}
             Lingering::Over => self.finish(Ok(())),
             Lingering::Stuck => {
-                self.stream.reset(Reason::CANCEL, TOOK_NOTHING);
                 self.say_why(socket, close::reset(Reason::CANCEL));
-                self.cut(&Event::Silent(TOOK_NOTHING.into()));
+                self.give_up();
             }
         }
     }
 
+    fn give_up(&mut self) {
+        self.stream.reset(Reason::CANCEL, TOOK_NOTHING);
+        self.cut(&Event::Silent(TOOK_NOTHING.into()));
+    }
+
     /// Ends a connection whose client does what it must not.
-    fn refuse<S>(&mut self, socket: &mut WebSocketStream<S>, code: CloseCode, why: &str)
+    fn refuse<S>(&mut self, socket: &mut Socket<S>, code: CloseCode, why: &str)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -237,15 +305,11 @@ impl Session {
         self.cut(&Event::Failed(error.with_reason(Reason::PROTOCOL_ERROR)));
     }
 
-    fn broken<S>(&mut self, socket: &mut WebSocketStream<S>, error: tungstenite::Error)
+    fn broken<S>(&mut self, socket: &mut Socket<S>, error: tungstenite::Error)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         use tungstenite::Error::{Capacity, Protocol, Utf8};
-        if self.received_end && !self.stream.outbox.has_unsent_bytes() {
-            // It did not wait for the answer to its close frame.
-            return self.stream.outbox.mark_sent(self.position);
-        }
         let code = match &error {
             Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
                 return self.cut(&Event::Gone(None));
@@ -259,7 +323,7 @@ impl Session {
     }
 
     /// Gives the close frame that says how it ends, unless one has been sent.
-    fn say_why<S>(&mut self, socket: &mut WebSocketStream<S>, frame: CloseFrame)
+    fn say_why<S>(&mut self, socket: &mut Socket<S>, frame: CloseFrame)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -288,6 +352,20 @@ impl Session {
     }
 }
 
+fn reset_here(reason: Reason) -> Event {
+    Event::Local(reason, "the connection was reset on this side".into())
+}
+
+fn no_upgrade(error: Option<hyper::Error>) -> Event {
+    let message = "the server has not handed over the transport of the WebSocket: the response was \
+                   dropped, or the server does not serve upgrades (hyper: with_upgrades)";
+    let dropped = Error::new(ErrorKind::Truncated, message);
+    Event::Failed(match error {
+        Some(error) => dropped.with_source(error),
+        None => dropped,
+    })
+}
+
 fn into_io(error: tungstenite::Error) -> io::Error {
     match error {
         tungstenite::Error::Io(error) => error,
@@ -313,7 +391,7 @@ impl Drop for Session {
 
 /// Sends what the socket still has, and waits for the client to have heard it: a transport that is
 /// closed with bytes unread is reset, and the last word lost.
-pub(super) async fn farewell<S>(mut socket: WebSocketStream<S>) -> Result<(), tungstenite::Error>
+pub(super) async fn farewell<S>(mut socket: Socket<S>) -> Result<(), tungstenite::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -49,15 +49,26 @@ fn a_request_that_is_not_as_it_should_be_is_told_what_is_missing() -> TestResult
         for by in BOTH {
             for version in [None, Some("8"), Some("14"), Some("")] {
                 let told = answer(&site, by, VERSION, version).await?;
-                ensure!(told == "426 a WebSocket needs sec-websocket-version: 13\n", "{told}");
+                let status = if by == Version::HTTP_2 { 400 } else { 426 };
+                let text = "a WebSocket needs sec-websocket-version: 13";
+                ensure!(told == format!("{status} {text}\n"), "{told}");
             }
         }
-        for key in [Some("short"), Some("")] {
+        let bad = ["short", "", "!!!!!!!!!!!!!!!!!!!!!!==", "AAAAAAAAAAAAAAAAAAAAAAAA"];
+        for key in bad.map(Some).into_iter().chain([None]) {
             let told = answer(&site, Version::HTTP_11, KEY, key).await?;
-            ensure!(told == "400 a WebSocket needs a sec-websocket-key of 24 characters\n");
+            let text = "a WebSocket needs one field sec-websocket-key, of 16 bytes in base64";
+            ensure!(told == format!("400 {text}\n"), "{told}");
         }
-        let told = answer(&site, Version::HTTP_11, KEY, None).await?;
-        ensure!(told == "400 a WebSocket needs the field sec-websocket-key\n", "{told}");
+        let told = answer(&site, Version::HTTP_11, "host", None).await?;
+        ensure!(told == "400 a WebSocket needs one field host\n", "{told}");
+        for name in ["host", KEY, VERSION] {
+            let mut twice = request(&site, Version::HTTP_11, "/")?;
+            let value = twice.headers()[name].clone();
+            twice.headers_mut().append(name, value);
+            let response = send(&site, Version::HTTP_11, twice).await?;
+            ensure!(response.status().is_client_error(), "{name}: {}", response.status());
+        }
         // HTTP/1.1, and no WebSocket.
         for (name, value) in [("upgrade", None), ("upgrade", Some("h2c")), ("connection", None)] {
             let told = answer(&site, Version::HTTP_11, name, value).await?;
@@ -75,6 +86,7 @@ fn a_refusal_names_the_version_and_the_method_that_are_wanted() -> TestResult {
         wrong.headers_mut().insert(VERSION, HeaderValue::from_static("8"));
         let response = send(&site, Version::HTTP_11, wrong).await?;
         ensure!(response.headers().get(VERSION).context("the version")? == "13");
+        ensure!(response.headers().get(header::UPGRADE).context("to what")? == "websocket");
 
         let mut wrong = request(&site, Version::HTTP_11, "/")?;
         *wrong.method_mut() = Method::POST;
