@@ -5,6 +5,8 @@ pub(crate) mod foreign;
 pub(crate) mod framework;
 pub(crate) mod process;
 pub(crate) mod raw;
+pub(crate) mod scenarios;
+pub(crate) mod script;
 pub(crate) mod trickle;
 pub(crate) mod websocket;
 
