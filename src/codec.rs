@@ -16,9 +16,13 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+#[cfg(feature = "gob")]
+mod gob;
 #[cfg(feature = "json")]
 mod json;
 
+#[cfg(feature = "gob")]
+pub use gob::Gob;
 #[cfg(feature = "json")]
 pub use json::Json;
 
@@ -55,7 +59,10 @@ pub enum CodecErrorKind {
     Io,
 }
 
-#[cfg_attr(not(feature = "json"), expect(dead_code, reason = "only a format raises these"))]
+#[cfg_attr(
+    not(any(feature = "gob", feature = "json")),
+    expect(dead_code, reason = "only a format raises these")
+)]
 impl CodecError {
     fn new(
         kind: CodecErrorKind,

@@ -69,6 +69,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `axum` | no | [`axum::Accept`], an extractor |
+//! | `gob` | no | [`codec::Gob`] |
 //! | `json` | yes | [`codec::Json`] |
 //! | `leak-check` | no | [`testing::alive`] and [`testing::none_alive`]: counts what a test leaves over |
 //! | `self-signed` | no | [`tls::Identity::self_signed`] |
