@@ -39,6 +39,7 @@ var scenarios = map[string]scenario{
 	"abort":        abort,
 	"expect-reset": expectReset,
 	"hold":         hold,
+	"gob":          gobValues,
 	"nothing":      func(io.ReadWriter) error { return nil },
 }
 
