@@ -1,14 +1,50 @@
 //! Message formats, as `tokio-util` encoders and decoders.
 //!
 //! A connection is a stream of bytes: what was written with one call may be read with two. A
-//! codec puts messages on it. Each one here works over any `AsyncRead` and `AsyncWrite`, with
-//! [`Framed`] over a whole connection, [`FramedRead`] and [`FramedWrite`] over its halves. The
-//! codecs of [`tokio_util::codec`] itself, for lines and for length-prefixed frames, serve as
-//! well.
+//! codec puts messages on it. Each one here works over any `AsyncRead` and `AsyncWrite`:
+//! [`Conn::framed`] takes a whole connection, [`ReadHalf::framed`] and [`WriteHalf::framed`] its
+//! halves, and [`Framed::new`] anything else, `&Conn` too.
 //!
-//! [`Framed`]: tokio_util::codec::Framed
-//! [`FramedRead`]: tokio_util::codec::FramedRead
-//! [`FramedWrite`]: tokio_util::codec::FramedWrite
+//! | codec | feature | messages |
+//! |---|---|---|
+//! | [`Fixed`] | none | buffers of one size |
+//! | `Json` | `json` | values in JSON, as Go's `encoding/json` has them |
+//!
+//! # Lines and frames
+//!
+//! The codecs of [`tokio_util::codec`] serve as well. `LinesCodec` has no limit unless it is given
+//! one, and `LengthDelimitedCodec` has 8 MiB:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use futures_util::{SinkExt, StreamExt};
+//! use h2conn::Conn;
+//! use h2conn::tokio_util::codec::{LengthDelimitedCodec, LinesCodec, LinesCodecError};
+//!
+//! async fn lines(conn: Conn) -> Result<(), LinesCodecError> {
+//!     let mut lines = conn.framed(LinesCodec::new_with_max_length(64 * 1024));
+//!     lines.send("hello").await?;
+//!     while let Some(line) = lines.next().await.transpose()? {
+//!         println!("{line}");
+//!     }
+//!     Ok(())
+//! }
+//!
+//! async fn frames(conn: Conn) -> std::io::Result<()> {
+//!     let codec = LengthDelimitedCodec::builder().max_frame_length(64 * 1024).new_codec();
+//!     let mut frames = conn.framed(codec);
+//!     frames.send(Bytes::from("hello")).await?;
+//!     while let Some(frame) = frames.next().await.transpose()? {
+//!         println!("{} bytes", frame.len());
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! [`Conn::framed`]: crate::Conn::framed
+//! [`ReadHalf::framed`]: crate::ReadHalf::framed
+//! [`WriteHalf::framed`]: crate::WriteHalf::framed
+//! [`Framed::new`]: tokio_util::codec::Framed::new
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -16,15 +52,24 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+mod fixed;
 #[cfg(feature = "gob")]
 mod gob;
 #[cfg(feature = "json")]
 mod json;
 
+pub use fixed::Fixed;
 #[cfg(feature = "gob")]
 pub use gob::Gob;
 #[cfg(feature = "json")]
 pub use json::Json;
+
+/// What a message may have unless the codec is told otherwise.
+#[cfg(feature = "json")]
+const DEFAULT_MAX_MESSAGE_SIZE: usize = 1 << 20;
+
+/// Room for one read while a message is incomplete: what a `Framed` starts with.
+const READ_SIZE: usize = 8 * 1024;
 
 /// Why a message could not be read or written.
 ///
@@ -59,10 +104,6 @@ pub enum CodecErrorKind {
     Io,
 }
 
-#[cfg_attr(
-    not(any(feature = "gob", feature = "json")),
-    expect(dead_code, reason = "only a format raises these")
-)]
 impl CodecError {
     fn new(
         kind: CodecErrorKind,
@@ -74,6 +115,7 @@ impl CodecError {
     }
 
     /// Errors are built before they are shared, so the edit is in place.
+    #[cfg(feature = "json")]
     fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> CodecError {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             inner.source = Some(source.into());

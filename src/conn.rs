@@ -3,6 +3,7 @@
 mod addr;
 mod close;
 mod deadline;
+mod framed;
 mod halves;
 #[cfg(all(test, h2conn_loom))]
 mod loom_tests;

@@ -93,6 +93,8 @@ pub mod tls;
 
 #[doc(no_inline)]
 pub use http;
+#[doc(no_inline)]
+pub use tokio_util;
 
 #[cfg(feature = "websocket")]
 pub use accept::WebSockets;

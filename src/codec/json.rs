@@ -11,13 +11,8 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::{CodecError, CodecErrorKind};
+use super::{CodecError, CodecErrorKind, DEFAULT_MAX_MESSAGE_SIZE, READ_SIZE};
 use scan::{Fault, MAX_DEPTH, Scanner, What};
-
-const DEFAULT_MAX_MESSAGE_SIZE: usize = 1 << 20;
-
-/// Room for one read while a value is incomplete: what a `Framed` starts with.
-const READ_SIZE: usize = 8 * 1024;
 
 /// A codec for a sequence of JSON values, `Out` those written and `In` those read.
 ///
