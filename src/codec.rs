@@ -41,6 +41,55 @@
 //! }
 //! ```
 //!
+//! # Another format in mid-stream
+//!
+//! When both ends know after which message the format changes, `Framed::map_codec` puts another
+//! codec in the place of the first and keeps what was read too far and what is not written yet.
+//! `FramedRead::map_decoder` and `FramedWrite::map_encoder` do so for one direction.
+//! `Framed::into_parts` gives the buffers out, to go on without a codec: `read_buf` comes before
+//! what the connection still has to give, and `write_buf` has to be written. `into_inner` loses
+//! both.
+//!
+//! What a codec here has given out is gone from the buffer to the last byte, and no byte after
+//! it. The exception is JSON: the line feed after a value is no part of it, and may not even have
+//! arrived. Unless the next format skips white space, as JSON itself does, take
+//! `Json::newline_terminated` on the side that reads.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use futures_util::{SinkExt, StreamExt};
+//! use h2conn::codec::{CodecError, Fixed, Json};
+//! use tokio_util::codec::LengthDelimitedCodec;
+//!
+//! async fn switch(conn: h2conn::Conn) -> Result<(), CodecError> {
+//!     // A greeting each, then four bytes each, then frames.
+//!     let mut conn = conn.framed(Json::<String>::new().newline_terminated());
+//!     conn.send("hello".to_owned()).await?;
+//!     let greeting = conn.next().await.transpose()?;
+//!
+//!     let mut conn = conn.map_codec(|_| Fixed::<4>::new());
+//!     conn.send(*b"\n\0\0\n").await?;
+//!     let buffer = conn.next().await.transpose()?;
+//!
+//!     let mut conn = conn.map_codec(|_| LengthDelimitedCodec::new());
+//!     conn.send(Bytes::from("the rest")).await?;
+//!     let frame = conn.next().await.transpose()?;
+//!
+//!     assert_eq!(greeting.as_deref(), Some("hello"));
+//!     assert_eq!(buffer, Some(*b"\n\0\0\n"));
+//!     assert_eq!(frame.as_deref(), Some(&b"the rest"[..]));
+//!     conn.into_inner().close().await.map_err(std::io::Error::from)?;
+//!     Ok(())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (client, server) = h2conn::testing::pair().await?;
+//! tokio::try_join!(switch(client), switch(server))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! [`Conn::framed`]: crate::Conn::framed
 //! [`ReadHalf::framed`]: crate::ReadHalf::framed
 //! [`WriteHalf::framed`]: crate::WriteHalf::framed

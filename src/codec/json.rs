@@ -20,7 +20,9 @@ use scan::{Fault, MAX_DEPTH, Scanner, What};
 /// in one line, with a line feed after it. Values are read with or without white space between
 /// them, `{"a":1}{"b":2}` as well as one a line, and spread over lines or not. A value is given
 /// out as soon as its last byte is there; only a number needs the byte after it, or the end of
-/// the stream, to be known to be over.
+/// the stream, to be known to be over. The line feed after it is left in the buffer then, if it
+/// has come at all: skipped before the next value, and in the way of another format, for which
+/// there is [`newline_terminated`](Json::newline_terminated).
 ///
 /// Reading takes time in proportion to the bytes, however few arrive at once: a value is parsed
 /// only when it is complete, and no byte is searched twice for its end.
@@ -87,6 +89,7 @@ use scan::{Fault, MAX_DEPTH, Scanner, What};
 /// ```
 pub struct Json<Out, In = Out> {
     max_message_size: usize,
+    newline_terminated: bool,
     scanner: Scanner,
     /// How many bytes were taken from the input, so the position of the next in its stream.
     read: u64,
@@ -101,6 +104,7 @@ impl<Out, In> Json<Out, In> {
     pub fn new() -> Json<Out, In> {
         Json {
             max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
+            newline_terminated: false,
             scanner: Scanner::default(),
             read: 0,
             written: 0,
@@ -116,6 +120,17 @@ impl<Out, In> Json<Out, In> {
     /// connection hold, and as much again for what it is parsed into.
     pub fn max_message_size(self, bytes: usize) -> Json<Out, In> {
         Json { max_message_size: bytes, ..self }
+    }
+
+    /// Has each value read end with a line feed, LF or CR LF, right after it; by default nothing
+    /// needs to follow.
+    ///
+    /// The value is given out when that has come, and it is taken with the value, so that another
+    /// format can follow. A value with anything else after it is malformed; only the end of the
+    /// stream may stand in its place. This codec and Go's write the line feed together with the
+    /// value, so nothing waits for it.
+    pub fn newline_terminated(self) -> Json<Out, In> {
+        Json { newline_terminated: true, ..self }
     }
 
     fn skip_white_space(&mut self, src: &mut BytesMut) {
@@ -172,9 +187,25 @@ impl<Out, In> Json<Out, In> {
 }
 
 impl<Out, In: DeserializeOwned> Json<Out, In> {
-    fn take(&mut self, src: &mut BytesMut, len: usize) -> Result<In, CodecError> {
+    /// Takes a value that is complete, unless its line feed is still to come.
+    fn finish(&mut self, src: &mut BytesMut, len: usize) -> Result<Option<In>, CodecError> {
+        let ending = match &src[len..] {
+            _ if !self.newline_terminated => 0,
+            [] | [b'\r'] => return Ok(None),
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] => 2,
+            [next, ..] => {
+                let at = len + usize::from(*next == b'\r');
+                let fault = Fault { at, what: What::Expected("a line feed") };
+                return Err(self.poison(self.fault(fault, src)));
+            }
+        };
+        self.take(src, len, ending).map(Some)
+    }
+
+    fn take(&mut self, src: &mut BytesMut, len: usize, ending: usize) -> Result<In, CodecError> {
         let result = self.parse(&src[..len]);
-        self.consume(src, len);
+        self.consume(src, len + ending);
         self.scanner = Scanner::default();
         result.map_err(|error| match error.kind() {
             CodecErrorKind::Mismatch => error,
@@ -225,7 +256,7 @@ impl<Out, In: DeserializeOwned> Decoder for Json<Out, In> {
         let limit = self.max_message_size.saturating_add(1);
         let window = &src[..src.len().min(limit)];
         match self.scanner.scan(window) {
-            Ok(Some(len)) if len <= self.max_message_size => self.take(src, len).map(Some),
+            Ok(Some(len)) if len <= self.max_message_size => self.finish(src, len),
             Ok(None) if src.len() <= self.max_message_size => {
                 if !src.is_empty() {
                     src.reserve(READ_SIZE.min(limit - src.len()));
@@ -240,8 +271,11 @@ impl<Out, In: DeserializeOwned> Decoder for Json<Out, In> {
     fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<In>, CodecError> {
         match self.decode(src)? {
             None if src.is_empty() => Ok(None),
-            None if self.scanner.may_end() => self.take(src, src.len()).map(Some),
-            None => Err(self.poison(self.truncated(src))),
+            None => match self.scanner.scan(src) {
+                Ok(Some(len)) => self.take(src, len, src.len() - len).map(Some),
+                _ if self.scanner.may_end() => self.take(src, src.len(), 0).map(Some),
+                _ => Err(self.poison(self.truncated(src))),
+            },
             value => Ok(value),
         }
     }
@@ -275,6 +309,7 @@ impl<Out, In> Clone for Json<Out, In> {
     fn clone(&self) -> Json<Out, In> {
         Json {
             max_message_size: self.max_message_size,
+            newline_terminated: self.newline_terminated,
             scanner: self.scanner.clone(),
             read: self.read,
             written: self.written,

@@ -6,7 +6,8 @@ use super::{Conn, ReadHalf, WriteHalf};
 
 impl Conn {
     /// Sends and receives messages instead of bytes: a `Sink` of what the codec encodes, and a
-    /// `Stream` of what it decodes. [`codec`](crate::codec) has some.
+    /// `Stream` of what it decodes. [`codec`](crate::codec) has some, and tells how to change the
+    /// format in mid-stream.
     ///
     /// The methods `send`, `feed` and `next` come from the `SinkExt` and `StreamExt` of
     /// `futures-util`. A message is written once it is flushed, which `send` does and `feed` does

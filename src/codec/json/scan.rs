@@ -63,7 +63,7 @@ enum Step {
 
 impl Scanner {
     /// Looks on in `value`: all that has arrived of it, from its first byte. Returns its length
-    /// once that is known.
+    /// once that is known, again if it is asked again.
     ///
     /// What is found to be complete need not be well-formed: between the strings of an array or
     /// object only the brackets are looked at.
@@ -154,9 +154,12 @@ impl Scanner {
         if brace != (bracket == b'}') {
             return Err(What::Expected(if brace { "`}`" } else { "`]`" }));
         }
+        if self.depth == 1 {
+            return Ok(Step::Last);
+        }
         self.depth -= 1;
         self.braces >>= 1;
-        Ok(self.end_of_part())
+        Ok(Step::On(State::Between))
     }
 
     fn end_of_part(&self) -> Step {
@@ -243,7 +246,10 @@ pub(super) mod tests {
             ("[1, \"a", None),
         ];
         for (value, expected) in cases {
-            assert_eq!(scan(value), Ok(expected), "{value}");
+            let mut scanner = Scanner::default();
+            for _ in 0..3 {
+                assert_eq!(scanner.scan(value.as_bytes()), Ok(expected), "{value}");
+            }
         }
     }
 

@@ -95,6 +95,41 @@ fn a_value_is_given_out_at_its_last_byte() {
 }
 
 #[test]
+fn a_line_feed_is_taken_with_its_value_and_nothing_after_it() {
+    let codec = || Json::<(), Value>::new().newline_terminated();
+    for (value, rest) in [("{}", "x"), ("12", "3"), ("-0", ""), ("\"\\n\"", "\n"), ("true", "\r\n")]
+    {
+        for newline in ["\n", "\r\n"] {
+            let text = format!(" \n{value}{newline}{rest}");
+            for cut in 0..text.len() - newline.len() - rest.len() + 1 {
+                let mut src = BytesMut::from(&text[..cut]);
+                let mut codec = codec();
+                assert!(codec.decode(&mut src).expect("no error").is_none(), "{text:?} at {cut}");
+                src.extend_from_slice(&text.as_bytes()[cut..]);
+                assert!(codec.decode(&mut src).expect("no error").is_some(), "{text:?} at {cut}");
+                assert_eq!(src, rest, "{text:?} at {cut}");
+                assert_eq!(codec.read as usize, text.len() - rest.len());
+            }
+        }
+    }
+    for text in ["1\n[2]", "1\n[2]\r", "1\n2\r", "1\r\n2\n"] {
+        for size in [1, text.len()] {
+            let pieces: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+            let values = decode(codec(), &pieces);
+            assert!(values.iter().all(Result::is_ok) && values.len() == 2, "{text:?}: {values:?}");
+        }
+    }
+    for (text, position) in [("{} \n", 2), ("{}{}\n", 2), ("1\n2 3", 3), ("true\r ", 5)] {
+        let error = error(&codec(), text);
+        assert_eq!((error.kind(), error.position()), (CodecErrorKind::Malformed, Some(position)));
+    }
+    let error = error(&codec().max_message_size(4), "1234\n12345");
+    assert_eq!((error.kind(), error.position()), (CodecErrorKind::TooLarge, Some(5)));
+    let items = decode::<u8>(Json::new().newline_terminated(), &[b"\"x\"\n2\n"]);
+    assert!(items[0].is_err() && items[1].as_ref().is_ok_and(|value| *value == 2));
+}
+
+#[test]
 fn what_is_not_json_is_malformed_and_its_place_is_known() {
     let table: [(&[u8], u64); 13] = [
         (b"}", 0),
