@@ -136,7 +136,9 @@ impl<Out, In> Json<Out, In> {
     fn skip_white_space(&mut self, src: &mut BytesMut) {
         let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         let spaces = src.iter().take_while(is_space).count();
-        self.consume(src, spaces);
+        if spaces > 0 {
+            self.consume(src, spaces);
+        }
     }
 
     fn consume(&mut self, src: &mut BytesMut, len: usize) {
