@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | [`Fixed`] | none | buffers of one size |
 //! | `Json` | `json` | values in JSON, as Go's `encoding/json` has them |
+//! | `Postcard` | `postcard` | values in a compact binary format, between programs in Rust |
 //!
 //! # Lines and frames
 //!
@@ -106,15 +107,19 @@ mod fixed;
 mod gob;
 #[cfg(feature = "json")]
 mod json;
+#[cfg(feature = "postcard")]
+mod postcard;
 
 pub use fixed::Fixed;
 #[cfg(feature = "gob")]
 pub use gob::Gob;
 #[cfg(feature = "json")]
 pub use json::Json;
+#[cfg(feature = "postcard")]
+pub use postcard::Postcard;
 
 /// What a message may have unless the codec is told otherwise.
-#[cfg(feature = "json")]
+#[cfg(any(feature = "json", feature = "postcard"))]
 const DEFAULT_MAX_MESSAGE_SIZE: usize = 1 << 20;
 
 /// Room for one read while a message is incomplete: what a `Framed` starts with.
@@ -164,7 +169,7 @@ impl CodecError {
     }
 
     /// Errors are built before they are shared, so the edit is in place.
-    #[cfg(feature = "json")]
+    #[cfg(any(feature = "json", feature = "postcard"))]
     fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> CodecError {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             inner.source = Some(source.into());

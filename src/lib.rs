@@ -72,6 +72,7 @@
 //! | `gob` | no | [`codec::Gob`] |
 //! | `json` | yes | [`codec::Json`] |
 //! | `leak-check` | no | [`testing::alive`] and [`testing::none_alive`]: counts what a test leaves over |
+//! | `postcard` | no | [`codec::Postcard`] |
 //! | `self-signed` | no | [`tls::Identity::self_signed`] |
 //! | `websocket` | no | [`accept()`] takes WebSockets too, over HTTP/1.1 and HTTP/2: [`WebSockets`] |
 

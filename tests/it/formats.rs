@@ -5,7 +5,7 @@ use std::io;
 use anyhow::{Context, ensure};
 use futures_util::{SinkExt, StreamExt};
 use h2conn::Conn;
-use h2conn::codec::Json;
+use h2conn::codec::{Fixed, Json, Postcard};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 use tokio_util::codec::{Framed, FramedParts};
@@ -94,6 +94,66 @@ async fn speak_both_formats(conn: Conn, me: &'static str, you: &'static str) -> 
     let (written, read): (_, TestResult) = tokio::join!(writing, reading);
     written?;
     read
+}
+
+#[test]
+fn a_format_gives_way_to_the_next_with_bytes_already_read() -> TestResult {
+    run(async {
+        for over in Over::BOTH {
+            let (client, server) = pair(over).await?;
+            let (near, far) = tokio::join!(
+                tokio::spawn(speak_three_formats(client)),
+                tokio::spawn(speak_three_formats(server)),
+            );
+            near?.with_context(|| format!("the client over {over:?}"))?;
+            far?.with_context(|| format!("the server over {over:?}"))?;
+        }
+        Ok(())
+    })
+}
+
+/// JSON, then postcard, then buffers that begin with what JSON leaves behind.
+async fn speak_three_formats(conn: Conn) -> TestResult {
+    const BUFFER: [u8; 5] = *b"\n\r\n {";
+    // Behind its length of ten, which is three zeros and a line feed.
+    let numbers: Vec<u8> = (1..10).collect();
+    let (read, write) = conn.into_split();
+
+    // It all leaves at once, so that the first decoder gets what is meant for the others.
+    let mut json = write.framed(Json::<Value>::new());
+    json.feed(json!({ "next": "postcard" })).await?;
+    json.feed(json!(1)).await?;
+    let mut postcard = json.map_encoder(|_| Postcard::<Vec<u8>>::new());
+    postcard.feed(numbers.clone()).await?;
+    let mut fixed = postcard.map_encoder(|_| Fixed::<5>::new());
+    for _ in 0..3 {
+        fixed.feed(BUFFER).await?;
+    }
+    fixed.flush().await?;
+
+    let mut json = read.framed(Json::<Value>::new().newline_terminated());
+    ensure!(json.next().await.context("a value")?? == json!({ "next": "postcard" }));
+    ensure!(json.next().await.context("a value")?? == json!(1));
+    ensure!(!json.read_buffer().is_empty(), "nothing was read too far");
+    let mut postcard = json.map_decoder(|_| Postcard::<Vec<u8>>::new());
+    ensure!(postcard.next().await.context("a value")?? == numbers);
+    let mut buffers = postcard.map_decoder(|_| Fixed::<5>::new());
+    for _ in 0..3 {
+        ensure!(buffers.next().await.context("a buffer")?? == BUFFER);
+    }
+
+    // And on with a whole connection. The other side may be further already.
+    let FramedParts { io, read_buf, .. } = buffers.into_parts();
+    ensure!(fixed.write_buffer().is_empty(), "everything was flushed");
+    let conn = io.reunite(fixed.into_inner())?;
+    let mut parts = FramedParts::new::<&str>(conn, Postcard::<&str, String>::new());
+    parts.read_buf = read_buf;
+    let mut last = Framed::from_parts(parts);
+    last.send("bye").await?;
+    ensure!(last.next().await.context("a value")?? == "bye");
+    last.close().await?;
+    ensure!(last.next().await.is_none(), "nothing follows");
+    Ok(last.into_inner().close().await?)
 }
 
 #[test]
