@@ -8,6 +8,7 @@
 //! | codec | feature | messages |
 //! |---|---|---|
 //! | [`Fixed`] | none | buffers of one size |
+//! | `Gob` | `gob` | values of Go's types, as its `encoding/gob` has them |
 //! | `Json` | `json` | values in JSON, as Go's `encoding/json` has them |
 //! | `Postcard` | `postcard` | values in a compact binary format, between programs in Rust |
 //!
@@ -119,7 +120,7 @@ pub use json::Json;
 pub use postcard::Postcard;
 
 /// What a message may have unless the codec is told otherwise.
-#[cfg(any(feature = "json", feature = "postcard"))]
+#[cfg(any(feature = "gob", feature = "json", feature = "postcard"))]
 const DEFAULT_MAX_MESSAGE_SIZE: usize = 1 << 20;
 
 /// Room for one read while a message is incomplete: what a `Framed` starts with.
@@ -169,7 +170,7 @@ impl CodecError {
     }
 
     /// Errors are built before they are shared, so the edit is in place.
-    #[cfg(any(feature = "json", feature = "postcard"))]
+    #[cfg(any(feature = "gob", feature = "json", feature = "postcard"))]
     fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> CodecError {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             inner.source = Some(source.into());

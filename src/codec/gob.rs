@@ -10,14 +10,9 @@ use bytes::{Buf, BytesMut};
 use gobwire::{Decode, Encode, Progress, TypeTable, ids, parse_length_prefix};
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::{CodecError, CodecErrorKind};
+use super::{CodecError, CodecErrorKind, DEFAULT_MAX_MESSAGE_SIZE, READ_SIZE};
 use cursor::{Fault, What};
 use gate::{Gate, MAX_DEPTH, Step};
-
-const DEFAULT_MAX_MESSAGE_SIZE: usize = 1 << 20;
-
-/// Room for one read while a message is incomplete: what a `Framed` starts with.
-const READ_SIZE: usize = 8 * 1024;
 
 /// A codec for a sequence of gob values, `Out` those written and `In` those read.
 ///
