@@ -219,7 +219,10 @@ impl AsyncWrite for &WriteHalf {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let check = || Poll::Ready(self.stream.outbox.check());
+        // A sink's `close` flushes at each poll, so also after the shutdown that it waited for. What
+        // became of the link since then is no failure of it.
+        let outbox = &self.stream.outbox;
+        let check = || Poll::Ready(if outbox.is_sent() { Ok(()) } else { outbox.check() });
         self.stream.poll_before(Write, check).map_err(io::Error::from)
     }
 
