@@ -192,12 +192,17 @@ pub(super) fn upgrade(request: &mut request::Parts) -> OnUpgrade {
 /// Moves the bytes of a connection from the time that its request has been answered.
 pub(super) async fn run(mut session: Session, mut upgrade: OnUpgrade, config: WebSocketConfig) {
     let _counted = Counted::new(Kind::Task);
-    let upgraded = poll_fn(|cx| session.poll_upgrade(cx, &mut upgrade)).await;
+    let mut upgraded = poll_fn(|cx| session.poll_upgrade(cx, &mut upgrade)).await;
+    let last_word = session.take_last_word();
+    if last_word.is_some() {
+        // The user has been told already; the response may be on its way.
+        upgraded = timeout(LINGER_DRAIN, upgrade).await.ok().and_then(|upgraded| upgraded.ok());
+    }
     let Some(transport) = upgraded.map(TokioIo::new) else { return };
     let wire = Wire::new(transport);
     let mut socket = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
     poll_fn(|cx| session.poll(cx, &mut socket)).await;
     drop(session);
     // The client is to learn how it ended before its transport does (RFC 6455 §7.1.1).
-    let _ = timeout(LINGER_DRAIN, session::farewell(socket)).await;
+    let _ = timeout(LINGER_DRAIN, session::farewell(socket, last_word)).await;
 }

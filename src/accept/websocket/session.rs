@@ -55,6 +55,8 @@ pub(in super::super) struct Session {
     received_end: bool,
     linger: Linger,
     over: bool,
+    /// What the client is to be told of an end that came before the transport.
+    last_word: Option<CloseFrame>,
 }
 
 impl Session {
@@ -78,6 +80,7 @@ impl Session {
             received_end: false,
             linger: Linger::default(),
             over: false,
+            last_word: None,
         }
     }
 
@@ -96,7 +99,10 @@ impl Session {
             Poll::Ready(Ok(upgraded)) => return Poll::Ready(Some(upgraded)),
             Poll::Ready(Err(error)) => self.cut(&no_upgrade(Some(error))),
             Poll::Pending => match self.stream.wish() {
-                Wish::Reset(reason) => self.cut(&reset_here(reason)),
+                Wish::Reset(reason) => {
+                    self.last_word = Some(close::reset(reason));
+                    self.cut(&reset_here(reason));
+                }
                 Wish::Close => match self.linger.poll(cx, 0, false) {
                     Lingering::GoesOn => {}
                     Lingering::Over | Lingering::Stuck => self.give_up(),
@@ -105,6 +111,11 @@ impl Session {
             },
         }
         if self.over { Poll::Ready(None) } else { Poll::Pending }
+    }
+
+    /// What is still to be said to the client once the transport is there; given once.
+    pub(super) fn take_last_word(&mut self) -> Option<CloseFrame> {
+        self.last_word.take()
     }
 
     /// Ready when the connection is over.
@@ -391,10 +402,16 @@ impl Drop for Session {
 
 /// Sends what the socket still has, and waits for the client to have heard it: a transport that is
 /// closed with bytes unread is reset, and the last word lost.
-pub(super) async fn farewell<S>(mut socket: Socket<S>) -> Result<(), tungstenite::Error>
+pub(super) async fn farewell<S>(
+    mut socket: Socket<S>,
+    last_word: Option<CloseFrame>,
+) -> Result<(), tungstenite::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    if last_word.is_some() {
+        socket.send(Message::Close(last_word)).await?;
+    }
     socket.flush().await?;
     while let Some(Ok(_)) = socket.next().await {}
     let transport = socket.get_mut();
