@@ -1,0 +1,120 @@
+//! The chat as a program: `--help` says how to run it.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use chat::client;
+use chat::room::Limits;
+use chat::server::Server;
+use clap::{Parser, Subcommand};
+use h2conn::tls::{ClientTls, Identity};
+use tokio::sync::oneshot;
+
+/// A chat over HTTP/2, for terminals and for browsers. Without a command, a server and a client
+/// share this process, and others can join.
+#[derive(Parser)]
+struct Chat {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Your name in the room; that of your account by default.
+    #[arg(long)]
+    name: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server alone, until Ctrl-C.
+    Serve {
+        /// Where to listen; port 0 is any free one.
+        #[arg(default_value = LOCAL)]
+        addr: String,
+        /// The certificate chain, in PEM. Without it, one is made on the spot.
+        #[arg(long, value_name = "FILE", requires = "key")]
+        cert: Option<PathBuf>,
+        /// The private key, in PEM.
+        #[arg(long, value_name = "FILE", requires = "cert")]
+        key: Option<PathBuf>,
+    },
+    /// Join the room of another process.
+    Connect {
+        /// Where it is, such as https://localhost:8000/
+        url: String,
+        /// Your name in the room; that of your account by default.
+        #[arg(long)]
+        name: Option<String>,
+        /// Trust the certificates in this PEM file, and no others.
+        #[arg(long, value_name = "FILE")]
+        cacert: Option<PathBuf>,
+        /// Accept any certificate. Whoever is on the way can read and change everything.
+        #[arg(short = 'k', long)]
+        insecure: bool,
+    },
+}
+
+const LOCAL: &str = "127.0.0.1:8000";
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let Chat { command, name } = Chat::parse();
+    match command {
+        None => both_ends(&name.unwrap_or_else(account)).await,
+        Some(Command::Serve { addr, cert, key }) => {
+            let identity = match cert.zip(key) {
+                Some((cert, key)) => Identity::from_pem_files(cert, key)?,
+                None => local_identity()?,
+            };
+            serve(&addr, identity).await
+        }
+        Some(Command::Connect { url, name: own, cacert, insecure }) => {
+            let tls = ClientTls::new();
+            let tls = match cacert {
+                _ if insecure => tls.dangerous_accept_any_certificate(),
+                Some(file) => {
+                    tls.only_root_certificates(fs::read(file).context("cannot read --cacert")?)
+                }
+                None => tls,
+            };
+            client::run(&url, &own.or(name).unwrap_or_else(account), tls).await
+        }
+    }
+}
+
+/// A server that others on this machine can join, and a client that trusts it and no other.
+async fn both_ends(name: &str) -> Result<()> {
+    let identity = local_identity()?;
+    let tls = ClientTls::new().only_root_certificates(identity.certificate_pem());
+    // Another chat may have the usual port.
+    let server = Server::bind(LOCAL, identity.clone(), Limits::default())
+        .or_else(|_| Server::bind("127.0.0.1:0", identity, Limits::default()))?;
+    let url = server.url()?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
+    let result = client::run(&url, name, tls).await;
+    drop(stop);
+    serving.await??;
+    result
+}
+
+async fn serve(addr: &str, identity: Identity) -> Result<()> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let server = Server::bind(addr, identity, Limits::default())?;
+    println!("listening on {}", server.url()?);
+    let interrupt = async {
+        // Without it, the server runs until it is killed.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    };
+    server.run(interrupt).await
+}
+
+fn local_identity() -> Result<Identity> {
+    Ok(Identity::self_signed(["localhost", "127.0.0.1", "::1"])?)
+}
+
+fn account() -> String {
+    let name = env::var("USER").or_else(|_| env::var("USERNAME"));
+    name.unwrap_or_else(|_| "guest".to_owned())
+}

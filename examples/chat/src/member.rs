@@ -1,0 +1,171 @@
+//! One member, from the first byte of its connection to the last.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use futures_util::{SinkExt, StreamExt};
+use h2conn::codec::{CodecError, CodecErrorKind, Gob, Json};
+use h2conn::{Conn, OnDrop, Reason};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::codec::{Decoder, Encoder, FramedRead, FramedWrite};
+
+use crate::post::{MAX_MESSAGE_SIZE, Post, WELCOME};
+use crate::room::{Delivery, Mail, Member, Room};
+
+/// How long a client has to say its name.
+const LOGIN: Duration = Duration::from_secs(10);
+
+/// How long one who leaves, or has to, may take for what still waits for it.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Posts of one member are this far apart; a client that sends more of them is read no faster.
+const BETWEEN_POSTS: Duration = Duration::from_millis(50);
+
+/// How many posts go out in one go, if so many wait.
+const BATCH: usize = 64;
+
+/// How many bytes go out in one message: what clients take by default.
+const MAX_SENT_SIZE: usize = 1 << 20;
+
+/// Serves a member whose client speaks gob.
+pub async fn in_gob(room: &Room, conn: &Conn) -> Result<()> {
+    let login = |size| Gob::<String>::new().max_message_size(size);
+    attend(room, conn, login, |size| Gob::<Post>::new().max_message_size(size)).await
+}
+
+/// Serves a member whose client speaks JSON.
+pub async fn in_json(room: &Room, conn: &Conn) -> Result<()> {
+    let login = |size| Json::<String>::new().max_message_size(size);
+    attend(room, conn, login, |size| Json::<Post>::new().max_message_size(size)).await
+}
+
+/// Serves a member in any format: of the two functions one makes a codec for the name and the
+/// answer to it, the other one for posts, with a limit in bytes for a message.
+async fn attend<L, P>(
+    room: &Room,
+    conn: &Conn,
+    login: impl Fn(usize) -> L,
+    posts: impl Fn(usize) -> P,
+) -> Result<()>
+where
+    L: Decoder<Item = String, Error = CodecError> + Encoder<String, Error = CodecError>,
+    P: Decoder<Item = Post, Error = CodecError> + Encoder<Post, Error = CodecError>,
+{
+    // Nobody is to take a fault of this server for a good end.
+    conn.on_drop(OnDrop::Reset);
+    let mut incoming = FramedRead::new(conn, login(MAX_MESSAGE_SIZE));
+    let mut outgoing = FramedWrite::new(conn, login(MAX_SENT_SIZE));
+    let joined = match timeout(LOGIN, incoming.next()).await {
+        Ok(Some(Ok(name))) => room.join(&name),
+        Ok(Some(Err(error))) => Err(refusal(error)?),
+        Ok(None) => bail!("left without a name"),
+        Err(_) => Err(format!("there was no name within {} s", LOGIN.as_secs())),
+    };
+    let (member, mail) = match joined {
+        Ok(joined) => joined,
+        Err(reason) => {
+            let refused = async {
+                outgoing.send(reason.clone()).await?;
+                anyhow::Ok(conn.close().await?)
+            };
+            timeout(FAREWELL, refused).await.context("does not take its refusal")??;
+            bail!("refused: {reason}");
+        }
+    };
+    tracing::info!("{} is in", member.name());
+    outgoing.feed(WELCOME.to_owned()).await?;
+    let incoming = incoming.map_decoder(|_| posts(MAX_MESSAGE_SIZE));
+    let outgoing = outgoing.map_encoder(|_| posts(MAX_SENT_SIZE));
+    let name = member.name().to_owned();
+    stay(member, mail, conn, incoming, outgoing).await.context(name)
+}
+
+/// Moves posts both ways until one side has enough.
+async fn stay<P>(
+    member: Member,
+    mail: Mail,
+    conn: &Conn,
+    incoming: FramedRead<&Conn, P>,
+    outgoing: FramedWrite<&Conn, P>,
+) -> Result<()>
+where
+    P: Decoder<Item = Post, Error = CodecError> + Encoder<Post, Error = CodecError>,
+{
+    let (last_word, to_say) = oneshot::channel();
+    let mut delivery = pin!(deliver(mail.posts, to_say, outgoing));
+    let dismissed = tokio::select! {
+        // It goes on while the member has its place, so this is an error.
+        delivered = &mut delivery => return delivered,
+        Ok(reason) = mail.dismissal => Some(reason),
+        heard = listen(incoming, &member) => match heard {
+            Ok(()) => None,
+            Err(error) => Some(refusal(error)?),
+        },
+    };
+    drop(member);
+    match &dismissed {
+        Some(reason) => drop(last_word.send(reason.clone())),
+        None => drop(last_word),
+    }
+    let farewell = async {
+        delivery.await?;
+        anyhow::Ok(conn.close().await?)
+    };
+    match timeout(FAREWELL, farewell).await {
+        Ok(end) => end?,
+        // Who reads on one day, will see that there is something missing.
+        Err(_) => conn.reset(Reason::ENHANCE_YOUR_CALM),
+    }
+    match dismissed {
+        Some(reason) => bail!("sent away: {reason}"),
+        None => Ok(()),
+    }
+}
+
+/// Reads what the client posts, until it has no more.
+async fn listen<P>(mut posts: FramedRead<&Conn, P>, member: &Member) -> Result<(), CodecError>
+where
+    P: Decoder<Item = Post, Error = CodecError>,
+{
+    let mut pace = interval(BETWEEN_POSTS);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while let Some(post) = posts.next().await.transpose()? {
+        pace.tick().await;
+        member.post(&post.message).await;
+    }
+    Ok(())
+}
+
+/// Writes what the room has for the client, and at the end a word to one who did not want to go.
+async fn deliver<P>(
+    mut posts: mpsc::Receiver<Delivery>,
+    last_word: oneshot::Receiver<String>,
+    mut to: FramedWrite<&Conn, P>,
+) -> Result<()>
+where
+    P: Encoder<Post, Error = CodecError>,
+{
+    let mut batch = Vec::with_capacity(BATCH);
+    while posts.recv_many(&mut batch, BATCH).await > 0 {
+        for delivery in &batch {
+            to.feed(Post::clone(&delivery.post)).await?;
+        }
+        to.flush().await?;
+        batch.clear();
+    }
+    if let Ok(reason) = last_word.await {
+        to.send(Post::system(reason).at(Timestamp::now())).await?;
+    }
+    Ok(())
+}
+
+/// What to tell a client that sent something that is no post, or the error of a lost connection.
+fn refusal(error: CodecError) -> Result<String, CodecError> {
+    match error.kind() {
+        CodecErrorKind::Io | CodecErrorKind::Truncated => Err(error),
+        _ => Ok(format!("you sent what cannot be read: {error}")),
+    }
+}

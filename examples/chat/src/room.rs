@@ -1,0 +1,401 @@
+//! Who is in the room, what they say, and who has to go for not listening.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::post::{Post, SYSTEM};
+
+/// How many characters a name may have.
+pub const MAX_NAME_CHARS: usize = 32;
+
+/// How many names the greeting of a newcomer spells out.
+const NAMES_IN_GREETING: usize = 10;
+
+/// How much a room keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many posts may wait for one member. Who leaves more than that unread is dismissed.
+    pub queue: usize,
+    /// How many of the last posts a newcomer gets. They have to fit into the queue.
+    pub history: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { queue: 1024, history: 100 }
+    }
+}
+
+/// A room. Clones are the same one.
+///
+/// All members get all posts in the same order. Posts are shared, so a member who does not read
+/// costs a queue of pointers and keeps what the others have had already, until it is dismissed.
+#[derive(Clone, Debug)]
+pub struct Room {
+    limits: Limits,
+    state: Arc<Mutex<State>>,
+}
+
+/// A member's place. Dropping it is leaving.
+#[derive(Debug)]
+pub struct Member {
+    room: Room,
+    id: u64,
+    name: String,
+}
+
+/// What comes out of the room for a member.
+#[derive(Debug)]
+pub struct Mail {
+    /// The posts. It ends with the membership.
+    pub posts: mpsc::Receiver<Delivery>,
+    /// Resolves to a reason when the member has to go.
+    pub dismissal: oneshot::Receiver<String>,
+}
+
+/// A post on its way to one member. Dropping it says that it is out.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The post, which all members share.
+    pub post: Arc<Post>,
+    _receipt: Option<oneshot::Sender<()>>,
+}
+
+impl Room {
+    /// An empty room.
+    pub fn new(limits: Limits) -> Room {
+        Room { limits, state: Arc::default() }
+    }
+
+    /// Takes a place by this name, or tells why not, in words for the bearer of the name.
+    pub fn join(&self, name: &str) -> Result<(Member, Mail), String> {
+        check(name)?;
+        let mut state = self.lock();
+        if let Some(reason) = &state.closed {
+            return Err(reason.clone());
+        }
+        if state.seats.contains_key(&key(name)) {
+            return Err("user already exists".to_owned());
+        }
+        let (sender, posts) = mpsc::channel(self.limits.queue);
+        let (dismiss, dismissal) = oneshot::channel();
+        state.seats_given += 1;
+        let id = state.seats_given;
+        let seat = Seat { id, name: name.to_owned(), posts: sender, dismiss };
+        for post in &state.history {
+            seat.take(post, None);
+        }
+        let greeting = state.greeting(name);
+        seat.take(&state.stamp(greeting), None);
+        state.seats.insert(key(name), seat);
+        state.say(Post { came: name.to_owned(), ..Post::system(format!("{name} logged in")) });
+        Ok((Member { room: self.clone(), id, name: name.to_owned() }, Mail { posts, dismissal }))
+    }
+
+    /// Dismisses everybody, and lets nobody in any more.
+    pub fn close(&self, reason: &str) {
+        let mut state = self.lock();
+        state.closed = Some(reason.to_owned());
+        for seat in std::mem::take(&mut state.seats).into_values() {
+            seat.dismiss(reason.to_owned());
+        }
+    }
+
+    /// Nothing that runs under the lock can panic half way through a change.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Member {
+    /// The name as it was given.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Says something to all, and waits until it has gone out to the one who says it: so nobody
+    /// posts faster than they read.
+    pub async fn post(&self, message: &str) {
+        let message: String = message.trim().chars().map(visible).collect();
+        if message.is_empty() {
+            return;
+        }
+        let (receipt, out) = oneshot::channel();
+        {
+            let mut state = self.room.lock();
+            let post = state.stamp(Post::new(&self.name, message));
+            state.keep(&post, self.room.limits.history);
+            state.spread(&post, Some(receipt));
+        }
+        // The other end is dropped, never used.
+        let _ = out.await;
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let mut state = self.room.lock();
+        // The name of who was dismissed may be somebody else's by now.
+        if state.seats.get(&key(&self.name)).is_some_and(|seat| seat.id == self.id) {
+            state.seats.remove(&key(&self.name));
+            let text = format!("{} logged out", self.name);
+            state.say(Post { went: self.name.clone(), ..Post::system(text) });
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By [`key`].
+    seats: BTreeMap<String, Seat>,
+    seats_given: u64,
+    history: VecDeque<Arc<Post>>,
+    /// That of the last post.
+    time: Timestamp,
+    /// Why nobody can come any more.
+    closed: Option<String>,
+}
+
+impl State {
+    fn say(&mut self, post: Post) {
+        let post = self.stamp(post);
+        self.spread(&post, None);
+    }
+
+    /// Gives a post its time, later than all before also when the clock is put back.
+    fn stamp(&mut self, post: Post) -> Arc<Post> {
+        let next = self.time.saturating_add(SignedDuration::from_nanos(1)).unwrap_or(self.time);
+        self.time = Timestamp::now().max(next);
+        Arc::new(post.at(self.time))
+    }
+
+    fn keep(&mut self, post: &Post, limit: usize) {
+        self.history.push_back(Arc::new(Post { earlier: true, ..post.clone() }));
+        let surplus = self.history.len().saturating_sub(limit);
+        self.history.drain(..surplus);
+    }
+
+    /// Puts a post into everybody's queue. Those whose queue is full have to go, of which the
+    /// others are told, whose queues may then be full.
+    fn spread(&mut self, post: &Arc<Post>, receipt: Option<oneshot::Sender<()>>) {
+        let mut receipt = receipt;
+        let mut waiting = VecDeque::from([Arc::clone(post)]);
+        while let Some(post) = waiting.pop_front() {
+            let overfull: Vec<_> = self
+                .seats
+                .iter()
+                .filter(|(_, seat)| {
+                    let by_itself = seat.name == post.user;
+                    !seat.take(&post, if by_itself { receipt.take() } else { None })
+                })
+                .map(|(key, _)| key.clone())
+                .collect();
+            for key in overfull {
+                let Some(seat) = self.seats.remove(&key) else { continue };
+                let reason = format!("left {} posts unread", seat.posts.max_capacity());
+                let text = format!("{} was dismissed: {reason}", seat.name);
+                let post = Post { went: seat.name.clone(), ..Post::system(text) };
+                waiting.push_back(self.stamp(post));
+                seat.dismiss(format!("you were dismissed: {reason}"));
+            }
+        }
+    }
+
+    fn greeting(&self, newcomer: &str) -> Post {
+        let mut here: Vec<_> = self.seats.values().map(|seat| seat.name.clone()).collect();
+        let mut text = match here.len() {
+            0 => "nobody else is here".to_owned(),
+            _ => format!("here: {}", here[..here.len().min(NAMES_IN_GREETING)].join(", ")),
+        };
+        if let Some(others @ 1..) = here.len().checked_sub(NAMES_IN_GREETING) {
+            text += &format!(" and {others} more");
+        }
+        here.push(newcomer.to_owned());
+        Post { here, ..Post::system(text) }
+    }
+}
+
+/// What the room has of a member.
+#[derive(Debug)]
+struct Seat {
+    id: u64,
+    name: String,
+    posts: mpsc::Sender<Delivery>,
+    dismiss: oneshot::Sender<String>,
+}
+
+impl Seat {
+    /// Whether there was room for it. A member on its way out has room for anything.
+    fn take(&self, post: &Arc<Post>, receipt: Option<oneshot::Sender<()>>) -> bool {
+        let delivery = Delivery { post: Arc::clone(post), _receipt: receipt };
+        !matches!(self.posts.try_send(delivery), Err(TrySendError::Full(_)))
+    }
+
+    fn dismiss(self, reason: String) {
+        // Who does not wait for it any more is leaving.
+        let _ = self.dismiss.send(reason);
+    }
+}
+
+/// Names that look the same to most readers are the same.
+fn key(name: &str) -> String {
+    name.to_lowercase()
+}
+
+fn check(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.trim() != name {
+        return Err("a name is needed, without space around it".to_owned());
+    }
+    let length = name.chars().count();
+    if length > MAX_NAME_CHARS {
+        return Err(format!("the name has {length} characters, and may have {MAX_NAME_CHARS}"));
+    }
+    if let Some(odd) = name.chars().find(|&c| visible(c) != c || is_joiner(c)) {
+        return Err(format!("the name has a character that nobody can see: {odd:?}"));
+    }
+    if key(name) == key(SYSTEM) {
+        return Err(format!("the name {SYSTEM} is taken by the room"));
+    }
+    Ok(())
+}
+
+/// The character, or a space for one that could do things to a reader's screen: what controls a
+/// terminal, breaks lines, or turns the direction of the text around it.
+fn visible(c: char) -> char {
+    match c {
+        '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
+        c if c.is_control() => ' ',
+        c => c,
+    }
+}
+
+/// Emoji and some scripts need them; in a name they are a way to look like another.
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn room(queue: usize, history: usize) -> Room {
+        Room::new(Limits { queue, history })
+    }
+
+    /// The messages that wait, in their order.
+    fn read(mail: &mut Mail) -> Vec<String> {
+        std::iter::from_fn(|| mail.posts.try_recv().ok())
+            .map(|delivery| delivery.post.message.clone())
+            .collect()
+    }
+
+    /// Posts, without a wait for it to go out.
+    fn post(member: &Member, message: &str) {
+        let _ = member.post(message).now_or_never();
+    }
+
+    #[test]
+    fn everybody_hears_who_comes_what_they_say_and_who_goes() {
+        let room = room(8, 0);
+        let (ada, mut to_ada) = room.join("ada").expect("the first");
+        assert_eq!(read(&mut to_ada), ["nobody else is here", "ada logged in"]);
+        let (bob, mut to_bob) = room.join("Bob").expect("another");
+        assert_eq!(read(&mut to_bob), ["here: ada", "Bob logged in"]);
+        post(&ada, " hi\u{1b}[2J ");
+        post(&bob, "  ");
+        drop(bob);
+        assert_eq!(read(&mut to_ada), ["Bob logged in", "hi [2J", "Bob logged out"]);
+        assert_eq!(read(&mut to_bob), ["hi [2J"]);
+        assert!(to_bob.posts.is_closed());
+    }
+
+    #[test]
+    fn a_newcomer_gets_the_last_posts_and_the_names() {
+        let room = room(8, 2);
+        let (ada, mut to_ada) = room.join("ada").expect("the first");
+        for message in ["one", "two", "three"] {
+            post(&ada, message);
+        }
+        let (_bob, mut to_bob) = room.join("bob").expect("another");
+        let posts: Vec<_> = std::iter::from_fn(|| to_bob.posts.try_recv().ok()).collect();
+        let seen: Vec<_> = posts.iter().map(|d| (&*d.post.message, d.post.earlier)).collect();
+        let expected =
+            [("two", true), ("three", true), ("here: ada", false), ("bob logged in", false)];
+        assert_eq!(seen, expected);
+        assert_eq!(posts[2].post.here, ["ada", "bob"]);
+        assert_eq!(posts[3].post.came, "bob");
+        assert!(posts.is_sorted_by(|a, b| a.post.timestamp() < b.post.timestamp()));
+        assert_eq!(read(&mut to_ada).len(), 6);
+    }
+
+    #[test]
+    fn who_does_not_read_is_dismissed_and_the_others_are_told() {
+        let room = room(4, 0);
+        let (ada, mut to_ada) = room.join("ada").expect("the first");
+        let (mute, mut to_mute) = room.join("mute").expect("another");
+        read(&mut to_ada);
+        for message in ["one", "two", "three"] {
+            post(&ada, message);
+        }
+        let dismissed = "mute was dismissed: left 4 posts unread";
+        assert_eq!(read(&mut to_ada), ["one", "two", "three", dismissed]);
+        let reason = to_mute.dismissal.try_recv().expect("a reason");
+        assert_eq!(reason, "you were dismissed: left 4 posts unread");
+        // What waited can still be read, and the name is free.
+        assert_eq!(read(&mut to_mute), ["here: ada", "mute logged in", "one", "two"]);
+        let (_again, _mail) = room.join("mute").expect("the name is free");
+        drop(mute);
+        assert_eq!(read(&mut to_ada), ["mute logged in"]);
+    }
+
+    #[tokio::test]
+    async fn a_post_waits_until_its_author_has_it() {
+        let room = room(8, 0);
+        let (ada, mut to_ada) = room.join("ada").expect("the first");
+        read(&mut to_ada);
+        let (_bob, _to_bob) = room.join("bob").expect("another, who reads nothing");
+        read(&mut to_ada);
+        let mut posting = std::pin::pin!(ada.post("hi"));
+        assert!(posting.as_mut().now_or_never().is_none());
+        let delivery = to_ada.posts.recv().await.expect("her own");
+        assert!(posting.as_mut().now_or_never().is_none());
+        drop(delivery);
+        posting.await;
+    }
+
+    #[test]
+    fn names_are_refused_with_a_reason() {
+        let room = room(8, 0);
+        let _ada = room.join("ada").expect("the first");
+        for (name, reason) in [
+            ("", "a name is needed, without space around it"),
+            (" bob", "a name is needed, without space around it"),
+            ("ADA", "user already exists"),
+            ("system", "the name System is taken by the room"),
+            ("a\u{200b}da", "the name has a character that nobody can see: '\\u{200b}'"),
+            ("a\nda", "the name has a character that nobody can see: '\\n'"),
+        ] {
+            assert_eq!(room.join(name).expect_err(name), reason);
+        }
+        let long = room.join(&"n".repeat(33)).expect_err("too long");
+        assert_eq!(long, "the name has 33 characters, and may have 32");
+        room.join("Åsa Öberg 👩\u{fe0f}").expect("a name");
+    }
+
+    #[test]
+    fn a_closed_room_sends_everybody_away() {
+        let room = room(8, 0);
+        let (ada, mut to_ada) = room.join("ada").expect("the first");
+        room.close("the server is stopping");
+        assert_eq!(to_ada.dismissal.try_recv().as_deref(), Ok("the server is stopping"));
+        post(&ada, "hi");
+        assert_eq!(read(&mut to_ada), ["nobody else is here", "ada logged in"]);
+        assert_eq!(room.join("bob").expect_err("closed"), "the server is stopping");
+    }
+}

@@ -1,0 +1,139 @@
+//! The server: one room behind one port, for terminals, programs and browsers.
+//!
+//! | request | joins the room |
+//! |---|---|
+//! | `POST /` | in gob, as the clients of Go's chat do |
+//! | any method, or a WebSocket, to `/json` | in JSON, a value a line |
+//! | `GET /` | not: it is the page that does, by a WebSocket |
+
+use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, post};
+use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use h2conn::Conn;
+use h2conn::axum::Accept;
+use h2conn::tls::{Identity, ServerTls};
+use hyper_util::rt::TokioTimer;
+use tokio::sync::Semaphore;
+
+use crate::room::{Limits, Room};
+use crate::{member, web};
+
+/// How many connections may be in the room, or on their way in or out.
+const MAX_CONNECTIONS: usize = 4096;
+
+/// How often a silent link is asked whether it is still there, and how long it has to answer: a
+/// client that vanished is not to keep its name for ever.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// How long those in the room have to leave when the server stops.
+const STOP: Duration = Duration::from_secs(6);
+
+/// A room behind a port that is already open, and not served yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    tls: RustlsConfig,
+    room: Room,
+}
+
+impl Server {
+    /// Opens the port; clients that come before [`run`](Server::run) wait.
+    pub fn bind(addr: &str, identity: Identity, limits: Limits) -> Result<Server> {
+        let listener =
+            TcpListener::bind(addr).with_context(|| format!("cannot listen on {addr}"))?;
+        let tls = RustlsConfig::from_config(ServerTls::new(identity).rustls_config()?);
+        Ok(Server { listener, tls, room: Room::new(limits) })
+    }
+
+    /// Where the server is, as its own machine names it.
+    pub fn url(&self) -> Result<String> {
+        let addr = self.listener.local_addr()?;
+        Ok(match addr.ip().is_loopback() {
+            true => format!("https://localhost:{}/", addr.port()),
+            false => format!("https://{addr}/"),
+        })
+    }
+
+    /// Serves until `stop` resolves, and lets those who are there leave.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
+        let Server { listener, tls, room } = self;
+        let handle = Handle::new();
+        let acceptor = RustlsAcceptor::new(tls).acceptor(NoDelayAcceptor);
+        let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle.clone());
+        let (every, answer) = KEEP_ALIVE;
+        server
+            .http_builder()
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(every)
+            .keep_alive_timeout(answer)
+            // Browsers open their WebSockets over HTTP/2 only where this says that they can.
+            .enable_connect_protocol();
+        let app = app(room.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let mut serving = pin!(server.serve(app));
+        tokio::select! {
+            ended = &mut serving => return Ok(ended?),
+            () = stop => {}
+        }
+        room.close("the server is stopping");
+        handle.graceful_shutdown(Some(STOP));
+        Ok(serving.await?)
+    }
+}
+
+/// The routes, to be served or to stand among others.
+pub fn app(room: Room) -> Router {
+    let entrance = Entrance { room, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)) };
+    Router::new()
+        .route("/", post(gob).merge(web::page()))
+        .route("/json", any(json))
+        .merge(web::files())
+        .with_state(entrance)
+}
+
+#[derive(Clone)]
+struct Entrance {
+    room: Room,
+    places: Arc<Semaphore>,
+}
+
+async fn gob(State(entrance): State<Entrance>, accept: Accept) -> Response {
+    entrance.admit(accept, async |room, conn| member::in_gob(&room, &conn).await)
+}
+
+async fn json(State(entrance): State<Entrance>, accept: Accept) -> Response {
+    entrance.admit(accept, async |room, conn| member::in_json(&room, &conn).await)
+}
+
+impl Entrance {
+    /// Gives a connection a place for as long as it is served, if there is one.
+    fn admit<F, Fut>(self, accept: Accept, serve: F) -> Response
+    where
+        F: FnOnce(Room, Conn) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        let Entrance { room, places } = self;
+        let Ok(place) = places.try_acquire_owned() else {
+            return (StatusCode::SERVICE_UNAVAILABLE, "the room is full\n").into_response();
+        };
+        accept.on_conn(move |conn| async move {
+            let peer = conn.peer_addr().clone();
+            match serve(room, conn).await {
+                Ok(()) => tracing::info!("{peer} has left"),
+                Err(error) => tracing::info!("{peer} is gone: {error:#}"),
+            }
+            drop(place);
+        })
+    }
+}
