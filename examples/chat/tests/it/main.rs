@@ -1,0 +1,4 @@
+//! The chat from the outside, by its server and its program.
+
+mod members;
+mod support;
