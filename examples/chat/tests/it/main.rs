@@ -1,4 +1,5 @@
 //! The chat from the outside, by its server and its program.
 
+mod load;
 mod members;
 mod support;
