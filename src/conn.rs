@@ -223,9 +223,10 @@ impl AsyncRead for &Conn {
 }
 
 /// A write is ready once its bytes are queued, and never with 0 for a non-empty buffer; a flush is
-/// ready at once, since queued bytes are sent anyway ([`Conn::sent`] waits for that). A shutdown is
-/// ready once every byte and END_STREAM have been handed to the transport. **Flushing and then
-/// ending the process loses bytes**: await [`Conn::close`], or at least a shutdown.
+/// ready at once, since queued bytes are sent anyway ([`Conn::sent`] waits for that), and fails
+/// only if the stream ended before all of them were. A shutdown is ready once every byte and
+/// END_STREAM have been handed to the transport. **Flushing and then ending the process loses
+/// bytes**: await [`Conn::close`], or at least a shutdown.
 ///
 /// Dropping the future of any of them loses no byte that a finished call took; a shutdown that was
 /// begun stays requested.

@@ -219,10 +219,10 @@ impl AsyncWrite for &WriteHalf {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A sink's `close` flushes at each poll, so also after the shutdown that it waited for. What
-        // became of the link since then is no failure of it.
+        // What became of the stream since everything was sent is no failure of this: a peer may leave
+        // as soon as it has heard all, and a sink's `close` flushes once more after its shutdown.
         let outbox = &self.stream.outbox;
-        let check = || Poll::Ready(if outbox.is_sent() { Ok(()) } else { outbox.check() });
+        let check = || Poll::Ready(if outbox.has_unsent_bytes() { outbox.check() } else { Ok(()) });
         self.stream.poll_before(Write, check).map_err(io::Error::from)
     }
 

@@ -88,6 +88,54 @@ async fn what_the_peer_resets_before_it_is_written_is_never_said_to_be_sent() ->
 }
 
 #[tokio::test]
+async fn a_flush_succeeds_when_everything_was_sent_before_the_end_and_fails_otherwise() -> Result<()>
+{
+    checked(30, async {
+        for (shut, gone) in [(true, false), (true, true), (false, false), (false, true)] {
+            let (client_io, server_io) = duplex(1 << 20);
+            let client = Client::builder().build_over(client_io).await?;
+            let conn = client.open("http://raw/").await?;
+            let mut raw = Raw::server(server_io).await?;
+            raw.wait_for(HEADERS, 1).await?;
+            raw.send(HEADERS, raw::END_HEADERS, 1, OK).await?;
+            (&conn).write_all(b"all").await?;
+            if shut {
+                (&conn).shutdown().await?;
+            } else {
+                conn.sent().await?;
+            }
+            raw.wait_for(DATA, 1).await?;
+            if gone {
+                drop(raw);
+            } else {
+                raw.send(raw::RST_STREAM, 0, 1, &[0; 4]).await?;
+            }
+            let error = (&conn).read(&mut [0; 1]).await.err().context("the peer did not end")?;
+            ensure!(error.kind() == io::ErrorKind::UnexpectedEof, "{error}");
+            (&conn).flush().await.with_context(|| format!("shut {shut}, gone {gone}"))?;
+            let error = (&conn).write(b"x").await.err().context("nobody hears it")?;
+            ensure!(error.kind() == io::ErrorKind::BrokenPipe, "{error}");
+        }
+
+        let (client_io, server_io) = duplex(4096);
+        let client = Client::builder().build_over(client_io).await?;
+        let conn = client.open("http://raw/").await?;
+        let mut raw = Raw::server(server_io).await?;
+        raw.wait_for(HEADERS, 1).await?;
+        raw.send(HEADERS, raw::END_HEADERS, 1, OK).await?;
+        (&conn).write_all(&[1; 50_000]).await?;
+        (&conn).flush().await?;
+        drop(raw);
+        let error = (&conn).read(&mut [0; 1]).await.err().context("the peer did not end")?;
+        ensure!(error.kind() == io::ErrorKind::UnexpectedEof, "{error}");
+        let error = (&conn).flush().await.err().context("50,000 bytes in a pipe of 4,096")?;
+        ensure!(error.kind() == io::ErrorKind::BrokenPipe, "{error}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_conn_goes_on_after_a_crowd_has_made_its_window_small() -> Result<()> {
     checked(60, async {
         let mut links = Pair::new().await?;
