@@ -318,9 +318,8 @@ proptest! {
         let (mut text, mut expected) = (String::new(), Vec::new());
         for (value, pretty) in &values_sent {
             let printed = if *pretty { format!("{value:#}\n") } else { format!("{value} ") };
-            // serde_json reads some floats back with another last digit.
-            expected.push(serde_json::from_str::<Value>(&printed).expect("it printed it"));
             text += &printed;
+            expected.push(value.clone());
         }
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
         cuts.extend([0, text.len()]);
