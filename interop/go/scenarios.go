@@ -40,6 +40,11 @@ var scenarios = map[string]scenario{
 	"expect-reset": expectReset,
 	"hold":         hold,
 	"gob":          gobValues,
+	"json":         jsonValues,
+	"fixed":        fixedBuffers,
+	"formats-1st":  inTurns(true),
+	"formats-2nd":  inTurns(false),
+	"formats":      atOnce,
 	"nothing":      func(io.ReadWriter) error { return nil },
 }
 
