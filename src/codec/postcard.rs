@@ -106,9 +106,10 @@ impl<Out, In> Postcard<Out, In> {
     ///
     /// A value being read is buffered up to this size, so it is what a peer can make each
     /// connection hold, and besides what it is parsed into. That can be much more: a list of empty
-    /// lists takes 24 bytes for each of its own. A list of what has no bytes at all, such as
-    /// `Vec<()>`, is not bounded by any size, and should not be read from peers that are not
-    /// trusted.
+    /// lists takes 24 bytes for each of its own, a tree of lists about a hundred, and each
+    /// `HashMap` reserves room for the entries that it claims to have, up to 1 MiB. A list of what
+    /// has no bytes at all, such as `Vec<()>`, is not bounded by any size, and should not be read
+    /// from peers that are not trusted.
     pub fn max_message_size(self, bytes: usize) -> Postcard<Out, In> {
         Postcard { max_message_size: bytes, ..self }
     }

@@ -3,6 +3,7 @@ use std::io;
 
 use futures_util::{SinkExt, StreamExt};
 use proptest::prelude::*;
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
@@ -133,6 +134,35 @@ fn a_large_frame_takes_memory_as_it_arrives() {
 struct Nested {
     #[expect(dead_code, reason = "it is there to be read")]
     inner: Option<Box<Nested>>,
+}
+
+#[test]
+fn a_list_does_not_reserve_room_for_elements_that_it_claims() {
+    #[derive(Debug)]
+    struct Claimed(Option<usize>);
+
+    impl<'de> Deserialize<'de> for Claimed {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Claimed, D::Error> {
+            struct List;
+            impl<'de> Visitor<'de> for List {
+                type Value = Claimed;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("a list")
+                }
+
+                fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Claimed, A::Error> {
+                    let claimed = list.size_hint();
+                    while list.next_element::<u8>()?.is_some() {}
+                    Ok(Claimed(claimed))
+                }
+            }
+            deserializer.deserialize_seq(List)
+        }
+    }
+
+    let claimed = decode::<Claimed>(Postcard::new(), &[&frame(&[3, 1, 2, 3])]).pop();
+    assert_eq!(claimed.expect("an item").expect("a list").0, None);
 }
 
 #[test]
