@@ -117,7 +117,8 @@ impl<Out, In> Json<Out, In> {
     /// 1 MiB by default.
     ///
     /// A value being read is buffered up to this size, so it is what a peer can make each
-    /// connection hold, and as much again for what it is parsed into.
+    /// connection hold, and besides what it is parsed into: for a `String` as much again, for a
+    /// `serde_json::Value` up to a hundred times as much, as in `[{"":0},{"":0}]`.
     pub fn max_message_size(self, bytes: usize) -> Json<Out, In> {
         Json { max_message_size: bytes, ..self }
     }
