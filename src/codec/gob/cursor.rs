@@ -117,12 +117,13 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// Gives how many of the two are there.
+    /// Gives how many of the two are there. What is zero is not, as it would not be sent.
     fn name_and_number(&mut self) -> Result<usize, Fault> {
         let mut there = 0;
         self.fields(|cursor, field| {
-            there += 1;
-            if field == 0 { cursor.bytes().map(drop) } else { cursor.uint().map(drop) }
+            let empty = if field == 0 { cursor.bytes()?.is_empty() } else { cursor.uint()? == 0 };
+            there += usize::from(!empty);
+            Ok(())
         })?;
         Ok(there)
     }

@@ -89,6 +89,14 @@ fn refused(types: &[Vec<u8>], id: i64, value: &[u8]) -> CodecErrorKind {
     kind
 }
 
+/// Go has none, and ours would not be read if it were written.
+#[test]
+fn a_field_without_a_name_or_a_type_is_malformed() {
+    for field in [("", 4), ("A", 0), ("", 0)] {
+        assert_eq!(refused(&[struct_type(100, &[field])], 100, &[0]), CodecErrorKind::Malformed);
+    }
+}
+
 #[test]
 fn types_within_types_without_end_are_too_deep() {
     let chain: Vec<_> = (100..50_000).map(|id| slice_type(id, id + 1)).collect();
