@@ -1,9 +1,51 @@
-//! The terminal client.
+//! The client, on a terminal or for scripts.
+//!
+//! A [`session`] is a connection after the other; [`talk`] is what has to outlive each of them.
+//! [`model`] is what a terminal shows.
 
-use anyhow::Result;
-use h2conn::tls::ClientTls;
+mod draw;
+mod history;
+mod lines;
+pub mod model;
+mod screen;
+pub mod session;
+pub mod talk;
+mod text;
 
-/// Joins the room at `url`, until the user has enough.
-pub async fn run(url: &str, name: &str, tls: ClientTls) -> Result<()> {
-    anyhow::bail!("{url} {name} {tls:?}: not there yet")
+use std::env;
+use std::io::{IsTerminal, stdin, stdout};
+
+use anyhow::{Context, Result, bail};
+use jiff::tz::TimeZone;
+
+use model::Model;
+use session::{Event, Login, Session, Timing};
+use text::one_line;
+
+/// Joins a room, until the user has enough, and shows `note` before all else.
+///
+/// On a terminal it takes the whole screen, otherwise it reads and prints lines.
+///
+/// # Errors
+///
+/// When there is no way in, and when something that the user said may be lost.
+pub async fn run(login: Login, note: Option<&str>) -> Result<()> {
+    let (url, name) = (login.url.clone(), login.name.clone());
+    let mut session = Session::start(login, Timing::default());
+    if !stdin().is_terminal() || !stdout().is_terminal() {
+        return lines::run(&name, session, note).await;
+    }
+    let mut model = Model::new(&url, &name, TimeZone::system());
+    if env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        model = model.without_colors();
+    }
+    if let Some(note) = note {
+        model.note(note);
+    }
+    // Whoever cannot get in is to read why where they were.
+    match session.event().await.context("the session has failed")? {
+        Event::Failed(why) => bail!(one_line(&why)),
+        event => model.event(event),
+    }
+    screen::run(model, session).await
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use chat::client;
+use chat::client::session::Login;
 use chat::room::Limits;
 use chat::server::Server;
 use clap::{Parser, Subcommand};
@@ -38,6 +39,9 @@ enum Command {
         key: Option<PathBuf>,
     },
     /// Join the room of another process.
+    ///
+    /// On a terminal, Esc leaves, PageUp and PageDown scroll, and Ctrl-L draws the screen again.
+    /// Elsewhere, lines of standard input are said, and what is said is printed.
     Connect {
         /// Where it is, such as https://localhost:8000/
         url: String,
@@ -59,7 +63,7 @@ const LOCAL: &str = "127.0.0.1:8000";
 async fn main() -> Result<()> {
     let Chat { command, name } = Chat::parse();
     match command {
-        None => both_ends(&name.unwrap_or_else(account)).await,
+        None => both_ends(name.unwrap_or_else(account)).await,
         Some(Command::Serve { addr, cert, key }) => {
             let identity = match cert.zip(key) {
                 Some((cert, key)) => Identity::from_pem_files(cert, key)?,
@@ -76,13 +80,14 @@ async fn main() -> Result<()> {
                 }
                 None => tls,
             };
-            client::run(&url, &own.or(name).unwrap_or_else(account), tls).await
+            let name = own.or(name).unwrap_or_else(account);
+            client::run(Login { url, name, tls }, None).await
         }
     }
 }
 
 /// A server that others on this machine can join, and a client that trusts it and no other.
-async fn both_ends(name: &str) -> Result<()> {
+async fn both_ends(name: String) -> Result<()> {
     let identity = local_identity()?;
     let tls = ClientTls::new().only_root_certificates(identity.certificate_pem());
     // Another chat may have the usual port.
@@ -91,7 +96,12 @@ async fn both_ends(name: &str) -> Result<()> {
     let url = server.url()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
-    let result = client::run(&url, name, tls).await;
+    let program = match env::var_os("CARGO") {
+        Some(_) => "cargo run -p chat --",
+        None => "chat",
+    };
+    let note = format!("others can join by: {program} connect {url} --name NAME -k");
+    let result = client::run(Login { url, name, tls }, Some(&note)).await;
     drop(stop);
     serving.await??;
     result

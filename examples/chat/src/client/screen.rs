@@ -1,0 +1,137 @@
+//! The client on a terminal.
+
+use std::io::stdout;
+use std::time::Duration;
+use std::{io, thread};
+
+use anyhow::{Context, Result, bail};
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, DisableBracketedPaste, EnableBracketedPaste};
+use ratatui::crossterm::execute;
+use ratatui::layout::{Position, Rect};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::model::{Model, Wish};
+use super::session::{Event, Session};
+
+/// How long leaving may take. The server needs no longer unless the link is slow or gone.
+const LEAVING: Duration = Duration::from_secs(2);
+
+/// Shows a session until the user has enough of it, or another process has.
+pub(crate) async fn run(mut model: Model, mut session: Session) -> Result<()> {
+    let mut screen = Screen::take()?;
+    let mut keys = keys();
+    let mut end = end_signal()?;
+    loop {
+        screen.0.draw(|frame| model.draw(frame))?;
+        let stale = model.stays_for();
+        tokio::select! {
+            event = session.event() => {
+                model.event(event.context("the session has failed")?);
+                // All there is, before it is drawn.
+                std::iter::from_fn(|| session.try_event()).for_each(|event| model.event(event));
+            }
+            input = keys.recv() => match input.context("the terminal is gone")?? {
+                event::Event::Key(key) => match model.key(key) {
+                    Some(Wish::Redraw) => screen.clear()?,
+                    Some(Wish::Quit) => break,
+                    Some(Wish::Again) => session.again(),
+                    None => {}
+                },
+                event::Event::Paste(text) => model.paste(&text),
+                // Drawing asks for the size.
+                _ => {}
+            },
+            _ = end.recv() => break,
+            () = sleep(stale.unwrap_or_default()), if stale.is_some() => {}
+        }
+    }
+    drop(screen);
+    leave(model, session).await
+}
+
+/// Says what is still to be said.
+async fn leave(mut model: Model, mut session: Session) -> Result<()> {
+    if model.leave() {
+        let over = async {
+            while let Some(event) = session.event().await {
+                match event {
+                    Event::Lost(..) | Event::Dismissed => break,
+                    event => model.event(event),
+                }
+            }
+        };
+        // What is unsaid then, is.
+        let _ = timeout(LEAVING, over).await;
+    }
+    match model.talk.unsaid() {
+        0 => Ok(()),
+        1 => bail!("a line did not come back from the room, and may be lost"),
+        n => bail!("{n} lines did not come back from the room, and may be lost"),
+    }
+}
+
+/// The terminal as this program needs it. Dropping it gives back what was there.
+struct Screen(DefaultTerminal);
+
+impl Screen {
+    fn take() -> Result<Screen> {
+        let screen = Screen(ratatui::try_init().context("cannot use the terminal")?);
+        execute!(stdout(), EnableBracketedPaste)?;
+        Ok(screen)
+    }
+
+    /// Makes the next drawing one of everything. `Terminal::clear` would ask where the cursor is,
+    /// and the answer go to who reads the keys.
+    fn clear(&mut self) -> io::Result<()> {
+        let size = self.0.size()?;
+        self.0.resize(Rect::from((Position::ORIGIN, size)))
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // A terminal that is gone needs nothing.
+        let _ = execute!(stdout(), DisableBracketedPaste);
+        let _ = ratatui::try_restore();
+    }
+}
+
+/// Reads the terminal in a thread of its own, which ends with the process.
+fn keys() -> mpsc::Receiver<io::Result<event::Event>> {
+    let (sender, receiver) = mpsc::channel(64);
+    thread::spawn(move || {
+        loop {
+            let event = event::read();
+            let is_over = event.is_err();
+            if sender.blocking_send(event).is_err() || is_over {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Signals that ask the process to end, which is to leave the terminal as it was. Ctrl-C is a key.
+fn end_signal() -> Result<mpsc::Receiver<()>> {
+    let (sender, receiver) = mpsc::channel(1);
+    #[cfg(unix)]
+    for kind in [
+        tokio::signal::unix::SignalKind::terminate(),
+        tokio::signal::unix::SignalKind::hangup(),
+        tokio::signal::unix::SignalKind::interrupt(),
+    ] {
+        let (sender, mut signal) = (sender.clone(), tokio::signal::unix::signal(kind)?);
+        tokio::spawn(async move {
+            signal.recv().await;
+            sender.send(()).await
+        });
+    }
+    #[cfg(not(unix))]
+    tokio::spawn(async move {
+        tokio::signal::ctrl_c().await.ok();
+        sender.send(()).await
+    });
+    Ok(receiver)
+}

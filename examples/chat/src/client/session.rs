@@ -1,0 +1,250 @@
+//! A member's connection, and the next one when it is lost.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use futures_util::{SinkExt, StreamExt};
+use h2conn::codec::Gob;
+use h2conn::tls::ClientTls;
+use h2conn::{Client, Conn, OnDrop};
+use jiff::Timestamp;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::codec::{FramedRead, FramedWrite};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::talk::MAX_UNSAID;
+use crate::post::{Post, WELCOME};
+
+/// Where to go, and as whom.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The URL of the room.
+    pub url: String,
+    /// The user's name there.
+    pub name: String,
+    /// How to know the server.
+    pub tls: ClientTls,
+}
+
+/// How patient a session is.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// The first pause before a new connection. Each is twice as long as the one before.
+    pub pause: Duration,
+    /// The longest pause; a connection that held for longer makes the next pause the first again.
+    pub max_pause: Duration,
+    /// How often the server is asked whether it is still there.
+    pub ping: Duration,
+    /// How long it has to answer, to a ping as to the name.
+    pub answer: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Timing {
+        Timing {
+            pause: Duration::from_millis(250),
+            max_pause: Duration::from_secs(8),
+            ping: Duration::from_secs(15),
+            answer: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What happens to a session.
+#[derive(Debug)]
+pub enum Event {
+    /// It is in the room, and says what comes here. Dropping the sender is leaving: what was said
+    /// still goes out, and what comes back is still heard.
+    Joined(mpsc::Sender<String>),
+    /// Somebody said something.
+    Post(Post),
+    /// The connection is gone, or could not be made again, for this reason. There is another
+    /// attempt after the pause.
+    Lost(String, Duration),
+    /// The server has ended the connection, and is not going away itself. What it said last may be
+    /// the reason. The next attempt waits for [`Session::again`].
+    Dismissed,
+    /// The user has left. The last event.
+    Left,
+    /// There was no way in from the beginning, for this reason. The last event.
+    Failed(String),
+}
+
+/// A place in a room, kept over many connections. Dropping it ends the present one at once.
+#[derive(Debug)]
+pub struct Session {
+    events: mpsc::Receiver<Event>,
+    again: Arc<Notify>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Session {
+    /// Begins to connect.
+    pub fn start(login: Login, timing: Timing) -> Session {
+        let (sender, events) = mpsc::channel(64);
+        let again = Arc::new(Notify::new());
+        let run = Run { login, timing, events: sender, again: Arc::clone(&again) };
+        let task = AbortOnDropHandle::new(tokio::spawn(run.run()));
+        Session { events, again, _task: task }
+    }
+
+    /// What happens next; `None` after the last event.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn event(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// What has happened already.
+    pub fn try_event(&mut self) -> Option<Event> {
+        self.events.try_recv().ok()
+    }
+
+    /// Ends the pause before the next attempt.
+    pub fn again(&self) {
+        self.again.notify_one();
+    }
+}
+
+struct Run {
+    login: Login,
+    timing: Timing,
+    events: mpsc::Sender<Event>,
+    again: Arc<Notify>,
+}
+
+enum End {
+    Left,
+    Dismissed,
+}
+
+impl Run {
+    async fn run(self) {
+        let Timing { pause: first_pause, max_pause, .. } = self.timing;
+        let been_in = AtomicBool::new(false);
+        let mut pause = first_pause;
+        loop {
+            let began = Instant::now();
+            match self.attend(&been_in).await {
+                Ok(End::Left) => return self.tell(Event::Left).await,
+                Ok(End::Dismissed) => {
+                    self.tell(Event::Dismissed).await;
+                    self.again.notified().await;
+                    pause = first_pause;
+                }
+                Err(error) if !been_in.load(Ordering::Relaxed) => {
+                    return self.tell(Event::Failed(format!("{error:#}"))).await;
+                }
+                Err(error) => {
+                    if began.elapsed() > max_pause {
+                        pause = first_pause;
+                    }
+                    self.tell(Event::Lost(error.to_string(), pause)).await;
+                    tokio::select! {
+                        () = sleep(pause) => {}
+                        () = self.again.notified() => {}
+                    }
+                    pause = max_pause.min(2 * pause);
+                }
+            }
+        }
+    }
+
+    async fn tell(&self, event: Event) {
+        // Without a listener, this task is about to be aborted.
+        let _ = self.events.send(event).await;
+    }
+
+    /// One connection, from its making to its end.
+    async fn attend(&self, been_in: &AtomicBool) -> Result<End> {
+        // A client of its own, since a client would go on with a link that does not answer.
+        let client = Client::builder().tls(self.login.tls.clone()).build()?;
+        let (conn, _response) = client.connect(&self.login.url).await?;
+        conn.on_drop(OnDrop::Reset);
+        let mut incoming = FramedRead::new(&conn, Gob::<String>::new());
+        let mut outgoing = FramedWrite::new(&conn, Gob::<String>::new());
+        let log_in = async {
+            outgoing.send(self.login.name.clone()).await?;
+            incoming
+                .next()
+                .await
+                .context("the server left the name unanswered")?
+                .map_err(Into::into)
+        };
+        let answer = timeout(self.timing.answer, log_in).await;
+        let answer: Result<String> = answer.context("the server does not answer to the name")?;
+        let answer = answer?;
+        if answer != WELCOME {
+            // Its answer is what matters.
+            let _ = conn.close().await;
+            bail!("the server refuses the name {:?}: {answer:?}", self.login.name);
+        }
+        been_in.store(true, Ordering::Relaxed);
+        let incoming = incoming.map_decoder(|_| Gob::<Post>::new());
+        let outgoing = outgoing.map_encoder(|_| Gob::<Post>::new());
+        let end = self.stay(&conn, incoming, outgoing).await?;
+        client.close().await;
+        Ok(end)
+    }
+
+    async fn stay(
+        &self,
+        conn: &Conn,
+        mut incoming: FramedRead<&Conn, Gob<Post>>,
+        mut outgoing: FramedWrite<&Conn, Gob<Post>>,
+    ) -> Result<End> {
+        let (sender, mut lines) = mpsc::channel::<String>(MAX_UNSAID);
+        self.tell(Event::Joined(sender)).await;
+        let has_left = AtomicBool::new(false);
+        let say = async {
+            while let Some(message) = lines.recv().await {
+                // A Go server shows the time that the client gives.
+                outgoing.send(Post::new("", message).at(Timestamp::now())).await?;
+            }
+            has_left.store(true, Ordering::Relaxed);
+            outgoing.close().await
+        };
+        let hear = async {
+            while let Some(post) = incoming.next().await.transpose()? {
+                self.tell(Event::Post(post)).await;
+            }
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            heard = hear => heard?,
+            // A server that takes no more may still have something to say, at least why.
+            never = async { drop(say.await); pending().await } => never,
+            silent = self.silence(conn) => return Err(silent),
+        }
+        // The server has said all it wanted; what it makes of this end is no matter.
+        let _ = conn.close().await;
+        if has_left.load(Ordering::Relaxed) {
+            return Ok(End::Left);
+        }
+        // A server that stops sends everybody away, and can be expected back.
+        match timeout(Duration::from_secs(1), conn.draining()).await {
+            Ok(()) => bail!("the server is going away"),
+            Err(_) => Ok(End::Dismissed),
+        }
+    }
+
+    /// Waits until the server does not answer to a ping.
+    async fn silence(&self, conn: &Conn) -> anyhow::Error {
+        let Timing { ping, answer, .. } = self.timing;
+        loop {
+            sleep(ping).await;
+            match timeout(answer, conn.ping()).await {
+                Ok(Ok(_)) => {}
+                // Reading says why.
+                Ok(Err(_)) => pending().await,
+                Err(_) => return anyhow!("the server has been silent for {answer:?}"),
+            }
+        }
+    }
+}
