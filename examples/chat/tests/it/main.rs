@@ -1,5 +1,6 @@
 //! The chat from the outside, by its server and its program.
 
+mod client;
 mod load;
 mod members;
 mod support;

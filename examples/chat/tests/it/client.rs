@@ -1,0 +1,194 @@
+//! The client against servers: the one of this crate, and some that mean harm.
+
+mod foreign;
+mod proxy;
+mod user;
+
+use std::future::pending;
+use std::process::Output;
+
+use chat::client::session::Event;
+use chat::room::Limits;
+use chat::server::Server;
+use h2conn::tls::Identity;
+
+use crate::support::{Site, TestResult, within};
+use foreign::Manners;
+use proxy::{Mode, Proxy};
+use user::{User, run};
+
+const WATCHDOG: u64 = 30;
+
+#[tokio::test]
+async fn a_name_in_use_is_refused_with_the_reason() -> TestResult {
+    within(WATCHDOG, async {
+        let site = Site::new(Limits::default())?;
+        let mut ada = User::new(&site.url, "ada");
+        ada.hears("ada logged in").await;
+        let mut other = User::new(&site.url, "Ada");
+        let Some(Event::Failed(why)) = other.session.event().await else { panic!("it got in") };
+        assert!(why.contains("user already exists"), "{why}");
+        assert!(other.session.event().await.is_none());
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_server_that_stops_is_expected_back_and_gets_what_was_typed() -> TestResult {
+    within(WATCHDOG, async {
+        let site = Site::new(Limits::default())?;
+        let mut ada = User::new(&site.url, "ada");
+        ada.says("before").await;
+        let addr = site.url.replace("https://localhost", "127.0.0.1").replace('/', "");
+        site.stop().await?;
+        let why = ada.is_lost().await;
+        assert_eq!(why, "the server is going away");
+        assert!(ada.talk.say("between"));
+        // Nothing listens there.
+        ada.is_lost().await;
+        let identity = Identity::self_signed(["localhost"])?;
+        let successor = Server::bind(&addr, identity, Limits::default())?;
+        tokio::spawn(successor.run(pending()));
+        ada.hears("between").await;
+        assert_eq!(ada.talk.unsaid(), 0);
+        assert_eq!(ada.count("the server is stopping"), 1);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_the_server_repeats_is_neither_shown_nor_said_twice() -> TestResult {
+    within(WATCHDOG, async {
+        let site = Site::new(Limits::default())?;
+        let proxy = Proxy::start(&site.url).await?;
+        let mut ada = User::new(&proxy.url, "ada");
+        let mut bob = User::new(&site.url, "bob");
+        ada.says("one").await;
+        bob.says("two").await;
+        ada.hears("two").await;
+        // The room gets the line, and she does not get it back.
+        proxy.set(Mode::UpOnly);
+        ada.talk.say("three");
+        bob.hears("three").await;
+        proxy.set(Mode::Cut);
+        ada.is_lost().await;
+        bob.says("four").await;
+        proxy.renew();
+        ada.says("five").await;
+        bob.hears("five").await;
+        for user in [&ada, &bob] {
+            for line in ["one", "two", "three", "four", "five"] {
+                assert_eq!(user.count(line), 1, "{line} in {:?}", user.heard);
+            }
+        }
+        assert_eq!(ada.talk.unsaid(), 0);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_silent_link_is_given_up_and_the_name_tried_until_it_is_free() -> TestResult {
+    within(WATCHDOG, async {
+        let site = Site::new(Limits::default())?;
+        let proxy = Proxy::start(&site.url).await?;
+        let mut ada = User::new(&proxy.url, "ada");
+        ada.says("one").await;
+        proxy.set(Mode::Silent);
+        let old = proxy.renew();
+        ada.talk.say("two");
+        let why = ada.is_lost().await;
+        assert!(why.contains("silent"), "{why}");
+        // The server does not know it yet.
+        let why = ada.is_lost().await;
+        assert!(why.contains("user already exists"), "{why}");
+        old.send_replace(Mode::Cut);
+        ada.hears("two").await;
+        ada.says("three").await;
+        for line in ["one", "two", "three"] {
+            assert_eq!(ada.count(line), 1, "{line} in {:?}", ada.heard);
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn one_who_is_sent_away_comes_back_when_the_user_says_so() -> TestResult {
+    within(WATCHDOG, async {
+        let url = foreign::server(Manners::Dismiss).await?;
+        let mut ada = User::new(&url, "ada");
+        for times in 1..3 {
+            while !matches!(ada.next().await, Some(Event::Dismissed)) {}
+            assert_eq!(ada.count("you were dismissed: no reason"), times);
+            ada.session.again();
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn lines_go_in_and_come_back() -> TestResult {
+    within(WATCHDOG, async {
+        let site = Site::new(Limits::default())?;
+        let mut bob = User::new(&site.url, "bob");
+        bob.hears("bob logged in").await;
+        let long = "x".repeat(2_500);
+        let Output { status, stdout, stderr } =
+            run(&site.url, "ada", &format!("hello\n\n日本語 \u{1b}[2J\n{long}")).await?;
+        assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
+        let stdout = String::from_utf8(stdout)?;
+        let lines: Vec<_> = stdout.lines().map(|line| line.split_at(6).1).collect();
+        let (part_1, part_2) = long.split_at(2_000);
+        let expected = [
+            "* here: bob",
+            "* ada logged in",
+            "<ada> hello",
+            "<ada> 日本語  [2J",
+            &format!("<ada> {part_1}"),
+            &format!("<ada> {part_2}"),
+        ];
+        assert_eq!(lines, expected);
+        bob.hears("ada logged out").await;
+
+        let refused = run(&site.url, "bob", "hello").await?;
+        assert_eq!(refused.status.code(), Some(1));
+        assert_eq!(refused.stdout, b"");
+        let stderr = String::from_utf8(refused.stderr)?;
+        assert!(stderr.contains("user already exists"), "{stderr}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn lines_that_do_not_come_back_are_an_error() -> TestResult {
+    within(WATCHDOG, async {
+        let url = foreign::server(Manners::Dismiss).await?;
+        let Output { status, stderr, .. } = run(&url, "ada", "one\ntwo\n").await?;
+        assert_eq!(status.code(), Some(1));
+        let stderr = String::from_utf8(stderr)?;
+        assert!(stderr.contains("the connection is lost"), "{stderr}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_hostile_server_has_no_power_over_the_terminal() -> TestResult {
+    within(WATCHDOG, async {
+        for manners in [Manners::Harm, Manners::HarmAtOnce] {
+            let url = foreign::server(manners).await?;
+            let Output { stdout, stderr, .. } = run(&url, "ada", "").await?;
+            let text = String::from_utf8([stdout, stderr].concat())?;
+            let odd = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+            assert!(!text.contains(odd), "{text:?}");
+            assert!(text.contains("owned"), "{text:?}");
+        }
+        Ok(())
+    })
+    .await
+}
