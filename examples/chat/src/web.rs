@@ -1,7 +1,9 @@
 //! The page, which is a few files without a build step.
 
 use axum::Router;
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use axum::http::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
 
@@ -14,9 +16,15 @@ pub(crate) fn page<S: Clone + Send + Sync + 'static>() -> MethodRouter<S> {
 }
 
 pub(crate) fn files<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let style = |text| file("text/css", text);
+    let script = |text| file("text/javascript", text);
     Router::new()
-        .route("/chat.css", file("text/css", include_str!("web/chat.css")))
-        .route("/chat.js", file("text/javascript", include_str!("web/chat.js")))
+        .route("/chat.css", style(include_str!("web/chat.css")))
+        .route("/room.css", style(include_str!("web/room.css")))
+        .route("/chat.js", script(include_str!("web/chat.js")))
+        .route("/posts.js", script(include_str!("web/posts.js")))
+        .route("/room.js", script(include_str!("web/room.js")))
+        .route("/wire.js", script(include_str!("web/wire.js")))
 }
 
 fn file<S: Clone + Send + Sync + 'static>(media: &str, text: &'static str) -> MethodRouter<S> {
@@ -25,6 +33,7 @@ fn file<S: Clone + Send + Sync + 'static>(media: &str, text: &'static str) -> Me
         (CONTENT_TYPE, media),
         (CONTENT_SECURITY_POLICY, POLICY.to_owned()),
         (REFERRER_POLICY, "no-referrer".to_owned()),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
     ];
     get(move || async move { (headers, text).into_response() })
 }
