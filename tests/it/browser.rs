@@ -1,8 +1,8 @@
 //! The example `browser` in Chromium, driven by `interop/browser`: WebSockets over HTTP/2 and over
 //! HTTP/1.1, as a browser does them.
 
-use std::env::{consts::EXE_SUFFIX, current_exe, var_os};
-use std::path::{Path, PathBuf};
+use std::env::{consts::EXE_SUFFIX, current_exe};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, ensure};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
+use crate::support::tools::browser_scripts;
 use crate::support::{TestResult, checked, skipped, within};
 
 /// Longer than that of `echo.mjs`, which leaves no browser and no files behind.
@@ -39,12 +40,12 @@ async fn a_browser_has_its_conn_over_http_1() -> TestResult {
 
 /// What the example says of the four connections that it had; `None` where there is no browser.
 async fn browse(flag: &str, protocol: &str) -> TestResult<Option<Vec<String>>> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/browser");
     let program = example()?;
-    if let Some(what) = within(WATCHDOG, missing(&program, &script)).await {
-        skipped(format!("no browser: there is no {what}"));
+    if !program.exists() {
+        skipped("no example, which `cargo build --example browser` makes");
         return Ok(None);
     }
+    let Some(scripts) = within(WATCHDOG, browser_scripts()).await? else { return Ok(None) };
     checked(WATCHDOG, async {
         let mut server =
             Command::new(program).arg("0").stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
@@ -52,7 +53,7 @@ async fn browse(flag: &str, protocol: &str) -> TestResult<Option<Vec<String>>> {
         let first = said.next_line().await?.context("the example has ended")?;
         let url = first.strip_prefix("listening on ").with_context(|| first.clone())?;
         let output = Command::new("node")
-            .arg(script.join("echo.mjs"))
+            .arg(scripts.join("echo.mjs"))
             .args([flag, url])
             .stdin(Stdio::null())
             .kill_on_drop(true)
@@ -83,21 +84,4 @@ fn example() -> TestResult<PathBuf> {
     let test = current_exe()?;
     let profile = test.ancestors().nth(2).context("the tests are in target/PROFILE/deps")?;
     Ok(profile.join("examples").join(format!("browser{EXE_SUFFIX}")))
-}
-
-/// What there should be, and is not.
-async fn missing(example: &Path, script: &Path) -> Option<&'static str> {
-    let node = Command::new("node").arg("--version").output().await;
-    let chromium = var_os("CHROMIUM").unwrap_or_else(|| "/usr/bin/chromium".into());
-    [
-        (example.exists(), "example, which `cargo build --example browser` makes"),
-        (node.is_ok_and(|output| output.status.success()), "program `node`"),
-        (Path::new(&chromium).exists(), "Chromium at /usr/bin/chromium or $CHROMIUM"),
-        (
-            script.join("node_modules/playwright-core").exists(),
-            "Playwright, which `npm ci` gets in interop/browser",
-        ),
-    ]
-    .into_iter()
-    .find_map(|(here, what)| (!here).then_some(what))
 }

@@ -7,12 +7,12 @@ pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod scenarios;
 pub(crate) mod script;
+pub(crate) mod tools;
 pub(crate) mod trickle;
 pub(crate) mod websocket;
 
-use std::fmt::Display;
 use std::future::Future;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ use h2conn::{Client, ClientBuilder, Conn, Error, Listener, ListenerBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
+
+pub(crate) use self::tools::skipped;
 
 /// What tests return: any error fails them, with its whole chain.
 pub(crate) type TestResult<T = ()> = anyhow::Result<T>;
@@ -82,14 +84,6 @@ pub(crate) fn within<F: Future>(seconds: u64, future: F) -> impl Future<Output =
 /// Whether the tests that can be long are to be, as CI asks for.
 pub(crate) fn long() -> bool {
     std::env::var_os("H2CONN_LONG").is_some()
-}
-
-/// Says aloud that a test cannot run here. The test harness keeps to itself what the macros of
-/// `std` print in a test that passes, and may have begun a line.
-pub(crate) fn skipped(why: impl Display) {
-    let line = format!("\nSKIPPED: {why}\n");
-    // There is nobody to tell when the error output is closed.
-    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// What a server speaks below HTTP/2.

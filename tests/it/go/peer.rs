@@ -1,82 +1,28 @@
 //! The Go program of `interop/go`: built once, run once a connection.
 
-use std::io::ErrorKind::NotFound;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
-use std::sync::OnceLock;
-use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
 
-use crate::support::{Over, Site, TestResult, run, skipped};
+use crate::support::tools::go_peer;
+use crate::support::{Over, Site, TestResult, run};
 
 /// The Go program.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Go(&'static Path);
-
-enum Built {
-    Program(PathBuf),
-    /// Go, or the modules that the program takes, are not to be had here.
-    Missing(String),
-}
-
-/// Compiling Go's library for the first time takes a while.
-const BUILDING: Duration = Duration::from_secs(300);
 
 /// Runs a test with the Go program and a watchdog; says aloud if there is no Go.
 pub(super) fn with_go<Fut>(test: impl FnOnce(Go) -> Fut) -> TestResult
 where
     Fut: Future<Output = TestResult>,
 {
-    static BUILT: OnceLock<Result<Built, String>> = OnceLock::new();
-    match BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))) {
-        Ok(Built::Program(program)) => run(test(Go(program))),
-        Ok(Built::Missing(why)) => {
-            skipped(why);
-            Ok(())
-        }
-        Err(error) => bail!("{error}"),
+    match go_peer()? {
+        Some(program) => run(test(Go(program))),
+        None => Ok(()),
     }
-}
-
-fn build() -> TestResult<Built> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        timeout(BUILDING, build_program()).await.context("building the Go program")?
-    })
-}
-
-async fn build_program() -> TestResult<Built> {
-    // What cannot be found is missing here; what cannot be compiled is a fault.
-    match go().args(["list", "-deps", "."]).output().await {
-        Err(error) if error.kind() == NotFound => {
-            return Ok(Built::Missing("no Go: there is no program `go`".into()));
-        }
-        Err(error) => return Err(error).context("running Go"),
-        Ok(output) if !output.status.success() => {
-            let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " | ");
-            return Ok(Built::Missing(format!("Go has not all it takes: {said}")));
-        }
-        Ok(_) => {}
-    }
-    let name = format!("go-peer{}", std::env::consts::EXE_SUFFIX);
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let output = go().args(["build", "-o"]).arg(&program).output().await?;
-    ensure!(output.status.success(), "go build: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(Built::Program(program))
-}
-
-fn go() -> Command {
-    let mut go = Command::new("go");
-    go.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/go"))
-        // The version that is here, and no other.
-        .env("GOTOOLCHAIN", "local")
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    go
 }
 
 impl Go {
