@@ -1,5 +1,6 @@
 // Command peer is the other end of the tests in tests/it/go.rs: net/http as it comes, as a client
 // and as a server, in one scenario of one connection. It prints ok, or an error and exits with 1.
+// It is also a client of examples/chat.
 package main
 
 import (
@@ -25,11 +26,12 @@ func main() {
 	status := flag.Int("status", http.StatusOK, "the status to answer with, or to expect")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: peer [flags] server SCENARIO\n"+
-			"       peer [flags] client SCENARIO URL   (stays until its input ends)")
+			"       peer [flags] client SCENARIO URL   (stays until its input ends)\n"+
+			"       peer [flags] chat URL NAME         (posts each line of its input)")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	time.AfterFunc(watchdog, func() {
+	dog := time.AfterFunc(watchdog, func() {
 		fmt.Fprintln(os.Stderr, "not done within", watchdog)
 		os.Exit(1)
 	})
@@ -40,6 +42,10 @@ func main() {
 		err = serve(play, *secure, *status)
 	case known && flag.Arg(0) == "client" && flag.NArg() == 3:
 		err = connect(play, flag.Arg(2), *roots, *status)
+	case flag.Arg(0) == "chat" && flag.NArg() == 3:
+		// Its input says when it is over.
+		dog.Stop()
+		err = chat(flag.Arg(1), flag.Arg(2), *roots)
 	default:
 		flag.Usage()
 		os.Exit(2)
