@@ -2,15 +2,9 @@
 // gives a WebSocket, and a page of another origin. Prints what it saw as a line of JSON.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { chromium } from "playwright-core";
-import { handshakes } from "./netlog.mjs";
+import { drive, protocolOf } from "./drive.mjs";
 
-// What no run takes, unless something hangs.
-const WATCHDOG = 60_000;
 const LINE = "Grüße, h2conn";
 const SIZE = 10_000_000;
 
@@ -31,52 +25,26 @@ const here = new URL(positionals[0]);
 const elsewhere = new URL(here.href.replace("localhost", "127.0.0.1"));
 const protocol = options.http2 ? "h2" : "http/1.1";
 
-setTimeout(() => {
-  console.error(`not done within ${WATCHDOG / 1000} s`);
-  process.exit(1);
-}, WATCHDOG).unref();
-
-const directory = await mkdtemp(join(tmpdir(), "h2conn-browser-"));
-try {
-  const log = join(directory, "net-log.json");
-  const seen = await browse(log);
-  // The log is whole when the browser has gone.
-  const webSockets = handshakes(JSON.parse(await readFile(log, "utf8")));
-  const status = options.http2 ? 200 : 101;
-  assert.deepEqual(webSockets, [
-    ...Array(3).fill({ protocol, origin: here.origin, status }),
-    { protocol, origin: elsewhere.origin, status },
-    // From there to here.
-    { protocol, origin: elsewhere.origin, status: 403 },
-  ]);
-  console.log(JSON.stringify({ ...seen, webSocket: protocol, refused: 403 }));
-} finally {
-  await rm(directory, { recursive: true });
-}
-
-async function browse(log) {
-  const args = ["--disable-gpu", "--disable-quic", `--log-net-log=${log}`];
-  if (options.http1) args.push("--disable-http2");
-  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-  const browser = await chromium.launch({ executablePath, args });
-  try {
-    const viewport = { width: 800, height: 450 };
-    const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport });
-    const seen = await echo(await context.newPage());
-    await leave(await context.newPage());
-    await knock(await context.newPage());
-    return seen;
-  } finally {
-    await browser.close();
-  }
-}
+let seen;
+const webSockets = await drive(protocol, { width: 800, height: 450 }, async context => {
+  seen = await echo(await context.newPage());
+  await leave(await context.newPage());
+  await knock(await context.newPage());
+});
+const status = options.http2 ? 200 : 101;
+assert.deepEqual(webSockets, [
+  ...Array(3).fill({ protocol, origin: here.origin, status }),
+  { protocol, origin: elsewhere.origin, status },
+  // From there to here.
+  { protocol, origin: elsewhere.origin, status: 403 },
+]);
+console.log(JSON.stringify({ ...seen, webSocket: protocol, refused: 403 }));
 
 // A line, 10 MB, and an end by close().
 async function echo(page) {
   const hashes = digests(page);
   await open(page, here);
-  const navigation = () => performance.getEntriesByType("navigation")[0].nextHopProtocol;
-  assert.equal(await page.evaluate(navigation), protocol, "the page's protocol");
+  assert.equal(await protocolOf(page), protocol, "the page's protocol");
 
   await page.fill("input", LINE);
   await page.keyboard.press("Enter");

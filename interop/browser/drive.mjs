@@ -1,0 +1,41 @@
+// What the scripts share: Chromium with one version of HTTP, its log, and a watchdog.
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+import { handshakes } from "./netlog.mjs";
+
+// What no run takes, unless something hangs.
+export const WATCHDOG = 60_000;
+
+// Has `play` drive a browser, and gives the handshakes of all its WebSockets. The protocol is "h2",
+// or "http/1.1" for a browser without HTTP/2; `viewport` is the size of its pages.
+export async function drive(protocol, viewport, play) {
+  setTimeout(() => {
+    console.error(`not done within ${WATCHDOG / 1000} s`);
+    process.exit(1);
+  }, WATCHDOG).unref();
+
+  const directory = await mkdtemp(join(tmpdir(), "h2conn-browser-"));
+  try {
+    const log = join(directory, "net-log.json");
+    const args = ["--disable-gpu", "--disable-quic", `--log-net-log=${log}`];
+    if (protocol !== "h2") args.push("--disable-http2");
+    const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+    const browser = await chromium.launch({ executablePath, args });
+    try {
+      await play(await browser.newContext({ ignoreHTTPSErrors: true, viewport }));
+    } finally {
+      await browser.close();
+    }
+    // The log is whole when the browser has gone.
+    return handshakes(JSON.parse(await readFile(log, "utf8")));
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+}
+
+// The protocol that a page came over.
+export function protocolOf(page) {
+  return page.evaluate(() => performance.getEntriesByType("navigation")[0].nextHopProtocol);
+}
