@@ -4,3 +4,4 @@ mod client;
 mod load;
 mod members;
 mod support;
+mod web;
