@@ -2,7 +2,8 @@
 //!
 //! | request | joins the room |
 //! |---|---|
-//! | `POST /` | in gob, as the clients of Go's chat do |
+//! | `POST /` | in gob |
+//! | `GET /` with a body | in gob as well: the client of Go's chat names no method, which is GET |
 //! | any method, or a WebSocket, to `/json` | in JSON, a value a line |
 //! | `GET /` | not: it is the page that does, by a WebSocket |
 
@@ -13,7 +14,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
-use axum::extract::State;
+use axum::body::HttpBody;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
@@ -96,7 +98,7 @@ impl Server {
 pub fn app(room: Room) -> Router {
     let entrance = Entrance { room, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)) };
     Router::new()
-        .route("/", post(gob).merge(web::page()))
+        .route("/", post(gob).get(page_or_gob))
         .route("/json", any(json))
         .merge(web::files())
         .with_state(entrance)
@@ -106,6 +108,16 @@ pub fn app(room: Room) -> Router {
 struct Entrance {
     room: Room,
     places: Arc<Semaphore>,
+}
+
+async fn page_or_gob(State(entrance): State<Entrance>, request: Request) -> Response {
+    if request.body().is_end_stream() {
+        return web::page();
+    }
+    match Accept::from_request(request, &()).await {
+        Ok(accept) => gob(State(entrance), accept).await,
+        Err(refusal) => IntoResponse::into_response(refusal),
+    }
 }
 
 async fn gob(State(entrance): State<Entrance>, accept: Accept) -> Response {

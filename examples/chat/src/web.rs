@@ -4,15 +4,15 @@ use axum::Router;
 use axum::http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
 /// Nothing but what this server has: a post that looks like a script is not one.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-pub(crate) fn page<S: Clone + Send + Sync + 'static>() -> MethodRouter<S> {
-    file("text/html", include_str!("web/chat.html"))
+pub(crate) fn page() -> Response {
+    response("text/html", include_str!("web/chat.html"))
 }
 
 pub(crate) fn files<S: Clone + Send + Sync + 'static>() -> Router<S> {
@@ -27,7 +27,14 @@ pub(crate) fn files<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/wire.js", script(include_str!("web/wire.js")))
 }
 
-fn file<S: Clone + Send + Sync + 'static>(media: &str, text: &'static str) -> MethodRouter<S> {
+fn file<S: Clone + Send + Sync + 'static>(
+    media: &'static str,
+    text: &'static str,
+) -> MethodRouter<S> {
+    get(move || async move { response(media, text) })
+}
+
+fn response(media: &str, text: &'static str) -> Response {
     let media = format!("{media}; charset=utf-8");
     let headers = [
         (CONTENT_TYPE, media),
@@ -35,5 +42,5 @@ fn file<S: Clone + Send + Sync + 'static>(media: &str, text: &'static str) -> Me
         (REFERRER_POLICY, "no-referrer".to_owned()),
         (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
     ];
-    get(move || async move { (headers, text).into_response() })
+    (headers, text).into_response()
 }

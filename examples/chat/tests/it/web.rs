@@ -8,6 +8,7 @@ use anyhow::{Context, bail, ensure};
 use chat::room::Limits;
 use futures_util::StreamExt;
 use h2conn::codec::Json;
+use h2conn::http::Method;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -266,6 +267,22 @@ async fn curl_posts_in_json() -> TestResult {
         ensure!(hear(&mut ada, 1).await? == [owned(("curl", "hello from curl"))]);
         let own = r#"{"user":"curl","message":"hello from curl","time":""#;
         ensure!(printed.starts_with("\"ok\"\n{") && printed.contains(own), "{printed}");
+        site.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_get_with_a_body_is_a_member_and_not_for_the_page() -> TestResult {
+    within(WATCHDOG, async {
+        let site = Site::new(Limits::default())?;
+        let mut ada = site.join("ada").await?;
+        // As the client of Go's chat comes.
+        let client = site.client().method(Method::GET).build()?;
+        let (conn, _) = client.connect(&site.url).await?;
+        let mut gopher = Guest::login(conn, "gopher").await?.map_err(anyhow::Error::msg)?;
+        gopher.post("hello").await?;
+        ensure!(hear(&mut ada, 1).await? == [owned(("gopher", "hello"))]);
         site.stop().await
     })
     .await
