@@ -147,10 +147,12 @@ impl<Out, In> Json<Out, In> {
         self.read += len as u64;
     }
 
+    #[cold]
     fn poison(&mut self, error: CodecError) -> CodecError {
         self.failed.insert(error).clone()
     }
 
+    #[cold]
     fn fault(&self, fault: Fault, src: &[u8]) -> CodecError {
         let position = self.read + fault.at as u64;
         match fault.what {
@@ -171,6 +173,7 @@ impl<Out, In> Json<Out, In> {
         }
     }
 
+    #[cold]
     fn truncated(&self, src: &[u8]) -> CodecError {
         let position = self.read + src.len() as u64;
         let message = format!(
@@ -180,6 +183,7 @@ impl<Out, In> Json<Out, In> {
         CodecError::new(CodecErrorKind::Truncated, position, message)
     }
 
+    #[cold]
     fn too_large(&self, position: u64) -> CodecError {
         let message = format!(
             "the JSON value at byte {position} is larger than the limit of {} bytes",
@@ -190,6 +194,36 @@ impl<Out, In> Json<Out, In> {
 }
 
 impl<Out, In: DeserializeOwned> Json<Out, In> {
+    /// What `decode` does with bytes that may end a value, apart so that `decode` itself is short.
+    #[inline(never)]
+    fn decode_further(&mut self, src: &mut BytesMut) -> Result<Option<In>, CodecError> {
+        if let Some(error) = &self.failed {
+            src.clear();
+            return Err(error.clone());
+        }
+        self.skip_white_space(src);
+        // One byte more than is allowed, because a number is over only at the byte after it.
+        let limit = self.max_message_size.saturating_add(1);
+        let window = &src[..src.len().min(limit)];
+        match self.scanner.scan(window) {
+            Ok(Some(len)) if len <= self.max_message_size => self.finish(src, len),
+            Ok(Some(_)) => Err(self.poison(self.too_large(self.read))),
+            Ok(None) => self.await_more(src),
+            Err(fault) => Err(self.poison(self.fault(fault, src))),
+        }
+    }
+
+    /// Makes room for more of a value that may get larger.
+    fn await_more(&mut self, src: &mut BytesMut) -> Result<Option<In>, CodecError> {
+        let Some(left) = self.max_message_size.checked_sub(src.len()) else {
+            return Err(self.poison(self.too_large(self.read)));
+        };
+        if !src.is_empty() {
+            src.reserve(READ_SIZE.min(left.saturating_add(1)));
+        }
+        Ok(None)
+    }
+
     /// Takes a value that is complete, unless its line feed is still to come.
     fn finish(&mut self, src: &mut BytesMut, len: usize) -> Result<Option<In>, CodecError> {
         let ending = match &src[len..] {
@@ -250,25 +284,11 @@ impl<Out, In: DeserializeOwned> Decoder for Json<Out, In> {
     type Error = CodecError;
 
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<In>, CodecError> {
-        if let Some(error) = &self.failed {
-            src.clear();
-            return Err(error.clone());
+        // Most small pieces only go on with a value, and cost no more than a look at their bytes.
+        if self.failed.is_none() && self.scanner.skip(src).is_none() {
+            return self.await_more(src);
         }
-        self.skip_white_space(src);
-        // One byte more than is allowed, because a number is over only at the byte after it.
-        let limit = self.max_message_size.saturating_add(1);
-        let window = &src[..src.len().min(limit)];
-        match self.scanner.scan(window) {
-            Ok(Some(len)) if len <= self.max_message_size => self.finish(src, len),
-            Ok(None) if src.len() <= self.max_message_size => {
-                if !src.is_empty() {
-                    src.reserve(READ_SIZE.min(limit - src.len()));
-                }
-                Ok(None)
-            }
-            Ok(_) => Err(self.poison(self.too_large(self.read))),
-            Err(fault) => Err(self.poison(self.fault(fault, src))),
-        }
+        self.decode_further(src)
     }
 
     fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<In>, CodecError> {

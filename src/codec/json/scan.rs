@@ -68,17 +68,7 @@ impl Scanner {
     /// What is found to be complete need not be well-formed: between the strings of an array or
     /// object only the brackets are looked at.
     pub(super) fn scan(&mut self, value: &[u8]) -> Result<Option<usize>, Fault> {
-        loop {
-            let rest = value.get(self.looked..).unwrap_or_default();
-            let skipped = match self.state {
-                State::Between => rest.iter().position(is_structural).unwrap_or(rest.len()),
-                State::String => plain_prefix(rest),
-                _ => 0,
-            };
-            self.looked += skipped;
-            #[cfg(test)]
-            tests::WORK.set(tests::WORK.get() + skipped + 1);
-            let Some(&byte) = rest.get(skipped) else { return Ok(None) };
+        while let Some(byte) = self.skip(value) {
             match self.step(byte) {
                 Ok(Step::On(state)) => {
                     self.state = state;
@@ -89,6 +79,22 @@ impl Scanner {
                 Err(what) => return Err(Fault { at: self.looked, what }),
             }
         }
+        Ok(None)
+    }
+
+    /// Looks on to the next byte that may change something, and returns it if it has arrived.
+    #[inline]
+    pub(super) fn skip(&mut self, value: &[u8]) -> Option<u8> {
+        let rest = value.get(self.looked..).unwrap_or_default();
+        let skipped = match self.state {
+            State::Between => rest.iter().position(is_structural).unwrap_or(rest.len()),
+            State::String => plain_prefix(rest),
+            _ => 0,
+        };
+        self.looked += skipped;
+        #[cfg(test)]
+        tests::WORK.set(tests::WORK.get() + skipped + 1);
+        rest.get(skipped).copied()
     }
 
     /// Whether the value ends where the stream does.
