@@ -129,7 +129,9 @@ const READ_SIZE: usize = 8 * 1024;
 /// Why a message could not be read or written.
 ///
 /// One pointer wide and cheap to clone. The text says this level only,
-/// [`source`](StdError::source) leads to what is below, so print the chain.
+/// [`source`](StdError::source) leads to what is below, so print the chain. With the kind
+/// [`Io`](CodecErrorKind::Io) both are those of the error of the stream below, and
+/// `io::Error::from` gives that error itself.
 #[derive(Clone)]
 pub struct CodecError(Arc<Inner>);
 
@@ -229,7 +231,12 @@ impl fmt::Debug for CodecError {
 
 impl StdError for CodecError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as _)
+        let below: &(dyn StdError + 'static) = self.0.source.as_deref()?;
+        match self.0.kind {
+            // The text is that error's already.
+            CodecErrorKind::Io => below.source(),
+            _ => Some(below),
+        }
     }
 }
 
@@ -271,7 +278,8 @@ mod tests {
         let below = io::Error::from(crate::Error::new(crate::ErrorKind::Reset, "gone"));
         let error = CodecError::from(below);
         assert_eq!((error.kind(), error.position()), (CodecErrorKind::Io, None));
-        assert!(error.source().is_some());
+        assert_eq!(error.to_string(), "gone");
+        assert!(error.source().is_none(), "it would be printed twice");
 
         let shared = io::Error::from(error.clone());
         assert_eq!(shared.kind(), io::ErrorKind::ConnectionReset);
