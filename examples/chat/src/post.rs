@@ -75,6 +75,17 @@ impl Post {
     }
 }
 
+/// The character, or a space for one that could do things to a reader's screen: what controls a
+/// terminal, breaks lines, or turns the direction of the text around it. The server asks for all
+/// that it passes on, and clients do not rely on it.
+pub fn harmless(c: char) -> char {
+    match c {
+        '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
+        c if c.is_control() => ' ',
+        c => c,
+    }
+}
+
 fn to_go(time: Timestamp) -> GoTime {
     // The nanoseconds of a time before 1970 count backwards, and Go's do not.
     let nanoseconds = time.subsec_nanosecond();

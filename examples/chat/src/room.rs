@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::post::{Post, SYSTEM};
+use crate::post::{Post, SYSTEM, harmless};
 
 /// How many characters a name may have.
 pub const MAX_NAME_CHARS: usize = 32;
@@ -120,7 +120,7 @@ impl Member {
     /// Says something to all, and waits until it has gone out to the one who says it: so nobody
     /// posts faster than they read.
     pub async fn post(&self, message: &str) {
-        let message: String = message.trim().chars().map(visible).collect();
+        let message: String = message.trim().chars().map(harmless).collect();
         if message.is_empty() {
             return;
         }
@@ -254,23 +254,13 @@ fn check(name: &str) -> Result<(), String> {
     if length > MAX_NAME_CHARS {
         return Err(format!("the name has {length} characters, and may have {MAX_NAME_CHARS}"));
     }
-    if let Some(odd) = name.chars().find(|&c| visible(c) != c || is_joiner(c)) {
+    if let Some(odd) = name.chars().find(|&c| harmless(c) != c || is_joiner(c)) {
         return Err(format!("the name has a character that nobody can see: {odd:?}"));
     }
     if key(name) == key(SYSTEM) {
         return Err(format!("the name {SYSTEM} is taken by the room"));
     }
     Ok(())
-}
-
-/// The character, or a space for one that could do things to a reader's screen: what controls a
-/// terminal, breaks lines, or turns the direction of the text around it.
-fn visible(c: char) -> char {
-    match c {
-        '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
-        c if c.is_control() => ' ',
-        c => c,
-    }
 }
 
 /// Emoji and some scripts need them; in a name they are a way to look like another.

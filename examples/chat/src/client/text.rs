@@ -5,27 +5,18 @@ use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-use crate::post::MAX_CHARS;
+use crate::post::{MAX_CHARS, harmless};
 
 /// Servers let nobody say more than that; a server may say it all the same.
 const MAX_SHOWN_CHARS: usize = 4 * MAX_CHARS;
 
-/// The text as one line, with a space for each character that could do things to the reader's
-/// screen: what controls a terminal, breaks lines, or turns the direction of the text around it.
+/// The text as one line of harmless characters.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line: String = text.chars().take(MAX_SHOWN_CHARS).map(harmless).collect();
     if line.len() < text.len() && text.chars().nth(MAX_SHOWN_CHARS).is_some() {
         line.push('…');
     }
     line
-}
-
-fn harmless(c: char) -> char {
-    match c {
-        '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
-        c if c.is_control() => ' ',
-        c => c,
-    }
 }
 
 /// How many columns the text takes.
