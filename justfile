@@ -19,6 +19,10 @@ test *args:
 loom *args:
     RUSTFLAGS='--cfg h2conn_loom' CARGO_TARGET_DIR=target/loom cargo test --release --lib loom {{args}}
 
+# `just bench formats` or `just bench json`: docs/performance.md.
+bench name *args:
+    cargo bench --bench {{name}} -- {{args}}
+
 doc:
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features --open
 
