@@ -44,7 +44,6 @@ pub struct Room {
 #[derive(Debug)]
 pub struct Member {
     room: Room,
-    id: u64,
     name: String,
 }
 
@@ -83,9 +82,8 @@ impl Room {
         }
         let (sender, posts) = mpsc::channel(self.limits.queue);
         let (dismiss, dismissal) = oneshot::channel();
-        state.seats_given += 1;
-        let id = state.seats_given;
-        let seat = Seat { id, name: name.to_owned(), posts: sender, dismiss };
+        let mail = Some((sender, dismiss));
+        let mut seat = Seat { name: name.to_owned(), mail, unread: 0 };
         for post in &state.history {
             seat.take(post, None);
         }
@@ -93,14 +91,14 @@ impl Room {
         seat.take(&state.stamp(greeting), None);
         state.seats.insert(key(name), seat);
         state.say(Post { came: name.to_owned(), ..Post::system(format!("{name} logged in")) });
-        Ok((Member { room: self.clone(), id, name: name.to_owned() }, Mail { posts, dismissal }))
+        Ok((Member { room: self.clone(), name: name.to_owned() }, Mail { posts, dismissal }))
     }
 
     /// Dismisses everybody, and lets nobody in any more.
     pub fn close(&self, reason: &str) {
         let mut state = self.lock();
         state.closed = Some(reason.to_owned());
-        for seat in std::mem::take(&mut state.seats).into_values() {
+        for mut seat in std::mem::take(&mut state.seats).into_values() {
             seat.dismiss(reason.to_owned());
         }
     }
@@ -127,6 +125,10 @@ impl Member {
         let (receipt, out) = oneshot::channel();
         {
             let mut state = self.room.lock();
+            // Who has to go has nothing more to say.
+            if state.seats.get(&key(&self.name)).is_none_or(|seat| seat.mail.is_none()) {
+                return;
+            }
             let post = state.stamp(Post::new(&self.name, message));
             state.keep(&post, self.room.limits.history);
             state.spread(&post, Some(receipt));
@@ -136,15 +138,18 @@ impl Member {
     }
 }
 
+/// A dismissal is told to the others only here, after the lock was free: they may have been as
+/// slow, and a room that told them of many at once would fill the queues of those who were not.
 impl Drop for Member {
     fn drop(&mut self) {
         let mut state = self.room.lock();
-        // The name of who was dismissed may be somebody else's by now.
-        if state.seats.get(&key(&self.name)).is_some_and(|seat| seat.id == self.id) {
-            state.seats.remove(&key(&self.name));
-            let text = format!("{} logged out", self.name);
-            state.say(Post { went: self.name.clone(), ..Post::system(text) });
-        }
+        // A closed room has no seats.
+        let Some(seat) = state.seats.remove(&key(&self.name)) else { return };
+        let text = match seat.unread {
+            0 => format!("{} logged out", self.name),
+            unread => format!("{} was dismissed: left {unread} posts unread", self.name),
+        };
+        state.say(Post { went: self.name.clone(), ..Post::system(text) });
     }
 }
 
@@ -152,7 +157,6 @@ impl Drop for Member {
 struct State {
     /// By [`key`].
     seats: BTreeMap<String, Seat>,
-    seats_given: u64,
     history: VecDeque<Arc<Post>>,
     /// That of the last post.
     time: Timestamp,
@@ -179,29 +183,12 @@ impl State {
         self.history.drain(..surplus);
     }
 
-    /// Puts a post into everybody's queue. Those whose queue is full have to go, of which the
-    /// others are told, whose queues may then be full.
+    /// Puts a post into everybody's queue. Those whose queue is full have to go.
     fn spread(&mut self, post: &Arc<Post>, receipt: Option<oneshot::Sender<()>>) {
         let mut receipt = receipt;
-        let mut waiting = VecDeque::from([Arc::clone(post)]);
-        while let Some(post) = waiting.pop_front() {
-            let overfull: Vec<_> = self
-                .seats
-                .iter()
-                .filter(|(_, seat)| {
-                    let by_itself = seat.name == post.user;
-                    !seat.take(&post, if by_itself { receipt.take() } else { None })
-                })
-                .map(|(key, _)| key.clone())
-                .collect();
-            for key in overfull {
-                let Some(seat) = self.seats.remove(&key) else { continue };
-                let reason = format!("left {} posts unread", seat.posts.max_capacity());
-                let text = format!("{} was dismissed: {reason}", seat.name);
-                let post = Post { went: seat.name.clone(), ..Post::system(text) };
-                waiting.push_back(self.stamp(post));
-                seat.dismiss(format!("you were dismissed: {reason}"));
-            }
+        for seat in self.seats.values_mut() {
+            let by_itself = seat.name == post.user;
+            seat.take(post, if by_itself { receipt.take() } else { None });
         }
     }
 
@@ -219,29 +206,35 @@ impl State {
     }
 }
 
-/// What the room has of a member.
+/// What the room has of a member. A name is its bearer's until the [`Member`] is dropped.
 #[derive(Debug)]
 struct Seat {
-    id: u64,
     name: String,
-    posts: mpsc::Sender<Delivery>,
-    dismiss: oneshot::Sender<String>,
+    /// Where posts go and a dismissal, until there was one.
+    mail: Option<(mpsc::Sender<Delivery>, oneshot::Sender<String>)>,
+    /// How many posts it had left unread when it was dismissed.
+    unread: usize,
 }
 
 impl Seat {
-    /// Whether there was room for it. A member on its way out has room for anything.
-    fn take(&self, post: &Arc<Post>, receipt: Option<oneshot::Sender<()>>) -> bool {
+    fn take(&mut self, post: &Arc<Post>, receipt: Option<oneshot::Sender<()>>) {
+        let Some((posts, _)) = &self.mail else { return };
         let delivery = Delivery { post: Arc::clone(post), _receipt: receipt };
-        !matches!(self.posts.try_send(delivery), Err(TrySendError::Full(_)))
+        if let Err(TrySendError::Full(_)) = posts.try_send(delivery) {
+            self.unread = posts.max_capacity();
+            self.dismiss(format!("you were dismissed: left {} posts unread", self.unread));
+        }
     }
 
-    fn dismiss(self, reason: String) {
-        // Who does not wait for it any more is leaving.
-        let _ = self.dismiss.send(reason);
+    fn dismiss(&mut self, reason: String) {
+        if let Some((_, dismiss)) = self.mail.take() {
+            // Who does not wait for it any more is leaving.
+            let _ = dismiss.send(reason);
+        }
     }
 }
 
-/// Names that look the same to most readers are the same.
+/// Names that differ only in upper and lower case are the same.
 fn key(name: &str) -> String {
     name.to_lowercase()
 }
@@ -333,15 +326,38 @@ mod tests {
         for message in ["one", "two", "three"] {
             post(&ada, message);
         }
-        let dismissed = "mute was dismissed: left 4 posts unread";
-        assert_eq!(read(&mut to_ada), ["one", "two", "three", dismissed]);
+        assert_eq!(read(&mut to_ada), ["one", "two", "three"]);
         let reason = to_mute.dismissal.try_recv().expect("a reason");
         assert_eq!(reason, "you were dismissed: left 4 posts unread");
-        // What waited can still be read, and the name is free.
+        // What waited can still be read, and nothing said.
+        post(&mute, "but");
         assert_eq!(read(&mut to_mute), ["here: ada", "mute logged in", "one", "two"]);
-        let (_again, _mail) = room.join("mute").expect("the name is free");
+        assert!(room.join("mute").is_err());
         drop(mute);
-        assert_eq!(read(&mut to_ada), ["mute logged in"]);
+        assert_eq!(read(&mut to_ada), ["mute was dismissed: left 4 posts unread"]);
+        room.join("mute").expect("the name is free");
+    }
+
+    #[test]
+    fn many_who_do_not_read_take_nobody_along() {
+        let room = room(64, 0);
+        let (ada, mut to_ada) = room.join("ada").expect("the first");
+        let mutes: Vec<_> = (0..80)
+            .map(|n| {
+                read(&mut to_ada);
+                room.join(&format!("mute {n}")).expect("another")
+            })
+            .collect();
+        for _ in 0..70 {
+            read(&mut to_ada);
+            post(&ada, "hi");
+        }
+        read(&mut to_ada);
+        for mute in mutes {
+            drop(mute);
+            assert_eq!(read(&mut to_ada).len(), 1, "one dismissal at a time");
+        }
+        assert!(to_ada.dismissal.try_recv().is_err());
     }
 
     #[tokio::test]
@@ -385,6 +401,8 @@ mod tests {
         room.close("the server is stopping");
         assert_eq!(to_ada.dismissal.try_recv().as_deref(), Ok("the server is stopping"));
         post(&ada, "hi");
+        drop(ada);
+        assert!(room.lock().history.is_empty());
         assert_eq!(read(&mut to_ada), ["nobody else is here", "ada logged in"]);
         assert_eq!(room.join("bob").expect_err("closed"), "the server is stopping");
     }
