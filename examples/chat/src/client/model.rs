@@ -11,12 +11,9 @@ use tui_input::{Input, InputRequest};
 
 use super::history::{By, Entry, History};
 use super::session::Event;
-use super::talk::Talk;
+use super::talk::{MAX_MEMBERS, Talk};
 use super::text::one_line;
 use crate::post::{MAX_CHARS, Post, SYSTEM};
-
-/// How many names the list has. A room has no more members.
-const MAX_MEMBERS: usize = 10_000;
 
 /// The state of the screen.
 #[derive(Debug)]

@@ -15,6 +15,9 @@ use tokio::time::{sleep, timeout};
 use super::model::{Model, Wish};
 use super::session::{Event, Session};
 
+/// How many events are taken between two drawings.
+const AT_ONCE: usize = 64;
+
 /// How long leaving may take. The server needs no longer unless the link is slow or gone.
 const LEAVING: Duration = Duration::from_secs(2);
 
@@ -29,8 +32,9 @@ pub(crate) async fn run(mut model: Model, mut session: Session) -> Result<()> {
         tokio::select! {
             event = session.event() => {
                 model.event(event.context("the session has failed")?);
-                // All there is, before it is drawn.
-                std::iter::from_fn(|| session.try_event()).for_each(|event| model.event(event));
+                // What there is, before it is drawn; a server that never stops is not to stop the user.
+                let more = std::iter::from_fn(|| session.try_event()).take(AT_ONCE);
+                more.for_each(|event| model.event(event));
             }
             input = keys.recv() => match input.context("the terminal is gone")?? {
                 event::Event::Key(key) => match model.key(key) {

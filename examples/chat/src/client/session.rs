@@ -19,6 +19,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::talk::MAX_UNSAID;
 use crate::post::{Post, WELCOME};
 
+/// How many events may wait to be looked at. A post may be large.
+const EVENTS: usize = 8;
+
 /// Where to go, and as whom.
 #[derive(Clone, Debug)]
 pub struct Login {
@@ -85,7 +88,7 @@ pub struct Session {
 impl Session {
     /// Begins to connect.
     pub fn start(login: Login, timing: Timing) -> Session {
-        let (sender, events) = mpsc::channel(64);
+        let (sender, events) = mpsc::channel(EVENTS);
         let again = Arc::new(Notify::new());
         let run = Run { login, timing, events: sender, again: Arc::clone(&again) };
         let task = AbortOnDropHandle::new(tokio::spawn(run.run()));

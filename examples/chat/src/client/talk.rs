@@ -11,6 +11,9 @@ use crate::post::Post;
 /// How many lines may be on their way.
 pub const MAX_UNSAID: usize = 64;
 
+/// How many members a room is believed to have.
+pub(crate) const MAX_MEMBERS: usize = 10_000;
+
 /// One user's side of the room. A line that the user says is kept until it comes back from the
 /// room; if the connection is lost before, it is said again on the next one, unless it is among
 /// the posts that the server repeats there.
@@ -82,7 +85,7 @@ impl Talk {
             message: one_line(&post.message),
             came: one_line(&post.came),
             went: one_line(&post.went),
-            here: post.here.iter().map(|name| one_line(name)).collect(),
+            here: post.here.iter().take(MAX_MEMBERS).map(|name| one_line(name)).collect(),
             ..post
         };
         let is_own = post.user == self.name;

@@ -6,6 +6,7 @@ mod user;
 
 use std::future::pending;
 use std::process::Output;
+use std::time::Duration;
 
 use chat::client::session::Event;
 use chat::room::Limits;
@@ -94,7 +95,7 @@ async fn a_silent_link_is_given_up_and_the_name_tried_until_it_is_free() -> Test
     within(WATCHDOG, async {
         let site = Site::new(Limits::default())?;
         let proxy = Proxy::start(&site.url).await?;
-        let mut ada = User::new(&proxy.url, "ada");
+        let mut ada = User::with_patience(&proxy.url, "ada", Duration::from_secs(2));
         ada.says("one").await;
         proxy.set(Mode::Silent);
         let old = proxy.renew();

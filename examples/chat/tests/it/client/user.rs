@@ -21,13 +21,18 @@ pub(crate) struct User {
 
 impl User {
     pub(crate) fn new(url: &str, name: &str) -> User {
+        User::with_patience(url, name, Duration::from_secs(10))
+    }
+
+    /// One who waits so long for an answer.
+    pub(crate) fn with_patience(url: &str, name: &str, answer: Duration) -> User {
         let tls = ClientTls::new().dangerous_accept_any_certificate();
         let login = Login { url: url.to_owned(), name: name.to_owned(), tls };
         let timing = Timing {
             pause: Duration::from_millis(10),
             max_pause: Duration::from_millis(100),
             ping: Duration::from_millis(100),
-            answer: Duration::from_secs(2),
+            answer,
         };
         let session = Session::start(login, timing);
         User { session, talk: Talk::new(name), heard: Vec::new() }
