@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `POST /` | in gob |
 //! | `GET /` with a body | in gob as well: the client of Go's chat names no method, which is GET |
-//! | any method, or a WebSocket, to `/json` | in JSON, a value a line |
+//! | `POST /json` and the like, or a WebSocket there | in JSON, a value a line |
 //! | `GET /` | not: it is the page that does, by a WebSocket |
 
 use std::net::{SocketAddr, TcpListener};
@@ -16,17 +16,20 @@ use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::HttpBody;
 use axum::extract::{FromRequest, Request, State};
-use axum::http::StatusCode;
+use axum::http::header::{ORIGIN, UPGRADE};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use axum_server::Handle;
-use axum_server::accept::NoDelayAcceptor;
+use axum_server::accept::{TcpConfigAcceptor, TcpKeepaliveConfig, TcpSocketConfig};
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use h2conn::Conn;
 use h2conn::axum::Accept;
 use h2conn::tls::{Identity, ServerTls};
 use hyper_util::rt::TokioTimer;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::room::{Limits, Room};
 use crate::{member, web};
@@ -71,9 +74,11 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
         let Server { listener, tls, room } = self;
         let handle = Handle::new();
-        let acceptor = RustlsAcceptor::new(tls).acceptor(NoDelayAcceptor);
-        let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle.clone());
         let (every, answer) = KEEP_ALIVE;
+        let keep_alive = TcpKeepaliveConfig::new().time(every).interval(answer).retries(1);
+        let socket = TcpSocketConfig::new().nodelay(true).keepalive(keep_alive);
+        let acceptor = RustlsAcceptor::new(tls).acceptor(TcpConfigAcceptor::new(socket));
+        let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle.clone());
         server
             .http_builder()
             .http2()
@@ -82,7 +87,9 @@ impl Server {
             .keep_alive_timeout(answer)
             // Browsers open their WebSockets over HTTP/2 only where this says that they can.
             .enable_connect_protocol();
-        let app = app(room.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let entrance = Entrance { room: room.clone(), places: Arc::clone(&places) };
+        let app = app(entrance).into_make_service_with_connect_info::<SocketAddr>();
         let mut serving = pin!(server.serve(app));
         tokio::select! {
             ended = &mut serving => return Ok(ended?),
@@ -90,18 +97,31 @@ impl Server {
         }
         room.close("the server is stopping");
         handle.graceful_shutdown(Some(STOP));
-        Ok(serving.await?)
+        serving.await?;
+        // It does not wait for WebSockets over HTTP/1.1.
+        let _ = timeout(STOP, places.acquire_many(MAX_CONNECTIONS as u32)).await;
+        Ok(())
     }
 }
 
-/// The routes, to be served or to stand among others.
-pub fn app(room: Room) -> Router {
-    let entrance = Entrance { room, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)) };
+fn app(entrance: Entrance) -> Router {
     Router::new()
         .route("/", post(gob).get(page_or_gob))
         .route("/json", any(json))
+        .route_layer(from_fn(no_pages))
         .merge(web::files())
         .with_state(entrance)
+}
+
+/// Refuses what a page sends that is no WebSocket, whose origin [`Accept`] looks at: another site
+/// could say something here in the name of whoever visits it.
+async fn no_pages(request: Request, next: Next) -> Response {
+    let (method, headers) = (request.method(), request.headers());
+    let is_web_socket = method == Method::CONNECT || headers.contains_key(UPGRADE);
+    if headers.contains_key(ORIGIN) && !is_web_socket {
+        return (StatusCode::FORBIDDEN, "a page can join by a WebSocket only\n").into_response();
+    }
+    next.run(request).await
 }
 
 #[derive(Clone)]

@@ -7,6 +7,7 @@ use chat::room::{Limits, Room};
 use futures_util::{SinkExt, StreamExt};
 use h2conn::Reason;
 use h2conn::codec::Json;
+use h2conn::http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Guest, Site, TestResult, within};
@@ -62,8 +63,8 @@ async fn a_member_that_does_not_read_is_dismissed_and_slows_nobody() -> TestResu
     within(WATCHDOG, async {
         let site = Site::new(Limits { queue: 16, history: 4 })?;
         let mut ada = site.join("ada").await?;
-        // Its window is smaller than a post; the server has buffers of its own.
-        let client = site.client().initial_window_size(1024).build()?;
+        // What fits into it and the server's buffers goes out.
+        let client = site.client().initial_window_size(65_536).build()?;
         let mute = Guest::login(client.connect(&site.url).await?.0, "mute").await?;
         let mut mute = mute.map_err(anyhow::Error::msg)?;
         let message = "m".repeat(15_000);
@@ -137,6 +138,23 @@ async fn a_client_that_sends_something_else_is_told_so() -> TestResult {
             conn.read_to_end(&mut answer).await.with_context(|| sent.to_owned())?;
             let answer = String::from_utf8_lossy(&answer);
             ensure!(answer.contains(expected), "{sent:.40}: {answer}");
+        }
+        site.stop().await
+    })
+    .await
+}
+
+/// Browsers let any site send what is no WebSocket, and name the site.
+#[tokio::test]
+async fn a_page_joins_by_web_socket_only() -> TestResult {
+    within(WATCHDOG, async {
+        let site = Site::new(Limits::default())?;
+        for path in ["", "json"] {
+            let url = format!("{}{path}", site.url);
+            let client = site.client().header("origin", "https://elsewhere.example").build()?;
+            let error = client.connect(&url).await.err().context("no way in")?;
+            ensure!(error.status() == Some(StatusCode::FORBIDDEN), "{path}: {error}");
+            site.client().build()?.connect(&url).await?.0.reset(Reason::CANCEL);
         }
         site.stop().await
     })
