@@ -166,16 +166,27 @@ async fn send_away<T: Transport>(mut io: T, mut seen: BytesMut) -> Error {
     /// A fatal alert, `unexpected_message` (RFC 8446 §6).
     const TLS_ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 10];
 
+    /// In the first line of a request (RFC 9112 §3).
+    const HTTP1: &[u8] = b" HTTP/1.";
+
+    let may_be_http1 = |seen: &[u8]| seen.first().is_some_and(u8::is_ascii_uppercase);
     let unsupported = |message: String| Error::new(ErrorKind::Unsupported, message);
     if seen.first() == Some(&TLS_HANDSHAKE) {
         farewell(&mut io, &TLS_ALERT).await;
         return unsupported("the client speaks TLS, and this port does not".to_owned());
     }
-    if !seen.first().is_some_and(u8::is_ascii_uppercase) {
-        let first = &seen[..seen.len().min(32)];
+    while may_be_http1(&seen) && !seen.contains(&b'\n') && seen.len() < HTTP1_HEAD {
+        match io.read_buf(&mut seen).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    let line = seen[..].split(|byte| *byte == b'\n').next().unwrap_or(&[]);
+    if !may_be_http1(&seen) || !line.windows(HTTP1.len()).any(|part| part == HTTP1) {
+        let first = seen[..seen.len().min(32)].escape_ascii().to_string();
+        farewell(&mut io, &[]).await;
         return unsupported(format!(
-            "the client does not speak HTTP/2: its first bytes are \"{}\"",
-            first.escape_ascii()
+            "the client does not speak HTTP/2: its first bytes are \"{first}\""
         ));
     }
     while !seen.windows(4).any(|end| end == b"\r\n\r\n") && seen.len() < HTTP1_HEAD {
