@@ -15,6 +15,8 @@ mod extended_connect;
 mod formats;
 mod go;
 mod go_library;
+mod h2load;
+mod h2spec;
 mod hostile;
 mod http1;
 mod leaks;

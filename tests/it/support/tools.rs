@@ -17,10 +17,15 @@ use tokio::time::timeout;
 /// Compiling Go's library for the first time takes a while.
 const BUILDING: Duration = Duration::from_secs(300);
 
-/// Says aloud that a test cannot run here. The test harness keeps to itself what the macros of
-/// `std` print in a test that passes, and may have begun a line.
+/// Says aloud that a test cannot run here.
 pub(crate) fn skipped(why: impl Display) {
-    let line = format!("\nSKIPPED: {why}\n");
+    aloud(format_args!("SKIPPED: {why}"));
+}
+
+/// Says something even of a test that passes: the test harness keeps to itself what the macros of
+/// `std` print, and may have begun a line.
+pub(crate) fn aloud(what: impl Display) {
+    let line = format!("\n{what}\n");
     // There is nobody to tell when the error output is closed.
     let _ = io::stderr().write_all(line.as_bytes());
 }
@@ -34,8 +39,31 @@ pub(crate) fn interop(name: &str) -> Result<PathBuf> {
 
 /// The program of `interop/go`, built once; says aloud if there is no Go. Blocks.
 pub(crate) fn go_peer() -> Result<Option<&'static Path>> {
-    static BUILT: OnceLock<Result<Built, String>> = OnceLock::new();
-    match BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))) {
+    static BUILT: OnceLock<Outcome> = OnceLock::new();
+    go_program(&BUILT, "go", ".", "go-peer")
+}
+
+/// What building a program once has come to.
+pub(crate) type Outcome = Result<Built, String>;
+
+#[derive(Debug)]
+pub(crate) enum Built {
+    Program(PathBuf),
+    /// Go, or the modules that the program takes, are not to be had here.
+    Missing(String),
+}
+
+/// A package that the module in a folder below `interop` has or takes, built once as `name`; says
+/// aloud if there is no Go. Blocks.
+pub(crate) fn go_program(
+    built: &'static OnceLock<Outcome>,
+    folder: &str,
+    package: &str,
+    name: &str,
+) -> Result<Option<&'static Path>> {
+    let outcome =
+        built.get_or_init(|| build(folder, package, name).map_err(|error| format!("{error:#}")));
+    match outcome {
         Ok(Built::Program(program)) => Ok(Some(program)),
         Ok(Built::Missing(why)) => {
             skipped(why);
@@ -45,22 +73,17 @@ pub(crate) fn go_peer() -> Result<Option<&'static Path>> {
     }
 }
 
-enum Built {
-    Program(PathBuf),
-    /// Go, or the modules that the program takes, are not to be had here.
-    Missing(String),
-}
-
-fn build() -> Result<Built> {
+fn build(folder: &str, package: &str, name: &str) -> Result<Built> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        timeout(BUILDING, build_program()).await.context("building the Go program")?
+        let building = build_program(folder, package, name);
+        timeout(BUILDING, building).await.with_context(|| format!("building {name}"))?
     })
 }
 
-async fn build_program() -> Result<Built> {
+async fn build_program(folder: &str, package: &str, name: &str) -> Result<Built> {
     // What cannot be found is missing here; what cannot be compiled is a fault.
-    match go()?.args(["list", "-deps", "."]).output().await {
+    match go(folder)?.args(["list", "-deps", package]).output().await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(Built::Missing("no Go: there is no program `go`".into()));
         }
@@ -71,16 +94,15 @@ async fn build_program() -> Result<Built> {
         }
         Ok(_) => {}
     }
-    let name = format!("go-peer{EXE_SUFFIX}");
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let output = go()?.args(["build", "-o"]).arg(&program).output().await?;
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}{EXE_SUFFIX}"));
+    let output = go(folder)?.args(["build", "-o"]).arg(&program).arg(package).output().await?;
     ensure!(output.status.success(), "go build: {}", String::from_utf8_lossy(&output.stderr));
     Ok(Built::Program(program))
 }
 
-fn go() -> Result<Command> {
+fn go(folder: &str) -> Result<Command> {
     let mut go = Command::new("go");
-    go.current_dir(interop("go")?)
+    go.current_dir(interop(folder)?)
         // The version that is here, and no other.
         .env("GOTOOLCHAIN", "local")
         .stdin(Stdio::null())

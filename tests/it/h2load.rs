@@ -1,0 +1,71 @@
+//! h2load, nghttp2's load generator, against a listener of ours.
+
+use std::io;
+use std::process::Stdio;
+
+use anyhow::{Context, ensure};
+use h2conn::Conn;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
+
+use crate::support::tools::aloud;
+use crate::support::{Over, Site, TestResult, checked, listen, long, serve, skipped};
+
+/// Each link serves a thousand of them, 100 at a time.
+const REQUESTS: usize = 10_000;
+
+async fn answer(mut conn: Conn) -> io::Result<()> {
+    while conn.read(&mut [0; 4096]).await? > 0 {}
+    conn.write_all(&[b'.'; 1_000]).await?;
+    conn.shutdown().await
+}
+
+async fn check_answer(site: &Site) -> TestResult {
+    let mut conn = site.connect().await?;
+    conn.shutdown().await?;
+    let mut got = Vec::new();
+    ensure!(conn.read_to_end(&mut got).await? == 1_000);
+    Ok(())
+}
+
+async fn check(over: Over) -> TestResult {
+    checked(120, async {
+        let (listener, site) = listen(over).await?;
+        let serving = serve(listener, answer);
+        let requests = if long() { 10 * REQUESTS } else { REQUESTS };
+        let mut h2load = Command::new("h2load");
+        h2load.args(["-n", &requests.to_string(), "-c", "10", "-m", "100", "-t", "1", &site.url("/")]);
+        let output = match h2load.stdin(Stdio::null()).kill_on_drop(true).output().await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                skipped("no h2load: it is in nghttp2's clients");
+                return Ok(());
+            }
+            output => output?,
+        };
+        let printed = String::from_utf8(output.stdout)?;
+        let closing = printed.split_once("finished in").context("h2load did not finish")?.1;
+        let closing: Vec<_> = closing.trim().lines().take(3).collect();
+        aloud(format!("h2load, {over:?}: finished in{}", closing.join(" | ")));
+        let expected = format!(
+            "requests: {requests} total, {requests} started, {requests} done, {requests} succeeded, \
+             0 failed, 0 errored, 0 timeout"
+        );
+        ensure!(closing.contains(&expected.as_str()), "{printed}");
+        ensure!(printed.contains(&format!("status codes: {requests} 2xx")), "{printed}");
+        // The listener lives.
+        check_answer(&site).await?;
+        serving.abort();
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_requests_of_h2load_all_succeed_over_cleartext() -> TestResult {
+    check(Over::Cleartext).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_requests_of_h2load_all_succeed_over_tls() -> TestResult {
+    check(Over::Tls).await
+}

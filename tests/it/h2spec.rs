@@ -1,0 +1,79 @@
+//! h2spec, the test suite of HTTP/2 servers (`interop/h2spec`), against a listener of ours.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::OnceLock;
+
+use anyhow::{Context, ensure};
+use h2conn::Conn;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
+
+use crate::support::tools::{Outcome, aloud, go_program};
+use crate::support::{Over, TestResult, checked, listen, serve};
+
+/// A server as h2spec expects one: it answers with some data, and ends when the client has.
+async fn answer(mut conn: Conn) -> std::io::Result<()> {
+    conn.write_all(b"This is what h2spec reads.\n").await?;
+    while conn.read(&mut [0; 4096]).await? > 0 {}
+    conn.shutdown().await
+}
+
+/// Runs all cases, and gives what h2spec has printed.
+async fn run(program: &Path, over: Over) -> TestResult<String> {
+    let (listener, site) = listen(over).await?;
+    let serving = serve(listener, answer);
+    let port = site.addr.port().to_string();
+    let mut h2spec = Command::new(program);
+    h2spec.args(["--strict", "--host", "127.0.0.1", "--port", &port]);
+    // Five fields of this length are to exceed SETTINGS_MAX_FRAME_SIZE, which with us is 64 KiB, and
+    // one is to fit SETTINGS_MAX_HEADER_LIST_SIZE, 16 KiB.
+    h2spec.args(["--max-header-length", "15200"]);
+    if over == Over::Tls {
+        h2spec.args(["--tls", "--insecure"]);
+    }
+    let output = h2spec.stdin(Stdio::null()).kill_on_drop(true).output().await?;
+    serving.abort();
+    let _ = serving.await;
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Cases that are not to pass, by their titles, and why.
+const EXCEPTIONS: [(&str, &str); 0] = [];
+
+async fn check(over: Over) -> TestResult {
+    static BUILT: OnceLock<Outcome> = OnceLock::new();
+    let build =
+        || go_program(&BUILT, "h2spec", "github.com/summerwind/h2spec/cmd/h2spec", "h2spec");
+    let Some(program) = tokio::task::spawn_blocking(build).await?? else { return Ok(()) };
+    checked(120, async {
+        let printed = run(program, over).await?;
+        let last = printed.trim_end().lines().last().context("h2spec printed nothing")?;
+        aloud(format!("h2spec, {over:?}: {last}"));
+        let (_, failures) = printed.split_once("Failures:").unwrap_or_default();
+        let failed = failures.lines().filter_map(|line| line.trim().strip_prefix("× "));
+        let unexpected: Vec<_> = failed
+            .filter(|title| EXCEPTIONS.iter().all(|(known, _)| !title.ends_with(known)))
+            .collect();
+        ensure!(unexpected.is_empty(), "{unexpected:?}: {failures}");
+        let passed = CASES - EXCEPTIONS.len();
+        let expected =
+            format!("{CASES} tests, {passed} passed, 0 skipped, {} failed", EXCEPTIONS.len());
+        ensure!(last == expected, "{last}");
+        Ok(())
+    })
+    .await
+}
+
+/// The cases of this version, the strict ones included.
+const CASES: usize = 146;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_cases_of_h2spec_pass_over_cleartext() -> TestResult {
+    check(Over::Cleartext).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_cases_of_h2spec_pass_over_tls() -> TestResult {
+    check(Over::Tls).await
+}
