@@ -19,7 +19,7 @@ test *args:
 loom *args:
     RUSTFLAGS='--cfg h2conn_loom' CARGO_TARGET_DIR=target/loom cargo test --release --lib loom {{args}}
 
-# `just bench formats` or `just bench json`: docs/performance.md.
+# `just bench formats`, `json` or `idle`: docs/performance.md.
 bench name *args:
     cargo bench --bench {{name}} -- {{args}}
 
