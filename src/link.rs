@@ -315,7 +315,11 @@ impl Shared {
 
 /// What became of a request that never reached the wire, though its link had been up.
 fn unsent(event: &Event) -> Text {
-    format!("the link ended before the request was sent ({event})").into()
+    match event {
+        Event::Gone(Some(cause)) => format!("the link ended before the request was sent: {cause}"),
+        event => format!("the link ended before the request was sent ({event})"),
+    }
+    .into()
 }
 
 impl Control for Shared {

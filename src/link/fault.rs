@@ -1,5 +1,6 @@
 //! Says in our terms what h2 reports, with the help of what the wire has seen.
 
+use std::io;
 use std::sync::Arc;
 
 use crate::error::{Event, Reason};
@@ -19,6 +20,15 @@ pub(super) fn link_end(result: Result<(), h2::Error>, first: &[u8], seen_setting
     }
 }
 
+/// What the peer has said before it ended the link in good order, as a cause of what that costs.
+pub(super) fn farewell(text: &str) -> Option<Arc<io::Error>> {
+    if text.is_empty() {
+        return None;
+    }
+    let message = format!("the peer said in its GOAWAY: {text:?}");
+    Some(Arc::new(io::Error::new(io::ErrorKind::UnexpectedEof, message)))
+}
+
 /// Why a stream has ended. `link_end` is the link's own reason, if it has ended; `answered` says
 /// whether the peer has shown that it processes the stream.
 pub(super) fn stream_end(error: h2::Error, link_end: Option<&Event>, answered: bool) -> Event {
@@ -27,8 +37,13 @@ pub(super) fn stream_end(error: h2::Error, link_end: Option<&Event>, answered: b
     }
     if error.is_go_away() && error.is_remote() && !answered {
         // h2 gives this to the streams above the last one that the GOAWAY names, and to no other.
+        let said = match debug_data(&error) {
+            text if text.is_empty() => String::new(),
+            text => format!(": {text:?}"),
+        };
         let message = format!(
-            "the server is going away and has not looked at the request (GOAWAY, {}); try again",
+            "the server takes no more requests on this link and has not looked at this one \
+             (GOAWAY, {}{said}); try again",
             reason(&error)
         );
         return Event::NotProcessed(message.into());

@@ -13,6 +13,9 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A DATA frame below this size is tiny: h2 charges it more than it carries (T1).
 const TINY: usize = 256;
 
+/// How much of a GOAWAY is kept: the last stream, the reason, and some text.
+const GOAWAY: usize = 8 + 256;
+
 /// Follows one direction of a connection.
 #[derive(Debug)]
 pub(crate) struct FrameLog {
@@ -25,6 +28,9 @@ pub(crate) struct FrameLog {
     in_settings: bool,
     has_settings: bool,
     seen_goaway: bool,
+    in_goaway: bool,
+    /// The beginning of the last GOAWAY's payload.
+    goaway: Vec<u8>,
     settings_acks: u64,
     abuse: Option<&'static str>,
     frames: u64,
@@ -90,6 +96,8 @@ impl FrameLog {
             in_settings: false,
             has_settings: false,
             seen_goaway: false,
+            in_goaway: false,
+            goaway: Vec::new(),
             settings_acks: 0,
             abuse: None,
             frames: 0,
@@ -102,6 +110,10 @@ impl FrameLog {
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let n = self.skip.min(bytes.len());
+                if self.in_goaway {
+                    let room = GOAWAY.saturating_sub(self.goaway.len());
+                    self.goaway.extend_from_slice(&bytes[..n.min(room)]);
+                }
                 self.skip -= n;
                 bytes = &bytes[n..];
                 self.has_settings |= self.in_settings && self.skip == 0;
@@ -114,6 +126,7 @@ impl FrameLog {
             if self.have == HEADER {
                 self.have = 0;
                 self.in_settings = false;
+                self.in_goaway = false;
                 self.frame();
                 self.has_settings |= self.in_settings && self.skip == 0;
             }
@@ -145,6 +158,8 @@ impl FrameLog {
             0x6 if flags & ACK == 0 => 3,
             0x7 => {
                 self.seen_goaway = true;
+                self.in_goaway = true;
+                self.goaway.clear();
                 return;
             }
             0x8 => 5,
@@ -188,6 +203,11 @@ impl FrameLog {
         self.seen_goaway
     }
 
+    /// The text in the last GOAWAY (RFC 9113 §6.8), which h2 shows only with an error's.
+    pub(crate) fn goaway_text(&self) -> String {
+        String::from_utf8_lossy(self.goaway.get(8..).unwrap_or(&[])).into_owned()
+    }
+
     /// Tiny DATA frames so far.
     pub(crate) fn tiny(&self) -> u64 {
         self.tiny
@@ -213,7 +233,7 @@ mod tests {
         bytes.extend(frame(0, 0, &[9; 3]));
         bytes.extend(frame(0, 0, &[9; 70_000]));
         bytes.extend(frame(0, 1, &[]));
-        bytes.extend(frame(7, 0, &[0; 8]));
+        bytes.extend(frame(7, 0, b"12345678too many"));
         for cut in [1, 2, 7, 9, 1000, bytes.len()] {
             let mut log = FrameLog::new(PREFACE.len());
             for piece in bytes.chunks(cut) {
@@ -221,6 +241,11 @@ mod tests {
             }
             assert_eq!((log.frames, log.tiny()), (5, 1), "cut at {cut}");
             assert!(log.seen_settings() && log.seen_goaway() && log.abuse().is_none());
+            assert_eq!(log.goaway_text(), "too many");
+            log.feed(&frame(7, 0, &[b'x'; 1000]));
+            assert_eq!(log.goaway_text(), "x".repeat(256));
+            log.feed(&frame(7, 0, &[0; 8]));
+            assert_eq!(log.goaway_text(), "");
         }
     }
 

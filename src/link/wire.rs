@@ -167,6 +167,11 @@ impl Gauge {
         lock(&self.0).first.clone()
     }
 
+    /// What the peer has said in its GOAWAY.
+    pub(crate) fn goaway_text(&self) -> String {
+        lock(&self.0).log.goaway_text()
+    }
+
     /// Ready once the peer has ended the transport too, or this side has not: there is nothing to
     /// wait for. What still comes is dropped.
     pub(crate) fn poll_parted(&self, cx: &mut Context<'_>) -> Poll<()> {

@@ -56,7 +56,10 @@ impl Driver {
             (_, Some(error)) if result.is_ok() && !self.streams.is_empty() => {
                 Event::Gone(Some(Arc::new(error)))
             }
-            _ => fault::link_end(result, &self.gauge.first_bytes(), reading.seen_settings),
+            _ => match fault::link_end(result, &self.gauge.first_bytes(), reading.seen_settings) {
+                Event::Gone(None) => Event::Gone(fault::farewell(&self.gauge.goaway_text())),
+                event => event,
+            },
         });
     }
 
