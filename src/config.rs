@@ -33,6 +33,12 @@ pub(crate) struct Config {
     pub(crate) extended_connect: bool,
     /// For TLS, the HTTP/2 preface and the peer's SETTINGS.
     pub(crate) handshake_timeout: Duration,
+    /// Links of a listener, handshakes included.
+    pub(crate) max_links: usize,
+    /// Those of one address.
+    pub(crate) max_links_per_addr: Option<usize>,
+    /// Bytes all links of a listener may hold unread.
+    pub(crate) max_memory: usize,
 }
 
 /// 1 MiB: with 10 ms of round trip it carries 100 MB/s.
@@ -56,6 +62,12 @@ const MAX_CONNS: u32 = 4096;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Each takes a file descriptor, two tasks and the buffers of HTTP/2, whether it is used or not.
+const MAX_LINKS: usize = 10_000;
+
+/// 1 GiB: 16 links can be full at the default `max_link_memory`, or each of 10,000 hold 100 KiB.
+const MAX_MEMORY: usize = 1 << 30;
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -68,6 +80,9 @@ impl Default for Config {
             reset_on_drop: false,
             extended_connect: false,
             handshake_timeout: HANDSHAKE_TIMEOUT,
+            max_links: MAX_LINKS,
+            max_links_per_addr: None,
+            max_memory: MAX_MEMORY,
         }
     }
 }
@@ -91,6 +106,15 @@ impl Config {
         }
         if self.send_queue == 0 {
             return wrong("send_queue_size is 0, and must be at least 1".to_owned());
+        }
+        if self.max_links == 0 || self.max_links_per_addr == Some(0) {
+            return wrong("max_links and max_links_per_addr must be at least 1".to_owned());
+        }
+        if self.max_memory < LEAST_LINK_MEMORY as usize {
+            return wrong(format!(
+                "max_memory is {}, and must be at least {LEAST_LINK_MEMORY}",
+                self.max_memory
+            ));
         }
         if self.handshake_timeout > LONGEST_HANDSHAKE {
             return wrong(format!(

@@ -103,7 +103,7 @@ pub use accept::{AcceptError, Acceptor, AcceptorBuilder, Body, accept};
 pub use client::{Client, ClientBuilder, connect};
 pub use conn::{Addr, Conn, OnDrop, ReadHalf, ReuniteError, Transport, WriteHalf};
 pub use error::{Error, ErrorKind, Reason, Result};
-pub use listener::{Incoming, Listener, ListenerBuilder};
+pub use listener::{Incoming, Listener, ListenerBuilder, ListenerHandle, ListenerStats};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -6,6 +6,7 @@
 //! inbox ◄─ driver ◄─ h2 ◄─ wire ◄─ (TLS) ◄─ socket
 //! ```
 
+mod budget;
 mod connect;
 mod driver;
 mod entry;
@@ -43,6 +44,7 @@ use peer::Peer;
 use signal::{Signal, StreamWaker};
 use window::Windows;
 
+pub(crate) use budget::Budget;
 pub(crate) use frames::PREFACE;
 pub(crate) use wire::Transport;
 
@@ -123,7 +125,8 @@ impl Link {
     }
 
     /// Begins HTTP/2 as a server over `io`, of which `prefix` has already been read, and spawns the
-    /// driver. New streams go to `incoming`; what finds no place there is refused.
+    /// driver. New streams go to `incoming`; what finds no place there, or no memory in `budget`, is
+    /// refused.
     ///
     /// # Errors
     ///
@@ -134,6 +137,7 @@ impl Link {
         info: LinkInfo,
         config: &Config,
         incoming: mpsc::Sender<Offer>,
+        budget: &Arc<Budget>,
     ) -> Result<Link, Event> {
         let windows = Windows::new(config.window, config.link_memory);
         let (wire, gauge) = wire::wrap(io, prefix, true);
@@ -141,8 +145,10 @@ impl Link {
         let conn = handshake.map_err(|error| fault::link_end(Err(error), &[], false))?;
         let peer = Peer::Server { conn: Box::new(conn) };
         let shared = Shared::new(info, config);
+        let share = budget.join(Waker::from(Arc::clone(&shared.signal)));
+        let incoming = Some((incoming, share));
         let driver =
-            Driver::new(Arc::clone(&shared), peer, gauge, config.clone(), windows, Some(incoming));
+            Driver::new(Arc::clone(&shared), peer, gauge, config.clone(), windows, incoming);
         tokio::spawn(driver);
         Ok(Link::new(shared))
     }

@@ -1,24 +1,32 @@
 //! Accepting.
 
+mod accepting;
 mod builder;
 mod drain;
+mod handle;
 mod handshake;
 mod incoming;
+mod limits;
+mod links;
+mod refusal;
 
 use std::fmt;
 use std::sync::Arc;
 
 use http::{StatusCode, header};
-use slab::Slab;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::config::{Methods, Protocols, method_not_allowed};
+use crate::config::{Config, Methods, Protocols, method_not_allowed};
 use crate::conn::{Addr, Offer, Transport};
-use crate::link::Link;
+use crate::link::Budget;
+#[cfg(unix)]
 use crate::sync::{Mutex, lock};
+use limits::Limits;
+use links::Links;
 
 pub use builder::ListenerBuilder;
+pub use handle::{ListenerHandle, ListenerStats};
 pub use incoming::Incoming;
 
 /// Accepts connections on a socket of its own, or over a transport of the program's
@@ -63,46 +71,39 @@ pub struct Listener {
     local: Addr,
     methods: Methods,
     protocols: Protocols,
-    links: Arc<Links>,
+    shared: Arc<Shared>,
+    stopping: watch::Receiver<bool>,
     /// The task that takes in sockets; none where the program has brought the only transport.
     accepting: Option<JoinHandle<()>>,
+}
+
+/// What the listener, its handles and its background tasks share.
+#[derive(Debug)]
+struct Shared {
+    limits: Arc<Limits>,
+    budget: Arc<Budget>,
+    links: Links,
     #[cfg(unix)]
-    socket_file: Option<builder::SocketFile>,
+    socket_file: Mutex<Option<builder::SocketFile>>,
 }
 
-/// The links that the listener's clients have made.
-#[derive(Debug, Default)]
-struct Links {
-    all: Mutex<LinkList>,
-}
-
-#[derive(Debug, Default)]
-struct LinkList {
-    links: Slab<Link>,
-    closed: bool,
-}
-
-impl Links {
-    /// Keeps a new link until it has ended. When the listener has ended, so does the link.
-    async fn keep(&self, link: Link) {
-        let key = {
-            let mut all = lock(&self.all);
-            if all.closed {
-                drop(all);
-                link.shut_down();
-                return;
-            }
-            all.links.insert(link.clone())
-        };
-        link.ended().await;
-        lock(&self.all).links.try_remove(key);
+impl Shared {
+    fn new(config: &Config) -> Arc<Shared> {
+        Arc::new(Shared {
+            limits: Limits::new(config.max_links, config.max_links_per_addr),
+            budget: Budget::new(config.max_memory),
+            links: Links::new(),
+            #[cfg(unix)]
+            socket_file: Mutex::default(),
+        })
     }
 
-    /// Takes them all out; no more are kept.
-    fn close(&self) -> Vec<Link> {
-        let mut all = lock(&self.all);
-        all.closed = true;
-        std::mem::take(&mut all.links).into_iter().map(|(_, link)| link).collect()
+    /// Takes in no more sockets, and has all links end with their streams.
+    fn stop(&self) {
+        // While the socket is open: once it is closed, the file can be a successor's.
+        #[cfg(unix)]
+        drop(lock(&self.socket_file).take());
+        self.links.stop();
     }
 }
 
@@ -118,14 +119,23 @@ impl Listener {
     }
 
     /// Waits for the next client that wants a connection. `None` when the listener has ended, as
-    /// it does when its runtime shuts down, or when the only transport that it was given has ended.
+    /// it does when its runtime shuts down, when the only transport that it was given has ended, or
+    /// after [`ListenerHandle::shut_down`].
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses no client.
     pub async fn accept(&mut self) -> Option<Incoming> {
         loop {
-            let incoming = Incoming::new(self.incoming.recv().await?);
+            let offer = tokio::select! {
+                biased;
+                _ = self.stopping.wait_for(|stop| *stop), if !self.incoming.is_closed() => {
+                    self.incoming.close();
+                    continue;
+                }
+                offer = self.incoming.recv() => offer?,
+            };
+            let incoming = Incoming::new(offer);
             if let Transport::ExtendedConnect(protocol) = incoming.transport() {
                 let Some(text) = self.protocols.refusal(protocol) else { return Some(incoming) };
                 incoming.refuse(StatusCode::NOT_IMPLEMENTED, None, format!("{text}\n"));
@@ -139,22 +149,21 @@ impl Listener {
         }
     }
 
-    /// Waits until `links` are gone.
-    async fn ended(links: &[Link]) {
-        for link in links {
-            link.ended().await;
-        }
+    /// A handle to watch the listener by, and to end it, while a task waits in
+    /// [`accept`](Listener::accept).
+    pub fn handle(&self) -> ListenerHandle {
+        ListenerHandle { shared: Arc::clone(&self.shared) }
+    }
+
+    /// What the listener has at this moment: [`ListenerHandle::stats`].
+    pub fn stats(&self) -> ListenerStats {
+        self.shared.stats()
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(accepting) = &self.accepting {
-            accepting.abort();
-        }
-        for link in self.links.close() {
-            link.shut_down();
-        }
+        self.shared.stop();
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_util::time::DelayQueue;
 
+use super::budget::Share;
 use super::entry::Entry;
 use super::peer::{Arrival, Peer};
 use super::ping::Pinger;
@@ -70,6 +71,8 @@ pub(super) struct Driver {
     arrivals: VecDeque<Arrival>,
     /// Where a server's new streams go.
     incoming: Option<mpsc::Sender<Offer>>,
+    /// A server's part in what all links of its listener may hold.
+    share: Option<Share>,
     timers: DelayQueue<Timer>,
     /// Streams whose answer waits for room.
     unanswered: Vec<usize>,
@@ -118,13 +121,14 @@ impl Driver {
         gauge: Gauge,
         config: Config,
         windows: Windows,
-        incoming: Option<mpsc::Sender<Offer>>,
+        incoming: Option<(mpsc::Sender<Offer>, Share)>,
     ) -> Driver {
         let mut timers = DelayQueue::new();
         timers.insert(Timer::Handshake, config.handshake_timeout);
         let pinger = Pinger::new(peer.ping_pong());
         let reading = gauge.drive(&mut Context::from_waker(Waker::noop()));
         let waker = Waker::from(Arc::clone(&shared.signal));
+        let (incoming, share) = incoming.unzip();
         Driver {
             shared,
             peer,
@@ -139,6 +143,7 @@ impl Driver {
             ready: Vec::new(),
             arrivals: VecDeque::new(),
             incoming,
+            share,
             timers,
             unanswered: Vec::new(),
             heads: 0,

@@ -11,11 +11,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
 use tokio::sync::mpsc;
 
-use super::handshake::{Accept, Server};
-use super::{Links, Listener};
+use super::accepting::Accept;
+use super::handshake::Server;
+use super::{Listener, Shared};
 use crate::config::{Config, Methods, Protocols};
 use crate::conn::{Addr, OnDrop};
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(unix)]
+use crate::sync::lock;
 use crate::tls::ServerTls;
 
 /// Connections that may wait to be accepted, over all links; more are refused with
@@ -68,8 +71,57 @@ impl ListenerBuilder {
         self
     }
 
+    /// Links that may be open at once, with the sockets whose handshakes are under way. Default:
+    /// 10,000.
+    ///
+    /// Each takes a file descriptor. Where the process may have fewer (`ulimit -n`), that is what
+    /// runs out first: then accepting rests, and clients wait in the system's queue.
+    ///
+    /// A client over the cap is told so after its handshake, by a GOAWAY that tells it that it may try
+    /// again, or by 503 if it speaks HTTP/1. That is done for 64 at a time, each within 3 seconds;
+    /// the sockets of more are closed at once.
+    pub fn max_links(mut self, links: usize) -> Self {
+        self.config.max_links = links;
+        self
+    }
+
+    /// Links that one IP address may have open at once; for IPv6, the addresses of one /64. Clients
+    /// over the cap are refused as those over [`max_links`](ListenerBuilder::max_links). Default:
+    /// `None`, no cap of its own.
+    ///
+    /// It keeps one client from taking all of `max_links`. Behind a proxy all clients have the
+    /// proxy's address, and behind a NAT many have one: set it only where clients come by
+    /// themselves, and well above what the largest office behind one address needs.
+    pub fn max_links_per_addr(mut self, links: impl Into<Option<usize>>) -> Self {
+        self.config.max_links_per_addr = links.into();
+        self
+    }
+
+    /// Bytes that all links together may hold unread. Default: 1 GiB, at least 256 KiB.
+    ///
+    /// Where it is passed, a link that holds more than its fair share (this divided by the number of
+    /// links) resets the connection that has most unread, with `ENHANCE_YOUR_CALM`. When 7/8 of it
+    /// are taken, requests on links that hold more than 7/8 of their fair share are refused with
+    /// `REFUSED_STREAM`, which tells the client that it may try again; other links are as always.
+    ///
+    /// What a listener takes in all is at most, in bytes, the sum of:
+    ///
+    /// * 2 × `max_memory`, or 2 × [`max_link_memory`](ListenerBuilder::max_link_memory) for each
+    ///   link where that is less. Twice, because a received frame of 32 KiB or more is kept in the
+    ///   buffer that it was cut from.
+    /// * For each connection [`send_queue_size`](ListenerBuilder::send_queue_size) and 4 KiB.
+    /// * For each link 2 MiB: at most 256 KiB of data that wait for the socket, 512 KiB of what goes
+    ///   out with them, and the buffers of HTTP/2, TLS and header fields.
+    ///
+    /// What a connection has unread when its link ends is no longer counted: it is the user's to read
+    /// or to drop.
+    pub fn max_memory(mut self, bytes: usize) -> Self {
+        self.config.max_memory = bytes;
+        self
+    }
+
     /// Connections that one client may have open on a link, `SETTINGS_MAX_CONCURRENT_STREAMS`
-    /// (RFC 9113 §6.5.2). Default: 4096.
+    /// (RFC 9113 §6.5.2); more are refused with `REFUSED_STREAM`. Default: 4096.
     pub fn max_conns_per_link(mut self, conns: u32) -> Self {
         self.config.max_conns = conns;
         self
@@ -163,8 +215,8 @@ impl ListenerBuilder {
             result => result.map_err(failed)?,
         };
         let local = Addr::Unix(Some(path.clone()));
-        let mut listener = self.start(listener, local)?;
-        listener.socket_file = Some(SocketFile(path));
+        let listener = self.start(listener, local)?;
+        *lock(&listener.shared.socket_file) = Some(SocketFile(path));
         Ok(listener)
     }
 
@@ -224,18 +276,18 @@ impl ListenerBuilder {
         self.protocols.check()?;
         let tls = self.tls.as_ref().map(ServerTls::build).transpose()?;
         let (sender, incoming) = mpsc::channel(BACKLOG);
-        let links = Arc::<Links>::default();
         let config = Config { extended_connect: !self.protocols.is_empty(), ..self.config };
-        let server = Server { tls, config, sender, links: Arc::clone(&links) };
+        let shared = Shared::new(&config);
+        let stopping = shared.links.stopping();
+        let server = Server { tls, config, sender, shared: Arc::clone(&shared) };
         let listener = Listener {
             incoming,
             local,
             methods: self.methods,
             protocols: self.protocols,
-            links,
+            shared,
+            stopping,
             accepting: None,
-            #[cfg(unix)]
-            socket_file: None,
         };
         Ok((listener, Arc::new(server)))
     }

@@ -6,6 +6,11 @@ use tokio::time::timeout;
 
 use super::Listener;
 use crate::error::Reason;
+use crate::link::Link;
+
+/// How long a drain waits for clients whose handshakes are under way: those who speak are through
+/// by then, and those who say nothing have nothing to lose.
+const HANDSHAKES: Duration = Duration::from_secs(1);
 
 impl Listener {
     /// Stops accepting, tells every client to go elsewhere (GOAWAY, RFC 9113 §6.8), waits until the
@@ -21,25 +26,33 @@ impl Listener {
     ///
     /// Dropping the future leaves the connections as they are: they go on, and end by themselves.
     pub async fn drain(mut self, deadline: Duration) -> bool {
+        self.shared.stop();
         if let Some(accepting) = self.accepting.take() {
-            accepting.abort();
             // The socket is closed when its task is gone, and a successor can bind its address.
             let _ = accepting.await;
         }
-        // First GOAWAY, so that those who are refused try again elsewhere.
-        let links = self.links.close();
-        for link in &links {
-            link.shut_down();
-        }
         self.incoming.close();
         while self.incoming.recv().await.is_some() {}
-        if timeout(deadline, Listener::ended(&links)).await.is_ok() {
+        let all = async {
+            // Who is about to have a link gets one, and a GOAWAY on it.
+            let _ = timeout(HANDSHAKES, self.shared.limits.no_handshakes()).await;
+            ended(&self.shared.links.list()).await;
+        };
+        if timeout(deadline, all).await.is_ok() {
             return true;
         }
+        let links = self.shared.links.list();
         for link in &links {
             link.abort(Reason::CANCEL, "the server is shutting down, and its time is up");
         }
-        Listener::ended(&links).await;
-        false
+        ended(&links).await;
+        links.is_empty()
+    }
+}
+
+/// Waits until `links` are gone.
+async fn ended(links: &[Link]) {
+    for link in links {
+        link.ended().await;
     }
 }

@@ -20,6 +20,7 @@ mod h2spec;
 mod hostile;
 mod http1;
 mod leaks;
+mod limits;
 mod links;
 mod messages;
 mod model;

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use h2conn::{Addr, Client, ErrorKind, Listener};
@@ -148,4 +149,26 @@ fn connecting_to_a_socket_that_is_not_there_names_the_path() -> TestResult {
         Ok(())
     })
     .context("a socket that is not there")
+}
+
+#[test]
+fn a_drain_leaves_the_file_of_a_successor() -> TestResult {
+    run(async {
+        let folder = Folder::new("successor")?;
+        let path = folder.socket();
+        let mut listener = Listener::builder().bind_unix(&path).await?;
+        let handle = listener.handle();
+        let client = Client::builder().unix_socket(&path).build()?;
+        let (connected, accepted) =
+            tokio::join!(client.connect("http://x/"), accept(&mut listener));
+        let (conn, server) = (connected?.0, accepted?);
+        let drained = tokio::spawn(listener.drain(Duration::from_secs(20)));
+        conn.draining().await;
+        ensure!(handle.stats().links == 1 && !path.exists());
+        let successor = Listener::builder().bind_unix(&path).await?;
+        serve(successor, echo);
+        drop((conn, server));
+        ensure!(drained.await?);
+        echoes(&path).await
+    })
 }

@@ -103,6 +103,7 @@ impl Driver {
         }
         self.streams.clear();
         self.incoming = None;
+        self.share = None;
         self.shared.end(event);
         self.parting = Some(Box::pin(tokio::time::sleep(PARTING)));
     }

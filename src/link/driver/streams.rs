@@ -1,5 +1,6 @@
 //! What the driver does for its streams: their beginning, their turn, their end, their windows.
 
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use super::{Driver, Timer};
 use crate::config::{LINGER_DRAIN, LINGER_STALL, REJECTION_WAIT};
 use crate::conn::{Offer, Stream, Wish};
 use crate::error::{Event, Reason};
+use crate::link::budget::Share;
 use crate::link::connect;
 use crate::link::entry::{Entry, Head, Linger};
 use crate::link::fault;
@@ -34,7 +36,8 @@ impl Driver {
     pub(super) fn arrive(&mut self, (request, mut respond): Arrival) {
         let (mut parts, body) = request.into_parts();
         let Some(incoming) = &self.incoming else { return };
-        let Ok(place) = incoming.try_reserve() else {
+        let memory = self.share.as_ref().is_none_or(Share::takes_more);
+        let Some(place) = incoming.try_reserve().ok().filter(|_| memory) else {
             // Nobody takes it, or not soon enough: the client may try again.
             respond.send_reset(h2::Reason::REFUSED_STREAM);
             return;
@@ -267,18 +270,38 @@ impl Driver {
             }
         }
         if self.windows.is_over(self.held) {
-            self.reset_the_hoarder();
+            let memory = self.windows.memory();
+            self.reset_the_hoarder(format_args!(
+                "whose connections hold all of the {memory} bytes that they may together"
+            ));
+        }
+        self.keep_to_the_share();
+    }
+
+    /// Keeps to what the links of the listener may hold together.
+    fn keep_to_the_share(&mut self) {
+        while let Some(share) = &mut self.share
+            && share.update(self.held, self.streams.len())
+        {
+            let (before, cap) = (self.held, share.cap());
+            self.reset_the_hoarder(format_args!(
+                "and all links of the listener hold the {cap} bytes that they may together"
+            ));
+            if self.held >= before {
+                return;
+            }
         }
     }
 
-    pub(super) fn reset_the_hoarder(&mut self) {
+    fn reset_the_hoarder(&mut self, all: fmt::Arguments<'_>) {
         let most = self.streams.iter_mut().max_by_key(|(_, entry)| entry.stream.inbox.len());
-        let Some((key, entry)) = most else { return };
+        let Some((key, entry)) = most.filter(|(_, entry)| entry.stream.inbox.len() > 0) else {
+            return;
+        };
         let message = format!(
-            "reset here: {} bytes of it lie unread, the most of its link, whose connections hold \
-             all of the {} bytes that they may together; read faster, or allow more memory",
+            "reset here: {} bytes of it lie unread, the most of its link, {all}; read faster, or \
+             allow more memory",
             entry.stream.inbox.len(),
-            self.windows.memory(),
         );
         tracing::warn!(peer = %entry.stream.link.peer, "{message}");
         let event = Event::Local(Reason::ENHANCE_YOUR_CALM, message.into());

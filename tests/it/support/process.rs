@@ -18,7 +18,20 @@ pub(crate) fn role() -> Option<String> {
 
 /// Starts this program to run only `test`, which finds its part by [`role`].
 pub(crate) fn spawn(test: &str, role: &str) -> TestResult<Child> {
-    let child = Command::new(std::env::current_exe()?)
+    start(Command::new(std::env::current_exe()?), test, role)
+}
+
+/// As [`spawn`], for a process that may have so many files open.
+#[cfg(unix)]
+pub(crate) fn spawn_with_files(files: usize, test: &str, role: &str) -> TestResult<Child> {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &files.to_string()]);
+    shell.arg(std::env::current_exe()?);
+    start(shell, test, role)
+}
+
+fn start(mut program: Command, test: &str, role: &str) -> TestResult<Child> {
+    let child = program
         .args(["--exact", test, "--nocapture"])
         .env(ROLE, role)
         .stdin(Stdio::piped())

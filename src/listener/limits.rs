@@ -1,0 +1,251 @@
+//! How many clients a listener takes, and the count of them.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::conn::Addr;
+use crate::sync::{Mutex, lock};
+
+/// Clients over a cap that are told so at once; the sockets of more are closed without a word, so
+/// that refusing costs no more than this many handshakes.
+const REFUSALS: usize = 64;
+
+/// The caps, and how much of them is used.
+#[derive(Debug)]
+pub(super) struct Limits {
+    links: usize,
+    links_per_addr: Option<usize>,
+    counts: Mutex<Counts>,
+    handshaking: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// Links, and sockets that are to become links.
+    pub(super) sockets: usize,
+    refusing: usize,
+    /// Only kept where there is a cap on them.
+    by_addr: HashMap<IpAddr, usize>,
+    pub(super) refused_by_max_links: u64,
+    pub(super) refused_by_max_links_per_addr: u64,
+    pub(super) accept_errors: u64,
+}
+
+/// What becomes of a socket that was accepted.
+pub(super) enum Admission {
+    Welcome(Slot),
+    /// It is told which cap it is over.
+    Refused(Refusal),
+    /// Too many are being told so already.
+    Ignored,
+}
+
+/// A cap that a client is over.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cap {
+    Links(usize),
+    LinksPerAddr(usize),
+}
+
+impl fmt::Display for Cap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cap::Links(most) => {
+                write!(f, "the server has all the links that it takes (max_links is {most})")
+            }
+            Cap::LinksPerAddr(most) => write!(
+                f,
+                "the server has all the links that it takes from one address \
+                 (max_links_per_addr is {most})"
+            ),
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn new(links: usize, links_per_addr: Option<usize>) -> Arc<Limits> {
+        let handshaking = watch::Sender::new(0);
+        Arc::new(Limits { links, links_per_addr, counts: Mutex::default(), handshaking })
+    }
+
+    /// Decides on a socket that was just accepted.
+    pub(super) fn admit(self: &Arc<Self>, peer: &Addr) -> Admission {
+        let mut counts = lock(&self.counts);
+        let network = match (self.links_per_addr, peer) {
+            (Some(_), Addr::Ip(addr)) => Some(network(addr.ip())),
+            _ => None,
+        };
+        let of_network = network.and_then(|network| counts.by_addr.get(&network)).copied();
+        let cap = match self.links_per_addr {
+            Some(most) if of_network.unwrap_or(0) >= most => {
+                counts.refused_by_max_links_per_addr += 1;
+                Some(Cap::LinksPerAddr(most))
+            }
+            _ if counts.sockets >= self.links => {
+                counts.refused_by_max_links += 1;
+                Some(Cap::Links(self.links))
+            }
+            _ => None,
+        };
+        match cap {
+            Some(_) if counts.refusing >= REFUSALS => Admission::Ignored,
+            Some(cap) => {
+                counts.refusing += 1;
+                Admission::Refused(Refusal { limits: Arc::clone(self), cap })
+            }
+            None => {
+                counts.sockets += 1;
+                self.handshaking.send_modify(|handshaking| *handshaking += 1);
+                if let Some(network) = network {
+                    *counts.by_addr.entry(network).or_default() += 1;
+                }
+                Admission::Welcome(Slot { limits: Arc::clone(self), network, handshaking: true })
+            }
+        }
+    }
+
+    pub(super) fn note_accept_error(&self) {
+        lock(&self.counts).accept_errors += 1;
+    }
+
+    /// Sockets that are not links yet.
+    pub(super) fn handshaking(&self) -> usize {
+        *self.handshaking.borrow()
+    }
+
+    /// Waits until all sockets are links, or closed.
+    pub(super) async fn no_handshakes(&self) {
+        // It fails only when the sender is gone, which is `self`.
+        let _ = self.handshaking.subscribe().wait_for(|handshaking| *handshaking == 0).await;
+    }
+
+    /// Looks at the counts.
+    pub(super) fn read<T>(&self, look: impl FnOnce(&Counts) -> T) -> T {
+        look(&lock(&self.counts))
+    }
+}
+
+/// The place of one client's socket, from when it is accepted until it is closed.
+#[derive(Debug)]
+pub(super) struct Slot {
+    limits: Arc<Limits>,
+    network: Option<IpAddr>,
+    handshaking: bool,
+}
+
+impl Slot {
+    /// The handshakes are over.
+    pub(super) fn establish(&mut self) {
+        if std::mem::replace(&mut self.handshaking, false) {
+            self.limits.handshaking.send_modify(|handshaking| *handshaking -= 1);
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.establish();
+        let mut counts = lock(&self.limits.counts);
+        counts.sockets -= 1;
+        if let Some(network) = self.network
+            && let Entry::Occupied(mut entry) = counts.by_addr.entry(network)
+        {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// A client that is being told that it is over a cap.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    limits: Arc<Limits>,
+    pub(super) cap: Cap,
+}
+
+impl Drop for Refusal {
+    fn drop(&mut self) {
+        lock(&self.limits.counts).refusing -= 1;
+    }
+}
+
+/// Whom an address is counted for: whoever has an IPv6 address has the /64 around it.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(ip: &str) -> Addr {
+        Addr::Ip((ip.parse::<IpAddr>().expect(ip), 1000).into())
+    }
+
+    #[track_caller]
+    fn welcome(limits: &Arc<Limits>, ip: &str) -> Slot {
+        match limits.admit(&from(ip)) {
+            Admission::Welcome(slot) => slot,
+            _ => panic!("{ip} is refused: {limits:?}"),
+        }
+    }
+
+    #[test]
+    fn sockets_are_counted_until_they_are_closed() {
+        let limits = Limits::new(2, None);
+        let mut first = welcome(&limits, "10.0.0.1");
+        let second = welcome(&limits, "10.0.0.1");
+        assert!(matches!(limits.admit(&Addr::Other), Admission::Refused(_)));
+        first.establish();
+        first.establish();
+        assert_eq!((limits.read(|counts| counts.sockets), limits.handshaking()), (2, 1));
+        drop(second);
+        assert_eq!((limits.read(|counts| counts.sockets), limits.handshaking()), (1, 0));
+        drop(welcome(&limits, "10.0.0.2"));
+        drop(first);
+        assert_eq!(limits.read(|counts| counts.sockets), 0);
+        assert_eq!(limits.read(|counts| counts.refused_by_max_links), 1);
+    }
+
+    #[test]
+    fn an_ipv4_address_and_the_64_of_an_ipv6_address_count_as_one() {
+        let limits = Limits::new(100, Some(1));
+        let refused = |ip: &str| matches!(limits.admit(&from(ip)), Admission::Refused(_));
+        let _v4 = welcome(&limits, "10.0.0.1");
+        let _v6 = welcome(&limits, "2001:db8:0:1::1");
+        assert!(refused("10.0.0.1"));
+        assert!(refused("::ffff:10.0.0.1"), "the same address, as an IPv6 socket has it");
+        assert!(refused("2001:db8:0:1:ffff::2"));
+        let _others = [welcome(&limits, "10.0.0.2"), welcome(&limits, "2001:db8:0:2::1")];
+        drop(welcome(&limits, "10.0.0.3"));
+        assert_eq!(lock(&limits.counts).by_addr.len(), 4, "addresses that are gone leave nothing");
+        assert_eq!(limits.read(|counts| counts.refused_by_max_links_per_addr), 3);
+    }
+
+    #[test]
+    fn so_many_are_told_that_they_are_refused_and_no_more() {
+        let limits = Limits::new(1, None);
+        let _slot = welcome(&limits, "10.0.0.1");
+        let mut told = Vec::new();
+        for _ in 0..REFUSALS {
+            match limits.admit(&Addr::Other) {
+                Admission::Refused(refusal) => told.push(refusal),
+                _ => panic!("{} are told so far", told.len()),
+            }
+        }
+        assert!(matches!(limits.admit(&Addr::Other), Admission::Ignored));
+        told.pop();
+        assert!(matches!(limits.admit(&Addr::Other), Admission::Refused(_)));
+        assert_eq!(limits.read(|counts| counts.refused_by_max_links), 66);
+    }
+}

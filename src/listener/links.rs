@@ -1,0 +1,57 @@
+//! The links that a listener's clients have made.
+
+use slab::Slab;
+use tokio::sync::watch;
+
+use super::limits::Slot;
+use crate::link::Link;
+use crate::sync::{Mutex, lock};
+
+#[derive(Debug)]
+pub(super) struct Links {
+    all: Mutex<Slab<Link>>,
+    /// No more links are made, and those that there are end with their streams. Only changed while
+    /// `all` is locked.
+    stopping: watch::Sender<bool>,
+}
+
+impl Links {
+    pub(super) fn new() -> Links {
+        Links { all: Mutex::default(), stopping: watch::Sender::new(false) }
+    }
+
+    /// Keeps a new link until it has ended. When the listener has ended, so does the link.
+    pub(super) async fn keep(&self, link: Link, slot: &mut Slot) {
+        let (key, stopping) = {
+            let mut all = lock(&self.all);
+            (all.insert(link.clone()), *self.stopping.borrow())
+        };
+        // Not before it is in the list: a drain that sees no handshakes must find all links there.
+        slot.establish();
+        if stopping {
+            link.shut_down();
+        }
+        link.ended().await;
+        lock(&self.all).try_remove(key);
+    }
+
+    /// Has all links end with their streams, those included that are still to come.
+    pub(super) fn stop(&self) {
+        let all = lock(&self.all);
+        // GOAWAY comes before anybody hears of it: who is refused then tries again elsewhere.
+        for (_, link) in &*all {
+            link.shut_down();
+        }
+        self.stopping.send_replace(true);
+    }
+
+    /// Becomes true when the listener is to end.
+    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    /// The links that there are.
+    pub(super) fn list(&self) -> Vec<Link> {
+        lock(&self.all).iter().map(|(_, link)| link.clone()).collect()
+    }
+}

@@ -1,0 +1,113 @@
+//! Sending a client away in the language that it speaks.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::handshake::{Spoken, read_preface};
+use super::limits::Cap;
+use crate::error::{Error, ErrorKind, Result};
+use crate::link::Transport;
+
+/// What a client that speaks HTTP/1 may send before its answer.
+const HTTP1_HEAD: usize = 16 << 10;
+
+/// Tells a client that it is over a cap: by GOAWAY that excludes every request (RFC 9113 §6.8), or
+/// by 503. The reason is NO_ERROR, because with another one, Go's client among others takes a
+/// request that nobody has looked at for one that failed.
+pub(super) async fn over_cap<T: Transport>(mut io: T, cap: Cap) -> Result<()> {
+    match read_preface(&mut io).await? {
+        Spoken::Http2(_) => {
+            farewell(&mut io, &goaway(&cap.to_string())).await;
+            Ok(())
+        }
+        Spoken::Other(seen) => {
+            let text = format!("This is an h2conn server, and {cap}. Try again later.\n");
+            let status = "503 Service Unavailable\r\nretry-after: 1";
+            let _ = send_away(io, seen, status, &text).await;
+            Ok(())
+        }
+    }
+}
+
+/// Empty SETTINGS and a GOAWAY with a text (RFC 9113 §6.5, §6.8).
+fn goaway(text: &str) -> BytesMut {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 0x4, 0, 0, 0, 0, 0];
+    let mut frames = BytesMut::from(&SETTINGS[..]);
+    // The last stream and the reason, 4 bytes each, then the text.
+    frames.put_uint(8 + text.len() as u64, 3);
+    frames.put_slice(&[0x7, 0, 0, 0, 0, 0]);
+    frames.put_u64(0);
+    frames.put_slice(text.as_bytes());
+    frames
+}
+
+/// Tells a client that does not speak HTTP/2 so, and gives the error to log.
+pub(super) async fn not_http2<T: Transport>(io: T, seen: BytesMut) -> Error {
+    let text = "This is an h2conn server. A full-duplex connection needs HTTP/2, and this request \
+                came by HTTP/1. Over TLS, offer \"h2\" in ALPN; without TLS, begin with HTTP/2 \
+                right away (curl: --http2-prior-knowledge).\n";
+    send_away(io, seen, "505 HTTP Version Not Supported", text).await
+}
+
+/// Answers a client that speaks HTTP/1 with `status`, which may have fields behind it, and `text`;
+/// one that speaks TLS gets an alert. Gives what it spoke as an error.
+async fn send_away<T: Transport>(mut io: T, mut seen: BytesMut, status: &str, text: &str) -> Error {
+    const TLS_HANDSHAKE: u8 = 0x16;
+    /// A fatal alert, `unexpected_message` (RFC 8446 §6).
+    const TLS_ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 10];
+    /// In the first line of a request (RFC 9112 §3).
+    const HTTP1: &[u8] = b" HTTP/1.";
+
+    let may_be_http1 = |seen: &[u8]| seen.first().is_some_and(u8::is_ascii_uppercase);
+    let unsupported = |message: String| Error::new(ErrorKind::Unsupported, message);
+    if seen.first() == Some(&TLS_HANDSHAKE) {
+        farewell(&mut io, &TLS_ALERT).await;
+        return unsupported("the client speaks TLS, and this port does not".to_owned());
+    }
+    while may_be_http1(&seen) && !seen.contains(&b'\n') && seen.len() < HTTP1_HEAD {
+        match io.read_buf(&mut seen).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    let line = seen[..].split(|byte| *byte == b'\n').next().unwrap_or(&[]);
+    if !may_be_http1(&seen) || !line.windows(HTTP1.len()).any(|part| part == HTTP1) {
+        let first = seen[..seen.len().min(32)].escape_ascii().to_string();
+        farewell(&mut io, &[]).await;
+        return unsupported(format!(
+            "the client does not speak HTTP/2: its first bytes are \"{first}\""
+        ));
+    }
+    while !seen.windows(4).any(|end| end == b"\r\n\r\n") && seen.len() < HTTP1_HEAD {
+        match io.read_buf(&mut seen).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{text}",
+        text.len()
+    );
+    farewell(&mut io, answer.as_bytes()).await;
+    let text = String::from_utf8_lossy(&seen);
+    unsupported(format!("the client speaks HTTP/1: {:?}", text.lines().next().unwrap_or("")))
+}
+
+/// Says a last word, and stays until the client has heard it: a socket that is closed with bytes
+/// unread is reset, and the word lost.
+async fn farewell(io: &mut (impl Transport + ?Sized), word: &[u8]) {
+    let said = async {
+        io.write_all(word).await?;
+        io.shutdown().await?;
+        let mut rest = [0; 4096];
+        while io.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // A client that keeps talking is not listened to for long.
+    let _ = timeout(Duration::from_secs(1), said).await;
+}

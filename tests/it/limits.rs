@@ -1,0 +1,288 @@
+//! What a listener takes at most, what becomes of the rest, and what it tells of itself.
+
+mod memory;
+#[cfg(unix)]
+mod sockets;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use h2conn::{Client, Conn, Error, ErrorKind, Listener, ListenerHandle, ListenerStats, Reason};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::support::foreign::io_to;
+use crate::support::raw::{END_HEADERS, HEADERS, RST_STREAM, Raw};
+use crate::support::{Over, Site, TestResult, accept, check_echo, echo, listen_with, run, serve};
+
+/// Says something and hears it back, and goes on.
+async fn round_trip(mut conn: &Conn) -> TestResult {
+    conn.write_all(b"hello").await?;
+    let mut heard = [0; 5];
+    conn.read_exact(&mut heard).await?;
+    ensure!(&heard == b"hello", "{heard:?}");
+    Ok(())
+}
+
+/// Waits until the listener's figures are as they are to be. The tests' watchdog ends it.
+async fn until(handle: &ListenerHandle, good: impl Fn(&ListenerStats) -> bool) -> ListenerStats {
+    loop {
+        let stats = handle.stats();
+        if good(&stats) {
+            return stats;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+fn is_refused(error: &Error, text: &str) -> TestResult {
+    ensure!(error.kind() == ErrorKind::Refused && error.is_retryable(), "{error}");
+    ensure!(error.to_string().contains(text), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_client_over_max_links_is_told_so_and_served_when_there_is_room() -> TestResult {
+    run(async {
+        for over in Over::BOTH {
+            let builder = Listener::builder().max_links(1);
+            let (listener, site) = listen_with(over, builder).await?;
+            let handle = listener.handle();
+            serve(listener, echo);
+            let first = site.client()?;
+            let conn = first.connect(site.url("/")).await?.0;
+            let second = site.client()?;
+            let error = second.connect(site.url("/")).await.err().context("there is one link")?;
+            is_refused(&error, "max_links is 1")?;
+            round_trip(&conn).await?;
+            let stats = handle.stats();
+            // The client has tried four times.
+            ensure!(stats.refused_by_max_links == 4, "{stats:?}");
+            ensure!((stats.links, stats.handshaking) == (1, 0), "{stats:?}");
+            conn.close().await?;
+            first.close().await;
+            until(&handle, |stats| stats.links == 0).await;
+            check_echo(second.connect(site.url("/")).await?.0, b"there is room").await?;
+            second.close().await;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_stock_client_over_max_links_gets_a_goaway_that_excludes_its_request() -> TestResult {
+    run(async {
+        for over in Over::BOTH {
+            let (listener, site) = listen_with(over, Listener::builder().max_links(1)).await?;
+            serve(listener, echo);
+            let _conn = site.connect().await?;
+            let (mut send, connection) = h2::client::handshake(io_to(&site).await?).await?;
+            let connection = tokio::spawn(connection);
+            let request = h2conn::http::Request::get(site.url("/")).body(())?;
+            let (response, _) = send.send_request(request, true)?;
+            let error = response.await.err().context("it is over the cap")?;
+            ensure!(error.is_go_away() && error.is_remote(), "{error}");
+            ensure!(error.reason() == Some(h2::Reason::NO_ERROR), "{error}");
+            drop(send);
+            connection.await??;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn an_http1_client_over_max_links_gets_503_and_when_to_try_again() -> TestResult {
+    run(async {
+        let (listener, site) =
+            listen_with(Over::Cleartext, Listener::builder().max_links(1)).await?;
+        serve(listener, echo);
+        let _conn = site.connect().await?;
+        let mut io = TcpStream::connect(site.addr).await?;
+        io.write_all(b"POST / HTTP/1.1\r\nhost: x\r\n\r\n").await?;
+        let mut answer = String::new();
+        io.read_to_string(&mut answer).await?;
+        ensure!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+        for part in ["retry-after: 1\r\n", "max_links is 1", "h2conn"] {
+            ensure!(answer.contains(part), "{part:?} is not in: {answer}");
+        }
+        Ok(())
+    })
+}
+
+/// A client that comes from an address of its own.
+async fn client_from(ip: [u8; 4], site: &Site) -> TestResult<Client> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((ip, 0)))?;
+    Ok(Client::builder().build_over(socket.connect(site.addr).await?).await?)
+}
+
+// Only Linux has all of 127.0.0.0/8 without being told.
+#[cfg(target_os = "linux")]
+#[test]
+fn links_of_one_address_have_a_cap_of_their_own() -> TestResult {
+    run(async {
+        let builder = Listener::builder().max_links(100).max_links_per_addr(2);
+        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+        let handle = listener.handle();
+        serve(listener, echo);
+        let mut open = Vec::new();
+        for ip in [[127, 0, 0, 1], [127, 0, 0, 1], [127, 0, 0, 2], [127, 0, 0, 2]] {
+            let client = client_from(ip, &site).await?;
+            open.push((client.connect("http://x/").await?.0, client));
+        }
+        let third = client_from([127, 0, 0, 1], &site).await?;
+        let error = third.connect("http://x/").await.err().context("it has two")?;
+        ensure!(error.kind() == ErrorKind::Refused, "{error}");
+        let stats = handle.stats();
+        ensure!((stats.refused_by_max_links_per_addr, stats.refused_by_max_links) == (1, 0));
+        let elsewhere = client_from([127, 0, 0, 3], &site).await?;
+        check_echo(elsewhere.connect("http://x/").await?.0, b"another address").await?;
+        for (conn, client) in open {
+            conn.close().await?;
+            client.close().await;
+        }
+        until(&handle, |stats| stats.links == 1).await;
+        let again = client_from([127, 0, 0, 1], &site).await?;
+        check_echo(again.connect("http://x/").await?.0, b"there is room").await
+    })
+}
+
+#[test]
+fn no_more_than_64_are_told_at_once_that_they_are_refused_and_none_for_long() -> TestResult {
+    run(async {
+        let (listener, site) =
+            listen_with(Over::Cleartext, Listener::builder().max_links(1)).await?;
+        let handle = listener.handle();
+        serve(listener, echo);
+        let conn = site.connect().await?;
+        let began = Instant::now();
+        let mut silent = Vec::new();
+        for _ in 0..64 {
+            silent.push(TcpStream::connect(site.addr).await?);
+        }
+        until(&handle, |stats| stats.refused_by_max_links == 64).await;
+        // Nobody waits for this one to speak.
+        let mut one_more = TcpStream::connect(site.addr).await?;
+        let _ = one_more.read(&mut [0; 1]).await;
+        ensure!(began.elapsed() < Duration::from_secs(2), "it took {:?}", began.elapsed());
+        round_trip(&conn).await?;
+        for mut socket in silent {
+            let _ = socket.read(&mut [0; 1]).await;
+        }
+        let all = began.elapsed();
+        ensure!(Duration::from_secs(2) < all && all < Duration::from_secs(8), "it took {all:?}");
+        let error = site.connect().await.err().context("there is one link")?;
+        is_refused(&error, "max_links")
+    })
+}
+
+#[test]
+fn streams_past_max_conns_per_link_are_refused_and_all_else_goes_on() -> TestResult {
+    run(async {
+        let builder = Listener::builder().max_conns_per_link(2);
+        let (mut listener, site) = listen_with(Over::Cleartext, builder).await?;
+        let handle = listener.handle();
+        let other = site.client()?;
+        let (answered, accepted) =
+            tokio::join!(other.connect(site.url("/")), accept(&mut listener));
+        let (conn, _) = answered?;
+        tokio::spawn(echo(accepted?));
+
+        // A peer that does not look at the limit: POST http://x/, in the HPACK of RFC 7541.
+        const POST: &[u8] = &[0x83, 0x86, 0x84, 0x41, 1, b'x'];
+        let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
+        for stream in [1, 3, 5, 7, 9] {
+            raw.send(HEADERS, END_HEADERS, stream, POST).await?;
+        }
+        let kept = [accept(&mut listener).await?, accept(&mut listener).await?];
+        for stream in [5, 7, 9] {
+            let reset = raw.wait_for(RST_STREAM, stream).await?;
+            ensure!(reset.payload == Reason::REFUSED_STREAM.code().to_be_bytes(), "{reset:?}");
+        }
+        until(&handle, |stats| (stats.links, stats.conns) == (2, 3)).await;
+        // The link lives, and takes another when one has gone.
+        for stream in [1, 3] {
+            raw.wait_for(HEADERS, stream).await?;
+        }
+        let [first, second] = kept;
+        first.reset(Reason::CANCEL);
+        raw.wait_for(RST_STREAM, 1).await?;
+        raw.send(HEADERS, END_HEADERS, 11, POST).await?;
+        let third = accept(&mut listener).await?;
+        raw.wait_for(HEADERS, 11).await?;
+        round_trip(&conn).await?;
+        drop((raw, second, third));
+        Ok(conn.close().await?)
+    })
+}
+
+#[test]
+fn a_listener_tells_what_it_has() -> TestResult {
+    run(async {
+        let (mut listener, site) = listen_with(Over::Cleartext, Listener::builder()).await?;
+        let handle = listener.handle();
+        ensure!(handle.stats() == ListenerStats::default());
+        let silent = TcpStream::connect(site.addr).await?;
+        until(&handle, |stats| (stats.handshaking, stats.links) == (1, 0)).await;
+        let client = site.client()?;
+        let (connected, accepted) =
+            tokio::join!(client.connect(site.url("/")), accept(&mut listener));
+        let (mut conn, mut server) = (connected?.0, accepted?);
+        conn.write_all(&[7; 100_000]).await?;
+        let waits = client.open(site.url("/")).await?;
+        let full = |stats: &ListenerStats| stats.unread_bytes == 100_000 && stats.conns == 2;
+        let stats = until(&handle, full).await;
+        ensure!((stats.handshaking, stats.links) == (1, 1), "{stats:?}");
+        drop(silent);
+        server.read_exact(&mut [0; 100_000]).await?;
+        // What is read is told to the peer, and counted, when it is worth a frame.
+        drop((conn, server, waits));
+        client.close().await;
+        until(&handle, |stats| *stats == ListenerStats::default()).await;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_listener_that_is_shut_down_by_its_handle_gives_what_had_come_and_then_ends() -> TestResult {
+    run(async {
+        let (mut listener, site) = listen_with(Over::Cleartext, Listener::builder()).await?;
+        let handle = listener.handle();
+        let client = site.client()?;
+        let (connected, accepted) =
+            tokio::join!(client.connect(site.url("/")), accept(&mut listener));
+        let (conn, server) = (connected?.0, accepted?);
+        let waits = client.open(site.url("/")).await?;
+        until(&handle, |stats| stats.conns == 2).await;
+        handle.shut_down();
+        server.draining().await;
+        conn.draining().await;
+        let waited = accept(&mut listener).await?;
+        ensure!(listener.accept().await.is_none() && listener.accept().await.is_none());
+        let error = client.connect(site.url("/")).await.err().context("the socket is closed")?;
+        ensure!(matches!(error.kind(), ErrorKind::Connect | ErrorKind::Refused), "{error}");
+        // What is open goes on, until it ends.
+        tokio::spawn(echo(server));
+        tokio::spawn(echo(waited));
+        waits.response().await?;
+        round_trip(&conn).await?;
+        let drained = tokio::spawn(listener.drain(Duration::from_secs(20)));
+        check_echo(conn, b"the last words").await?;
+        check_echo(waits, b"of two").await?;
+        ensure!(drained.await?, "all have ended by themselves");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_drain_ends_an_accept_that_waits_elsewhere() -> TestResult {
+    run(async {
+        let (mut listener, _) = listen_with(Over::Cleartext, Listener::builder()).await?;
+        let handle = listener.handle();
+        let accepting = tokio::spawn(async move { listener.accept().await.is_none() });
+        handle.clone().shut_down();
+        ensure!(accepting.await?);
+        Ok(())
+    })
+}

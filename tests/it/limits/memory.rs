@@ -1,0 +1,231 @@
+//! What a listener holds, when peers make it hold all that it takes.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use h2conn::http::Request;
+use h2conn::{Client, Conn, ErrorKind, Listener, ListenerBuilder, Reason};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::{round_trip, until};
+use crate::support::foreign::h2_send;
+use crate::support::process::{self, memory, output, said};
+use crate::support::{Over, Site, TestResult, echo, listen_with, run, serve};
+
+const MIB: usize = 1 << 20;
+
+/// A server whose handlers neither read nor end, but those at `/echo`.
+async fn stuck(builder: ListenerBuilder) -> TestResult<(h2conn::ListenerHandle, Site)> {
+    let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+    let handle = listener.handle();
+    serve(listener, |conn| async {
+        if conn.uri().path() == "/echo" {
+            return echo(conn).await;
+        }
+        conn.closed().await?;
+        Ok(())
+    });
+    Ok((handle, site))
+}
+
+/// Writes until nothing more is taken, or the connection is reset; gives the reason then.
+async fn fill(mut conn: &Conn) -> TestResult<Option<Reason>> {
+    let chunk = vec![7; 64 << 10];
+    loop {
+        match timeout(Duration::from_millis(300), conn.write_all(&chunk)).await {
+            Err(_) => return Ok(None),
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let error = crate::support::ours(&error).clone();
+                return Ok(Some(error.reason().with_context(|| error.to_string())?));
+            }
+        }
+    }
+}
+
+#[test]
+fn links_together_hold_no_more_than_max_memory_and_small_ones_go_on() -> TestResult {
+    run(async {
+        let most = 8 * MIB;
+        let (handle, site) = stuck(Listener::builder().max_memory(most)).await?;
+        let small = site.client()?;
+        let echoing = small.connect(site.url("/echo")).await?.0;
+        let mut filling = JoinSet::new();
+        for _ in 0..4 {
+            let (client, url) = (site.client()?, site.url("/"));
+            for _ in 0..4 {
+                let (client, url) = (client.clone(), url.clone());
+                filling.spawn(async move {
+                    let conn = client.connect(url).await?.0;
+                    let reset = fill(&conn).await?;
+                    TestResult::Ok((reset, conn, client))
+                });
+            }
+        }
+        let mut done = Vec::new();
+        while let Some(filled) = filling.join_next().await {
+            done.push(filled??);
+            round_trip(&echoing).await?;
+            let held = handle.stats().unread_bytes;
+            // What comes while a link is told to make room is a turn of its own, 256 KiB.
+            ensure!(held <= most + 4 * MIB, "{held} bytes are held");
+        }
+        let stats = until(&handle, |stats| stats.unread_bytes <= most).await;
+        ensure!(stats.unread_bytes > most / 2, "no more was reset than had to be: {stats:?}");
+        let resets: Vec<_> = done.iter().filter_map(|(reset, ..)| *reset).collect();
+        ensure!(resets.len() >= 4, "16 MiB do not fit into 8: {resets:?}");
+        ensure!(resets.iter().all(|reason| *reason == Reason::ENHANCE_YOUR_CALM), "{resets:?}");
+        round_trip(&echoing).await?;
+        for (_, conn, _) in &done {
+            conn.reset(Reason::CANCEL);
+        }
+        drop((done, echoing));
+        until(&handle, |stats| stats.unread_bytes == 0).await;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_link_that_holds_its_share_gets_no_new_conns_and_others_do() -> TestResult {
+    run(async {
+        let (handle, site) = stuck(Listener::builder().max_memory(4 * MIB)).await?;
+        let full = Client::builder().build_over(TcpStream::connect(site.addr).await?).await?;
+        let mut conns = Vec::new();
+        for bytes in [MIB, MIB, MIB, MIB - 300_000] {
+            let conn = full.connect("http://x/").await?.0;
+            (&conn).write_all(&vec![7; bytes]).await?;
+            conns.push(conn);
+        }
+        let held = 4 * MIB - 300_000;
+        until(&handle, |stats| stats.unread_bytes == held).await;
+        let refused = full.connect("http://x/").await.err().context("7/8 are taken")?;
+        ensure!(refused.kind() == ErrorKind::Refused && refused.is_retryable(), "{refused}");
+        ensure!(refused.reason() == Some(Reason::REFUSED_STREAM), "{refused}");
+        let other = site.client()?;
+        round_trip(&other.connect(site.url("/echo")).await?.0).await?;
+        other.close().await;
+        // And the full one has them again when there is room.
+        conns.truncate(2);
+        until(&handle, |stats| stats.unread_bytes <= 2 * MIB).await;
+        round_trip(&full.connect("http://x/echo").await?.0).await
+    })
+}
+
+const LINKS: usize = 4;
+const CONNS: usize = 64;
+const LINK_MEMORY: usize = 32 * MIB;
+const MEMORY: usize = 64 * MIB;
+
+/// Not a test of its own: the server of the one below, when it is told so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_filled() -> TestResult {
+    if process::role().is_none() {
+        return Ok(());
+    }
+    let builder = Listener::builder().max_memory(MEMORY).max_link_memory(LINK_MEMORY as u32);
+    let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+    let handle = listener.handle();
+    // Each also writes for as long as there is room.
+    serve(listener, |conn| async move {
+        let chunk = vec![7; 16 << 10];
+        while (&conn).write_all(&chunk).await.is_ok() {}
+        Ok(())
+    });
+    println!("\n@port {}", site.addr.port());
+    let mut questions = BufReader::new(tokio::io::stdin()).lines();
+    while questions.next_line().await?.is_some() {
+        let stats = handle.stats();
+        let (now, most) = (memory("VmRSS"), memory("VmHWM"));
+        println!("\n@memory {now} {most} {} {}", stats.unread_bytes, stats.conns);
+    }
+    Ok(())
+}
+
+/// Sends by `h2` itself, in frames that are as bad as can be: each kept in a buffer twice its size.
+async fn fill_by_h2(site: Site) -> TestResult<JoinSet<TestResult>> {
+    let io = TcpStream::connect(site.addr).await?;
+    let (mut send, connection) =
+        h2::client::Builder::new().initial_window_size(10_000).handshake::<_, Bytes>(io).await?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { Ok(connection.await?) });
+    for _ in 0..CONNS {
+        send = send.ready().await?;
+        let request = Request::post("http://x/").body(())?;
+        let (response, mut body) = send.send_request(request, false)?;
+        tasks.spawn(async move {
+            let _unread = response.await?;
+            loop {
+                h2_send(&mut body, Bytes::from(vec![7; 33_000])).await?;
+            }
+        });
+    }
+    Ok(tasks)
+}
+
+/// The same by our own client, whose frames are as large as can be.
+async fn fill_by_ours(site: Site) -> TestResult<JoinSet<TestResult>> {
+    let client = site.client_builder().initial_window_size(10_000).build()?;
+    let mut tasks = JoinSet::new();
+    for _ in 0..CONNS {
+        let conn = client.connect(site.url("/")).await?.0;
+        tasks.spawn(async move {
+            loop {
+                (&conn).write_all(&vec![7; 100_000]).await?;
+            }
+        });
+    }
+    Ok(tasks)
+}
+
+#[test]
+fn a_listener_that_is_filled_in_every_way_stays_below_its_documented_memory() -> TestResult {
+    const SERVER: &str = "limits::memory::a_server_that_is_filled";
+    run(async {
+        let mut server = process::spawn(SERVER, "server")?;
+        let mut answers = output(&mut server)?;
+        let mut questions = server.stdin.take().context("its input is piped")?;
+        let port: u16 = said(&mut answers, "port").await?.parse()?;
+        let site = Site::cleartext(([127, 0, 0, 1], port).into());
+        let mut ask = async || {
+            questions.write_all(b"?\n").await?;
+            let line = said(&mut answers, "memory").await?;
+            let fields: Vec<usize> = line.split(' ').map(str::parse).collect::<Result<_, _>>()?;
+            TestResult::Ok((fields[0], fields[1], fields[2], fields[3]))
+        };
+        let (before, ..) = ask().await?;
+        let mut filling = Vec::new();
+        for link in 0..LINKS {
+            filling.push(match link % 2 {
+                0 => fill_by_h2(site.clone()).await?,
+                _ => fill_by_ours(site.clone()).await?,
+            });
+        }
+        // Until nothing changes any more: neither what is held nor how many are left.
+        let (mut last, mut same) = ((0, 0), 0);
+        while same < 10 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let (_, _, unread, conns) = ask().await?;
+            same = if (unread, conns) == last { same + 1 } else { 0 };
+            last = (unread, conns);
+        }
+        let (now, most, unread, conns) = ask().await?;
+        let documented = (2 * MEMORY + LINKS * CONNS * (260 << 10) + LINKS * 2 * MIB) >> 10;
+        eprintln!(
+            "{unread} bytes unread, {conns} conns left: {} KiB, {} KiB at the most, {documented} KiB \
+             documented",
+            now - before,
+            most - before
+        );
+        ensure!(unread <= MEMORY && unread > MEMORY * 3 / 4, "{unread} bytes are held");
+        ensure!(conns < LINKS * CONNS, "4 links of 24 MiB do not fit into 64");
+        ensure!(most - before < documented, "{} KiB", most - before);
+        drop(filling);
+        drop(questions);
+        ensure!(server.wait().await?.success());
+        Ok(())
+    })
+}
