@@ -161,7 +161,7 @@ impl Client {
         let request = self.request(target);
         let limit = self.inner.connect_timeout;
         let progress = Progress::default();
-        let dial = || self.inner.dialer.dial(target, self.what(target), &progress);
+        let dial = |pace| self.inner.dialer.dial(target, self.what(target), &progress, pace);
         let link = match timeout(limit, self.inner.pool.link(target.origin(), dial)).await {
             Ok(link) => link?,
             Err(_) => {

@@ -2,14 +2,17 @@
 
 mod fields;
 mod methods;
+mod pace;
 mod protocols;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
 pub(crate) use fields::{is_token, parse_headers};
 pub(crate) use methods::{Methods, method_not_allowed};
+pub(crate) use pace::Pace;
 pub(crate) use protocols::{Protocols, check_protocol};
 
 /// How a link and its connections behave. Clients and listeners have builders for it.
@@ -39,6 +42,14 @@ pub(crate) struct Config {
     pub(crate) max_links_per_addr: Option<usize>,
     /// Bytes all links of a listener may hold unread.
     pub(crate) max_memory: usize,
+    /// After so long without a byte from the peer it is sent a PING; `None` never.
+    pub(crate) keep_alive_interval: Option<Duration>,
+    /// How long the peer may stay silent after that.
+    pub(crate) keep_alive_timeout: Duration,
+    /// The same for a link that no connection is open on.
+    pub(crate) keep_alive_while_idle: bool,
+    /// How much longer the interval is, by the wish of the peer.
+    pub(crate) pace: Arc<Pace>,
 }
 
 /// 1 MiB: with 10 ms of round trip it carries 100 MB/s.
@@ -67,6 +78,11 @@ const MAX_LINKS: usize = 10_000;
 
 /// 1 GiB: 16 links can be full at the default `max_link_memory`, or each of 10,000 hold 100 KiB.
 const MAX_MEMORY: usize = 1 << 30;
+/// 30 s: below what NATs and proxies forget a quiet connection after, most often 60 s or more.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// 15 s: ten times what a bad mobile network takes to answer.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Default for Config {
     fn default() -> Config {
@@ -83,6 +99,10 @@ impl Default for Config {
             max_links: MAX_LINKS,
             max_links_per_addr: None,
             max_memory: MAX_MEMORY,
+            keep_alive_interval: Some(KEEP_ALIVE_INTERVAL),
+            keep_alive_timeout: KEEP_ALIVE_TIMEOUT,
+            keep_alive_while_idle: false,
+            pace: Arc::default(),
         }
     }
 }
@@ -116,18 +136,31 @@ impl Config {
                 self.max_memory
             ));
         }
-        if self.handshake_timeout > LONGEST_HANDSHAKE {
+        if self.handshake_timeout > LONGEST {
             return wrong(format!(
-                "handshake_timeout is {:?}, and must be at most {LONGEST_HANDSHAKE:?}",
+                "handshake_timeout is {:?}, and must be at most {LONGEST:?}",
                 self.handshake_timeout
             ));
+        }
+        let times = [
+            ("keep_alive_interval", self.keep_alive_interval),
+            ("keep_alive_timeout", Some(self.keep_alive_timeout)),
+        ];
+        for (knob, time) in times {
+            if let Some(time) = time
+                && (time.is_zero() || time > LONGEST)
+            {
+                return wrong(format!(
+                    "{knob} is {time:?}, and must be more than 0 and at most {LONGEST:?}"
+                ));
+            }
         }
         Ok(())
     }
 }
 
 /// A day; timers do not reach beyond some years.
-const LONGEST_HANDSHAKE: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// 256 KiB: below it, not even the base of the link's window would hold a frame.
 const LEAST_LINK_MEMORY: u32 = 256 << 10;

@@ -152,8 +152,9 @@ impl Conn {
     /// # Errors
     ///
     /// When the link ends before the answer comes, and [`ErrorKind::Unsupported`] on a connection that
-    /// [`accept`](fn@crate::accept) made. There is no time limit; put a
-    /// [`tokio::time::timeout`] around it.
+    /// [`accept`](fn@crate::accept) made. Its time limit is that of the link: when the peer is silent
+    /// altogether, [`keep_alive_timeout`](crate::ClientBuilder::keep_alive_timeout). For a shorter
+    /// one put a [`tokio::time::timeout`] around it.
     ///
     /// # Cancel safety
     ///

@@ -32,6 +32,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
     signal: Arc<Signal>,
     buffers: Arc<Buffers>,
     info: Arc<LinkInfo>,
+    began: Instant,
     commands: Mutex<Vec<Command>>,
     send_queue: usize,
     reset_on_drop: bool,
@@ -70,6 +72,8 @@ pub(crate) struct Shared {
     going_away: watch::Sender<bool>,
     /// The peer has shown that it speaks HTTP/2.
     established: AtomicBool,
+    /// The last round trip that was measured.
+    rtt: Mutex<Option<Duration>>,
     end: Mutex<End>,
     _counted: Counted,
 }
@@ -115,10 +119,10 @@ impl Link {
     ) -> Result<Link, Event> {
         let windows = Windows::new(config.window, config.link_memory);
         let (wire, gauge) = wire::wrap(io, Bytes::new(), false);
+        let shared = Shared::new(info, config);
         let handshake = peer::client_builder(config, &windows).handshake(wire).await;
         let (send, conn) = handshake.map_err(|error| fault::link_end(Err(error), &[], false))?;
         let peer = Peer::Client { conn: Box::new(conn), send: Some(send) };
-        let shared = Shared::new(info, config);
         let driver = Driver::new(Arc::clone(&shared), peer, gauge, config.clone(), windows, None);
         tokio::spawn(driver);
         Ok(Link::new(shared))
@@ -141,10 +145,10 @@ impl Link {
     ) -> Result<Link, Event> {
         let windows = Windows::new(config.window, config.link_memory);
         let (wire, gauge) = wire::wrap(io, prefix, true);
+        let shared = Shared::new(info, config);
         let handshake = peer::server_builder(config, &windows).handshake(wire).await;
         let conn = handshake.map_err(|error| fault::link_end(Err(error), &[], false))?;
         let peer = Peer::Server { conn: Box::new(conn) };
-        let shared = Shared::new(info, config);
         let share = budget.join(Waker::from(Arc::clone(&shared.signal)));
         let incoming = Some((incoming, share));
         let driver =
@@ -211,7 +215,9 @@ impl Shared {
             unused: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             going_away: watch::Sender::new(false),
+            began: Instant::now(),
             established: AtomicBool::new(false),
+            rtt: Mutex::default(),
             end: Mutex::default(),
             _counted: Counted::new(Kind::Link),
         })
@@ -295,6 +301,15 @@ impl Shared {
 
     fn is_established(&self) -> bool {
         self.established.load(SeqCst)
+    }
+
+    fn set_rtt(&self, time: Duration) {
+        *lock(&self.rtt) = Some(time);
+    }
+
+    /// What a PING has measured is better.
+    fn set_first_rtt(&self, time: Duration) {
+        lock(&self.rtt).get_or_insert(time);
     }
 
     /// Fails a stream that never reached the wire. If the link had been up, trying again is safe,

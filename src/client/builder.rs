@@ -94,6 +94,39 @@ impl ClientBuilder {
         self
     }
 
+    /// After so long without a byte from the server, while a connection is open on the link, a PING
+    /// (RFC 9113 §6.7) asks whether it is still there; `None` never asks. Default: 30 seconds.
+    ///
+    /// If then no byte at all comes within the [`keep_alive_timeout`](ClientBuilder::keep_alive_timeout),
+    /// the link is given up, and all its connections fail with
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). A link that is in use costs nothing, a
+    /// quiet one 17 bytes each way an interval. More than 0, at most a day.
+    ///
+    /// A server that ends a link with GOAWAY and `too_many_pings` has the interval doubled for its
+    /// origin, up to an hour.
+    pub fn keep_alive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.config.keep_alive_interval = interval.into();
+        self
+    }
+
+    /// How long the server may stay silent after the PING of the
+    /// [`keep_alive_interval`](ClientBuilder::keep_alive_interval). Default: 15 seconds, so that a
+    /// server that has vanished is known 45 seconds after its last byte. More than 0, at most a day.
+    ///
+    /// Whatever comes is proof of life, and so is a transport that was full and takes bytes again: a
+    /// slow transfer in either direction is not cut off.
+    pub fn keep_alive_timeout(mut self, limit: Duration) -> Self {
+        self.config.keep_alive_timeout = limit;
+        self
+    }
+
+    /// Whether PINGs are sent while no connection is open on a link, too. Default: no; a link that is
+    /// found dead is replaced when the next connection is made, which then takes longer.
+    pub fn keep_alive_while_idle(mut self, ping: bool) -> Self {
+        self.config.keep_alive_while_idle = ping;
+        self
+    }
+
     /// How TLS is done for `https://`. Default: with the platform's certificate authorities.
     pub fn tls(mut self, tls: impl Into<ClientTls>) -> Self {
         self.tls = Some(tls.into());

@@ -3,15 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 
 use super::target::{Origin, Target};
-use crate::config::Config;
+use crate::config::{Config, Pace};
 use crate::conn::{Addr, LinkInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::{Link, Transport};
@@ -73,7 +73,9 @@ impl Dialer {
         target: &Target,
         what: String,
         progress: &Progress,
+        pace: Arc<Pace>,
     ) -> Result<Link> {
+        let config = Config { pace, ..self.config.clone() };
         let origin = target.origin();
         let connector = if origin.tls { Some(self.connector()?) } else { None };
         #[cfg(unix)]
@@ -88,7 +90,7 @@ impl Dialer {
             let local = stream.local_addr().map_or(Addr::Other, Addr::from);
             let peer = stream.peer_addr().map_or(Addr::Other, Addr::from);
             let info = LinkInfo { local, peer, peer_certificates: Vec::new() };
-            return self.link(connector, origin, stream, info, &what).await;
+            return self.link(connector, origin, stream, info, &config, &what).await;
         }
         let stream = connect_tcp(origin, &what, progress).await?;
         progress.reach(Progress::TLS);
@@ -97,7 +99,7 @@ impl Dialer {
         let local = stream.local_addr().map_or(Addr::Other, Addr::Ip);
         let peer = stream.peer_addr().map_or(Addr::Other, Addr::Ip);
         let info = LinkInfo { local, peer, peer_certificates: Vec::new() };
-        self.link(connector, origin, stream, info, &what).await
+        self.link(connector, origin, stream, info, &config, &what).await
     }
 
     async fn link<T: Transport + 'static>(
@@ -106,6 +108,7 @@ impl Dialer {
         origin: &Origin,
         io: T,
         mut info: LinkInfo,
+        config: &Config,
         what: &str,
     ) -> Result<Link> {
         let io: Box<dyn Transport> = match connector {
@@ -117,7 +120,7 @@ impl Dialer {
                 Box::new(Explained::new(stream, &origin.host))
             }
         };
-        let link = Link::client(io, info, &self.config).await;
+        let link = Link::client(io, info, config).await;
         link.map_err(|event| event.connect_error(what))
     }
 

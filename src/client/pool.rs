@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync;
 
 use super::target::Origin;
+use crate::config::Pace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Link;
 use crate::sync::{Mutex, lock};
@@ -17,6 +18,8 @@ use crate::sync::{Mutex, lock};
 struct Slot {
     dialing: sync::Mutex<()>,
     link: Mutex<Option<Link>>,
+    /// How slowly its links send PINGs.
+    pace: Arc<Pace>,
 }
 
 impl Slot {
@@ -41,7 +44,11 @@ impl Pool {
     }
 
     /// The link to `origin`, made by `dial` if there is none that takes streams.
-    pub(super) async fn link<F>(&self, origin: &Origin, dial: impl FnOnce() -> F) -> Result<Link>
+    pub(super) async fn link<F>(
+        &self,
+        origin: &Origin,
+        dial: impl FnOnce(Arc<Pace>) -> F,
+    ) -> Result<Link>
     where
         F: Future<Output = Result<Link>>,
     {
@@ -57,7 +64,7 @@ impl Pool {
             return Ok(link);
         }
         self.retire(lock(&slot.link).take());
-        let link = dial().await?;
+        let link = dial(Arc::clone(&slot.pace)).await?;
         if lock(&self.slots).is_none() {
             link.shut_down();
             return Err(closed());
@@ -92,7 +99,8 @@ impl Pool {
         }
         // Slots that nobody uses go, so that many origins do not add up.
         slots.retain(|_, slot| {
-            let in_use = slot.open_link().is_some() || Arc::strong_count(slot) > 1;
+            let in_use =
+                slot.open_link().is_some() || Arc::strong_count(slot) > 1 || slot.pace.is_slowed();
             if !in_use {
                 self.retire(lock(&slot.link).take());
             }

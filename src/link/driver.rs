@@ -5,6 +5,7 @@
 //! number at a time.
 
 mod end;
+mod life;
 mod streams;
 
 use std::collections::VecDeque;
@@ -16,13 +17,13 @@ use std::time::Duration;
 
 use slab::Slab;
 use tokio::sync::mpsc;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tokio_util::time::DelayQueue;
 
 use super::budget::Share;
 use super::entry::Entry;
 use super::peer::{Arrival, Peer};
-use super::ping::Pinger;
+use super::ping::{KeepAlive, Pinger};
 use super::send::Sent;
 use super::signal::NO_KEY;
 use super::window::Windows;
@@ -59,6 +60,9 @@ pub(super) struct Driver {
     config: Config,
     windows: Windows,
     pinger: Pinger,
+    keep_alive: KeepAlive,
+    /// A timer for that is set.
+    watching: bool,
     streams: Slab<Entry>,
     /// Streams whose request is not yet sent.
     unsent: VecDeque<usize>,
@@ -110,6 +114,8 @@ enum Timer {
     Broken,
     /// The link should be gone.
     Goodbye,
+    /// The peer has perhaps been silent for long.
+    KeepAlive,
     /// A stream's linger, or a refusal's body.
     Stream(usize),
 }
@@ -129,13 +135,16 @@ impl Driver {
         let reading = gauge.drive(&mut Context::from_waker(Waker::noop()));
         let waker = Waker::from(Arc::clone(&shared.signal));
         let (incoming, share) = incoming.unzip();
-        Driver {
+        let while_idle = config.keep_alive_while_idle;
+        let mut driver = Driver {
             shared,
             peer,
             gauge,
             config,
             windows,
             pinger,
+            keep_alive: KeepAlive::new(Instant::now()),
+            watching: false,
             streams: Slab::new(),
             unsent: VecDeque::new(),
             sendable: VecDeque::new(),
@@ -161,7 +170,11 @@ impl Driver {
             parting: None,
             waker,
             _counted: Counted::new(Kind::Task),
+        };
+        if while_idle {
+            driver.watch_peer();
         }
+        driver
     }
 
     fn turn(&mut self) {
@@ -256,8 +269,9 @@ impl Driver {
         // The wire takes everything, so what h2 still holds waits for its streams' windows.
         self.stuck = self.shared.buffers.in_flight();
         self.heads = 0;
-        self.pinger.poll(&mut cx);
+        self.poll_ping(&mut cx);
         self.reading = self.gauge.drive(&mut cx);
+        self.look_for_life();
         while let Some(arrival) = self.arrivals.pop_front() {
             self.arrive(arrival);
         }
@@ -286,6 +300,7 @@ impl Driver {
                     let error = self.gauge.write_error().map(Arc::new);
                     self.give_up(Event::Gone(error));
                 }
+                Timer::KeepAlive => self.check_life(),
                 Timer::Goodbye => self.give_up(Event::Gone(None)),
                 Timer::Stream(key) => self.time_is_up(key),
             }

@@ -41,6 +41,9 @@ pub(crate) const DATA_ROOM: usize = 256 << 10;
 /// On top of [`DATA_ROOM`] it is 256 KiB of control frames: 20,000 RST_STREAMs.
 const SPILL_LIMIT: usize = DATA_ROOM + (256 << 10);
 
+/// A PING (RFC 9113 §6.7) with a payload that is not h2's.
+const NUDGE: &[u8] = b"\0\0\x08\x06\0\0\0\0\0h2conn\0\0";
+
 /// How many of the peer's first bytes are kept for an error that says what was seen.
 const FIRST: usize = 64;
 
@@ -67,6 +70,10 @@ struct Inner {
     spill: BytesMut,
     accepted: u64,
     flushed: u64,
+    /// Handed up, ever.
+    received: u64,
+    /// h2 has flushed what it wrote: it is between two frames.
+    between_frames: bool,
     /// h2 wants to end this side of the transport.
     ending: bool,
     /// This side has ended the transport.
@@ -92,6 +99,8 @@ pub(crate) fn wrap(io: Box<dyn Transport>, prefix: Bytes, peer_is_client: bool) 
         spill: BytesMut::new(),
         accepted: 0,
         flushed: 0,
+        received: 0,
+        between_frames: false,
         ending: false,
         shut: false,
         failed: None,
@@ -101,12 +110,16 @@ pub(crate) fn wrap(io: Box<dyn Transport>, prefix: Bytes, peer_is_client: bool) 
 }
 
 /// What the driver reads off the wire after a turn.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Reading {
     /// Bytes h2 has written, ever.
     pub(crate) accepted: u64,
     /// Bytes the transport has taken and flushed, ever.
     pub(crate) flushed: u64,
+    /// Bytes the transport has taken, ever, flushed or not.
+    pub(crate) taken: u64,
+    /// Bytes that have come from the peer, ever.
+    pub(crate) received: u64,
     /// The transport's end has been read.
     pub(crate) read_end: bool,
     /// h2 has said its last, and waits for it to be written.
@@ -150,6 +163,8 @@ impl Gauge {
         Reading {
             accepted: inner.accepted,
             flushed: inner.flushed,
+            taken: inner.accepted - inner.spill.len() as u64,
+            received: inner.received,
             read_end: inner.read_end,
             ending: inner.ending,
             overflowing: inner.spill.len() > SPILL_LIMIT,
@@ -159,6 +174,16 @@ impl Gauge {
             has_settings: inner.log.has_settings(),
             seen_goaway: inner.log.seen_goaway(),
             settings_acks: inner.log.settings_acks(),
+        }
+    }
+
+    /// Sends a PING past h2, which has one at a time, and ignores the answer to this one. Nothing is
+    /// sent while h2 is within a frame.
+    pub(crate) fn nudge(&self, cx: &mut Context<'_>) {
+        let mut inner = lock(&self.0);
+        if inner.between_frames && !inner.ending {
+            inner.write(cx, &[IoSlice::new(NUDGE)]);
+            inner.drive(cx);
         }
     }
 
@@ -247,6 +272,7 @@ impl Inner {
     /// Takes account of bytes that are handed up.
     fn note(&mut self, bytes: &[u8]) {
         self.delivered = true;
+        self.received += bytes.len() as u64;
         let wanted = FIRST.saturating_sub(self.first.len()).min(bytes.len());
         self.first.extend_from_slice(&bytes[..wanted]);
         self.tiny_before = self.log.tiny();
@@ -370,7 +396,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(lock(&self.0).write(cx, &[IoSlice::new(buf)])))
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -378,7 +404,9 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(lock(&self.0).write(cx, bufs)))
+        let mut inner = lock(&self.0);
+        inner.between_frames = false;
+        Poll::Ready(Ok(inner.write(cx, bufs)))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -386,7 +414,9 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.0).drive(cx);
+        let mut inner = lock(&self.0);
+        inner.between_frames = true;
+        inner.drive(cx);
         Poll::Ready(Ok(()))
     }
 

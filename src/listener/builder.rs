@@ -120,6 +120,36 @@ impl ListenerBuilder {
         self
     }
 
+    /// After so long without a byte from the client, while a connection is open on the link, a PING
+    /// (RFC 9113 §6.7) asks whether it is still there; `None` never asks. Default: 30 seconds.
+    ///
+    /// If then no byte at all comes within the [`keep_alive_timeout`](ListenerBuilder::keep_alive_timeout),
+    /// the link is given up, and all its connections fail with
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). A link that is in use costs nothing, a
+    /// quiet one 17 bytes each way an interval. More than 0, at most a day.
+    pub fn keep_alive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.config.keep_alive_interval = interval.into();
+        self
+    }
+
+    /// How long the client may stay silent after the PING of the
+    /// [`keep_alive_interval`](ListenerBuilder::keep_alive_interval). Default: 15 seconds, so that a
+    /// client that has vanished is known 45 seconds after its last byte. More than 0, at most a day.
+    ///
+    /// Whatever comes is proof of life, and so is a transport that was full and takes bytes again: a
+    /// slow transfer in either direction is not cut off.
+    pub fn keep_alive_timeout(mut self, limit: Duration) -> Self {
+        self.config.keep_alive_timeout = limit;
+        self
+    }
+
+    /// Whether PINGs are sent while no connection is open on a link, too. Default: no; a client
+    /// that has vanished without a connection is then kept until its socket says so.
+    pub fn keep_alive_while_idle(mut self, ping: bool) -> Self {
+        self.config.keep_alive_while_idle = ping;
+        self
+    }
+
     /// Connections that one client may have open on a link, `SETTINGS_MAX_CONCURRENT_STREAMS`
     /// (RFC 9113 §6.5.2); more are refused with `REFUSED_STREAM`. Default: 4096.
     pub fn max_conns_per_link(mut self, conns: u32) -> Self {

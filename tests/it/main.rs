@@ -19,6 +19,7 @@ mod h2load;
 mod h2spec;
 mod hostile;
 mod http1;
+mod keep_alive;
 mod leaks;
 mod limits;
 mod links;

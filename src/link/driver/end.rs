@@ -101,6 +101,9 @@ impl Driver {
                 entry.cut(&event);
             }
         }
+        if is_about_pings(&event) {
+            self.config.pace.slow_down();
+        }
         self.streams.clear();
         self.incoming = None;
         self.share = None;
@@ -138,6 +141,13 @@ impl Driver {
             self.give_up(Event::Violation(Reason::ENHANCE_YOUR_CALM, why.into()));
         }
     }
+}
+
+/// Whether the peer has ended the link because it was asked too often whether it lives; the text is
+/// what gRPC's servers say.
+fn is_about_pings(event: &Event) -> bool {
+    let calm = Reason::ENHANCE_YOUR_CALM;
+    matches!(event, Event::GoAway(reason, text) if *reason == calm && text.contains("too_many_pings"))
 }
 
 /// Says what came of a handshake that did not end.

@@ -59,6 +59,7 @@ impl Driver {
 
     pub(super) fn insert(&mut self, entry: Entry) -> usize {
         entry.stream.inbox.set_threshold(self.windows.stream() as usize / 4);
+        self.watch_peer();
         self.streams.insert(entry)
     }
 
@@ -244,6 +245,10 @@ impl Driver {
         let acks = std::mem::replace(&mut self.settings_acks, self.reading.settings_acks);
         if acks == self.reading.settings_acks {
             return;
+        }
+        if acks == 0 {
+            // A round trip that has cost nothing.
+            self.shared.set_first_rtt(self.shared.began.elapsed());
         }
         for (_, entry) in &mut self.streams {
             if let Some(recv) = &mut entry.recv

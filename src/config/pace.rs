@@ -1,0 +1,66 @@
+//! How much slower than configured PINGs are sent, because a peer has asked for that.
+
+use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use crate::sync::AtomicU8;
+
+/// The interval grows no further than this.
+const MOST: Duration = Duration::from_secs(60 * 60);
+
+/// Shared by the links to one origin: what one of them is told is heeded by all, and by those that
+/// follow it.
+pub(crate) struct Pace {
+    doublings: AtomicU8,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { doublings: AtomicU8::new(0) }
+    }
+}
+
+impl Pace {
+    /// The peer has ended a link because of too many PINGs.
+    pub(crate) fn slow_down(&self) {
+        let slower = self.doublings.load(Relaxed).saturating_add(1).min(31);
+        self.doublings.store(slower, Relaxed);
+    }
+
+    /// Whether a peer has asked for it.
+    pub(crate) fn is_slowed(&self) -> bool {
+        self.doublings.load(Relaxed) > 0
+    }
+
+    /// The interval to keep, instead of the configured one.
+    pub(crate) fn apply(&self, interval: Duration) -> Duration {
+        let factor = 1 << self.doublings.load(Relaxed).min(31);
+        interval.saturating_mul(factor).min(MOST.max(interval))
+    }
+}
+
+impl fmt::Debug for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pace({})", self.doublings.load(Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_doubles_with_each_complaint_up_to_an_hour() {
+        let pace = Pace::default();
+        let second = Duration::from_secs(1);
+        assert_eq!((pace.apply(30 * second), pace.is_slowed()), (30 * second, false));
+        pace.slow_down();
+        assert_eq!((pace.apply(30 * second), pace.is_slowed()), (60 * second, true));
+        for _ in 0..100 {
+            pace.slow_down();
+        }
+        assert_eq!(pace.apply(30 * second), MOST);
+        assert_eq!(pace.apply(MOST * 2), MOST * 2, "what is longer already is left alone");
+    }
+}

@@ -1,0 +1,84 @@
+//! Whether the peer is still there (keep-alive), and how far away.
+
+use std::task::Context;
+
+use tokio::time::Instant;
+
+use super::{Driver, Timer};
+use crate::error::Event;
+use crate::link::ping::Due;
+
+impl Driver {
+    /// The link's interval, if it is to be kept alive.
+    fn interval(&self) -> Option<std::time::Duration> {
+        self.config.keep_alive_interval.map(|interval| self.config.pace.apply(interval))
+    }
+
+    /// Whether the peer's silence would matter to anybody.
+    fn is_kept_alive(&self) -> bool {
+        let over = self.end.is_some() || self.reading.ending;
+        let open = || self.streams.iter().any(|(_, entry)| !entry.over);
+        !over && (self.config.keep_alive_while_idle || open())
+    }
+
+    /// Takes note of what a turn has moved.
+    pub(super) fn look_for_life(&mut self) {
+        let Some(interval) = self.interval() else { return };
+        if self.keep_alive.look(&self.reading, interval) && self.is_kept_alive() {
+            self.send_ping();
+        }
+    }
+
+    /// Has the peer's silence watched. The timer is not moved by what comes: when it fires, it is
+    /// set anew.
+    pub(super) fn watch_peer(&mut self) {
+        if let Some(interval) = self.interval()
+            && !self.watching
+        {
+            self.watching = true;
+            let now = Instant::now();
+            self.timers.insert(Timer::KeepAlive, self.keep_alive.rest(now, interval));
+        }
+    }
+
+    /// The timer has fired.
+    pub(super) fn check_life(&mut self) {
+        self.watching = false;
+        let Some(interval) = self.interval() else { return };
+        if !self.is_kept_alive() {
+            return;
+        }
+        let now = Instant::now();
+        let next = match self.keep_alive.due(now, interval, self.config.keep_alive_timeout) {
+            Due::Later(next) => next,
+            Due::Ask(next) => {
+                self.send_ping();
+                next
+            }
+            Due::Dead => {
+                let epitaph = self.keep_alive.epitaph(now, self.reading.backlog(), &self.config);
+                tracing::warn!(peer = %self.shared.info.peer, "link closed: {epitaph}");
+                return self.give_up(Event::Silent(epitaph.into()));
+            }
+        };
+        self.watching = true;
+        self.timers.insert(Timer::KeepAlive, next);
+    }
+
+    /// Sends a PING: by h2, unless the one that h2 can have is still on its way.
+    fn send_ping(&mut self) {
+        let waker = self.waker.clone();
+        let mut cx = Context::from_waker(&waker);
+        if self.pinger.want() {
+            self.poll_ping(&mut cx);
+        } else {
+            self.gauge.nudge(&mut cx);
+        }
+    }
+
+    pub(super) fn poll_ping(&mut self, cx: &mut Context<'_>) {
+        if let Some(time) = self.pinger.poll(cx) {
+            self.shared.set_rtt(time);
+        }
+    }
+}

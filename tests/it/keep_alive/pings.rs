@@ -1,0 +1,177 @@
+//! When a PING is sent and when not, as a scripted peer sees it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use h2conn::{Client, ClientBuilder, Conn};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{DAY, SECOND, check_silence};
+use crate::support::raw::{ACK, DATA, END_HEADERS, GOAWAY, HEADERS, OK, PING, RST_STREAM, Raw};
+use crate::support::{TestResult, checked, run, tcp_server, within};
+
+/// A client of ours, a Conn of it, and a server that a test writes by hand.
+async fn scripted(builder: ClientBuilder) -> TestResult<(Client, Conn, Raw<DuplexStream>)> {
+    let (client_io, server_io) = duplex(1 << 20);
+    let client = builder.build_over(client_io).await?;
+    let conn = client.open("http://raw/").await?;
+    let mut raw = Raw::server(server_io).await?;
+    raw.wait_for(HEADERS, 1).await?;
+    raw.send(HEADERS, END_HEADERS, 1, OK).await?;
+    conn.response().await?;
+    Ok((client, conn, raw))
+}
+
+/// The seconds at which PINGs come in so much time. They are answered.
+async fn pings(raw: &mut Raw<DuplexStream>, time: Duration) -> TestResult<Vec<u64>> {
+    let began = Instant::now();
+    let mut times = Vec::new();
+    let read = async {
+        loop {
+            let frame = raw.next().await?.context("the link has ended")?;
+            if frame.kind == PING && frame.flags & ACK == 0 {
+                times.push(began.elapsed().as_secs());
+            }
+        }
+    };
+    match timeout(time, read).await {
+        Ok(result) => result,
+        Err(_) => Ok(times),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_link_is_asked_each_interval_only_while_a_conn_is_open() -> TestResult {
+    checked(DAY, async {
+        let (_client, conn, mut raw) = scripted(Client::builder()).await?;
+        ensure!(pings(&mut raw, 100 * SECOND).await? == [30, 60, 90]);
+        conn.reset(h2conn::Reason::CANCEL);
+        raw.wait_for(RST_STREAM, 1).await?;
+        ensure!(pings(&mut raw, 3600 * SECOND).await?.is_empty(), "nobody is concerned");
+
+        let (_client, _conn, mut raw) =
+            scripted(Client::builder().keep_alive_interval(None)).await?;
+        ensure!(pings(&mut raw, 3600 * SECOND).await?.is_empty(), "switched off");
+
+        let builder = Client::builder().keep_alive_interval(10 * SECOND);
+        let (_client, conn, mut raw) = scripted(builder.keep_alive_while_idle(true)).await?;
+        drop(conn);
+        raw.send(DATA, crate::support::raw::END_STREAM, 1, &[]).await?;
+        let times = pings(&mut raw, 45 * SECOND).await?;
+        ensure!(times == [10, 20, 30, 40], "{times:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_link_sends_no_ping() -> TestResult {
+    checked(DAY, async {
+        let (_client, conn, mut raw) = scripted(Client::builder()).await?;
+        for _ in 0..60 {
+            (&conn).write_all(b"question").await?;
+            raw.wait_for(DATA, 1).await?;
+            ensure!(pings(&mut raw, 20 * SECOND).await?.is_empty());
+            raw.send(DATA, 0, 1, b"answer").await?;
+            (&conn).read_exact(&mut [0; 6]).await?;
+            ensure!(pings(&mut raw, 9 * SECOND).await?.is_empty());
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_only_listens_gives_signs_of_life_even_if_they_are_not_answered() -> TestResult {
+    checked(DAY, async {
+        let (_client, mut conn, mut raw) = scripted(Client::builder()).await?;
+        let talk = async {
+            for _ in 0..100 {
+                raw.send(DATA, 0, 1, b"news").await?;
+                sleep(SECOND).await;
+            }
+            // Not one was answered; they are read only now, from where they lie.
+            pings(&mut raw, SECOND).await
+        };
+        let listen = async {
+            for _ in 0..100 {
+                conn.read_exact(&mut [0; 4]).await?;
+            }
+            TestResult::Ok(())
+        };
+        let (seen, ()) = tokio::try_join!(talk, listen)?;
+        ensure!((5..=7).contains(&seen.len()), "{} in 100 seconds", seen.len());
+        let (ping, answered) = tokio::join!(conn.ping(), pings(&mut raw, SECOND));
+        ensure!(ping? < SECOND && answered?.len() == 1, "pings go on as before");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conn_opened_on_a_link_that_has_long_been_silent_has_it_asked_at_once() -> TestResult {
+    checked(DAY, async {
+        let (client, conn, mut raw) = scripted(Client::builder()).await?;
+        drop(conn);
+        ensure!(pings(&mut raw, 3600 * SECOND).await?.is_empty());
+        let mut conn = client.open("http://raw/").await?;
+        let began = Instant::now();
+        within(1, raw.wait_for(PING, 0)).await?;
+        // That was answered; from now on nothing is.
+        let error = conn.read(&mut [0]).await.err().context("the server says nothing")?;
+        check_silence(&error)?;
+        ensure!(began.elapsed().as_secs() == 45, "{:?}", began.elapsed());
+
+        let (client, conn, mut raw) = scripted(Client::builder()).await?;
+        drop(conn);
+        ensure!(pings(&mut raw, 3600 * SECOND).await?.is_empty());
+        let began = Instant::now();
+        let (mut conn, pinging) = (client.open("http://raw/").await?, client.open("http://raw/"));
+        let pinging = pinging.await?;
+        let mut byte = [0];
+        let (error, ping) = tokio::join!(conn.read(&mut byte), pinging.ping());
+        check_silence(&error.err().context("the server says nothing")?)?;
+        ensure!(ping.is_err(), "who waits for a ping does not outlive the link");
+        ensure!(began.elapsed().as_secs() == 15, "{:?}", began.elapsed());
+        Ok(())
+    })
+    .await
+}
+
+#[test]
+fn a_server_that_complains_of_pings_gets_half_as_many() -> TestResult {
+    run(async {
+        let (waited, mut waits) = mpsc::unbounded_channel();
+        let waited = Arc::new(Mutex::new(waited));
+        let addr = tcp_server(move |stream| {
+            let waited = waited.lock().expect("nobody panics with it").clone();
+            async move {
+                let mut raw = Raw::server(stream).await?;
+                raw.wait_for(HEADERS, 1).await?;
+                let began = Instant::now();
+                raw.send(HEADERS, END_HEADERS, 1, OK).await?;
+                raw.wait_for(PING, 0).await?;
+                waited.send(began.elapsed())?;
+                let mut goaway = vec![0, 0, 0, 1, 0, 0, 0, 0xb];
+                goaway.extend(b"too_many_pings");
+                raw.send(GOAWAY, 0, 0, &goaway).await?;
+                Ok(())
+            }
+        })
+        .await?;
+        let interval = Duration::from_millis(100);
+        let client = Client::builder().keep_alive_interval(interval).build()?;
+        for doubled in [1, 2, 4] {
+            let (mut conn, _) = client.connect(format!("http://{addr}/")).await?;
+            let error = conn.read(&mut [0]).await.err().context("it was sent away")?;
+            ensure!(error.to_string().contains("too_many_pings"), "{error}");
+            let waited = waits.recv().await.context("the server has seen a PING")?;
+            let least = interval * doubled - interval / 4;
+            ensure!(waited > least, "{waited:?} on link {doubled}");
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,187 @@
+//! A network between two ends that a test can slow down, stop and cut.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::TestResult;
+
+/// How one direction is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Way {
+    pub(crate) flow: Flow,
+    /// What every byte takes.
+    pub(crate) delay: Duration,
+    /// `None` is as fast as it goes.
+    pub(crate) bytes_per_second: Option<u32>,
+    /// Bytes that are taken in and not yet passed on, beside what the two ends' own buffers hold.
+    pub(crate) depth: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Bytes go through.
+    Open,
+    /// Nothing is taken in or passed on, and the ends stay open: they can write until the buffers
+    /// are full.
+    Stopped,
+    /// Everything is taken in and nothing passed on.
+    Swallowed,
+    /// Both ends are closed.
+    Cut,
+}
+
+/// How the network is, from the client and to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Network {
+    pub(crate) up: Way,
+    pub(crate) down: Way,
+}
+
+impl Default for Way {
+    fn default() -> Way {
+        Way { flow: Flow::Open, delay: Duration::ZERO, bytes_per_second: None, depth: 64 << 10 }
+    }
+}
+
+impl Network {
+    /// The same in both directions.
+    pub(crate) fn both(way: Way) -> Network {
+        Network { up: way, down: way }
+    }
+
+    /// Everything is lost, though the ends stay open.
+    pub(crate) fn all(flow: Flow) -> Network {
+        Network::both(Way { flow, ..Way::default() })
+    }
+}
+
+/// Passes on what goes between a server on TCP and its clients, for as long as it is there.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    /// Where clients connect.
+    pub(crate) addr: SocketAddr,
+    network: watch::Sender<Network>,
+    _tasks: JoinSet<()>,
+}
+
+impl Relay {
+    pub(crate) async fn to(server: SocketAddr) -> TestResult<Relay> {
+        let socket = TcpListener::bind("127.0.0.1:0").await?;
+        let addr = socket.local_addr()?;
+        let (network, seen) = watch::channel(Network::default());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut links = JoinSet::new();
+            while let Ok((client, _)) = socket.accept().await {
+                let seen = seen.clone();
+                links.spawn(async move {
+                    let Ok(server) = TcpStream::connect(server).await else { return };
+                    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+                    relay(client, server, seen).await;
+                });
+            }
+        });
+        Ok(Relay { addr, network, _tasks: tasks })
+    }
+
+    /// From now on, also for the links that are there.
+    pub(crate) fn set(&self, network: Network) {
+        self.network.send_replace(network);
+    }
+}
+
+/// Passes on what goes between a client and a server, until both have ended or one is gone.
+pub(crate) async fn relay<C, S>(client: C, server: S, network: watch::Receiver<Network>)
+where
+    C: AsyncRead + AsyncWrite,
+    S: AsyncRead + AsyncWrite,
+{
+    let ((from_client, to_client), (from_server, to_server)) = (split(client), split(server));
+    let up = pass(from_client, to_server, network.clone(), |network| network.up);
+    let down = pass(from_server, to_client, network, |network| network.down);
+    // Whoever ends early closes both.
+    let _ = tokio::try_join!(up, down);
+}
+
+async fn pass<R, W>(
+    mut from: R,
+    mut to: W,
+    mut network: watch::Receiver<Network>,
+    way: fn(&Network) -> Way,
+) -> io::Result<()>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut queue: VecDeque<(Instant, Bytes)> = VecDeque::new();
+    let (mut queued, mut ended) = (0, false);
+    let mut free = Instant::now();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let Way { flow, delay, bytes_per_second, depth } = way(&network.borrow_and_update());
+        if flow == Flow::Cut {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if ended && queue.is_empty() && flow == Flow::Open {
+            to.shutdown().await?;
+            return Ok(());
+        }
+        let room = match flow {
+            Flow::Open => buffer.len().min(depth.saturating_sub(queued)),
+            Flow::Swallowed => buffer.len(),
+            _ => 0,
+        };
+        let (due, most) = match (queue.front(), bytes_per_second) {
+            (Some((due, _)), None) => (Some(*due), usize::MAX),
+            (Some((due, _)), Some(rate)) => (Some(free.max(*due)), (rate as usize / 10).max(1)),
+            (None, _) => (None, 0),
+        };
+        let piece = queue.front().map_or(&[][..], |(_, bytes)| &bytes[..bytes.len().min(most)]);
+        let write = async {
+            match due {
+                Some(due) if flow == Flow::Open => sleep_until(due).await,
+                _ => pending().await,
+            }
+            to.write(piece).await
+        };
+        tokio::select! {
+            changed = network.changed() => {
+                if changed.is_err() {
+                    return Err(io::ErrorKind::ConnectionReset.into());
+                }
+            }
+            read = from.read(&mut buffer[..room]), if room > 0 && !ended => {
+                let n = read?;
+                ended = n == 0;
+                if n > 0 && flow == Flow::Open {
+                    queue.push_back((Instant::now() + delay, Bytes::copy_from_slice(&buffer[..n])));
+                    queued += n;
+                }
+            }
+            written = write => {
+                let n = written?;
+                if let Some(rate) = bytes_per_second {
+                    let time = Duration::from_secs_f64(n as f64 / f64::from(rate));
+                    free = free.max(Instant::now()) + time;
+                }
+                queued -= n;
+                if let Some((_, front)) = queue.front_mut() {
+                    front.advance(n);
+                    if front.is_empty() {
+                        queue.pop_front();
+                    }
+                }
+            }
+        }
+    }
+}
