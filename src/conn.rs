@@ -7,6 +7,7 @@ mod framed;
 mod halves;
 #[cfg(all(test, h2conn_loom))]
 mod loom_tests;
+mod stats;
 mod stream;
 mod transport;
 
@@ -28,6 +29,7 @@ pub use addr::Addr;
 pub use close::OnDrop;
 pub(crate) use close::runtime_is_gone;
 pub use halves::{ReadHalf, ReuniteError, WriteHalf};
+pub use stats::Stats;
 pub(crate) use stream::{Control, LinkInfo, Offer, Stream, Wish};
 pub use transport::Transport;
 

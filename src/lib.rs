@@ -101,7 +101,7 @@ pub use tokio_util;
 pub use accept::WebSockets;
 pub use accept::{AcceptError, Acceptor, AcceptorBuilder, Body, accept};
 pub use client::{Client, ClientBuilder, connect};
-pub use conn::{Addr, Conn, OnDrop, ReadHalf, ReuniteError, Transport, WriteHalf};
+pub use conn::{Addr, Conn, OnDrop, ReadHalf, ReuniteError, Stats, Transport, WriteHalf};
 pub use error::{Error, ErrorKind, Reason, Result};
 pub use listener::{Incoming, Listener, ListenerBuilder, ListenerHandle, ListenerStats};
 

@@ -353,6 +353,10 @@ impl Control for Shared {
     fn draining(&self) -> watch::Receiver<bool> {
         self.going_away.subscribe()
     }
+
+    fn rtt(&self) -> Option<Duration> {
+        *lock(&self.rtt)
+    }
 }
 
 impl fmt::Debug for Shared {

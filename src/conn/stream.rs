@@ -9,8 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{request, response};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use super::deadline::Deadline;
+use super::stats::Stalls;
 use super::{Addr, Transport};
 use crate::alive::{Counted, Kind};
 use crate::error::{Error, ErrorKind, Reason};
@@ -37,6 +39,11 @@ pub(crate) trait Control: fmt::Debug + Send + Sync {
 
     /// Becomes true when one end of the link has said that it is going away.
     fn draining(&self) -> watch::Receiver<bool>;
+
+    /// The last round trip that the link has measured, if it measures any.
+    fn rtt(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// One stream: the two queues, the two heads, and how it ends.
@@ -53,6 +60,8 @@ pub(crate) struct Stream {
     pub(crate) control: Arc<dyn Control>,
     pub(super) read_deadline: Deadline,
     pub(super) write_deadline: Deadline,
+    pub(crate) stalls: Stalls,
+    pub(super) began: Instant,
     answer: Mutex<Answer>,
     fate: Mutex<Fate>,
     reset_on_drop: AtomicBool,
@@ -112,6 +121,8 @@ impl Stream {
             control,
             read_deadline: Deadline::default(),
             write_deadline: Deadline::default(),
+            stalls: Stalls::default(),
+            began: Instant::now(),
             answer: Mutex::default(),
             fate: Mutex::default(),
             reset_on_drop: AtomicBool::new(false),

@@ -233,6 +233,7 @@ impl Driver {
             let waker = entry.waker.clone();
             let mut cx = Context::from_waker(&waker);
             let sent = entry.send(&mut cx, SHARE.min(room), self.end.as_ref());
+            entry.note_stall(sent == Sent::Blocked);
             if !entry.send_state.unsettled {
                 entry.send_state.unsettled = true;
                 self.unsettled.push(key);

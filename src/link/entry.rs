@@ -62,6 +62,8 @@ pub(super) struct SendState {
     pub(super) unsettled: bool,
     /// Once the wire has written so much, the outbox is sent up to this position.
     pub(super) mark: Option<(u64, u64)>,
+    /// The peer's window is full.
+    pub(super) blocked: bool,
 }
 
 /// The bounded end of a connection that its user has let go.
@@ -143,6 +145,7 @@ impl Entry {
     pub(super) fn end(&mut self, how: Result<(), Error>) {
         self.over = true;
         self.received_end = true;
+        self.note_stall(false);
         if self.awaits_answer() {
             let closed = || {
                 let message = "the connection was closed on this side before the server answered";

@@ -72,6 +72,13 @@ impl Entry {
         Sent::All
     }
 
+    /// Takes note of whether the peer's window makes the stream wait.
+    pub(super) fn note_stall(&mut self, blocked: bool) {
+        if blocked != std::mem::replace(&mut self.send_state.blocked, blocked) {
+            self.stream.stalls.set(blocked);
+        }
+    }
+
     /// Looks at what has left, for the user who waits for room or for its bytes to be sent.
     /// `true` while there may be more to see.
     pub(super) fn settle(&mut self, accepted: u64, flushed: u64) -> bool {

@@ -37,6 +37,9 @@ struct State {
     /// Copies of small chunks, after all of `chunks`.
     tail: BytesMut,
     len: usize,
+    /// Bytes that have ever arrived, and that were read.
+    arrived: u64,
+    read: u64,
     /// Bytes that have left the queue and whose window is not yet given back.
     consumed: usize,
     /// The mover is woken once so much window can be given back.
@@ -112,6 +115,7 @@ impl Inbox {
     /// Queues bytes that have arrived.
     pub(crate) fn push(&self, bytes: Bytes) {
         let mut state = lock(&self.state);
+        state.arrived += bytes.len() as u64;
         if state.discarding || state.end.is_some() {
             state.consumed += bytes.len();
             return;
@@ -156,6 +160,12 @@ impl Inbox {
     /// Whether all that was sent has come, and its end.
     pub(crate) fn is_complete(&self) -> bool {
         matches!(lock(&self.state).end, Some(Ok(())))
+    }
+
+    /// How many bytes have arrived, and how many of them were read.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        let state = lock(&self.state);
+        (state.arrived, state.read)
     }
 
     /// Bytes that wait for the user.
@@ -218,6 +228,7 @@ impl State {
     /// Accounts for bytes that left; says whether the mover should hear of it.
     fn consume(&mut self, n: usize) -> bool {
         self.len -= n;
+        self.read += n as u64;
         self.consumed += n;
         self.consumed >= self.threshold
     }

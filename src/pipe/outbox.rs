@@ -209,6 +209,12 @@ impl Outbox {
         Poll::Pending
     }
 
+    /// How many bytes were written, and how many of them are on the transport.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        let state = lock(&self.state);
+        (state.written, state.sent.min(state.written))
+    }
+
     /// The error that the queue failed with, if it did.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match &lock(&self.state).failed {

@@ -30,6 +30,7 @@ mod node;
 mod peers;
 mod pressure;
 mod python;
+mod stats;
 mod support;
 mod tls;
 mod transports;
