@@ -48,6 +48,10 @@ pub(crate) struct Config {
     pub(crate) keep_alive_timeout: Duration,
     /// The same for a link that no connection is open on.
     pub(crate) keep_alive_while_idle: bool,
+    /// A connection is reset when no byte of it has come or gone for so long.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// A connection is reset when it has bytes to send and the peer takes none for so long.
+    pub(crate) stall_timeout: Option<Duration>,
     /// How much longer the interval is, by the wish of the peer.
     pub(crate) pace: Arc<Pace>,
 }
@@ -102,6 +106,8 @@ impl Default for Config {
             keep_alive_interval: Some(KEEP_ALIVE_INTERVAL),
             keep_alive_timeout: KEEP_ALIVE_TIMEOUT,
             keep_alive_while_idle: false,
+            idle_timeout: None,
+            stall_timeout: None,
             pace: Arc::default(),
         }
     }
@@ -145,6 +151,8 @@ impl Config {
         let times = [
             ("keep_alive_interval", self.keep_alive_interval),
             ("keep_alive_timeout", Some(self.keep_alive_timeout)),
+            ("idle_timeout", self.idle_timeout),
+            ("stall_timeout", self.stall_timeout),
         ];
         for (knob, time) in times {
             if let Some(time) = time

@@ -16,6 +16,7 @@ mod frames;
 mod loom_tests;
 mod peer;
 mod ping;
+mod quiet;
 mod recv;
 mod send;
 mod signal;

@@ -127,6 +127,26 @@ impl ClientBuilder {
         self
     }
 
+    /// Resets a connection with `CANCEL` when no byte of it has come or gone for so long; here its
+    /// reads and writes fail with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). Default:
+    /// none. What waits in a queue has not gone. More than 0, at most a day.
+    pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.config.idle_timeout = limit.into();
+        self
+    }
+
+    /// Resets a connection with `CANCEL` when it has bytes to send and the peer takes none of them
+    /// for so long; here its reads and writes fail with
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). Default: none: a peer that does not
+    /// read holds up its writer for as long as it likes. More than 0, at most a day.
+    ///
+    /// It holds for a connection that was dropped with bytes to send, too, where it is shorter than
+    /// the 30 seconds that those have anyway.
+    pub fn stall_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.config.stall_timeout = limit.into();
+        self
+    }
+
     /// How TLS is done for `https://`. Default: with the platform's certificate authorities.
     pub fn tls(mut self, tls: impl Into<ClientTls>) -> Self {
         self.tls = Some(tls.into());

@@ -118,6 +118,8 @@ enum Timer {
     KeepAlive,
     /// A stream's linger, or a refusal's body.
     Stream(usize),
+    /// A stream on which perhaps nothing moves.
+    Quiet(usize),
 }
 
 impl Driver {
@@ -304,6 +306,7 @@ impl Driver {
                 Timer::KeepAlive => self.check_life(),
                 Timer::Goodbye => self.give_up(Event::Gone(None)),
                 Timer::Stream(key) => self.time_is_up(key),
+                Timer::Quiet(key) => self.check_movement(key),
             }
         }
     }

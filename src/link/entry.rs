@@ -11,6 +11,7 @@ use http::{Request, response};
 use tokio_util::time::delay_queue;
 
 use super::fault;
+use super::quiet::Quiet;
 use crate::conn::Stream;
 use crate::error::{Error, ErrorKind, Event, Reason};
 use crate::pipe::Batch;
@@ -36,6 +37,8 @@ pub(super) struct Entry {
     pub(super) send_state: SendState,
     pub(super) linger: Linger,
     pub(super) timer: Option<delay_queue::Key>,
+    /// Where a timeout is set for it.
+    pub(super) quiet: Option<Box<Quiet>>,
 }
 
 /// Where the exchange of heads stands.
@@ -91,6 +94,7 @@ impl Entry {
             send_state: SendState::default(),
             linger: Linger::No,
             timer: None,
+            quiet: None,
         }
     }
 

@@ -150,6 +150,19 @@ impl ListenerBuilder {
         self
     }
 
+    /// As [`ClientBuilder::idle_timeout`](crate::ClientBuilder::idle_timeout). A request that nobody
+    /// has accepted is a connection, too.
+    pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.config.idle_timeout = limit.into();
+        self
+    }
+
+    /// As [`ClientBuilder::stall_timeout`](crate::ClientBuilder::stall_timeout).
+    pub fn stall_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.config.stall_timeout = limit.into();
+        self
+    }
+
     /// Connections that one client may have open on a link, `SETTINGS_MAX_CONCURRENT_STREAMS`
     /// (RFC 9113 §6.5.2); more are refused with `REFUSED_STREAM`. Default: 4096.
     pub fn max_conns_per_link(mut self, conns: u32) -> Self {

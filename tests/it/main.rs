@@ -32,6 +32,7 @@ mod pressure;
 mod python;
 mod stats;
 mod support;
+mod timeouts;
 mod tls;
 mod transports;
 mod traps;

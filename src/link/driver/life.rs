@@ -1,11 +1,11 @@
-//! Whether the peer is still there (keep-alive), and how far away.
+//! Whether the peer is still there (keep-alive), and whether a stream still moves.
 
 use std::task::Context;
 
 use tokio::time::Instant;
 
 use super::{Driver, Timer};
-use crate::error::Event;
+use crate::error::{Event, Reason};
 use crate::link::ping::Due;
 
 impl Driver {
@@ -63,6 +63,38 @@ impl Driver {
         };
         self.watching = true;
         self.timers.insert(Timer::KeepAlive, next);
+    }
+
+    /// Sets the timer of a stream that has a timeout, unless it is set early enough.
+    pub(super) fn watch_movement(&mut self, key: usize) {
+        let Some(entry) = self.streams.get_mut(key).filter(|entry| !entry.over) else { return };
+        let Some(quiet) = &mut entry.quiet else { return };
+        let Some(due) = quiet.due() else { return };
+        if quiet.timer.as_ref().is_some_and(|(_, at)| *at <= due) {
+            return;
+        }
+        if let Some((old, _)) = quiet.timer.take() {
+            self.timers.try_remove(&old);
+        }
+        quiet.timer = Some((self.timers.insert_at(Timer::Quiet(key), due), due));
+    }
+
+    /// The timer of a stream that has a timeout has fired.
+    pub(super) fn check_movement(&mut self, key: usize) {
+        let Some(entry) = self.streams.get_mut(key) else { return };
+        entry.look_at_movement(false);
+        let Some(quiet) = &mut entry.quiet else { return };
+        quiet.timer = None;
+        if entry.over {
+            return;
+        }
+        match quiet.verdict(Instant::now()) {
+            Some(verdict) => {
+                entry.reset(Reason::CANCEL, &Event::Silent(verdict.into()));
+                self.look_at(key);
+            }
+            None => self.watch_movement(key),
+        }
     }
 
     /// Sends a PING: by h2, unless the one that h2 can have is still on its way.

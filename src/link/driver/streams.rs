@@ -16,6 +16,7 @@ use crate::link::connect;
 use crate::link::entry::{Entry, Head, Linger};
 use crate::link::fault;
 use crate::link::peer::{Arrival, Peer};
+use crate::link::quiet::Quiet;
 use crate::link::recv::head_size;
 use crate::link::signal::StreamWaker;
 use crate::link::wire::Reading;
@@ -57,7 +58,8 @@ impl Driver {
         self.look_at(key);
     }
 
-    pub(super) fn insert(&mut self, entry: Entry) -> usize {
+    pub(super) fn insert(&mut self, mut entry: Entry) -> usize {
+        entry.quiet = Quiet::new(&self.config);
         entry.stream.inbox.set_threshold(self.windows.stream() as usize / 4);
         self.watch_peer();
         self.streams.insert(entry)
@@ -83,9 +85,11 @@ impl Driver {
             self.unanswered.push(key);
         }
         self.held = self.held + received.held - received.released;
+        entry.look_at_movement(received.held > 0);
         if received.rejected {
             self.set_timer(key, REJECTION_WAIT);
         }
+        self.watch_movement(key);
         self.finish_up(key, wish);
         let Some(entry) = self.streams.get_mut(key) else { return };
         if entry.can_send() && !entry.send_state.queued {
@@ -130,7 +134,8 @@ impl Driver {
 
     pub(super) fn remove(&mut self, key: usize) {
         let Some(entry) = self.streams.try_remove(key) else { return };
-        if let Some(timer) = &entry.timer {
+        let quiet = entry.quiet.as_ref().and_then(|quiet| quiet.timer.as_ref());
+        for timer in entry.timer.iter().chain(quiet.map(|(timer, _)| timer)) {
             self.timers.try_remove(timer);
         }
         self.held -= entry.held;
@@ -232,6 +237,7 @@ impl Driver {
         let Some(entry) = self.streams.get_mut(key) else { return false };
         let more = entry.settle(accepted, flushed);
         entry.send_state.unsettled = more;
+        entry.look_at_movement(false);
         if entry.stream.outbox.is_sent() {
             let wish = entry.stream.wish();
             self.finish_up(key, wish);

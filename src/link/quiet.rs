@@ -1,0 +1,140 @@
+//! Connections on which nothing moves: the timeouts that a user may set (`idle_timeout`,
+//! `stall_timeout`). A connection without them has none of this.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::time::delay_queue;
+
+use super::entry::Entry;
+use crate::config::Config;
+
+#[derive(Debug)]
+pub(super) struct Quiet {
+    idle: Option<Duration>,
+    stall: Option<Duration>,
+    /// When a byte last came or went.
+    moved: Instant,
+    /// Bytes have been waiting to be sent since, and none was taken.
+    waiting: Option<Instant>,
+    /// How far sending had come at the last look.
+    position: u64,
+    /// The timer, and when it fires: never later than something is due.
+    pub(super) timer: Option<(delay_queue::Key, Instant)>,
+}
+
+impl Quiet {
+    /// `None` where no timeout is set.
+    pub(super) fn new(config: &Config) -> Option<Box<Quiet>> {
+        let Config { idle_timeout: idle, stall_timeout: stall, .. } = *config;
+        (idle.is_some() || stall.is_some()).then(|| {
+            let moved = Instant::now();
+            Box::new(Quiet { idle, stall, moved, waiting: None, position: 0, timer: None })
+        })
+    }
+
+    fn look(&mut self, now: Instant, received: bool, position: u64, waits: bool) {
+        let sent = std::mem::replace(&mut self.position, position) != position;
+        if received || sent {
+            self.moved = now;
+        }
+        if sent || !waits {
+            self.waiting = None;
+        }
+        if waits {
+            self.waiting.get_or_insert(now);
+        }
+    }
+
+    fn idle_at(&self) -> Option<Instant> {
+        self.idle.map(|limit| self.moved + limit)
+    }
+
+    fn stalled_at(&self) -> Option<Instant> {
+        Some(self.waiting? + self.stall?)
+    }
+
+    /// When there is something to be done.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.idle_at().into_iter().chain(self.stalled_at()).min()
+    }
+
+    /// What is to be told to a user whose connection has moved nothing for too long.
+    pub(super) fn verdict(&self, now: Instant) -> Option<String> {
+        let is_over = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let seconds = |limit: Option<Duration>| limit.unwrap_or_default().as_secs_f32();
+        if is_over(self.stalled_at()) {
+            return Some(format!(
+                "reset here: bytes wait to be sent, and the peer has taken none for {} s, the \
+                 stall_timeout of this side; the peer does not read, or is too slow for it",
+                seconds(self.stall)
+            ));
+        }
+        is_over(self.idle_at()).then(|| {
+            format!(
+                "reset here: no byte has come or gone for {} s, the idle_timeout of this side; send \
+                 something now and then, or set a longer one",
+                seconds(self.idle)
+            )
+        })
+    }
+}
+
+impl Entry {
+    /// Takes note of what has moved.
+    pub(super) fn look_at_movement(&mut self, received: bool) {
+        let Some(quiet) = &mut self.quiet else { return };
+        let (written, sent) = self.stream.outbox.progress();
+        let position = self.stream.outbox.settle() + sent;
+        quiet.look(Instant::now(), received, position, sent < written);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn quiet(idle: u64, stall: u64) -> Quiet {
+        let limit = |seconds| (seconds > 0).then_some(seconds * SECOND);
+        let (idle_timeout, stall_timeout) = (limit(idle as u32), limit(stall as u32));
+        let config = Config { idle_timeout, stall_timeout, ..Config::default() };
+        *Quiet::new(&config).expect("a timeout is set")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_is_who_neither_sends_nor_receives() {
+        let mut conn = quiet(10, 0);
+        for second in 0..100 {
+            conn.look(Instant::now(), second % 2 == 0, second / 2, false);
+            assert_eq!(conn.due(), Some(Instant::now() + 10 * SECOND));
+            advance(SECOND).await;
+        }
+        advance(8 * SECOND).await;
+        assert_eq!(conn.verdict(Instant::now()), None);
+        advance(SECOND).await;
+        assert!(conn.verdict(Instant::now()).is_some_and(|text| text.contains("idle_timeout")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stalled_is_who_has_something_to_send_and_gets_rid_of_none() {
+        let mut conn = quiet(0, 10);
+        assert_eq!(conn.due(), None);
+        let mut look = |received, position, waits| {
+            conn.look(Instant::now(), received, position, waits);
+            (conn.due().is_some(), conn.verdict(Instant::now()).is_some())
+        };
+        advance(100 * SECOND).await;
+        assert_eq!(look(false, 0, true), (true, false));
+        advance(9 * SECOND).await;
+        assert_eq!(look(true, 1, true), (true, false));
+        advance(9 * SECOND).await;
+        assert_eq!(look(true, 1, true), (true, false));
+        advance(SECOND).await;
+        assert_eq!(look(true, 1, true), (true, true), "what comes in is no excuse");
+        assert_eq!(look(false, 2, false), (false, false));
+    }
+}
