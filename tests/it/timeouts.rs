@@ -25,8 +25,7 @@ async fn conns(
     let client = client.initial_window_size(WINDOW as u32).build_over(client_io).await?;
     let mut pairs = Vec::new();
     for _ in 0..count {
-        let (conn, server) =
-            tokio::join!(client.connect("http://memory/"), accept(&mut listener));
+        let (conn, server) = tokio::join!(client.connect("http://memory/"), accept(&mut listener));
         pairs.push((conn?.0, server?));
     }
     // The links go on without it, and take no more Conns.
@@ -95,7 +94,8 @@ async fn a_conn_on_which_no_byte_comes_or_goes_is_reset_and_its_sibling_stays() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conn_whose_peer_takes_nothing_is_reset_and_one_with_nothing_to_send_stays() -> TestResult {
+async fn a_conn_whose_peer_takes_nothing_is_reset_and_one_with_nothing_to_send_stays() -> TestResult
+{
     checked(7200, async {
         for of_client in [true, false] {
             let (client, listener) = match of_client {
