@@ -9,6 +9,7 @@
 mod body;
 mod builder;
 mod check;
+mod drain;
 mod ends;
 mod linger;
 mod pump;
@@ -25,6 +26,7 @@ use http::{Request, Response, request, response};
 use crate::conn::{Addr, Conn, LinkInfo, Stream, Transport};
 use crate::pipe::Outbox;
 use builder::Settings;
+use drain::Accepted;
 use ends::{Ends, Server};
 use pump::Pump;
 #[cfg(feature = "websocket")]
@@ -82,8 +84,9 @@ pub use websocket::WebSockets;
 ///   (`max_concurrent_streams`); further connections of that client wait.
 /// * **Latency.** `TCP_NODELAY` is the program's to set on the sockets that it gives to hyper
 ///   (axum's `ListenerExt::tap_io`); without it an answer to a small message can take 40 ms.
-/// * **Pings and draining.** [`Conn::ping`] fails, and [`Conn::draining`] knows nothing of a graceful
-///   shutdown before the connection has ended. hyper's graceful shutdown waits for connections.
+/// * **Pings and draining.** [`Conn::ping`] fails. hyper's graceful shutdown waits for connections, and
+///   [`Conn::draining`] knows nothing of it before the connection has ended: use [`Acceptor::drain`]
+///   beside it. What this function has accepted cannot be drained.
 ///
 /// # Errors
 ///
@@ -122,17 +125,19 @@ where
     Acceptor::default().accept(request)
 }
 
-/// Accepts connections as [`accept`] does, with settings of its own. Cheap to clone.
+/// Accepts connections as [`accept`] does, with settings of its own, and can
+/// [`drain`](Acceptor::drain) what it has accepted. Cheap to clone; the clones are one acceptor.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     settings: Arc<Settings>,
+    accepted: Arc<Accepted>,
 }
 
-/// With every setting at its default.
+/// With every setting at its default. Each one is drained by itself.
 impl Default for Acceptor {
     fn default() -> Acceptor {
         static DEFAULT: LazyLock<Arc<Settings>> = LazyLock::new(Arc::default);
-        Acceptor { settings: Arc::clone(&DEFAULT) }
+        Acceptor { settings: Arc::clone(&DEFAULT), accepted: Arc::default() }
     }
 }
 
@@ -162,6 +167,7 @@ impl Acceptor {
 
     /// Whether the request can carry a connection, and in which form.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<Form, AcceptError> {
+        self.check_open(request.method())?;
         #[cfg(feature = "websocket")]
         if let Some(websockets) = &self.settings.websockets
             && let Some(handshake) = Handshake::of(request, websockets)?
@@ -187,7 +193,8 @@ impl Acceptor {
                 let stream = self.stream(parts, Transport::Request, outbox, &head, &ends, &server);
                 let body = Body::new(Arc::clone(&stream), Arc::clone(&ends));
                 let room = self.settings.receive_buffer;
-                tokio::spawn(Pump::new(Arc::clone(&stream), ends, server, received, room));
+                let place = self.accepted.enter(&stream, &server);
+                tokio::spawn(Pump::new(Arc::clone(&stream), ends, server, received, room, place));
                 (Conn::new(stream), Response::from_parts(head, body))
             }
             #[cfg(feature = "websocket")]
@@ -203,8 +210,9 @@ impl Acceptor {
                     _ => Body::empty(),
                 };
                 let room = self.settings.receive_buffer;
+                let place = self.accepted.enter(&stream, &server);
                 let session = Session::new(Arc::clone(&stream), ends, server, room, &websockets);
-                tokio::spawn(websocket::run(session, upgrade, websockets.config()));
+                tokio::spawn(websocket::run(session, upgrade, websockets.config(), place));
                 (Conn::new(stream), Response::from_parts(head, body))
             }
         }

@@ -53,6 +53,9 @@ use crate::conn::Conn;
 /// # }
 /// ```
 ///
+/// Keep a clone of it to [`drain`](Acceptor::drain) the connections when the server is to end; those
+/// of the defaults cannot be drained.
+///
 /// [`Conn::peer_addr`] knows the client's address if the app is served with
 /// `into_make_service_with_connect_info::<SocketAddr>()`.
 ///

@@ -87,7 +87,7 @@ impl AcceptorBuilder {
             websockets.check()?;
         }
         settings.headers = parse_headers(&headers)?;
-        Ok(Acceptor { settings: Arc::new(settings) })
+        Ok(Acceptor { settings: Arc::new(settings), accepted: Arc::default() })
     }
 }
 

@@ -31,8 +31,14 @@ impl AcceptError {
         self
     }
 
+    /// The answer to a request with this method.
+    pub(super) fn for_method(mut self, method: &Method) -> AcceptError {
+        self.to_head = *method == Method::HEAD;
+        self
+    }
+
     /// The status that the client is answered with: 405 for the method, 505 for the version of
-    /// HTTP. For a WebSocket also 400 and 426 for a request that is not as it should be, 403 for
+    /// HTTP, 503 once the acceptor is [drained](crate::Acceptor::drain). For a WebSocket also 400 and 426 for a request that is not as it should be, 403 for
     /// the origin, 501 for a server that cannot upgrade.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -80,7 +86,7 @@ pub(super) fn check<B>(request: &Request<B>, methods: &Methods) -> Result<(), Ac
         let text = method_not_allowed(request.method(), &allowed);
         let error = AcceptError::new(StatusCode::METHOD_NOT_ALLOWED, text)
             .with_field(header::ALLOW, allowed);
-        return Err(AcceptError { to_head: request.method() == Method::HEAD, ..error });
+        return Err(error.for_method(request.method()));
     }
     Ok(())
 }

@@ -88,16 +88,22 @@ impl Wake for BodyWaker {
 /// What a connection can ask of a server that is not ours: hardly anything.
 #[derive(Debug)]
 pub(super) struct Server {
-    over: watch::Sender<bool>,
+    /// The connection is over, or its acceptor is being drained.
+    going_away: watch::Sender<bool>,
 }
 
 impl Server {
     pub(super) fn new() -> Arc<Server> {
-        Arc::new(Server { over: watch::Sender::new(false) })
+        Arc::new(Server { going_away: watch::Sender::new(false) })
     }
 
-    pub(super) fn set_over(&self) {
-        self.over.send_replace(true);
+    pub(super) fn set_going_away(&self) {
+        self.going_away.send_replace(true);
+    }
+
+    #[cfg(feature = "websocket")]
+    pub(super) fn is_going_away(&self) -> bool {
+        *self.going_away.borrow()
     }
 }
 
@@ -108,6 +114,6 @@ impl Control for Server {
     }
 
     fn draining(&self) -> watch::Receiver<bool> {
-        self.over.subscribe()
+        self.going_away.subscribe()
     }
 }

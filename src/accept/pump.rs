@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use super::drain::Place;
 use super::ends::{Ends, Server};
 use super::linger::{Linger, Lingering};
 use crate::alive::{Counted, Kind};
@@ -29,6 +30,7 @@ pub(super) struct Pump<B> {
     room: usize,
     linger: Linger,
     over: bool,
+    _place: Place,
     _counted: Counted,
 }
 
@@ -43,6 +45,7 @@ where
         server: Arc<Server>,
         body: B,
         room: usize,
+        place: Place,
     ) -> Pump<B> {
         stream.inbox.set_threshold(room / 4);
         Pump {
@@ -53,6 +56,7 @@ where
             room,
             linger: Linger::default(),
             over: false,
+            _place: place,
             _counted: Counted::new(Kind::Task),
         }
     }
@@ -112,7 +116,7 @@ where
     fn finish(&mut self, how: Result<(), Error>) {
         self.over = true;
         self.body = None;
-        self.server.set_over();
+        self.server.set_going_away();
         self.stream.set_done(how);
         // If the response has not ended, it is to end with the reset.
         self.ends.wake_body();
@@ -188,7 +192,7 @@ impl<B> Drop for Pump<B> {
         if !self.over {
             let error = runtime_is_gone();
             self.stream.cut(error.clone(), error.clone());
-            self.server.set_over();
+            self.server.set_going_away();
             self.stream.set_done(Err(error));
         }
     }

@@ -23,6 +23,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::AcceptorBuilder;
+use super::drain::Place;
 use crate::alive::{Counted, Kind};
 use crate::config::{LINGER_DRAIN, is_token};
 use crate::error::{Error, ErrorKind, Result};
@@ -50,7 +51,8 @@ pub(super) use session::Session;
 ///   HTTP/2 that the server has taken them.
 /// * **Pongs and the client's end** wait, as all else that comes from it does, while nobody reads the
 ///   connection and its receive buffer is full.
-/// * **A graceful shutdown** of the server does not wait for WebSockets over HTTP/1.1.
+/// * **A graceful shutdown** of the server does not wait for WebSockets over HTTP/1.1;
+///   [`Acceptor::drain`](crate::Acceptor::drain) does.
 /// * **Another response** in place of [`accept`](fn@crate::accept)'s fails the connection over HTTP/1.1. Over
 ///   HTTP/2 only one that is not 2xx does.
 ///
@@ -190,7 +192,12 @@ pub(super) fn upgrade(request: &mut request::Parts) -> OnUpgrade {
 }
 
 /// Moves the bytes of a connection from the time that its request has been answered.
-pub(super) async fn run(mut session: Session, mut upgrade: OnUpgrade, config: WebSocketConfig) {
+pub(super) async fn run(
+    mut session: Session,
+    mut upgrade: OnUpgrade,
+    config: WebSocketConfig,
+    _place: Place,
+) {
     let _counted = Counted::new(Kind::Task);
     let mut upgraded = poll_fn(|cx| session.poll_upgrade(cx, &mut upgrade)).await;
     let last_word = session.take_last_word();

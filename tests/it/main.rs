@@ -4,6 +4,7 @@
 //! port 0, and waits for what happens instead of sleeping.
 
 mod accept;
+mod accept_drain;
 mod accept_limits;
 mod accept_requests;
 mod axum;

@@ -12,9 +12,9 @@ const RESET: u16 = 4000;
 /// The last status that there is.
 const LAST: u16 = 4999;
 
-/// A connection that ends well.
-pub(super) fn end() -> CloseFrame {
-    frame(CloseCode::Normal, "")
+/// A connection that ends well, also when that is because the server does.
+pub(super) fn end(server_ends: bool) -> CloseFrame {
+    if server_ends { frame(CloseCode::Away, "") } else { frame(CloseCode::Normal, "") }
 }
 
 /// A connection that is reset on this side.

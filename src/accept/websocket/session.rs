@@ -251,7 +251,8 @@ impl Session {
             }
             if run.end {
                 self.closed = true;
-                Pin::new(&mut *socket).start_send(Message::Close(Some(close::end())))?;
+                let end = close::end(self.server.is_going_away());
+                Pin::new(&mut *socket).start_send(Message::Close(Some(end)))?;
             }
         }
         // When it is closed, tungstenite's flush leaves the transport's to others.
@@ -358,7 +359,7 @@ impl Session {
 
     fn finish(&mut self, how: Result<(), Error>) {
         self.over = true;
-        self.server.set_over();
+        self.server.set_going_away();
         self.stream.set_done(how);
     }
 }
