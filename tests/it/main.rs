@@ -31,6 +31,7 @@ mod node;
 mod peers;
 mod pressure;
 mod python;
+mod restart;
 mod stats;
 mod support;
 mod timeouts;
