@@ -2,7 +2,9 @@
 
 mod builder;
 mod dial;
+mod policy;
 mod pool;
+mod stats;
 mod target;
 
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use pool::Pool;
 use target::Target;
 
 pub use builder::ClientBuilder;
+pub use policy::LinkPolicy;
+pub use stats::{ClientStats, LinkStats, OriginStats};
 
 /// Connects to `url` over a link of its own, and waits for the response head.
 ///
@@ -54,8 +58,14 @@ pub async fn connect(url: impl AsRef<str>) -> Result<(Conn, Response<()>)> {
     Client::builder().build()?.connect(url).await
 }
 
-/// Opens connections. Those to the same origin (scheme, host and port) share a link; when that is
-/// gone, or going away, the next connection makes a new one.
+/// Opens connections. Those to the same origin (scheme, host and port) share a link, as
+/// [`LinkPolicy`] says; when the server takes no more of them on it, or it is gone or going away,
+/// the next connection makes another.
+///
+/// Before a server has said how many it takes on a link, which is a round trip, one request goes
+/// out alone, and the others wait. There are at most
+/// [`max_links_per_origin`](ClientBuilder::max_links_per_origin) links; past that, a connection
+/// waits for another's end.
 ///
 /// Clones are handles of the same client. When the last is dropped, each link ends with the last
 /// of its connections.
@@ -98,7 +108,7 @@ impl Client {
     /// Connects to `url` and waits for the response head.
     ///
     /// A request that the server has certainly not looked at, because it was at its limits or
-    /// going away, is sent again over a new link, up to three times in half a second.
+    /// going away, is sent again over another link, up to three times in half a second.
     ///
     /// # Errors
     ///
@@ -113,8 +123,10 @@ impl Client {
         loop {
             match self.connect_once(&target).await {
                 Err(error) if error.is_retryable() => {
+                    let totals = self.inner.pool.totals();
+                    totals.refused();
                     let Some(pause) = pauses.next() else { return Err(error) };
-                    self.inner.pool.forget(target.origin());
+                    totals.retry();
                     sleep(*pause).await;
                 }
                 result => return result,
@@ -142,12 +154,12 @@ impl Client {
     }
 
     /// Opens a connection that can be written to at once, before any response has come: this waits
-    /// for the link only. [`Conn::response`] gives the response; if its status is not 2xx, reads
+    /// for a place on a link only. [`Conn::response`] gives the response; if its status is not 2xx, reads
     /// and writes fail with [`ErrorKind::Rejected`].
     ///
     /// # Errors
     ///
-    /// When no link can be made.
+    /// When no link can be made, or none has had a place in time.
     ///
     /// # Cancel safety
     ///
@@ -161,9 +173,15 @@ impl Client {
         let request = self.request(target);
         let limit = self.inner.connect_timeout;
         let progress = Progress::default();
-        let dial = |pace| self.inner.dialer.dial(target, self.what(target), &progress, pace);
-        let link = match timeout(limit, self.inner.pool.link(target.origin(), dial)).await {
-            Ok(link) => link?,
+        let pool = &self.inner.pool;
+        let dial = |terms| self.inner.dialer.dial(target, self.what(target), &progress, terms);
+        let lease = match timeout(limit, pool.place(target.origin(), dial)).await {
+            Ok(lease) => lease?,
+            Err(_) if !progress.is_begun() => {
+                let why = pool.no_place(target.origin(), limit);
+                let message = format!("{}: {why}", self.what(target));
+                return Err(Error::new(ErrorKind::TimedOut, message));
+            }
             Err(_) => {
                 let message = format!(
                     "{}: no link to {} within {} s: {}",
@@ -175,7 +193,7 @@ impl Client {
                 return Err(Error::new(ErrorKind::TimedOut, message));
             }
         };
-        Ok(Conn::new(link.open(request, self.inner.transport.clone())))
+        Ok(Conn::new(lease.open(request, self.inner.transport.clone())))
     }
 
     fn request(&self, target: &Target) -> request::Parts {
@@ -187,6 +205,11 @@ impl Client {
         let agent = HeaderValue::from_static(concat!("h2conn/", env!("CARGO_PKG_VERSION")));
         parts.headers.entry(header::USER_AGENT).or_insert(agent);
         parts
+    }
+
+    /// What the client has open now, and what it has done.
+    pub fn stats(&self) -> ClientStats {
+        self.inner.pool.stats()
     }
 
     /// Names a request, in errors.

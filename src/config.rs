@@ -54,6 +54,12 @@ pub(crate) struct Config {
     pub(crate) stall_timeout: Option<Duration>,
     /// How much longer the interval is, by the wish of the peer.
     pub(crate) pace: Arc<Pace>,
+    /// A client's link that has had no connection for this long ends.
+    pub(crate) link_idle_timeout: Option<Duration>,
+    /// A link that is older takes no more connections, and ends with those that it has.
+    pub(crate) max_link_age: Option<Duration>,
+    /// The last stream identifier that a client uses; less than there are in tests only.
+    pub(crate) last_stream_id: u32,
 }
 
 /// 1 MiB: with 10 ms of round trip it carries 100 MB/s.
@@ -74,6 +80,9 @@ const MAX_HEADER_LIST_SIZE: u32 = 16 << 10;
 
 /// Each stream costs memory before anyone has looked at it; h2 itself would take any number.
 const MAX_CONNS: u32 = 4096;
+
+/// 2³¹−1 (RFC 9113 §5.1.1).
+const LAST_STREAM_ID: u32 = (1 << 31) - 1;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -109,6 +118,9 @@ impl Default for Config {
             idle_timeout: None,
             stall_timeout: None,
             pace: Arc::default(),
+            link_idle_timeout: None,
+            max_link_age: None,
+            last_stream_id: LAST_STREAM_ID,
         }
     }
 }
@@ -163,12 +175,24 @@ impl Config {
                 ));
             }
         }
+        for (knob, time) in
+            [("link_idle_timeout", self.link_idle_timeout), ("max_link_age", self.max_link_age)]
+        {
+            if let Some(time) = time.filter(|time| *time > LONGEST_STAY) {
+                return wrong(format!(
+                    "{knob} is {time:?}, and must be at most {LONGEST_STAY:?}; None is for ever"
+                ));
+            }
+        }
         Ok(())
     }
 }
 
 /// A day; timers do not reach beyond some years.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A year, for the same reason.
+const LONGEST_STAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// 256 KiB: below it, not even the base of the link's window would hold a frame.
 const LEAST_LINK_MEMORY: u32 = 256 << 10;

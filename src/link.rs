@@ -12,6 +12,7 @@ mod driver;
 mod entry;
 mod fault;
 mod frames;
+mod lease;
 #[cfg(all(test, h2conn_loom))]
 mod loom_tests;
 mod peer;
@@ -25,8 +26,8 @@ mod wire;
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ use window::Windows;
 
 pub(crate) use budget::Budget;
 pub(crate) use frames::PREFACE;
+pub(crate) use lease::{Lease, Places, Watch};
 pub(crate) use wire::Transport;
 
 /// A handle of a link. A client's link ends when its last handle and its last stream are gone.
@@ -63,6 +65,7 @@ pub(crate) struct Shared {
     buffers: Arc<Buffers>,
     info: Arc<LinkInfo>,
     began: Instant,
+    places: Places,
     commands: Mutex<Vec<Command>>,
     send_queue: usize,
     reset_on_drop: bool,
@@ -90,7 +93,7 @@ struct End {
 
 /// What a handle asks of the driver.
 enum Command {
-    Open(Arc<Stream>, Arc<StreamWaker>),
+    Open(Arc<Stream>, Arc<StreamWaker>, Option<Lease>),
     Ping(oneshot::Sender<Duration>),
     ShutDown,
     Abort(Reason, &'static str),
@@ -109,6 +112,7 @@ impl Drop for InUse {
 
 impl Link {
     /// Begins HTTP/2 as a client over `io`, and spawns the driver. Does not wait for the server.
+    /// The lease is the first of the link, which could otherwise be gone before there is one.
     ///
     /// # Errors
     ///
@@ -117,16 +121,18 @@ impl Link {
         io: Box<dyn Transport>,
         info: LinkInfo,
         config: &Config,
-    ) -> Result<Link, Event> {
+        places: Places,
+    ) -> Result<(Link, Lease), Event> {
         let windows = Windows::new(config.window, config.link_memory);
         let (wire, gauge) = wire::wrap(io, Bytes::new(), false);
-        let shared = Shared::new(info, config);
+        let shared = Shared::new(info, config, places);
         let handshake = peer::client_builder(config, &windows).handshake(wire).await;
         let (send, conn) = handshake.map_err(|error| fault::link_end(Err(error), &[], false))?;
         let peer = Peer::Client { conn: Box::new(conn), send: Some(send) };
+        let lease = Lease::first(&shared);
         let driver = Driver::new(Arc::clone(&shared), peer, gauge, config.clone(), windows, None);
         tokio::spawn(driver);
-        Ok(Link::new(shared))
+        Ok((Link::new(shared), lease))
     }
 
     /// Begins HTTP/2 as a server over `io`, of which `prefix` has already been read, and spawns the
@@ -146,7 +152,7 @@ impl Link {
     ) -> Result<Link, Event> {
         let windows = Windows::new(config.window, config.link_memory);
         let (wire, gauge) = wire::wrap(io, prefix, true);
-        let shared = Shared::new(info, config);
+        let shared = Shared::new(info, config, Places::default());
         let handshake = peer::server_builder(config, &windows).handshake(wire).await;
         let conn = handshake.map_err(|error| fault::link_end(Err(error), &[], false))?;
         let peer = Peer::Server { conn: Box::new(conn) };
@@ -162,22 +168,24 @@ impl Link {
         Link { _in_use: Arc::new(InUse(Arc::clone(&shared))), shared }
     }
 
-    /// Opens a stream. It can be written to at once; what becomes of it, it tells itself.
+    /// Opens a stream whatever the peer takes at once: it waits for its turn there. See
+    /// [`Lease::open`].
     pub(crate) fn open(&self, request: request::Parts, transport: conn::Transport) -> Arc<Stream> {
-        let waker = StreamWaker::new(&self.shared.signal);
-        let stream = self.shared.stream(request, transport, Arc::clone(&waker));
-        self.shared.command(Command::Open(Arc::clone(&stream), waker));
-        stream
+        self.shared.open(None, request, transport)
     }
 
-    /// Whether streams can be opened, as far as is known here.
-    pub(crate) fn is_open(&self) -> bool {
-        !*self.shared.going_away.borrow() && lock(&self.shared.end).event.is_none()
+    pub(crate) fn info(&self) -> &LinkInfo {
+        &self.shared.info
     }
 
-    /// Whether its transport is open, though it may take no more streams.
-    pub(crate) fn is_alive(&self) -> bool {
-        !lock(&self.shared.end).gone
+    /// Whether one end has said that it takes no more streams.
+    pub(crate) fn is_going_away(&self) -> bool {
+        *self.shared.going_away.borrow()
+    }
+
+    /// A link that is only remembered.
+    pub(crate) fn downgrade(&self) -> WeakLink {
+        WeakLink(Arc::downgrade(&self.shared))
     }
 
     /// Takes no more streams, and ends when those that are there have ended.
@@ -204,12 +212,29 @@ impl Link {
     }
 }
 
+/// A link that is not kept by being remembered.
+#[derive(Debug)]
+pub(crate) struct WeakLink(Weak<Shared>);
+
+impl WeakLink {
+    /// Whether its transport is open.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.upgrade().is_some_and(|shared| !lock(&shared.end).gone)
+    }
+
+    /// A handle, if its transport is open.
+    pub(crate) fn upgrade(&self) -> Option<Link> {
+        self.is_alive().then(|| self.0.upgrade().map(Link::new)).flatten()
+    }
+}
+
 impl Shared {
-    fn new(info: LinkInfo, config: &Config) -> Arc<Shared> {
+    fn new(info: LinkInfo, config: &Config, places: Places) -> Arc<Shared> {
         Arc::new(Shared {
             signal: Signal::new(),
             buffers: Arc::default(),
             info: Arc::new(info),
+            places,
             commands: Mutex::default(),
             send_queue: config.send_queue,
             reset_on_drop: config.reset_on_drop,
@@ -249,7 +274,7 @@ impl Shared {
                 drop(end);
                 self.ask();
             }
-            (Some(event), Command::Open(stream, _)) => {
+            (Some(event), Command::Open(stream, ..)) => {
                 let event = event.clone();
                 drop(end);
                 self.refuse(&stream, &event);
@@ -279,6 +304,7 @@ impl Shared {
     }
 
     fn set_going_away(&self) {
+        self.places.close();
         self.going_away.send_replace(true);
     }
 
@@ -290,7 +316,7 @@ impl Shared {
         drop(end);
         self.set_going_away();
         for command in commands {
-            if let Command::Open(stream, _) = command {
+            if let Command::Open(stream, ..) = command {
                 self.refuse(&stream, &event);
             }
         }

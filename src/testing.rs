@@ -30,7 +30,7 @@ pub use crate::alive::Alive;
 use crate::config::Config;
 use crate::conn::{Addr, Conn, LinkInfo, Offer, Transport};
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Budget, Link};
+use crate::link::{Budget, Link, Places};
 use crate::listener::Incoming;
 
 /// Bytes that the memory between the two ends holds, each way.
@@ -137,10 +137,10 @@ impl PairBuilder {
         let (sender, incoming) = mpsc::channel(self.config.max_conns as usize);
         let budget = Budget::new(self.config.max_memory);
         let (client, server) = tokio::join!(
-            Link::client(Box::new(client), info(), &self.config),
+            Link::client(Box::new(client), info(), &self.config, Places::default()),
             Link::server(Box::new(server), Bytes::new(), info(), &self.config, sender, &budget),
         );
-        let client = client.map_err(|event| event.read_error())?;
+        let (client, _) = client.map_err(|event| event.read_error())?;
         let server = server.map_err(|event| event.read_error())?;
         Ok(Pair { client, _server: server, incoming })
     }

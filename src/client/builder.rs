@@ -8,7 +8,8 @@ use http::Method;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::dial::Dialer;
-use super::pool::Pool;
+use super::policy::{LinkPolicy, Rules};
+use super::pool::{Pool, Slot};
 use super::{Client, Inner};
 use crate::config::{Config, Methods, check_protocol, parse_headers};
 use crate::conn::{Addr, LinkInfo, OnDrop, Transport};
@@ -27,8 +28,12 @@ pub struct ClientBuilder {
     response_timeout: Duration,
     tls: Option<ClientTls>,
     unix_socket: Option<PathBuf>,
+    rules: Rules,
     config: Config,
 }
+
+/// As Go's net/http: long enough for whoever connects once a minute.
+const LINK_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
 impl Default for ClientBuilder {
     fn default() -> ClientBuilder {
@@ -40,7 +45,8 @@ impl Default for ClientBuilder {
             response_timeout: Duration::from_secs(30),
             tls: None,
             unix_socket: None,
-            config: Config::default(),
+            rules: Rules::default(),
+            config: Config { link_idle_timeout: Some(LINK_IDLE_TIMEOUT), ..Config::default() },
         }
     }
 }
@@ -75,7 +81,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a link may take to be made: addresses, TCP, TLS. Default: 10 seconds.
+    /// How long a connection waits for its link: for a place on one of those there are, or for
+    /// another to be made (addresses, TCP, TLS). Default: 10 seconds.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
@@ -147,6 +154,38 @@ impl ClientBuilder {
         self
     }
 
+    /// Which connections share a link. Default: [`LinkPolicy::Shared`].
+    pub fn link_policy(mut self, policy: LinkPolicy) -> Self {
+        self.rules.policy = policy;
+        self
+    }
+
+    /// How many links there may be to one origin at once, those that go away and
+    /// [`LinkPolicy::Exclusive`] aside. Default: 100, which is 1,000 connections where the server
+    /// takes 10 on a link. Each costs a socket, a handshake, and up to
+    /// [`max_link_memory`](ClientBuilder::max_link_memory). When all are full, a connection waits
+    /// for another's end, up to the [`connect_timeout`](ClientBuilder::connect_timeout).
+    pub fn max_links_per_origin(mut self, links: usize) -> Self {
+        self.rules.max_links = links;
+        self
+    }
+
+    /// How long a link without connections is kept for the next. Default: 90 seconds; `None` is for
+    /// ever. A shorter time saves the server a socket, and costs who comes later a handshake.
+    pub fn link_idle_timeout(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.config.link_idle_timeout = time.into();
+        self
+    }
+
+    /// How long a link takes connections, give or take a tenth, so that links which were made
+    /// together are not all replaced at once. Those that it has go on, and it ends with them;
+    /// [`Conn::draining`](crate::Conn::draining) tells them. Default: `None`, for ever. It moves
+    /// long-lived clients to servers that were added behind a name, at a handshake each time.
+    pub fn max_link_age(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.config.max_link_age = age.into();
+        self
+    }
+
     /// How TLS is done for `https://`. Default: with the platform's certificate authorities.
     pub fn tls(mut self, tls: impl Into<ClientTls>) -> Self {
         self.tls = Some(tls.into());
@@ -202,7 +241,9 @@ impl ClientBuilder {
 
     /// Makes a client that speaks HTTP/2 over `io`, a transport of the program's own: every
     /// connection goes over it, whatever host its URL names. No TLS is added. When it ends, the
-    /// client is of no more use.
+    /// client is of no more use, so it is kept however long it is idle, and however old it gets. When
+    /// the server takes no more streams on it, connecting waits for another connection's end, up to
+    /// the [`connect_timeout`](ClientBuilder::connect_timeout).
     ///
     /// # Errors
     ///
@@ -211,21 +252,26 @@ impl ClientBuilder {
     /// # Cancel safety
     ///
     /// Dropping the future drops `io`.
-    pub async fn build_over<T>(self, io: T) -> Result<Client>
+    pub async fn build_over<T>(mut self, io: T) -> Result<Client>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         self.config.check()?;
+        self.config.link_idle_timeout = None;
+        self.config.max_link_age = None;
         let info =
             LinkInfo { local: Addr::Other, peer: Addr::Other, peer_certificates: Vec::new() };
-        let link = Link::client(Box::new(io), info, &self.config).await;
-        let link = link.map_err(|event| event.connect_error("over the given transport"))?;
-        self.finish(Some(link))
+        let slot = Slot::for_one_link();
+        let link = Link::client(Box::new(io), info, &self.config, slot.places()).await;
+        let (link, _) = link.map_err(|event| event.connect_error("over the given transport"))?;
+        slot.put(link);
+        self.finish(Some(slot))
     }
 
-    fn finish(self, only: Option<Link>) -> Result<Client> {
+    fn finish(self, only: Option<Arc<Slot>>) -> Result<Client> {
         let (method, transport) = opening(self.method, self.protocol)?;
         self.config.check()?;
+        self.rules.check()?;
         let connector = match &self.tls {
             Some(tls) => OnceLock::from(tls.build()?),
             None => OnceLock::new(),
@@ -243,7 +289,7 @@ impl ClientBuilder {
             connect_timeout: self.connect_timeout,
             response_timeout: self.response_timeout,
             dialer,
-            pool: Pool::new(only),
+            pool: Pool::new(self.rules, only),
         };
         Ok(Client { inner: Arc::new(inner) })
     }

@@ -3,18 +3,19 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 
+use super::pool::Terms;
 use super::target::{Origin, Target};
-use crate::config::{Config, Pace};
+use crate::config::Config;
 use crate::conn::{Addr, LinkInfo};
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Link, Transport};
+use crate::link::{Lease, Link, Places, Transport};
 use crate::tls::{ClientTls, Connector, Explained};
 
 /// How long one address is tried alone before the next is tried beside it (RFC 8305 §5).
@@ -25,11 +26,17 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 pub(super) struct Progress(AtomicU8);
 
 impl Progress {
-    const CONNECTING: u8 = 1;
-    const TLS: u8 = 2;
+    const RESOLVING: u8 = 1;
+    const CONNECTING: u8 = 2;
+    const TLS: u8 = 3;
 
     fn reach(&self, step: u8) {
         self.0.store(step, Relaxed);
+    }
+
+    /// Whether there was an attempt.
+    pub(super) fn is_begun(&self) -> bool {
+        self.0.load(Relaxed) > 0
     }
 
     /// What was being waited for, and what to do about it.
@@ -73,9 +80,10 @@ impl Dialer {
         target: &Target,
         what: String,
         progress: &Progress,
-        pace: Arc<Pace>,
-    ) -> Result<Link> {
-        let config = Config { pace, ..self.config.clone() };
+        terms: Terms,
+    ) -> Result<(Link, Lease)> {
+        let config = Config { pace: terms.pace, ..self.config.clone() };
+        progress.reach(Progress::RESOLVING);
         let origin = target.origin();
         let connector = if origin.tls { Some(self.connector()?) } else { None };
         #[cfg(unix)]
@@ -90,7 +98,7 @@ impl Dialer {
             let local = stream.local_addr().map_or(Addr::Other, Addr::from);
             let peer = stream.peer_addr().map_or(Addr::Other, Addr::from);
             let info = LinkInfo { local, peer, peer_certificates: Vec::new() };
-            return self.link(connector, origin, stream, info, &config, &what).await;
+            return self.link(connector, origin, stream, info, &config, &what, terms.places).await;
         }
         let stream = connect_tcp(origin, &what, progress).await?;
         progress.reach(Progress::TLS);
@@ -99,7 +107,7 @@ impl Dialer {
         let local = stream.local_addr().map_or(Addr::Other, Addr::Ip);
         let peer = stream.peer_addr().map_or(Addr::Other, Addr::Ip);
         let info = LinkInfo { local, peer, peer_certificates: Vec::new() };
-        self.link(connector, origin, stream, info, &config, &what).await
+        self.link(connector, origin, stream, info, &config, &what, terms.places).await
     }
 
     async fn link<T: Transport + 'static>(
@@ -110,7 +118,8 @@ impl Dialer {
         mut info: LinkInfo,
         config: &Config,
         what: &str,
-    ) -> Result<Link> {
+        places: Places,
+    ) -> Result<(Link, Lease)> {
         let io: Box<dyn Transport> = match connector {
             None => Box::new(io),
             Some(connector) => {
@@ -120,7 +129,7 @@ impl Dialer {
                 Box::new(Explained::new(stream, &origin.host))
             }
         };
-        let link = Link::client(io, info, config).await;
+        let link = Link::client(io, info, config, places).await;
         link.map_err(|event| event.connect_error(what))
     }
 

@@ -1,120 +1,151 @@
-//! The links of a client, one for each origin.
+//! The links of a client: for each origin as many as its connections need.
+
+mod slot;
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync;
-
+use super::policy::Rules;
+use super::stats::{ClientStats, OriginStats, Totals};
 use super::target::Origin;
-use crate::config::Pace;
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::Link;
+use crate::link::{Lease, Link};
 use crate::sync::{Mutex, lock};
+use slot::Grant;
 
-/// The link to one origin. Those who want it at the same time wait for one attempt to make it. When
-/// that fails, each makes its own, with what is left of its time.
-#[derive(Debug, Default)]
-struct Slot {
-    dialing: sync::Mutex<()>,
-    link: Mutex<Option<Link>>,
-    /// How slowly its links send PINGs.
-    pace: Arc<Pace>,
-}
-
-impl Slot {
-    fn open_link(&self) -> Option<Link> {
-        lock(&self.link).clone().filter(Link::is_open)
-    }
-}
+pub(super) use slot::{Slot, Terms};
 
 #[derive(Debug)]
 pub(super) struct Pool {
+    rules: Rules,
     /// `None` once the client is closed.
     slots: Mutex<Option<HashMap<Origin, Arc<Slot>>>>,
-    /// The only link, for every origin, when the program has brought the transport.
-    only: Option<Link>,
-    /// Links that take no more streams, and may still have some.
-    retired: Mutex<Vec<Link>>,
+    /// The only one, for every origin, when the program has brought the transport.
+    only: Option<Arc<Slot>>,
+    totals: Arc<Totals>,
 }
 
 impl Pool {
-    pub(super) fn new(only: Option<Link>) -> Pool {
-        Pool { slots: Mutex::new(Some(HashMap::new())), only, retired: Mutex::default() }
+    pub(super) fn new(rules: Rules, only: Option<Arc<Slot>>) -> Pool {
+        let totals = Arc::default();
+        Pool { rules, slots: Mutex::new(Some(HashMap::new())), only, totals }
     }
 
-    /// The link to `origin`, made by `dial` if there is none that takes streams.
-    pub(super) async fn link<F>(
+    pub(super) fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// A place on a link to `origin`; `dial` makes another link if that is what it takes.
+    ///
+    /// Dropping the future gives back what it has, and others get it.
+    pub(super) async fn place<F>(
         &self,
         origin: &Origin,
-        dial: impl FnOnce(Arc<Pace>) -> F,
-    ) -> Result<Link>
+        dial: impl FnOnce(Terms) -> F,
+    ) -> Result<Lease>
     where
-        F: Future<Output = Result<Link>>,
+        F: Future<Output = Result<(Link, Lease)>>,
     {
-        if let Some(only) = &self.only {
-            return if only.is_open() { Ok(only.clone()) } else { Err(ended()) };
-        }
         let slot = self.slot(origin)?;
-        if let Some(link) = slot.open_link() {
-            return Ok(link);
-        }
-        let _dialing = slot.dialing.lock().await;
-        if let Some(link) = slot.open_link() {
-            return Ok(link);
-        }
-        self.retire(lock(&slot.link).take());
-        let link = dial(Arc::clone(&slot.pace)).await?;
-        if lock(&self.slots).is_none() {
-            link.shut_down();
-            return Err(closed());
-        }
-        *lock(&slot.link) = Some(link.clone());
-        Ok(link)
-    }
-
-    /// The next connection to `origin` makes a link of its own; the present one ends with its
-    /// streams.
-    pub(super) fn forget(&self, origin: &Origin) {
-        let slots = lock(&self.slots);
-        if let Some(slot) = slots.as_ref().and_then(|slots| slots.get(origin)) {
-            self.retire(lock(&slot.link).take());
+        loop {
+            match slot.place().await {
+                // Its link may have ended since it was given to this task.
+                Grant::Place(lease) if !lease.is_open() => {}
+                Grant::Place(lease) => return Ok(lease),
+                Grant::Over(error) => return Err(error),
+                Grant::Dial(dialing) => {
+                    return match dial(dialing.terms()).await {
+                        Ok((link, lease)) => dialing.done(link, lease),
+                        // Others may have made room meanwhile.
+                        Err(error) => slot.try_place().ok_or(error),
+                    };
+                }
+            }
         }
     }
 
-    /// Lets a link end with its streams.
-    fn retire(&self, link: Option<Link>) {
-        let Some(link) = link else { return };
-        link.shut_down();
-        let mut retired = lock(&self.retired);
-        retired.retain(Link::is_alive);
-        retired.push(link);
+    /// Why `place` has not ended within `time`, for those who did not dial themselves.
+    pub(super) fn no_place(&self, origin: &Origin, time: Duration) -> String {
+        let time = time.as_secs_f32();
+        let Ok(slot) = self.slot(origin) else {
+            return format!("no place on a link within {time} s");
+        };
+        let OriginStats { origin, links, dialing, .. } = slot.stats(self.name(origin));
+        let open = links.iter().filter(|link| link.is_open);
+        let limits = || open.clone().filter_map(|link| link.limit);
+        let begun = format!("no place on a link within {time} s");
+        let raise = match self.only {
+            Some(_) => "raise the server's limit",
+            None => "raise max_links_per_origin or the server's limit",
+        };
+        match (open.clone().count(), limits().min(), limits().max()) {
+            (0, ..) => {
+                format!("{begun}: {dialing} were being made to {origin}, none for this connection")
+            }
+            (1, Some(limit), _) => format!(
+                "{begun}: one link to {origin}, at the server's limit of {limit} streams; {raise}, \
+                 or close connections"
+            ),
+            (open, Some(least), Some(most)) => {
+                let limit = match least == most {
+                    true => most.to_string(),
+                    false => format!("{least} to {most}"),
+                };
+                format!(
+                    "{begun}: {open} links to {origin}, each at the server's limit of {limit} \
+                     streams; {raise}, or close connections"
+                )
+            }
+            _ => format!(
+                "{begun}: {origin} has not sent its SETTINGS, which say how many connections there \
+                 may be beside the first; check that an HTTP/2 server listens there"
+            ),
+        }
+    }
+
+    fn name(&self, origin: &Origin) -> String {
+        match self.only {
+            Some(_) => "the given transport's end".to_owned(),
+            None => origin.to_string(),
+        }
     }
 
     fn slot(&self, origin: &Origin) -> Result<Arc<Slot>> {
+        if let Some(only) = &self.only {
+            return Ok(Arc::clone(only));
+        }
         let mut slots = lock(&self.slots);
         let slots = slots.as_mut().ok_or_else(closed)?;
         if let Some(slot) = slots.get(origin) {
             return Ok(Arc::clone(slot));
         }
         // Slots that nobody uses go, so that many origins do not add up.
-        slots.retain(|_, slot| {
-            let in_use =
-                slot.open_link().is_some() || Arc::strong_count(slot) > 1 || slot.pace.is_slowed();
-            if !in_use {
-                self.retire(lock(&slot.link).take());
-            }
-            in_use
-        });
-        Ok(Arc::clone(slots.entry(origin.clone()).or_default()))
+        slots.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.is_used());
+        let slot = Slot::new(self.rules, Arc::clone(&self.totals));
+        slots.insert(origin.clone(), Arc::clone(&slot));
+        Ok(slot)
     }
 
-    /// Takes the links out; no more will be made.
+    pub(super) fn stats(&self) -> ClientStats {
+        let mut origins = Vec::new();
+        if let Some(only) = &self.only {
+            origins.push(only.stats("the given transport's end".to_owned()));
+        }
+        let slots = lock(&self.slots).as_ref().map_or_else(Vec::new, |slots| {
+            slots.iter().map(|(origin, slot)| (origin.clone(), Arc::clone(slot))).collect()
+        });
+        let used = slots.into_iter().filter(|(_, slot)| slot.is_used());
+        origins.extend(used.map(|(origin, slot)| slot.stats(origin.to_string())));
+        self.totals.stats(origins)
+    }
+
+    /// Takes the links out; no more will be made, and those who wait are told.
     pub(super) fn close(&self) -> Vec<Link> {
         let slots = lock(&self.slots).take().unwrap_or_default();
-        let links = slots.into_values().filter_map(|slot| lock(&slot.link).take());
-        let retired = std::mem::take(&mut *lock(&self.retired));
-        links.chain(self.only.clone()).chain(retired).collect()
+        let slots = slots.into_values().chain(self.only.clone());
+        slots.flat_map(|slot| slot.close()).collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a URL asks for.
 
+use std::fmt;
+
 use http::Uri;
 use http::uri::{PathAndQuery, Scheme};
 
@@ -19,6 +21,17 @@ pub(super) struct Origin {
     /// A name or an address, without the brackets of an IPv6 address.
     pub(super) host: String,
     pub(super) port: u16,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Origin { tls, host, port } = self;
+        let scheme = if *tls { "https" } else { "http" };
+        match host.contains(':') {
+            true => write!(f, "{scheme}://[{host}]:{port}"),
+            false => write!(f, "{scheme}://{host}:{port}"),
+        }
+    }
 }
 
 impl Target {

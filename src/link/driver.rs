@@ -6,6 +6,7 @@
 
 mod end;
 mod life;
+mod stay;
 mod streams;
 
 use std::collections::VecDeque;
@@ -16,6 +17,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use slab::Slab;
+use stay::Idle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use tokio_util::time::DelayQueue;
@@ -78,6 +80,7 @@ pub(super) struct Driver {
     /// A server's part in what all links of its listener may hold.
     share: Option<Share>,
     timers: DelayQueue<Timer>,
+    idle: Idle,
     /// Streams whose answer waits for room.
     unanswered: Vec<usize>,
     /// About the bytes of heads handed over in this turn; with what waits for the transport, they
@@ -116,6 +119,10 @@ enum Timer {
     Goodbye,
     /// The peer has perhaps been silent for long.
     KeepAlive,
+    /// Nobody may have used the link for long enough.
+    Idle,
+    /// The link has been there for long enough.
+    Age,
     /// A stream's linger, or a refusal's body.
     Stream(usize),
     /// A stream on which perhaps nothing moves.
@@ -133,6 +140,9 @@ impl Driver {
     ) -> Driver {
         let mut timers = DelayQueue::new();
         timers.insert(Timer::Handshake, config.handshake_timeout);
+        if let Some(age) = config.max_link_age {
+            timers.insert(Timer::Age, stay::about(age));
+        }
         let pinger = Pinger::new(peer.ping_pong());
         let reading = gauge.drive(&mut Context::from_waker(Waker::noop()));
         let waker = Waker::from(Arc::clone(&shared.signal));
@@ -156,6 +166,7 @@ impl Driver {
             incoming,
             share,
             timers,
+            idle: Idle::default(),
             unanswered: Vec::new(),
             heads: 0,
             heads_wait: false,
@@ -193,6 +204,8 @@ impl Driver {
         self.refresh_windows();
         self.adjust_windows();
         self.check_peer();
+        self.note_limit();
+        self.look_whether_idle();
         self.poll_timers();
     }
 
@@ -200,13 +213,13 @@ impl Driver {
     fn obey(&mut self) {
         for command in self.shared.take_commands() {
             match command {
-                Command::Open(stream, waker) => self.open(stream, waker),
+                Command::Open(stream, waker, lease) => self.open(stream, waker, lease),
                 Command::Ping(answer) => self.pinger.ask(answer),
                 Command::ShutDown => self.shut_down(),
                 Command::Abort(reason, why) => self.abort(reason, why),
             }
         }
-        let unused = self.shared.is_unused() && self.streams.is_empty();
+        let unused = self.shared.is_unused() && self.is_empty();
         if unused && matches!(self.peer, Peer::Client { .. }) {
             self.shut_down();
         }
@@ -305,6 +318,8 @@ impl Driver {
                 }
                 Timer::KeepAlive => self.check_life(),
                 Timer::Goodbye => self.give_up(Event::Gone(None)),
+                Timer::Idle => self.idle_time_is_up(),
+                Timer::Age => self.shut_down(),
                 Timer::Stream(key) => self.time_is_up(key),
                 Timer::Quiet(key) => self.check_movement(key),
             }

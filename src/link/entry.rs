@@ -10,6 +10,7 @@ use h2::{RecvStream, SendStream};
 use http::{Request, response};
 use tokio_util::time::delay_queue;
 
+use super::Lease;
 use super::fault;
 use super::quiet::Quiet;
 use crate::conn::Stream;
@@ -39,6 +40,8 @@ pub(super) struct Entry {
     pub(super) timer: Option<delay_queue::Key>,
     /// Where a timeout is set for it.
     pub(super) quiet: Option<Box<Quiet>>,
+    /// A client's place on the link, until the stream is over.
+    pub(super) lease: Option<Lease>,
 }
 
 /// Where the exchange of heads stands.
@@ -95,6 +98,7 @@ impl Entry {
             linger: Linger::No,
             timer: None,
             quiet: None,
+            lease: None,
         }
     }
 
@@ -111,6 +115,9 @@ impl Entry {
     /// Ends both directions because of `event`. What has arrived is still read first.
     pub(super) fn cut(&mut self, event: &Event) {
         let (read, write) = if self.awaits_answer() {
+            if let (Event::Reset(Reason::REFUSED_STREAM), Some(lease)) = (event, &self.lease) {
+                lease.was_refused();
+            }
             let what = self.what();
             let connect = event.connect_error(&what);
             match event {
@@ -125,6 +132,8 @@ impl Entry {
 
     /// As [`Entry::cut`], with the errors themselves.
     pub(super) fn fail(&mut self, read: Error, write: Error) {
+        // Before the user hears of it, who may want another.
+        self.lease = None;
         self.stream.cut(read.clone(), write);
         self.end(Err(read));
     }
@@ -150,6 +159,7 @@ impl Entry {
         self.over = true;
         self.received_end = true;
         self.note_stall(false);
+        self.lease = None;
         if self.awaits_answer() {
             let closed = || {
                 let message = "the connection was closed on this side before the server answered";

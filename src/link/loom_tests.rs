@@ -52,7 +52,7 @@ impl Miniature {
     fn new(turns: usize, expected: usize) -> Miniature {
         let (local, peer) = (Addr::Other, Addr::Other);
         let info = LinkInfo { local, peer, peer_certificates: Vec::new() };
-        let shared = Shared::new(info, &Config::default());
+        let shared = Shared::new(info, &Config::default(), Places::default());
         let source = Arc::default();
         Miniature { shared, source, streams: Vec::new(), turns, expected, seen: 0 }
     }
@@ -85,7 +85,7 @@ impl Miniature {
     fn turn(&mut self) {
         for command in self.shared.take_commands() {
             match command {
-                Command::Open(stream, waker) => self.open(stream, &waker),
+                Command::Open(stream, waker, _) => self.open(stream, &waker),
                 _ => self.seen += 1,
             }
         }
@@ -205,7 +205,7 @@ fn what_is_written_while_a_stream_is_being_opened_is_seen() {
             let user = spawn(async move {
                 let waker = StreamWaker::new(&shared.signal);
                 let stream = shared.stream(request(), Request, Arc::clone(&waker));
-                shared.command(Command::Open(Arc::clone(&stream), waker));
+                shared.command(Command::Open(Arc::clone(&stream), waker, None));
                 write(&stream, b"x").await;
                 write(&stream, b"y").await;
             });

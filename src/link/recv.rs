@@ -78,6 +78,9 @@ impl Entry {
     fn answered(&mut self, response: Response<h2::RecvStream>) -> bool {
         let (head, body) = response.into_parts();
         self.recv = Some(body);
+        if let Some(lease) = &self.lease {
+            lease.was_answered();
+        }
         self.stream.set_answer(Ok(head.clone()));
         if head.status.is_success() {
             self.head = Head::Done;

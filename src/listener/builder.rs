@@ -26,12 +26,27 @@ use crate::tls::ServerTls;
 const BACKLOG: usize = 4096;
 
 /// Sets up a [`Listener`]. The setters cannot fail and may come in any order; binding checks.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ListenerBuilder {
     tls: Option<ServerTls>,
     methods: Methods,
     protocols: Protocols,
     config: Config,
+}
+
+/// 3 minutes, twice what clients keep a link that they do not use: so it is mostly they who close,
+/// and a client that has vanished does not keep its socket here.
+const LINK_IDLE_TIMEOUT: Duration = Duration::from_secs(180);
+
+impl Default for ListenerBuilder {
+    fn default() -> ListenerBuilder {
+        ListenerBuilder {
+            tls: None,
+            methods: Methods::default(),
+            protocols: Protocols::default(),
+            config: Config { link_idle_timeout: Some(LINK_IDLE_TIMEOUT), ..Config::default() },
+        }
+    }
 }
 
 impl ListenerBuilder {
@@ -143,8 +158,9 @@ impl ListenerBuilder {
         self
     }
 
-    /// Whether PINGs are sent while no connection is open on a link, too. Default: no; a client
-    /// that has vanished without a connection is then kept until its socket says so.
+    /// Whether PINGs are sent while no connection is open on a link, too. Default: no; a client that
+    /// has vanished without a connection is noticed by the
+    /// [`link_idle_timeout`](ListenerBuilder::link_idle_timeout).
     pub fn keep_alive_while_idle(mut self, ping: bool) -> Self {
         self.config.keep_alive_while_idle = ping;
         self
@@ -167,6 +183,23 @@ impl ListenerBuilder {
     /// (RFC 9113 §6.5.2); more are refused with `REFUSED_STREAM`. Default: 4096.
     pub fn max_conns_per_link(mut self, conns: u32) -> Self {
         self.config.max_conns = conns;
+        self
+    }
+
+    /// How old a link gets, give or take a tenth: then its client is told to go elsewhere (GOAWAY,
+    /// RFC 9113 §6.8), and the link ends with the connections that it has, which
+    /// [`Conn::draining`](crate::Conn::draining) tells. Default: `None`, for ever. It spreads
+    /// long-lived clients over servers that were added, at a handshake each time.
+    pub fn max_link_age(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.config.max_link_age = age.into();
+        self
+    }
+
+    /// How long a link without connections is kept for the client's next. Then the client is told
+    /// that it ends (GOAWAY, RFC 9113 §6.8). Default: 3 minutes; `None` is for ever, also for clients
+    /// that have vanished.
+    pub fn link_idle_timeout(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.config.link_idle_timeout = time.into();
         self
     }
 
@@ -301,6 +334,8 @@ impl ListenerBuilder {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         self.tls = None;
+        // There is no other link to come after it.
+        self.config.link_idle_timeout = None;
         let (listener, server) = self.prepare(Addr::Other)?;
         server.take_in(io, Addr::Other, Addr::Other);
         Ok(listener)

@@ -5,6 +5,7 @@
 //! come within a second never does.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -362,12 +363,12 @@ async fn the_201st_conn_of_an_http2_connection_waits_for_one_to_end() -> TestRes
             conn.response().await?;
             all.push((conn, server));
         }
-        let last = client.open("http://memory/").await?;
-        ensure!(hangs(last.response()).await && conns.try_recv().is_err());
+        let mut last = pin!(client.connect("http://memory/"));
+        ensure!(hangs(&mut last).await && conns.try_recv().is_err());
         let (conn, server) = all.pop().context("one of them")?;
         conn.reset(Reason::CANCEL);
         drop(server);
-        last.response().await?;
+        let (_conn, _) = last.await?;
         read_on(conns.recv().await.context("the server has ended")?);
         Ok(())
     })

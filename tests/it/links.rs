@@ -127,9 +127,7 @@ fn more_conns_than_the_peer_takes_at_once_wait_for_their_turn() -> TestResult {
                 result
             }
         });
-        let client = site.client()?;
-        // The limit is known once the link is up.
-        check_echo(client.connect(site.url("/")).await?.0, b"hello").await?;
+        let client = site.client_builder().max_links_per_origin(1).build()?;
         let mut conns = JoinSet::new();
         for number in 0..100 {
             let (client, url) = (client.clone(), site.url("/"));

@@ -29,6 +29,7 @@ mod model;
 mod nettest;
 mod node;
 mod peers;
+mod pool;
 mod pressure;
 mod python;
 mod restart;

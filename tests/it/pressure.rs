@@ -165,11 +165,11 @@ async fn streams_that_a_smaller_window_has_stopped_do_not_stop_the_others() -> R
     checked(30, async {
         let (client_io, server_io) = duplex(1 << 20);
         let client = Client::builder().build_over(client_io).await?;
+        let mut raw = Raw::server(server_io).await?;
         let mut conns = Vec::new();
         for _ in 0..9 {
             conns.push(client.open("http://raw/").await?);
         }
-        let mut raw = Raw::server(server_io).await?;
         raw.wait_for(HEADERS, 17).await?;
         // Room for much more on the link; the streams' own windows are what stops them.
         raw.send(raw::WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes()).await?;

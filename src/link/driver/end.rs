@@ -20,9 +20,10 @@ impl Driver {
         }
     }
 
-    /// Tells h2 that no stream will follow. Requests that wait for their turn go first.
+    /// Tells h2 that no stream will follow. Requests that wait for their turn, or that somebody
+    /// has a place for, go first.
     pub(super) fn stop_opening(&mut self) {
-        if self.closing && self.unsent.is_empty() {
+        if self.closing && self.unsent.is_empty() && self.has_all_leases() {
             self.peer.shut_down();
         }
     }
@@ -76,6 +77,8 @@ impl Driver {
     /// Hands on what has arrived, and fails what is left with the link's reason.
     pub(super) fn finish(&mut self) {
         let event = self.end.clone().unwrap_or(Event::Gone(None));
+        // Who hears of the end, and connects again, is not to be sent here.
+        self.shared.places.close();
         let mut cx = Context::from_waker(Waker::noop());
         // Where h2 has ended the link by itself, it has written everything first. Otherwise what it
         // still had is dropped, and nobody knows how much that was.

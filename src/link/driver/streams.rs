@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use http::Request;
 
-use super::{Driver, Timer};
+use super::{Driver, Timer, stay};
 use crate::config::{LINGER_DRAIN, LINGER_STALL, REJECTION_WAIT};
 use crate::conn::{Offer, Stream, Wish};
 use crate::error::{Event, Reason};
+use crate::link::Lease;
 use crate::link::budget::Share;
 use crate::link::connect;
 use crate::link::entry::{Entry, Head, Linger};
@@ -23,11 +24,19 @@ use crate::link::wire::Reading;
 
 impl Driver {
     /// A stream of ours.
-    pub(super) fn open(&mut self, stream: Arc<Stream>, waker: Arc<StreamWaker>) {
+    pub(super) fn open(
+        &mut self,
+        stream: Arc<Stream>,
+        waker: Arc<StreamWaker>,
+        lease: Option<Lease>,
+    ) {
+        self.idle.is_over();
         let mut request = Request::from_parts(stream.request.clone(), ());
         connect::set_protocol(&mut request, &stream.transport);
         let head = Head::Unsent(request);
-        let key = self.insert(Entry::new(stream, Waker::from(Arc::clone(&waker)), head));
+        let mut entry = Entry::new(stream, Waker::from(Arc::clone(&waker)), head);
+        entry.lease = lease;
+        let key = self.insert(entry);
         waker.set_key(key);
         self.unsent.push_back(key);
         self.look_at(key);
@@ -197,8 +206,11 @@ impl Driver {
             };
             self.heads += head_size(request.headers()) + request.uri().path().len();
             let retry = request.clone();
+            let mut used_up = false;
             match result.and_then(|()| send.send_request(request, false)) {
                 Ok((response, send)) => {
+                    used_up =
+                        stay::is_nearly_last(response.stream_id(), self.config.last_stream_id);
                     entry.head = Head::Asked(response);
                     entry.send = Some(send);
                 }
@@ -212,6 +224,9 @@ impl Driver {
                 }
             }
             self.look_at(key);
+            if used_up {
+                self.shut_down();
+            }
         }
     }
 

@@ -1,0 +1,326 @@
+//! The links to one origin, and those who wait for a place on them.
+//!
+//! Whoever finds no place waits in a queue, and whatever may change that (a place given back, a
+//! limit that has come, a link that has been made, or not) serves the queue from its front: each
+//! who is served gets a place, or is told to make a link. So nobody is woken in vain, and a place
+//! that was given to somebody who has left goes on to the next.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use tokio::sync::oneshot;
+
+use super::{closed, ended};
+use crate::client::policy::{LinkPolicy, Rules};
+use crate::client::stats::{LinkStats, OriginStats, Totals};
+use crate::config::Pace;
+use crate::error::{Error, Result};
+use crate::link::{Lease, Link, Places, Watch, WeakLink};
+use crate::sync::{Mutex, lock};
+
+pub(in crate::client) struct Slot {
+    /// `None`: the link is given, and there is no other.
+    rules: Option<Rules>,
+    state: Mutex<State>,
+    /// How slowly its links send PINGs.
+    pace: Arc<Pace>,
+    totals: Arc<Totals>,
+}
+
+#[derive(Default)]
+struct State {
+    links: Vec<Link>,
+    /// Links that take no more streams, and may still have some.
+    leaving: Vec<WeakLink>,
+    /// Links that are being made.
+    dialing: usize,
+    /// How many streams the peer takes on a link, as it has said last.
+    limit: Option<usize>,
+    waiting: BTreeMap<u64, oneshot::Sender<Grant>>,
+    next_ticket: u64,
+    /// The client is closed.
+    closed: bool,
+}
+
+/// What a link that is to be made has in common with the others to its origin.
+pub(in crate::client) struct Terms {
+    pub(in crate::client) places: Places,
+    pub(in crate::client) pace: Arc<Pace>,
+}
+
+/// What somebody who wants a place gets.
+pub(super) enum Grant {
+    Place(Lease),
+    /// The link is to be made, with a place on it for whoever does.
+    Dial(Dialing),
+    Over(Error),
+}
+
+impl Slot {
+    pub(in crate::client) fn new(rules: Rules, totals: Arc<Totals>) -> Arc<Slot> {
+        Arc::new(Slot { rules: Some(rules), state: Mutex::default(), pace: Arc::default(), totals })
+    }
+
+    /// For a link that is about to be given.
+    pub(in crate::client) fn for_one_link() -> Arc<Slot> {
+        Arc::new(Slot {
+            rules: None,
+            state: Mutex::default(),
+            pace: Arc::default(),
+            totals: Arc::default(),
+        })
+    }
+
+    /// What a new link is to know of those who wait for it. Before its peer has said how many
+    /// streams it takes, one goes out alone, or as many as the last link took.
+    pub(in crate::client) fn places(self: &Arc<Self>) -> Places {
+        let limit = lock(&self.state).limit.unwrap_or(1).max(1);
+        let watch: Weak<Slot> = Arc::downgrade(self);
+        Places::new(limit, watch)
+    }
+
+    /// A place, as soon as there is one, or the right to make a link.
+    pub(super) async fn place(self: &Arc<Self>) -> Grant {
+        let (receiver, _waiting) = {
+            let mut state = lock(&self.state);
+            if state.waiting.is_empty()
+                && let Some(grant) = self.grant(&mut state, 1)
+            {
+                return grant;
+            }
+            let (sender, receiver) = oneshot::channel();
+            let ticket = state.next_ticket;
+            state.next_ticket += 1;
+            state.waiting.insert(ticket, sender);
+            (receiver, Waiting { slot: self, ticket })
+        };
+        // A link may have ended before anybody waited to be told so.
+        self.serve();
+        receiver.await.unwrap_or_else(|_| Grant::Over(closed()))
+    }
+
+    /// A place that is there now.
+    pub(super) fn try_place(self: &Arc<Self>) -> Option<Lease> {
+        lock(&self.state).lease(|_| true)
+    }
+
+    /// What the first of `waiting` gets, if there is anything to get.
+    fn grant(self: &Arc<Self>, state: &mut State, waiting: usize) -> Option<Grant> {
+        if state.closed {
+            return Some(Grant::Over(closed()));
+        }
+        let Some(rules) = &self.rules else {
+            return match state.links.is_empty() {
+                true => Some(Grant::Over(ended())),
+                false => state.lease(|_| true).map(Grant::Place),
+            };
+        };
+        let links = state.links.len() + state.dialing;
+        let lease = match rules.policy {
+            LinkPolicy::Exclusive => None,
+            LinkPolicy::Spread(wanted) if links < wanted => None,
+            LinkPolicy::Shared | LinkPolicy::Spread(_) => state.lease(|link| !link.is_refusing()),
+        };
+        if let Some(lease) = lease {
+            return Some(Grant::Place(lease));
+        }
+        if state.may_dial(rules, links, waiting) {
+            state.dialing += 1;
+            self.totals.dial();
+            return Some(Grant::Dial(Dialing { slot: Arc::clone(self), is_done: false }));
+        }
+        state.lease(|_| true).map(Grant::Place)
+    }
+
+    /// Gives those who wait what there is.
+    fn serve(self: &Arc<Self>) {
+        let mut grants = Vec::new();
+        let mut state = lock(&self.state);
+        state.tidy(self.rules.is_some());
+        while let Some((ticket, sender)) = state.waiting.pop_first() {
+            let waiting = state.waiting.len() + 1;
+            match self.grant(&mut state, waiting) {
+                Some(grant) => grants.push((sender, grant)),
+                None => {
+                    state.waiting.insert(ticket, sender);
+                    break;
+                }
+            }
+        }
+        drop(state);
+        for (sender, grant) in grants {
+            // What somebody who has left was given goes back, and on to the next.
+            drop(sender.send(grant));
+        }
+    }
+
+    /// The link that was given.
+    pub(in crate::client) fn put(self: &Arc<Self>, link: Link) {
+        lock(&self.state).links.push(link);
+        self.serve();
+    }
+
+    pub(super) fn is_used(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.leaving.retain(WeakLink::is_alive);
+        let links = state.links.len() + state.leaving.len() + state.dialing;
+        links + state.waiting.len() > 0 || self.pace.is_slowed()
+    }
+
+    /// Takes the links out; those who wait are told.
+    pub(super) fn close(self: &Arc<Self>) -> Vec<Link> {
+        let mut state = lock(&self.state);
+        state.closed = true;
+        let mut links = std::mem::take(&mut state.links);
+        links.extend(state.leaving.iter().filter_map(WeakLink::upgrade));
+        drop(state);
+        self.serve();
+        links
+    }
+
+    pub(super) fn stats(&self, origin: String) -> OriginStats {
+        let state = lock(&self.state);
+        let leaving = state.leaving.iter().filter_map(WeakLink::upgrade);
+        let links = leaving
+            .map(|link| (link, false))
+            .chain(state.links.iter().map(|link| (link.clone(), link.is_open())))
+            .map(|(link, is_open)| LinkStats {
+                local_addr: link.info().local.clone(),
+                conns: link.active(),
+                limit: link.limit(),
+                age: link.age(),
+                is_open,
+                is_going_away: link.is_going_away(),
+            });
+        OriginStats {
+            origin,
+            links: links.collect(),
+            dialing: state.dialing,
+            waiting: state.waiting.len(),
+            limit: state.limit,
+        }
+    }
+}
+
+impl State {
+    /// A place on the link that has the fewest streams of those that are wanted.
+    fn lease(&self, wanted: impl Fn(&Link) -> bool) -> Option<Lease> {
+        loop {
+            let links = self.links.iter().filter(|link| link.has_room() && wanted(link));
+            let link = links.min_by_key(|link| link.active())?;
+            // Only a link that has just lost its room gives none.
+            if let Some(lease) = link.try_lease() {
+                return Some(lease);
+            }
+        }
+    }
+
+    /// Whether there is to be another link beside `links`, for the first of `waiting`.
+    fn may_dial(&self, rules: &Rules, links: usize, waiting: usize) -> bool {
+        match rules.policy {
+            LinkPolicy::Exclusive => return true,
+            LinkPolicy::Spread(wanted) if links < wanted => return true,
+            LinkPolicy::Shared | LinkPolicy::Spread(_) if links >= rules.max_links => return false,
+            LinkPolicy::Shared | LinkPolicy::Spread(_) => {}
+        }
+        match self.limit {
+            // The first link tells how many are needed, and another that wants no streams now
+            // would only be one more of its kind.
+            None | Some(0) => links == 0,
+            Some(limit) => self.dialing.saturating_mul(limit) < self.dialing + waiting,
+        }
+    }
+
+    /// Lets go of links that take no more streams, and of those that refused the last and are of
+    /// no use to anybody. They end with the streams that they have.
+    fn tidy(&mut self, may_end: bool) {
+        let leaving = |link: &mut Link| {
+            !link.is_open() || (may_end && link.is_refusing() && link.end_if_unused())
+        };
+        let gone: Vec<Link> = self.links.extract_if(.., leaving).collect();
+        for link in gone {
+            self.remember(&link);
+        }
+    }
+
+    /// Keeps what it takes to wait for the link's end.
+    fn remember(&mut self, link: &Link) {
+        if self.leaving.len() == self.leaving.capacity() {
+            self.leaving.retain(WeakLink::is_alive);
+        }
+        self.leaving.push(link.downgrade());
+    }
+}
+
+impl Watch for Slot {
+    fn limit_is(&self, limit: usize) {
+        lock(&self.state).limit = Some(limit);
+    }
+
+    fn changed(self: Arc<Self>) {
+        self.serve();
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("links", &lock(&self.state).links).finish_non_exhaustive()
+    }
+}
+
+/// Somebody in the queue, until they leave it.
+struct Waiting<'a> {
+    slot: &'a Slot,
+    ticket: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let sender = lock(&self.slot.state).waiting.remove(&self.ticket);
+        drop(sender);
+    }
+}
+
+/// A link that is being made. Those who wait are served when it is there, or when this is dropped.
+pub(super) struct Dialing {
+    slot: Arc<Slot>,
+    is_done: bool,
+}
+
+impl Dialing {
+    pub(super) fn terms(&self) -> Terms {
+        Terms { places: self.slot.places(), pace: Arc::clone(&self.slot.pace) }
+    }
+
+    /// The link is there, and its first place with it.
+    pub(super) fn done(mut self, link: Link, lease: Lease) -> Result<Lease> {
+        self.is_done = true;
+        let mut state = lock(&self.slot.state);
+        state.dialing -= 1;
+        if state.closed {
+            drop(state);
+            link.shut_down();
+            return Err(closed());
+        }
+        if self.slot.rules.is_some_and(|rules| rules.policy == LinkPolicy::Exclusive) {
+            // Nothing but its stream keeps it.
+            state.remember(&link);
+        } else {
+            state.links.push(link);
+        }
+        drop(state);
+        self.slot.serve();
+        Ok(lease)
+    }
+}
+
+impl Drop for Dialing {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.slot.totals.failed_dial();
+            lock(&self.slot.state).dialing -= 1;
+            self.slot.serve();
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! How long a link stays: while it is used, until it is old, or until its stream identifiers are
+//! used up; and how many streams it takes meanwhile.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+use h2::StreamId;
+use tokio::time::Instant;
+
+use super::{Driver, Timer};
+use crate::link::peer::Peer;
+
+/// Since when nobody has used the link, and whether a timer runs because of it.
+#[derive(Debug, Default)]
+pub(super) struct Idle {
+    since: Option<Instant>,
+    armed: bool,
+}
+
+impl Idle {
+    /// The link is used, though perhaps for less than a turn.
+    pub(super) fn is_over(&mut self) {
+        self.since = None;
+    }
+}
+
+/// `time`, give or take a tenth: links that were made together do not end together, and their
+/// clients do not all come back at once.
+pub(super) fn about(time: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish() as u32;
+    time.mul_f64(0.9 + 0.2 * f64::from(random) / f64::from(u32::MAX))
+}
+
+/// A client has 2³⁰ stream identifiers on a link (RFC 9113 §5.1.1). These are left over, for the
+/// requests that have a place when the end is seen.
+const SPARE_IDS: u32 = 1 << 16;
+
+pub(super) fn is_nearly_last(id: StreamId, last: u32) -> bool {
+    id.as_u32() >= last.saturating_sub(2 * SPARE_IDS)
+}
+
+impl Driver {
+    /// Whether nobody has a stream here, or is about to.
+    pub(super) fn is_empty(&self) -> bool {
+        self.streams.is_empty() && self.shared.places.active() == 0
+    }
+
+    /// Whether all who have a place here have opened their streams.
+    pub(super) fn has_all_leases(&self) -> bool {
+        let Peer::Client { send: Some(_), .. } = self.peer else { return true };
+        let here = self.streams.iter().filter(|(_, entry)| entry.lease.is_some()).count();
+        self.shared.places.active() <= here
+    }
+
+    /// Tells those who want places how many streams the peer takes.
+    pub(super) fn note_limit(&self) {
+        if let Peer::Client { send: Some(send), .. } = &self.peer
+            && self.reading.has_settings
+        {
+            self.shared.places.set_limit(send.current_max_send_streams());
+        }
+    }
+
+    pub(super) fn look_whether_idle(&mut self) {
+        let Some(timeout) = self.config.link_idle_timeout else { return };
+        if !self.is_empty() {
+            self.idle.since = None;
+        } else if self.idle.since.is_none() {
+            self.idle.since = Some(Instant::now());
+            if !std::mem::replace(&mut self.idle.armed, true) {
+                self.timers.insert(Timer::Idle, timeout);
+            }
+        }
+    }
+
+    /// Ends the link if it has been idle for the whole time; a timer that was armed before the last
+    /// stream goes on with what is left.
+    pub(super) fn idle_time_is_up(&mut self) {
+        self.idle.armed = false;
+        let (Some(timeout), Some(since)) = (self.config.link_idle_timeout, self.idle.since) else {
+            return;
+        };
+        let left = timeout.saturating_sub(since.elapsed());
+        if !left.is_zero() {
+            self.timers.insert(Timer::Idle, left);
+            self.idle.armed = true;
+        } else if self.shared.places.close_if_unused() {
+            self.shared.places.tell();
+            self.shut_down();
+        } else {
+            self.idle.since = None;
+        }
+    }
+}
