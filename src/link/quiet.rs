@@ -108,8 +108,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn idle_is_who_neither_sends_nor_receives() {
         let mut conn = quiet(10, 0);
-        for second in 0..100 {
-            conn.look(Instant::now(), second % 2 == 0, second / 2, false);
+        for second in 0..100_u64 {
+            conn.look(Instant::now(), second % 2 == 0, second.div_ceil(2), false);
             assert_eq!(conn.due(), Some(Instant::now() + 10 * SECOND));
             advance(SECOND).await;
         }
