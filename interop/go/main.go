@@ -24,9 +24,11 @@ func main() {
 	secure := flag.Bool("tls", false, "serve TLS, with a certificate that is printed")
 	roots := flag.String("roots", "", "the certificates that a client trusts, in PEM")
 	status := flag.Int("status", http.StatusOK, "the status to answer with, or to expect")
+	limit := flag.Int("limit", 0, "how many streams a crowd may have on a TCP connection")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: peer [flags] server SCENARIO\n"+
 			"       peer [flags] client SCENARIO URL   (stays until its input ends)\n"+
+			"       peer [flags] crowd                 (echoes until its input ends)\n"+
 			"       peer [flags] chat URL NAME         (posts each line of its input)")
 		flag.PrintDefaults()
 	}
@@ -42,6 +44,8 @@ func main() {
 		err = serve(play, *secure, *status)
 	case known && flag.Arg(0) == "client" && flag.NArg() == 3:
 		err = connect(play, flag.Arg(2), *roots, *status)
+	case flag.Arg(0) == "crowd" && flag.NArg() == 1:
+		err = crowd(*limit)
 	case flag.Arg(0) == "chat" && flag.NArg() == 3:
 		// Its input says when it is over.
 		dog.Stop()

@@ -1,5 +1,6 @@
 //! Go's net/http at the other end, as a client and as a server (`interop/go`).
 
+mod crowd;
 mod formats;
 mod gob;
 mod peer;

@@ -1,0 +1,16 @@
+//go:build !go1.24
+
+package main
+
+import (
+	"net/http"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/h2c"
+)
+
+// limitedServer takes so many streams on a TCP connection; 0 is its default.
+func limitedServer(handler http.Handler, limit int) *http.Server {
+	server := &http2.Server{MaxConcurrentStreams: uint32(limit)}
+	return &http.Server{Handler: h2c.NewHandler(handler, server)}
+}
