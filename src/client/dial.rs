@@ -15,7 +15,7 @@ use super::target::{Origin, Target};
 use crate::config::Config;
 use crate::conn::{Addr, LinkInfo};
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Lease, Link, Places, Transport};
+use crate::link::{Lease, Link, Transport};
 use crate::tls::{ClientTls, Connector, Explained};
 
 /// How long one address is tried alone before the next is tried beside it (RFC 8305 §5).
@@ -82,10 +82,12 @@ impl Dialer {
         progress: &Progress,
         terms: Terms,
     ) -> Result<(Link, Lease)> {
-        let config = Config { pace: terms.pace, ..self.config.clone() };
         progress.reach(Progress::RESOLVING);
         let origin = target.origin();
-        let connector = if origin.tls { Some(self.connector()?) } else { None };
+        if origin.tls {
+            // What it lacks is said before anybody is called.
+            self.connector()?;
+        }
         #[cfg(unix)]
         if let Some(path) = &self.unix_socket {
             let stream = tokio::net::UnixStream::connect(path).await.map_err(|error| {
@@ -98,7 +100,7 @@ impl Dialer {
             let local = stream.local_addr().map_or(Addr::Other, Addr::from);
             let peer = stream.peer_addr().map_or(Addr::Other, Addr::from);
             let info = LinkInfo { local, peer, peer_certificates: Vec::new() };
-            return self.link(connector, origin, stream, info, &config, &what, terms.places).await;
+            return self.link(origin, stream, info, &what, terms).await;
         }
         let stream = connect_tcp(origin, &what, progress).await?;
         progress.reach(Progress::TLS);
@@ -107,29 +109,28 @@ impl Dialer {
         let local = stream.local_addr().map_or(Addr::Other, Addr::Ip);
         let peer = stream.peer_addr().map_or(Addr::Other, Addr::Ip);
         let info = LinkInfo { local, peer, peer_certificates: Vec::new() };
-        self.link(connector, origin, stream, info, &config, &what, terms.places).await
+        self.link(origin, stream, info, &what, terms).await
     }
 
     async fn link<T: Transport + 'static>(
         &self,
-        connector: Option<&Connector>,
         origin: &Origin,
         io: T,
         mut info: LinkInfo,
-        config: &Config,
         what: &str,
-        places: Places,
+        terms: Terms,
     ) -> Result<(Link, Lease)> {
-        let io: Box<dyn Transport> = match connector {
-            None => Box::new(io),
-            Some(connector) => {
-                let handshake = connector.connect(&origin.host, io).await;
+        let io: Box<dyn Transport> = match origin.tls {
+            false => Box::new(io),
+            true => {
+                let handshake = self.connector()?.connect(&origin.host, io).await;
                 let (stream, session) = handshake.map_err(|error| error.during(what))?;
                 info.peer_certificates = session.peer_certificates;
                 Box::new(Explained::new(stream, &origin.host))
             }
         };
-        let link = Link::client(io, info, config, places).await;
+        let config = Config { pace: terms.pace, ..self.config.clone() };
+        let link = Link::client(io, info, &config, terms.places).await;
         link.map_err(|event| event.connect_error(what))
     }
 
