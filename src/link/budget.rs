@@ -2,7 +2,7 @@
 //!
 //! Each driver tells what its link holds. When the sum has passed the cap, a link that holds more
 //! than its fair share, the cap divided by the number of links, resets its hoarder. If the one that
-//! grows is not among those, the link that holds most is woken to do it.
+//! tells is not among those, the link that holds most is woken to do it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -103,7 +103,9 @@ impl Share {
         if held > budget.fair_share() {
             return true;
         }
-        if held > before {
+        // Also when it holds less than before: it may have come down to its share, and that be not
+        // enough.
+        if held != before {
             budget.wake_the_largest();
         }
         false
@@ -177,8 +179,11 @@ mod tests {
         assert!(!small.update(11, 1));
         assert_eq!(woken.0.load(SeqCst), 1);
         assert!(!small.update(11, 1));
-        assert_eq!(woken.0.load(SeqCst), 1, "it has not grown");
+        assert_eq!(woken.0.load(SeqCst), 1, "nothing has changed");
         assert!(large.update(60, 1));
+        assert!(middle.update(45, 1), "it grows past its share");
+        assert!(!middle.update(33, 1), "it has come down to it");
+        assert_eq!(woken.0.load(SeqCst), 2, "and the whole is still too much");
     }
 
     #[test]
