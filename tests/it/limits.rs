@@ -85,7 +85,8 @@ fn a_stock_client_over_max_links_gets_a_goaway_that_excludes_its_request() -> Te
             ensure!(error.is_go_away() && error.is_remote(), "{error}");
             ensure!(error.reason() == Some(h2::Reason::NO_ERROR), "{error}");
             drop(send);
-            connection.await??;
+            // Whether h2 calls that a failure depends on what it reads first.
+            let _ = connection.await?;
         }
         Ok(())
     })
@@ -269,7 +270,9 @@ fn a_listener_that_is_shut_down_by_its_handle_gives_what_had_come_and_then_ends(
         let waited = accept(&mut listener).await?;
         ensure!(listener.accept().await.is_none() && listener.accept().await.is_none());
         let error = client.connect(site.url("/")).await.err().context("the socket is closed")?;
-        ensure!(matches!(error.kind(), ErrorKind::Connect | ErrorKind::Refused), "{error}");
+        // Or it closes with this client in its queue.
+        let kinds = [ErrorKind::Connect, ErrorKind::Refused, ErrorKind::Truncated];
+        ensure!(kinds.contains(&error.kind()), "{error}");
         // What is open goes on, until it ends.
         tokio::spawn(echo(server));
         tokio::spawn(echo(waited));
