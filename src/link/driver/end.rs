@@ -47,6 +47,8 @@ impl Driver {
 
     /// h2 says that the link is over: its reason comes before what the streams will say (T9).
     pub(super) fn end_of_link(&mut self, result: Result<(), h2::Error>) {
+        // Whoever hears of the end from a stream, and connects again, is not to be sent here.
+        self.shared.places.close();
         let reading = self.gauge.read();
         let failure = self.gauge.take_read_error();
         self.ended_well = result.is_ok();
@@ -66,6 +68,7 @@ impl Driver {
 
     /// Ends the link without waiting for the peer; what h2 has to say is said if it can be.
     pub(super) fn give_up(&mut self, event: Event) {
+        self.shared.places.close();
         if self.end.is_none() {
             let mut cx = Context::from_waker(&self.waker);
             let _ = self.peer.poll(&mut cx, &mut self.arrivals);
@@ -77,8 +80,6 @@ impl Driver {
     /// Hands on what has arrived, and fails what is left with the link's reason.
     pub(super) fn finish(&mut self) {
         let event = self.end.clone().unwrap_or(Event::Gone(None));
-        // Who hears of the end, and connects again, is not to be sent here.
-        self.shared.places.close();
         let mut cx = Context::from_waker(Waker::noop());
         // Where h2 has ended the link by itself, it has written everything first. Otherwise what it
         // still had is dropped, and nobody knows how much that was.
