@@ -261,16 +261,16 @@ fn a_server_that_takes_no_streams_is_not_given_links_in_vain() -> TestResult {
             async move { client.connect(url).await }
         });
         let mut raw = raw_link(&socket).await?;
-        raw.send(SETTINGS, 0, 0, &limit(0)).await?;
-        // The request was sent before the SETTINGS were there.
         raw.wait_for(HEADERS, 1).await?;
+        raw.send(SETTINGS, 0, 0, &limit(0)).await?;
         until(&client, |origin| origin.limit == Some(0)).await;
         raw.send(RST_STREAM, 0, 1, &7_u32.to_be_bytes()).await?;
-        // It is tried again, over another link, which says the same.
+        // It is tried again, over another link, which comes to say the same.
         let mut raw = raw_link(&socket).await?;
-        raw.send(SETTINGS, 0, 0, &limit(0)).await?;
         answer(&mut raw, 1).await?;
+        raw.send(SETTINGS, 0, 0, &limit(0)).await?;
         let conn = connecting.await??.0;
+        until(&client, |origin| origin.limit == Some(0)).await;
         let error = client.connect(site.url("/")).await.expect_err("there is no room");
         ensure!(error.to_string().contains("the server's limit of 0 streams"), "{error}");
         drop(conn);

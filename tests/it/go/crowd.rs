@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use tokio::task::JoinSet;
 
 use super::peer::with_go;
@@ -30,9 +30,7 @@ fn go_gets_as_many_links_as_its_limit_makes_necessary() -> TestResult {
             for (number, conn) in crowd.into_iter().enumerate() {
                 check_echo(conn, &noise(1_000, number as u64)).await?;
             }
-            let stats = client.stats();
-            let origin = stats.origins.first().context("the origin")?;
-            ensure!((origin.conns(), stats.refused) == (0, 0), "{stats:?}");
+            ensure!(client.stats().refused == 0, "{:?}", client.stats());
             client.close().await;
             process.finish().await?;
         }
