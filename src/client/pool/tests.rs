@@ -14,6 +14,7 @@ use super::*;
 use crate::client::policy::LinkPolicy;
 use crate::config::Config;
 use crate::conn::{Addr, Conn, LinkInfo, Offer, Transport};
+use crate::link::Budget;
 use crate::listener::Incoming;
 
 fn origin() -> Origin {
@@ -40,20 +41,22 @@ impl Site {
         Site { pool: Pool::new(rules, None), client, server, offers, incoming }
     }
 
-    async fn dial(&self, places: Places) -> Result<(Link, Lease)> {
+    async fn dial(&self, terms: Terms) -> Result<(Link, Lease)> {
         let (client, server) = duplex(64 << 10);
         let (config, offers) = (self.server.clone(), self.offers.clone());
         tokio::spawn(async move {
-            let link = Link::server(Box::new(server), Bytes::new(), info(), &config, offers).await;
+            let io = Box::new(server);
+            let budget = Budget::new(config.max_memory);
+            let link = Link::server(io, Bytes::new(), info(), &config, offers, &budget).await;
             // A listener keeps its links as long as they live.
             link.expect("it speaks HTTP/2").ended().await;
         });
-        let link = Link::client(Box::new(client), info(), &self.client, places).await;
+        let link = Link::client(Box::new(client), info(), &self.client, terms.places).await;
         link.map_err(|event| event.connect_error("over memory"))
     }
 
     async fn place(&self) -> Result<Lease> {
-        self.pool.place(&origin(), |places| self.dial(places)).await
+        self.pool.place(&origin(), |terms| self.dial(terms)).await
     }
 
     async fn open(&self) -> Conn {
@@ -147,10 +150,10 @@ async fn one_link_is_made_until_the_limit_is_known_and_then_as_many_as_it_takes(
         for _ in 0..conns {
             let site = Arc::clone(&site);
             places.spawn(async move {
-                let dial = |places| async {
+                let dial = |terms| async {
                     let stats = site.stats();
                     assert!(stats.limit.is_some() || stats.dialing == 1, "{stats:?}");
-                    site.dial(places).await
+                    site.dial(terms).await
                 };
                 site.pool.place(&origin(), dial).await.expect("a place")
             });
