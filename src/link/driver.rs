@@ -353,6 +353,9 @@ impl Future for Driver {
             if !this.has_work() && shared.sleep() {
                 return Poll::Pending;
             }
+            if this.reading.crowded {
+                break;
+            }
         }
         shared.signal.give_way(cx);
         Poll::Pending

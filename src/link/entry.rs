@@ -13,6 +13,7 @@ use tokio_util::time::delay_queue;
 use super::Lease;
 use super::fault;
 use super::quiet::Quiet;
+use super::wire::WantedResets;
 use crate::conn::Stream;
 use crate::error::{Error, ErrorKind, Event, Reason};
 use crate::pipe::Batch;
@@ -42,6 +43,7 @@ pub(super) struct Entry {
     pub(super) quiet: Option<Box<Quiet>>,
     /// A client's place on the link, until the stream is over.
     pub(super) lease: Option<Lease>,
+    wanted_resets: WantedResets,
 }
 
 /// Where the exchange of heads stands.
@@ -84,7 +86,12 @@ pub(super) enum Linger {
 }
 
 impl Entry {
-    pub(super) fn new(stream: Arc<Stream>, waker: Waker, head: Head) -> Entry {
+    pub(super) fn new(
+        stream: Arc<Stream>,
+        waker: Waker,
+        head: Head,
+        wanted_resets: WantedResets,
+    ) -> Entry {
         Entry {
             stream,
             waker,
@@ -99,6 +106,7 @@ impl Entry {
             timer: None,
             quiet: None,
             lease: None,
+            wanted_resets,
         }
     }
 
@@ -146,10 +154,12 @@ impl Entry {
 
     /// Sends RST_STREAM; h2 sends it only if the stream is not over already.
     pub(super) fn send_reset(&mut self, reason: Reason) {
-        let reason = fault::to_h2(reason);
+        let (code, reason) = (reason.code(), fault::to_h2(reason));
         if let Some(send) = &mut self.send {
+            self.wanted_resets.note(send.stream_id().as_u32(), code);
             send.send_reset(reason);
         } else if let Head::Unanswered(respond) = &mut self.head {
+            self.wanted_resets.note(respond.stream_id().as_u32(), code);
             respond.send_reset(reason);
         }
     }

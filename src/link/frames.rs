@@ -2,10 +2,14 @@
 //! themselves: how many of each kind came, and whether a peer sends more of them than any honest
 //! one would.
 
-use tokio::time::Instant;
+mod cutter;
+mod limit;
+mod sent;
 
-/// The length of a frame header.
-const HEADER: usize = 9;
+use cutter::{Cutter, Head};
+use limit::Limit;
+
+pub(crate) use sent::SentLog;
 
 /// The client's connection preface (RFC 9113 §3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -19,11 +23,11 @@ const GOAWAY: usize = 8 + 256;
 /// Follows one direction of a connection.
 #[derive(Debug)]
 pub(crate) struct FrameLog {
-    /// Bytes to pass over: the preface, or the rest of a payload.
-    skip: usize,
-    header: [u8; HEADER],
-    have: usize,
+    cutter: Cutter,
     limits: [Limit; KINDS],
+    /// The peer is a client, and the highest stream that it has opened.
+    from_client: bool,
+    last_stream: u32,
     seen_settings: bool,
     in_settings: bool,
     has_settings: bool,
@@ -35,63 +39,33 @@ pub(crate) struct FrameLog {
     abuse: Option<&'static str>,
     frames: u64,
     tiny: u64,
+    small: u64,
 }
 
 /// The frame types that cost this side work and carry nothing for the user.
-const KINDS: usize = 6;
-
-/// How many frames of a kind may come: a stock, refilled with time and with what this side sends.
-#[derive(Debug)]
-struct Limit {
-    name: &'static str,
-    stock: f64,
-    most: f64,
-    per_second: f64,
-    /// Frames that one byte of ours can call for.
-    per_byte: f64,
-    filled: Option<Instant>,
-}
-
-impl Limit {
-    const fn new(name: &'static str, most: f64, per_second: f64, per_byte: f64) -> Limit {
-        Limit { name, stock: most, most, per_second, per_byte, filled: None }
-    }
-
-    /// Takes one frame out of the stock, or says that there is none left. Time is only looked at
-    /// when the stock runs low, because that is rare and a clock is not free.
-    fn spend(&mut self) -> Result<(), &'static str> {
-        if self.stock < self.most / 2.0 {
-            let now = Instant::now();
-            let passed = self.filled.map_or(0.0, |at| (now - at).as_secs_f64());
-            self.stock = (self.stock + passed * self.per_second).min(self.most);
-            self.filled = Some(now);
-        }
-        if self.stock < 1.0 {
-            return Err(self.name);
-        }
-        self.stock -= 1.0;
-        Ok(())
-    }
-}
+const KINDS: usize = 7;
 
 impl FrameLog {
-    /// For the bytes of a peer that begins with `preface` bytes that are no frame.
-    pub(crate) fn new(preface: usize) -> FrameLog {
+    /// For the bytes of a client, which begin with its preface, or those of a server.
+    pub(crate) fn new(from_client: bool) -> FrameLog {
         FrameLog {
-            skip: preface,
-            header: [0; HEADER],
-            have: 0,
+            cutter: Cutter::new(if from_client { PREFACE.len() } else { 0 }),
             // Generous: a client that drops 10,000 connections at once is honest. What a hostile
             // peer can make of it is bounded CPU, since each answer is bounded by the spill.
             limits: [
-                Limit::new("RST_STREAM", 20_000.0, 2_000.0, 0.0),
-                Limit::new("PRIORITY", 10_000.0, 100.0, 0.0),
-                Limit::new("SETTINGS", 1_000.0, 100.0, 0.0),
-                Limit::new("PING", 10_000.0, 2_000.0, 0.0),
-                Limit::new("CONTINUATION", 1_000.0, 50.0, 0.0),
+                Limit::new("RST_STREAM frames", 20_000.0, 2_000.0, 0.0),
+                Limit::new("PRIORITY frames", 10_000.0, 100.0, 0.0),
+                Limit::new("SETTINGS frames", 1_000.0, 100.0, 0.0),
+                Limit::new("PING frames", 10_000.0, 2_000.0, 0.0),
+                Limit::new("CONTINUATION frames", 1_000.0, 50.0, 0.0),
                 // A peer may acknowledge every byte of ours, on the stream and on the link.
-                Limit::new("WINDOW_UPDATE", 20_000.0, 2_000.0, 2.0),
+                Limit::new("WINDOW_UPDATE frames", 20_000.0, 2_000.0, 2.0),
+                // Beside a server's answers, which are due: interim ones (RFC 9110 §15.2), of
+                // which honest servers send one or two.
+                Limit::new("HEADERS frames", 1_000.0, 100.0, 0.0),
             ],
+            from_client,
+            last_stream: 0,
             seen_settings: false,
             in_settings: false,
             has_settings: false,
@@ -102,48 +76,43 @@ impl FrameLog {
             abuse: None,
             frames: 0,
             tiny: 0,
+            small: 0,
         }
     }
 
     /// Looks at the next bytes, wherever they are cut.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            if self.skip > 0 {
-                let n = self.skip.min(bytes.len());
-                if self.in_goaway {
-                    let room = GOAWAY.saturating_sub(self.goaway.len());
-                    self.goaway.extend_from_slice(&bytes[..n.min(room)]);
-                }
-                self.skip -= n;
-                bytes = &bytes[n..];
-                self.has_settings |= self.in_settings && self.skip == 0;
-                continue;
+        loop {
+            while self.in_goaway
+                && self.goaway.len() < GOAWAY
+                && let Some(byte) = self.cutter.payload_byte(&mut bytes)
+            {
+                self.goaway.push(byte);
             }
-            let n = (HEADER - self.have).min(bytes.len());
-            self.header[self.have..self.have + n].copy_from_slice(&bytes[..n]);
-            self.have += n;
-            bytes = &bytes[n..];
-            if self.have == HEADER {
-                self.have = 0;
-                self.in_settings = false;
-                self.in_goaway = false;
-                self.frame();
-                self.has_settings |= self.in_settings && self.skip == 0;
-            }
+            let Some(head) = self.cutter.next(&mut bytes) else { break };
+            self.has_settings |= self.in_settings;
+            (self.in_settings, self.in_goaway) = (false, false);
+            self.frame(head);
         }
+        self.has_settings |= self.in_settings && self.cutter.is_between_frames();
     }
 
-    fn frame(&mut self) {
+    fn frame(&mut self, Head { kind, flags, len, stream }: Head) {
         const ACK: u8 = 0x1;
         const END_STREAM: u8 = 0x1;
-        let [a, b, c, kind, flags, ..] = self.header;
-        self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         self.frames += 1;
+        self.small += u64::from(kind != 0x0);
         let limit = match kind {
-            0x0 if self.skip < TINY && flags & END_STREAM == 0 => {
+            0x0 if len < TINY && flags & END_STREAM == 0 => {
                 self.tiny += 1;
+                self.small += 1;
                 return;
             }
+            0x1 if self.from_client => {
+                self.last_stream = self.last_stream.max(stream);
+                return;
+            }
+            0x1 => 6,
             0x2 => 1,
             0x3 => 0,
             0x4 => {
@@ -174,11 +143,21 @@ impl FrameLog {
     /// This side has sent so many bytes, which some answers can be due to.
     pub(crate) fn sent(&mut self, bytes: usize) {
         for limit in &mut self.limits {
-            limit.stock = (limit.stock + limit.per_byte * bytes as f64).min(limit.most);
+            limit.sent(bytes);
         }
     }
 
-    /// The kind of frame of which the peer has sent too many, if it has.
+    /// This side has sent so many requests: a head and trailers are due for each.
+    pub(crate) fn asked(&mut self, requests: u64) {
+        self.limits[6].expect(2 * requests);
+    }
+
+    /// The highest stream that a client has opened.
+    pub(crate) fn last_stream(&self) -> u32 {
+        self.last_stream
+    }
+
+    /// What the peer has sent too many of, if it has.
     pub(crate) fn abuse(&self) -> Option<&'static str> {
         self.abuse
     }
@@ -208,6 +187,11 @@ impl FrameLog {
         String::from_utf8_lossy(self.goaway.get(8..).unwrap_or(&[])).into_owned()
     }
 
+    /// Frames so far that cost more than their bytes: tiny DATA frames, and all that are not DATA.
+    pub(crate) fn small(&self) -> u64 {
+        self.small
+    }
+
     /// Tiny DATA frames so far.
     pub(crate) fn tiny(&self) -> u64 {
         self.tiny
@@ -218,7 +202,7 @@ impl FrameLog {
 mod tests {
     use super::*;
 
-    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+    pub(super) fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let len = payload.len();
         let mut bytes = vec![(len >> 16) as u8, (len >> 8) as u8, len as u8, kind, flags];
         bytes.extend([0, 0, 0, 1]);
@@ -235,7 +219,7 @@ mod tests {
         bytes.extend(frame(0, 1, &[]));
         bytes.extend(frame(7, 0, b"12345678too many"));
         for cut in [1, 2, 7, 9, 1000, bytes.len()] {
-            let mut log = FrameLog::new(PREFACE.len());
+            let mut log = FrameLog::new(true);
             for piece in bytes.chunks(cut) {
                 log.feed(piece);
             }
@@ -252,7 +236,7 @@ mod tests {
     #[test]
     fn settings_are_there_with_their_last_byte() {
         for payload in [&[][..], &[0; 6], &[0; 18]] {
-            let mut log = FrameLog::new(0);
+            let mut log = FrameLog::new(false);
             log.feed(&frame(4, 1, &[]));
             assert!(log.seen_settings() && !log.has_settings(), "an acknowledgement is none");
             let settings = frame(4, 0, payload);
@@ -271,12 +255,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flood_is_noticed_and_the_same_number_over_time_is_not() {
         let ping = frame(6, 0, &[0; 8]);
-        let mut flood = FrameLog::new(0);
+        let mut flood = FrameLog::new(false);
         for _ in 0..10_001 {
             flood.feed(&ping);
         }
-        assert_eq!(flood.abuse(), Some("PING"));
-        let mut slow = FrameLog::new(0);
+        assert_eq!(flood.abuse(), Some("PING frames"));
+        let mut slow = FrameLog::new(false);
         for _ in 0..100_000 {
             slow.feed(&ping);
             tokio::time::advance(std::time::Duration::from_millis(1)).await;
@@ -286,7 +270,7 @@ mod tests {
 
     #[test]
     fn acknowledgements_are_not_counted_and_window_updates_go_with_what_was_sent() {
-        let mut log = FrameLog::new(0);
+        let mut log = FrameLog::new(false);
         for _ in 0..100_000 {
             log.feed(&frame(6, 1, &[0; 8]));
             log.sent(1);
@@ -294,5 +278,27 @@ mod tests {
             log.feed(&frame(8, 0, &[0; 4]));
         }
         assert_eq!(log.abuse(), None);
+    }
+
+    #[test]
+    fn answers_that_are_due_are_no_flood_and_others_are() {
+        let mut log = FrameLog::new(false);
+        log.asked(10_000);
+        let answer = frame(1, 4, &[0x88]);
+        for _ in 0..20_000 {
+            log.feed(&answer);
+        }
+        assert_eq!(log.abuse(), None);
+        for _ in 0..1_001 {
+            log.feed(&answer);
+        }
+        assert_eq!(log.abuse(), Some("HEADERS frames"));
+        let mut log = FrameLog::new(true);
+        log.feed(PREFACE);
+        for _ in 0..100_000 {
+            log.feed(&answer);
+        }
+        assert_eq!(log.abuse(), None, "a client may open streams");
+        assert_eq!(log.last_stream(), 1);
     }
 }

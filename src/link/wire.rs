@@ -6,6 +6,8 @@
 //! came before it has been dealt with (T9). The driver sees through it what h2 does not show:
 //! frame headers (T10), and how much has really been written (T7).
 
+mod gauge;
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,8 +16,10 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::frames::{FrameLog, PREFACE};
+use super::frames::{FrameLog, PREFACE, SentLog};
 use crate::sync::{Mutex, lock};
+
+pub(crate) use gauge::{Gauge, Reading, WantedResets};
 
 /// What a link runs on.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -25,11 +29,15 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 /// Bytes handed up a turn.
 const QUOTA: usize = 256 << 10;
 
-/// What a tiny frame costs of the quota beyond its bytes: it takes its place in h2's queues.
-const TINY_COST: usize = 256;
+/// What a small frame costs of the quota beyond its bytes: it takes its place in h2's queues, and
+/// time. A few hundred are a turn, after which others have theirs: a runtime of one thread looks for
+/// what its sockets have only after some 60 turns of whoever is always busy.
+const SMALL_COST: usize = 1 << 10;
 
-/// How much is read at once from a peer that sends tiny frames, so that the quota acts.
-const TINY_READ: usize = 8 << 10;
+/// How much is read at once from a peer that sends tiny frames, or small ones in a row, so that the
+/// quota acts.
+const SMALL_READ: usize = 4 << 10;
+const IN_A_ROW: u64 = 16;
 
 /// Writes up to this size are gathered and go out with the flush, in one system call.
 const GATHER: usize = 8 << 10;
@@ -41,17 +49,11 @@ pub(crate) const DATA_ROOM: usize = 256 << 10;
 /// On top of [`DATA_ROOM`] it is 256 KiB of control frames: 20,000 RST_STREAMs.
 const SPILL_LIMIT: usize = DATA_ROOM + (256 << 10);
 
-/// A PING (RFC 9113 §6.7) with a payload that is not h2's.
-const NUDGE: &[u8] = b"\0\0\x08\x06\0\0\0\0\0h2conn\0\0";
-
 /// How many of the peer's first bytes are kept for an error that says what was seen.
 const FIRST: usize = 64;
 
 /// The end of the wire that h2 holds; [`Gauge`] is the driver's.
 pub(crate) struct Wire(Arc<Mutex<Inner>>);
-
-/// The driver's end of the wire.
-pub(crate) struct Gauge(Arc<Mutex<Inner>>);
 
 struct Inner {
     io: Box<dyn Transport>,
@@ -64,7 +66,12 @@ struct Inner {
     /// h2 has been told that the transport has ended.
     read_end: bool,
     log: FrameLog,
-    tiny_before: u64,
+    sent_log: SentLog,
+    wanted_resets: WantedResets,
+    /// What the last bytes brought of tiny and of small frames.
+    brought: (u64, u64),
+    /// What small frames have cost of this turn's quota.
+    small_cost: usize,
     first: Vec<u8>,
     /// Accepted from h2, and not yet taken by the transport.
     spill: BytesMut,
@@ -76,6 +83,8 @@ struct Inner {
     between_frames: bool,
     /// h2 wants to end this side of the transport.
     ending: bool,
+    /// The last word is said, in h2's place.
+    said_goodbye: bool,
     /// This side has ended the transport.
     shut: bool,
     /// Why the transport gives no more. h2 gets a copy, and makes text of it.
@@ -93,8 +102,11 @@ pub(crate) fn wrap(io: Box<dyn Transport>, prefix: Bytes, peer_is_client: bool) 
         delivered: false,
         held: None,
         read_end: false,
-        log: FrameLog::new(if peer_is_client { PREFACE.len() } else { 0 }),
-        tiny_before: 0,
+        log: FrameLog::new(peer_is_client),
+        sent_log: SentLog::new(if peer_is_client { 0 } else { PREFACE.len() }),
+        wanted_resets: WantedResets::default(),
+        brought: (0, 0),
+        small_cost: 0,
         first: Vec::new(),
         spill: BytesMut::new(),
         accepted: 0,
@@ -102,116 +114,12 @@ pub(crate) fn wrap(io: Box<dyn Transport>, prefix: Bytes, peer_is_client: bool) 
         received: 0,
         between_frames: false,
         ending: false,
+        said_goodbye: false,
         shut: false,
         failed: None,
         broken: None,
     }));
-    (Wire(Arc::clone(&inner)), Gauge(inner))
-}
-
-/// What the driver reads off the wire after a turn.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Reading {
-    /// Bytes h2 has written, ever.
-    pub(crate) accepted: u64,
-    /// Bytes the transport has taken and flushed, ever.
-    pub(crate) flushed: u64,
-    /// Bytes the transport has taken, ever, flushed or not.
-    pub(crate) taken: u64,
-    /// Bytes that have come from the peer, ever.
-    pub(crate) received: u64,
-    /// The transport's end has been read.
-    pub(crate) read_end: bool,
-    /// h2 has said its last, and waits for it to be written.
-    pub(crate) ending: bool,
-    /// The peer does not read, and too much waits for it.
-    pub(crate) overflowing: bool,
-    /// The transport takes no more. What it still gives may say why.
-    pub(crate) broken: bool,
-    /// The kind of frame that the peer floods with.
-    pub(crate) abuse: Option<&'static str>,
-    pub(crate) seen_settings: bool,
-    pub(crate) has_settings: bool,
-    pub(crate) seen_goaway: bool,
-    pub(crate) settings_acks: u64,
-}
-
-impl Reading {
-    /// Bytes that wait for the transport.
-    pub(crate) fn backlog(&self) -> usize {
-        (self.accepted - self.flushed) as usize
-    }
-}
-
-impl Gauge {
-    /// A new turn: what was handed up before has been dealt with.
-    pub(crate) fn begin_turn(&self) {
-        let mut inner = lock(&self.0);
-        inner.quota = QUOTA;
-        inner.delivered = false;
-    }
-
-    /// Goes on writing what the transport did not take at once, and reads off the state.
-    pub(crate) fn drive(&self, cx: &mut Context<'_>) -> Reading {
-        lock(&self.0).drive(cx);
-        self.read()
-    }
-
-    /// The present state.
-    pub(crate) fn read(&self) -> Reading {
-        let inner = lock(&self.0);
-        Reading {
-            accepted: inner.accepted,
-            flushed: inner.flushed,
-            taken: inner.accepted - inner.spill.len() as u64,
-            received: inner.received,
-            read_end: inner.read_end,
-            ending: inner.ending,
-            overflowing: inner.spill.len() > SPILL_LIMIT,
-            broken: inner.broken.is_some(),
-            abuse: inner.log.abuse(),
-            seen_settings: inner.log.seen_settings(),
-            has_settings: inner.log.has_settings(),
-            seen_goaway: inner.log.seen_goaway(),
-            settings_acks: inner.log.settings_acks(),
-        }
-    }
-
-    /// Sends a PING past h2, which has one at a time, and ignores the answer to this one. Nothing is
-    /// sent while h2 is within a frame.
-    pub(crate) fn nudge(&self, cx: &mut Context<'_>) {
-        let mut inner = lock(&self.0);
-        if inner.between_frames && !inner.ending {
-            inner.write(cx, &[IoSlice::new(NUDGE)]);
-            inner.drive(cx);
-        }
-    }
-
-    /// The first bytes that the peer sent.
-    pub(crate) fn first_bytes(&self) -> Vec<u8> {
-        lock(&self.0).first.clone()
-    }
-
-    /// What the peer has said in its GOAWAY.
-    pub(crate) fn goaway_text(&self) -> String {
-        lock(&self.0).log.goaway_text()
-    }
-
-    /// Ready once the peer has ended the transport too, or this side has not: there is nothing to
-    /// wait for. What still comes is dropped.
-    pub(crate) fn poll_parted(&self, cx: &mut Context<'_>) -> Poll<()> {
-        lock(&self.0).poll_parted(cx)
-    }
-
-    /// Why the transport gives no more, if it has failed.
-    pub(crate) fn take_read_error(&self) -> Option<io::Error> {
-        lock(&self.0).failed.take()
-    }
-
-    /// Why the transport takes no more, if so.
-    pub(crate) fn write_error(&self) -> Option<io::Error> {
-        lock(&self.0).broken.as_ref().map(copy_error)
-    }
+    (Wire(Arc::clone(&inner)), Gauge::new(inner))
 }
 
 impl Inner {
@@ -258,11 +166,11 @@ impl Inner {
             buf.put_slice(&self.prefix.split_to(n));
             return Poll::Ready(Ok(()));
         }
-        let tiny = self.log.tiny() != self.tiny_before;
-        if !tiny || buf.remaining() <= TINY_READ {
+        let (tiny, small) = self.brought;
+        if (tiny == 0 && small < IN_A_ROW) || buf.remaining() <= SMALL_READ {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
-        let mut small = ReadBuf::new(buf.initialize_unfilled_to(TINY_READ));
+        let mut small = ReadBuf::new(buf.initialize_unfilled_to(SMALL_READ));
         let poll = Pin::new(&mut self.io).poll_read(cx, &mut small);
         let n = small.filled().len();
         buf.advance(n);
@@ -275,18 +183,23 @@ impl Inner {
         self.received += bytes.len() as u64;
         let wanted = FIRST.saturating_sub(self.first.len()).min(bytes.len());
         self.first.extend_from_slice(&bytes[..wanted]);
-        self.tiny_before = self.log.tiny();
+        let (tiny, small) = (self.log.tiny(), self.log.small());
         self.log.feed(bytes);
-        let tiny = (self.log.tiny() - self.tiny_before) as usize;
-        self.quota = self.quota.saturating_sub(bytes.len() + tiny * TINY_COST);
+        self.brought = (self.log.tiny() - tiny, self.log.small() - small);
+        let cost = self.brought.1 as usize * SMALL_COST;
+        self.small_cost += cost;
+        self.quota = self.quota.saturating_sub(bytes.len() + cost);
     }
 
     /// Takes all of `slices`, whatever the transport does.
     fn write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> usize {
         let total = slices.iter().map(|slice| slice.len()).sum();
         self.accepted += total as u64;
-        if self.broken.is_some() {
+        if self.broken.is_some() || self.said_goodbye {
             return total;
+        }
+        for slice in slices {
+            self.sent_log.feed(slice);
         }
         let mut skip = 0;
         if total > GATHER {
@@ -365,6 +278,12 @@ impl Inner {
     }
 
     fn poll_parted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.said_goodbye && !self.shut && self.broken.is_none() {
+            let shut = self.poll_shutdown(cx);
+            if shut.is_pending() {
+                return Poll::Pending;
+            }
+        }
         if !self.shut || self.held.is_some() {
             return Poll::Ready(());
         }

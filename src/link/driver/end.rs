@@ -135,12 +135,13 @@ impl Driver {
             self.shared.set_going_away();
         }
         let why = match (self.reading.abuse, self.reading.overflowing) {
-            (Some(kind), _) => format!("too many {kind} frames"),
+            (Some(what), _) => format!("too many {what}"),
             (None, true) => "answers pile up that are not read".to_owned(),
             (None, false) => return,
         };
         if self.end.is_none() {
             tracing::warn!(peer = %self.shared.info.peer, "link closed: {why}");
+            self.gauge.say_goodbye(Reason::ENHANCE_YOUR_CALM.code(), &why);
             self.peer.abort(h2::Reason::ENHANCE_YOUR_CALM);
             self.give_up(Event::Violation(Reason::ENHANCE_YOUR_CALM, why.into()));
         }

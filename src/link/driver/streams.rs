@@ -34,7 +34,8 @@ impl Driver {
         let mut request = Request::from_parts(stream.request.clone(), ());
         connect::set_protocol(&mut request, &stream.transport);
         let head = Head::Unsent(request);
-        let mut entry = Entry::new(stream, Waker::from(Arc::clone(&waker)), head);
+        let wanted = self.gauge.wanted_resets();
+        let mut entry = Entry::new(stream, Waker::from(Arc::clone(&waker)), head, wanted);
         entry.lease = lease;
         let key = self.insert(entry);
         waker.set_key(key);
@@ -49,7 +50,9 @@ impl Driver {
         let memory = self.share.as_ref().is_none_or(Share::takes_more);
         let Some(place) = incoming.try_reserve().ok().filter(|_| memory) else {
             // Nobody takes it, or not soon enough: the client may try again.
-            respond.send_reset(h2::Reason::REFUSED_STREAM);
+            let refused = h2::Reason::REFUSED_STREAM;
+            self.gauge.wanted_resets().note(respond.stream_id().as_u32(), refused.into());
+            respond.send_reset(refused);
             return;
         };
         let waker = StreamWaker::new(&self.shared.signal);
@@ -59,6 +62,7 @@ impl Driver {
             Arc::clone(&stream),
             Waker::from(Arc::clone(&waker)),
             Head::Unanswered(respond),
+            self.gauge.wanted_resets(),
         );
         entry.recv = Some(body);
         place.send(Offer::new(stream));
