@@ -7,6 +7,7 @@ mod accept;
 mod accept_drain;
 mod accept_limits;
 mod accept_requests;
+mod attacks;
 mod axum;
 mod browser;
 mod bulk;

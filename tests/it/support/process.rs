@@ -62,7 +62,12 @@ pub(crate) async fn said(output: &mut Output, what: &str) -> TestResult<String> 
 /// What the system says of this process's memory, in KiB: `VmRSS` is the present, `VmHWM` the
 /// most. 0 where it does not tell.
 pub(crate) fn memory(field: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    memory_of("self", field)
+}
+
+/// As [`memory`], of the process with this id.
+pub(crate) fn memory_of(process: &str, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }

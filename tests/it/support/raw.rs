@@ -27,6 +27,15 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// `POST http://raw/`, in HPACK (RFC 7541): three fields of the static table and an authority.
 pub(crate) const REQUEST: &[u8] = b"\x83\x86\x84\x41\x03raw";
 
+/// As [`REQUEST`], for a path of its own.
+pub(crate) fn request(path: &str) -> Vec<u8> {
+    let mut fields = b"\x83\x86\x04".to_vec();
+    fields.push(path.len() as u8);
+    fields.extend(path.as_bytes());
+    fields.extend(b"\x41\x03raw");
+    fields
+}
+
 /// `:status: 200`.
 pub(crate) const OK: &[u8] = b"\x88";
 
@@ -62,6 +71,20 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     bytes.extend(stream.to_be_bytes());
     bytes.extend(payload);
     bytes
+}
+
+/// The next frame; `None` at the end of the transport.
+pub(crate) async fn read_frame(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Frame>> {
+    let mut head = [0; 9];
+    match io.read_exact(&mut head).await {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        result => result?,
+    };
+    let [a, b, c, kind, flags, s, t, u, v] = head;
+    let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+    io.read_exact(&mut payload).await?;
+    let stream = u32::from_be_bytes([s & 0x7f, t, u, v]);
+    Ok(Some(Frame { kind, flags, stream, payload }))
 }
 
 /// One end of a connection whose frames a test writes itself.
@@ -100,20 +123,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Raw<T> {
     /// The next frame; `None` at the end of the transport. SETTINGS and PINGs are acknowledged on
     /// the way.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Frame>> {
-        let mut head = [0; 9];
-        match self.io.read_exact(&mut head).await {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            result => result?,
-        };
-        let [a, b, c, kind, flags, s, t, u, v] = head;
-        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-        self.io.read_exact(&mut payload).await?;
-        let stream = u32::from_be_bytes([s & 0x7f, t, u, v]);
-        if matches!(kind, SETTINGS | PING) && flags & ACK == 0 {
-            let echo = if kind == PING { payload.as_slice() } else { &[] };
-            self.send(kind, ACK, 0, echo).await?;
+        let Some(frame) = read_frame(&mut self.io).await? else { return Ok(None) };
+        if matches!(frame.kind, SETTINGS | PING) && frame.flags & ACK == 0 {
+            let echo = if frame.kind == PING { frame.payload.as_slice() } else { &[] };
+            self.send(frame.kind, ACK, 0, echo).await?;
         }
-        Ok(Some(Frame { kind, flags, stream, payload }))
+        Ok(Some(frame))
     }
 
     /// The next frame of this kind on this stream; others are passed over.

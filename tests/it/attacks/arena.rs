@@ -1,0 +1,323 @@
+//! Where attacks take place: the victim is a process of its own, on one thread, so that its memory
+//! can be measured, and that a link which takes more than its share would be noticed by a bystander
+//! on another.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use h2conn::testing::none_alive;
+use h2conn::{Client, Conn, Listener, Reason, testing};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Child;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval, timeout};
+
+use crate::support::process::{self, Output, memory_of, output, said};
+use crate::support::raw::Raw;
+use crate::support::tools::aloud;
+use crate::support::{
+    Over, Site, TestResult, check_echo, checked, echo, echo_server, serve, within,
+};
+
+/// What an attack may cost beside what the link's memory is set to, in KiB. The allocator's share is
+/// in it.
+const MEMORY: u64 = 48 << 10;
+
+/// What the bystander's slowest echo may take: the machine is busy with other tests, and the build
+/// is not optimized. Without an attack it is a few milliseconds.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// One at a time, or they would measure each other.
+static ONE: Mutex<()> = Mutex::const_new(());
+
+/// Attacks a listener, by what `attack` does to its address; it gives what happened.
+pub(super) async fn on_listener<Fut>(
+    fault: &str,
+    attack: impl FnOnce(SocketAddr) -> Fut,
+) -> TestResult<Vec<String>>
+where
+    Fut: Future<Output = TestResult<String>>,
+{
+    let _one = ONE.lock().await;
+    checked(120, async {
+        let mut victim = Victim::start("server").await?;
+        let site = Site::cleartext(said(&mut victim.output, "addr").await?.parse()?);
+        let client = site.client()?;
+        let (stop, stopped) = watch::channel(false);
+        let bystander = bystand(client.clone(), site.url("/"), stopped).await?;
+        let before = victim.memory("VmRSS");
+        let happened = attack(site.addr).await?;
+        stop.send_replace(true);
+        let worst = bystander.await?.context("the bystander")?;
+        // Whoever comes after the attack is served as well.
+        check_echo(site.connect().await?, b"after all").await?;
+        client.close().await;
+        drop(client);
+        let peak = victim.memory("VmHWM");
+        let errors = victim.end().await?;
+        report(fault, &happened, before, peak, worst)?;
+        Ok(errors)
+    })
+    .await
+}
+
+/// Attacks a client that has opened one connection and reads it to its end; gives what it was told,
+/// and what became of the attack.
+pub(super) async fn on_client<Fut>(
+    fault: &str,
+    path: &str,
+    attack: impl FnOnce(Raw<TcpStream>) -> Fut,
+) -> TestResult<String>
+where
+    Fut: Future<Output = TestResult<String>>,
+{
+    let _one = ONE.lock().await;
+    checked(120, async {
+        let mut victim = Victim::start("client").await?;
+        let echo = echo_server(Over::Cleartext).await?;
+        let socket = TcpListener::bind("127.0.0.1:0").await?;
+        let hostile = Site::cleartext(socket.local_addr()?);
+        let lines = format!("{}\n{}\n", echo.url("/"), hostile.url(path));
+        victim.tell(&lines).await?;
+        let (io, _) = socket.accept().await?;
+        io.set_nodelay(true)?;
+        let raw = Raw::server(io).await?;
+        let before = victim.memory("VmRSS");
+        let happened = attack(raw).await?;
+        victim.tell("the attack is over\n").await?;
+        let told = said(&mut victim.output, "told").await?;
+        let worst = said(&mut victim.output, "worst").await?.parse()?;
+        let peak = victim.memory("VmHWM");
+        victim.end().await?;
+        report(fault, &format!("{happened}: {told}"), before, peak, Duration::from_micros(worst))?;
+        Ok(told)
+    })
+    .await
+}
+
+fn report(fault: &str, happened: &str, before: u64, peak: u64, worst: Duration) -> TestResult {
+    let mib = |kib: u64| format!("{:.1}", kib as f64 / 1024.0);
+    aloud(format_args!(
+        "ATTACK | {fault} | {happened} | {}→{} | {:.1} ms",
+        mib(before),
+        mib(peak),
+        worst.as_secs_f64() * 1e3
+    ));
+    ensure!(peak < before + MEMORY, "{fault}: {} MiB, then {}", mib(before), mib(peak));
+    ensure!(worst < PATIENCE, "{fault}: the bystander waited for {worst:?}");
+    Ok(())
+}
+
+/// Asks an echo again and again, over a link of its own; gives the longest wait in the end.
+async fn bystand(
+    client: Client,
+    url: String,
+    mut stopped: watch::Receiver<bool>,
+) -> TestResult<JoinHandle<TestResult<Duration>>> {
+    let (mut conn, _) = client.connect(url).await?;
+    turn(&mut conn).await?;
+    Ok(tokio::spawn(async move {
+        let (mut worst, mut beat) = (Duration::ZERO, interval(Duration::from_millis(2)));
+        while !*stopped.borrow_and_update() {
+            beat.tick().await;
+            worst = worst.max(turn(&mut conn).await?);
+        }
+        conn.close().await?;
+        Ok(worst)
+    }))
+}
+
+async fn turn(conn: &mut Conn) -> TestResult<Duration> {
+    let start = Instant::now();
+    conn.write_all(b"still there?").await?;
+    let mut heard = [0; 12];
+    within(20, conn.read_exact(&mut heard)).await?;
+    ensure!(heard == *b"still there?");
+    Ok(start.elapsed())
+}
+
+/// The process under attack.
+struct Victim {
+    child: Child,
+    output: Output,
+}
+
+impl Victim {
+    async fn start(role: &str) -> TestResult<Victim> {
+        let mut child = process::spawn("attacks::arena::the_victim", role)?;
+        let output = output(&mut child)?;
+        Ok(Victim { child, output })
+    }
+
+    async fn tell(&mut self, lines: &str) -> TestResult {
+        let input = self.child.stdin.as_mut().context("piped")?;
+        Ok(input.write_all(lines.as_bytes()).await?)
+    }
+
+    fn memory(&self, field: &str) -> u64 {
+        self.child.id().map_or(0, |id| memory_of(&id.to_string(), field))
+    }
+
+    /// Ends it, and checks that nothing was left over; gives the errors that its
+    /// handlers met, with how often each.
+    async fn end(mut self) -> TestResult<Vec<String>> {
+        drop(self.child.stdin.take());
+        let mut errors = Vec::new();
+        let mut left = None;
+        while let Some(line) = self.output.next_line().await? {
+            errors.extend(line.strip_prefix("@error ").map(str::to_owned));
+            left = left.or(line.strip_prefix("@left ").map(str::to_owned));
+        }
+        ensure!(left.as_deref() == Some("nothing"), "{left:?}");
+        ensure!(self.child.wait().await?.success());
+        Ok(errors)
+    }
+}
+
+/// Not a test of its own: the process of the attacks.
+#[tokio::test]
+async fn the_victim() -> TestResult {
+    match process::role().as_deref() {
+        Some("server") => server().await?,
+        Some("client") => client().await?,
+        _ => return Ok(()),
+    }
+    let left = timeout(Duration::from_secs(5), none_alive()).await;
+    println!(
+        "\n@left {}",
+        left.map_or_else(|_| testing::alive().to_string(), |()| "nothing".into())
+    );
+    Ok(())
+}
+
+async fn end_of_input() -> TestResult {
+    tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
+async fn server() -> TestResult {
+    let listener =
+        Listener::builder().handshake_timeout(Duration::from_secs(2)).bind("127.0.0.1:0").await?;
+    println!("\n@addr {}", listener.local_addr());
+    let serving = serve(listener, |conn| async move {
+        let path = conn.uri().path().to_owned();
+        let result = serve_path(conn, &path).await;
+        if let Err(error) = &result
+            && path != "/"
+        {
+            *lock_errors().entry(format!("{path} {error}")).or_default() += 1;
+        }
+        result
+    });
+    end_of_input().await?;
+    serving.abort();
+    let _ = serving.await;
+    let left = timeout(Duration::from_secs(5), none_alive()).await;
+    println!();
+    for (error, count) in &*lock_errors() {
+        println!("@error {count} × {error}");
+    }
+    Ok(left?)
+}
+
+/// What the handlers have failed with, and how often.
+fn lock_errors() -> MutexGuard<'static, BTreeMap<String, usize>> {
+    static ERRORS: std::sync::Mutex<BTreeMap<String, usize>> =
+        std::sync::Mutex::new(BTreeMap::new());
+    ERRORS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve_path(mut conn: Conn, path: &str) -> std::io::Result<()> {
+    match path {
+        // Reads nothing, for as long as it lasts.
+        "/sleep" => Ok(conn.closed().await?),
+        // Writes without end, with and without patience.
+        "/write" | "/impatient" => {
+            if path == "/impatient" {
+                conn.set_write_deadline(Some(Instant::now() + Duration::from_millis(500)));
+            }
+            write_without_end(&conn).await
+        }
+        "/reset" => {
+            conn.reset(Reason::CANCEL);
+            Ok(())
+        }
+        // Says how it ends.
+        "/read" => {
+            while conn.read(&mut [0; 4096]).await? > 0 {}
+            conn.shutdown().await
+        }
+        _ => echo(conn).await,
+    }
+}
+
+/// Writes until that fails, and leaves nothing behind then.
+async fn write_without_end(mut conn: &Conn) -> std::io::Result<()> {
+    loop {
+        if let Err(error) = conn.write_all(&[b'.'; 16 << 10]).await {
+            conn.reset(Reason::CANCEL);
+            return Err(error);
+        }
+    }
+}
+
+async fn client() -> TestResult {
+    let mut input = BufReader::new(tokio::io::stdin()).lines();
+    let mut line = async || input.next_line().await?.context("a line from the test");
+    let (echo, hostile) = (line().await?, line().await?);
+    let (stop, stopped) = watch::channel(false);
+    let friend = Client::new()?;
+    let bystander = bystand(friend.clone(), echo, stopped).await?;
+    let client = Client::new()?;
+    let mut attacked = tokio::spawn(attacked(client.clone(), hostile));
+    // It is told when the attack is over, and may have ended before.
+    line().await?;
+    let told = match timeout(Duration::from_secs(5), &mut attacked).await {
+        Ok(told) => told?,
+        Err(_) => {
+            attacked.abort();
+            "it goes on".to_owned()
+        }
+    };
+    println!("\n@told {told}");
+    stop.send_replace(true);
+    println!("@worst {}", bystander.await??.as_micros());
+    friend.close().await;
+    drop(client);
+    while line().await.is_ok() {}
+    Ok(())
+}
+
+/// What the user of an attacked connection is told.
+async fn attacked(client: Client, url: String) -> String {
+    let conn = match client.open(&url).await {
+        Ok(conn) => conn,
+        Err(error) => return format!("connecting failed: {error}"),
+    };
+    if let Err(error) = conn.response().await {
+        return format!("no response: {error}");
+    }
+    let path = conn.uri().path().to_owned();
+    let result = async {
+        if path == "/impatient" {
+            conn.set_write_deadline(Some(Instant::now() + Duration::from_millis(500)));
+            write_without_end(&conn).await?;
+        }
+        let mut total = 0;
+        loop {
+            match (&conn).read(&mut [0; 16 << 10]).await? {
+                0 => return std::io::Result::Ok(total),
+                n => total += n,
+            }
+        }
+    };
+    match result.await {
+        Ok(total) => format!("in order after {total} bytes"),
+        Err(error) => format!("{error}"),
+    }
+}

@@ -1,0 +1,153 @@
+//! What the scripted peers of the attacks share.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+use anyhow::{Context, ensure};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, split};
+use tokio::net::TcpStream;
+
+use crate::support::TestResult;
+use crate::support::raw::{
+    ACK, DATA, END_HEADERS, GOAWAY, HEADERS, PING, RST_STREAM, Raw, frame, read_frame, request,
+};
+
+/// The reasons that attacks meet (RFC 9113 §7).
+pub(super) const NO_ERROR: u32 = 0x0;
+pub(super) const PROTOCOL_ERROR: u32 = 0x1;
+pub(super) const FLOW_CONTROL_ERROR: u32 = 0x3;
+pub(super) const REFUSED_STREAM: u32 = 0x7;
+pub(super) const CANCEL: u32 = 0x8;
+pub(super) const ENHANCE_YOUR_CALM: u32 = 0xb;
+
+/// What an attacker has heard, up to the end of the link or the answer to its last PING.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// The last GOAWAY: its reason and its text.
+    pub(super) goaway: Option<(u32, String)>,
+    /// How many streams were reset with each reason.
+    pub(super) resets: BTreeMap<u32, usize>,
+    pub(super) heads: usize,
+    /// The first bytes of the last head.
+    pub(super) head: Vec<u8>,
+    pub(super) data: usize,
+    /// The link was still there after everything.
+    pub(super) survived: bool,
+}
+
+impl Heard {
+    /// The link was ended with ENHANCE_YOUR_CALM, and this was said to be too much.
+    pub(super) fn ensure_calmed(&self, what: &str) -> TestResult {
+        let (reason, text) = self.goaway.as_ref().with_context(|| self.to_string())?;
+        ensure!(*reason == ENHANCE_YOUR_CALM && text.contains(what), "{self}");
+        Ok(())
+    }
+
+    /// The link was ended with this reason.
+    pub(super) fn ensure_ended(&self, with: u32) -> TestResult {
+        ensure!(self.goaway.as_ref().is_some_and(|(reason, _)| *reason == with), "{self}");
+        Ok(())
+    }
+}
+
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.goaway {
+            Some((reason, text)) => write!(f, "GOAWAY {reason:#x} \"{text}\"")?,
+            None if self.survived => f.write_str("the link lives")?,
+            None => f.write_str("the transport ended")?,
+        }
+        for (reason, count) in &self.resets {
+            write!(f, ", {count} × RST_STREAM {reason:#x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A client that has said hello.
+pub(super) async fn client(addr: SocketAddr) -> TestResult<Raw<TcpStream>> {
+    let io = TcpStream::connect(addr).await?;
+    io.set_nodelay(true)?;
+    Ok(Raw::client(io).await?)
+}
+
+const LAST: &[u8; 8] = b"the last";
+
+/// Sends what `next` gives, as fast as it is taken, and reads meanwhile.
+pub(super) async fn play<T: AsyncRead + AsyncWrite>(
+    raw: Raw<T>,
+    mut next: impl FnMut() -> Option<Vec<u8>>,
+) -> Heard {
+    let (read, mut write) = split(raw.io);
+    let mut read = BufReader::with_capacity(64 << 10, read);
+    let mut heard = Heard::default();
+    let writing = async {
+        while let Some(bytes) = next() {
+            if write.write_all(&bytes).await.is_err() {
+                break;
+            }
+        }
+        let _ = write.write_all(&frame(PING, 0, 0, LAST)).await;
+        std::future::pending().await
+    };
+    let reading = async {
+        while let Ok(Some(frame)) = read_frame(&mut read).await {
+            let code = |bytes: &[u8]| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            match frame.kind {
+                GOAWAY => {
+                    let text = String::from_utf8_lossy(&frame.payload[8..]).into_owned();
+                    heard.goaway = Some((code(&frame.payload[4..]), text));
+                }
+                RST_STREAM => *heard.resets.entry(code(&frame.payload)).or_default() += 1,
+                HEADERS => {
+                    heard.heads += 1;
+                    heard.head = frame.payload;
+                }
+                DATA => heard.data += frame.payload.len(),
+                PING if frame.flags & ACK != 0 && frame.payload == LAST => {
+                    heard.survived = true;
+                    return;
+                }
+                _ => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = reading => {}
+        () = writing => {}
+    }
+    heard
+}
+
+/// `count` pieces, which `piece` makes of their numbers.
+pub(super) fn pieces(
+    count: u32,
+    mut piece: impl FnMut(u32) -> Vec<u8>,
+) -> impl FnMut() -> Option<Vec<u8>> {
+    const AT_ONCE: u32 = 100;
+    let mut number = 0;
+    move || {
+        let end = (number + AT_ONCE).min(count);
+        let bytes: Vec<u8> = (number..end).flat_map(&mut piece).collect();
+        number = end;
+        (!bytes.is_empty()).then_some(bytes)
+    }
+}
+
+/// The stream of a client's request with this number.
+pub(super) fn stream(number: u32) -> u32 {
+    2 * number + 1
+}
+
+/// Opens a stream by this request.
+pub(super) fn open(stream: u32, path: &str) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS, stream, &request(path))
+}
+
+/// Asks an echo on `stream`, which is open, and waits for the answer.
+pub(super) async fn ask(raw: &mut Raw<TcpStream>, stream: u32) -> TestResult {
+    raw.send(DATA, 0, stream, b"still there?").await?;
+    ensure!(raw.wait_for(DATA, stream).await?.payload == b"still there?");
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Handshakes that never complete, and those who are at the wrong port.
+
+use std::net::SocketAddr;
+
+use anyhow::ensure;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::arena::on_listener;
+use crate::support::TestResult;
+use crate::support::raw::{PREFACE, SETTINGS, frame};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_that_never_completes_is_given_up() -> TestResult {
+    // The victim waits for 2 seconds, not for 10.
+    let hello = [&[0x16, 3, 1, 2, 0][..], &[1; 100]].concat();
+    let beginnings: [(&str, &[u8]); 5] = [
+        ("nothing", b""),
+        ("half a preface", &PREFACE[..12]),
+        ("a preface without SETTINGS", PREFACE),
+        ("half a TLS hello", &hello),
+        ("half an HTTP/1 request", b"GET / HTTP/1.1\r\nhost: x\r\n"),
+    ];
+    for (what, beginning) in beginnings {
+        on_listener(
+            &format!("a handshake that never completes: {what}"),
+            async |addr: SocketAddr| {
+                let mut links = Vec::new();
+                for _ in 0..200 {
+                    let mut io = TcpStream::connect(addr).await?;
+                    io.write_all(beginning).await?;
+                    links.push(io);
+                }
+                for io in &mut links {
+                    // Its end, or a reset: what was sent last may not have been read.
+                    let _ = io.read_to_end(&mut Vec::new()).await;
+                }
+                Ok("200 sockets, all given up".to_owned())
+            },
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_bytes_on_the_wrong_port_are_turned_away() -> TestResult {
+    let preface_of_another =
+        [&b"PRI * HTTP/3.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &[])].concat();
+    let words: [(&str, &[u8], bool); 5] = [
+        ("SMTP", b"EHLO example.org\r\n", false),
+        ("SSH", b"SSH-2.0-OpenSSH_9.2\r\n", false),
+        ("bytes", &[0; 100], false),
+        ("a spoilt preface", &preface_of_another, false),
+        ("HTTP/1", b"GET / HTTP/1.1\r\n\r\n", true),
+    ];
+    for (what, word, answered) in words {
+        on_listener(&format!("at the wrong port: {what}"), async |addr: SocketAddr| {
+            for _ in 0..100 {
+                let mut io = TcpStream::connect(addr).await?;
+                io.write_all(word).await?;
+                let mut answer = Vec::new();
+                io.read_to_end(&mut answer).await?;
+                ensure!(answer.starts_with(b"HTTP/1.1 505 ") == answered, "{answer:?}");
+                ensure!(answered || answer.is_empty(), "{answer:?}");
+            }
+            Ok(if answered { "100 × 505" } else { "100 × closed" }.to_owned())
+        })
+        .await?;
+    }
+    Ok(())
+}
