@@ -24,6 +24,7 @@ use bytes::Bytes;
 use http::{Request, Response, request, response};
 
 use crate::conn::{Addr, Conn, LinkInfo, Stream, Transport};
+use crate::observe::Side;
 use crate::pipe::Outbox;
 use builder::Settings;
 use drain::Accepted;
@@ -232,11 +233,7 @@ impl Acceptor {
         ends: &Arc<Ends>,
         server: &Arc<Server>,
     ) -> Arc<Stream> {
-        let link = LinkInfo {
-            local: Addr::Other,
-            peer: builder::peer_of(&request),
-            peer_certificates: Vec::new(),
-        };
+        let link = LinkInfo::new(Side::Accept, Addr::Other, builder::peer_of(&request));
         let control = Arc::clone(server) as _;
         let stream = Stream::new(request, transport, Arc::new(link), control, outbox, ends.waker());
         stream.reset_on_drop(self.settings.reset_on_drop);

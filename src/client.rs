@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::config::LINGER_STALL;
 use crate::conn::{Conn, Transport};
 use crate::error::{Error, ErrorKind, Reason, Result};
+use crate::observe::{self, Side};
 use dial::{Dialer, Progress};
 use pool::Pool;
 use target::Target;
@@ -127,6 +128,7 @@ impl Client {
                     totals.refused();
                     let Some(pause) = pauses.next() else { return Err(error) };
                     totals.retry();
+                    observe::retrying(&error, *pause);
                     sleep(*pause).await;
                 }
                 result => return result,
@@ -176,7 +178,9 @@ impl Client {
         let pool = &self.inner.pool;
         let dial = |terms| self.inner.dialer.dial(target, self.what(target), &progress, terms);
         let lease = match timeout(limit, pool.place(target.origin(), dial)).await {
-            Ok(lease) => lease?,
+            Ok(lease) => {
+                lease.inspect_err(|error| self.observe_failure(target, error, &progress))?
+            }
             Err(_) if !progress.is_begun() => {
                 let why = pool.no_place(target.origin(), limit);
                 let message = format!("{}: {why}", self.what(target));
@@ -190,7 +194,9 @@ impl Client {
                     limit.as_secs_f32(),
                     progress.waited_for()
                 );
-                return Err(Error::new(ErrorKind::TimedOut, message));
+                let error = Error::new(ErrorKind::TimedOut, message);
+                self.observe_failure(target, &error, &progress);
+                return Err(error);
             }
         };
         Ok(Conn::new(lease.open(request, self.inner.transport.clone())))
@@ -210,6 +216,14 @@ impl Client {
     /// What the client has open now, and what it has done.
     pub fn stats(&self) -> ClientStats {
         self.inner.pool.stats()
+    }
+
+    /// Reports a dial that made no link.
+    fn observe_failure(&self, target: &Target, error: &Error, progress: &Progress) {
+        if progress.is_begun() {
+            let destination = self.inner.dialer.destination(target);
+            observe::handshake_failed(Side::Client, &destination, error);
+        }
     }
 
     /// Names a request, in errors.

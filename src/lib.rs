@@ -72,6 +72,7 @@
 //! | `gob` | no | [`codec::Gob`] |
 //! | `json` | yes | [`codec::Json`] |
 //! | `leak-check` | no | [`testing::alive`] and [`testing::none_alive`]: counts what a test leaves over |
+//! | `metrics` | no | counters and gauges for the `metrics` crate |
 //! | `postcard` | no | [`codec::Postcard`] |
 //! | `self-signed` | no | [`tls::Identity::self_signed`] |
 //! | `websocket` | no | [`accept()`] takes WebSockets too, over HTTP/1.1 and HTTP/2: [`WebSockets`] |
@@ -87,6 +88,7 @@ mod conn;
 mod error;
 mod link;
 mod listener;
+mod observe;
 mod pipe;
 mod sync;
 pub mod testing;

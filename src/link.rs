@@ -131,7 +131,7 @@ impl Link {
         let peer = Peer::Client { conn: Box::new(conn), send: Some(send) };
         let lease = Lease::first(&shared);
         let driver = Driver::new(Arc::clone(&shared), peer, gauge, config.clone(), windows, None);
-        tokio::spawn(driver);
+        tokio::spawn(shared.info.observed.watch(driver));
         Ok((Link::new(shared), lease))
     }
 
@@ -160,7 +160,7 @@ impl Link {
         let incoming = Some((incoming, share));
         let driver =
             Driver::new(Arc::clone(&shared), peer, gauge, config.clone(), windows, incoming);
-        tokio::spawn(driver);
+        tokio::spawn(shared.info.observed.watch(driver));
         Ok(Link::new(shared))
     }
 
@@ -233,7 +233,7 @@ impl Shared {
         Arc::new(Shared {
             signal: Signal::new(),
             buffers: Arc::default(),
-            info: Arc::new(info),
+            info: Arc::new(info.opened()),
             places,
             commands: Mutex::default(),
             send_queue: config.send_queue,
@@ -331,6 +331,7 @@ impl Shared {
     }
 
     fn set_rtt(&self, time: Duration) {
+        self.info.observed.measured(time);
         *lock(&self.rtt) = Some(time);
     }
 

@@ -32,6 +32,7 @@ use crate::conn::{Addr, Conn, LinkInfo, Offer, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::{Budget, Link, Places};
 use crate::listener::Incoming;
+use crate::observe::Side;
 
 /// Bytes that the memory between the two ends holds, each way.
 const PIPE: usize = 64 << 10;
@@ -132,13 +133,19 @@ impl PairBuilder {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         self.config.check()?;
-        let info =
-            || LinkInfo { local: Addr::Other, peer: Addr::Other, peer_certificates: Vec::new() };
+        let info = |side| LinkInfo::new(side, Addr::Other, Addr::Other);
         let (sender, incoming) = mpsc::channel(self.config.max_conns as usize);
         let budget = Budget::new(self.config.max_memory);
         let (client, server) = tokio::join!(
-            Link::client(Box::new(client), info(), &self.config, Places::default()),
-            Link::server(Box::new(server), Bytes::new(), info(), &self.config, sender, &budget),
+            Link::client(Box::new(client), info(Side::Client), &self.config, Places::default()),
+            Link::server(
+                Box::new(server),
+                Bytes::new(),
+                info(Side::Server),
+                &self.config,
+                sender,
+                &budget
+            ),
         );
         let (client, _) = client.map_err(|event| event.read_error())?;
         let server = server.map_err(|event| event.read_error())?;

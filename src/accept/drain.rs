@@ -10,8 +10,9 @@ use tokio::time::timeout;
 
 use super::ends::Server;
 use super::{AcceptError, Acceptor};
-use crate::conn::Stream;
+use crate::conn::{Addr, Stream};
 use crate::error::Reason;
+use crate::observe::{self, Side};
 use crate::sync::{Mutex, MutexGuard, lock};
 
 impl Acceptor {
@@ -61,13 +62,16 @@ impl Acceptor {
     /// }
     /// ```
     pub async fn drain(&self, deadline: Duration) -> bool {
-        self.accepted.begin();
+        let open = self.accepted.begin();
+        observe::draining(Side::Accept, &Addr::Other, open);
         if timeout(deadline, self.accepted.none()).await.is_ok() {
+            observe::drained(Side::Accept, &Addr::Other, true);
             return true;
         }
         let ended = self.accepted.cut() == 0;
         // What was reset is gone at once, a WebSocket when its client has heard it, or in seconds.
         self.accepted.none().await;
+        observe::drained(Side::Accept, &Addr::Other, ended);
         ended
     }
 
@@ -124,14 +128,17 @@ impl Accepted {
         Place { accepted: Arc::clone(self), key }
     }
 
-    fn begin(&self) {
+    /// Tells those that there are, and gives how many.
+    fn begin(&self) -> usize {
         let mut all = lock(&self.all);
         if all.stage == Stage::Open {
             all.stage = Stage::Draining;
         }
-        for (_, server) in Accepted::list(all) {
+        let open = Accepted::list(all);
+        for (_, server) in &open {
             server.set_going_away();
         }
+        open.len()
     }
 
     /// Resets those that are left, and gives how many.

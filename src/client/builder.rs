@@ -15,6 +15,7 @@ use crate::config::{Config, Methods, check_protocol, parse_headers};
 use crate::conn::{Addr, LinkInfo, OnDrop, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Link;
+use crate::observe::Side;
 use crate::tls::ClientTls;
 
 /// Sets up a [`Client`]. The setters cannot fail and may come in any order;
@@ -259,8 +260,7 @@ impl ClientBuilder {
         self.config.check()?;
         self.config.link_idle_timeout = None;
         self.config.max_link_age = None;
-        let info =
-            LinkInfo { local: Addr::Other, peer: Addr::Other, peer_certificates: Vec::new() };
+        let info = LinkInfo::new(Side::Client, Addr::Other, Addr::Other);
         let slot = Slot::for_one_link();
         let link = Link::client(Box::new(io), info, &self.config, slot.places()).await;
         let (link, _) = link.map_err(|event| event.connect_error("over the given transport"))?;

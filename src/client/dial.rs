@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::conn::{Addr, LinkInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::{Lease, Link, Transport};
+use crate::observe::Side;
 use crate::tls::{ClientTls, Connector, Explained};
 
 /// How long one address is tried alone before the next is tried beside it (RFC 8305 §5).
@@ -99,7 +100,7 @@ impl Dialer {
             progress.reach(Progress::TLS);
             let local = stream.local_addr().map_or(Addr::Other, Addr::from);
             let peer = stream.peer_addr().map_or(Addr::Other, Addr::from);
-            let info = LinkInfo { local, peer, peer_certificates: Vec::new() };
+            let info = LinkInfo::new(Side::Client, local, peer);
             return self.link(origin, stream, info, &what, terms).await;
         }
         let stream = connect_tcp(origin, &what, progress).await?;
@@ -108,7 +109,7 @@ impl Dialer {
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr().map_or(Addr::Other, Addr::Ip);
         let peer = stream.peer_addr().map_or(Addr::Other, Addr::Ip);
-        let info = LinkInfo { local, peer, peer_certificates: Vec::new() };
+        let info = LinkInfo::new(Side::Client, local, peer);
         self.link(origin, stream, info, &what, terms).await
     }
 
@@ -126,6 +127,7 @@ impl Dialer {
                 let handshake = self.connector()?.connect(&origin.host, io).await;
                 let (stream, session) = handshake.map_err(|error| error.during(what))?;
                 info.peer_certificates = session.peer_certificates;
+                info.observed.set_tls();
                 Box::new(Explained::new(stream, &origin.host))
             }
         };

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::conn::Addr;
+use crate::observe;
 
 /// What a client has open at one moment, and what it has done since it was made.
 ///
@@ -89,10 +90,12 @@ pub(super) struct Totals {
 
 impl Totals {
     pub(super) fn dial(&self) {
+        observe::dialing();
         self.dials.fetch_add(1, Relaxed);
     }
 
     pub(super) fn failed_dial(&self) {
+        observe::dial_failed();
         self.failed_dials.fetch_add(1, Relaxed);
     }
 

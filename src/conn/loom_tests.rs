@@ -8,6 +8,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::*;
+use crate::observe::Side;
 use crate::pipe::Outbox;
 use crate::sync::model::{Bell, explore, spawn};
 
@@ -29,7 +30,7 @@ fn stream() -> (Arc<Stream>, Arc<Bell>) {
     let bell = Arc::new(Bell::default());
     let mover = Waker::from(Arc::clone(&bell));
     let outbox = Outbox::new(1, Arc::default(), mover.clone());
-    let link = LinkInfo { local: Addr::Other, peer: Addr::Other, peer_certificates: Vec::new() };
+    let link = LinkInfo::new(Side::Client, Addr::Other, Addr::Other);
     let request = http::Request::new(()).into_parts().0;
     let stream =
         Stream::new(request, Transport::Request, Arc::new(link), Arc::new(NoLink), outbox, mover);

@@ -16,6 +16,7 @@ use super::stats::Stalls;
 use super::{Addr, Transport};
 use crate::alive::{Counted, Kind};
 use crate::error::{Error, ErrorKind, Reason};
+use crate::observe::{self, Side};
 use crate::pipe::{Inbox, Outbox, WakerSet};
 use crate::sync::{AtomicBool, Mutex, lock};
 
@@ -26,6 +27,24 @@ pub(crate) struct LinkInfo {
     pub(crate) peer: Addr,
     /// The certificates that the peer showed, in DER, its own first.
     pub(crate) peer_certificates: Vec<Bytes>,
+    pub(crate) observed: observe::Link,
+}
+
+impl LinkInfo {
+    pub(crate) fn new(side: Side, local: Addr, peer: Addr) -> LinkInfo {
+        LinkInfo { local, peer, peer_certificates: Vec::new(), observed: observe::Link::new(side) }
+    }
+
+    /// Reports that the link begins.
+    pub(crate) fn opened(mut self) -> LinkInfo {
+        let transport = match self.peer {
+            Addr::Ip(_) => "tcp",
+            Addr::Unix(_) => "unix",
+            Addr::Other => "other",
+        };
+        self.observed.opened(transport, &self.local, &self.peer);
+        self
+    }
 }
 
 /// What a connection asks of its link.
@@ -66,6 +85,7 @@ pub(crate) struct Stream {
     fate: Mutex<Fate>,
     reset_on_drop: AtomicBool,
     mover: Waker,
+    observed: observe::Conn,
     _counted: Counted,
 }
 
@@ -115,6 +135,7 @@ impl Stream {
         Stream {
             inbox: Inbox::new(mover.clone()),
             outbox,
+            observed: observe::Conn::opened(&link.observed, &request),
             request,
             transport,
             link,
@@ -253,6 +274,7 @@ impl Stream {
 
     /// The stream is over, for good or ill. The first word counts.
     pub(crate) fn set_done(&self, how: Result<(), Error>) {
+        self.observed.ended(&how, self.is_refused());
         let mut fate = lock(&self.fate);
         fate.done.get_or_insert(how);
         let mut watchers = fate.watchers.take();

@@ -35,6 +35,7 @@ use crate::alive::{Counted, Kind};
 use crate::config::Config;
 use crate::conn::Offer;
 use crate::error::Event;
+use crate::observe::Cause;
 
 /// Turns before other tasks are let in.
 const TURNS: usize = 16;
@@ -215,12 +216,16 @@ impl Driver {
             match command {
                 Command::Open(stream, waker, lease) => self.open(stream, waker, lease),
                 Command::Ping(answer) => self.pinger.ask(answer),
-                Command::ShutDown => self.shut_down(),
+                Command::ShutDown => {
+                    self.shared.info.observed.retired(Cause::ShutDown);
+                    self.shut_down();
+                }
                 Command::Abort(reason, why) => self.abort(reason, why),
             }
         }
         let unused = self.shared.is_unused() && self.is_empty();
         if unused && matches!(self.peer, Peer::Client { .. }) {
+            self.shared.info.observed.retired(Cause::Unused);
             self.shut_down();
         }
     }
@@ -287,6 +292,7 @@ impl Driver {
         self.heads = 0;
         self.poll_ping(&mut cx);
         self.reading = self.gauge.drive(&mut cx);
+        self.shared.info.observed.moved(self.reading.flushed, self.reading.received);
         self.look_for_life();
         while let Some(arrival) = self.arrivals.pop_front() {
             self.arrive(arrival);
@@ -319,7 +325,10 @@ impl Driver {
                 Timer::KeepAlive => self.check_life(),
                 Timer::Goodbye => self.give_up(Event::Gone(None)),
                 Timer::Idle => self.idle_time_is_up(),
-                Timer::Age => self.shut_down(),
+                Timer::Age => {
+                    self.shared.info.observed.retired(Cause::Old);
+                    self.shut_down();
+                }
                 Timer::Stream(key) => self.time_is_up(key),
                 Timer::Quiet(key) => self.check_movement(key),
             }

@@ -122,6 +122,7 @@ impl Entry {
 
     /// Ends both directions because of `event`. What has arrived is still read first.
     pub(super) fn cut(&mut self, event: &Event) {
+        self.stream.link.observed.cut(event);
         let (read, write) = if self.awaits_answer() {
             if let (Event::Reset(Reason::REFUSED_STREAM), Some(lease)) = (event, &self.lease) {
                 lease.was_refused();

@@ -11,6 +11,7 @@ use loom::future::block_on;
 use super::signal::NO_KEY;
 use super::*;
 use crate::conn::{Addr, Transport::Request};
+use crate::observe::Side;
 use crate::sync::model::{explore, spawn};
 
 /// What stands for h2 and the socket: it wakes the driver by the link's signal, and is polled in
@@ -51,7 +52,7 @@ impl Miniature {
     /// `turns` is how many follow each other before the driver gives way.
     fn new(turns: usize, expected: usize) -> Miniature {
         let (local, peer) = (Addr::Other, Addr::Other);
-        let info = LinkInfo { local, peer, peer_certificates: Vec::new() };
+        let info = LinkInfo::new(Side::Client, local, peer);
         let shared = Shared::new(info, &Config::default(), Places::default());
         let source = Arc::default();
         Miniature { shared, source, streams: Vec::new(), turns, expected, seen: 0 }

@@ -59,23 +59,26 @@ impl Quiet {
         self.idle_at().into_iter().chain(self.stalled_at()).min()
     }
 
-    /// What is to be told to a user whose connection has moved nothing for too long.
-    pub(super) fn verdict(&self, now: Instant) -> Option<String> {
+    /// The knob whose time is up, and what is to be told to a user whose connection has moved
+    /// nothing for that long.
+    pub(super) fn verdict(&self, now: Instant) -> Option<(&'static str, String)> {
         let is_over = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let seconds = |limit: Option<Duration>| limit.unwrap_or_default().as_secs_f32();
         if is_over(self.stalled_at()) {
-            return Some(format!(
+            let message = format!(
                 "reset here: bytes wait to be sent, and the peer has taken none for {} s, the \
                  stall_timeout of this side; the peer does not read, or is too slow for it",
                 seconds(self.stall)
-            ));
+            );
+            return Some(("stall_timeout", message));
         }
         is_over(self.idle_at()).then(|| {
-            format!(
+            let message = format!(
                 "reset here: no byte has come or gone for {} s, the idle_timeout of this side; send \
                  something now and then, or set a longer one",
                 seconds(self.idle)
-            )
+            );
+            ("idle_timeout", message)
         })
     }
 }
@@ -116,7 +119,9 @@ mod tests {
         advance(8 * SECOND).await;
         assert_eq!(conn.verdict(Instant::now()), None);
         advance(SECOND).await;
-        assert!(conn.verdict(Instant::now()).is_some_and(|text| text.contains("idle_timeout")));
+        assert!(
+            conn.verdict(Instant::now()).is_some_and(|(_, text)| text.contains("idle_timeout"))
+        );
     }
 
     #[tokio::test(start_paused = true)]

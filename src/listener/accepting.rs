@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::handshake::Server;
 use crate::conn::Addr;
 use crate::link::Transport;
+use crate::observe;
 
 /// How long accepting rests after the system has refused a socket, for want of file descriptors
 /// for instance.
@@ -70,7 +71,7 @@ impl Server {
                     let calm = *last + CALM;
                     let accepted = timeout_at(calm, socket.accept()).await;
                     if Instant::now() >= calm {
-                        tracing::info!("accepting again, after {failed} failures");
+                        observe::accepting_again(*failed);
                         outage = None;
                     }
                     let Ok(accepted) = accepted else { continue };
@@ -82,9 +83,7 @@ impl Server {
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
                     self.shared.limits.note_accept_error();
-                    if outage.is_none() {
-                        tracing::warn!(%error, "cannot accept; trying again every {REST:?}");
-                    }
+                    observe::accept_failed(&error, REST, outage.is_none());
                     let failed = outage.map_or(0, |outage| outage.failed) + 1;
                     sleep(REST).await;
                     outage = Some(Outage { failed, last: Instant::now() });

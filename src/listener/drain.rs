@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use super::Listener;
 use crate::error::Reason;
 use crate::link::Link;
+use crate::observe::{self, Side};
 
 /// How long a drain waits for clients whose handshakes are under way: those who speak are through
 /// by then, and those who say nothing have nothing to lose.
@@ -27,6 +28,7 @@ impl Listener {
     /// Dropping the future leaves the connections as they are: they go on, and end by themselves.
     pub async fn drain(mut self, deadline: Duration) -> bool {
         self.shared.stop();
+        observe::draining(Side::Server, &self.local, self.shared.links.list().len());
         if let Some(accepting) = self.accepting.take() {
             // The socket is closed when its task is gone, and a successor can bind its address.
             let _ = accepting.await;
@@ -39,6 +41,7 @@ impl Listener {
             ended(&self.shared.links.list()).await;
         };
         if timeout(deadline, all).await.is_ok() {
+            observe::drained(Side::Server, &self.local, true);
             return true;
         }
         let links = self.shared.links.list();
@@ -46,6 +49,7 @@ impl Listener {
             link.abort(Reason::CANCEL, "the server is shutting down, and its time is up");
         }
         ended(&links).await;
+        observe::drained(Side::Server, &self.local, links.is_empty());
         links.is_empty()
     }
 }

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::conn::{Addr, LinkInfo, Offer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::{Link, PREFACE, Transport};
+use crate::observe::{self, Side};
 use crate::tls::Acceptor;
 
 /// How long a client that is over a cap may take to hear that: TLS, its first bytes, our last.
@@ -38,12 +39,10 @@ impl Server {
                 tokio::spawn(async move { self.welcome(io, local, peer, slot).await });
             }
             Admission::Refused(refusal) => {
-                tracing::debug!(%peer, "refused: {}", refusal.cap);
+                observe::refused(refusal.cap.name(), &peer);
                 tokio::spawn(async move { self.refuse(io, refusal).await });
             }
-            Admission::Ignored => {
-                tracing::debug!(%peer, "refused without a word: too many are over the caps");
-            }
+            Admission::Ignored(cap) => observe::refused(cap.name(), &peer),
         }
     }
 
@@ -65,18 +64,20 @@ impl Server {
         T: Transport + 'static,
     {
         let _counted = Counted::new(Kind::Task);
-        let info = LinkInfo { local, peer: peer.clone(), peer_certificates: Vec::new() };
+        let info = LinkInfo::new(Side::Server, local, peer.clone());
         let limit = self.config.handshake_timeout;
         // The task stays as long as the link; what only the handshake needs does not.
         let handshake = Box::pin(self.handshake(io, info));
         let link = match timeout(limit, handshake).await {
             Ok(Ok(link)) => link,
             Ok(Err(error)) => {
-                tracing::debug!(%peer, %error, "no link");
+                observe::handshake_failed(Side::Server, &peer, &error);
                 return;
             }
             Err(_) => {
-                tracing::debug!(%peer, "no link: the handshake took longer than {limit:?}");
+                let message = format!("the handshake took longer than {limit:?}");
+                let error = Error::new(ErrorKind::TimedOut, message);
+                observe::handshake_failed(Side::Server, &peer, &error);
                 return;
             }
         };
@@ -89,6 +90,7 @@ impl Server {
             Some(tls) => {
                 let (stream, session) = tls.accept(io).await?;
                 info.peer_certificates = session.peer_certificates;
+                info.observed.set_tls();
                 self.http2(stream, info).await
             }
         }

@@ -42,7 +42,7 @@ pub(super) enum Admission {
     /// It is told which cap it is over.
     Refused(Refusal),
     /// Too many are being told so already.
-    Ignored,
+    Ignored(Cap),
 }
 
 /// A cap that a client is over.
@@ -50,6 +50,16 @@ pub(super) enum Admission {
 pub(super) enum Cap {
     Links(usize),
     LinksPerAddr(usize),
+}
+
+impl Cap {
+    /// The knob.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Cap::Links(_) => "max_links",
+            Cap::LinksPerAddr(_) => "max_links_per_addr",
+        }
+    }
 }
 
 impl fmt::Display for Cap {
@@ -93,7 +103,7 @@ impl Limits {
             _ => None,
         };
         match cap {
-            Some(_) if counts.refusing >= REFUSALS => Admission::Ignored,
+            Some(cap) if counts.refusing >= REFUSALS => Admission::Ignored(cap),
             Some(cap) => {
                 counts.refusing += 1;
                 Admission::Refused(Refusal { limits: Arc::clone(self), cap })
@@ -243,7 +253,7 @@ mod tests {
                 _ => panic!("{} are told so far", told.len()),
             }
         }
-        assert!(matches!(limits.admit(&Addr::Other), Admission::Ignored));
+        assert!(matches!(limits.admit(&Addr::Other), Admission::Ignored(_)));
         told.pop();
         assert!(matches!(limits.admit(&Addr::Other), Admission::Refused(_)));
         assert_eq!(limits.read(|counts| counts.refused_by_max_links), 66);

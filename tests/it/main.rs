@@ -29,6 +29,7 @@ mod messages;
 mod model;
 mod nettest;
 mod node;
+mod observe;
 mod peers;
 mod pool;
 mod pressure;

@@ -16,13 +16,14 @@ use crate::config::Config;
 use crate::conn::{Addr, Conn, LinkInfo, Offer, Transport};
 use crate::link::Budget;
 use crate::listener::Incoming;
+use crate::observe::Side;
 
 fn origin() -> Origin {
     Origin { tls: false, host: "memory".to_owned(), port: 80 }
 }
 
-fn info() -> LinkInfo {
-    LinkInfo { local: Addr::Other, peer: Addr::Other, peer_certificates: Vec::new() }
+fn info(side: Side) -> LinkInfo {
+    LinkInfo::new(side, Addr::Other, Addr::Other)
 }
 
 /// A server of links over memory, and a pool of links to it.
@@ -45,13 +46,15 @@ impl Site {
         let (client, server) = duplex(64 << 10);
         let (config, offers) = (self.server.clone(), self.offers.clone());
         tokio::spawn(async move {
-            let io = Box::new(server);
             let budget = Budget::new(config.max_memory);
-            let link = Link::server(io, Bytes::new(), info(), &config, offers, &budget).await;
+            let (io, info) = (Box::new(server), info(Side::Server));
+            let link = Link::server(io, Bytes::new(), info, &config, offers, &budget).await;
             // A listener keeps its links as long as they live.
             link.expect("it speaks HTTP/2").ended().await;
         });
-        let link = Link::client(Box::new(client), info(), &self.client, terms.places).await;
+        let config = Config { pace: terms.pace, ..self.client.clone() };
+        let info = info(Side::Client);
+        let link = Link::client(Box::new(client), info, &config, terms.places).await;
         link.map_err(|event| event.connect_error("over memory"))
     }
 

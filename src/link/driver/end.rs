@@ -10,6 +10,7 @@ use crate::error::{Error, Event, Reason};
 use crate::link::entry::Head;
 use crate::link::wire::Reading;
 use crate::link::{fault, unsent};
+use crate::observe::Cause;
 
 impl Driver {
     pub(super) fn shut_down(&mut self) {
@@ -107,7 +108,12 @@ impl Driver {
         }
         if is_about_pings(&event) {
             self.config.pace.slow_down();
+            if let Some(interval) = self.interval() {
+                let info = &self.shared.info;
+                info.observed.pings_slowed(&info.peer, interval);
+            }
         }
+        self.shared.info.observed.closed(&event, self.reading.seen_settings);
         self.streams.clear();
         self.incoming = None;
         self.share = None;
@@ -132,6 +138,7 @@ impl Driver {
             self.shared.set_established();
         }
         if self.reading.seen_goaway {
+            self.shared.info.observed.retired(Cause::GoAway);
             self.shared.set_going_away();
         }
         let why = match (self.reading.abuse, self.reading.overflowing) {
@@ -140,7 +147,6 @@ impl Driver {
             (None, false) => return,
         };
         if self.end.is_none() {
-            tracing::warn!(peer = %self.shared.info.peer, "link closed: {why}");
             self.gauge.say_goodbye(Reason::ENHANCE_YOUR_CALM.code(), &why);
             self.peer.abort(h2::Reason::ENHANCE_YOUR_CALM);
             self.give_up(Event::Violation(Reason::ENHANCE_YOUR_CALM, why.into()));
@@ -177,6 +183,7 @@ impl Drop for Driver {
                 entry.cut(&event);
             }
         }
+        self.shared.info.observed.closed(&event, true);
         self.shared.end(event);
         self.shared.set_gone();
         self.shared.signal.close();

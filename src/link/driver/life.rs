@@ -10,7 +10,7 @@ use crate::link::ping::Due;
 
 impl Driver {
     /// The link's interval, if it is to be kept alive.
-    fn interval(&self) -> Option<std::time::Duration> {
+    pub(super) fn interval(&self) -> Option<std::time::Duration> {
         self.config.keep_alive_interval.map(|interval| self.config.pace.apply(interval))
     }
 
@@ -57,7 +57,6 @@ impl Driver {
             }
             Due::Dead => {
                 let epitaph = self.keep_alive.epitaph(now, self.reading.backlog(), &self.config);
-                tracing::warn!(peer = %self.shared.info.peer, "link closed: {epitaph}");
                 return self.give_up(Event::Silent(epitaph.into()));
             }
         };
@@ -89,7 +88,9 @@ impl Driver {
             return;
         }
         match quiet.verdict(Instant::now()) {
-            Some(verdict) => {
+            Some((limit, verdict)) => {
+                let stream = &entry.stream;
+                stream.link.observed.timed_out(limit, stream.request.uri.path());
                 entry.reset(Reason::CANCEL, &Event::Silent(verdict.into()));
                 self.look_at(key);
             }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{Driver, Timer};
 use crate::link::peer::Peer;
+use crate::observe::Cause;
 
 /// Since when nobody has used the link, and whether a timer runs because of it.
 #[derive(Debug, Default)]
@@ -86,6 +87,7 @@ impl Driver {
             self.timers.insert(Timer::Idle, left);
             self.idle.armed = true;
         } else if self.shared.places.close_if_unused() {
+            self.shared.info.observed.retired(Cause::Idle);
             self.shared.places.tell();
             self.shut_down();
         } else {

@@ -21,6 +21,7 @@ use crate::link::quiet::Quiet;
 use crate::link::recv::head_size;
 use crate::link::signal::StreamWaker;
 use crate::link::wire::Reading;
+use crate::observe::{self, Cause};
 
 impl Driver {
     /// A stream of ours.
@@ -53,6 +54,8 @@ impl Driver {
             let refused = h2::Reason::REFUSED_STREAM;
             self.gauge.wanted_resets().note(respond.stream_id().as_u32(), refused.into());
             respond.send_reset(refused);
+            let limit = if memory { "backlog" } else { "max_memory" };
+            observe::refused(limit, &self.shared.info.peer);
             return;
         };
         let waker = StreamWaker::new(&self.shared.signal);
@@ -229,6 +232,7 @@ impl Driver {
             }
             self.look_at(key);
             if used_up {
+                self.shared.info.observed.retired(Cause::UsedUp);
                 self.shut_down();
             }
         }
@@ -333,7 +337,7 @@ impl Driver {
              allow more memory",
             entry.stream.inbox.len(),
         );
-        tracing::warn!(peer = %entry.stream.link.peer, "{message}");
+        observe::hoarder_reset(&entry.stream.link.peer, &message);
         let event = Event::Local(Reason::ENHANCE_YOUR_CALM, message.into());
         entry.stream.inbox.abort(event.read_error());
         if !entry.over {

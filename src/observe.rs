@@ -1,0 +1,120 @@
+//! What the library reports of itself: events and spans of `tracing`, and metrics (feature
+//! `metrics`). `docs/operations.md` has the list of both; their names are part of the interface.
+//!
+//! Normal traffic is silent at `info`: links and connections come and go at `debug`, and what an
+//! operator should look at is `warn`.
+
+mod conn;
+mod link;
+mod meters;
+
+use std::fmt::Display;
+use std::io;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+
+pub(crate) use conn::Conn;
+pub(crate) use link::{Cause, Link};
+
+/// Everything is reported under this target, whatever module it comes from.
+const TARGET: &str = "h2conn";
+
+/// Who holds a link or a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    /// A listener.
+    Server,
+    /// A server of hyper, axum or the like, whose requests we accept.
+    Accept,
+}
+
+impl Side {
+    fn name(self) -> &'static str {
+        match self {
+            Side::Client => "client",
+            Side::Server => "server",
+            Side::Accept => "accept",
+        }
+    }
+}
+
+/// The name of a kind of error.
+fn name(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::InvalidInput => "invalid_input",
+        ErrorKind::Connect => "connect",
+        ErrorKind::Tls => "tls",
+        ErrorKind::Unsupported => "unsupported",
+        ErrorKind::Refused => "refused",
+        ErrorKind::Rejected => "rejected",
+        ErrorKind::Reset => "reset",
+        ErrorKind::Truncated => "truncated",
+        ErrorKind::Closed => "closed",
+        ErrorKind::Aborted => "aborted",
+        ErrorKind::TimedOut => "timed_out",
+        ErrorKind::Protocol => "protocol",
+    }
+}
+
+/// A client begins to make a link.
+pub(crate) fn dialing() {
+    meters::count("h2conn_dials_total", []);
+}
+
+/// It has not made one: it failed, its time was up, or nobody waited any more.
+pub(crate) fn dial_failed() {
+    meters::count("h2conn_dial_failures_total", []);
+}
+
+/// A link did not come to be. `peer` is its address, or what was asked for.
+pub(crate) fn handshake_failed(side: Side, peer: &dyn Display, error: &Error) {
+    let why = name(error.kind());
+    meters::count("h2conn_handshake_failures_total", [("side", side.name()), ("why", why)]);
+    tracing::debug!(target: TARGET, side = side.name(), %peer, why, %error, "handshake failed");
+}
+
+/// Something was turned away because of the `limit` of that name.
+pub(crate) fn refused(limit: &'static str, peer: &dyn Display) {
+    meters::count("h2conn_refused_total", [("limit", limit)]);
+    tracing::debug!(target: TARGET, limit, %peer, "refused");
+}
+
+/// A request that nobody has looked at is sent again.
+pub(crate) fn retrying(error: &Error, pause: Duration) {
+    meters::count("h2conn_retries_total", []);
+    tracing::debug!(target: TARGET, %error, ?pause, "retrying");
+}
+
+/// The system gives no socket to a listener, which tries again; `first` if it did before.
+pub(crate) fn accept_failed(error: &io::Error, pause: Duration, first: bool) {
+    meters::count("h2conn_accept_errors_total", []);
+    if first {
+        tracing::warn!(target: TARGET, %error, "cannot accept; trying again every {pause:?}");
+    }
+}
+
+/// It does again.
+pub(crate) fn accepting_again(failures: u64) {
+    tracing::info!(target: TARGET, failures, "accepting again");
+}
+
+/// A connection was reset because nobody reads it and there is no more memory.
+pub(crate) fn hoarder_reset(peer: &dyn Display, message: &str) {
+    meters::count("h2conn_hoarders_reset_total", []);
+    tracing::warn!(target: TARGET, %peer, "{message}");
+}
+
+/// A listener, or an acceptor, tells those who have its `open` links, or connections, to finish.
+/// `local` is where it listens, if that is known.
+pub(crate) fn draining(side: Side, local: &dyn Display, open: usize) {
+    let side = side.name();
+    meters::count("h2conn_drains_total", [("side", side)]);
+    tracing::info!(target: TARGET, side, %local, open, "draining");
+}
+
+/// All that was drained is gone; by itself, or because its time was up.
+pub(crate) fn drained(side: Side, local: &dyn Display, in_time: bool) {
+    tracing::info!(target: TARGET, side = side.name(), %local, in_time, "drained");
+}

@@ -1,0 +1,211 @@
+//! One link, from its handshake to its end.
+
+use std::fmt::Display;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Duration;
+
+use tracing::Span;
+use tracing::instrument::{Instrument, Instrumented};
+
+use super::meters::{self, Bytes};
+use super::{Side, TARGET};
+use crate::error::{Event, Reason};
+
+/// What a link reports of itself.
+#[derive(Debug)]
+pub(crate) struct Link {
+    side: Side,
+    tls: bool,
+    /// None for the connections of another server, of whose links nothing is known.
+    span: Span,
+    bytes: Bytes,
+    open: AtomicBool,
+    cause: OnceLock<Cause>,
+    cut: AtomicUsize,
+}
+
+/// Why a link takes no more streams, and ends with the last of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The client's program has let it go.
+    Unused,
+    /// Its client, or listener, was closed or drained.
+    ShutDown,
+    /// The peer's GOAWAY.
+    GoAway,
+    /// Nobody has used it for the `link_idle_timeout`.
+    Idle,
+    /// It has reached the `max_link_age`.
+    Old,
+    /// Its stream identifiers are nearly used up.
+    UsedUp,
+}
+
+impl Cause {
+    fn name(self) -> &'static str {
+        match self {
+            Cause::Unused => "unused",
+            Cause::ShutDown => "shut_down",
+            Cause::GoAway => "goaway",
+            Cause::Idle => "idle",
+            Cause::Old => "old",
+            Cause::UsedUp => "used_up",
+        }
+    }
+}
+
+impl Link {
+    pub(crate) fn new(side: Side) -> Link {
+        Link {
+            side,
+            tls: false,
+            span: Span::none(),
+            bytes: Bytes::default(),
+            open: AtomicBool::new(false),
+            cause: OnceLock::new(),
+            cut: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn side(&self) -> Side {
+        self.side
+    }
+
+    pub(crate) fn set_tls(&mut self) {
+        self.tls = true;
+    }
+
+    /// HTTP/2 begins.
+    pub(crate) fn opened(&mut self, transport: &str, local: &dyn Display, peer: &dyn Display) {
+        let (side, tls) = (self.side.name(), self.tls);
+        // It outlives whatever the program was doing when it was made.
+        self.span = tracing::info_span!(
+            target: TARGET, parent: None, "h2conn.link", side, transport, tls, %local, %peer
+        );
+        self.bytes = Bytes::of(side);
+        meters::count("h2conn_links_opened_total", [("side", side)]);
+        meters::add("h2conn_links_open", [("side", side)], 1.0);
+        self.open.store(true, SeqCst);
+        let _entered = self.span.enter();
+        tracing::debug!(target: TARGET, side, transport, tls, %local, %peer, "link opened");
+    }
+
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Lets what a task reports be of this link.
+    pub(crate) fn watch<T>(&self, task: T) -> Instrumented<T> {
+        task.instrument(self.span.clone())
+    }
+
+    /// So many bytes in all have gone out and come in, as HTTP/2 has them.
+    pub(crate) fn moved(&self, sent: u64, received: u64) {
+        self.bytes.moved(sent, received);
+    }
+
+    /// A round trip was measured.
+    pub(crate) fn measured(&self, rtt: Duration) {
+        meters::observe("h2conn_rtt_seconds", [("side", self.side.name())], rtt.as_secs_f64());
+    }
+
+    /// No more streams are taken. The first cause counts.
+    pub(crate) fn retired(&self, cause: Cause) {
+        let _ = self.cause.set(cause);
+    }
+
+    /// The peer ended a link because of too many PINGs; those that follow get one in `interval`.
+    pub(crate) fn pings_slowed(&self, peer: &dyn Display, interval: Duration) {
+        meters::count("h2conn_keep_alive_slowed_total", []);
+        tracing::warn!(target: TARGET, %peer, ?interval, "keep-alive slowed down");
+    }
+
+    /// Nothing has moved on a connection for too long, which was set by `limit`.
+    pub(crate) fn timed_out(&self, limit: &'static str, path: &str) {
+        let side = self.side.name();
+        meters::count("h2conn_timeouts_total", [("side", side), ("limit", limit)]);
+        tracing::debug!(target: TARGET, side, limit, path, "conn timed out");
+    }
+
+    /// A connection was cut off. What ends a link cuts all that it has, and few other events do.
+    pub(crate) fn cut(&self, event: &Event) {
+        use Event::{Failed, GoAway, Gone, Silent, Violation};
+        if matches!(event, Failed(_) | Gone(_) | GoAway(..) | Silent(_) | Violation(..)) {
+            self.cut.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// The link is over; `established` says whether the peer had shown that it speaks HTTP/2. Only
+    /// the first call counts.
+    pub(crate) fn closed(&self, event: &Event, established: bool) {
+        if !self.open.swap(false, SeqCst) {
+            return;
+        }
+        let (side, cut) = (self.side.name(), self.cut.load(SeqCst));
+        let reason = self.reason(event, cut, established);
+        meters::count("h2conn_links_closed_total", [("side", side), ("reason", reason)]);
+        meters::add("h2conn_links_open", [("side", side)], -1.0);
+        let _entered = self.span.enter();
+        if reason == "abuse" {
+            tracing::warn!(target: TARGET, reason, cut, detail = %event, "link closed");
+        } else {
+            tracing::debug!(target: TARGET, reason, cut, detail = %event, "link closed");
+        }
+    }
+
+    fn reason(&self, event: &Event, cut: usize, established: bool) -> &'static str {
+        match (event, self.cause.get()) {
+            (Event::Gone(_), Some(cause)) if cut == 0 => cause.name(),
+            _ if !established => "handshake",
+            (Event::Gone(_), _) if cut == 0 => "by_peer",
+            (Event::Gone(_), _) => "lost",
+            (Event::GoAway(Reason::NO_ERROR, _), _) => Cause::GoAway.name(),
+            (Event::GoAway(..), _) => "goaway_error",
+            (Event::Violation(Reason::ENHANCE_YOUR_CALM, _), _) => "abuse",
+            (Event::Local(..), _) => "aborted",
+            (Event::Silent(_), _) => "silent",
+            (Event::Failed(_), _) => "runtime",
+            (Event::Violation(..) | Event::NotHttp2(_), _) => "protocol",
+            // These are of streams.
+            (Event::Reset(_) | Event::NotProcessed(_), _) => "lost",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+
+    #[test]
+    fn each_end_of_a_link_has_a_reason_of_its_own() {
+        let text: Arc<str> = "why".into();
+        let reason = |event: Event, cut| Link::new(Side::Client).reason(&event, cut, true);
+        assert_eq!(reason(Event::Gone(None), 0), "by_peer");
+        assert_eq!(reason(Event::Gone(None), 1), "lost");
+        assert_eq!(reason(Event::GoAway(Reason::NO_ERROR, text.clone()), 1), "goaway");
+        assert_eq!(reason(Event::GoAway(Reason::PROTOCOL_ERROR, text.clone()), 0), "goaway_error");
+        let violation = |code| reason(Event::Violation(code, text.clone()), 0);
+        assert_eq!(violation(Reason::ENHANCE_YOUR_CALM), "abuse");
+        assert_eq!(violation(Reason::FRAME_SIZE_ERROR), "protocol");
+        assert_eq!(reason(Event::Local(Reason::CANCEL, text.clone()), 1), "aborted");
+        assert_eq!(reason(Event::Silent(text.clone()), 1), "silent");
+        let runtime = Error::new(ErrorKind::Aborted, "the runtime is gone");
+        assert_eq!(reason(Event::Failed(runtime), 1), "runtime");
+    }
+
+    #[test]
+    fn the_first_cause_counts_unless_connections_were_cut() {
+        let link = Link::new(Side::Server);
+        link.retired(Cause::GoAway);
+        link.retired(Cause::ShutDown);
+        assert_eq!(link.reason(&Event::Gone(None), 0, true), "goaway");
+        assert_eq!(link.reason(&Event::Gone(None), 2, true), "lost");
+        let silent = Event::Silent("no SETTINGS".into());
+        assert_eq!(link.reason(&silent, 0, false), "handshake");
+    }
+}

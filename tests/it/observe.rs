@@ -1,0 +1,314 @@
+//! What the library tells `tracing` and `metrics`. Each test has one thread, whose subscriber and
+//! recorder hear of no other test.
+
+mod log;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use h2conn::http::StatusCode;
+use h2conn::testing::none_alive;
+use h2conn::{Acceptor, Client, Conn, ErrorKind, Listener, Reason};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tracing::Level;
+
+use crate::support::framework::Host;
+use crate::support::raw::{PING, Raw, frame};
+use crate::support::{Over, Site, TestResult, accept, checked, listen, noise};
+use log::Log;
+
+/// Serves a Conn by its path.
+async fn serve_one(incoming: h2conn::Incoming) -> TestResult {
+    match incoming.uri().path() {
+        "/reject" => incoming.reject(StatusCode::FORBIDDEN),
+        "/refuse" => drop(incoming),
+        "/reset" => incoming.accept()?.reset(Reason::INTERNAL_ERROR),
+        _ => echo(incoming.accept()?).await?,
+    }
+    Ok(())
+}
+
+async fn echo(conn: Conn) -> TestResult {
+    while let Some(chunk) = conn.read_chunk().await? {
+        conn.write_chunk(chunk).await?;
+    }
+    conn.close().await?;
+    Ok(())
+}
+
+/// A listener that is drained when the client has done its part.
+async fn with_server(over: Over, client: impl AsyncFnOnce(&Site) -> TestResult) -> TestResult {
+    let (mut listener, site) = listen(over).await?;
+    let serving = async {
+        while let Some(incoming) = listener.accept().await {
+            tokio::spawn(serve_one(incoming));
+        }
+    };
+    tokio::select! {
+        () = serving => anyhow::bail!("the listener has ended"),
+        result = client(&site) => result?,
+    }
+    ensure!(listener.drain(Duration::from_secs(5)).await);
+    Ok(())
+}
+
+async fn round_trip(mut conn: &Conn, said: &[u8]) -> TestResult {
+    conn.write_all(said).await?;
+    let mut heard = vec![0; said.len()];
+    conn.read_exact(&mut heard).await?;
+    ensure!(heard == said);
+    Ok(())
+}
+
+#[tokio::test]
+async fn normal_traffic_is_told_at_debug_in_the_span_of_its_link() -> TestResult {
+    let log = Log::listen();
+    checked(30, async {
+        with_server(Over::Tls, async |site| {
+            let client = site.client()?;
+            let (conn, _) = client.connect(site.url("/path?secret")).await?;
+            round_trip(&conn, b"hello").await?;
+            conn.close().await?;
+            client.close().await;
+            Ok(())
+        })
+        .await
+    })
+    .await?;
+
+    let said = log.said();
+    let loud: Vec<_> = said.iter().filter(|said| said.level <= Level::INFO).collect();
+    let messages: Vec<_> = loud.iter().map(|said| said.message.as_str()).collect();
+    assert_eq!(messages, ["draining", "drained"], "{loud:#?}");
+    assert!(!format!("{said:?}").contains("secret"), "a query can be a secret: {said:#?}");
+    for side in ["client", "server"] {
+        let of_side: Vec<_> = said.iter().filter(|said| said.of_link("side") == side).collect();
+        let messages: Vec<_> = of_side.iter().map(|said| said.message.as_str()).collect();
+        assert_eq!(messages, ["link opened", "conn opened", "conn ended", "link closed"], "{side}");
+        for said in of_side {
+            assert_eq!((said.of_link("transport"), said.of_link("tls")), ("tcp", "true"));
+            for address in ["local", "peer"] {
+                assert!(said.of_link(address).starts_with("127.0.0.1:"), "{said:?}");
+            }
+        }
+    }
+    assert_eq!(log.fields("conn opened", "path"), ["/path", "/path"]);
+    assert_eq!(log.fields("conn ended", "result"), ["ok", "ok"]);
+    assert_eq!(log.fields("link closed", "reason"), ["goaway", "shut_down"]);
+    Ok(())
+}
+
+/// A transport in memory, with the task that carries it: aborting that loses both ends at once.
+fn carried() -> (tokio::io::DuplexStream, tokio::io::DuplexStream, tokio::task::JoinHandle<()>) {
+    let ((near, mut a), (mut b, far)) = (duplex(1 << 16), duplex(1 << 16));
+    let carrying = tokio::spawn(async move {
+        let _ = copy_bidirectional(&mut a, &mut b).await;
+    });
+    (near, far, carrying)
+}
+
+#[tokio::test]
+async fn a_lost_link_says_how_many_conns_it_cut() -> TestResult {
+    let log = Log::listen();
+    checked(30, async {
+        let (near, far, carrying) = carried();
+        let mut listener = Listener::builder().build_over(far)?;
+        let client = Client::builder().build_over(near).await?;
+        let (conn, incoming) = tokio::join!(client.open("http://x/"), listener.accept());
+        let (conn, server) = (conn?, incoming.context("a client")?.accept()?);
+        conn.response().await?;
+        carrying.abort();
+        let (near, far) = tokio::join!(conn.closed(), server.closed());
+        ensure!(near.is_err() && far.is_err());
+        Ok(())
+    })
+    .await?;
+    assert_eq!(log.fields("link closed", "reason"), ["lost", "lost"]);
+    assert_eq!(log.fields("link closed", "cut"), ["1", "1"]);
+    assert_eq!(log.fields("conn ended", "result"), ["truncated", "truncated"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_peer_that_floods_is_warned_of() -> TestResult {
+    let log = Log::listen();
+    checked(30, async {
+        let (_listener, site) = listen(Over::Cleartext).await?;
+        let mut peer = Raw::client(TcpStream::connect(site.addr).await?).await?;
+        let mut pings = Vec::new();
+        for _ in 0..50_000 {
+            pings.extend(frame(PING, 0, 0, &[0; 8]));
+        }
+        let _ = peer.io.write_all(&pings).await;
+        while let Ok(Some(_)) = peer.next().await {}
+        Ok(())
+    })
+    .await?;
+    let said = log.said();
+    let warned: Vec<_> = said.iter().filter(|said| said.level == Level::WARN).collect();
+    assert_eq!(warned.len(), 1, "{said:#?}");
+    assert_eq!((warned[0].message.as_str(), warned[0].field("reason")), ("link closed", "abuse"));
+    assert!(warned[0].field("detail").contains("PING"), "{warned:?}");
+    assert!(warned[0].of_link("peer").starts_with("127.0.0.1:"), "{warned:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn links_and_conns_whose_time_is_up_say_which_time() -> TestResult {
+    const SHORT: Duration = Duration::from_millis(50);
+    for (knob, ends) in [("idle", ["goaway", "idle"]), ("old", ["goaway", "old"])] {
+        let log = Log::listen();
+        checked(30, async {
+            let builder = match knob {
+                "idle" => Listener::builder().link_idle_timeout(SHORT),
+                _ => Listener::builder().max_link_age(SHORT),
+            };
+            let mut listener = builder.bind("127.0.0.1:0").await?;
+            let site = Site::cleartext(listener.local_addr().socket_addr().context("an address")?);
+            let client = site.client()?;
+            let (conn, server) = tokio::join!(client.connect(site.url("/")), accept(&mut listener));
+            let (conn, server) = (conn?.0, server?);
+            if knob == "old" {
+                conn.draining().await;
+            }
+            let (near, far) = tokio::join!(conn.close(), server.close());
+            ensure!(near.is_ok() && far.is_ok());
+            drop((conn, server));
+            none_alive().await;
+            Ok(())
+        })
+        .await?;
+        assert_eq!(log.fields("link closed", "reason"), ends);
+    }
+
+    let log = Log::listen();
+    checked(30, async {
+        let (near, far) = duplex(1 << 16);
+        let mut listener = Listener::builder().build_over(far)?;
+        let client = Client::builder().idle_timeout(SHORT).build_over(near).await?;
+        let (conn, server) = tokio::join!(client.connect("http://x/"), accept(&mut listener));
+        let (near, far) = (conn?.0, server?);
+        ensure!(near.closed().await.is_err() && far.closed().await.is_err());
+        Ok(())
+    })
+    .await?;
+    assert_eq!(log.fields("conn timed out", "limit"), ["idle_timeout"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_acceptor_tells_of_its_drain() -> TestResult {
+    let log = Log::listen();
+    ensure!(Acceptor::default().drain(Duration::ZERO).await);
+    assert_eq!(log.fields("draining", "side"), ["accept"]);
+    assert_eq!(log.fields("drained", "in_time"), ["true"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_handshake_that_fails_is_told_of_on_both_sides() -> TestResult {
+    let log = Log::listen();
+    checked(30, async {
+        let (_listener, site) = listen(Over::Cleartext).await?;
+        let mut stream = TcpStream::connect(site.addr).await?;
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await?;
+        stream.read_to_end(&mut Vec::new()).await?;
+        let nobody = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+        let error = Client::new()?.connect(format!("http://{nobody}/")).await.err();
+        ensure!(error.is_some_and(|error| error.kind() == ErrorKind::Connect));
+        Ok(())
+    })
+    .await?;
+    assert_eq!(log.fields("handshake failed", "why"), ["connect", "unsupported"]);
+    assert_eq!(log.fields("handshake failed", "side"), ["client", "server"]);
+    Ok(())
+}
+
+/// All counters and gauges by name and labels, and of histograms how often they were added to.
+fn counts(snapshot: metrics_util::debugging::Snapshot) -> BTreeMap<String, i64> {
+    let count = |value| match value {
+        DebugValue::Counter(count) => count as i64,
+        DebugValue::Gauge(gauge) => gauge.into_inner() as i64,
+        DebugValue::Histogram(values) => values.len() as i64,
+    };
+    let all = snapshot.into_vec().into_iter().map(|(key, _, _, value)| {
+        let key = key.key();
+        let labels: Vec<_> = key.labels().map(|l| format!("{}={}", l.key(), l.value())).collect();
+        (format!("{} {}", key.name(), labels.join(" ")), count(value))
+    });
+    all.collect()
+}
+
+#[tokio::test]
+async fn metrics_count_what_happened_and_gauges_end_at_zero() -> TestResult {
+    let recorder = DebuggingRecorder::new();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    checked(30, async {
+        with_server(Over::Cleartext, async |site| {
+            let client = site.client()?;
+            let (conn, _) = client.connect(site.url("/")).await?;
+            round_trip(&conn, &noise(100_000, 1)).await?;
+            conn.ping().await?;
+            conn.close().await?;
+            ensure!(client.connect(site.url("/reject")).await.is_err());
+            ensure!(client.open(site.url("/reset")).await?.closed().await.is_err());
+            // It is refused four times, each time on a new link.
+            ensure!(client.connect(site.url("/refuse")).await.is_err());
+            client.close().await;
+            Ok(())
+        })
+        .await
+    })
+    .await?;
+
+    let mut counts = counts(recorder.snapshotter().snapshot());
+    let mut take = |name: &str| counts.remove(name).unwrap_or(0);
+    for side in ["client", "server"] {
+        assert_eq!(take(&format!("h2conn_links_open side={side}")), 0);
+        assert_eq!(take(&format!("h2conn_conns_open side={side}")), 0);
+        assert_eq!(take(&format!("h2conn_links_opened_total side={side}")), 4);
+        for (result, count) in [("ok", 1), ("rejected", 1), ("refused", 4)] {
+            let name = format!("h2conn_conns_total side={side} result={result}");
+            assert_eq!(take(&name), count, "{name}");
+        }
+    }
+    assert_eq!(take("h2conn_conns_total side=client result=reset"), 1);
+    assert_eq!(take("h2conn_conns_total side=server result=aborted"), 1);
+    assert_eq!(take("h2conn_links_closed_total side=client reason=shut_down"), 4);
+    assert_eq!(take("h2conn_links_closed_total side=server reason=goaway"), 4);
+    assert_eq!(take("h2conn_retries_total "), 3);
+    assert_eq!(take("h2conn_drains_total side=server"), 1);
+    assert_eq!(take("h2conn_dials_total "), 4);
+    assert!(take("h2conn_rtt_seconds side=client") >= 1);
+    for (from, to) in [("client", "server"), ("server", "client")] {
+        let sent = take(&format!("h2conn_bytes_sent_total side={from}"));
+        let received = take(&format!("h2conn_bytes_received_total side={to}"));
+        // A GOAWAY on each link can come when this end has ended.
+        let missing = sent - received;
+        assert!((0..=4 * 17).contains(&missing), "the {from} sent {sent}, {received} came");
+        assert!(sent > 100_000, "{from}: {sent}");
+    }
+    assert_eq!(counts, BTreeMap::new(), "nothing else was counted");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_conn_under_hyper_is_counted_as_accepted() -> TestResult {
+    let recorder = DebuggingRecorder::new();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    checked(30, async {
+        let site = Host::Hyper.echo(Over::Cleartext).await?;
+        let conn = site.connect().await?;
+        conn.close().await?;
+        Ok(())
+    })
+    .await?;
+    let counts = counts(recorder.snapshotter().snapshot());
+    assert_eq!(counts.get("h2conn_conns_open side=accept"), Some(&0), "{counts:?}");
+    assert_eq!(counts.get("h2conn_conns_total side=accept result=ok"), Some(&1), "{counts:?}");
+    assert_eq!(counts.get("h2conn_links_open side=accept"), None, "{counts:?}");
+    Ok(())
+}
