@@ -35,6 +35,7 @@ mod pool;
 mod pressure;
 mod python;
 mod restart;
+mod soak;
 mod stats;
 mod support;
 mod timeouts;

@@ -1,6 +1,7 @@
 //! What the tests share: a watchdog, and servers of ours with clients that trust them.
 
 pub(crate) mod curl;
+pub(crate) mod faults;
 pub(crate) mod foreign;
 pub(crate) mod framework;
 pub(crate) mod process;

@@ -1,0 +1,290 @@
+//! Clients and servers over networks that go wrong in every way, for as long as one likes: no byte
+//! is lost, moved or doubled, every error has a fault behind it, and nothing is left over.
+
+mod talk;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use h2conn::testing::none_alive;
+use h2conn::{Client, Error, ErrorKind, Listener, ListenerBuilder};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::support::faults::{Dice, Fault, Faults};
+use crate::support::process::{self, memory, open_files, output, said};
+use crate::support::{Over, Site, TestResult, checked, identity, within};
+use talk::Tally;
+
+/// The clients of each server, and the tasks of each client.
+const CLIENTS: u64 = 3;
+const TASKS: u64 = 4;
+
+/// How long the ends wait for each other. A half-open connection is noticed after twice that.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Longer: a machine that is busy with other tests takes a second for TLS and more.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// A half-open connection is cut by the network after this, if keep-alive has not ended it before.
+const LAST: Duration = Duration::from_secs(30);
+
+/// The memory that may come on top of what was used after the first quarter, in KiB: what an
+/// allocator keeps back.
+const MORE: u64 = 16 << 10;
+
+/// Tasks and sockets on their last step.
+const FEW: usize = 4;
+
+/// `H2CONN_SOAK` seconds, or a few.
+fn duration() -> TestResult<Duration> {
+    let seconds = match std::env::var("H2CONN_SOAK") {
+        Ok(seconds) => seconds.parse().context("H2CONN_SOAK is a number of seconds")?,
+        Err(_) => 4.0,
+    };
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+/// What a run begins with: `H2CONN_SEED`, or the time.
+fn seed() -> TestResult<u64> {
+    match std::env::var("H2CONN_SEED") {
+        Ok(seed) => seed.parse().context("H2CONN_SEED is a number"),
+        Err(_) => Ok(std::time::UNIX_EPOCH.elapsed()?.as_nanos() as u64),
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    memory: u64,
+    files: usize,
+    tasks: usize,
+}
+
+impl State {
+    async fn at_rest() -> TestResult<State> {
+        timeout(Duration::from_secs(20), none_alive()).await.context("something is left over")?;
+        let tasks = Handle::current().metrics().num_alive_tasks();
+        Ok(State { memory: memory("VmRSS"), files: open_files(), tasks })
+    }
+}
+
+/// A server that hands over to a successor on the same socket whenever it is told to, and the
+/// network before it.
+struct Place {
+    faults: Faults,
+    /// The server as clients see it, through the faults.
+    site: Site,
+    socket: std::net::TcpListener,
+    builder: ListenerBuilder,
+    tally: Tally,
+}
+
+impl Place {
+    async fn new(over: Over, seed: u64) -> TestResult<Place> {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+        socket.set_nonblocking(true)?;
+        let faults = Faults::before(socket.local_addr()?, LAST, seed).await?;
+        let builder = Listener::builder().handshake_timeout(HANDSHAKE);
+        let builder = builder.keep_alive_interval(PATIENCE).keep_alive_timeout(PATIENCE);
+        let (site, builder) = match over {
+            Over::Cleartext => (Site::cleartext(faults.addr), builder),
+            Over::Tls => {
+                let identity = identity()?;
+                (Site::tls(faults.addr, &identity), builder.tls(identity))
+            }
+        };
+        Ok(Place { faults, site, socket, builder, tally: Tally::default() })
+    }
+
+    fn listener(&self) -> TestResult<Listener> {
+        let socket = tokio::net::TcpListener::from_std(self.socket.try_clone()?)?;
+        Ok(self.builder.clone().listen(socket)?)
+    }
+
+    fn client(&self) -> h2conn::Result<Client> {
+        let builder = self.site.client_builder().handshake_timeout(HANDSHAKE);
+        let builder = builder.keep_alive_interval(PATIENCE).keep_alive_timeout(PATIENCE);
+        builder.connect_timeout(HANDSHAKE).response_timeout(8 * PATIENCE).build()
+    }
+
+    /// Serves until `over`, and drains each listener that has served.
+    async fn serve(&self, over: &AtomicBool, seed: u64) -> TestResult<u64> {
+        let (mut dice, mut tasks, mut drains) = (Dice::new(seed), JoinSet::new(), 0);
+        let mut listener = self.listener()?;
+        while !over.load(SeqCst) {
+            let until = tokio::time::Instant::now() + dice.millis(300, 1_500);
+            while let Ok(incoming) = tokio::time::timeout_at(until, listener.accept()).await {
+                let incoming = incoming.context("a listener has ended")?;
+                let tally = self.tally.clone();
+                tasks.spawn(async move { tally.add(talk::serve(incoming).await) });
+            }
+            let old = std::mem::replace(&mut listener, self.listener()?);
+            let time = dice.millis(50, 500);
+            tasks.spawn(async move {
+                old.drain(time).await;
+                Ok(())
+            });
+            drains += 1;
+            while let Some(done) = tasks.try_join_next() {
+                done??;
+            }
+        }
+        listener.drain(PATIENCE).await;
+        while let Some(done) = tasks.join_next().await {
+            done??;
+        }
+        Ok(drains)
+    }
+
+    /// Lets things go wrong until `over`. After each of them a new client gets through.
+    async fn hurt(&self, over: &AtomicBool, seed: u64) -> TestResult<Hurt> {
+        let (mut dice, mut happened) = (Dice::new(seed), BTreeMap::new());
+        let mut slowest = Duration::ZERO;
+        while !over.load(SeqCst) {
+            let fault = Fault::ALL[dice.below(Fault::ALL.len() as u64) as usize];
+            self.faults.happen(fault, dice.millis(20, 400)).await;
+            *happened.entry(fault).or_default() += 1;
+            let start = Instant::now();
+            self.probe(dice.below(u64::MAX)).await.with_context(|| format!("after {fault:?}"))?;
+            slowest = slowest.max(start.elapsed());
+            tokio::time::sleep(dice.millis(10, 200)).await;
+        }
+        // The half-open connections that are left.
+        self.faults.happen(Fault::Cut, Duration::ZERO).await;
+        Ok(Hurt { happened, slowest })
+    }
+
+    /// A new client's Conn works; that its server may be drained meanwhile is all that can happen.
+    async fn probe(&self, seed: u64) -> TestResult {
+        for attempt in 0.. {
+            let client = self.client()?;
+            let talked = within(20, talk::hold(&client, &self.site, seed, 4)).await?;
+            within(40, client.close()).await;
+            match talked.error {
+                None => break,
+                Some(error) if attempt < 10 && is_of_a_drain(&error) => {}
+                Some(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Talks until `over`, with what each fault leaves of the client's links.
+    async fn talk(&self, client: Client, over: &AtomicBool, seed: u64) -> TestResult {
+        let mut dice = Dice::new(seed);
+        while !over.load(SeqCst) {
+            let messages = dice.below(30);
+            let talk = talk::hold(&client, &self.site, dice.below(u64::MAX), messages);
+            self.tally.add(within(60, talk).await)?;
+        }
+        Ok(())
+    }
+}
+
+/// What has gone wrong, and the longest that it took a new client to get through afterwards.
+struct Hurt {
+    happened: BTreeMap<Fault, u64>,
+    slowest: Duration,
+}
+
+/// What a listener's end does to a Conn: it is reset when the time is up, or refused.
+fn is_of_a_drain(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Reset | ErrorKind::Refused | ErrorKind::Truncated)
+}
+
+/// One quarter at one place.
+async fn quarter(place: Arc<Place>, time: Duration, seed: u64) -> TestResult<String> {
+    let over = Arc::new(AtomicBool::new(false));
+    let clients = (0..CLIENTS).map(|_| place.client()).collect::<h2conn::Result<Vec<_>>>()?;
+    let mut talks = JoinSet::new();
+    for number in 0..CLIENTS * TASKS {
+        let (place, over) = (Arc::clone(&place), Arc::clone(&over));
+        let client = clients[(number % CLIENTS) as usize].clone();
+        talks.spawn(async move { place.talk(client, &over, seed + number).await });
+    }
+    let served = Arc::new(AtomicBool::new(false));
+    let serving = {
+        let (place, served) = (Arc::clone(&place), Arc::clone(&served));
+        tokio::spawn(async move { place.serve(&served, seed + 1_000).await })
+    };
+    let hurting = {
+        let (place, over) = (Arc::clone(&place), Arc::clone(&over));
+        tokio::spawn(async move { place.hurt(&over, seed + 2_000).await })
+    };
+    tokio::time::sleep(time).await;
+    over.store(true, SeqCst);
+    let Hurt { happened, slowest } = hurting.await??;
+    while let Some(talk) = talks.join_next().await {
+        talk??;
+    }
+    for client in clients {
+        within(60, client.close()).await;
+    }
+    served.store(true, SeqCst);
+    let drains = serving.await??;
+    let slowest = slowest.as_secs_f32();
+    Ok(format!(
+        "{}; {drains} drains, {happened:?}, through again in {slowest:.1} s",
+        place.tally.take()
+    ))
+}
+
+/// Not a test of its own: the process of the test below.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_process_of_the_soak() -> TestResult {
+    if process::role().is_none() {
+        return Ok(());
+    }
+    let (duration, seed) = (duration()?, seed()?);
+    println!("\n@seed {seed}");
+    let places = [
+        Arc::new(Place::new(Over::Cleartext, seed).await?),
+        Arc::new(Place::new(Over::Tls, seed + 1).await?),
+    ];
+    let begin = State::at_rest().await?;
+    let mut first = None;
+    for quarter_number in 0..4 {
+        let start = Instant::now();
+        let mut quarters = JoinSet::new();
+        for (number, place) in places.iter().enumerate() {
+            let seed = seed + 10_000 * (4 * number as u64 + quarter_number + 1);
+            quarters.spawn(quarter(Arc::clone(place), duration / 4, seed));
+        }
+        while let Some(said) = quarters.join_next().await {
+            println!("\n@figures {}", said??);
+        }
+        let state = State::at_rest().await?;
+        println!("\n@state after {:.1} s: {state:?}", start.elapsed().as_secs_f32());
+        let first = *first.get_or_insert(state);
+        ensure!(state.memory <= first.memory + MORE, "{first:?}, and later {state:?}");
+        ensure!(state.files <= begin.files + FEW, "{begin:?}, and later {state:?}");
+        ensure!(state.tasks <= begin.tasks + FEW, "{begin:?}, and later {state:?}");
+    }
+    println!("\n@done soaking");
+    Ok(())
+}
+
+#[tokio::test]
+async fn networks_that_go_wrong_cost_no_byte_and_leave_nothing_behind() -> TestResult {
+    checked(duration()?.as_secs() + 240, async {
+        let mut child = process::spawn("soak::the_process_of_the_soak", "soak")?;
+        let mut output = output(&mut child)?;
+        eprintln!("soak: H2CONN_SEED={}", said(&mut output, "seed").await?);
+        for _ in 0..4 {
+            for _ in 0..2 {
+                eprintln!("soak: {}", said(&mut output, "figures").await?);
+            }
+            eprintln!("soak: {}", said(&mut output, "state").await?);
+        }
+        said(&mut output, "done").await?;
+        while output.next_line().await?.is_some() {}
+        ensure!(child.wait().await?.success());
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,192 @@
+//! A conversation: numbered messages with a checksum, both ways at once, of which each end knows
+//! every byte that is to come.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{bail, ensure};
+use h2conn::{Client, Conn, Error, ErrorKind, Incoming, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::faults::Dice;
+use crate::support::{Site, TestResult, noise, ours};
+
+/// What a client begins with: the seed, and how many messages each end sends.
+const HEAD: usize = 16;
+
+/// What has come of a conversation. An error is none that the faults explain, or a lie: there a
+/// test ends.
+#[derive(Debug)]
+pub(super) struct Talked {
+    /// Bytes that came and were the next ones.
+    pub(super) bytes: u64,
+    pub(super) error: Option<Error>,
+}
+
+/// The `number`th message of one direction.
+fn message(seed: u64, number: u64) -> Vec<u8> {
+    let mut dice = Dice::new(seed ^ number << 20);
+    // Most are small, and some are larger than a frame.
+    let len = if dice.below(8) == 0 { dice.below(100_000) } else { dice.below(2_000) };
+    let mut bytes = number.to_be_bytes().to_vec();
+    bytes.extend(len.to_be_bytes());
+    bytes.extend(noise(len as usize, seed ^ number));
+    let sum = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    bytes.extend(sum.to_be_bytes());
+    bytes
+}
+
+/// The client's part: sends so many messages, and gets as many or twice that.
+pub(super) async fn hold(
+    client: &Client,
+    site: &Site,
+    seed: u64,
+    messages: u64,
+) -> TestResult<Talked> {
+    let conn = match client.connect(site.url("/soak")).await {
+        Ok((conn, _)) => conn,
+        Err(error) => {
+            explained(&error, true)?;
+            return Ok(Talked { bytes: 0, error: Some(error) });
+        }
+    };
+    let mut head = seed.to_be_bytes().to_vec();
+    head.extend(messages.to_be_bytes());
+    talk(conn, head, (seed, messages), (!seed, answers(seed, messages))).await
+}
+
+/// The server's part.
+pub(super) async fn serve(incoming: Incoming) -> TestResult<Talked> {
+    let conn = match incoming.accept() {
+        Ok(conn) => conn,
+        Err(error) => {
+            explained(&error, false)?;
+            return Ok(Talked { bytes: 0, error: Some(error) });
+        }
+    };
+    let mut head = [0; HEAD];
+    if let Err(error) = (&conn).read_exact(&mut head).await {
+        ensure!(h2conn::Error::from_io(&error).is_some(), "an end before the head");
+        let error = ours(&error).clone();
+        explained(&error, false)?;
+        return Ok(Talked { bytes: 0, error: Some(error) });
+    }
+    let (seed, messages) = head.split_at(8);
+    let seed = u64::from_be_bytes(seed.try_into()?);
+    let messages = u64::from_be_bytes(messages.try_into()?);
+    talk(conn, Vec::new(), (!seed, answers(seed, messages)), (seed, messages)).await
+}
+
+fn answers(seed: u64, messages: u64) -> u64 {
+    messages * (1 + seed % 2)
+}
+
+/// Both directions at once, each to its end.
+async fn talk(conn: Conn, head: Vec<u8>, out: (u64, u64), back: (u64, u64)) -> TestResult<Talked> {
+    let (reader, writer) = conn.into_split();
+    let is_client = !head.is_empty();
+    let (wrote, read) = tokio::join!(write(writer, head, out), read(reader, back));
+    let (bytes, read) = read?;
+    let error = read.or(wrote);
+    if let Some(error) = &error {
+        explained(error, is_client)?;
+    }
+    Ok(Talked { bytes, error })
+}
+
+async fn write(
+    mut writer: WriteHalf,
+    head: Vec<u8>,
+    (seed, messages): (u64, u64),
+) -> Option<Error> {
+    let all = async {
+        writer.write_all(&head).await?;
+        for number in 0..messages {
+            writer.write_all(&message(seed, number)).await?;
+        }
+        writer.shutdown().await
+    };
+    all.await.err().map(|error| ours(&error).clone())
+}
+
+/// Reads what must be there, and the end of it.
+async fn read(reader: ReadHalf, (seed, messages): (u64, u64)) -> TestResult<(u64, Option<Error>)> {
+    let (mut bytes, mut number, mut next) = (0, 0, Vec::new());
+    let mut at = 0;
+    loop {
+        let chunk = match reader.read_chunk().await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => {
+                ensure!(
+                    at == next.len() && number == messages,
+                    "an end before {messages} messages"
+                );
+                return Ok((bytes, None));
+            }
+            Err(error) => return Ok((bytes, Some(error))),
+        };
+        bytes += chunk.len() as u64;
+        let mut chunk = &chunk[..];
+        while !chunk.is_empty() {
+            if at == next.len() {
+                ensure!(number < messages, "{} bytes after the last message", chunk.len());
+                (next, at) = (message(seed, number), 0);
+                number += 1;
+            }
+            let n = chunk.len().min(next.len() - at);
+            if chunk[..n] != next[at..at + n] {
+                bail!("message {number} of {messages} is another from byte {at} on");
+            }
+            (at, chunk) = (at + n, &chunk[n..]);
+        }
+    }
+}
+
+/// Fails if no network, and no drain, can be the reason of this error.
+fn explained(error: &Error, is_client: bool) -> TestResult {
+    use ErrorKind::{Aborted, Closed, Connect, Refused, Reset, TimedOut, Tls, Truncated};
+    match error.kind() {
+        // In the middle of a handshake.
+        Connect | Tls if is_client => Ok(()),
+        Truncated | Closed | TimedOut => Ok(()),
+        // A listener whose time to drain is up; a client that waits for an answer no longer.
+        Refused if is_client => Ok(()),
+        Reset => Ok(()),
+        Aborted if !is_client => Ok(()),
+        kind => bail!("{kind:?}, which no fault explains: {}", crate::support::chain(error)),
+    }
+}
+
+/// Counts conversations.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally(Arc<Mutex<Counts>>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    whole: u64,
+    bytes: u64,
+    errors: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    pub(super) fn add(&self, talked: TestResult<Talked>) -> TestResult {
+        let Talked { bytes, error } = talked?;
+        let mut counts = self.0.lock().expect("nobody panics with it");
+        counts.bytes += bytes;
+        match error {
+            None => counts.whole += 1,
+            Some(error) => *counts.errors.entry(format!("{:?}", error.kind())).or_default() += 1,
+        }
+        Ok(())
+    }
+
+    /// What was counted since the last time.
+    pub(super) fn take(&self) -> impl fmt::Display {
+        let counts = std::mem::take(&mut *self.0.lock().expect("nobody panics with it"));
+        let Counts { whole, bytes, errors } = counts;
+        format!("{whole} ends of whole Conns, others {errors:?}, {} MiB", bytes >> 20)
+    }
+}
