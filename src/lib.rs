@@ -110,3 +110,7 @@ pub use listener::{Incoming, Listener, ListenerBuilder, ListenerHandle, Listener
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/operations.md")]
+struct OperationsDoctests;
