@@ -158,8 +158,9 @@ impl Link {
         let peer = Peer::Server { conn: Box::new(conn) };
         let share = budget.join(Waker::from(Arc::clone(&shared.signal)));
         let incoming = Some((incoming, share));
-        let driver =
-            Driver::new(Arc::clone(&shared), peer, gauge, config.clone(), windows, incoming);
+        // What one client complains of is no concern of the others.
+        let config = Config { pace: Arc::default(), ..config.clone() };
+        let driver = Driver::new(Arc::clone(&shared), peer, gauge, config, windows, incoming);
         tokio::spawn(shared.info.observed.watch(driver));
         Ok(Link::new(shared))
     }

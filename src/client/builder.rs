@@ -260,6 +260,7 @@ impl ClientBuilder {
         self.config.check()?;
         self.config.link_idle_timeout = None;
         self.config.max_link_age = None;
+        self.config.pace = Arc::default();
         let info = LinkInfo::new(Side::Client, Addr::Other, Addr::Other);
         let slot = Slot::for_one_link();
         let link = Link::client(Box::new(io), info, &self.config, slot.places()).await;

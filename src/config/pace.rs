@@ -9,8 +9,8 @@ use crate::sync::AtomicU8;
 /// The interval grows no further than this.
 const MOST: Duration = Duration::from_secs(60 * 60);
 
-/// Shared by the links to one origin: what one of them is told is heeded by all, and by those that
-/// follow it.
+/// Shared by a client's links to one origin: what one of them is told is heeded by all, and by those
+/// that follow it. A listener's links have one each.
 pub(crate) struct Pace {
     doublings: AtomicU8,
 }
@@ -22,10 +22,16 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// The peer has ended a link because of too many PINGs.
-    pub(crate) fn slow_down(&self) {
-        let slower = self.doublings.load(Relaxed).saturating_add(1).min(31);
-        self.doublings.store(slower, Relaxed);
+    /// How often the interval has been doubled.
+    pub(crate) fn doublings(&self) -> u8 {
+        self.doublings.load(Relaxed)
+    }
+
+    /// The peer has ended a link because of too many PINGs; the link was made after so many
+    /// doublings. Complaints of links that were made together count once.
+    pub(crate) fn slow_down(&self, doublings: u8) {
+        let slower = doublings.saturating_add(1).min(31);
+        let _ = self.doublings.compare_exchange(doublings, slower, Relaxed, Relaxed);
     }
 
     /// Whether a peer has asked for it.
@@ -55,10 +61,12 @@ mod tests {
         let pace = Pace::default();
         let second = Duration::from_secs(1);
         assert_eq!((pace.apply(30 * second), pace.is_slowed()), (30 * second, false));
-        pace.slow_down();
+        pace.slow_down(0);
         assert_eq!((pace.apply(30 * second), pace.is_slowed()), (60 * second, true));
+        pace.slow_down(0);
+        assert_eq!(pace.apply(30 * second), 60 * second, "that was known");
         for _ in 0..100 {
-            pace.slow_down();
+            pace.slow_down(pace.doublings());
         }
         assert_eq!(pace.apply(30 * second), MOST);
         assert_eq!(pace.apply(MOST * 2), MOST * 2, "what is longer already is left alone");

@@ -64,6 +64,8 @@ pub(super) struct Driver {
     windows: Windows,
     pinger: Pinger,
     keep_alive: KeepAlive,
+    /// How slow PINGs were by the wish of the peer when the link was made.
+    first_pace: u8,
     /// A timer for that is set.
     watching: bool,
     streams: Slab<Entry>,
@@ -148,6 +150,7 @@ impl Driver {
         let reading = gauge.drive(&mut Context::from_waker(Waker::noop()));
         let waker = Waker::from(Arc::clone(&shared.signal));
         let (incoming, share) = incoming.unzip();
+        let first_pace = config.pace.doublings();
         let while_idle = config.keep_alive_while_idle;
         let mut driver = Driver {
             shared,
@@ -157,6 +160,7 @@ impl Driver {
             windows,
             pinger,
             keep_alive: KeepAlive::new(Instant::now()),
+            first_pace,
             watching: false,
             streams: Slab::new(),
             unsent: VecDeque::new(),

@@ -107,7 +107,7 @@ impl Driver {
             }
         }
         if is_about_pings(&event) {
-            self.config.pace.slow_down();
+            self.config.pace.slow_down(self.first_pace);
             if let Some(interval) = self.interval() {
                 let info = &self.shared.info;
                 info.observed.pings_slowed(&info.peer, interval);

@@ -4,14 +4,22 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use h2conn::{Client, ClientBuilder, Conn};
+use h2conn::{Client, ClientBuilder, Conn, Listener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{DAY, SECOND, check_silence};
-use crate::support::raw::{ACK, DATA, END_HEADERS, GOAWAY, HEADERS, OK, PING, RST_STREAM, Raw};
-use crate::support::{TestResult, checked, run, tcp_server, within};
+use crate::support::raw::{
+    ACK, DATA, END_HEADERS, GOAWAY, HEADERS, OK, PING, REQUEST, RST_STREAM, Raw,
+};
+use crate::support::{
+    Over, TestResult, checked, echo, listen_with, run, serve, tcp_server, within,
+};
+
+/// What follows the head of a GOAWAY: stream 1, ENHANCE_YOUR_CALM, and what gRPC's servers say.
+const TOO_MANY_PINGS: &[u8] = b"\0\0\0\x01\0\0\0\x0btoo_many_pings";
 
 /// A client of ours, a Conn of it, and a server that a test writes by hand.
 async fn scripted(builder: ClientBuilder) -> TestResult<(Client, Conn, Raw<DuplexStream>)> {
@@ -155,9 +163,7 @@ fn a_server_that_complains_of_pings_gets_half_as_many() -> TestResult {
                 raw.send(HEADERS, END_HEADERS, 1, OK).await?;
                 raw.wait_for(PING, 0).await?;
                 waited.send(began.elapsed())?;
-                let mut goaway = vec![0, 0, 0, 1, 0, 0, 0, 0xb];
-                goaway.extend(b"too_many_pings");
-                raw.send(GOAWAY, 0, 0, &goaway).await?;
+                raw.send(GOAWAY, 0, 0, TOO_MANY_PINGS).await?;
                 Ok(())
             }
         })
@@ -172,6 +178,31 @@ fn a_server_that_complains_of_pings_gets_half_as_many() -> TestResult {
             let least = interval * doubled - interval / 4;
             ensure!(waited > least, "{waited:?} on link {doubled}");
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_client_that_complains_of_pings_slows_down_nobody_elses() -> TestResult {
+    run(async {
+        let interval = Duration::from_millis(100);
+        let builder = Listener::builder().keep_alive_interval(interval);
+        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+        serve(listener, echo);
+        let pinged = || async {
+            let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
+            raw.send(HEADERS, END_HEADERS, 1, REQUEST).await?;
+            within(5, raw.wait_for(PING, 0)).await?;
+            TestResult::Ok(raw)
+        };
+        for _ in 0..8 {
+            let mut raw = pinged().await?;
+            raw.send(GOAWAY, 0, 0, TOO_MANY_PINGS).await?;
+            raw.io.shutdown().await?;
+            while raw.next().await?.is_some() {}
+        }
+        // Eight doublings would have made it 25 seconds.
+        pinged().await?;
         Ok(())
     })
 }
