@@ -20,7 +20,7 @@ use slab::Slab;
 use stay::Idle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
-use tokio_util::time::DelayQueue;
+use tokio_util::time::{DelayQueue, delay_queue};
 
 use super::budget::Share;
 use super::entry::Entry;
@@ -99,8 +99,8 @@ pub(super) struct Driver {
     held: usize,
     reading: Reading,
     closing: bool,
-    /// No stream is left, or h2 has ended the link: it should be gone soon.
-    leaving: bool,
+    /// No stream is left, or h2 has ended the link: the timer by which it should be gone.
+    leaving: Option<delay_queue::Key>,
     broken: bool,
     end: Option<Event>,
     /// h2 has ended the link without an error.
@@ -181,7 +181,7 @@ impl Driver {
             held: 0,
             reading,
             closing: false,
-            leaving: false,
+            leaving: None,
             broken: false,
             end: None,
             ended_well: false,
@@ -307,10 +307,16 @@ impl Driver {
         if self.reading.broken && !std::mem::replace(&mut self.broken, true) {
             self.timers.insert(Timer::Broken, LAST_WORDS);
         }
-        // h2 waits for its last words to be taken, and its peer may not take them.
+        // h2 waits for its last words to be taken, and its peer may not take them. A request that
+        // was on its way when it was told is still served.
         let leaves = (self.closing && self.streams.is_empty()) || self.reading.ending;
-        if leaves && !std::mem::replace(&mut self.leaving, true) {
-            self.timers.insert(Timer::Goodbye, GOODBYE);
+        match self.leaving {
+            None if leaves => self.leaving = Some(self.timers.insert(Timer::Goodbye, GOODBYE)),
+            Some(timer) if !leaves => {
+                self.timers.remove(&timer);
+                self.leaving = None;
+            }
+            _ => {}
         }
         let waker = self.waker.clone();
         let mut cx = Context::from_waker(&waker);
@@ -327,7 +333,10 @@ impl Driver {
                     self.give_up(Event::Gone(error));
                 }
                 Timer::KeepAlive => self.check_life(),
-                Timer::Goodbye => self.give_up(Event::Gone(None)),
+                Timer::Goodbye => {
+                    self.leaving = None;
+                    self.give_up(Event::Gone(None));
+                }
                 Timer::Idle => self.idle_time_is_up(),
                 Timer::Age => {
                     self.shared.info.observed.retired(Cause::Old);

@@ -18,6 +18,8 @@ impl Driver {
             self.closing = true;
             self.shared.set_going_away();
             self.stop_opening();
+            // A timer may be the reason, and h2 writes its GOAWAY when it is driven next.
+            self.shared.ask();
         }
     }
 

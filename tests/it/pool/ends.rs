@@ -1,11 +1,12 @@
 //! What ends a link, and what becomes of those who connect meanwhile.
 
 use h2conn::Reason;
+use tokio::io::duplex;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::support::ours;
-use crate::support::raw::GOAWAY;
+use crate::support::raw::{DATA, END_HEADERS, END_STREAM, GOAWAY, REQUEST};
+use crate::support::{accept, checked, ours};
 
 /// When the server of the first link says that it goes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,6 +261,36 @@ fn an_old_link_takes_no_more_conns_and_ends_with_those_that_it_has() -> TestResu
         }
         Ok(())
     })
+}
+
+/// Over memory, with a paused clock.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_crosses_the_goaway_of_an_old_link_is_served_for_as_long_as_it_takes()
+-> TestResult {
+    let hour = Duration::from_secs(3600);
+    checked(24 * 3600, async {
+        let (client_io, server_io) = duplex(1 << 16);
+        let mut listener = Listener::builder()
+            .max_link_age(hour)
+            .keep_alive_interval(None)
+            .build_over(server_io)?;
+        let mut raw = Raw::client(client_io).await?;
+        raw.wait_for(GOAWAY, 0).await?;
+        raw.send(HEADERS, END_HEADERS, 1, REQUEST).await?;
+        let mut conn = accept(&mut listener).await?;
+        raw.wait_for(HEADERS, 1).await?;
+        for answer in [b"first", b"later"] {
+            conn.write_all(answer).await?;
+            ensure!(raw.wait_for(DATA, 1).await?.payload == answer);
+            tokio::time::sleep(hour).await;
+        }
+        conn.shutdown().await?;
+        raw.send(DATA, END_STREAM, 1, &[]).await?;
+        conn.closed().await?;
+        ensure!(listener.accept().await.is_none(), "and then the link ends");
+        Ok(())
+    })
+    .await
 }
 
 /// The server's process dies with its runtime, and those who were connected come back.
