@@ -223,7 +223,7 @@ impl Entry {
     }
 
     /// Gives back the window of what the user has read.
-    fn release(&mut self) -> usize {
+    pub(super) fn release(&mut self) -> usize {
         let consumed = self.stream.inbox.take_consumed();
         if consumed > 0 {
             self.held -= consumed;

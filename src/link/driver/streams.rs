@@ -304,6 +304,9 @@ impl Driver {
             }
         }
         if self.windows.is_over(self.held) {
+            self.release_all();
+        }
+        if self.windows.is_over(self.held) {
             let memory = self.windows.memory();
             self.reset_the_hoarder(format_args!(
                 "whose connections hold all of the {memory} bytes that they may together"
@@ -314,6 +317,11 @@ impl Driver {
 
     /// Keeps to what the links of the listener may hold together.
     fn keep_to_the_share(&mut self) {
+        let Some(share) = &mut self.share else { return };
+        if !share.update(self.held, self.streams.len()) && share.takes_more() {
+            return;
+        }
+        self.release_all();
         while let Some(share) = &mut self.share
             && share.update(self.held, self.streams.len())
         {
@@ -324,6 +332,14 @@ impl Driver {
             if self.held >= before {
                 return;
             }
+        }
+    }
+
+    /// Gives back the windows of all that users have read, which otherwise waits until it is worth
+    /// a frame: little is left, and nobody is to be told off for what is not unread.
+    fn release_all(&mut self) {
+        for (_, entry) in &mut self.streams {
+            self.held -= entry.release();
         }
     }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use h2conn::http::Request;
 use h2conn::{Client, Conn, ErrorKind, Listener, ListenerBuilder, Reason};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -112,6 +112,30 @@ fn a_link_that_holds_its_share_gets_no_new_conns_and_others_do() -> TestResult {
         conns.truncate(2);
         until(&handle, |stats| stats.unread_bytes <= 2 * MIB).await;
         round_trip(&full.connect("http://x/echo").await?.0).await
+    })
+}
+
+#[test]
+fn what_has_been_read_counts_against_nobody() -> TestResult {
+    run(async {
+        // Each reads less than is worth a WINDOW_UPDATE; together it is twice what may be held.
+        let (handle, site) = stuck(Listener::builder().max_memory(4 * MIB)).await?;
+        let client = site.client()?;
+        let slow = client.connect(site.url("/")).await?.0;
+        (&slow).write_all(&[7; 100_000]).await?;
+        let mut conns = Vec::new();
+        for number in 0..40 {
+            let conn = client.connect(site.url("/echo")).await;
+            let mut conn = conn.with_context(|| format!("Conn {number}"))?.0;
+            let (mut reader, mut writer) = tokio::io::split(&mut conn);
+            let mut answer = vec![0; 200_000];
+            let write = writer.write_all(&[7; 200_000]);
+            tokio::try_join!(write, reader.read_exact(&mut answer))?;
+            conns.push(conn);
+        }
+        ensure!(timeout(Duration::from_millis(50), slow.closed()).await.is_err(), "it was reset");
+        until(&handle, |stats| stats.unread_bytes <= 4 * MIB).await;
+        Ok(())
     })
 }
 
