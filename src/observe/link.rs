@@ -62,7 +62,7 @@ impl Link {
             side,
             tls: false,
             span: Span::none(),
-            bytes: Bytes::default(),
+            bytes: Bytes::none(),
             open: AtomicBool::new(false),
             cause: OnceLock::new(),
             cut: AtomicUsize::new(0),
