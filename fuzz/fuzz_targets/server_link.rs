@@ -12,6 +12,7 @@ mod hostile {
 }
 
 #[path = "../../tests/it/support"]
+#[expect(dead_code, reason = "the tests need more of it")]
 mod support {
     pub(crate) mod raw;
 }
