@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::LINGER_STALL;
 use crate::conn::{Conn, Transport};
-use crate::error::{Error, ErrorKind, Reason, Result};
+use crate::error::{Error, ErrorKind, Reason, Result, request_name};
 use crate::observe::{self, Side};
 use dial::{Dialer, Progress};
 use pool::Pool;
@@ -181,25 +181,32 @@ impl Client {
             Ok(lease) => {
                 lease.inspect_err(|error| self.observe_failure(target, error, &progress))?
             }
-            Err(_) if !progress.is_begun() => {
-                let why = pool.no_place(target.origin(), limit);
-                let message = format!("{}: {why}", self.what(target));
-                return Err(Error::new(ErrorKind::TimedOut, message));
-            }
-            Err(_) => {
-                let message = format!(
-                    "{}: no link to {} within {} s: {}",
-                    self.what(target),
-                    self.inner.dialer.destination(target),
-                    limit.as_secs_f32(),
-                    progress.waited_for()
-                );
-                let error = Error::new(ErrorKind::TimedOut, message);
-                self.observe_failure(target, &error, &progress);
-                return Err(error);
-            }
+            // There may be room where it would rather not have gone.
+            Err(_) => match pool.place_now(target.origin()) {
+                Some(lease) => lease,
+                None => return Err(self.no_link(target, &progress)),
+            },
         };
         Ok(Conn::new(lease.open(request, self.inner.transport.clone())))
+    }
+
+    /// The time for a place on a link is up.
+    fn no_link(&self, target: &Target, progress: &Progress) -> Error {
+        let limit = self.inner.connect_timeout;
+        if !progress.is_begun() {
+            let why = self.inner.pool.no_place(target.origin(), limit);
+            return Error::new(ErrorKind::TimedOut, format!("{}: {why}", self.what(target)));
+        }
+        let message = format!(
+            "{}: no link to {} within {} s: {}",
+            self.what(target),
+            self.inner.dialer.destination(target),
+            limit.as_secs_f32(),
+            progress.waited_for()
+        );
+        let error = Error::new(ErrorKind::TimedOut, message);
+        self.observe_failure(target, &error, progress);
+        error
     }
 
     fn request(&self, target: &Target) -> request::Parts {
@@ -228,7 +235,7 @@ impl Client {
 
     /// Names a request, in errors.
     fn what(&self, target: &Target) -> String {
-        format!("{} {}", self.inner.method, target.uri())
+        request_name(&self.inner.method, target.uri())
     }
 
     /// Ends the client in good order: no new connections, then waits until the ones there are have

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, response};
+use http::{HeaderMap, Method, StatusCode, Uri, response};
 
 pub(crate) use event::{Event, Text};
 pub use reason::Reason;
@@ -40,6 +40,15 @@ struct Inner {
     retryable: bool,
     rejected: Option<Rejected>,
     source: Option<Source>,
+}
+
+/// Names a request in an error. What follows the `?` of its target is left out, for it can be a
+/// secret, and errors are logged.
+pub(crate) fn request_name(method: &Method, uri: &Uri) -> String {
+    match (uri.scheme(), uri.authority()) {
+        (Some(scheme), Some(authority)) => format!("{method} {scheme}://{authority}{}", uri.path()),
+        _ => format!("{method} {}", uri.path()),
+    }
 }
 
 /// What the server said instead of 2xx.

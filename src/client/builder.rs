@@ -273,6 +273,7 @@ impl ClientBuilder {
         let (method, transport) = opening(self.method, self.protocol)?;
         self.config.check()?;
         self.rules.check()?;
+        let rules = Rules { patience: self.connect_timeout / 2, ..self.rules };
         let connector = match &self.tls {
             Some(tls) => OnceLock::from(tls.build()?),
             None => OnceLock::new(),
@@ -290,7 +291,7 @@ impl ClientBuilder {
             connect_timeout: self.connect_timeout,
             response_timeout: self.response_timeout,
             dialer,
-            pool: Pool::new(self.rules, only),
+            pool: Pool::new(rules, only),
         };
         Ok(Client { inner: Arc::new(inner) })
     }

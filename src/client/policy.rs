@@ -1,5 +1,7 @@
 //! How connections are spread over links.
 
+use std::time::Duration;
+
 use crate::error::{Error, ErrorKind, Result};
 
 /// Which connections to an origin share a link. Whatever it says, another link is made when those
@@ -24,6 +26,9 @@ pub enum LinkPolicy {
 pub(super) struct Rules {
     pub(super) policy: LinkPolicy,
     pub(super) max_links: usize,
+    /// Who has waited for longer is not the one to make a link, if there is another: a dial ends
+    /// with the time of whoever makes it.
+    pub(super) patience: Duration,
 }
 
 /// Enough for 10,000 connections to the servers that take the fewest, 100 on a link, and a bound on the
@@ -32,7 +37,7 @@ const MAX_LINKS: usize = 100;
 
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { policy: LinkPolicy::default(), max_links: MAX_LINKS }
+        Rules { policy: LinkPolicy::default(), max_links: MAX_LINKS, patience: Duration::MAX }
     }
 }
 

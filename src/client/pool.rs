@@ -13,7 +13,7 @@ use super::policy::Rules;
 use super::stats::{ClientStats, OriginStats, Totals};
 use super::target::Origin;
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Lease, Link};
+use crate::link::{Lease, Link, WeakLink};
 use crate::sync::{Mutex, lock};
 use slot::Grant;
 
@@ -27,12 +27,15 @@ pub(super) struct Pool {
     /// The only one, for every origin, when the program has brought the transport.
     only: Option<Arc<Slot>>,
     totals: Arc<Totals>,
+    /// The links of a client that is closed, until they are gone.
+    closing: Mutex<Vec<WeakLink>>,
 }
 
 impl Pool {
     pub(super) fn new(rules: Rules, only: Option<Arc<Slot>>) -> Pool {
         let totals = Arc::default();
-        Pool { rules, slots: Mutex::new(Some(HashMap::new())), only, totals }
+        let slots = Mutex::new(Some(HashMap::new()));
+        Pool { rules, slots, only, totals, closing: Mutex::default() }
     }
 
     pub(super) fn totals(&self) -> &Totals {
@@ -66,6 +69,11 @@ impl Pool {
                 }
             }
         }
+    }
+
+    /// A place that is there now, for those whose time for another link is up.
+    pub(super) fn place_now(&self, origin: &Origin) -> Option<Lease> {
+        self.slot(origin).ok()?.try_place()
     }
 
     /// Why `place` has not ended within `time`, for those who did not dial themselves.
@@ -143,11 +151,16 @@ impl Pool {
         self.totals.stats(origins)
     }
 
-    /// Takes the links out; no more will be made, and those who wait are told.
+    /// Takes the links out, those included that an earlier call has taken and that live still; no
+    /// more will be made, and those who wait are told.
     pub(super) fn close(&self) -> Vec<Link> {
         let slots = lock(&self.slots).take().unwrap_or_default();
         let slots = slots.into_values().chain(self.only.clone());
-        slots.flat_map(|slot| slot.close()).collect()
+        let mut links: Vec<Link> = slots.flat_map(|slot| slot.close()).collect();
+        let mut closing = lock(&self.closing);
+        links.extend(closing.iter().filter_map(WeakLink::upgrade));
+        *closing = links.iter().map(Link::downgrade).collect();
+        links
     }
 }
 

@@ -12,8 +12,8 @@ use crate::observe;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ClientStats {
-    /// The origins that the client has links to, or that somebody waits for. Those that have had
-    /// neither for a while are left out.
+    /// The origins that the client has links to, that somebody waits for, or that have complained
+    /// of too many PINGs.
     pub origins: Vec<OriginStats>,
     /// Links that were begun.
     pub dials: u64,
@@ -21,8 +21,8 @@ pub struct ClientStats {
     pub failed_dials: u64,
     /// Requests that were sent again because the server had certainly not looked at them.
     pub retries: u64,
-    /// Requests that a server refused without looking at them, those included that were then sent
-    /// again.
+    /// Requests of [`Client::connect`](crate::Client::connect) that a server has certainly not looked
+    /// at, because it refused them or its link ended first; those included that were sent again.
     pub refused: u64,
 }
 
@@ -71,7 +71,7 @@ pub struct LinkStats {
     pub conns: usize,
     /// How many the server takes at once. `None` before it has said so.
     pub limit: Option<usize>,
-    /// How long it has been there.
+    /// How long it has been there, the time that it took to be made included.
     pub age: Duration,
     /// Whether it takes more connections. One that belongs to a single connection does not.
     pub is_open: bool,

@@ -1,20 +1,23 @@
 //! Links that are shared, that come and go, and that end in good order.
 
+mod drain;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use h2conn::{Client, Conn, ErrorKind, Listener, Reason};
+use h2conn::{Client, Conn, ErrorKind, Listener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::support::framework::Host;
 use crate::support::{
-    Over, Site, TestResult, accept, check_echo, echo, echo_server, io_kind, listen, listen_with,
-    noise, ours, port_of, run, serve, successor, within,
+    Over, Site, TestResult, accept, check_echo, echo, echo_server, listen, listen_with, noise,
+    ours, port_of, run, serve, successor, within,
 };
 
 /// Longer than any test takes.
@@ -32,6 +35,14 @@ async fn round_trip(mut conn: &Conn, said: &str) -> TestResult {
     conn.read_exact(&mut heard).await?;
     ensure!(heard == said.as_bytes(), "{heard:?}");
     Ok(())
+}
+
+/// A request that has arrived at the listener, and that nobody has accepted.
+async fn arrived(client: &Client, site: &Site) -> TestResult<Conn> {
+    let conn = client.open(site.url("/")).await?;
+    // The answer to a PING comes after the request was taken in.
+    conn.ping().await?;
+    Ok(conn)
 }
 
 #[test]
@@ -235,101 +246,22 @@ fn a_closed_client_makes_no_more_conns_and_leaves_those_there_are_their_time() -
 }
 
 #[test]
-fn drain_sends_clients_to_a_successor_and_waits_for_those_who_stay() -> TestResult {
-    run(async {
-        for _ in 0..20 {
-            let (mut listener, site) = listen(Over::Cleartext).await?;
-            let client = site.client()?;
-            let (connected, accepted) =
-                tokio::join!(client.connect(site.url("/")), accept(&mut listener));
-            let (mut old, server) = (connected?.0, accepted?);
-            let echoing = tokio::spawn(echo(server));
-            let draining = tokio::spawn(listener.drain(LONG));
-
-            serve(successor(site.addr).await?, echo);
-            let new = client.connect(site.url("/")).await?.0;
-            ensure!(link(&new) != link(&old), "a new link, to the successor");
-            round_trip(&new, "new").await?;
-            round_trip(&old, "old").await?;
-            ensure!(!draining.is_finished(), "the old one is still there");
-
-            old.shutdown().await?;
-            ensure!(old.read(&mut [0; 1]).await? == 0);
-            ensure!(draining.await?, "all ended by themselves");
-            echoing.await??;
-            round_trip(&new, "still new").await?;
-        }
-        Ok(())
-    })
-}
-
-#[test]
-fn drain_waits_for_what_a_dropped_conn_still_has_to_send() -> TestResult {
+fn close_waits_for_what_an_earlier_one_has_begun_to_end() -> TestResult {
     run(async {
         let (mut listener, site) = listen(Over::Cleartext).await?;
-        let (connected, accepted) = tokio::join!(site.connect(), accept(&mut listener));
-        let (mut conn, mut server) = (connected?, accepted?);
-        // More than the windows on the way hold, so that the rest waits for the reader.
-        let said = noise(3 << 20, 1);
-        let sender = tokio::spawn({
-            let said = said.clone();
-            async move {
-                server.write_all(&said).await?;
-                drop(server);
-                ensure!(listener.drain(LONG).await, "it ended by itself");
-                Ok(())
-            }
-        });
-        let mut heard = Vec::new();
-        conn.read_to_end(&mut heard).await?;
-        ensure!(heard == said, "{} bytes of {}", heard.len(), said.len());
-        drop(conn);
-        sender.await?
-    })
-}
-
-#[test]
-fn drain_resets_with_cancel_what_is_left_at_its_deadline() -> TestResult {
-    run(async {
-        for over in Over::BOTH {
-            let (mut listener, site) = listen(over).await?;
-            let (connected, accepted) = tokio::join!(site.connect(), accept(&mut listener));
-            let (mut conn, mut server) = (connected?, accepted?);
-            let limit = Duration::from_millis(200);
-            let begun = Instant::now();
-            ensure!(!listener.drain(limit).await, "not all ended by themselves");
-            ensure!(begun.elapsed() >= limit, "not before its time");
-
-            let error = conn.read(&mut [0; 1]).await.expect_err("it was reset");
-            ensure!(error.kind() == std::io::ErrorKind::ConnectionReset, "{error:?}");
-            ensure!(ours(&error).reason() == Some(Reason::CANCEL), "{error:?}");
-            let error = conn.write(b"x").await.expect_err("it was reset");
-            ensure!(error.kind() == std::io::ErrorKind::ConnectionReset, "{error:?}");
-            let error = server.read(&mut [0; 1]).await.expect_err("it was reset");
-            ensure!(error.kind() == std::io::ErrorKind::ConnectionAborted, "{error:?}");
-        }
-        Ok(())
-    })
-}
-
-/// A request that has arrived at the listener, and that nobody has accepted.
-async fn arrived(client: &Client, site: &Site) -> TestResult<Conn> {
-    let conn = client.open(site.url("/")).await?;
-    // The answer to a PING comes after the request was taken in.
-    conn.ping().await?;
-    Ok(conn)
-}
-
-#[test]
-fn drain_refuses_those_that_nobody_has_accepted() -> TestResult {
-    run(async {
-        let (listener, site) = listen(Over::Cleartext).await?;
         let client = site.client()?;
-        let conn = arrived(&client, &site).await?;
-        ensure!(listener.drain(LONG).await);
-        let error = conn.response().await.expect_err("it was refused");
-        ensure!(error.kind() == ErrorKind::Refused && error.is_retryable(), "{error:?}");
-        ensure!(io_kind(&error) == std::io::ErrorKind::ConnectionRefused, "{error:?}");
+        let (conn, server) = tokio::join!(client.connect(site.url("/")), accept(&mut listener));
+        let (conn, server) = (conn?.0, server?);
+        ensure!(timeout(Duration::from_millis(20), client.close()).await.is_err(), "it is open");
+        let again = tokio::spawn({
+            let client = client.clone();
+            async move { client.close().await }
+        });
+        ensure!(timeout(Duration::from_millis(20), client.close()).await.is_err(), "and still is");
+        ensure!(!again.is_finished());
+        tokio::try_join!(conn.close(), server.close())?;
+        within(5, again).await?;
+        within(5, client.close()).await;
         Ok(())
     })
 }

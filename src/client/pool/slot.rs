@@ -3,13 +3,16 @@
 //! Whoever finds no place waits in a queue, and whatever may change that (a place given back, a
 //! limit that has come, a link that has been made, or not) serves the queue from its front: each
 //! who is served gets a place, or is told to make a link. So nobody is woken in vain, and a place
-//! that was given to somebody who has left goes on to the next.
+//! that was given to somebody who has left goes on to the next. To make a link takes time, so those
+//! who have little of it left are passed over for that.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::{closed, ended};
 use crate::client::policy::{LinkPolicy, Rules};
@@ -37,10 +40,15 @@ struct State {
     dialing: usize,
     /// How many streams the peer takes on a link, as it has said last.
     limit: Option<usize>,
-    waiting: BTreeMap<u64, oneshot::Sender<Grant>>,
+    waiting: BTreeMap<u64, Waiter>,
     next_ticket: u64,
     /// The client is closed.
     closed: bool,
+}
+
+struct Waiter {
+    since: Instant,
+    grant: oneshot::Sender<Grant>,
 }
 
 /// What a link that is to be made has in common with the others to its origin.
@@ -89,10 +97,10 @@ impl Slot {
             {
                 return grant;
             }
-            let (sender, receiver) = oneshot::channel();
+            let (grant, receiver) = oneshot::channel();
             let ticket = state.next_ticket;
             state.next_ticket += 1;
-            state.waiting.insert(ticket, sender);
+            state.waiting.insert(ticket, Waiter { since: Instant::now(), grant });
             (receiver, Waiting { slot: self, ticket })
         };
         // A link may have ended before anybody waited to be told so.
@@ -138,20 +146,19 @@ impl Slot {
         let mut grants = Vec::new();
         let mut state = lock(&self.state);
         state.tidy(self.rules.is_some());
-        while let Some((ticket, sender)) = state.waiting.pop_first() {
-            let waiting = state.waiting.len() + 1;
-            match self.grant(&mut state, waiting) {
-                Some(grant) => grants.push((sender, grant)),
-                None => {
-                    state.waiting.insert(ticket, sender);
-                    break;
-                }
-            }
+        while !state.waiting.is_empty() {
+            let waiting = state.waiting.len();
+            let Some(grant) = self.grant(&mut state, waiting) else { break };
+            let waiter = match (&grant, &self.rules) {
+                (Grant::Dial(_), Some(rules)) => state.take_dialer(rules.patience),
+                _ => state.waiting.pop_first().map(|(_, waiter)| waiter),
+            };
+            grants.push((waiter, grant));
         }
         drop(state);
-        for (sender, grant) in grants {
+        for (waiter, grant) in grants {
             // What somebody who has left was given goes back, and on to the next.
-            drop(sender.send(grant));
+            let _ = waiter.map(|waiter| waiter.grant.send(grant));
         }
     }
 
@@ -216,6 +223,14 @@ impl State {
         }
     }
 
+    /// Takes out the first who has not waited for long, or else the last.
+    fn take_dialer(&mut self, patience: Duration) -> Option<Waiter> {
+        let now = Instant::now();
+        let fresh = self.waiting.iter().find(|(_, waiter)| now - waiter.since <= patience);
+        let (&ticket, _) = fresh.or_else(|| self.waiting.last_key_value())?;
+        self.waiting.remove(&ticket)
+    }
+
     /// Whether there is to be another link beside `links`, for the first of `waiting`.
     fn may_dial(&self, rules: &Rules, links: usize, waiting: usize) -> bool {
         match rules.policy {
@@ -277,8 +292,8 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let sender = lock(&self.slot.state).waiting.remove(&self.ticket);
-        drop(sender);
+        let waiter = lock(&self.slot.state).waiting.remove(&self.ticket);
+        drop(waiter);
     }
 }
 

@@ -87,7 +87,7 @@ fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
 }
 
 const fn rules(policy: LinkPolicy, max_links: usize) -> Rules {
-    Rules { policy, max_links }
+    Rules { policy, max_links, patience: Duration::from_secs(5) }
 }
 
 const SHARED: Rules = rules(LinkPolicy::Shared, 16);
@@ -188,6 +188,42 @@ async fn a_dial_that_is_dropped_or_fails_is_followed_by_that_of_the_next() {
     waiting.await.expect("its own dial");
     let stats = site.pool.stats();
     assert_eq!((stats.dials, stats.failed_dials), (3, 2));
+}
+
+/// Callers come all the time, and dials go nowhere for a while: then each dial begins with the time
+/// that its caller has left.
+#[tokio::test(start_paused = true)]
+async fn callers_that_waited_long_do_not_spoil_the_dials_of_those_behind_them() {
+    let site = Arc::new(Site::new(SHARED, Config::default(), 1_000));
+    let began = tokio::time::Instant::now();
+    let hole = Duration::from_secs(25);
+    let mut callers = JoinSet::new();
+    for _ in 0..500 {
+        let site = Arc::clone(&site);
+        callers.spawn(async move {
+            let dial = |terms| async {
+                if began.elapsed() < hole {
+                    pending::<()>().await;
+                }
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                site.dial(terms).await
+            };
+            let origin = origin();
+            let place = site.pool.place(&origin, dial);
+            let lease = timeout(Duration::from_secs(10), place).await;
+            (began.elapsed(), lease.is_ok_and(|lease| lease.is_ok()))
+        });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let mut first = Duration::MAX;
+    for (time, served) in callers.join_all().await {
+        if served {
+            first = first.min(time);
+        }
+        assert!(served || time < hole + Duration::from_secs(13), "not served at {time:?}");
+    }
+    // A dial that was begun in the hole has its time, and the next takes two seconds.
+    assert!(first < hole + Duration::from_secs(13), "served at {first:?} at first");
 }
 
 #[tokio::test]

@@ -1,0 +1,124 @@
+//! A listener's end in good order, and what is left of it at its deadline.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use h2conn::http::StatusCode;
+use h2conn::{ErrorKind, Reason};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{LONG, arrived, link, round_trip};
+use crate::support::raw::{END_HEADERS, END_STREAM, HEADERS, REQUEST, Raw, frame};
+use crate::support::{
+    Over, TestResult, accept, echo, io_kind, listen, noise, ours, run, serve, successor,
+};
+
+#[test]
+fn drain_sends_clients_to_a_successor_and_waits_for_those_who_stay() -> TestResult {
+    run(async {
+        for _ in 0..20 {
+            let (mut listener, site) = listen(Over::Cleartext).await?;
+            let client = site.client()?;
+            let (connected, accepted) =
+                tokio::join!(client.connect(site.url("/")), accept(&mut listener));
+            let (mut old, server) = (connected?.0, accepted?);
+            let echoing = tokio::spawn(echo(server));
+            let draining = tokio::spawn(listener.drain(LONG));
+
+            serve(successor(site.addr).await?, echo);
+            let new = client.connect(site.url("/")).await?.0;
+            ensure!(link(&new) != link(&old), "a new link, to the successor");
+            round_trip(&new, "new").await?;
+            round_trip(&old, "old").await?;
+            ensure!(!draining.is_finished(), "the old one is still there");
+
+            old.shutdown().await?;
+            ensure!(old.read(&mut [0; 1]).await? == 0);
+            ensure!(draining.await?, "all ended by themselves");
+            echoing.await??;
+            round_trip(&new, "still new").await?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn drain_waits_for_what_a_dropped_conn_still_has_to_send() -> TestResult {
+    run(async {
+        let (mut listener, site) = listen(Over::Cleartext).await?;
+        let (connected, accepted) = tokio::join!(site.connect(), accept(&mut listener));
+        let (mut conn, mut server) = (connected?, accepted?);
+        // More than the windows on the way hold, so that the rest waits for the reader.
+        let said = noise(3 << 20, 1);
+        let sender = tokio::spawn({
+            let said = said.clone();
+            async move {
+                server.write_all(&said).await?;
+                drop(server);
+                ensure!(listener.drain(LONG).await, "it ended by itself");
+                Ok(())
+            }
+        });
+        let mut heard = Vec::new();
+        conn.read_to_end(&mut heard).await?;
+        ensure!(heard == said, "{} bytes of {}", heard.len(), said.len());
+        drop(conn);
+        sender.await?
+    })
+}
+
+#[test]
+fn drain_resets_with_cancel_what_is_left_at_its_deadline() -> TestResult {
+    run(async {
+        for over in Over::BOTH {
+            let (mut listener, site) = listen(over).await?;
+            let (connected, accepted) = tokio::join!(site.connect(), accept(&mut listener));
+            let (mut conn, mut server) = (connected?, accepted?);
+            let limit = Duration::from_millis(200);
+            let begun = Instant::now();
+            ensure!(!listener.drain(limit).await, "not all ended by themselves");
+            ensure!(begun.elapsed() >= limit, "not before its time");
+
+            let error = conn.read(&mut [0; 1]).await.expect_err("it was reset");
+            ensure!(error.kind() == std::io::ErrorKind::ConnectionReset, "{error:?}");
+            ensure!(ours(&error).reason() == Some(Reason::CANCEL), "{error:?}");
+            let error = conn.write(b"x").await.expect_err("it was reset");
+            ensure!(error.kind() == std::io::ErrorKind::ConnectionReset, "{error:?}");
+            let error = server.read(&mut [0; 1]).await.expect_err("it was reset");
+            ensure!(error.kind() == std::io::ErrorKind::ConnectionAborted, "{error:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_drain_whose_time_is_up_has_cut_nobody_where_there_is_no_conn() -> TestResult {
+    run(async {
+        let (mut listener, site) = listen(Over::Cleartext).await?;
+        // A client that has had its Conn and does not answer any more.
+        let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
+        raw.io.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, REQUEST)).await?;
+        listener.accept().await.context("a request")?.reject(StatusCode::NOT_FOUND);
+        let handle = listener.handle();
+        while handle.stats().conns > 0 {
+            tokio::task::yield_now().await;
+        }
+        ensure!(listener.drain(Duration::from_millis(50)).await, "nobody was reset");
+        Ok(())
+    })
+}
+
+#[test]
+fn drain_refuses_those_that_nobody_has_accepted() -> TestResult {
+    run(async {
+        let (listener, site) = listen(Over::Cleartext).await?;
+        let client = site.client()?;
+        let conn = arrived(&client, &site).await?;
+        ensure!(listener.drain(LONG).await);
+        let error = conn.response().await.expect_err("it was refused");
+        ensure!(error.kind() == ErrorKind::Refused && error.is_retryable(), "{error:?}");
+        ensure!(io_kind(&error) == std::io::ErrorKind::ConnectionRefused, "{error:?}");
+        Ok(())
+    })
+}
