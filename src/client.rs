@@ -117,7 +117,8 @@ impl Client {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes what it has opened.
+    /// Dropping the future closes what it has opened. One that is kept and not polled can hold up
+    /// others, which wait for the link that it is to make.
     pub async fn connect(&self, url: impl AsRef<str>) -> Result<(Conn, Response<()>)> {
         let target = Target::parse(url.as_ref())?;
         let mut pauses = RETRIES.iter();

@@ -165,12 +165,25 @@ impl Stream {
     }
 
     /// The server's user has decided what to answer.
-    pub(crate) fn give_answer(&self, head: response::Parts) {
+    ///
+    /// # Errors
+    ///
+    /// What had ended the stream before.
+    pub(crate) fn give_answer(&self, head: response::Parts) -> Result<(), Error> {
         let mut answer = lock(&self.answer);
         answer.to_send = Some(head.clone());
-        answer.head = Some(Ok(head));
+        let before = answer.head.replace(Ok(head));
         drop(answer);
         self.mover.wake_by_ref();
+        match before {
+            Some(Err(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the answer came before the end.
+    pub(crate) fn was_answered(&self) -> bool {
+        matches!(lock(&self.answer).head, Some(Ok(_)))
     }
 
     /// Whether there is an answer to be sent.

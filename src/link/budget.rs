@@ -1,8 +1,9 @@
 //! The memory that links share: what all links of a listener may hold unread together.
 //!
-//! Each driver tells what its link holds. When the sum has passed the cap, a link that holds more
-//! than its fair share, the cap divided by the number of links, resets its hoarder. If the one that
-//! tells is not among those, the link that holds most is woken to do it.
+//! Each driver tells what its link holds, and does not hear of every byte that is read: what it has
+//! told can be old. So when the sum passes the cap, all are asked first. If it is too much still, a
+//! link that holds more than its fair share, the cap divided by the number of links, resets its
+//! hoarder; one that holds less wakes the one that holds most to do it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,18 +12,29 @@ use std::task::Waker;
 
 use slab::Slab;
 
-use crate::sync::{AtomicUsize, Mutex, lock};
+use crate::sync::{AtomicBool, AtomicU8, AtomicUsize, Mutex, lock};
+
+/// The sum is within the cap, or nobody has been asked yet.
+const CALM: u8 = 0;
+/// Links have been asked, and not all have answered.
+const ASKING: u8 = 1;
+/// All have answered since the sum passed the cap.
+const ANSWERED: u8 = 2;
 
 pub(crate) struct Budget {
     cap: usize,
     held: AtomicUsize,
     conns: AtomicUsize,
     links: AtomicUsize,
+    phase: AtomicU8,
+    /// Links that have been asked and have not answered, and who is still asking.
+    unanswered: AtomicUsize,
     members: Mutex<Slab<Arc<Member>>>,
 }
 
 struct Member {
     held: AtomicUsize,
+    asked: AtomicBool,
     driver: Waker,
 }
 
@@ -33,6 +45,8 @@ impl Budget {
             held: AtomicUsize::new(0),
             conns: AtomicUsize::new(0),
             links: AtomicUsize::new(0),
+            phase: AtomicU8::new(CALM),
+            unanswered: AtomicUsize::new(0),
             members: Mutex::new(Slab::new()),
         })
     }
@@ -49,14 +63,46 @@ impl Budget {
 
     /// A new link's part in it; `driver` wakes the link's driver.
     pub(super) fn join(self: &Arc<Self>, driver: Waker) -> Share {
-        let member = Arc::new(Member { held: AtomicUsize::new(0), driver });
+        let (held, asked) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let member = Arc::new(Member { held, asked, driver });
         let key = lock(&self.members).insert(Arc::clone(&member));
         self.links.fetch_add(1, SeqCst);
-        Share { budget: Arc::clone(self), member, key, conns: 0 }
+        Share { budget: Arc::clone(self), member, key, conns: 0, changed: false }
     }
 
     fn fair_share(&self) -> usize {
         self.cap / self.links.load(SeqCst).max(1)
+    }
+
+    /// Has each link that holds something tell what of it is unread, unless they are at it.
+    fn ask_all(&self) {
+        if self.phase.compare_exchange(CALM, ASKING, SeqCst, SeqCst).is_err() {
+            return;
+        }
+        self.unanswered.store(1, SeqCst);
+        for (_, member) in lock(&self.members).iter() {
+            if member.held.load(SeqCst) > 0 {
+                self.unanswered.fetch_add(1, SeqCst);
+                member.asked.store(true, SeqCst);
+                member.driver.wake_by_ref();
+            }
+        }
+        self.count_answer();
+    }
+
+    fn count_answer(&self) {
+        if self.unanswered.fetch_sub(1, SeqCst) > 1 {
+            return;
+        }
+        self.phase.store(ANSWERED, SeqCst);
+        if self.held() > self.cap {
+            self.wake_the_largest();
+        }
+    }
+
+    /// Whether what the links have told is recent, or so much that there is no time to ask.
+    fn is_sure(&self) -> bool {
+        self.phase.load(SeqCst) == ANSWERED || self.held() > self.cap + self.cap / 8
     }
 
     fn wake_the_largest(&self) {
@@ -81,10 +127,13 @@ pub(super) struct Share {
     member: Arc<Member>,
     key: usize,
     conns: usize,
+    /// What the link holds has changed with the last update.
+    changed: bool,
 }
 
 impl Share {
-    /// The link holds so many bytes, and has so many streams. Gives whether it must hold less.
+    /// The link holds so many bytes, and has so many streams. Gives whether all links together hold
+    /// too much, as far as is known.
     pub(super) fn update(&mut self, held: usize, conns: usize) -> bool {
         let budget = &*self.budget;
         if conns != self.conns {
@@ -93,19 +142,47 @@ impl Share {
             self.conns = conns;
         }
         let before = self.member.held.load(SeqCst);
-        if held != before {
+        self.changed = held != before;
+        if self.changed {
             self.member.held.store(held, SeqCst);
             budget.held.fetch_add(held.wrapping_sub(before), SeqCst);
         }
+        if budget.held() > budget.cap {
+            return true;
+        }
+        let _ = budget.phase.compare_exchange(ANSWERED, CALM, SeqCst, SeqCst);
+        false
+    }
+
+    /// Whether the link has been asked what it holds that is unread.
+    pub(super) fn is_asked(&self) -> bool {
+        self.member.asked.load(SeqCst)
+    }
+
+    /// The last update has counted nothing that has been read.
+    pub(super) fn answer(&self) {
+        if self.member.asked.swap(false, SeqCst) {
+            self.budget.count_answer();
+        }
+    }
+
+    /// Whether the link must hold less. If all hold too much and it is not this link's to make room,
+    /// others are told.
+    pub(super) fn must_hold_less(&self) -> bool {
+        let budget = &*self.budget;
         if budget.held() <= budget.cap {
             return false;
         }
-        if held > budget.fair_share() {
+        if !budget.is_sure() {
+            budget.ask_all();
+            return false;
+        }
+        if self.member.held.load(SeqCst) > budget.fair_share() {
             return true;
         }
         // Also when it holds less than before: it may have come down to its share, and that be not
         // enough.
-        if held != before {
+        if self.changed {
             budget.wake_the_largest();
         }
         false
@@ -129,6 +206,7 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.update(0, 0);
         lock(&self.budget.members).remove(self.key);
+        self.answer();
         self.budget.links.fetch_sub(1, SeqCst);
     }
 }
@@ -152,15 +230,26 @@ mod tests {
         Waker::noop().clone()
     }
 
+    impl Share {
+        /// As a driver does whose users have read nothing: whether it must make room.
+        fn turn(&mut self, held: usize) -> bool {
+            self.update(held, 1);
+            self.answer();
+            self.must_hold_less()
+        }
+    }
+
     #[test]
     fn a_link_with_more_than_its_share_makes_room_once_the_whole_is_too_much() {
         let budget = Budget::new(100);
         let (mut a, mut b) = (budget.join(noop()), budget.join(noop()));
-        assert!(!a.update(90, 1), "the whole is not too much");
-        assert!(!b.update(10, 1));
-        assert!(!b.update(11, 1), "it has less than its share");
-        assert!(a.update(90, 1));
-        assert!(!a.update(89, 1), "there is room again");
+        assert!(!a.turn(90), "the whole is not too much");
+        assert!(!b.turn(10));
+        assert!(!b.turn(11), "it has less than its share");
+        assert!(a.is_asked() && b.is_asked());
+        assert!(!b.turn(11));
+        assert!(a.turn(90));
+        assert!(!a.turn(89), "there is room again");
         assert_eq!((budget.held(), budget.conns()), (100, 2));
         drop(a);
         assert_eq!((budget.held(), budget.conns()), (11, 1));
@@ -174,16 +263,47 @@ mod tests {
         let woken = Arc::new(Woken::default());
         let mut large = budget.join(Waker::from(Arc::clone(&woken)));
         let (mut middle, mut small) = (budget.join(noop()), budget.join(noop()));
-        assert!(!large.update(60, 1) && !middle.update(30, 1) && !small.update(10, 1));
+        assert!(!large.turn(60) && !middle.turn(30) && !small.turn(10));
         assert_eq!(woken.0.load(SeqCst), 0);
-        assert!(!small.update(11, 1));
-        assert_eq!(woken.0.load(SeqCst), 1);
-        assert!(!small.update(11, 1));
-        assert_eq!(woken.0.load(SeqCst), 1, "nothing has changed");
-        assert!(large.update(60, 1));
-        assert!(middle.update(45, 1), "it grows past its share");
-        assert!(!middle.update(33, 1), "it has come down to it");
-        assert_eq!(woken.0.load(SeqCst), 2, "and the whole is still too much");
+        assert!(!small.turn(11));
+        assert_eq!(woken.0.load(SeqCst), 1, "it is asked");
+        assert!(!small.turn(11) && !middle.turn(30));
+        assert!(large.turn(60), "all have answered");
+        assert_eq!(woken.0.load(SeqCst), 2);
+        assert!(!small.turn(12));
+        assert_eq!(woken.0.load(SeqCst), 3, "it is to make room");
+        assert!(!small.turn(12));
+        assert_eq!(woken.0.load(SeqCst), 3, "nothing has changed");
+        assert!(middle.turn(45), "it grows past its share");
+        assert!(!middle.turn(33), "it has come down to it");
+        assert_eq!(woken.0.load(SeqCst), 4, "and the whole is still too much");
+    }
+
+    #[test]
+    fn nobody_makes_room_for_what_has_been_read_unless_it_is_too_late_to_ask() {
+        let budget = Budget::new(800);
+        let (mut a, mut b) = (budget.join(noop()), budget.join(noop()));
+        assert!(!a.turn(700));
+        // All that `a` has told is read, and nobody has told its driver.
+        assert!(!b.turn(180));
+        assert!(a.is_asked() && b.is_asked() && budget.held() == 880);
+        assert!(!b.turn(200));
+        assert!(!a.turn(0), "it answers");
+        assert!(!b.turn(780) && !b.is_asked(), "and the whole is not too much");
+        assert!(!b.turn(790) && !a.turn(20) && a.is_asked(), "the next time all are asked again");
+        assert!(b.turn(890), "there is no waiting for an answer above nine eighths of the cap");
+    }
+
+    #[test]
+    fn a_link_that_ends_has_answered() {
+        let budget = Budget::new(100);
+        let (mut a, mut b) = (budget.join(noop()), budget.join(noop()));
+        assert!(!a.turn(10) && !b.turn(91) && !b.turn(91));
+        assert!(a.is_asked());
+        let mut c = budget.join(noop());
+        assert!(!c.turn(10), "who comes later is not asked");
+        drop(a);
+        assert!(b.turn(91));
     }
 
     #[test]

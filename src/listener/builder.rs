@@ -124,12 +124,14 @@ impl ListenerBuilder {
     /// * 2 × `max_memory`, or 2 × [`max_link_memory`](ListenerBuilder::max_link_memory) for each
     ///   link where that is less. Twice, because a received frame of 32 KiB or more is kept in the
     ///   buffer that it was cut from.
-    /// * For each connection [`send_queue_size`](ListenerBuilder::send_queue_size) and 4 KiB.
+    /// * For each connection [`send_queue_size`](ListenerBuilder::send_queue_size), 4 KiB, and its
+    ///   request's header fields, which take up to 128 KiB where a client sends as many short ones as
+    ///   it may.
     /// * For each link 2 MiB: at most 256 KiB of data that wait for the socket, 512 KiB of what goes
-    ///   out with them, and the buffers of HTTP/2, TLS and header fields.
+    ///   out with them, and the buffers of HTTP/2 and TLS.
     ///
-    /// What a connection has unread when its link ends is no longer counted: it is the user's to read
-    /// or to drop.
+    /// What an accepted connection has unread when its link ends is no longer counted: it is the
+    /// user's to read or to drop.
     pub fn max_memory(mut self, bytes: usize) -> Self {
         self.config.max_memory = bytes;
         self

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
@@ -96,16 +96,15 @@ impl Incoming {
             self.reject(StatusCode::INTERNAL_SERVER_ERROR);
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        let mut cx = Context::from_waker(Waker::noop());
-        if let Poll::Ready(Err(error)) = self.stream().poll_done(&mut cx) {
-            // What a client has sent whole, with its end, can be read after it has gone.
-            if !self.stream().inbox.is_complete() {
-                return Err(error);
-            }
-        }
         let stream = self.offer.take();
-        stream.give_answer(head);
-        Ok(Conn::new(stream))
+        let answered = stream.give_answer(head);
+        // What a client has sent whole, with its end, can be read after it has gone.
+        let is_complete = stream.inbox.is_complete();
+        let conn = Conn::new(stream);
+        match answered {
+            Err(error) if !is_complete => Err(error),
+            _ => Ok(conn),
+        }
     }
 
     /// Refuses the connection with a status, and a short text that names it.
@@ -118,8 +117,8 @@ impl Incoming {
     pub fn reject_with(self, response: Response<impl Into<Bytes>>) {
         let (head, body) = response.into_parts();
         let (stream, body) = (self.offer.take(), body.into());
-        stream.give_answer(head);
         // The queue is empty, so there is room, and the whole body is taken at once.
+        let _ = stream.give_answer(head);
         let conn = Conn::new(stream);
         let _ = pin!(conn.write_chunk(body)).poll(&mut Context::from_waker(Waker::noop()));
     }

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use h2::RecvStream;
+use h2::server::SendResponse;
 use http::Request;
+use tokio::sync::mpsc::OwnedPermit;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::{Driver, Timer, stay};
 use crate::config::{LINGER_DRAIN, LINGER_STALL, REJECTION_WAIT};
@@ -22,6 +26,7 @@ use crate::link::recv::head_size;
 use crate::link::signal::StreamWaker;
 use crate::link::wire::Reading;
 use crate::observe::{self, Cause};
+use crate::pipe::Batch;
 
 impl Driver {
     /// A stream of ours.
@@ -46,18 +51,32 @@ impl Driver {
 
     /// A stream of the peer's.
     pub(super) fn arrive(&mut self, (request, mut respond): Arrival) {
-        let (mut parts, body) = request.into_parts();
+        let memory = self.takes_more();
         let Some(incoming) = &self.incoming else { return };
-        let memory = self.share.as_ref().is_none_or(Share::takes_more);
-        let Some(place) = incoming.try_reserve().ok().filter(|_| memory) else {
-            // Nobody takes it, or not soon enough: the client may try again.
-            let refused = h2::Reason::REFUSED_STREAM;
-            self.gauge.wanted_resets().note(respond.stream_id().as_u32(), refused.into());
-            respond.send_reset(refused);
-            let limit = if memory { "backlog" } else { "max_memory" };
-            observe::refused(limit, &self.shared.info.peer);
-            return;
+        let limit = match incoming.clone().try_reserve_owned() {
+            Ok(place) if memory => return self.take_in(request, respond, place),
+            Ok(_) => Some("max_memory"),
+            Err(TrySendError::Full(_)) => Some("backlog"),
+            // The listener is on its way out.
+            Err(TrySendError::Closed(_)) => None,
         };
+        // Nobody takes it, or not soon enough: the client may try again.
+        let refused = h2::Reason::REFUSED_STREAM;
+        self.gauge.wanted_resets().note(respond.stream_id().as_u32(), refused.into());
+        respond.send_reset(refused);
+        if let Some(limit) = limit {
+            observe::refused(limit, &self.shared.info.peer);
+        }
+    }
+
+    /// A stream of the peer's, for which the listener has a place.
+    fn take_in(
+        &mut self,
+        request: Request<RecvStream>,
+        respond: SendResponse<Batch>,
+        place: OwnedPermit<Offer>,
+    ) {
+        let (mut parts, body) = request.into_parts();
         let waker = StreamWaker::new(&self.shared.signal);
         let transport = connect::transport_of(&mut parts);
         let stream = self.shared.stream(parts, transport, Arc::clone(&waker));
@@ -94,7 +113,11 @@ impl Driver {
             entry.reset(reason, &Event::Local(reason, "reset on this side".into()));
         }
         let may_answer = room > 0;
+        let was_over = entry.over;
         let received = entry.receive(&mut cx, self.end.as_ref(), may_answer);
+        if self.end.is_some() && !was_over && entry.over && entry.is_cut {
+            self.cut += 1;
+        }
         self.heads += received.head;
         if received.waits {
             self.heads_wait = true;
@@ -317,13 +340,14 @@ impl Driver {
 
     /// Keeps to what the links of the listener may hold together.
     fn keep_to_the_share(&mut self) {
+        let conns = self.streams.len();
         let Some(share) = &mut self.share else { return };
-        if !share.update(self.held, self.streams.len()) && share.takes_more() {
+        if !share.update(self.held, conns) && share.takes_more() && !share.is_asked() {
             return;
         }
-        self.release_all();
+        self.tell_what_is_unread();
         while let Some(share) = &mut self.share
-            && share.update(self.held, self.streams.len())
+            && share.must_hold_less()
         {
             let (before, cap) = (self.held, share.cap());
             self.reset_the_hoarder(format_args!(
@@ -332,7 +356,26 @@ impl Driver {
             if self.held >= before {
                 return;
             }
+            self.tell_what_is_unread();
         }
+    }
+
+    /// Counts nothing that users have read in what is told to the other links.
+    fn tell_what_is_unread(&mut self) {
+        self.release_all();
+        if let Some(share) = &mut self.share {
+            share.update(self.held, self.streams.len());
+            share.answer();
+        }
+    }
+
+    /// Whether there is memory for one more stream of the peer's.
+    fn takes_more(&mut self) -> bool {
+        let takes_more = |share: &Option<Share>| share.as_ref().is_none_or(Share::takes_more);
+        if !takes_more(&self.share) {
+            self.tell_what_is_unread();
+        }
+        takes_more(&self.share)
     }
 
     /// Gives back the windows of all that users have read, which otherwise waits until it is worth

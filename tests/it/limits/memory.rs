@@ -5,16 +5,17 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use h2conn::http::Request;
-use h2conn::{Client, Conn, ErrorKind, Listener, ListenerBuilder, Reason};
+use h2conn::{Client, Conn, ErrorKind, LinkPolicy, Listener, ListenerBuilder, Reason};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{round_trip, until};
 use crate::support::foreign::h2_send;
 use crate::support::process::{self, memory, output, said};
-use crate::support::{Over, Site, TestResult, echo, listen_with, run, serve};
+use crate::support::{Over, Site, TestResult, echo, listen_with, run, serve, within};
 
 const MIB: usize = 1 << 20;
 
@@ -135,6 +136,40 @@ fn what_has_been_read_counts_against_nobody() -> TestResult {
         }
         ensure!(timeout(Duration::from_millis(50), slow.closed()).await.is_err(), "it was reset");
         until(&handle, |stats| stats.unread_bytes <= 4 * MIB).await;
+        Ok(())
+    })
+}
+
+#[test]
+fn what_has_been_read_on_other_links_counts_against_nobody() -> TestResult {
+    run(async {
+        let builder = Listener::builder().max_memory(2 * MIB);
+        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+        let handle = listener.handle();
+        let (read, mut done) = mpsc::unbounded_channel();
+        // Reads, and says nothing: nothing else has the link's driver look at what is read.
+        serve(listener, move |mut conn| {
+            let read = read.clone();
+            async move {
+                conn.read_exact(&mut vec![0; 200_000]).await?;
+                let _ = read.send(());
+                conn.closed().await?;
+                Ok(())
+            }
+        });
+        let client = site.client_builder().link_policy(LinkPolicy::Exclusive).build()?;
+        let mut conns = Vec::new();
+        for number in 0..40 {
+            let conn = client.connect(site.url("/")).await;
+            let mut conn = conn.with_context(|| format!("Conn {number}"))?.0;
+            conn.write_all(&[7; 200_000]).await?;
+            within(10, done.recv()).await.with_context(|| format!("Conn {number}"))?;
+            conns.push(conn);
+        }
+        for conn in &conns {
+            ensure!(timeout(Duration::from_millis(2), conn.closed()).await.is_err(), "a reset");
+        }
+        until(&handle, |stats| stats.unread_bytes <= 2 * MIB && stats.conns == 40).await;
         Ok(())
     })
 }

@@ -121,7 +121,7 @@ fn a_listener_without_file_descriptors_waits_for_them_and_says_so_once() -> Test
 }
 
 #[test]
-fn a_thousand_sockets_that_say_nothing_hold_nobody_up_and_are_gone_in_time() -> TestResult {
+fn hundreds_of_sockets_that_say_nothing_hold_nobody_up_and_are_gone_in_time() -> TestResult {
     run(async {
         let limit = Duration::from_secs(3);
         for over in Over::BOTH {
@@ -130,14 +130,14 @@ fn a_thousand_sockets_that_say_nothing_hold_nobody_up_and_are_gone_in_time() -> 
             let handle = listener.handle();
             serve(listener, echo);
             let mut silent = Vec::new();
-            for _ in 0..1_000 {
+            // Both ends are in this process, which other tests may share, and may have 1,024 files.
+            for _ in 0..300 {
                 silent.push(TcpStream::connect(site.addr).await?);
             }
             let last = Instant::now();
-            let stats = handle.stats();
+            until(&handle, |stats| stats.handshaking == 300).await;
             check_echo(site.connect().await?, b"past them all").await?;
             ensure!(last.elapsed() < limit / 2, "it took {:?}", last.elapsed());
-            ensure!(stats.handshaking > 900, "{stats:?}");
             for socket in &mut silent {
                 // The end of the socket, or its reset.
                 let _ = socket.read(&mut [0; 64]).await;
