@@ -39,7 +39,7 @@ use tokio::time::Instant;
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
 use crate::conn::{self, Control, LinkInfo, Offer, Stream};
-use crate::error::{Event, Reason, Result, Text};
+use crate::error::{Event, Reason, Result, Text, request_name};
 use crate::pipe::{Buffers, Outbox, WakerSet};
 use crate::sync::{AtomicBool, Mutex, lock};
 use driver::Driver;
@@ -344,7 +344,7 @@ impl Shared {
     /// Fails a stream that never reached the wire. If the link had been up, trying again is safe,
     /// and makes a new one; if not, what it failed by is what there is to say.
     fn refuse(&self, stream: &Stream, event: &Event) {
-        let what = format!("{} {}", stream.request.method, stream.request.uri);
+        let what = request_name(&stream.request.method, &stream.request.uri);
         let error = match self.is_established() {
             true => Event::NotProcessed(unsent(event)).connect_error(&what),
             false => event.connect_error(&what),

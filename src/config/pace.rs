@@ -28,10 +28,10 @@ impl Pace {
     }
 
     /// The peer has ended a link because of too many PINGs; the link was made after so many
-    /// doublings. Complaints of links that were made together count once.
-    pub(crate) fn slow_down(&self, doublings: u8) {
+    /// doublings. Complaints of links that were made together count once: `false` for the others.
+    pub(crate) fn slow_down(&self, doublings: u8) -> bool {
         let slower = doublings.saturating_add(1).min(31);
-        let _ = self.doublings.compare_exchange(doublings, slower, Relaxed, Relaxed);
+        self.doublings.compare_exchange(doublings, slower, Relaxed, Relaxed).is_ok()
     }
 
     /// Whether a peer has asked for it.
@@ -61,9 +61,9 @@ mod tests {
         let pace = Pace::default();
         let second = Duration::from_secs(1);
         assert_eq!((pace.apply(30 * second), pace.is_slowed()), (30 * second, false));
-        pace.slow_down(0);
+        assert!(pace.slow_down(0));
         assert_eq!((pace.apply(30 * second), pace.is_slowed()), (60 * second, true));
-        pace.slow_down(0);
+        assert!(!pace.slow_down(0));
         assert_eq!(pace.apply(30 * second), 60 * second, "that was known");
         for _ in 0..100 {
             pace.slow_down(pace.doublings());

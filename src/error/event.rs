@@ -114,6 +114,11 @@ impl Event {
         }
     }
 
+    /// Whether it concerns one stream only, whatever becomes of the link.
+    pub(crate) fn is_of_stream(&self) -> bool {
+        matches!(self, Event::Reset(_) | Event::NotProcessed(_))
+    }
+
     /// Whether it ended the whole link, with this reason.
     pub(crate) fn is_of_link(&self, reason: Reason) -> bool {
         matches!(self, Event::GoAway(of, _) | Event::Violation(of, _) if *of == reason)

@@ -64,6 +64,8 @@ pub(super) struct Driver {
     windows: Windows,
     pinger: Pinger,
     keep_alive: KeepAlive,
+    /// When the transport last took something; kept up to date only for a `stall_timeout`.
+    took: Instant,
     /// How slow PINGs were by the wish of the peer when the link was made.
     first_pace: u8,
     /// A timer for that is set.
@@ -99,6 +101,8 @@ pub(super) struct Driver {
     held: usize,
     reading: Reading,
     closing: bool,
+    /// Streams that lived when the link ended.
+    cut: usize,
     /// No stream is left, or h2 has ended the link: the timer by which it should be gone.
     leaving: Option<delay_queue::Key>,
     broken: bool,
@@ -160,6 +164,7 @@ impl Driver {
             windows,
             pinger,
             keep_alive: KeepAlive::new(Instant::now()),
+            took: Instant::now(),
             first_pace,
             watching: false,
             streams: Slab::new(),
@@ -181,6 +186,7 @@ impl Driver {
             held: 0,
             reading,
             closing: false,
+            cut: 0,
             leaving: None,
             broken: false,
             end: None,
@@ -295,7 +301,10 @@ impl Driver {
         self.stuck = self.shared.buffers.in_flight();
         self.heads = 0;
         self.poll_ping(&mut cx);
-        self.reading = self.gauge.drive(&mut cx);
+        let before = std::mem::replace(&mut self.reading, self.gauge.drive(&mut cx));
+        if self.config.stall_timeout.is_some() && self.reading.taken != before.taken {
+            self.took = Instant::now();
+        }
         self.shared.info.observed.moved(self.reading.flushed, self.reading.received);
         self.look_for_life();
         while let Some(arrival) = self.arrivals.pop_front() {

@@ -15,7 +15,7 @@ use super::fault;
 use super::quiet::Quiet;
 use super::wire::WantedResets;
 use crate::conn::Stream;
-use crate::error::{Error, ErrorKind, Event, Reason};
+use crate::error::{Error, ErrorKind, Event, Reason, request_name};
 use crate::pipe::Batch;
 
 /// One stream: its h2 handles, which nobody else touches (T4), and how far it has come.
@@ -43,6 +43,8 @@ pub(super) struct Entry {
     pub(super) quiet: Option<Box<Quiet>>,
     /// A client's place on the link, until the stream is over.
     pub(super) lease: Option<Lease>,
+    /// It was ended by something that can end a whole link.
+    pub(super) is_cut: bool,
     wanted_resets: WantedResets,
 }
 
@@ -106,13 +108,14 @@ impl Entry {
             timer: None,
             quiet: None,
             lease: None,
+            is_cut: false,
             wanted_resets,
         }
     }
 
     /// What the request was, for an error's text.
     pub(super) fn what(&self) -> String {
-        format!("{} {}", self.stream.request.method, self.stream.request.uri)
+        request_name(&self.stream.request.method, &self.stream.request.uri)
     }
 
     /// Whether a response is still due to this client's user.
@@ -122,7 +125,7 @@ impl Entry {
 
     /// Ends both directions because of `event`. What has arrived is still read first.
     pub(super) fn cut(&mut self, event: &Event) {
-        self.stream.link.observed.cut(event);
+        self.is_cut = !event.is_of_stream();
         let (read, write) = if self.awaits_answer() {
             if let (Event::Reset(Reason::REFUSED_STREAM), Some(lease)) = (event, &self.lease) {
                 lease.was_refused();

@@ -182,6 +182,12 @@ impl FrameLog {
         self.seen_goaway
     }
 
+    /// The code of the last GOAWAY, if it has come and is an error's.
+    pub(crate) fn goaway_error(&self) -> Option<u32> {
+        let code = self.goaway.get(4..8)?.try_into().map(u32::from_be_bytes).ok()?;
+        (code != 0).then_some(code)
+    }
+
     /// The text in the last GOAWAY (RFC 9113 §6.8), which h2 shows only with an error's.
     pub(crate) fn goaway_text(&self) -> String {
         String::from_utf8_lossy(self.goaway.get(8..).unwrap_or(&[])).into_owned()
@@ -226,10 +232,11 @@ mod tests {
             assert_eq!((log.frames, log.tiny()), (5, 1), "cut at {cut}");
             assert!(log.seen_settings() && log.seen_goaway() && log.abuse().is_none());
             assert_eq!(log.goaway_text(), "too many");
+            assert_eq!(log.goaway_error(), Some(u32::from_be_bytes(*b"5678")));
             log.feed(&frame(7, 0, &[b'x'; 1000]));
             assert_eq!(log.goaway_text(), "x".repeat(256));
             log.feed(&frame(7, 0, &[0; 8]));
-            assert_eq!(log.goaway_text(), "");
+            assert_eq!((log.goaway_text(), log.goaway_error()), (String::new(), None));
         }
     }
 

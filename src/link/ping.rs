@@ -176,6 +176,11 @@ impl KeepAlive {
         interval.saturating_sub(now - self.alive)
     }
 
+    /// Nobody is concerned by what the peer answers, or not. Whoever comes next asks anew.
+    pub(super) fn forget(&mut self) {
+        self.asked = None;
+    }
+
     /// Looks at the clock. What is due to be asked counts as asked.
     pub(super) fn due(&mut self, now: Instant, interval: Duration, timeout: Duration) -> Due {
         match self.asked {
@@ -244,6 +249,19 @@ mod tests {
         advance(TIMEOUT).await;
         assert_eq!(due(), Due::Dead);
         assert_eq!(due(), Due::Later(INTERVAL));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_after_a_question_that_nobody_waited_for_asks_anew() {
+        let mut peer = KeepAlive::new(Instant::now());
+        advance(INTERVAL).await;
+        assert_eq!(peer.due(Instant::now(), INTERVAL, TIMEOUT), Due::Ask(TIMEOUT));
+        advance(TIMEOUT).await;
+        peer.forget();
+        advance(10 * SECOND).await;
+        assert_eq!(peer.due(Instant::now(), INTERVAL, TIMEOUT), Due::Ask(TIMEOUT));
+        advance(TIMEOUT).await;
+        assert_eq!(peer.due(Instant::now(), INTERVAL, TIMEOUT), Due::Dead);
     }
 
     #[tokio::test(start_paused = true)]

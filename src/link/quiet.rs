@@ -46,6 +46,11 @@ impl Quiet {
         }
     }
 
+    /// What waits to be sent has waited for its siblings until then, not for the peer.
+    pub(super) fn excuse(&mut self, until: Instant) {
+        self.waiting = self.waiting.map(|since| since.max(until));
+    }
+
     fn idle_at(&self) -> Option<Instant> {
         self.idle.map(|limit| self.moved + limit)
     }
@@ -141,5 +146,13 @@ mod tests {
         advance(SECOND).await;
         assert_eq!(look(true, 1, true), (true, true), "what comes in is no excuse");
         assert_eq!(look(false, 2, false), (false, false));
+
+        let mut conn = quiet(0, 10);
+        conn.look(Instant::now(), false, 0, true);
+        advance(10 * SECOND).await;
+        assert!(conn.verdict(Instant::now()).is_some());
+        conn.excuse(Instant::now() - SECOND);
+        assert_eq!(conn.verdict(Instant::now()), None, "its siblings have sent");
+        assert_eq!(conn.due(), Some(Instant::now() + 9 * SECOND));
     }
 }

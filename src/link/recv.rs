@@ -217,6 +217,7 @@ impl Entry {
             }
             Poll::Ready(Err(error)) => fault::stream_end(error, link_end, true),
         };
+        self.is_cut = !event.is_of_stream();
         let error = event.write_error();
         self.stream.outbox.fail(error.clone());
         self.end(Err(error));

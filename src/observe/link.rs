@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use tracing::Span;
@@ -23,7 +23,6 @@ pub(crate) struct Link {
     bytes: Bytes,
     open: AtomicBool,
     cause: OnceLock<Cause>,
-    cut: AtomicUsize,
 }
 
 /// Why a link takes no more streams, and ends with the last of them.
@@ -65,7 +64,6 @@ impl Link {
             bytes: Bytes::none(),
             open: AtomicBool::new(false),
             cause: OnceLock::new(),
-            cut: AtomicUsize::new(0),
         }
     }
 
@@ -129,21 +127,13 @@ impl Link {
         tracing::debug!(target: TARGET, side, limit, path, "conn timed out");
     }
 
-    /// A connection was cut off. What ends a link cuts all that it has, and few other events do.
-    pub(crate) fn cut(&self, event: &Event) {
-        use Event::{Failed, GoAway, Gone, Silent, Violation};
-        if matches!(event, Failed(_) | Gone(_) | GoAway(..) | Silent(_) | Violation(..)) {
-            self.cut.fetch_add(1, SeqCst);
-        }
-    }
-
-    /// The link is over; `established` says whether the peer had shown that it speaks HTTP/2. Only
-    /// the first call counts.
-    pub(crate) fn closed(&self, event: &Event, established: bool) {
+    /// The link is over, and `cut` connections were not; `established` says whether the peer had
+    /// shown that it speaks HTTP/2. Only the first call counts.
+    pub(crate) fn closed(&self, event: &Event, cut: usize, established: bool) {
         if !self.open.swap(false, SeqCst) {
             return;
         }
-        let (side, cut) = (self.side.name(), self.cut.load(SeqCst));
+        let side = self.side.name();
         let reason = self.reason(event, cut, established);
         meters::count("h2conn_links_closed_total", [("side", side), ("reason", reason)]);
         meters::add("h2conn_links_open", [("side", side)], -1.0);
@@ -157,7 +147,7 @@ impl Link {
 
     fn reason(&self, event: &Event, cut: usize, established: bool) -> &'static str {
         match (event, self.cause.get()) {
-            (Event::Gone(_), Some(cause)) if cut == 0 => cause.name(),
+            (Event::Gone(_) | Event::Local(..), Some(cause)) if cut == 0 => cause.name(),
             _ if !established => "handshake",
             (Event::Gone(_), _) if cut == 0 => "by_peer",
             (Event::Gone(_), _) => "lost",
@@ -205,6 +195,9 @@ mod tests {
         link.retired(Cause::ShutDown);
         assert_eq!(link.reason(&Event::Gone(None), 0, true), "goaway");
         assert_eq!(link.reason(&Event::Gone(None), 2, true), "lost");
+        let aborted = Event::Local(Reason::CANCEL, "its time is up".into());
+        assert_eq!(link.reason(&aborted, 0, true), "goaway");
+        assert_eq!(link.reason(&aborted, 1, true), "aborted");
         let silent = Event::Silent("no SETTINGS".into());
         assert_eq!(link.reason(&silent, 0, false), "handshake");
     }

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tracing::Level;
 
 use crate::support::framework::Host;
-use crate::support::raw::{PING, Raw, frame};
+use crate::support::raw::{GOAWAY, PING, Raw, frame, read_frame};
 use crate::support::{Over, Site, TestResult, accept, checked, listen, noise};
 use log::Log;
 
@@ -129,6 +129,92 @@ async fn a_lost_link_says_how_many_conns_it_cut() -> TestResult {
     assert_eq!(log.fields("link closed", "reason"), ["lost", "lost"]);
     assert_eq!(log.fields("link closed", "cut"), ["1", "1"]);
     assert_eq!(log.fields("conn ended", "result"), ["truncated", "truncated"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lost_link_is_lost_also_for_who_has_only_something_to_say() -> TestResult {
+    let log = Log::listen();
+    checked(30, async {
+        let (near, far, carrying) = carried();
+        let mut listener = Listener::builder().build_over(far)?;
+        let client = Client::builder().build_over(near).await?;
+        let (conn, incoming) = tokio::join!(client.open("http://x/"), listener.accept());
+        let (mut conn, server) = (conn?, incoming.context("a client")?.accept()?);
+        conn.response().await?;
+        conn.shutdown().await?;
+        ensure!((&server).read(&mut [0]).await? == 0);
+        carrying.abort();
+        let (near, far) = tokio::join!(conn.closed(), server.closed());
+        ensure!(near.is_err() && far.is_err());
+        Ok(())
+    })
+    .await?;
+    assert_eq!(log.fields("link closed", "reason"), ["lost", "lost"]);
+    assert_eq!(log.fields("link closed", "cut"), ["1", "1"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_link_that_ends_in_order_was_not_lost_though_a_conn_of_it_was_cut() -> TestResult {
+    let log = Log::listen();
+    checked(30, async {
+        let (mut listener, site) = listen(Over::Cleartext).await?;
+        let builder = site.client_builder().idle_timeout(Duration::from_millis(50));
+        let client = builder.build()?;
+        let (conn, server) = tokio::join!(client.connect(site.url("/")), accept(&mut listener));
+        let (near, far) = (conn?.0, server?);
+        ensure!(near.closed().await.is_err() && far.closed().await.is_err());
+        client.close().await;
+        ensure!(listener.drain(Duration::from_secs(5)).await);
+        Ok(())
+    })
+    .await?;
+    assert_eq!(log.fields("link closed", "reason"), ["goaway", "shut_down"]);
+    assert_eq!(log.fields("link closed", "cut"), ["0", "0"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_fails_is_told_without_the_query_too() -> TestResult {
+    let log = Log::listen();
+    checked(30, async {
+        with_server(Over::Cleartext, async |site| {
+            let client = site.client()?;
+            for path in ["/reject?secret", "/refuse?secret"] {
+                let error = client.connect(site.url(path)).await.err().context("it fails")?;
+                ensure!(!error.to_string().contains("secret"), "{error}");
+            }
+            let nobody = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+            ensure!(client.connect(format!("http://{nobody}/?secret")).await.is_err());
+            client.close().await;
+            Ok(())
+        })
+        .await
+    })
+    .await?;
+    let said = log.said();
+    for message in ["conn ended", "retrying", "handshake failed"] {
+        assert!(said.iter().any(|said| said.message == message), "{message}: {said:#?}");
+    }
+    assert!(!format!("{said:?}").contains("secret"), "{said:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_complains_of_pings_is_no_concern_of_the_listeners() -> TestResult {
+    let log = Log::listen();
+    checked(30, async {
+        let (_listener, site) = listen(Over::Cleartext).await?;
+        let mut peer = Raw::client(TcpStream::connect(site.addr).await?).await?;
+        peer.send(GOAWAY, 0, 0, b"\0\0\0\0\0\0\0\x0btoo_many_pings").await?;
+        peer.io.shutdown().await?;
+        while read_frame(&mut peer.io).await?.is_some() {}
+        Ok(())
+    })
+    .await?;
+    assert_eq!(log.fields("link closed", "reason"), ["goaway_error"]);
+    assert!(log.said().iter().all(|said| said.level > Level::WARN), "{:#?}", log.said());
     Ok(())
 }
 

@@ -197,6 +197,39 @@ fn is_of_a_drain(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Reset | ErrorKind::Refused | ErrorKind::Truncated)
 }
 
+/// Where nothing goes wrong nothing fails: a listener and a client without a network between them,
+/// until `over`.
+async fn calm(over: Arc<AtomicBool>, seed: u64) -> TestResult<u64> {
+    let identity = identity()?;
+    let mut listener = Listener::builder().tls(identity.clone()).bind("127.0.0.1:0").await?;
+    let addr = listener.local_addr().socket_addr().context("it listens on TCP")?;
+    let site = Site::tls(addr, &identity);
+    let client = site.client()?;
+    let talking = async {
+        let (mut dice, mut talks) = (Dice::new(seed), 0);
+        while !over.load(SeqCst) {
+            let messages = dice.below(30);
+            let talked =
+                within(60, talk::hold(&client, &site, dice.below(u64::MAX), messages)).await?;
+            ensure!(talked.error.is_none(), "{:?}, where nothing was wrong", talked.error);
+            talks += 1;
+        }
+        client.close().await;
+        Ok(talks)
+    };
+    let serving = async {
+        loop {
+            let incoming = listener.accept().await.context("the listener has ended")?;
+            let talked = talk::serve(incoming).await?;
+            ensure!(talked.error.is_none(), "{:?}, where nothing was wrong", talked.error);
+        }
+    };
+    tokio::select! {
+        talks = talking => talks,
+        result = serving => result,
+    }
+}
+
 /// One quarter at one place.
 async fn quarter(place: Arc<Place>, time: Duration, seed: u64) -> TestResult<String> {
     let over = Arc::new(AtomicBool::new(false));
@@ -227,11 +260,9 @@ async fn quarter(place: Arc<Place>, time: Duration, seed: u64) -> TestResult<Str
     }
     served.store(true, SeqCst);
     let drains = serving.await??;
-    let slowest = slowest.as_secs_f32();
-    Ok(format!(
-        "{}; {drains} drains, {happened:?}, through again in {slowest:.1} s",
-        place.tally.take()
-    ))
+    let (talks, slowest) = (place.tally.take(), slowest.as_secs_f32());
+    ensure!(talks.is_mostly_whole(), "{talks}");
+    Ok(format!("{talks}; {drains} drains, {happened:?}, through again in {slowest:.1} s"))
 }
 
 /// Not a test of its own: the process of the test below.
@@ -251,6 +282,8 @@ async fn the_process_of_the_soak() -> TestResult {
     for quarter_number in 0..4 {
         let start = Instant::now();
         let mut quarters = JoinSet::new();
+        let over = Arc::new(AtomicBool::new(false));
+        let calm = tokio::spawn(calm(Arc::clone(&over), seed + quarter_number));
         for (number, place) in places.iter().enumerate() {
             let seed = seed + 10_000 * (4 * number as u64 + quarter_number + 1);
             quarters.spawn(quarter(Arc::clone(place), duration / 4, seed));
@@ -258,6 +291,8 @@ async fn the_process_of_the_soak() -> TestResult {
         while let Some(said) = quarters.join_next().await {
             println!("\n@figures {}", said??);
         }
+        over.store(true, SeqCst);
+        println!("\n@calm {} Conns where nothing was wrong", calm.await??);
         let state = State::at_rest().await?;
         println!("\n@state after {:.1} s: {state:?}", start.elapsed().as_secs_f32());
         let first = *first.get_or_insert(state);
@@ -279,6 +314,7 @@ async fn networks_that_go_wrong_cost_no_byte_and_leave_nothing_behind() -> TestR
             for _ in 0..2 {
                 eprintln!("soak: {}", said(&mut output, "figures").await?);
             }
+            eprintln!("soak: {}", said(&mut output, "calm").await?);
             eprintln!("soak: {}", said(&mut output, "state").await?);
         }
         said(&mut output, "done").await?;

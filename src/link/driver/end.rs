@@ -8,6 +8,7 @@ use super::{Driver, PARTING};
 use crate::conn::runtime_is_gone;
 use crate::error::{Error, Event, Reason};
 use crate::link::entry::Head;
+use crate::link::peer::Peer;
 use crate::link::wire::Reading;
 use crate::link::{fault, unsent};
 use crate::observe::Cause;
@@ -37,6 +38,7 @@ impl Driver {
         for (_, entry) in &mut self.streams {
             if !entry.over {
                 entry.reset(reason, &event);
+                self.cut += 1;
             }
         }
         if self.end.is_none() {
@@ -56,7 +58,7 @@ impl Driver {
         let failure = self.gauge.take_read_error();
         self.ended_well = result.is_ok();
         let explained = failure.as_ref().and_then(Error::from_io);
-        self.end = Some(match (explained, self.gauge.write_error()) {
+        let end = match (explained, self.gauge.write_error()) {
             // The transport knows better than h2 what went wrong: TLS, most of all.
             (Some(error), _) if !reading.seen_settings => Event::Failed(error.clone()),
             (_, Some(error)) if result.is_ok() && !self.streams.is_empty() => {
@@ -66,7 +68,19 @@ impl Driver {
                 Event::Gone(None) => Event::Gone(fault::farewell(&self.gauge.goaway_text())),
                 event => event,
             },
-        });
+        };
+        self.end = Some(self.with_the_peers_reason(end));
+    }
+
+    /// A transport can fail before h2 has come to tell of the GOAWAY that explains it.
+    fn with_the_peers_reason(&self, end: Event) -> Event {
+        match (&end, self.gauge.goaway_error()) {
+            (Event::Gone(_), Some(code)) => {
+                let text = self.gauge.goaway_text();
+                Event::GoAway(Reason::from_code(code), text.into())
+            }
+            _ => end,
+        }
     }
 
     /// Ends the link without waiting for the peer; what h2 has to say is said if it can be.
@@ -76,7 +90,7 @@ impl Driver {
             let mut cx = Context::from_waker(&self.waker);
             let _ = self.peer.poll(&mut cx, &mut self.arrivals);
             self.gauge.drive(&mut cx);
-            self.end = Some(event);
+            self.end = Some(self.with_the_peers_reason(event));
         }
     }
 
@@ -89,8 +103,10 @@ impl Driver {
         let in_order = self.ended_well && !self.reading.read_end;
         let Reading { accepted, flushed, .. } = self.reading;
         for (_, entry) in &mut self.streams {
+            let was_over = entry.over;
             entry.receive(&mut cx, Some(&event), true);
             if entry.over {
+                self.cut += usize::from(!was_over && entry.is_cut);
                 continue;
             }
             if in_order {
@@ -102,20 +118,28 @@ impl Driver {
                 let finishing = entry.stream.outbox.is_finishing();
                 entry.stream.outbox.fail(error.clone());
                 entry.end(if finishing { Ok(()) } else { Err(error) });
+                self.cut += usize::from(!finishing);
             } else if self.shared.is_established() && matches!(entry.head, Head::Unsent(_)) {
                 entry.cut(&Event::NotProcessed(unsent(&event)));
             } else {
                 entry.cut(&event);
+                self.cut += 1;
+            }
+            if !entry.stream.was_answered() && !entry.stream.inbox.is_complete() {
+                // Nobody can accept it any more; it is not to hold what is counted no longer.
+                entry.stream.inbox.abort(event.read_error());
             }
         }
-        if is_about_pings(&event) {
-            self.config.pace.slow_down(self.first_pace);
-            if let Some(interval) = self.interval() {
-                let info = &self.shared.info;
-                info.observed.pings_slowed(&info.peer, interval);
-            }
+        // What a listener's client complains of is over with its link.
+        if matches!(self.peer, Peer::Client { .. })
+            && is_about_pings(&event)
+            && self.config.pace.slow_down(self.first_pace)
+            && let Some(interval) = self.interval()
+        {
+            let info = &self.shared.info;
+            info.observed.pings_slowed(&info.peer, interval);
         }
-        self.shared.info.observed.closed(&event, self.reading.seen_settings);
+        self.shared.info.observed.closed(&event, self.cut, self.reading.seen_settings);
         self.streams.clear();
         self.incoming = None;
         self.share = None;
@@ -183,9 +207,10 @@ impl Drop for Driver {
         for (_, entry) in &mut self.streams {
             if !entry.over {
                 entry.cut(&event);
+                self.cut += 1;
             }
         }
-        self.shared.info.observed.closed(&event, true);
+        self.shared.info.observed.closed(&event, self.cut, true);
         self.shared.end(event);
         self.shared.set_gone();
         self.shared.signal.close();

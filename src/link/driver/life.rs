@@ -46,6 +46,7 @@ impl Driver {
         self.watching = false;
         let Some(interval) = self.interval() else { return };
         if !self.is_kept_alive() {
+            self.keep_alive.forget();
             return;
         }
         let now = Instant::now();
@@ -86,6 +87,10 @@ impl Driver {
         quiet.timer = None;
         if entry.over {
             return;
+        }
+        if entry.send_state.queued {
+            // Others of the link have their turns first, and the transport takes what they send.
+            quiet.excuse(self.took);
         }
         match quiet.verdict(Instant::now()) {
             Some((limit, verdict)) => {

@@ -64,7 +64,7 @@ impl Driver {
     }
 
     pub(super) fn look_whether_idle(&mut self) {
-        let Some(timeout) = self.config.link_idle_timeout else { return };
+        let Some(timeout) = self.config.link_idle_timeout.filter(|_| !self.closing) else { return };
         if !self.is_empty() {
             self.idle.since = None;
         } else if self.idle.since.is_none() {

@@ -148,6 +148,11 @@ impl Gauge {
         lock(&self.0).first.clone()
     }
 
+    /// The code of the peer's GOAWAY, if it was an error's.
+    pub(crate) fn goaway_error(&self) -> Option<u32> {
+        lock(&self.0).log.goaway_error()
+    }
+
     /// What the peer has said in its GOAWAY.
     pub(crate) fn goaway_text(&self) -> String {
         lock(&self.0).log.goaway_text()

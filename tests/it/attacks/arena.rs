@@ -247,6 +247,15 @@ async fn serve_path(mut conn: Conn, path: &str) -> std::io::Result<()> {
             conn.reset(Reason::CANCEL);
             Ok(())
         }
+        // Fails unless all that comes is "all", and then the end.
+        "/all" => {
+            let mut all = Vec::new();
+            conn.read_to_end(&mut all).await?;
+            match &all[..] {
+                b"all" => Ok(()),
+                other => Err(std::io::Error::other(format!("{} bytes came", other.len()))),
+            }
+        }
         // Says how it ends.
         "/read" => {
             while conn.read(&mut [0; 4096]).await? > 0 {}

@@ -17,7 +17,7 @@ async fn rst_after_end_stream_leaves_what_was_read_and_the_link() -> TestResult 
         raw.io.write_all(&open(1, "/")).await?;
         for number in 1..=2_000 {
             let code = if number % 2 == 0 { NO_ERROR } else { CANCEL };
-            raw.io.write_all(&open(stream(number), "/")).await?;
+            raw.io.write_all(&open(stream(number), "/all")).await?;
             raw.send(DATA, END_STREAM, stream(number), b"all").await?;
             raw.send(RST_STREAM, 0, stream(number), &code.to_be_bytes()).await?;
             if number % 100 == 0 {
@@ -36,8 +36,7 @@ async fn data_after_rst_leaks_no_window_of_the_link() -> TestResult {
     on_listener("DATA after the server's RST_STREAM", async |addr: SocketAddr| {
         let mut raw = client(addr).await?;
         raw.io.write_all(&open(1, "/")).await?;
-        // 64 KiB each: 31 MiB in all, where the link's window is some 1 MiB. What leaked would stop
-        // the echo.
+        // 64 KiB each: 31 MiB in all, where the link's window is 16 MiB. What leaked would end it.
         for number in 1..=500 {
             raw.io.write_all(&open(stream(number), "/reset")).await?;
             raw.wait_for(RST_STREAM, stream(number)).await?;

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::arena::on_listener;
-use super::peer::{ENHANCE_YOUR_CALM, ask, client, open, pieces, play};
+use super::peer::{ENHANCE_YOUR_CALM, ask, client, open, pieces, play, stream};
 use crate::support::raw::{ACK, DATA, PING, PRIORITY, SETTINGS, WINDOW_UPDATE, frame};
 use crate::support::{TestResult, within};
 
@@ -63,15 +63,20 @@ async fn unknown_frames_flood_is_passed_over_while_others_are_served() -> TestRe
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_never_reads_its_answers_is_cut_off() -> TestResult {
-    on_listener("PINGs from a peer that never reads", async |addr: SocketAddr| {
+    let errors = on_listener("PINGs from a peer that never reads", async |addr: SocketAddr| {
         let mut raw = client(addr).await?;
+        // As much data waits for it as may: what comes on top is answers.
+        raw.send(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]).await?;
+        raw.send(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes()).await?;
+        let writers = (0..8).flat_map(|number| open(stream(number), "/write"));
+        raw.io.write_all(&writers.collect::<Vec<_>>()).await?;
         let pings = frame(PING, 0, 0, &[0; 8]).repeat(9_000);
         raw.io.write_all(&pings).await?;
-        // Streams that are refused past the limit, and heads, and data that nobody takes.
-        // It is cut off long before the last; what it still sends is dropped for a while.
-        for sent in (0..200_000).step_by(100) {
+        // Streams that are refused past the limit, and heads. It is cut off long before the last;
+        // what it still sends is dropped for a while.
+        for sent in (8..200_000).step_by(100) {
             let opening: Vec<u8> =
-                (sent..sent + 100).flat_map(|n| open(2 * n + 1, "/sleep")).collect();
+                (sent..sent + 100).flat_map(|n| open(stream(n), "/sleep")).collect();
             if raw.io.write_all(&opening).await.is_err() {
                 break;
             }
@@ -81,6 +86,7 @@ async fn a_peer_that_never_reads_its_answers_is_cut_off() -> TestResult {
         Ok("cut off".to_owned())
     })
     .await?;
+    ensure!(errors.iter().any(|error| error.contains("answers pile up")), "{errors:?}");
     Ok(())
 }
 

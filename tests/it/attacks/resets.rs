@@ -1,12 +1,14 @@
 //! Streams that are reset in numbers: by the peer, and by this side because the peer makes it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use h2conn::testing::Pair;
 use h2conn::{Conn, Reason};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
+use tokio::time::interval;
 
 use super::arena::on_listener;
 use super::peer::{
@@ -173,11 +175,14 @@ async fn made_you_reset_counts_no_reset_that_users_ask_for() -> TestResult {
     checked(120, async {
         let mut pair = Pair::new().await?;
         let (witness, _other) = pair.open().await?;
-        // More than the limit on what a peer may provoke; less than that on what it may send.
-        for number in 0..19_000 {
+        // More than the limit on what a peer may provoke, which is 20,000 and 200 a second; slower
+        // than that on what it may send, which is 20,000 and 2,000 a second.
+        let mut pace = interval(Duration::from_millis(250));
+        for number in 0..26_000 {
             let (client, server) = pair.open().await?;
             server.reset(Reason::from_code(ENHANCE_YOUR_CALM));
             if number % 1_000 == 0 {
+                pace.tick().await;
                 witness.ping().await?;
             }
             drop(client);

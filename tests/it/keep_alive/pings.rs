@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{DAY, SECOND, check_silence};
 use crate::support::raw::{
-    ACK, DATA, END_HEADERS, GOAWAY, HEADERS, OK, PING, REQUEST, RST_STREAM, Raw,
+    ACK, DATA, END_HEADERS, GOAWAY, HEADERS, OK, PING, REQUEST, RST_STREAM, Raw, read_frame,
 };
 use crate::support::{
     Over, TestResult, checked, echo, listen_with, run, serve, tcp_server, within,
@@ -168,7 +168,7 @@ fn a_server_that_complains_of_pings_gets_half_as_many() -> TestResult {
             }
         })
         .await?;
-        let interval = Duration::from_millis(100);
+        let interval = Duration::from_millis(500);
         let client = Client::builder().keep_alive_interval(interval).build()?;
         for doubled in [1, 2, 4] {
             let (mut conn, _) = client.connect(format!("http://{addr}/")).await?;
@@ -177,6 +177,32 @@ fn a_server_that_complains_of_pings_gets_half_as_many() -> TestResult {
             let waited = waits.recv().await.context("the server has seen a PING")?;
             let least = interval * doubled - interval / 4;
             ensure!(waited > least, "{waited:?} on link {doubled}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_complaint_is_heard_though_the_transport_fails_right_after_it() -> TestResult {
+    run(async {
+        let addr = tcp_server(|stream| async {
+            let mut raw = Raw::server(stream).await?;
+            raw.wait_for(HEADERS, 1).await?;
+            raw.send(HEADERS, END_HEADERS, 1, OK).await?;
+            // What is unread when the socket is closed makes the kernel reset it.
+            raw.io.readable().await?;
+            raw.send(GOAWAY, 0, 0, TOO_MANY_PINGS).await?;
+            Ok(())
+        })
+        .await?;
+        let client = Client::builder().keep_alive_interval(10 * SECOND).build()?;
+        for round in 0..20 {
+            let (mut conn, _) = client.connect(format!("http://{addr}/")).await?;
+            // It may be over before the last of this is taken.
+            let _ = conn.write_all(&[7; 60_000]).await;
+            let error = conn.read(&mut [0]).await.err().context("it was sent away")?;
+            ensure!(error.kind() == std::io::ErrorKind::ConnectionReset, "{round}: {error:?}");
+            ensure!(error.to_string().contains("too_many_pings"), "{round}: {error}");
         }
         Ok(())
     })
@@ -199,7 +225,8 @@ fn a_client_that_complains_of_pings_slows_down_nobody_elses() -> TestResult {
             let mut raw = pinged().await?;
             raw.send(GOAWAY, 0, 0, TOO_MANY_PINGS).await?;
             raw.io.shutdown().await?;
-            while raw.next().await?.is_some() {}
+            // It answers nothing more: its side is shut.
+            while read_frame(&mut raw.io).await?.is_some() {}
         }
         // Eight doublings would have made it 25 seconds.
         pinged().await?;

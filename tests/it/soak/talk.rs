@@ -165,7 +165,7 @@ fn explained(error: &Error, is_client: bool) -> TestResult {
 pub(super) struct Tally(Arc<Mutex<Counts>>);
 
 #[derive(Debug, Default)]
-struct Counts {
+pub(super) struct Counts {
     whole: u64,
     bytes: u64,
     errors: BTreeMap<String, u64>,
@@ -184,9 +184,21 @@ impl Tally {
     }
 
     /// What was counted since the last time.
-    pub(super) fn take(&self) -> impl fmt::Display {
-        let counts = std::mem::take(&mut *self.0.lock().expect("nobody panics with it"));
-        let Counts { whole, bytes, errors } = counts;
-        format!("{whole} ends of whole Conns, others {errors:?}, {} MiB", bytes >> 20)
+    pub(super) fn take(&self) -> Counts {
+        std::mem::take(&mut *self.0.lock().expect("nobody panics with it"))
+    }
+}
+
+impl Counts {
+    /// Whether things went wrong now and then, and not always.
+    pub(super) fn is_mostly_whole(&self) -> bool {
+        self.whole > self.errors.values().sum()
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { whole, bytes, errors } = self;
+        write!(f, "{whole} ends of whole Conns, others {errors:?}, {} MiB", bytes >> 20)
     }
 }
