@@ -1,0 +1,53 @@
+//! Go's transports, whose both ends are in one process of Go's: `go/`.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+
+use crate::Name;
+use crate::measure::{Measured, Setup, Terms};
+use crate::run::Case;
+use crate::workload::Workload;
+
+/// The program's source.
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go");
+
+/// Whether there is Go to build it.
+pub(crate) fn is_there() -> bool {
+    static THERE: OnceLock<bool> = OnceLock::new();
+    *THERE.get_or_init(|| Command::new("go").arg("version").output().is_ok())
+}
+
+/// What Go's program does not know is left out.
+pub(crate) fn is_comparable(peer: Name, case: Case, long: bool) -> bool {
+    let known = match case.workload {
+        Workload::Bulk | Workload::BothWays => true,
+        Workload::Messages64 | Workload::Messages1k => true,
+        Workload::PingPong64 | Workload::PingPong16k => true,
+        Workload::Hundred | Workload::Opening | Workload::Beside | Workload::Thousand => false,
+    };
+    let go = matches!(peer, Name::GoHttp | Name::GoWebsocket);
+    !go || (known && is_there() && case.setup == Setup::Runtime && !long)
+}
+
+pub(crate) fn measure(name: &str, terms: Terms) -> Result<Measured> {
+    let program = Path::new(SOURCE).join("peers");
+    if !program.exists() {
+        let mut build = Command::new("go");
+        let built = build.args(["build", "-o", "peers", "."]).current_dir(SOURCE).output()?;
+        let said = String::from_utf8_lossy(&built.stderr);
+        ensure!(built.status.success(), "go build: {said}");
+    }
+    let workload = terms.workload.to_possible_value().context("each workload has a name")?;
+    let mut command = Command::new(program);
+    command.args(["-peer", name, "-workload", workload.get_name()]);
+    command.args(["-millis", &terms.millis.to_string()]);
+    command.args(terms.tls.then_some("-tls"));
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {}: {said}", output.status);
+    serde_json::from_slice(&output.stdout).with_context(|| format!("{command:?} said no JSON"))
+}

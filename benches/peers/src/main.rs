@@ -1,0 +1,142 @@
+//! h2conn beside everything that one could use instead: the same workloads over each transport, in
+//! turns, each measurement in a process of its own. `docs/performance.md` shows what came out.
+
+mod go;
+mod instructions;
+mod measure;
+mod peers;
+mod pipe;
+mod relay;
+mod report;
+mod run;
+mod secure;
+mod service;
+mod workload;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use measure::{Measured, Terms};
+
+#[derive(Parser)]
+#[command(about = "Measures h2conn beside its alternatives")]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure, and print tables in Markdown.
+    Run(run::Plan),
+    /// Count the instructions for a unit of each workload (needs valgrind).
+    Instructions(instructions::Plan),
+    /// One measurement, as JSON.
+    Measure {
+        peer: Name,
+        #[command(flatten)]
+        terms: Terms,
+    },
+    /// The server of a measurement.
+    #[command(hide = true)]
+    Serve {
+        peer: Name,
+        #[arg(long)]
+        tls: bool,
+    },
+}
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, ValueEnum)]
+enum Name {
+    Tcp,
+    H2conn,
+    /// Our client, and `accept` in a handler of hyper.
+    Accept,
+    /// The handles of the h2 crate in the user's task.
+    H2,
+    /// hyper's `Upgraded`.
+    Hyper,
+    /// hyper with streaming bodies.
+    HyperStreaming,
+    Tungstenite,
+    Fastwebsockets,
+    Tonic,
+    Yamux,
+    /// Go's net/http, as the Go library of our name uses it.
+    GoHttp,
+    /// Go's coder/websocket.
+    GoWebsocket,
+}
+
+impl Name {
+    fn title(self, tls: bool) -> &'static str {
+        match self {
+            Name::Tcp if tls => "TCP with rustls",
+            Name::Tcp => "TCP",
+            Name::H2conn => "**h2conn**",
+            Name::Accept => "**h2conn**, `accept` under hyper",
+            Name::H2 => "h2, by hand",
+            Name::Hyper => "hyper, `Upgraded`",
+            Name::HyperStreaming => "hyper, streaming bodies",
+            Name::Tungstenite => "tokio-tungstenite",
+            Name::Fastwebsockets => "fastwebsockets",
+            Name::Tonic => "tonic",
+            Name::Yamux => "yamux",
+            Name::GoHttp => "Go, net/http",
+            Name::GoWebsocket => "Go, coder/websocket",
+        }
+    }
+
+    /// As the command line has it.
+    fn arg(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    fn measure(self, terms: Terms) -> Result<Measured> {
+        let name = self.arg();
+        match self {
+            Name::Tcp => measure::measure::<peers::tcp::Tcp>(&name, terms),
+            Name::H2conn => measure::measure::<peers::conn::H2conn>(&name, terms),
+            Name::Accept => measure::measure::<peers::accept::Accept>(&name, terms),
+            Name::H2 => measure::measure::<peers::h2::H2>(&name, terms),
+            Name::Hyper => measure::measure::<peers::hyper::Hyper>(&name, terms),
+            Name::HyperStreaming => measure::measure::<peers::streaming::Streaming>(&name, terms),
+            Name::Tungstenite => measure::measure::<peers::tungstenite::Tungstenite>(&name, terms),
+            Name::Fastwebsockets => {
+                measure::measure::<peers::fastwebsockets::Fastwebsockets>(&name, terms)
+            }
+            Name::Tonic => measure::measure::<peers::tonic::Tonic>(&name, terms),
+            Name::Yamux => measure::measure::<peers::yamux::Yamux>(&name, terms),
+            Name::GoHttp | Name::GoWebsocket => go::measure(&name, terms),
+        }
+    }
+
+    fn serve(self, tls: bool) -> Result<()> {
+        match self {
+            Name::Tcp => measure::serve::<peers::tcp::Tcp>(tls),
+            Name::H2conn => measure::serve::<peers::conn::H2conn>(tls),
+            Name::Accept => measure::serve::<peers::accept::Accept>(tls),
+            Name::H2 => measure::serve::<peers::h2::H2>(tls),
+            Name::Hyper => measure::serve::<peers::hyper::Hyper>(tls),
+            Name::HyperStreaming => measure::serve::<peers::streaming::Streaming>(tls),
+            Name::Tungstenite => measure::serve::<peers::tungstenite::Tungstenite>(tls),
+            Name::Fastwebsockets => measure::serve::<peers::fastwebsockets::Fastwebsockets>(tls),
+            Name::Tonic => measure::serve::<peers::tonic::Tonic>(tls),
+            Name::Yamux => measure::serve::<peers::yamux::Yamux>(tls),
+            Name::GoHttp | Name::GoWebsocket => anyhow::bail!("Go serves in its own process"),
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    match Options::parse().command {
+        Command::Run(plan) => run::run(&plan),
+        Command::Instructions(plan) => instructions::run(&plan),
+        Command::Measure { peer, terms } => {
+            println!("{}", serde_json::to_string(&peer.measure(terms)?)?);
+            Ok(())
+        }
+        Command::Serve { peer, tls } => peer.serve(tls),
+    }
+}

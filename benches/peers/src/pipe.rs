@@ -1,0 +1,78 @@
+//! What all transports have in common: two ends that send and receive bytes.
+
+use std::future::Future;
+
+use anyhow::{Result, ensure};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// How much is received at once, where the receiver decides.
+const PIECE: usize = 64 << 10;
+
+/// The end that sends.
+pub(crate) trait Tx: Send + 'static {
+    /// Sends a message, in the form that costs this transport least. It goes out without waiting
+    /// for another.
+    fn send(&mut self, message: &Bytes) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// The end that receives.
+pub(crate) trait Rx: Send + 'static {
+    /// Waits for more, and says how many bytes have come: 0 at the end.
+    fn recv(&mut self) -> impl Future<Output = Result<usize>> + Send;
+
+    /// What has come last.
+    fn piece(&self) -> &[u8];
+}
+
+/// Receives `bytes`, and no more than that.
+pub(crate) async fn receive(rx: &mut impl Rx, bytes: u64) -> Result<()> {
+    let mut left = bytes;
+    while left > 0 {
+        let n = rx.recv().await? as u64;
+        ensure!(n > 0, "the end came {left} bytes early");
+        ensure!(n <= left, "{} bytes too many have come", n - left);
+        left -= n;
+    }
+    Ok(())
+}
+
+/// Sends on a stream of bytes.
+pub(crate) struct Writer<W> {
+    write: W,
+    /// The transport keeps bytes back until it is flushed.
+    flush: bool,
+}
+
+impl<W: AsyncWrite + Send + Unpin + 'static> Tx for Writer<W> {
+    async fn send(&mut self, message: &Bytes) -> Result<()> {
+        self.write.write_all(message).await?;
+        if self.flush {
+            self.write.flush().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Receives from a stream of bytes.
+pub(crate) struct Reader<R> {
+    read: R,
+    buffer: Vec<u8>,
+    len: usize,
+}
+
+impl<R: AsyncRead + Send + Unpin + 'static> Rx for Reader<R> {
+    async fn recv(&mut self) -> Result<usize> {
+        self.len = self.read.read(&mut self.buffer).await?;
+        Ok(self.len)
+    }
+
+    fn piece(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
+}
+
+/// The two ends of a stream of bytes.
+pub(crate) fn bytes_pipe<R, W>(read: R, write: W, flush: bool) -> (Writer<W>, Reader<R>) {
+    (Writer { write, flush }, Reader { read, buffer: vec![0; PIECE], len: 0 })
+}

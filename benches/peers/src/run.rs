@@ -1,0 +1,145 @@
+//! What is measured, in which order: each round has every transport once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+
+use crate::measure::{Measured, Setup};
+use crate::workload::Workload;
+use crate::{Name, go, report};
+
+#[derive(Args)]
+pub(crate) struct Plan {
+    /// How often each is measured.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long one measurement is to take, in milliseconds.
+    #[arg(long, default_value_t = 500)]
+    millis: u64,
+    /// Only these workloads; may be repeated.
+    #[arg(long = "workload")]
+    workloads: Vec<Workload>,
+    /// Only these transports, beside TCP; may be repeated.
+    #[arg(long = "peer")]
+    peers: Vec<Name>,
+    /// Only these placements of the ends; may be repeated.
+    #[arg(long = "setup")]
+    setups: Vec<Setup>,
+    /// Only without TLS.
+    #[arg(long, conflicts_with = "tls")]
+    cleartext: bool,
+    /// Only with TLS.
+    #[arg(long)]
+    tls: bool,
+    /// The round trip of a line between the ends, in milliseconds.
+    #[arg(long, default_value_t = 0)]
+    round_trip: u64,
+    /// What that line carries each way, in Mbit/s.
+    #[arg(long, default_value_t = 0)]
+    rate: u64,
+    /// Where plots go, as SVG.
+    #[arg(long)]
+    plots: Option<PathBuf>,
+}
+
+/// What is compared with each other.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Case {
+    pub(crate) workload: Workload,
+    pub(crate) setup: Setup,
+    pub(crate) tls: bool,
+}
+
+/// What each transport has reached, by round.
+pub(crate) type Results = BTreeMap<Name, Vec<Measured>>;
+
+/// Other placements than in one runtime change little; these show what they do.
+const EVERYWHERE: [Workload; 4] =
+    [Workload::Bulk, Workload::BothWays, Workload::Messages64, Workload::PingPong64];
+
+impl Plan {
+    fn cases(&self) -> Vec<Case> {
+        let mut cases = Vec::new();
+        for &setup in Setup::value_variants() {
+            for &workload in Workload::value_variants() {
+                for tls in [false, true] {
+                    let asked = match self.setups.is_empty() {
+                        true => setup == Setup::Runtime || EVERYWHERE.contains(&workload),
+                        false => self.setups.contains(&setup),
+                    };
+                    let asked = asked
+                        && (self.workloads.is_empty() || self.workloads.contains(&workload))
+                        && !(self.cleartext && tls || self.tls && !tls);
+                    if asked {
+                        cases.push(Case { workload, setup, tls });
+                    }
+                }
+            }
+        }
+        cases
+    }
+
+    fn peers(&self, case: Case) -> Vec<Name> {
+        let mut peers = Name::value_variants().to_vec();
+        peers.retain(|peer| {
+            let asked = *peer == Name::Tcp || self.peers.is_empty() || self.peers.contains(peer);
+            asked && go::is_comparable(*peer, case, self.is_long())
+        });
+        peers
+    }
+
+    fn is_long(&self) -> bool {
+        self.round_trip > 0 || self.rate > 0
+    }
+
+    fn measure(&self, peer: Name, case: Case) -> Result<Measured> {
+        let arg = |value: Option<clap::builder::PossibleValue>| {
+            value.map(|value| value.get_name().to_owned()).unwrap_or_default()
+        };
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["measure", &peer.arg()]);
+        command.args(["--workload", &arg(case.workload.to_possible_value())]);
+        command.args(["--setup", &arg(case.setup.to_possible_value())]);
+        command.args(["--millis", &self.millis.to_string()]);
+        command.args(["--round-trip", &self.round_trip.to_string()]);
+        command.args(["--rate", &self.rate.to_string()]);
+        command.args(case.tls.then_some("--tls")).env("RUST_BACKTRACE", "0");
+        let output = command.output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{command:?}: {}: {said}", output.status);
+        serde_json::from_slice(&output.stdout).with_context(|| format!("{command:?} said no JSON"))
+    }
+}
+
+pub(crate) fn run(plan: &Plan) -> Result<()> {
+    ensure!(plan.rounds > 0, "one round at least");
+    if !go::is_there() {
+        println!("SKIPPED: Go's transports, for want of Go\n");
+    }
+    report::machine()?;
+    for case in plan.cases() {
+        let mut results = Results::new();
+        let mut failures = BTreeMap::new();
+        for _ in 0..plan.rounds {
+            for peer in plan.peers(case) {
+                match plan.measure(peer, case) {
+                    Ok(measured) => results.entry(peer).or_default().push(measured),
+                    // A transport that gives up under a workload says something about it.
+                    Err(error) => {
+                        ensure!(!matches!(peer, Name::Tcp | Name::H2conn), error);
+                        failures.entry(peer).or_insert_with(|| format!("{error:#}"));
+                    }
+                }
+            }
+        }
+        report::table(case, &results, &failures);
+        if let Some(folder) = &plan.plots {
+            report::plot(case, &results, folder)?;
+        }
+    }
+    println!("{} measurements passed, 0 failed", plan.cases().len());
+    Ok(())
+}
