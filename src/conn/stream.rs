@@ -133,7 +133,7 @@ impl Stream {
         mover: Waker,
     ) -> Stream {
         Stream {
-            inbox: Inbox::new(mover.clone()),
+            inbox: Inbox::new(outbox.buffers(), mover.clone()),
             outbox,
             observed: observe::Conn::opened(&link.observed, &request),
             request,

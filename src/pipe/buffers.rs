@@ -73,7 +73,7 @@ impl Chunk {
         self.as_slice().len()
     }
 
-    fn advance(&mut self, n: usize) {
+    pub(super) fn advance(&mut self, n: usize) {
         match self {
             Chunk::Own { start, .. } => *start += n,
             Chunk::Shared(bytes) => bytes.advance(n),
@@ -94,6 +94,13 @@ impl Chunk {
 }
 
 impl Chunk {
+    /// Nobody needs it any more.
+    pub(super) fn recycle(self, buffers: &Buffers) {
+        if let Chunk::Own { buffer, .. } = self {
+            buffers.put(buffer);
+        }
+    }
+
     /// The same bytes, without a copy; the buffer comes back to `buffers` when they are dropped.
     pub(super) fn into_bytes(self, buffers: &Arc<Buffers>) -> Bytes {
         match self {
@@ -157,12 +164,6 @@ impl Batch {
         self.end
     }
 
-    fn recycle(&self, chunk: Chunk) {
-        if let Chunk::Own { buffer, .. } = chunk {
-            self.buffers.put(buffer);
-        }
-    }
-
     fn count_out(&self, bytes: usize, ends: usize) {
         self.outstanding.fetch_sub(bytes + ends, Relaxed);
         self.buffers.in_flight.fetch_sub(bytes, Relaxed);
@@ -199,7 +200,7 @@ impl Buf for Batch {
             if front.len() == 0
                 && let Some(empty) = self.chunks.pop_front()
             {
-                self.recycle(empty);
+                empty.recycle(&self.buffers);
             }
         }
     }
@@ -209,7 +210,7 @@ impl Drop for Batch {
     fn drop(&mut self) {
         self.count_out(self.left, usize::from(self.end));
         while let Some(chunk) = self.chunks.pop_front() {
-            self.recycle(chunk);
+            chunk.recycle(&self.buffers);
         }
     }
 }

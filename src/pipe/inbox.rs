@@ -1,41 +1,43 @@
 //! The receiving queue: what has arrived and the user has not yet read.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::io::ReadBuf;
 
 use super::WakerSet;
+use super::buffers::{BUFFER, Buffers, Chunk};
 use crate::error::Error;
 use crate::sync::{Mutex, lock};
 
-/// Chunks below this size are copied together: a `Bytes` of one byte would pin the whole read
-/// buffer that it was cut from. Half of the largest frame that we invite, so that what a queue
-/// pins is at most twice what it holds.
-const KEEP_FROM: usize = 32 * 1024;
+/// Up to this size what has come is kept in a buffer that grows with it; more goes into a recycled
+/// one of [`BUFFER`] bytes. So a queue takes at most twice the memory of what it holds, and a buffer
+/// that is partly read.
+const GROWN: usize = BUFFER / 2;
 
-/// The copied tail becomes a chunk of its own at this size.
-const TAIL: usize = 64 * 1024;
-
-/// An empty tail keeps no more memory than this: there may be thousands of idle connections.
-const IDLE_TAIL: usize = 4 * 1024;
+/// An empty queue keeps a buffer of no more than this: there may be thousands of idle connections.
+const IDLE: usize = 4 * 1024;
 
 /// Bytes on their way to the user.
 ///
 /// It has no bound of its own: the peer's flow-control window bounds it, which the mover gives
 /// back only as the user reads (RFC 9113 §5.2).
+///
+/// Everything is copied in. A `Bytes` that was kept would pin the read buffer that it was cut from,
+/// and HTTP/2 would have to allocate another one for the next frame; as it is, it uses the same
+/// one again.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     state: Mutex<State>,
+    buffers: Arc<Buffers>,
     mover: Waker,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    chunks: VecDeque<Bytes>,
-    /// Copies of small chunks, after all of `chunks`.
-    tail: BytesMut,
+    chunks: VecDeque<Chunk>,
     len: usize,
     /// Bytes that have ever arrived, and that were read.
     arrived: u64,
@@ -50,8 +52,8 @@ struct State {
 }
 
 impl Inbox {
-    pub(crate) fn new(mover: Waker) -> Inbox {
-        Inbox { state: Mutex::new(State { threshold: 1, ..State::default() }), mover }
+    pub(crate) fn new(buffers: Arc<Buffers>, mover: Waker) -> Inbox {
+        Inbox { state: Mutex::new(State { threshold: 1, ..State::default() }), buffers, mover }
     }
 
     /// Reads as much as fits. Nothing read and `Ok` means end of stream.
@@ -68,7 +70,7 @@ impl Inbox {
             return state.poll_end(cx);
         }
         let before = buf.remaining();
-        state.copy_into(buf);
+        state.copy_into(buf, &self.buffers);
         let due = state.consume(before - buf.remaining());
         drop(state);
         if due {
@@ -83,13 +85,15 @@ impl Inbox {
         if state.len == 0 {
             return state.poll_end(cx).map_ok(|()| None);
         }
-        let chunk = state.chunks.pop_front().unwrap_or_else(|| state.tail.split().freeze());
+        // An empty one is only kept for what comes.
+        let mut chunks = std::iter::from_fn(|| state.chunks.pop_front());
+        let chunk = chunks.find(|chunk| chunk.len() > 0).expect("the queue is not empty");
         let due = state.consume(chunk.len());
         drop(state);
         if due {
             self.mover.wake_by_ref();
         }
-        Poll::Ready(Ok(Some(chunk)))
+        Poll::Ready(Ok(Some(chunk.into_bytes(&self.buffers))))
     }
 
     /// Drops what is queued and whatever comes, so that the peer's writer does not stall.
@@ -120,7 +124,9 @@ impl Inbox {
             state.consumed += bytes.len();
             return;
         }
-        state.append(bytes);
+        state.append(&bytes, &self.buffers);
+        // The read buffer of HTTP/2 that they were cut from is free again.
+        drop(bytes);
         let mut readers = state.readers.take();
         drop(state);
         readers.wake_all();
@@ -185,43 +191,51 @@ impl State {
         }
     }
 
-    fn append(&mut self, bytes: Bytes) {
+    fn append(&mut self, mut bytes: &[u8], buffers: &Buffers) {
         self.len += bytes.len();
-        if bytes.len() >= KEEP_FROM {
-            self.seal_tail();
-            self.chunks.push_back(bytes);
-            return;
+        while !bytes.is_empty() {
+            let n = match self.chunks.back_mut() {
+                Some(Chunk::Own { buffer, start }) => {
+                    if buffer.capacity() != BUFFER && buffer.len() + bytes.len() > GROWN {
+                        let mut larger = buffers.get();
+                        larger.extend_from_slice(&buffer[*start..]);
+                        (*buffer, *start) = (larger, 0);
+                    }
+                    let most = if buffer.capacity() == BUFFER { BUFFER } else { GROWN };
+                    let n = bytes.len().min(most - buffer.len());
+                    buffer.extend_from_slice(&bytes[..n]);
+                    n
+                }
+                _ => 0,
+            };
+            bytes = &bytes[n..];
+            if n == 0 {
+                let large = bytes.len() > GROWN;
+                let buffer = if large { buffers.get() } else { Vec::with_capacity(bytes.len()) };
+                self.chunks.push_back(Chunk::Own { buffer, start: 0 });
+            }
         }
-        if self.tail.len() + bytes.len() > TAIL {
-            self.seal_tail();
-        }
-        self.tail.extend_from_slice(&bytes);
     }
 
-    fn seal_tail(&mut self) {
-        if !self.tail.is_empty() {
-            self.chunks.push_back(self.tail.split().freeze());
-        }
-    }
-
-    fn copy_into(&mut self, buf: &mut ReadBuf<'_>) {
+    fn copy_into(&mut self, buf: &mut ReadBuf<'_>, buffers: &Buffers) {
         while buf.remaining() > 0 {
             let Some(front) = self.chunks.front_mut() else { break };
             let n = front.len().min(buf.remaining());
-            buf.put_slice(&front[..n]);
+            buf.put_slice(&front.as_slice()[..n]);
             front.advance(n);
-            if front.is_empty() {
-                self.chunks.pop_front();
+            if front.len() > 0 {
+                break;
             }
-        }
-        let n = self.tail.len().min(buf.remaining());
-        buf.put_slice(&self.tail[..n]);
-        if n == self.tail.len() && self.tail.capacity() > IDLE_TAIL {
-            self.tail = BytesMut::new();
-        } else if n == self.tail.len() {
-            self.tail.clear();
-        } else {
-            self.tail.advance(n);
+            let is_last = self.chunks.len() == 1;
+            match self.chunks.pop_front() {
+                Some(Chunk::Own { mut buffer, .. }) if is_last && buffer.capacity() <= IDLE => {
+                    buffer.clear();
+                    self.chunks.push_back(Chunk::Own { buffer, start: 0 });
+                    break;
+                }
+                Some(chunk) => chunk.recycle(buffers),
+                None => {}
+            }
         }
     }
 
@@ -235,7 +249,6 @@ impl State {
 
     fn clear(&mut self) {
         self.chunks = VecDeque::new();
-        self.tail = BytesMut::new();
         self.consumed += std::mem::take(&mut self.len);
     }
 }

@@ -20,7 +20,7 @@ fn outbox(capacity: usize) -> (Arc<Outbox>, Arc<Bell>, Arc<Buffers>) {
 
 fn inbox() -> (Arc<Inbox>, Arc<Bell>) {
     let bell = Arc::new(Bell::default());
-    (Arc::new(Inbox::new(Waker::from(Arc::clone(&bell)))), bell)
+    (Arc::new(Inbox::new(Arc::default(), Waker::from(Arc::clone(&bell)))), bell)
 }
 
 fn gone() -> Error {

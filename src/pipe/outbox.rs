@@ -83,6 +83,11 @@ impl Outbox {
         }
     }
 
+    /// Where its buffers come from.
+    pub(crate) fn buffers(&self) -> Arc<Buffers> {
+        Arc::clone(&self.buffers)
+    }
+
     /// Accepts as many bytes as there is room for, at least one of a non-empty `bytes`.
     pub(crate) fn poll_write(
         &self,

@@ -18,7 +18,7 @@ impl Wake for Count {
 
 fn inbox() -> (Inbox, Arc<Count>) {
     let mover = Arc::new(Count::default());
-    (Inbox::new(Waker::from(Arc::clone(&mover))), mover)
+    (Inbox::new(Arc::default(), Waker::from(Arc::clone(&mover))), mover)
 }
 
 fn read(inbox: &Inbox, most: usize) -> Poll<Result<Vec<u8>, Error>> {
@@ -135,34 +135,44 @@ fn small_chunks_share_runs_of_up_to_64_kib() {
     assert_eq!(inbox.len(), 0);
 }
 
-#[test]
-fn an_idle_queue_keeps_little_memory_and_does_not_allocate_for_each_message() {
-    let (inbox, _) = inbox();
-    let capacity = || lock(&inbox.state).tail.capacity();
-    for _ in 0..3 {
-        inbox.push(Bytes::from(vec![1; 100]));
-        let _ = read(&inbox, 100);
-        assert!((100..=IDLE_TAIL).contains(&capacity()), "{}", capacity());
-    }
-    inbox.push(Bytes::from(vec![1; 30_000]));
-    let _ = read(&inbox, 30_000);
-    assert_eq!(capacity(), 0);
+/// What the queue's buffers take, and whether they are recycled ones.
+fn memory(inbox: &Inbox) -> (usize, Vec<bool>) {
+    let state = lock(&inbox.state);
+    let capacities = state.chunks.iter().map(|chunk| match chunk {
+        Chunk::Own { buffer, .. } => buffer.capacity(),
+        Chunk::Shared(bytes) => bytes.len(),
+    });
+    let capacities: Vec<_> = capacities.collect();
+    (capacities.iter().sum(), capacities.iter().map(|capacity| *capacity == BUFFER).collect())
 }
 
 #[test]
-fn a_large_chunk_is_handed_on_without_a_copy_and_small_ones_share_one() {
+fn an_idle_queue_keeps_little_memory_and_does_not_allocate_for_each_message() {
     let (inbox, _) = inbox();
-    let large = Bytes::from(vec![7; KEEP_FROM]);
-    let address = large.as_ptr();
+    for _ in 0..3 {
+        inbox.push(Bytes::from(vec![1; 100]));
+        let _ = read(&inbox, 100);
+        assert!((100..=IDLE).contains(&memory(&inbox).0), "{:?}", memory(&inbox));
+    }
+    inbox.push(Bytes::from(vec![1; 30_000]));
+    let _ = read(&inbox, 30_000);
+    assert_eq!(memory(&inbox).0, 0);
+    assert!(matches!(read(&inbox, 1), Poll::Pending));
+}
+
+#[test]
+fn large_chunks_go_into_recycled_buffers_and_small_ones_into_one_that_fits() {
+    let (inbox, _) = inbox();
     for byte in 0..10 {
         inbox.push(Bytes::from(vec![byte]));
     }
-    inbox.push(large);
-    let mut cx = Context::from_waker(Waker::noop());
-    let Poll::Ready(Ok(Some(small))) = inbox.poll_chunk(&mut cx) else { panic!("no chunk") };
-    assert_eq!(small, (0..10).collect::<Vec<u8>>());
-    let Poll::Ready(Ok(Some(chunk))) = inbox.poll_chunk(&mut cx) else { panic!("no chunk") };
-    assert_eq!(chunk.as_ptr(), address);
+    assert_eq!(memory(&inbox).1, [false]);
+    inbox.push(Bytes::from(vec![7; BUFFER]));
+    assert_eq!(memory(&inbox).1, [true, false], "what had come goes with it");
+    let mut all: Vec<u8> = (0..10).collect();
+    all.extend([7; BUFFER]);
+    assert!(matches!(read(&inbox, 2 * BUFFER), Poll::Ready(Ok(bytes)) if bytes == all));
+    assert!(memory(&inbox).0 <= IDLE, "the large one is the link's again");
 }
 
 proptest! {
@@ -177,6 +187,7 @@ proptest! {
             let bytes: Vec<u8> = (0..size).map(|at| (at ^ index) as u8).collect();
             sent.extend_from_slice(&bytes);
             inbox.push(Bytes::from(bytes));
+            prop_assert!(memory(&inbox).0 <= 2 * sent.len().max(IDLE), "{:?}", memory(&inbox));
         }
         inbox.finish(Ok(()));
         let mut got = Vec::new();
