@@ -275,10 +275,14 @@ impl Driver {
         }
     }
 
-    /// How much more data may wait for the transport.
+    /// How much more data may wait for the transport: none while some does, for what the transport
+    /// does not take at once is copied.
     fn data_room(&self) -> usize {
+        if self.reading.backlog() > 0 {
+            return 0;
+        }
         let in_h2 = self.shared.buffers.in_flight().saturating_sub(self.stuck);
-        DATA_ROOM.saturating_sub(self.reading.backlog() + in_h2)
+        DATA_ROOM.saturating_sub(in_h2)
     }
 
     /// How much more of heads may wait for the transport.

@@ -26,13 +26,14 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
-/// Bytes handed up a turn.
-const QUOTA: usize = 256 << 10;
+/// Bytes handed up a turn: a frame of ours. h2 reads the next one into the same buffer if the driver
+/// has emptied it meanwhile; of several in a turn each takes a buffer of its own, whose pages are new.
+const QUOTA: usize = 64 << 10;
 
 /// What a small frame costs of the quota beyond its bytes: it takes its place in h2's queues, and
 /// time. A few hundred are a turn, after which others have theirs: a runtime of one thread looks for
 /// what its sockets have only after some 60 turns of whoever is always busy.
-const SMALL_COST: usize = 1 << 10;
+const SMALL_COST: usize = 256;
 
 /// How much is read at once from a peer that sends tiny frames, or small ones in a row, so that the
 /// quota acts.
@@ -42,7 +43,7 @@ const IN_A_ROW: u64 = 16;
 /// Writes up to this size are gathered and go out with the flush, in one system call.
 const GATHER: usize = 8 << 10;
 
-/// Data that the driver lets wait for the socket.
+/// Data that the driver hands over at once, when none waits for the socket.
 pub(crate) const DATA_ROOM: usize = 256 << 10;
 
 /// More than this waiting means that the peer does not read, and makes us answer all the same.
@@ -70,6 +71,8 @@ struct Inner {
     wanted_resets: WantedResets,
     /// What the last bytes brought of tiny and of small frames.
     brought: (u64, u64),
+    /// Room for a small read.
+    small: Box<[u8; SMALL_READ]>,
     /// What small frames have cost of this turn's quota.
     small_cost: usize,
     first: Vec<u8>,
@@ -106,6 +109,7 @@ pub(crate) fn wrap(io: Box<dyn Transport>, prefix: Bytes, peer_is_client: bool) 
         sent_log: SentLog::new(if peer_is_client { 0 } else { PREFACE.len() }),
         wanted_resets: WantedResets::default(),
         brought: (0, 0),
+        small: Box::new([0; SMALL_READ]),
         small_cost: 0,
         first: Vec::new(),
         spill: BytesMut::new(),
@@ -170,10 +174,10 @@ impl Inner {
         if (tiny == 0 && small < IN_A_ROW) || buf.remaining() <= SMALL_READ {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
-        let mut small = ReadBuf::new(buf.initialize_unfilled_to(SMALL_READ));
+        // To have no more than this read into `buf` itself, so much of it would have to be zeroed.
+        let mut small = ReadBuf::new(&mut self.small[..]);
         let poll = Pin::new(&mut self.io).poll_read(cx, &mut small);
-        let n = small.filled().len();
-        buf.advance(n);
+        buf.put_slice(small.filled());
         poll
     }
 

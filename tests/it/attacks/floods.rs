@@ -1,9 +1,11 @@
 //! Frames that cost work and carry nothing.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::ensure;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::interval;
 
 use super::arena::on_listener;
 use super::peer::{ENHANCE_YOUR_CALM, ask, client, open, pieces, play, stream};
@@ -72,6 +74,14 @@ async fn a_peer_that_never_reads_its_answers_is_cut_off() -> TestResult {
         raw.io.write_all(&writers.collect::<Vec<_>>()).await?;
         let pings = frame(PING, 0, 0, &[0; 8]).repeat(9_000);
         raw.io.write_all(&pings).await?;
+        // As many more as there may be in six seconds.
+        let more = frame(PING, 0, 0, &[0; 8]).repeat(1_900);
+        let mut second = interval(Duration::from_secs(1));
+        second.tick().await;
+        for _ in 0..6 {
+            second.tick().await;
+            raw.io.write_all(&more).await?;
+        }
         // Streams that are refused past the limit, and heads. It is cut off long before the last;
         // what it still sends is dropped for a while.
         for sent in (8..200_000).step_by(100) {
