@@ -15,10 +15,12 @@ use crate::sync::{AtomicBool, AtomicU8, AtomicUsize, AtomicWaker, Mutex, lock};
 const ASLEEP: u8 = 0;
 /// In its turn, nothing new.
 const AWAKE: u8 = 1;
-/// In its turn, and something has happened since it last looked.
-const FLAGGED: u8 = 2;
+/// In its turn, and streams have been listed since it last took the list.
+const LISTED: u8 = 2;
+/// In its turn, and something else has happened since it last looked.
+const FLAGGED: u8 = 3;
 /// Its task has been woken and has not run yet.
-const WOKEN: u8 = 3;
+const WOKEN: u8 = 4;
 
 #[derive(Debug)]
 pub(crate) struct Signal {
@@ -65,8 +67,11 @@ impl Signal {
         cx.waker().wake_by_ref();
     }
 
-    /// Moves the ready streams' keys to `keys`.
+    /// Moves the ready streams' keys to `keys`. That some were listed is dealt with then: most often
+    /// HTTP/2 lists them while it is polled, and it would be a turn for nothing.
     pub(crate) fn take_ready(&self, keys: &mut Vec<usize>) {
+        // Before the list is taken: who comes in between is in it, and flags at worst in vain.
+        let _ = self.state.compare_exchange(LISTED, AWAKE, SeqCst, SeqCst);
         for waker in lock(&self.ready).iter_mut().flat_map(|ready| ready.drain(..)) {
             waker.listed.store(false, SeqCst);
             keys.push(waker.key.load(SeqCst));
@@ -81,11 +86,15 @@ impl Signal {
 
     /// Sets the flag of a driver in its turn, or wakes its task.
     pub(crate) fn notify(&self) {
+        self.rouse(FLAGGED);
+    }
+
+    fn rouse(&self, flag: u8) {
         let mut state = self.state.load(SeqCst);
         loop {
             let next = match state {
                 ASLEEP => WOKEN,
-                AWAKE => FLAGGED,
+                AWAKE | LISTED if flag > state => flag,
                 _ => return,
             };
             match self.state.compare_exchange_weak(state, next, SeqCst, SeqCst) {
@@ -140,7 +149,7 @@ impl Wake for StreamWaker {
             if let Some(ready) = &mut *lock(&self.signal.ready) {
                 ready.push(Arc::clone(self));
             }
-            self.signal.notify();
+            self.signal.rouse(LISTED);
         }
     }
 }
@@ -196,8 +205,12 @@ mod tests {
         let mut keys = Vec::new();
         signal.take_ready(&mut keys);
         assert_eq!(keys, [7, 8]);
+        assert!(signal.sleep(), "all that has happened is dealt with");
+        signal.begin(&Context::from_waker(Waker::noop()));
+        Waker::from(Arc::clone(&signal)).wake();
         streams[0].wake_by_ref();
         signal.take_ready(&mut keys);
         assert_eq!(keys, [7, 8, 7]);
+        assert!(!signal.sleep(), "something else has happened as well");
     }
 }
