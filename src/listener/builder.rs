@@ -122,9 +122,8 @@ impl ListenerBuilder {
     /// What a listener takes in all is at most, in bytes, the sum of:
     ///
     /// * 2 × `max_memory`, or 2 × [`max_link_memory`](ListenerBuilder::max_link_memory) for each
-    ///   link where that is less. Twice, because a received frame of 32 KiB or more is kept in the
-    ///   buffer that it was cut from.
-    /// * For each connection [`send_queue_size`](ListenerBuilder::send_queue_size), 4 KiB, and its
+    ///   link where that is less. Twice, because buffers are larger than what is in them.
+    /// * For each connection [`send_queue_size`](ListenerBuilder::send_queue_size), 68 KiB, and its
     ///   request's header fields, which take up to 128 KiB where a client sends as many short ones as
     ///   it may.
     /// * For each link 2 MiB: at most 256 KiB of data that wait for the socket, 512 KiB of what goes
