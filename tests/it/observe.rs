@@ -112,46 +112,32 @@ fn carried() -> (tokio::io::DuplexStream, tokio::io::DuplexStream, tokio::task::
 
 #[tokio::test]
 async fn a_lost_link_says_how_many_conns_it_cut() -> TestResult {
-    let log = Log::listen();
-    checked(30, async {
-        let (near, far, carrying) = carried();
-        let mut listener = Listener::builder().build_over(far)?;
-        let client = Client::builder().build_over(near).await?;
-        let (conn, incoming) = tokio::join!(client.open("http://x/"), listener.accept());
-        let (conn, server) = (conn?, incoming.context("a client")?.accept()?);
-        conn.response().await?;
-        carrying.abort();
-        let (near, far) = tokio::join!(conn.closed(), server.closed());
-        ensure!(near.is_err() && far.is_err());
-        Ok(())
-    })
-    .await?;
-    assert_eq!(log.fields("link closed", "reason"), ["lost", "lost"]);
-    assert_eq!(log.fields("link closed", "cut"), ["1", "1"]);
-    assert_eq!(log.fields("conn ended", "result"), ["truncated", "truncated"]);
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_lost_link_is_lost_also_for_who_has_only_something_to_say() -> TestResult {
-    let log = Log::listen();
-    checked(30, async {
-        let (near, far, carrying) = carried();
-        let mut listener = Listener::builder().build_over(far)?;
-        let client = Client::builder().build_over(near).await?;
-        let (conn, incoming) = tokio::join!(client.open("http://x/"), listener.accept());
-        let (mut conn, server) = (conn?, incoming.context("a client")?.accept()?);
-        conn.response().await?;
-        conn.shutdown().await?;
-        ensure!((&server).read(&mut [0]).await? == 0);
-        carrying.abort();
-        let (near, far) = tokio::join!(conn.closed(), server.closed());
-        ensure!(near.is_err() && far.is_err());
-        Ok(())
-    })
-    .await?;
-    assert_eq!(log.fields("link closed", "reason"), ["lost", "lost"]);
-    assert_eq!(log.fields("link closed", "cut"), ["1", "1"]);
+    // Also one of which only the server's direction is left.
+    for (half_closed, results) in
+        [(false, ["truncated", "truncated"]), (true, ["closed", "truncated"])]
+    {
+        let log = Log::listen();
+        checked(30, async {
+            let (near, far, carrying) = carried();
+            let mut listener = Listener::builder().build_over(far)?;
+            let client = Client::builder().build_over(near).await?;
+            let (conn, incoming) = tokio::join!(client.open("http://x/"), listener.accept());
+            let (mut conn, server) = (conn?, incoming.context("a client")?.accept()?);
+            conn.response().await?;
+            if half_closed {
+                conn.shutdown().await?;
+                ensure!((&server).read(&mut [0]).await? == 0);
+            }
+            carrying.abort();
+            let (near, far) = tokio::join!(conn.closed(), server.closed());
+            ensure!(near.is_err() && far.is_err());
+            Ok(())
+        })
+        .await?;
+        assert_eq!(log.fields("link closed", "reason"), ["lost", "lost"]);
+        assert_eq!(log.fields("link closed", "cut"), ["1", "1"]);
+        assert_eq!(log.fields("conn ended", "result"), results);
+    }
     Ok(())
 }
 

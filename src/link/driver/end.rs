@@ -125,7 +125,10 @@ impl Driver {
                 entry.cut(&event);
                 self.cut += 1;
             }
-            if !entry.stream.was_answered() && !entry.stream.inbox.is_complete() {
+            if matches!(entry.head, Head::Unanswered(_))
+                && !entry.stream.was_answered()
+                && !entry.stream.inbox.is_complete()
+            {
                 // Nobody can accept it any more; it is not to hold what is counted no longer.
                 entry.stream.inbox.abort(event.read_error());
             }
