@@ -8,6 +8,7 @@ use std::task::Waker;
 use bytes::{Buf, Bytes};
 use loom::future::block_on;
 
+use super::buffers::BUFFER;
 use super::{Buffers, Inbox, Outbox};
 use crate::error::{Error, ErrorKind};
 use crate::sync::model::{Bell, explore, spawn};
@@ -242,7 +243,8 @@ fn the_mover_hears_of_everything_that_is_read_even_while_the_threshold_is_lowere
     explore(|| {
         let (inbox, bell) = inbox();
         inbox.set_threshold(4);
-        inbox.push(Bytes::from(vec![0; 32 << 10]));
+        // A full buffer, and another.
+        inbox.push(Bytes::from(vec![0; BUFFER]));
         inbox.push(Bytes::from_static(b"abc"));
         let reader = spawn({
             let inbox = Arc::clone(&inbox);
@@ -252,8 +254,8 @@ fn the_mover_hears_of_everything_that_is_read_even_while_the_threshold_is_lowere
             bell.rung().await;
             let mut released = inbox.take_consumed();
             // The stream is over: what is unread is reported when the last of it has been read.
-            inbox.set_threshold((32 << 10) + 3 - released);
-            while released < (32 << 10) + 3 {
+            inbox.set_threshold(BUFFER + 3 - released);
+            while released < BUFFER + 3 {
                 bell.rung().await;
                 released += inbox.take_consumed();
             }
