@@ -146,7 +146,7 @@ pub(crate) fn plot(case: Case, results: &Results, folder: &Path) -> Result<()> {
         .margin(8)
         .x_label_area_size(28)
         .y_label_area_size(230)
-        .build_cartesian_2d(0.0..most * 1.05, (0..rows.len() - 1).into_segmented())?;
+        .build_cartesian_2d(0.0..most * 1.05, (0..(rows.len() - 1).max(1)).into_segmented())?;
     let names = |row: &SegmentValue<usize>| match row {
         SegmentValue::CenterOf(row) if *row < rows.len() => {
             rows[*row].0.title(case.tls).replace(['*', '`'], "")
