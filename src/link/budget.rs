@@ -94,10 +94,12 @@ impl Budget {
         if self.unanswered.fetch_sub(1, SeqCst) > 1 {
             return;
         }
-        self.phase.store(ANSWERED, SeqCst);
-        if self.held() > self.cap {
-            self.wake_the_largest();
+        if self.held() <= self.cap {
+            // The next time all are asked again.
+            return self.phase.store(CALM, SeqCst);
         }
+        self.phase.store(ANSWERED, SeqCst);
+        self.wake_the_largest();
     }
 
     /// Whether what the links have told is recent, or so much that there is no time to ask.
