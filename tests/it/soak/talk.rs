@@ -190,9 +190,14 @@ impl Tally {
 }
 
 impl Counts {
-    /// Whether things went wrong now and then, and not always.
-    pub(super) fn is_mostly_whole(&self) -> bool {
-        self.whole > self.errors.values().sum()
+    /// The ends that got all that was to come.
+    pub(super) fn whole(&self) -> u64 {
+        self.whole
+    }
+
+    /// The ends that did not.
+    pub(super) fn cut(&self) -> u64 {
+        self.errors.values().sum()
     }
 }
 

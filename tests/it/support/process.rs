@@ -55,8 +55,19 @@ pub(crate) async fn said(output: &mut Output, what: &str) -> TestResult<String> 
         if let Some(rest) = line.strip_prefix(&format!("@{what} ")) {
             return Ok(rest.to_owned());
         }
+        if let Some(error) = line.strip_prefix("@error ") {
+            anyhow::bail!("instead of {what} the process said: {error}");
+        }
     }
     anyhow::bail!("the process said no {what}")
+}
+
+/// Says to the process that reads this one's output how it ended, if not well.
+pub(crate) fn tell(result: TestResult) -> TestResult {
+    if let Err(error) = &result {
+        println!("\n@error {}", format!("{error:#}").replace('\n', " "));
+    }
+    result
 }
 
 /// What the system says of this process's memory, in KiB: `VmRSS` is the present, `VmHWM` the
