@@ -1,0 +1,79 @@
+//! What is typed. Help, completions and man pages are made from these definitions.
+
+mod connection;
+mod listening;
+mod values;
+
+use clap::{ArgAction, Parser, Subcommand};
+
+use crate::exit;
+
+pub(crate) use connection::{ConnectOptions, StreamOptions};
+pub(crate) use listening::ListenOptions;
+pub(crate) use values::{Destination, Field, Resolve, StatsFormat};
+
+/// A netcat that speaks HTTP/2: full-duplex connections, each over one HTTP/2 stream.
+///
+/// Standard output carries data and nothing else; all else goes to standard error.
+#[derive(Debug, Parser)]
+#[command(name = "h2conn", version, after_help = exit::TABLE, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Say what happens, on standard error; twice also what the library logs, three times each
+    /// frame.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Connect(Connect),
+    Listen(Listen),
+}
+
+/// Connect standard input and output to a URL.
+///
+/// The end of standard input ends this side's direction only: what the server still has to say is
+/// printed. The command ends when the server has ended its direction and standard input is sent,
+/// or when the server is gone.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Connect {
+    /// Where to connect to, such as https://host:port/path; http:// is HTTP/2 without TLS.
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) connection: ConnectOptions,
+    #[command(flatten)]
+    pub(crate) stream: StreamOptions,
+}
+
+/// Accept connections.
+///
+/// Serves one connection and ends with it; -k serves on. Without --echo, --exec or --to, it is
+/// standard input and output that the peer talks to.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Listen {
+    #[command(flatten)]
+    pub(crate) listening: ListenOptions,
+    /// Send everything back.
+    #[arg(long, group = "service")]
+    pub(crate) echo: bool,
+    /// Run a command for each connection, by the shell, with the connection as its standard input
+    /// and output.
+    ///
+    /// When it exits with 0 the connection is closed, and otherwise reset. Its environment has
+    /// H2CONN_PEER, H2CONN_METHOD and H2CONN_PATH.
+    #[arg(short = 'e', long, value_name = "COMMAND", group = "service")]
+    pub(crate) exec: Option<String>,
+    /// Hand each connection to a TCP server, HOST:PORT, or to a socket, unix:PATH.
+    #[arg(long, value_name = "ADDR", group = "service")]
+    pub(crate) to: Option<Destination>,
+    /// Keep listening when a connection has ended, and serve several at once.
+    #[arg(short = 'k', long)]
+    pub(crate) keep_open: bool,
+    /// How many connections are served at once with -k; others are answered 503.
+    #[arg(short, long, value_name = "N", default_value_t = 100, requires = "keep_open")]
+    pub(crate) max_conns: usize,
+    #[command(flatten)]
+    pub(crate) stream: StreamOptions,
+}

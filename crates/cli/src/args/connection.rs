@@ -1,0 +1,70 @@
+//! The options of whatever connects.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use h2conn::http::Method;
+
+use super::values::{Field, Resolve, StatsFormat, duration};
+
+/// How a connection is made. Named as in curl.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct ConnectOptions {
+    /// Add a header field to the request, 'name: value', or those in @FILE, one a line.
+    ///
+    /// A command line is seen by all users of a machine: put secrets in a file, or in the variable,
+    /// one field a line.
+    #[arg(short = 'H', long = "header", value_name = "FIELD")]
+    #[arg(env = "H2CONN_HEADERS", hide_env_values = true, value_delimiter = '\n')]
+    pub(crate) headers: Vec<Field>,
+    /// The request's method [default: POST].
+    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    pub(crate) method: Option<Method>,
+    /// Accept any certificate. Whoever is on the way can then read and change everything.
+    #[arg(short = 'k', long)]
+    pub(crate) insecure: bool,
+    /// Trust the certificates in this PEM file, and no others.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
+    /// Show this certificate, a chain in PEM, to a server that asks for one.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The private key of the certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Connect through this Unix domain socket, whatever host the URL names.
+    #[cfg(unix)]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) unix_socket: Option<PathBuf>,
+    /// Use these addresses for a host and port, and do not ask for its name.
+    #[arg(long, value_name = "HOST:PORT:ADDR[,ADDR]...")]
+    pub(crate) resolve: Vec<Resolve>,
+    /// How long making the connection may take, such as 5, 0.5 or 500ms [default: 10].
+    #[arg(long, value_name = "SECONDS", value_parser = duration)]
+    pub(crate) connect_timeout: Option<Duration>,
+    /// Connect through a proxy, http://[USER:PASSWORD@]HOST:PORT or socks5h:// (socks5:// looks up
+    /// names on this side); '' for none [default: as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY
+    /// say].
+    ///
+    /// A command line is seen by all users of a machine: put a password in the variable.
+    #[arg(short = 'x', long, value_name = "URL", env = "H2CONN_PROXY", hide_env_values = true)]
+    pub(crate) proxy: Option<String>,
+}
+
+/// What is done with one connection.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Stream")]
+pub(crate) struct StreamOptions {
+    /// Give up a connection on which nothing has moved for so long.
+    #[arg(short, long, value_name = "SECONDS", value_parser = duration)]
+    pub(crate) idle_timeout: Option<Duration>,
+    /// After the end of standard input, close the connection when so much time has passed, instead of
+    /// waiting for the peer's end.
+    #[arg(short = 'q', long, value_name = "SECONDS", value_parser = duration)]
+    pub(crate) linger: Option<Duration>,
+    /// Say at the end what a connection has carried, on standard error.
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "text")]
+    pub(crate) stats: Option<StatsFormat>,
+}

@@ -1,0 +1,200 @@
+//! Values of options that are more than text.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+/// A header field, or a file of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Given(String, String),
+    File(PathBuf),
+    /// An empty line, of a variable.
+    Nothing,
+}
+
+impl FromStr for Field {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Field, String> {
+        let text = text.trim_end_matches('\r');
+        if let Some(path) = text.strip_prefix('@') {
+            return Ok(Field::File(path.into()));
+        }
+        if text.trim().is_empty() {
+            return Ok(Field::Nothing);
+        }
+        let (name, value) = text.split_once(':').ok_or("expected 'name: value' or @FILE")?;
+        if name.trim().is_empty() {
+            return Err("it has no name before the colon; expected 'name: value'".to_owned());
+        }
+        Ok(Field::Given(name.trim().to_owned(), value.trim().to_owned()))
+    }
+}
+
+/// Addresses for a host and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Resolve {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+impl FromStr for Resolve {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Resolve, String> {
+        let expected = "expected HOST:PORT:ADDRESS, with more addresses after commas";
+        // A host in brackets has colons of its own.
+        let (host, rest) = match text.strip_prefix('[') {
+            Some(rest) => rest.split_once("]:").ok_or(expected)?,
+            None => text.split_once(':').ok_or(expected)?,
+        };
+        let (port, addresses) = rest.split_once(':').ok_or(expected)?;
+        if host.is_empty() {
+            return Err(format!("its host is empty; {expected}"));
+        }
+        let port = port.parse().map_err(|_| format!("{port:?} is no port; {expected}"))?;
+        let addresses = addresses.split(',').map(|address| {
+            let bare = address.trim_start_matches('[').trim_end_matches(']');
+            bare.parse().map_err(|_| format!("{address:?} is no IP address; {expected}"))
+        });
+        let addresses = addresses.collect::<Result<_, _>>()?;
+        Ok(Resolve { host: host.to_ascii_lowercase(), port, addresses })
+    }
+}
+
+/// A place to listen on or to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+impl FromStr for Destination {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Destination, String> {
+        let expected = "expected HOST:PORT or unix:PATH";
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path {
+                "" => Err(format!("it has no path; {expected}")),
+                _ if cfg!(not(unix)) => Err("there are no Unix domain sockets here".to_owned()),
+                path => Ok(Destination::Unix(path.into())),
+            };
+        }
+        if text.contains("://") {
+            return Err(format!("it is a URL; {expected}"));
+        }
+        let (host, port) = text.rsplit_once(':').ok_or(format!("it has no port; {expected}"))?;
+        let port = port.parse().map_err(|_| format!("{port:?} is no port; {expected}"))?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        if bare.is_none() && host.contains(':') {
+            return Err("an IPv6 address needs brackets, as in [::1]:8000".to_owned());
+        }
+        let host = bare.unwrap_or(host);
+        if host.is_empty() {
+            return Err(format!("it has no host; {expected}, with 0.0.0.0 for all addresses"));
+        }
+        Ok(Destination::Tcp { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Destination::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Destination::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// How statistics are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatsFormat {
+    /// A line to read.
+    Text,
+    /// A JSON object on a line.
+    Json,
+}
+
+/// A time: a number of seconds, or one with the unit ms, s, m or h.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let expected = "expected a time above 0 such as 5, 0.5, 500ms, 2m or 1h";
+    let (number, unit) = match text.find(|c: char| !c.is_ascii_digit() && c != '.') {
+        Some(at) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let number: f64 = number.parse().map_err(|_| expected.to_owned())?;
+    let scale = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("its unit {unit:?} is not known; {expected}")),
+    };
+    match Duration::try_from_secs_f64(number * scale) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err(expected.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+    use super::*;
+
+    #[test]
+    fn a_header_field_is_a_name_and_a_value_or_a_file() {
+        let given = |name: &str, value: &str| Field::Given(name.into(), value.into());
+        assert_eq!("x-token:  a:b ".parse(), Ok(given("x-token", "a:b")));
+        assert_eq!("empty:".parse(), Ok(given("empty", "")));
+        assert_eq!("@secret.txt".parse(), Ok(Field::File("secret.txt".into())));
+        assert_eq!("\r".parse(), Ok(Field::Nothing));
+        for bad in ["no colon", ": value"] {
+            bad.parse::<Field>().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn resolve_takes_hosts_and_addresses_of_both_kinds() {
+        let resolve: Resolve = "Example.com:443:127.0.0.1,[::1],::2".parse().unwrap();
+        assert_eq!((resolve.host.as_str(), resolve.port), ("example.com", 443));
+        assert_eq!(resolve.addresses.len(), 3);
+        let resolve: Resolve = "[::1]:80:10.0.0.1".parse().unwrap();
+        assert_eq!((resolve.host.as_str(), resolve.port), ("::1", 80));
+        for bad in ["", "host", "host:80", "host:http:1.2.3.4", ":80:1.2.3.4", "host:80:name"] {
+            bad.parse::<Resolve>().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_destination_is_a_host_with_a_port_or_a_path() {
+        let shown = |text: &str| text.parse::<Destination>().unwrap().to_string();
+        for text in ["localhost:0", "127.0.0.1:65535", "[::1]:8000"] {
+            assert_eq!(shown(text), text);
+        }
+        #[cfg(unix)]
+        assert_eq!(shown("unix:/run/x.sock"), "unix:/run/x.sock");
+        for bad in ["", "host", "host:", "host:65536", ":80", "::1:80", "unix:", "http://host:80"] {
+            bad.parse::<Destination>().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_time_is_in_seconds_unless_it_says_otherwise() {
+        let table = [("5", 5000), ("0.5", 500), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000)];
+        for (text, millis) in table {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "0", "-1", "5x", "s", "1e9", "nan", "99999999999999999999"] {
+            duration(bad).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! From the options of a listener to a listener.
+
+use h2conn::tls::{Identity, ServerTls};
+use h2conn::{Listener, ListenerBuilder};
+
+use crate::args::{Destination, ListenOptions};
+use crate::dial::read;
+use crate::exit::Result;
+use crate::report::say;
+
+/// Listens as the options say, and says so on standard error: the fingerprint of a certificate that was
+/// made on the spot, and then `listening on …` with the port that it has become.
+pub(crate) async fn listen(builder: ListenerBuilder, options: &ListenOptions) -> Result<Listener> {
+    let builder = match options.cleartext {
+        true => builder,
+        false => builder.tls(tls(options)?),
+    };
+    let listener = match &options.addr {
+        Destination::Tcp { host, port } => builder.bind((host.as_str(), *port)).await?,
+        #[cfg(unix)]
+        Destination::Unix(path) => builder.bind_unix(path).await?,
+        #[cfg(not(unix))]
+        Destination::Unix(_) => unreachable!("the command line refuses it"),
+    };
+    let scheme = if options.cleartext { "http" } else { "https" };
+    match listener.local_addr().socket_addr() {
+        Some(addr) => say(format_args!("listening on {scheme}://{addr}/")),
+        None => say(format_args!("listening on {} ({scheme})", listener.local_addr())),
+    }
+    Ok(listener)
+}
+
+fn tls(options: &ListenOptions) -> Result<ServerTls> {
+    let identity = match options.cert.as_ref().zip(options.key.as_ref()) {
+        Some((cert, key)) => Identity::from_pem_files(cert, key)?,
+        None => {
+            let identity = Identity::self_signed(names(&options.addr))?;
+            say(format_args!("certificate made on the spot, SHA-256 {}", identity.fingerprint()));
+            identity
+        }
+    };
+    let tls = ServerTls::new(identity);
+    Ok(match &options.client_ca {
+        Some(file) => tls.client_roots(read(file, "--client-ca")?),
+        None => tls,
+    })
+}
+
+/// The names that a certificate made on the spot is for.
+fn names(addr: &Destination) -> Vec<String> {
+    let mut names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    if let Destination::Tcp { host, .. } = addr
+        && !names.contains(host)
+        && !["0.0.0.0", "::"].contains(&host.as_str())
+    {
+        names.insert(0, host.clone());
+    }
+    names
+}

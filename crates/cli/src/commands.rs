@@ -1,0 +1,25 @@
+//! The subcommands, one a file.
+
+mod connect;
+mod listen;
+
+use crate::args::{Args, Command};
+use crate::exit::{Failure, Result};
+
+/// Runs what was typed, to its end.
+pub(crate) fn run(args: Args) -> Result {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::local("cannot start", error))?;
+    let verbose = args.verbose > 0;
+    let result = runtime.block_on(async {
+        match args.command {
+            Command::Connect(args) => connect::run(args, verbose).await,
+            Command::Listen(args) => listen::run(args, verbose).await,
+        }
+    });
+    // A command has waited for what matters; a thread that still reads is not waited for.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,83 @@
+//! From the options of a connection to a client.
+
+use std::fs;
+use std::path::Path;
+
+use h2conn::http::Method;
+use h2conn::tls::{ClientTls, Identity};
+use h2conn::{Client, ClientBuilder, OnDrop};
+
+use crate::args::{ConnectOptions, Field};
+use crate::exit::{Failure, Result};
+
+/// A client that connects as the options say. `method` is used where they name none.
+///
+/// What fails leaves a reset behind, and not what looks like an end.
+pub(crate) fn builder(options: &ConnectOptions, method: Method) -> Result<ClientBuilder> {
+    let mut builder = Client::builder()
+        .method(options.method.clone().unwrap_or(method))
+        .tls(tls(options)?)
+        .on_drop(OnDrop::Reset);
+    for (name, value) in fields(&options.headers)? {
+        builder = builder.header(name, value);
+    }
+    if let Some(limit) = options.connect_timeout {
+        builder = builder.connect_timeout(limit).handshake_timeout(limit);
+    }
+    #[cfg(unix)]
+    if let Some(path) = &options.unix_socket {
+        builder = builder.unix_socket(path);
+    }
+    Ok(builder)
+}
+
+fn tls(options: &ConnectOptions) -> Result<ClientTls> {
+    let mut tls = ClientTls::new();
+    if let Some(file) = &options.cacert {
+        tls = tls.only_root_certificates(read(file, "--cacert")?);
+    }
+    if let Some((cert, key)) = options.cert.as_ref().zip(options.key.as_ref()) {
+        tls = tls.identity(Identity::from_pem_files(cert, key)?);
+    }
+    if options.insecure {
+        tls = tls.dangerous_accept_any_certificate();
+    }
+    Ok(tls)
+}
+
+fn fields(given: &[Field]) -> Result<Vec<(String, String)>> {
+    let mut fields = Vec::new();
+    for field in given {
+        match field {
+            Field::Given(name, value) => fields.push((name.clone(), value.clone())),
+            Field::Nothing => {}
+            Field::File(path) => {
+                let text = String::from_utf8(read(path, "-H")?).map_err(|_| {
+                    Failure::usage(format_args!("{} of -H is not UTF-8 text", path.display()))
+                })?;
+                for (number, line) in text.lines().enumerate() {
+                    match line.parse() {
+                        Ok(Field::Given(name, value)) => fields.push((name, value)),
+                        Ok(Field::Nothing) => {}
+                        // The line itself may be a secret.
+                        Ok(Field::File(_)) | Err(_) => {
+                            return Err(Failure::usage(format_args!(
+                                "line {} of {} is no header field; expected 'name: value'",
+                                number + 1,
+                                path.display()
+                            )));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(fields)
+}
+
+/// Reads a file that an option names.
+pub(crate) fn read(file: &Path, option: &str) -> Result<Vec<u8>> {
+    fs::read(file).map_err(|error| {
+        Failure::usage(format_args!("cannot read {} for {option}: {error}", file.display()))
+    })
+}

@@ -1,0 +1,125 @@
+//! What a command that failed says, and the exit code that tells scripts why.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use h2conn::ErrorKind;
+
+/// The result of whatever can end the program.
+pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
+
+/// The exit codes. 0 is a clean end, and 130 a second Ctrl-C.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// What was typed cannot be done.
+    Usage = 1,
+    /// No connection: the network, the address, or a peer that does not speak HTTP/2.
+    Connect = 2,
+    /// TLS, certificates above all.
+    Tls = 3,
+    /// The server answered with a status that is not 2xx.
+    Status = 4,
+    /// The connection was reset, or ended before its end.
+    Reset = 5,
+    /// A time limit passed.
+    TimedOut = 6,
+    /// This machine's part: files, standard input and output, a command that failed.
+    Local = 7,
+}
+
+/// The table for those who read the help.
+pub(crate) const TABLE: &str = "\
+Exit codes:
+  0    the connection ended as it should
+  1    the command line or a file that it names cannot be used
+  2    no connection, or the peer does not speak HTTP/2
+  3    TLS failed, for instance because a certificate is not trusted
+  4    the server answered with a status that is not 2xx
+  5    the connection was reset, or broke off
+  6    a time limit passed
+  7    something failed on this side: standard input or output, a file, a command
+  130  Ctrl-C was pressed twice";
+
+/// Why the program ends with an exit code that is not 0.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, error: impl Into<anyhow::Error>) -> Failure {
+        Failure { code, error: error.into() }
+    }
+
+    /// What was typed cannot be done, and why.
+    pub(crate) fn usage(message: impl fmt::Display) -> Failure {
+        Failure { code: Code::Usage, error: anyhow::anyhow!("{message}") }
+    }
+
+    /// Something failed on this machine while `what` was done.
+    pub(crate) fn local(what: impl fmt::Display, error: io::Error) -> Failure {
+        let error = anyhow::Error::new(error).context(what.to_string());
+        Failure { code: Code::Local, error }
+    }
+
+    /// What an I/O error of a connection means; one that the library did not make is this side's.
+    pub(crate) fn of_io(what: impl fmt::Display, error: io::Error) -> Failure {
+        match h2conn::Error::from_io(&error) {
+            Some(error) => error.clone().into(),
+            None => Failure::local(what, error),
+        }
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The library's error, if it was one.
+    pub(crate) fn library_error(&self) -> Option<&h2conn::Error> {
+        self.error.downcast_ref()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
+    }
+}
+
+impl From<h2conn::Error> for Failure {
+    fn from(error: h2conn::Error) -> Failure {
+        let code = match error.kind() {
+            ErrorKind::InvalidInput => Code::Usage,
+            ErrorKind::Connect | ErrorKind::Unsupported | ErrorKind::Refused => Code::Connect,
+            ErrorKind::Tls => Code::Tls,
+            ErrorKind::Rejected => Code::Status,
+            ErrorKind::TimedOut => Code::TimedOut,
+            // Reset, truncated, closed, aborted, a broken protocol, and kinds that are still to come.
+            _ => Code::Reset,
+        };
+        Failure::new(code, error)
+    }
+}
+
+/// Says what failed, and gives the exit code.
+pub(crate) fn code_of(result: Result) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Without a standard error there is nobody to tell.
+            let _ = writeln!(io::stderr(), "h2conn: {failure}");
+            ExitCode::from(failure.code as u8)
+        }
+    }
+}
+
+/// Prints what clap has to say: help, the version, or what is wrong with the command line.
+pub(crate) fn usage(answer: &clap::Error) -> ExitCode {
+    let _ = answer.print();
+    match answer.use_stderr() {
+        true => ExitCode::from(Code::Usage as u8),
+        false => ExitCode::SUCCESS,
+    }
+}

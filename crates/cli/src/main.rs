@@ -1,0 +1,23 @@
+//! `h2conn`: a netcat that speaks HTTP/2.
+
+mod args;
+mod bind;
+mod commands;
+mod dial;
+mod exit;
+mod pump;
+mod report;
+mod signals;
+mod stdio;
+mod talk;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match args::Args::try_parse() {
+        Ok(args) => exit::code_of(commands::run(args)),
+        Err(answer) => exit::usage(&answer),
+    }
+}

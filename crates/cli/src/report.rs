@@ -1,0 +1,130 @@
+//! What is said on standard error beside errors: `-v` and `--stats`.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use h2conn::http::{HeaderMap, Response};
+use h2conn::{Conn, Stats};
+
+use crate::args::StatsFormat;
+
+/// Says what the user wants to hear.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Report {
+    pub(crate) verbose: bool,
+    pub(crate) stats: Option<StatsFormat>,
+}
+
+/// Says something whatever was asked for. Without a standard error there is nobody to tell.
+pub(crate) fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+impl Report {
+    /// A line of `-v`.
+    pub(crate) fn note(&self, line: impl fmt::Display) {
+        if self.verbose {
+            say(format_args!("* {line}"));
+        }
+    }
+
+    /// The two ends of a connection, who the peer is, and what was asked for.
+    pub(crate) fn request(&self, conn: &Conn) {
+        if !self.verbose {
+            return;
+        }
+        self.note(format_args!("connected from {} to {}", conn.local_addr(), conn.peer_addr()));
+        say(format_args!("> {} {}", conn.method(), conn.uri()));
+        fields('>', conn.headers());
+    }
+
+    /// What was answered.
+    pub(crate) fn response(&self, response: &Response<()>) {
+        if self.verbose {
+            say(format_args!("< {}", response.status()));
+            fields('<', response.headers());
+        }
+    }
+
+    /// What a connection has carried, as `--stats` asks for it.
+    pub(crate) fn stats(&self, conn: &Conn) {
+        let stats = conn.stats();
+        match self.stats {
+            None => {}
+            Some(StatsFormat::Text) => say(text(&stats)),
+            Some(StatsFormat::Json) => say(json(&stats)),
+        }
+    }
+}
+
+fn fields(mark: char, headers: &HeaderMap) {
+    for (name, value) in headers {
+        // `-v` is pasted into reports.
+        let secret = matches!(name.as_str(), "authorization" | "proxy-authorization" | "cookie");
+        match secret || value.is_sensitive() {
+            true => say(format_args!("{mark} {name}: (hidden)")),
+            false => say(format_args!("{mark} {name}: {}", value.as_bytes().escape_ascii())),
+        }
+    }
+    say(mark);
+}
+
+fn text(stats: &Stats) -> String {
+    let seconds = stats.age.as_secs_f64();
+    let rate = |bytes: u64| rate(bytes, seconds);
+    let rtt = stats.rtt.map_or_else(String::new, |rtt| {
+        format!(", round trip {:.3} ms", rtt.as_secs_f64() * 1000.0)
+    });
+    format!(
+        "sent {} bytes ({}), received {} bytes ({}) in {seconds:.3} s; {} waits for the peer's window, \
+         {:.3} s{rtt}",
+        stats.bytes_sent,
+        rate(stats.bytes_sent),
+        stats.bytes_received,
+        rate(stats.bytes_received),
+        stats.stalls,
+        stats.stalled.as_secs_f64(),
+    )
+}
+
+fn json(stats: &Stats) -> String {
+    let rtt = stats.rtt.map_or("null".to_owned(), |rtt| rtt.as_secs_f64().to_string());
+    // Numbers only, so there is nothing to escape.
+    format!(
+        "{{\"bytes_written\":{},\"bytes_sent\":{},\"bytes_received\":{},\"bytes_read\":{},\
+         \"stalls\":{},\"stalled_seconds\":{},\"rtt_seconds\":{rtt},\"seconds\":{}}}",
+        stats.bytes_written,
+        stats.bytes_sent,
+        stats.bytes_received,
+        stats.bytes_read,
+        stats.stalls,
+        stats.stalled.as_secs_f64(),
+        stats.age.as_secs_f64(),
+    )
+}
+
+/// Bytes a second, in the unit that fits.
+fn rate(bytes: u64, seconds: f64) -> String {
+    let mut rate = bytes as f64 / seconds.max(1e-6);
+    for unit in ["B/s", "kB/s", "MB/s"] {
+        if rate < 1000.0 {
+            return format!("{rate:.1} {unit}");
+        }
+        rate /= 1000.0;
+    }
+    format!("{rate:.1} GB/s")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rate;
+
+    #[test]
+    fn a_rate_is_in_the_unit_that_fits() {
+        let table = [(0, "0.0 B/s"), (999, "999.0 B/s"), (2_500, "2.5 kB/s")];
+        for (bytes, shown) in table {
+            assert_eq!(rate(bytes, 1.0), shown);
+        }
+        assert_eq!(rate(3_000_000_000, 1.5), "2.0 GB/s");
+    }
+}

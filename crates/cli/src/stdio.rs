@@ -1,0 +1,186 @@
+//! Standard input and output as chunks of bytes, each with a thread of its own: the system has no
+//! way to wait for them that works for files, terminals and pipes alike.
+
+use std::io::{self, Read, Write};
+use std::thread;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{mpsc, oneshot};
+
+/// As much as a pipe holds on Linux.
+const CHUNK: usize = 64 * 1024;
+
+/// How many chunks wait between a thread and the runtime: enough that neither waits for the other
+/// all the time.
+const QUEUE: usize = 8;
+
+/// What comes in. It outlives connections, so that the next one goes on where the last has ended.
+#[derive(Debug)]
+pub(crate) struct Input {
+    chunks: mpsc::Receiver<io::Result<Bytes>>,
+    /// Read, and not taken by any connection.
+    unsent: Option<Bytes>,
+}
+
+impl Input {
+    /// Standard input. Its thread ends with the process: a read cannot be given up.
+    pub(crate) fn stdin() -> Input {
+        let (sender, chunks) = mpsc::channel(QUEUE);
+        thread::spawn(move || read_all(io::stdin().lock(), &sender));
+        Input { chunks, unsent: None }
+    }
+
+    /// The next bytes, or `None` at the end. Dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        match self.unsent.take() {
+            Some(chunk) => Some(Ok(chunk)),
+            None => self.chunks.recv().await,
+        }
+    }
+
+    /// Gives back what could not be sent.
+    pub(crate) fn put_back(&mut self, chunk: Bytes) {
+        self.unsent = Some(chunk);
+    }
+}
+
+fn read_all(mut input: impl Read, sender: &mpsc::Sender<io::Result<Bytes>>) {
+    let mut buffer = BytesMut::new();
+    loop {
+        // Small reads share a buffer.
+        if buffer.len() < CHUNK / 4 {
+            buffer = BytesMut::zeroed(CHUNK);
+        }
+        let chunk = match input.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(n) => Ok(buffer.split_to(n).freeze()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => Err(error),
+        };
+        let failed = chunk.is_err();
+        if sender.blocking_send(chunk).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// What goes out.
+#[derive(Debug)]
+pub(crate) struct Output {
+    chunks: Option<mpsc::Sender<Bytes>>,
+    ended: oneshot::Receiver<io::Result<()>>,
+}
+
+impl Output {
+    pub(crate) fn stdout() -> Output {
+        let (chunks, receiver) = mpsc::channel(QUEUE);
+        let (end, ended) = oneshot::channel();
+        thread::spawn(move || {
+            let written = write_all(receiver);
+            // Nobody listens when the program ends by something else.
+            let _ = end.send(written);
+        });
+        Output { chunks: Some(chunks), ended }
+    }
+
+    /// Writes all of `chunk`, soon.
+    ///
+    /// # Errors
+    ///
+    /// That of an earlier write, once. Of kind `BrokenPipe` where the reader has gone.
+    pub(crate) async fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        let sent = match &self.chunks {
+            Some(chunks) => chunks.send(chunk).await.is_ok(),
+            None => false,
+        };
+        match sent {
+            true => Ok(()),
+            false => self.finish().await.and(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    /// Waits until everything is written, or cannot be.
+    pub(crate) async fn finish(&mut self) -> io::Result<()> {
+        self.chunks = None;
+        // It is awaited twice only after an error, which was told the first time.
+        (&mut self.ended).await.unwrap_or(Ok(()))
+    }
+}
+
+fn write_all(mut chunks: mpsc::Receiver<Bytes>) -> io::Result<()> {
+    let mut output = stdout();
+    while let Some(chunk) = chunks.blocking_recv() {
+        output.write_all(&chunk)?;
+        output.flush()?;
+    }
+    Ok(())
+}
+
+/// Past the buffer of `io::stdout`, which looks for the ends of lines in everything.
+#[cfg(unix)]
+fn stdout() -> impl Write {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    let file = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    match file {
+        Ok(file) => Box::new(file) as Box<dyn Write>,
+        Err(_) => Box::new(io::stdout()),
+    }
+}
+
+#[cfg(not(unix))]
+fn stdout() -> impl Write {
+    io::stdout()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+    use super::*;
+
+    /// Gives one byte at a time, and then fails.
+    struct Trickle(u8);
+
+    impl Read for Trickle {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0 {
+                0 => Err(io::ErrorKind::PermissionDenied.into()),
+                n => {
+                    buffer[0] = n;
+                    self.0 -= 1;
+                    Ok(1)
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn input_comes_in_order_and_its_error_comes_last() {
+        let (sender, chunks) = mpsc::channel(QUEUE);
+        let reader = thread::spawn(move || read_all(Trickle(40), &sender));
+        let mut input = Input { chunks, unsent: None };
+        let mut got = Vec::new();
+        let error = loop {
+            match input.next().await.unwrap() {
+                Ok(chunk) => got.extend_from_slice(&chunk),
+                Err(error) => break error,
+            }
+        };
+        assert!(got.iter().copied().eq((1..=40).rev()));
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        assert!(input.next().await.is_none());
+        reader.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_put_back_comes_first() {
+        let (sender, chunks) = mpsc::channel(QUEUE);
+        let mut input = Input { chunks, unsent: None };
+        sender.send(Ok(Bytes::from_static(b"second"))).await.unwrap();
+        input.put_back(Bytes::from_static(b"first"));
+        assert_eq!(input.next().await.unwrap().unwrap(), "first");
+        assert_eq!(input.next().await.unwrap().unwrap(), "second");
+    }
+}

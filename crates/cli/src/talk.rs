@@ -1,0 +1,161 @@
+//! Standard input and output over one connection.
+
+use std::io;
+use std::time::Duration;
+
+use h2conn::{Conn, Error, Reason};
+use tokio::io::AsyncWriteExt;
+use tokio::time::sleep;
+
+use crate::exit::{Failure, Result};
+use crate::signals::Interrupt;
+use crate::stdio::{Input, Output};
+
+/// How a conversation has ended, if it has not failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The peer has ended it.
+    Peer,
+    /// The linger time after the end of the input has passed.
+    Linger,
+    /// Whoever has read the output has gone.
+    Reader,
+    /// The user has pressed Ctrl-C.
+    Interrupt,
+}
+
+impl End {
+    /// As `-v` says it.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            End::Peer => "the peer has ended it",
+            End::Linger => "the time after the end of the input has passed",
+            End::Reader => "nobody reads the output any more",
+            End::Interrupt => "interrupted",
+        }
+    }
+}
+
+/// Talks until the peer ends the connection, and closes it.
+///
+/// The end of the input is passed on, and the peer's answer still printed. The peer's end of its
+/// direction leaves the input to be sent, unless the peer is gone altogether.
+pub(crate) async fn talk(
+    conn: &Conn,
+    input: &mut Input,
+    output: &mut Output,
+    linger: Option<Duration>,
+    interrupt: &Interrupt,
+) -> Result<End> {
+    let end = tokio::select! {
+        end = exchange(conn, input, output, linger) => end?,
+        () = interrupt.asked() => End::Interrupt,
+    };
+    match conn.close().await {
+        Err(error) if !is_a_goodbye(&error) => Err(error.into()),
+        _ => Ok(end),
+    }
+}
+
+async fn exchange(
+    conn: &Conn,
+    input: &mut Input,
+    output: &mut Output,
+    linger: Option<Duration>,
+) -> Result<End> {
+    let sending = async {
+        match send(conn, input).await {
+            Ok(()) => match linger {
+                Some(time) => {
+                    sleep(time).await;
+                    Ok(Some(End::Linger))
+                }
+                None => Ok(None),
+            },
+            Err(failure) => Err(failure),
+        }
+    };
+    tokio::pin!(sending);
+    let receiving = receive(conn, output);
+    tokio::pin!(receiving);
+
+    // What became of sending, once that is known.
+    let mut sent: Option<Result> = None;
+    let received = loop {
+        tokio::select! {
+            received = &mut receiving => break received?,
+            result = &mut sending, if sent.is_none() => match result {
+                Ok(Some(end)) => return Ok(end),
+                // A peer that takes no more may have an answer.
+                Err(Stopped::Conn(failure)) => sent = Some(Err(failure)),
+                Err(Stopped::Input(error)) => return Err(no_input(conn, error)),
+                Ok(None) => sent = Some(Ok(())),
+            },
+        }
+    };
+    if let Some(end) = received {
+        return Ok(end);
+    }
+    let result = match sent {
+        Some(result) => result,
+        None => tokio::select! {
+            result = &mut sending => match result {
+                Ok(_) => Ok(()),
+                Err(Stopped::Conn(failure)) => Err(failure),
+                Err(Stopped::Input(error)) => return Err(no_input(conn, error)),
+            },
+            closed = conn.closed() => closed.map_err(Failure::from),
+        },
+    };
+    match result {
+        Err(failure) if !failure.library_error().is_some_and(is_a_goodbye) => Err(failure),
+        _ => Ok(End::Peer),
+    }
+}
+
+/// Why no more was sent.
+enum Stopped {
+    Conn(Failure),
+    Input(io::Error),
+}
+
+/// Half of the input must not look like all of it.
+fn no_input(conn: &Conn, error: io::Error) -> Failure {
+    conn.reset(Reason::CANCEL);
+    Failure::local("cannot read standard input", error)
+}
+
+async fn send(mut conn: &Conn, input: &mut Input) -> Result<(), Stopped> {
+    while let Some(chunk) = input.next().await {
+        let chunk = chunk.map_err(Stopped::Input)?;
+        if let Err(error) = conn.write_chunk(chunk.clone()).await {
+            input.put_back(chunk);
+            return Err(Stopped::Conn(error.into()));
+        }
+    }
+    let ended = conn.shutdown().await;
+    ended.map_err(|error| Stopped::Conn(Failure::of_io("cannot end the connection", error)))
+}
+
+/// Prints what comes, to the peer's end.
+async fn receive(conn: &Conn, output: &mut Output) -> Result<Option<End>> {
+    while let Some(chunk) = conn.read_chunk().await? {
+        match output.write(chunk).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return Ok(Some(End::Reader));
+            }
+            Err(error) => {
+                conn.reset(Reason::CANCEL);
+                return Err(Failure::local("cannot write to standard output", error));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Whether an error after the peer's last byte says only that it wants no more: RST_STREAM with
+/// `NO_ERROR` (RFC 9113 §8.1), or the `CANCEL` that this library sends when its linger time is up.
+fn is_a_goodbye(error: &Error) -> bool {
+    error.is_by_peer() && matches!(error.reason(), Some(Reason::NO_ERROR | Reason::CANCEL))
+}
