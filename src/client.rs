@@ -1,7 +1,9 @@
 //! Connecting.
 
 mod builder;
+mod connector;
 mod dial;
+mod hosts;
 mod policy;
 mod pool;
 mod stats;
@@ -22,6 +24,7 @@ use pool::Pool;
 use target::Target;
 
 pub use builder::ClientBuilder;
+pub use connector::Destination;
 pub use policy::LinkPolicy;
 pub use stats::{ClientStats, LinkStats, OriginStats};
 

@@ -102,7 +102,9 @@ pub use tokio_util;
 #[cfg(feature = "websocket")]
 pub use accept::WebSockets;
 pub use accept::{AcceptError, Acceptor, AcceptorBuilder, Body, accept};
-pub use client::{Client, ClientBuilder, ClientStats, LinkPolicy, LinkStats, OriginStats, connect};
+pub use client::{
+    Client, ClientBuilder, ClientStats, Destination, LinkPolicy, LinkStats, OriginStats, connect,
+};
 pub use conn::{Addr, Conn, OnDrop, ReadHalf, ReuniteError, Stats, Transport, WriteHalf};
 pub use error::{Error, ErrorKind, Reason, Result};
 pub use listener::{Incoming, Listener, ListenerBuilder, ListenerHandle, ListenerStats};

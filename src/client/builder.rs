@@ -1,5 +1,8 @@
 //! The knobs of a client.
 
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -7,7 +10,9 @@ use std::time::Duration;
 use http::Method;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::connector::{Destination, TransportFn};
 use super::dial::Dialer;
+use super::hosts::Hosts;
 use super::policy::{LinkPolicy, Rules};
 use super::pool::{Pool, Slot};
 use super::{Client, Inner};
@@ -29,6 +34,8 @@ pub struct ClientBuilder {
     response_timeout: Duration,
     tls: Option<ClientTls>,
     unix_socket: Option<PathBuf>,
+    connector: Option<TransportFn>,
+    hosts: Hosts,
     rules: Rules,
     config: Config,
 }
@@ -46,6 +53,8 @@ impl Default for ClientBuilder {
             response_timeout: Duration::from_secs(30),
             tls: None,
             unix_socket: None,
+            connector: None,
+            hosts: Hosts::default(),
             rules: Rules::default(),
             config: Config { link_idle_timeout: Some(LINK_IDLE_TIMEOUT), ..Config::default() },
         }
@@ -201,6 +210,60 @@ impl ClientBuilder {
         self
     }
 
+    /// Uses these addresses for a host and port of a URL, in their order, and asks no resolver.
+    /// Default: none. The certificate still has to have the host's name. Called again for the same
+    /// host and port, it replaces what there was.
+    pub fn resolve(
+        mut self,
+        host: impl Into<String>,
+        port: u16,
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) -> Self {
+        self.hosts.set(host.into(), port, addresses.into_iter().collect());
+        self
+    }
+
+    /// Makes links over transports of the program's own, such as one through a proxy: `connect` is
+    /// called for each link, where the client would look up the host and connect a TCP socket.
+    /// TLS, for `https://`, and HTTP/2 come on top as always; links are shared and replaced as always,
+    /// too. Default: none.
+    ///
+    /// The [`connect_timeout`](ClientBuilder::connect_timeout) holds for it: then its future is
+    /// dropped. Its error is the source of an [`ErrorKind::Connect`](crate::ErrorKind::Connect). The
+    /// addresses of such connections are [`Addr::Other`]. A TCP socket should have
+    /// `TCP_NODELAY`. It cannot be set together with a `unix_socket` or with
+    /// [`resolve`](ClientBuilder::resolve), neither of which it would heed. For one transport that
+    /// is there already see [`build_over`](ClientBuilder::build_over).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use h2conn::{Client, Destination};
+    /// use tokio::net::TcpStream;
+    ///
+    /// /// A client whose links all go through a gateway, which is told where to.
+    /// fn client(gateway: std::net::SocketAddr) -> h2conn::Result<Client> {
+    ///     let connect = move |to: Destination| async move {
+    ///         let mut socket = TcpStream::connect(gateway).await?;
+    ///         socket.set_nodelay(true)?;
+    ///         let line = format!("{to}\n");
+    ///         tokio::io::AsyncWriteExt::write_all(&mut socket, line.as_bytes()).await?;
+    ///         Ok(socket)
+    ///     };
+    ///     Client::builder().connector(connect).build()
+    /// }
+    /// # client(([127, 0, 0, 1], 1).into()).unwrap();
+    /// ```
+    pub fn connector<F, Fut, T>(mut self, connect: F) -> Self
+    where
+        F: Fn(Destination) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<T>> + Send + 'static,
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.connector = Some(TransportFn::new(connect));
+        self
+    }
+
     /// What dropping a connection without a shutdown does. Default: [`OnDrop::Finish`]. See
     /// [`Conn::on_drop`](crate::Conn::on_drop).
     pub fn on_drop(mut self, action: OnDrop) -> Self {
@@ -270,19 +333,22 @@ impl ClientBuilder {
     }
 
     fn finish(self, only: Option<Arc<Slot>>) -> Result<Client> {
+        self.check_ways()?;
         let (method, transport) = opening(self.method, self.protocol)?;
         self.config.check()?;
         self.rules.check()?;
         let rules = Rules { patience: self.connect_timeout / 2, ..self.rules };
-        let connector = match &self.tls {
+        let tls_connector = match &self.tls {
             Some(tls) => OnceLock::from(tls.build()?),
             None => OnceLock::new(),
         };
         let dialer = Dialer {
             config: self.config,
             tls: self.tls.unwrap_or_default(),
-            connector,
+            tls_connector,
             unix_socket: self.unix_socket,
+            connector: self.connector,
+            hosts: self.hosts,
         };
         let inner = Inner {
             method,
@@ -294,6 +360,19 @@ impl ClientBuilder {
             pool: Pool::new(rules, only),
         };
         Ok(Client { inner: Arc::new(inner) })
+    }
+
+    /// There is one way to a server, and it heeds all that was set.
+    fn check_ways(&self) -> Result<()> {
+        let other = match (&self.connector, &self.unix_socket) {
+            (None, None) => return self.hosts.check(),
+            (Some(_), Some(_)) => "connector is set together with unix_socket",
+            (Some(_), None) if !self.hosts.is_empty() => "connector is set together with resolve",
+            (None, Some(_)) if !self.hosts.is_empty() => "unix_socket is set together with resolve",
+            _ => return Ok(()),
+        };
+        let message = format!("{other}, which would have no effect; set one of the two");
+        Err(Error::new(ErrorKind::InvalidInput, message))
     }
 }
 

@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 
+use super::connector::{Destination, TransportFn};
+use super::hosts::Hosts;
 use super::pool::Terms;
 use super::target::{Origin, Target};
 use crate::config::Config;
@@ -30,6 +32,7 @@ impl Progress {
     const RESOLVING: u8 = 1;
     const CONNECTING: u8 = 2;
     const TLS: u8 = 3;
+    const CONNECTOR: u8 = 4;
 
     fn reach(&self, step: u8) {
         self.0.store(step, Relaxed);
@@ -51,6 +54,10 @@ impl Progress {
                 "TCP is connected, but the server does not answer the TLS handshake; check that a \
                  TLS server listens there (for one without TLS use http://)"
             }
+            Progress::CONNECTOR => {
+                "the connector that the program has given the client is not done; check what it \
+                 waits for"
+            }
             _ => "the name of the host is not resolved; check the network's DNS",
         }
     }
@@ -62,9 +69,12 @@ pub(super) struct Dialer {
     pub(super) tls: ClientTls,
     /// Made when it is first needed: reading the platform's roots takes time, and may fail on a
     /// machine that has none.
-    pub(super) connector: OnceLock<Connector>,
+    pub(super) tls_connector: OnceLock<Connector>,
     /// A Unix domain socket to use whatever the URL says.
     pub(super) unix_socket: Option<PathBuf>,
+    /// The program's own way to a transport.
+    pub(super) connector: Option<TransportFn>,
+    pub(super) hosts: Hosts,
 }
 
 impl Dialer {
@@ -87,7 +97,7 @@ impl Dialer {
         let origin = target.origin();
         if origin.tls {
             // What it lacks is said before anybody is called.
-            self.connector()?;
+            self.tls_connector()?;
         }
         #[cfg(unix)]
         if let Some(path) = &self.unix_socket {
@@ -103,7 +113,19 @@ impl Dialer {
             let info = LinkInfo::new(Side::Client, local, peer);
             return self.link(origin, stream, info, &what, terms).await;
         }
-        let stream = connect_tcp(origin, &what, progress).await?;
+        if let Some(connector) = &self.connector {
+            progress.reach(Progress::CONNECTOR);
+            let destination = Destination::from(origin);
+            let connected = connector.connect(destination.clone()).await;
+            let io = connected.map_err(|error| {
+                let message = format!("{what}: the client's connector cannot reach {destination}");
+                Error::new(ErrorKind::Connect, message).with_source(error)
+            })?;
+            progress.reach(Progress::TLS);
+            let info = LinkInfo::new(Side::Client, Addr::Other, Addr::Other);
+            return self.link(origin, io, info, &what, terms).await;
+        }
+        let stream = self.connect_tcp(origin, &what, progress).await?;
         progress.reach(Progress::TLS);
         // Small messages are not to wait for each other; a socket that refuses is slower, no more.
         let _ = stream.set_nodelay(true);
@@ -124,7 +146,7 @@ impl Dialer {
         let io: Box<dyn Transport> = match origin.tls {
             false => Box::new(io),
             true => {
-                let handshake = self.connector()?.connect(&origin.host, io).await;
+                let handshake = self.tls_connector()?.connect(&origin.host, io).await;
                 let (stream, session) = handshake.map_err(|error| error.during(what))?;
                 info.peer_certificates = session.peer_certificates;
                 info.observed.set_tls();
@@ -136,19 +158,41 @@ impl Dialer {
         link.map_err(|event| event.connect_error(what))
     }
 
-    fn connector(&self) -> Result<&Connector> {
-        match self.connector.get() {
+    fn tls_connector(&self) -> Result<&Connector> {
+        match self.tls_connector.get() {
             Some(connector) => Ok(connector),
             None => {
                 let connector = self.tls.build()?;
-                Ok(self.connector.get_or_init(|| connector))
+                Ok(self.tls_connector.get_or_init(|| connector))
             }
         }
     }
+
+    /// Connects to the first of the host's addresses that answers.
+    async fn connect_tcp(
+        &self,
+        origin: &Origin,
+        what: &str,
+        progress: &Progress,
+    ) -> Result<TcpStream> {
+        let addresses = match self.hosts.of(origin) {
+            Some(addresses) => addresses,
+            None => look_up(origin, what).await?,
+        };
+        progress.reach(Progress::CONNECTING);
+        let tried = match addresses.as_slice() {
+            [one] => one.to_string(),
+            all => format!("{} ({} addresses)", host_and_port(origin), all.len()),
+        };
+        first_to_answer(addresses).await.map_err(|error| {
+            let message = format!("{what}: cannot connect to {tried}{}", advice(&error));
+            Error::new(ErrorKind::Connect, message).with_source(error)
+        })
+    }
 }
 
-/// Connects to the first of the host's addresses that answers.
-async fn connect_tcp(origin: &Origin, what: &str, progress: &Progress) -> Result<TcpStream> {
+/// Asks the system's resolver.
+async fn look_up(origin: &Origin, what: &str) -> Result<Vec<SocketAddr>> {
     let host = origin.host.as_str();
     let unknown = |source: Option<io::Error>| {
         let message = format!(
@@ -165,18 +209,10 @@ async fn connect_tcp(origin: &Origin, what: &str, progress: &Progress) -> Result
         Ok(addresses) => addresses.collect(),
         Err(error) => return Err(unknown(Some(error))),
     };
-    if addresses.is_empty() {
-        return Err(unknown(None));
+    match addresses.is_empty() {
+        true => Err(unknown(None)),
+        false => Ok(addresses),
     }
-    progress.reach(Progress::CONNECTING);
-    let tried = match addresses.as_slice() {
-        [one] => one.to_string(),
-        all => format!("{} ({} addresses)", host_and_port(origin), all.len()),
-    };
-    first_to_answer(addresses).await.map_err(|error| {
-        let message = format!("{what}: cannot connect to {tried}{}", advice(&error));
-        Error::new(ErrorKind::Connect, message).with_source(error)
-    })
 }
 
 /// Tries one address after the other, without waiting long for any.

@@ -12,6 +12,7 @@ mod axum;
 mod browser;
 mod bulk;
 mod churn;
+mod connector;
 mod ending;
 mod extended_connect;
 mod formats;
