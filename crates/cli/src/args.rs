@@ -4,12 +4,17 @@ mod connection;
 mod listening;
 mod values;
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use clap::{ArgAction, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::exit;
 
 pub(crate) use connection::{ConnectOptions, StreamOptions};
 pub(crate) use listening::ListenOptions;
+use values::duration;
 pub(crate) use values::{Destination, Field, Resolve, StatsFormat};
 
 /// A netcat that speaks HTTP/2: full-duplex connections, each over one HTTP/2 stream.
@@ -30,6 +35,9 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     Connect(Connect),
     Listen(Listen),
+    Ping(Ping),
+    Completions(Completions),
+    Man(Man),
 }
 
 /// Connect standard input and output to a URL.
@@ -43,6 +51,16 @@ pub(crate) struct Connect {
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,
+    /// After the end of standard input, wait only so long for the server's end, and then close.
+    #[arg(short = 'q', long, value_name = "SECONDS", value_parser = duration)]
+    pub(crate) linger: Option<Duration>,
+    /// When the connection cannot be made or breaks off, make it again, after a pause that grows up
+    /// to a minute.
+    ///
+    /// What was on its way is lost; standard input goes on with what was not yet sent. Nothing is
+    /// tried again that would fail again, such as a certificate that is not trusted.
+    #[arg(long)]
+    pub(crate) reconnect: bool,
     #[command(flatten)]
     pub(crate) stream: StreamOptions,
 }
@@ -74,6 +92,49 @@ pub(crate) struct Listen {
     /// How many connections are served at once with -k; others are answered 503.
     #[arg(short, long, value_name = "N", default_value_t = 100, requires = "keep_open")]
     pub(crate) max_conns: usize,
+    /// After the end of standard input, wait only so long for the peer's end, and then close.
+    #[arg(short = 'q', long, value_name = "SECONDS", value_parser = duration, conflicts_with = "service")]
+    pub(crate) linger: Option<Duration>,
     #[command(flatten)]
     pub(crate) stream: StreamOptions,
+}
+
+/// Measure round trips to a server, by PING frames of HTTP/2.
+///
+/// It makes a request too, a GET unless -X says otherwise, whose answer does not matter, and pings
+/// until Ctrl-C. Ends with 0 if there was an answer to any PING.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Ping {
+    /// The server, such as https://host:port/.
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) connection: ConnectOptions,
+    /// End after so many.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// The time between two.
+    #[arg(short, long, value_name = "SECONDS", value_parser = duration, default_value = "1")]
+    pub(crate) interval: Duration,
+    /// How long to wait for each answer.
+    #[arg(short = 'W', long, value_name = "SECONDS", value_parser = duration, default_value = "10")]
+    pub(crate) timeout: Duration,
+    /// Print the statistics at the end only.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Print a script that completes this command's lines in a shell.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Completions {
+    pub(crate) shell: Shell,
+}
+
+/// Print the manual page of this command, or of one of its subcommands.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Man {
+    /// Whose page; that of h2conn itself by default.
+    pub(crate) subcommand: Option<String>,
+    /// Write all pages into this folder instead.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "subcommand")]
+    pub(crate) dir: Option<PathBuf>,
 }

@@ -2,6 +2,8 @@
 
 mod connect;
 mod listen;
+mod manual;
+mod ping;
 
 use crate::args::{Args, Command};
 use crate::exit::{Failure, Result};
@@ -17,6 +19,9 @@ pub(crate) fn run(args: Args) -> Result {
         match args.command {
             Command::Connect(args) => connect::run(args, verbose).await,
             Command::Listen(args) => listen::run(args, verbose).await,
+            Command::Ping(args) => ping::run(args, verbose).await,
+            Command::Completions(args) => manual::completions(&args),
+            Command::Man(args) => manual::man(&args),
         }
     });
     // A command has waited for what matters; a thread that still reads is not waited for.

@@ -1,19 +1,29 @@
 //! From the options of a connection to a client.
 
+mod proxy;
+mod resolve;
+
 use std::fs;
 use std::path::Path;
 
-use h2conn::http::Method;
+use h2conn::http::{Method, Uri};
 use h2conn::tls::{ClientTls, Identity};
 use h2conn::{Client, ClientBuilder, OnDrop};
 
 use crate::args::{ConnectOptions, Field};
 use crate::exit::{Failure, Result};
+use crate::report::Report;
+use resolve::Addresses;
 
-/// A client that connects as the options say. `method` is used where they name none.
+/// Sets up a client that connects to `url` as the options say. `method` is used where they name none.
 ///
 /// What fails leaves a reset behind, and not what looks like an end.
-pub(crate) fn builder(options: &ConnectOptions, method: Method) -> Result<ClientBuilder> {
+pub(crate) fn builder(
+    url: &str,
+    options: &ConnectOptions,
+    method: Method,
+    report: Report,
+) -> Result<ClientBuilder> {
     let mut builder = Client::builder()
         .method(options.method.clone().unwrap_or(method))
         .tls(tls(options)?)
@@ -26,7 +36,21 @@ pub(crate) fn builder(options: &ConnectOptions, method: Method) -> Result<Client
     }
     #[cfg(unix)]
     if let Some(path) = &options.unix_socket {
-        builder = builder.unix_socket(path);
+        return Ok(builder.unix_socket(path));
+    }
+    let addresses = Addresses::new(&options.resolve);
+    // What is no URL at all is told when it is connected to.
+    let uri: Uri = url.parse().unwrap_or_default();
+    match proxy::choose(&uri, options.proxy.as_deref(), &addresses)? {
+        Some(proxy) => {
+            report.note(format_args!("by the {}", proxy.name()));
+            builder = builder.connector(move |to| proxy.clone().connect(to));
+        }
+        None => {
+            for (host, port, ips) in addresses.iter() {
+                builder = builder.resolve(host, port, ips.iter().copied());
+            }
+        }
     }
     Ok(builder)
 }

@@ -72,8 +72,22 @@ impl Failure {
         }
     }
 
-    pub(crate) fn code(&self) -> Code {
-        self.code
+    /// Whether the same can go well another time, without anybody changing anything here.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self.code {
+            Code::Usage | Code::Tls | Code::Local => false,
+            Code::Reset | Code::TimedOut => true,
+            Code::Connect => self.kind() != Some(ErrorKind::Unsupported),
+            Code::Status => {
+                let status = self.library_error().and_then(h2conn::Error::status);
+                // Too many requests, and a server behind a gateway that is not there.
+                status.is_some_and(|status| matches!(status.as_u16(), 429 | 502..=504))
+            }
+        }
+    }
+
+    fn kind(&self) -> Option<ErrorKind> {
+        self.library_error().map(h2conn::Error::kind)
     }
 
     /// The library's error, if it was one.

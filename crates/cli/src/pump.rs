@@ -2,7 +2,7 @@
 
 use std::io;
 
-use h2conn::{Conn, ReadHalf, Reason};
+use h2conn::{Conn, Reason};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// One read of a socket or pipe.
@@ -15,14 +15,6 @@ pub(crate) enum Broken {
     Source(io::Error),
     /// Who was to get them takes no more. That may be all it wanted.
     Sink(io::Error),
-}
-
-impl From<Broken> for io::Error {
-    fn from(broken: Broken) -> io::Error {
-        match broken {
-            Broken::Source(error) | Broken::Sink(error) => error,
-        }
-    }
 }
 
 /// A stream that a connection can be relayed to.
@@ -46,7 +38,7 @@ impl Socket for tokio::net::UnixStream {
 
 /// Carries what a connection brings to `sink`, and then its end.
 pub(crate) async fn from_conn(
-    conn: &ReadHalf,
+    conn: &Conn,
     sink: &mut (impl AsyncWrite + Unpin),
 ) -> Result<(), Broken> {
     while let Some(chunk) = conn.read_chunk().await.map_err(|e| Broken::Source(e.into()))? {
@@ -56,18 +48,26 @@ pub(crate) async fn from_conn(
     sink.shutdown().await.map_err(Broken::Sink)
 }
 
-/// Carries what `source` brings to a connection, or the half of one, and then its end.
+/// Carries what `source` brings to a connection. Its end is left to the caller.
 pub(crate) async fn to_conn(
     source: &mut (impl AsyncRead + Unpin),
-    conn: &mut (impl AsyncWrite + Unpin),
+    mut conn: &Conn,
 ) -> Result<(), Broken> {
     let mut buffer = vec![0; CHUNK];
     loop {
         match source.read(&mut buffer).await.map_err(Broken::Source)? {
-            0 => return conn.shutdown().await.map_err(Broken::Sink),
+            0 => return Ok(()),
             n => conn.write_all(&buffer[..n]).await.map_err(Broken::Sink)?,
         }
     }
+}
+
+/// Sends every byte back, and then the end.
+pub(crate) async fn echo(mut conn: &Conn) -> io::Result<()> {
+    while let Some(chunk) = conn.read_chunk().await? {
+        conn.write_chunk(chunk).await?;
+    }
+    conn.shutdown().await
 }
 
 /// Relays both ways until both directions have ended, each by itself, and closes the connection.
@@ -77,39 +77,37 @@ pub(crate) async fn to_conn(
 ///
 /// # Errors
 ///
-/// What broke either side.
-pub(crate) async fn relay<S: Socket>(conn: Conn, socket: S) -> io::Result<()> {
-    let (reader, mut writer) = conn.into_split();
+/// What broke either side: the connection's error has the library's inside.
+pub(crate) async fn relay(conn: &Conn, socket: impl Socket) -> io::Result<()> {
     let (mut source, mut sink) = tokio::io::split(socket);
-    let mut cut_by_socket = false;
-    let result = {
-        let outgoing = async {
-            match from_conn(&reader, &mut sink).await {
-                Err(Broken::Source(error)) => Err((false, error)),
-                _ => Ok(()),
-            }
-        };
-        let incoming = async {
-            match to_conn(&mut source, &mut writer).await {
-                Err(Broken::Source(error)) => Err((true, error)),
-                _ => Ok(()),
-            }
-        };
-        tokio::try_join!(outgoing, incoming)
-    };
-    let socket = source.unsplit(sink);
-    let result = match result {
-        Ok(((), ())) => writer.close().await.map_err(io::Error::from),
-        Err((by_socket, error)) => {
-            cut_by_socket = by_socket;
-            Err(error)
+    let outgoing = async {
+        match from_conn(conn, &mut sink).await {
+            Err(Broken::Source(error)) => Err(error),
+            _ => Ok(()),
         }
     };
-    if result.is_err() {
-        if cut_by_socket {
-            writer.reset(Reason::CONNECT_ERROR);
+    let incoming = async {
+        let mut writer = conn;
+        match to_conn(&mut source, conn).await {
+            Ok(()) => {
+                // Who takes not even the end may still have something to say.
+                let _ = writer.shutdown().await;
+                Ok(())
+            }
+            Err(Broken::Source(error)) => {
+                conn.reset(Reason::CONNECT_ERROR);
+                Err(error)
+            }
+            Err(Broken::Sink(_)) => Ok(()),
         }
-        socket.cut();
+    };
+    let relayed = tokio::try_join!(outgoing, incoming);
+    let ended = match relayed {
+        Ok(_) => conn.close().await.map_err(io::Error::from),
+        Err(error) => Err(error),
+    };
+    if ended.is_err() {
+        source.unsplit(sink).cut();
     }
-    result
+    ended
 }

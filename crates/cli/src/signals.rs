@@ -1,8 +1,11 @@
 //! Ctrl-C: once ends in good order, twice at once.
 
+use std::io;
 use std::process;
 
 use h2conn::tokio_util::sync::CancellationToken;
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The exit code of a program that SIGINT has ended, as shells count.
 const INTERRUPTED: i32 = 128 + 2;
@@ -17,14 +20,15 @@ impl Interrupt {
     pub(crate) fn watch() -> Interrupt {
         let interrupt = Interrupt::default();
         let token = interrupt.0.clone();
-        tokio::spawn(async move {
-            if signal().await {
+        // Without signals to be had, the system's default stays.
+        if let Ok(mut signals) = Signals::new() {
+            tokio::spawn(async move {
+                signals.next().await;
                 token.cancel();
-                if signal().await {
-                    process::exit(INTERRUPTED);
-                }
-            }
-        });
+                signals.next().await;
+                process::exit(INTERRUPTED);
+            });
+        }
         interrupt
     }
 
@@ -32,29 +36,36 @@ impl Interrupt {
     pub(crate) async fn asked(&self) {
         self.0.cancelled().await;
     }
-
-    pub(crate) fn is_asked(&self) -> bool {
-        self.0.is_cancelled()
-    }
 }
 
-/// Waits for a signal; false where there are none to be had, and the system's default stays.
+/// What asks for the end.
 #[cfg(unix)]
-async fn signal() -> bool {
-    use tokio::signal::unix::{SignalKind, signal};
+struct Signals(Signal, Signal);
 
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return false;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => true,
-        _ = terminate.recv() => true,
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals(signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
     }
 }
 
-#[cfg(not(unix))]
-async fn signal() -> bool {
-    tokio::signal::ctrl_c().await.is_ok()
+#[cfg(windows)]
+struct Signals(tokio::signal::windows::CtrlC);
+
+#[cfg(windows)]
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        tokio::signal::windows::ctrl_c().map(Signals)
+    }
+
+    async fn next(&mut self) {
+        self.0.recv().await;
+    }
 }

@@ -33,9 +33,9 @@ pub(crate) struct ConnectOptions {
     /// The private key of the certificate, in PEM.
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
-    /// Connect through this Unix domain socket, whatever host the URL names.
+    /// Connect through this Unix domain socket, whatever host the URL names, and by no proxy.
     #[cfg(unix)]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "resolve")]
     pub(crate) unix_socket: Option<PathBuf>,
     /// Use these addresses for a host and port, and do not ask for its name.
     #[arg(long, value_name = "HOST:PORT:ADDR[,ADDR]...")]
@@ -59,10 +59,6 @@ pub(crate) struct StreamOptions {
     /// Give up a connection on which nothing has moved for so long.
     #[arg(short, long, value_name = "SECONDS", value_parser = duration)]
     pub(crate) idle_timeout: Option<Duration>,
-    /// After the end of standard input, close the connection when so much time has passed, instead of
-    /// waiting for the peer's end.
-    #[arg(short = 'q', long, value_name = "SECONDS", value_parser = duration)]
-    pub(crate) linger: Option<Duration>,
     /// Say at the end what a connection has carried, on standard error.
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "text")]

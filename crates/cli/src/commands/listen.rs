@@ -1,16 +1,22 @@
 //! `h2conn listen`.
 
+mod exec;
+mod service;
+
+use std::io;
 use std::time::Duration;
 
-use h2conn::http::StatusCode;
-use h2conn::{Conn, Incoming, Listener, OnDrop};
+use h2conn::http::{Response, StatusCode};
+use h2conn::{Incoming, Listener, OnDrop};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::args::Listen;
 use crate::bind;
 use crate::exit::{Failure, Result};
 use crate::report::{Report, say};
 use crate::signals::Interrupt;
+use service::Service;
 
 /// How long connections that are open when the listener ends may take for their end.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -21,20 +27,24 @@ pub(crate) async fn run(args: Listen, verbose: bool) -> Result {
     let interrupt = Interrupt::watch();
     let builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(args.stream.idle_timeout);
     let mut listener = bind::listen(builder, &args.listening).await?;
-    let most = if args.keep_open { args.max_conns } else { 1 };
+    let service = Service::of(&args);
+    // There is one standard input.
+    let is_shared = args.keep_open && !matches!(service, Service::Stdio(_));
+    let most = if is_shared { args.max_conns } else { 1 };
     let mut guests = JoinSet::new();
     let result = loop {
         tokio::select! {
             incoming = listener.accept() => match incoming {
                 Some(incoming) if guests.len() < most => {
-                    guests.spawn(serve(incoming, report));
+                    let service = service.clone();
+                    guests.spawn(service.serve(incoming, report, interrupt.clone()));
                 }
-                Some(incoming) => incoming.reject(StatusCode::SERVICE_UNAVAILABLE),
+                Some(incoming) => turn_away(incoming, most),
                 None => break Ok(()),
             },
             Some(served) = guests.join_next() => {
-                let served = served.unwrap_or_else(|error| Err(Failure::local("a task failed", error.into())));
-                match served {
+                let served = served.map_err(|error| Failure::local("a task failed", error.into()));
+                match served.and_then(|result| result) {
                     result if !args.keep_open => break result,
                     Err(failure) => say(format_args!("h2conn: {failure}")),
                     Ok(()) => {}
@@ -44,20 +54,29 @@ pub(crate) async fn run(args: Listen, verbose: bool) -> Result {
         }
     };
     listener.drain(DRAIN).await;
-    result
-}
-
-async fn serve(incoming: Incoming, report: Report) -> Result {
-    let conn = incoming.accept()?;
-    report.request(&conn);
-    let served = echo(&conn).await;
-    report.stats(&conn);
-    served
-}
-
-async fn echo(conn: &Conn) -> Result {
-    while let Some(chunk) = conn.read_chunk().await? {
-        conn.write_chunk(chunk).await?;
+    // Connections have ended now, and what they leave, such as processes, is seen to.
+    let leaving = async { while guests.join_next().await.is_some() {} };
+    let _ = timeout(DRAIN, leaving).await;
+    match written(service).await {
+        Err(failure) if result.is_ok() => Err(failure),
+        _ => result,
     }
-    Ok(conn.close().await?)
+}
+
+/// Waits until standard output has everything.
+async fn written(service: Service) -> Result {
+    let Service::Stdio(stdio) = service else { return Ok(()) };
+    match stdio.lock().await.output.finish().await {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::local("cannot write to standard output", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn turn_away(incoming: Incoming, most: usize) {
+    let text = format!("503 Service Unavailable: as many connections as are served, {most}\n");
+    let mut response = Response::new(text);
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    incoming.reject_with(response);
 }

@@ -1,0 +1,133 @@
+//! What a listener does with a connection.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use h2conn::http::{Response, StatusCode};
+use h2conn::{Conn, Incoming};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+
+use super::exec;
+use crate::args::{Destination, Listen};
+use crate::exit::{Code, Failure, Result};
+use crate::pump;
+use crate::report::Report;
+use crate::signals::Interrupt;
+use crate::stdio::{Input, Output};
+use crate::talk::talk;
+
+/// One of the services, for any number of connections. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) enum Service {
+    Echo,
+    Exec(Arc<str>),
+    To(Destination),
+    /// One connection at a time has these.
+    Stdio(Arc<Mutex<Stdio>>),
+}
+
+#[derive(Debug)]
+pub(super) struct Stdio {
+    pub(super) input: Input,
+    pub(super) output: Output,
+    linger: Option<Duration>,
+}
+
+impl Service {
+    pub(super) fn of(args: &Listen) -> Service {
+        if args.echo {
+            Service::Echo
+        } else if let Some(command) = &args.exec {
+            Service::Exec(command.as_str().into())
+        } else if let Some(destination) = &args.to {
+            Service::To(destination.clone())
+        } else {
+            let (input, output) = (Input::stdin(), Output::stdout());
+            Service::Stdio(Arc::new(Mutex::new(Stdio { input, output, linger: args.linger })))
+        }
+    }
+
+    /// Serves one connection, from its acceptance to its end.
+    pub(super) async fn serve(
+        self,
+        incoming: Incoming,
+        report: Report,
+        interrupt: Interrupt,
+    ) -> Result {
+        match self {
+            Service::Echo => {
+                let conn = accept(incoming, report)?;
+                let served = pump::echo(&conn).await;
+                finish(&conn, served, report).await
+            }
+            Service::Exec(command) => exec::serve(incoming, &command, report).await,
+            Service::To(destination) => relay(incoming, &destination, report).await,
+            Service::Stdio(stdio) => {
+                let mut stdio = stdio.lock().await;
+                let Stdio { input, output, linger } = &mut *stdio;
+                let conn = accept(incoming, report)?;
+                let talked = talk(&conn, input, output, *linger, &interrupt).await;
+                report.stats(&conn);
+                report.note(format_args!("closed: {}", talked?.reason()));
+                Ok(())
+            }
+        }
+    }
+}
+
+pub(super) fn accept(incoming: Incoming, report: Report) -> Result<Conn> {
+    let conn = incoming.accept()?;
+    report.request(&conn);
+    Ok(conn)
+}
+
+/// The end of a connection whose bytes have all been passed on, or that broke.
+async fn finish(conn: &Conn, served: io::Result<()>, report: Report) -> Result {
+    let served = match served {
+        Ok(()) => conn.close().await.map_err(Failure::from),
+        Err(error) => Err(Failure::of_io("the other side of the relay failed", error)),
+    };
+    report.stats(conn);
+    if served.is_ok() {
+        report.note("closed: both directions have ended");
+    }
+    served
+}
+
+async fn relay(incoming: Incoming, destination: &Destination, report: Report) -> Result {
+    let cannot = |incoming: Incoming, error: io::Error| {
+        let text = "502 Bad Gateway: what is behind this listener cannot be reached\n";
+        let mut response = Response::new(text);
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        incoming.reject_with(response);
+        let context = format!("cannot connect to {destination} for {}", "--to");
+        Failure::new(Code::Connect, anyhow::Error::new(error).context(context))
+    };
+    match destination {
+        Destination::Tcp { host, port } => {
+            let socket = match TcpStream::connect((host.as_str(), *port)).await {
+                Ok(socket) => socket,
+                Err(error) => return Err(cannot(incoming, error)),
+            };
+            // A socket that refuses is slower, no more.
+            let _ = socket.set_nodelay(true);
+            let conn = accept(incoming, report)?;
+            let relayed = pump::relay(&conn, socket).await;
+            finish(&conn, relayed, report).await
+        }
+        #[cfg(unix)]
+        Destination::Unix(path) => {
+            let socket = match tokio::net::UnixStream::connect(path).await {
+                Ok(socket) => socket,
+                Err(error) => return Err(cannot(incoming, error)),
+            };
+            let conn = accept(incoming, report)?;
+            let relayed = pump::relay(&conn, socket).await;
+            finish(&conn, relayed, report).await
+        }
+        #[cfg(not(unix))]
+        Destination::Unix(_) => unreachable!("the command line refuses it"),
+    }
+}

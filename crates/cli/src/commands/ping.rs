@@ -1,0 +1,156 @@
+//! `h2conn ping`.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use h2conn::http::Method;
+use h2conn::{Addr, Client, Conn};
+use tokio::time::{interval, timeout};
+
+use crate::args::Ping;
+use crate::dial;
+use crate::exit::{Code, Failure, Result};
+use crate::report::Report;
+use crate::signals::Interrupt;
+
+/// Sends PINGs until it is told to stop, and prints what `ping` prints.
+pub(crate) async fn run(args: Ping, verbose: bool) -> Result {
+    let report = Report { verbose, stats: None };
+    let interrupt = Interrupt::watch();
+    let client = dial::builder(&args.url, &args.connection, Method::GET, report)?
+        .link_idle_timeout(None)
+        .build()?;
+    let began = Instant::now();
+    let mut tally = Tally::default();
+    let pinging = ping(&args, &client, &mut tally, report);
+    let result = tokio::select! {
+        result = pinging => result,
+        () = interrupt.asked() => Ok(()),
+    };
+    // Nothing but the link was wanted, so there is nothing to wait for.
+    if tally.sent > 0 {
+        let time = began.elapsed().as_millis();
+        print(format_args!("\n--- {} ping statistics ---\n{tally}, time {time} ms", args.url))?;
+        if !tally.times.is_empty() {
+            print(format_args!("{}", tally.spread()))?;
+        }
+    }
+    match result {
+        Err(_) if !tally.times.is_empty() => Ok(()),
+        Ok(()) if tally.sent > 0 && tally.times.is_empty() => {
+            let message = anyhow::anyhow!("no PING was answered");
+            Err(Failure::new(Code::TimedOut, message))
+        }
+        result => result,
+    }
+}
+
+async fn ping(args: &Ping, client: &Client, tally: &mut Tally, report: Report) -> Result {
+    let mut conn = client.open(&args.url).await?;
+    report.request(&conn);
+    let peer = name(&conn);
+    print(format_args!("PING {} ({peer}), 8 bytes of data", args.url))?;
+    let mut clock = interval(args.interval);
+    let mut last = Ok(());
+    loop {
+        clock.tick().await;
+        tally.sent += 1;
+        let number = tally.sent;
+        last = match timeout(args.timeout, conn.ping()).await {
+            Ok(Ok(time)) => {
+                tally.times.push(time);
+                if !args.quiet {
+                    print(format_args!("answer from {peer}: seq={number} time={}", Millis(time)))?;
+                }
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                print(format_args!("no answer from {peer}: seq={number} {error}"))?;
+                // The link is gone: a server may end one that is not used for long.
+                match client.open(&args.url).await {
+                    Ok(new) => conn = new,
+                    Err(error) => print(format_args!("no new link: {error}"))?,
+                }
+                Err(error.into())
+            }
+            Err(_) => {
+                print(format_args!(
+                    "no answer from {peer}: seq={number} not within {:?}",
+                    args.timeout
+                ))?;
+                last
+            }
+        };
+        if Some(tally.sent) == args.count {
+            return last;
+        }
+    }
+}
+
+fn name(conn: &Conn) -> String {
+    match conn.peer_addr() {
+        Addr::Other => conn.uri().authority().map_or_else(String::new, ToString::to_string),
+        addr => addr.to_string(),
+    }
+}
+
+/// Round trips are this command's data. A reader that has gone ends it as Ctrl-C does.
+fn print(line: impl fmt::Display) -> Result {
+    match writeln!(io::stdout(), "{line}") {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => Err(Failure::local("cannot write to standard output", error)),
+    }
+}
+
+/// What was sent, and what came back.
+#[derive(Debug, Default)]
+struct Tally {
+    sent: u64,
+    times: Vec<Duration>,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let answered = self.times.len() as u64;
+        let lost = 100 * (self.sent - answered) / self.sent.max(1);
+        write!(f, "{} pings sent, {answered} answered, {lost}% lost", self.sent)
+    }
+}
+
+impl Tally {
+    /// The shortest, the mean, the longest, and their standard deviation, as `ping` has it.
+    fn spread(&self) -> String {
+        let seconds: Vec<f64> = self.times.iter().map(Duration::as_secs_f64).collect();
+        let count = seconds.len() as f64;
+        let mean = seconds.iter().sum::<f64>() / count;
+        let variance = seconds.iter().map(|time| (time - mean).powi(2)).sum::<f64>() / count;
+        let least = seconds.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = seconds.iter().copied().fold(0.0, f64::max);
+        let [least, mean, most, mdev] =
+            [least, mean, most, variance.sqrt()].map(|time| format!("{:.3}", time * 1000.0));
+        format!("rtt min/avg/max/mdev = {least}/{mean}/{most}/{mdev} ms")
+    }
+}
+
+struct Millis(Duration);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3} ms", self.0.as_secs_f64() * 1000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_statistics_are_those_of_ping() {
+        let times = [1, 2, 3, 6].map(Duration::from_millis).to_vec();
+        let tally = Tally { sent: 5, times };
+        assert_eq!(tally.to_string(), "5 pings sent, 4 answered, 20% lost");
+        assert_eq!(tally.spread(), "rtt min/avg/max/mdev = 1.000/3.000/6.000/1.871 ms");
+    }
+}
