@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 
-use crate::conn::{Addr, Conn, Offer, Stream, Transport};
+use crate::conn::{Addr, Conn, Offer, OnDrop, Stream, Transport};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A request for a connection, which waits for its answer.
@@ -120,6 +120,8 @@ impl Incoming {
         // The queue is empty, so there is room, and the whole body is taken at once.
         let _ = stream.give_answer(head);
         let conn = Conn::new(stream);
+        // A refusal is a whole answer, also where a dropped connection is to be reset.
+        conn.on_drop(OnDrop::Finish);
         let _ = pin!(conn.write_chunk(body)).poll(&mut Context::from_waker(Waker::noop()));
     }
 

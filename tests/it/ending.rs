@@ -418,23 +418,28 @@ async fn a_head_request_is_answered_without_a_body() -> Result<()> {
 
 #[tokio::test]
 async fn a_refusal_ends_with_a_reset_that_is_no_error() -> Result<()> {
-    checked(30, async {
-        let mut listener = Listener::builder().bind("127.0.0.1:0").await?;
-        let io = tokio::net::TcpStream::connect(listener.local_addr().to_string()).await?;
-        let mut raw = Raw::client(io).await?;
-        raw.send(HEADERS, raw::END_HEADERS, 1, raw::REQUEST).await?;
-        listener.accept().await.context("a request")?.reject(http::StatusCode::FORBIDDEN);
-        let mut body: Vec<u8> = Vec::new();
-        loop {
-            let frame = raw.wait_for(DATA, 1).await?;
-            body.extend(&frame.payload);
-            if frame.is_end() {
-                break;
-            }
+    for on_drop in [OnDrop::Finish, OnDrop::Reset] {
+        checked(30, a_refusal(on_drop)).await.with_context(|| format!("{on_drop:?}"))?;
+    }
+    Ok(())
+}
+
+/// The frames of one, by a listener whose dropped connections end so.
+async fn a_refusal(on_drop: OnDrop) -> Result<()> {
+    let mut listener = Listener::builder().on_drop(on_drop).bind("127.0.0.1:0").await?;
+    let io = tokio::net::TcpStream::connect(listener.local_addr().to_string()).await?;
+    let mut raw = Raw::client(io).await?;
+    raw.send(HEADERS, raw::END_HEADERS, 1, raw::REQUEST).await?;
+    listener.accept().await.context("a request")?.reject(http::StatusCode::FORBIDDEN);
+    let mut body: Vec<u8> = Vec::new();
+    loop {
+        let frame = raw.wait_for(DATA, 1).await?;
+        body.extend(&frame.payload);
+        if frame.is_end() {
+            break;
         }
-        ensure!(body == b"403 Forbidden\n");
-        ensure!(raw.wait_for(RST_STREAM, 1).await?.payload == [0, 0, 0, 0]);
-        Ok(())
-    })
-    .await
+    }
+    ensure!(body == b"403 Forbidden\n");
+    ensure!(raw.wait_for(RST_STREAM, 1).await?.payload == [0, 0, 0, 0]);
+    Ok(())
 }
