@@ -7,6 +7,7 @@ mod ping;
 
 use crate::args::{Args, Command};
 use crate::exit::{Failure, Result};
+use crate::report::install_log;
 
 /// Runs what was typed, to its end.
 pub(crate) fn run(args: Args) -> Result {
@@ -15,6 +16,7 @@ pub(crate) fn run(args: Args) -> Result {
         .build()
         .map_err(|error| Failure::local("cannot start", error))?;
     let verbose = args.verbose > 0;
+    install_log(args.verbose);
     let result = runtime.block_on(async {
         match args.command {
             Command::Connect(args) => connect::run(args, verbose).await,

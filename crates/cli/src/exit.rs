@@ -28,6 +28,19 @@ pub(crate) enum Code {
     Local = 7,
 }
 
+impl Code {
+    /// What may help, in terms of the command line; the library's errors know only its own.
+    fn hint(self) -> Option<&'static str> {
+        match self {
+            Code::Tls => Some(
+                "--cacert FILE trusts the certificates in it, -k any; --cert and --key show one of \
+                 this side",
+            ),
+            _ => None,
+        }
+    }
+}
+
 /// The table for those who read the help.
 pub(crate) const TABLE: &str = "\
 Exit codes:
@@ -124,6 +137,9 @@ pub(crate) fn code_of(result: Result) -> ExitCode {
         Err(failure) => {
             // Without a standard error there is nobody to tell.
             let _ = writeln!(io::stderr(), "h2conn: {failure}");
+            if let Some(hint) = failure.code.hint() {
+                let _ = writeln!(io::stderr(), "h2conn: {hint}");
+            }
             ExitCode::from(failure.code as u8)
         }
     }

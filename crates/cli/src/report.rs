@@ -1,12 +1,18 @@
 //! What is said on standard error beside errors: `-v` and `--stats`.
 
+mod certificate;
+mod log;
+
 use std::fmt;
 use std::io::{self, Write};
+
+use std::time::Duration;
 
 use h2conn::http::{HeaderMap, Response};
 use h2conn::{Conn, Stats};
 
 use crate::args::StatsFormat;
+pub(crate) use log::install as install_log;
 
 /// Says what the user wants to hear.
 #[derive(Clone, Copy, Debug)]
@@ -28,14 +34,35 @@ impl Report {
         }
     }
 
-    /// The two ends of a connection, who the peer is, and what was asked for.
-    pub(crate) fn request(&self, conn: &Conn) {
+    /// A connection that was opened here: its two ends, who the server is, and what was asked for.
+    pub(crate) fn opened(&self, conn: &Conn, took: Duration) {
         if !self.verbose {
             return;
         }
-        self.note(format_args!("connected from {} to {}", conn.local_addr(), conn.peer_addr()));
+        let (local, peer) = (conn.local_addr(), conn.peer_addr());
+        let millis = took.as_secs_f64() * 1000.0;
+        self.note(format_args!("connected from {local} to {peer} in {millis:.1} ms"));
+        self.certificate(conn, "the server");
         say(format_args!("> {} {}", conn.method(), conn.uri()));
         fields('>', conn.headers());
+    }
+
+    /// A connection that was accepted.
+    pub(crate) fn accepted(&self, conn: &Conn) {
+        if self.verbose {
+            self.note(format_args!("connection from {}", conn.peer_addr()));
+            self.certificate(conn, "the client");
+            say(format_args!("< {} {}", conn.method(), conn.uri()));
+            fields('<', conn.headers());
+        }
+    }
+
+    fn certificate(&self, conn: &Conn, whose: &str) {
+        if let Some(der) = conn.peer_certificates().first() {
+            for line in certificate::lines(der) {
+                self.note(format_args!("certificate of {whose}: {line}"));
+            }
+        }
     }
 
     /// What was answered.

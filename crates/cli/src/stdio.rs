@@ -68,7 +68,8 @@ fn read_all(mut input: impl Read, sender: &mpsc::Sender<io::Result<Bytes>>) {
 #[derive(Debug)]
 pub(crate) struct Output {
     chunks: Option<mpsc::Sender<Bytes>>,
-    ended: oneshot::Receiver<io::Result<()>>,
+    /// `None` when it has been told.
+    ended: Option<oneshot::Receiver<io::Result<()>>>,
 }
 
 impl Output {
@@ -80,7 +81,7 @@ impl Output {
             // Nobody listens when the program ends by something else.
             let _ = end.send(written);
         });
-        Output { chunks: Some(chunks), ended }
+        Output { chunks: Some(chunks), ended: Some(ended) }
     }
 
     /// Writes all of `chunk`, soon.
@@ -99,11 +100,14 @@ impl Output {
         }
     }
 
-    /// Waits until everything is written, or cannot be.
+    /// Waits until everything is written, or cannot be. An error is told once.
     pub(crate) async fn finish(&mut self) -> io::Result<()> {
         self.chunks = None;
-        // It is awaited twice only after an error, which was told the first time.
-        (&mut self.ended).await.unwrap_or(Ok(()))
+        match self.ended.take() {
+            // The thread ends without a word only by a panic, which has said enough.
+            Some(ended) => ended.await.unwrap_or(Ok(())),
+            None => Ok(()),
+        }
     }
 }
 

@@ -58,11 +58,12 @@ async fn once(
     report: Report,
     interrupt: &Interrupt,
 ) -> Result {
+    let began = Instant::now();
     let conn = tokio::select! {
         conn = client.open(&args.url) => conn?,
         () = interrupt.asked() => return Ok(()),
     };
-    report.request(&conn);
+    report.opened(&conn, began.elapsed());
     let talking = talk(&conn, input, output, args.linger, interrupt);
     let (result, ()) = tokio::join!(talking, show_response(&conn, report));
     report.stats(&conn);
@@ -74,6 +75,8 @@ async fn once(
 /// elsewhere.
 async fn show_response(conn: &Conn, report: Report) {
     tokio::select! {
+        // A connection that is over has a response all the same.
+        biased;
         Ok(response) = conn.response() => report.response(&response),
         _ = conn.closed() => {}
     }

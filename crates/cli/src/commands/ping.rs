@@ -14,6 +14,9 @@ use crate::exit::{Code, Failure, Result};
 use crate::report::Report;
 use crate::signals::Interrupt;
 
+/// How long the end of the request may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
 /// Sends PINGs until it is told to stop, and prints what `ping` prints.
 pub(crate) async fn run(args: Ping, verbose: bool) -> Result {
     let report = Report { verbose, stats: None };
@@ -23,12 +26,16 @@ pub(crate) async fn run(args: Ping, verbose: bool) -> Result {
         .build()?;
     let began = Instant::now();
     let mut tally = Tally::default();
-    let pinging = ping(&args, &client, &mut tally, report);
+    let mut conn = None;
+    let pinging = ping(&args, &client, &mut conn, &mut tally, report);
     let result = tokio::select! {
         result = pinging => result,
         () = interrupt.asked() => Ok(()),
     };
-    // Nothing but the link was wanted, so there is nothing to wait for.
+    if let Some(conn) = conn {
+        // What becomes of the request does not matter, but the server is told that it is over.
+        let _ = timeout(GOODBYE, conn.close()).await;
+    }
     if tally.sent > 0 {
         let time = began.elapsed().as_millis();
         print(format_args!("\n--- {} ping statistics ---\n{tally}, time {time} ms", args.url))?;
@@ -46,10 +53,17 @@ pub(crate) async fn run(args: Ping, verbose: bool) -> Result {
     }
 }
 
-async fn ping(args: &Ping, client: &Client, tally: &mut Tally, report: Report) -> Result {
-    let mut conn = client.open(&args.url).await?;
-    report.request(&conn);
-    let peer = name(&conn);
+async fn ping(
+    args: &Ping,
+    client: &Client,
+    conn: &mut Option<Conn>,
+    tally: &mut Tally,
+    report: Report,
+) -> Result {
+    let began = Instant::now();
+    let conn = conn.insert(client.open(&args.url).await?);
+    report.opened(conn, began.elapsed());
+    let peer = name(conn);
     print(format_args!("PING {} ({peer}), 8 bytes of data", args.url))?;
     let mut clock = interval(args.interval);
     let mut last = Ok(());
@@ -69,7 +83,7 @@ async fn ping(args: &Ping, client: &Client, tally: &mut Tally, report: Report) -
                 print(format_args!("no answer from {peer}: seq={number} {error}"))?;
                 // The link is gone: a server may end one that is not used for long.
                 match client.open(&args.url).await {
-                    Ok(new) => conn = new,
+                    Ok(new) => *conn = new,
                     Err(error) => print(format_args!("no new link: {error}"))?,
                 }
                 Err(error.into())

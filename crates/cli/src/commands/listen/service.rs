@@ -79,7 +79,7 @@ impl Service {
 
 pub(super) fn accept(incoming: Incoming, report: Report) -> Result<Conn> {
     let conn = incoming.accept()?;
-    report.request(&conn);
+    report.accepted(&conn);
     Ok(conn)
 }
 
@@ -102,7 +102,7 @@ async fn relay(incoming: Incoming, destination: &Destination, report: Report) ->
         let mut response = Response::new(text);
         *response.status_mut() = StatusCode::BAD_GATEWAY;
         incoming.reject_with(response);
-        let context = format!("cannot connect to {destination} for {}", "--to");
+        let context = format!("cannot connect to {destination} for --to");
         Failure::new(Code::Connect, anyhow::Error::new(error).context(context))
     };
     match destination {

@@ -1,0 +1,202 @@
+//! `connect`: what goes in comes out at the peer, and the other way round, to both ends.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+use anyhow::{Context, ensure};
+use h2conn::Reason;
+use h2conn::http::StatusCode;
+use predicates::str::contains;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::{Peer, Server, TestResult, h2conn, noise, program, wait};
+
+#[test]
+fn bytes_come_back_from_an_echo_as_they_were() -> TestResult {
+    for args in [&["--echo"][..], &["--echo", "--cleartext"]] {
+        let server = Server::start(args)?;
+        let bytes = noise(3_000_000);
+        let output =
+            h2conn(["connect", "-k", &server.url]).write_stdin(bytes.clone()).assert().success();
+        ensure!(output.get_output().stdout == bytes, "they are not the same");
+        ensure!(output.get_output().stderr.is_empty(), "{:?}", output.get_output());
+        ensure!(server.wait()?.code == Some(0));
+    }
+    Ok(())
+}
+
+#[test]
+fn an_answer_that_is_given_after_the_end_of_input_is_printed() -> TestResult {
+    let peer = Peer::tls(|mut listener| async move {
+        let mut conn = listener.accept().await.context("a request")?.accept()?;
+        let mut said = String::new();
+        conn.read_to_string(&mut said).await?;
+        conn.write_all(format!("{} bytes", said.len()).as_bytes()).await?;
+        conn.close().await?;
+        Ok(())
+    })?;
+    let cacert = peer.cacert.to_str().context("a path of text")?;
+    h2conn(["connect", "--cacert", cacert, &peer.url])
+        .write_stdin("0123456789")
+        .assert()
+        .success()
+        .stdout("10 bytes");
+    peer.join()
+}
+
+#[test]
+fn input_is_sent_to_its_end_though_the_peer_has_ended_its_own_direction() -> TestResult {
+    let peer = Peer::cleartext(|mut listener| async move {
+        let mut conn = listener.accept().await.context("a request")?.accept()?;
+        conn.shutdown().await?;
+        let mut all = Vec::new();
+        conn.read_to_end(&mut all).await?;
+        Ok(all)
+    })?;
+    let bytes = noise(3_000_000);
+    h2conn(["connect", &peer.url]).write_stdin(bytes.clone()).assert().success().stdout("");
+    ensure!(peer.join()? == bytes, "not all has come");
+    Ok(())
+}
+
+#[test]
+fn a_peer_that_is_gone_after_its_answer_ends_the_command_with_input_left() -> TestResult {
+    for reason in [None, Some(Reason::NO_ERROR)] {
+        let peer = Peer::cleartext(move |mut listener| async move {
+            let mut conn = listener.accept().await.context("a request")?.accept()?;
+            conn.write_all(b"enough").await?;
+            conn.shutdown().await?;
+            match reason {
+                Some(reason) => conn.reset(reason),
+                None => conn.close().await?,
+            }
+            // The client has the answer when it has no more connections.
+            let left = listener.drain(crate::support::WATCHDOG).await;
+            Ok(left)
+        })?;
+        // Its input never ends.
+        let mut child = program()
+            .args(["connect", &peer.url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let status = wait(&mut child)?;
+        let output = child.wait_with_output()?;
+        ensure!(status.success() && output.stdout == b"enough", "{status}: {output:?}");
+        peer.join()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn each_line_is_answered_while_the_connection_goes_on() -> TestResult {
+    let server = Server::start(&["--echo"])?;
+    let mut child = program()
+        .args(["connect", "-k", &server.url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut stdin = child.stdin.take().context("a pipe")?;
+    let mut lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
+    for word in ["one", "two", "three"] {
+        writeln!(stdin, "{word}")?;
+        let line = lines.next().context("an answer")??;
+        ensure!(line == word, "{line:?}");
+    }
+    drop(stdin);
+    ensure!(lines.next().is_none() && wait(&mut child)?.success());
+    Ok(())
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() -> TestResult {
+    let server = Server::start(&["--exec", "yes"])?;
+    let mut child = program()
+        .args(["connect", "-k", &server.url])
+        .stdout(Stdio::piped())
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
+    ensure!(lines.next().context("a line")?? == "y");
+    // Nobody reads any more.
+    drop(lines);
+    let status = wait(&mut child)?;
+    let output = child.wait_with_output()?;
+    ensure!(status.success() && output.stderr.is_empty(), "{status}: {output:?}");
+    Ok(())
+}
+
+#[test]
+fn the_request_has_the_method_and_the_fields_of_the_command_line_a_file_and_the_environment()
+-> TestResult {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("fields");
+    std::fs::write(&file, "authorization: Bearer s3cret\n\nx-more: a: b\r\n")?;
+    let peer = Peer::cleartext(|mut listener| async move {
+        let incoming = listener.accept().await.context("a request")?;
+        let field = |name| incoming.headers().get(name).and_then(|value| value.to_str().ok());
+        let seen =
+            ["authorization", "x-more", "x-given"].map(|name| field(name).map(str::to_owned));
+        let method = incoming.method().to_string();
+        incoming.accept()?.close().await?;
+        Ok((method, seen))
+    })?;
+    let at_file = format!("@{}", file.display());
+    h2conn(["connect", "-X", "PUT", "-H", "x-given: 1", "-H", &at_file, &peer.url])
+        .assert()
+        .success();
+    let (method, seen) = peer.join()?;
+    let [authorization, more, given] = seen.map(Option::unwrap_or_default);
+    ensure!(method == "PUT" && authorization == "Bearer s3cret", "{method} {authorization}");
+    ensure!(more == "a: b" && given == "1", "{more} {given}");
+
+    let peer = Peer::cleartext(|mut listener| async move {
+        let incoming = listener.accept().await.context("a request")?;
+        let seen = incoming.headers().get("x-token").cloned();
+        incoming.reject(StatusCode::FORBIDDEN);
+        listener.drain(crate::support::WATCHDOG).await;
+        Ok(seen)
+    })?;
+    h2conn(["connect", &peer.url])
+        .env("H2CONN_HEADERS", "x-token: t\nx-other: o\n")
+        .assert()
+        .code(4)
+        .stderr(contains("403 Forbidden"));
+    ensure!(peer.join()?.context("the field")? == "t");
+    Ok(())
+}
+
+#[test]
+fn after_the_linger_time_a_connection_is_closed_in_good_order() -> TestResult {
+    let peer = Peer::cleartext(|mut listener| async move {
+        let mut conn = listener.accept().await.context("a request")?.accept()?;
+        conn.write_all(b"and then nothing").await?;
+        let mut said = String::new();
+        conn.read_to_string(&mut said).await?;
+        // It has no end: the client is not to wait for one.
+        let _ = conn.closed().await;
+        Ok(said)
+    })?;
+    h2conn(["connect", "-q", "0.5", &peer.url])
+        .write_stdin("question")
+        .assert()
+        .success()
+        .stdout("and then nothing");
+    ensure!(peer.join()? == "question");
+    Ok(())
+}
+
+#[test]
+fn a_name_is_resolved_as_the_command_line_says() -> TestResult {
+    let server = Server::start(&["--echo"])?;
+    let port = server.url.trim_end_matches('/').rsplit(':').next().context("a port")?;
+    let url = format!("https://no-such.invalid:{port}/");
+    let resolve = format!("no-such.invalid:{port}:127.0.0.1");
+    h2conn(["connect", "-k", "--resolve", &resolve, &url])
+        .write_stdin("hi")
+        .assert()
+        .success()
+        .stdout("hi");
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! `listen --exec`: a process for each connection.
+
+use std::process::Stdio;
+
+use anyhow::{Context, ensure};
+use predicates::str::contains;
+
+use crate::support::{Server, TestResult, h2conn, program, wait};
+
+#[test]
+fn a_command_that_answers_after_the_end_of_its_input_has_its_answer_heard() -> TestResult {
+    let server = Server::start(&["--exec", "sort -r"])?;
+    let sorted = h2conn(["connect", "-k", &server.url]).write_stdin("1\n3\n2\n").assert().success();
+    sorted.stdout("3\n2\n1\n");
+    let ended = server.wait()?;
+    ensure!(ended.code == Some(0), "{ended:?}");
+    Ok(())
+}
+
+#[test]
+fn a_command_that_fails_resets_the_connection_after_what_it_has_said() -> TestResult {
+    let server = Server::start(&["--exec", "echo so far; exit 3"])?;
+    h2conn(["connect", "-k", &server.url])
+        .assert()
+        .code(5)
+        .stdout("so far\n")
+        .stderr(contains("INTERNAL_ERROR"));
+    let ended = server.wait()?;
+    ensure!(ended.code == Some(7) && ended.stderr.contains("exit status: 3"), "{ended:?}");
+    Ok(())
+}
+
+#[test]
+fn a_command_that_has_read_enough_closes_a_connection_with_input_left() -> TestResult {
+    let server = Server::start(&["--exec", "head -n 1"])?;
+    let mut endless = std::process::Command::new("yes").stdout(Stdio::piped()).spawn()?;
+    let output = program()
+        .args(["connect", "-k", &server.url])
+        .stdin(endless.stdout.take().context("a pipe")?)
+        .output()?;
+    let _ = endless.kill();
+    endless.wait()?;
+    ensure!(output.status.success() && output.stdout == b"y\n", "{output:?}");
+    ensure!(server.wait()?.code == Some(0));
+    Ok(())
+}
+
+#[test]
+fn a_command_knows_who_has_come_and_what_for() -> TestResult {
+    let command = "echo $H2CONN_METHOD $H2CONN_PATH ${H2CONN_PEER%:*}";
+    let server = Server::start(&["--exec", command])?;
+    h2conn(["connect", "-k", "-X", "PUT", &format!("{}a?b=c", server.url)])
+        .assert()
+        .success()
+        .stdout("PUT /a?b=c 127.0.0.1\n");
+    Ok(())
+}
+
+#[test]
+fn a_command_ends_with_all_it_has_started_when_its_peer_is_lost() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let (started, ended) = (folder.path().join("started"), folder.path().join("ended"));
+    // What the shell has started waits for ever, and says so when it is told to end.
+    let command = format!(
+        "sh -c 'trap \"touch {}; exit\" TERM; touch {}; while :; do sleep 0.1; done'; :",
+        ended.display(),
+        started.display()
+    );
+    let server = Server::start(&["-k", "--exec", &command])?;
+    let mut child = program().args(["connect", "-k", &server.url]).stdin(Stdio::piped()).spawn()?;
+    let appears = |path: &std::path::Path| -> TestResult {
+        let began = std::time::Instant::now();
+        while !path.exists() {
+            ensure!(began.elapsed() < crate::support::WATCHDOG, "{} does not come", path.display());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Ok(())
+    };
+    appears(&started)?;
+    child.kill()?;
+    wait(&mut child)?;
+    appears(&ended)?;
+    let ended = server.interrupt()?;
+    ensure!(ended.code == Some(0), "{ended:?}");
+    Ok(())
+}

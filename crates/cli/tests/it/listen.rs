@@ -1,0 +1,165 @@
+//! `listen`: who is served, how many of them, and by what.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::process::Stdio;
+use std::thread;
+
+use anyhow::{Context, ensure};
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::contains;
+
+use crate::support::{Server, TestResult, h2conn, noise, program, wait};
+
+#[test]
+fn one_connection_is_served_at_standard_input_and_output() -> TestResult {
+    let mut command = program();
+    command.args(["listen", "127.0.0.1:0"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut server = Server::run(&mut command)?;
+    let mut stdin = server.stdin().context("a pipe")?;
+    stdin.write_all(b"welcome")?;
+    drop(stdin);
+    h2conn(["connect", "-k", &server.url])
+        .write_stdin("hello")
+        .assert()
+        .success()
+        .stdout("welcome");
+    let ended = server.wait()?;
+    ensure!(ended.code == Some(0) && ended.stdout == b"hello", "{ended:?}");
+    Ok(())
+}
+
+#[test]
+fn another_is_turned_away_with_a_text_while_one_is_served() -> TestResult {
+    let server = Server::start(&["--echo"])?;
+    let mut first = program()
+        .args(["connect", "-k", &server.url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut stdin = first.stdin.take().context("a pipe")?;
+    stdin.write_all(b"x")?;
+    first.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
+    h2conn(["connect", "-k", &server.url])
+        .assert()
+        .code(4)
+        .stderr(contains("503").and(contains("as many connections as are served")));
+    drop(stdin);
+    ensure!(wait(&mut first)?.success() && server.wait()?.code == Some(0));
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn many_are_served_one_after_the_other_and_at_once_when_it_keeps_open() -> TestResult {
+    let server = Server::start(&["--echo", "-k", "--max-conns", "2"])?;
+    let mut children = Vec::new();
+    for _ in 0..2 {
+        let mut child = program()
+            .args(["connect", "-k", &server.url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        child.stdin.as_mut().context("a pipe")?.write_all(b"x")?;
+        child.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
+        children.push(child);
+    }
+    h2conn(["connect", "-k", &server.url]).assert().code(4).stderr(contains("503"));
+    for mut child in children {
+        drop(child.stdin.take());
+        ensure!(wait(&mut child)?.success());
+    }
+    for _ in 0..3 {
+        h2conn(["connect", "-k", &server.url]).write_stdin("hi").assert().success().stdout("hi");
+    }
+    ensure!(server.interrupt()?.code == Some(0));
+    Ok(())
+}
+
+/// A server that answers once, after the end of what it is sent; or cuts the connection instead.
+fn shouter(cut: bool) -> TestResult<(String, thread::JoinHandle<TestResult<Vec<u8>>>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let addr = listener.local_addr()?.to_string();
+    let serving = thread::spawn(move || {
+        let (mut socket, _) = listener.accept()?;
+        let mut all = Vec::new();
+        if cut {
+            socket.read_exact(&mut [0])?;
+            // What is unread makes the system send RST.
+            return Ok(all);
+        }
+        socket.read_to_end(&mut all)?;
+        socket.write_all(&all.to_ascii_uppercase())?;
+        socket.shutdown(Shutdown::Write)?;
+        Ok(all)
+    });
+    Ok((addr, serving))
+}
+
+#[test]
+fn a_tcp_server_that_answers_after_the_end_is_reached_with_to() -> TestResult {
+    let (addr, serving) = shouter(false)?;
+    let server = Server::start(&["--to", &addr])?;
+    let bytes = noise(1_000_000);
+    let assert =
+        h2conn(["connect", "-k", &server.url]).write_stdin(bytes.clone()).assert().success();
+    ensure!(assert.get_output().stdout == bytes.to_ascii_uppercase(), "not what was sent");
+    ensure!(serving.join().map_err(|_| anyhow::anyhow!("it panicked"))?? == bytes);
+    ensure!(server.wait()?.code == Some(0));
+    Ok(())
+}
+
+#[test]
+fn a_tcp_connection_that_is_cut_resets_the_one_that_it_is_relayed_to() -> TestResult {
+    let (addr, serving) = shouter(true)?;
+    let server = Server::start(&["--to", &addr])?;
+    h2conn(["connect", "-k", &server.url])
+        .write_stdin(noise(1_000_000))
+        .assert()
+        .code(5)
+        .stderr(contains("CONNECT_ERROR"));
+    serving.join().map_err(|_| anyhow::anyhow!("it panicked"))??;
+    Ok(())
+}
+
+#[test]
+fn where_nobody_is_behind_it_the_client_is_told_502_and_the_user_why() -> TestResult {
+    let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let server = Server::start(&["--to", &nobody])?;
+    h2conn(["connect", "-k", &server.url]).assert().code(4).stderr(contains("502 Bad Gateway"));
+    let ended = server.wait()?;
+    ensure!(ended.code == Some(2) && ended.stderr.contains(&nobody), "{ended:?}");
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn unix_sockets_serve_for_listening_connecting_and_handing_on() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| format!("unix:{}", folder.path().join(name).display());
+    let (inner, outer) = (path("inner"), path("outer"));
+    let start =
+        |args: &[&str]| Server::run(program().arg("listen").args(args).stdin(Stdio::null()));
+    // What is behind speaks plain bytes on a socket: here, HTTP/2 of our own.
+    let echo = start(&[&inner, "--cleartext", "--echo"])?;
+    ensure!(echo.url == format!("{inner} (http)"), "{}", echo.url);
+    let hand = start(&[&outer, "--cleartext", "--to", &inner])?;
+    let socket = folder.path().join("inner");
+    let socket = socket.to_str().context("a path of text")?;
+    h2conn(["connect", "--unix-socket", socket, "http://anything/"])
+        .write_stdin("hi")
+        .assert()
+        .success()
+        .stdout("hi");
+    ensure!(echo.wait()?.code == Some(0));
+    ensure!(!folder.path().join("inner").exists(), "the socket's file is left");
+    // Behind the outer one there is nobody now.
+    let socket = folder.path().join("outer");
+    let socket = socket.to_str().context("a path of text")?;
+    h2conn(["connect", "--unix-socket", socket, "http://anything/"])
+        .assert()
+        .code(4)
+        .stderr(contains("502"));
+    ensure!(hand.wait()?.code == Some(2));
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Ctrl-C: once is an end in good order, twice is one at once.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use anyhow::{Context, ensure};
+use rustix::process::{Signal, kill_process};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::{Peer, Server, TestResult, pid, program, wait};
+
+#[test]
+fn once_ends_the_connection_so_that_the_peer_reads_an_end_of_file() -> TestResult {
+    for signal in [Signal::INT, Signal::TERM] {
+        let peer = Peer::cleartext(|mut listener| async move {
+            let mut conn = listener.accept().await.context("a request")?.accept()?;
+            conn.write_all(b"x").await?;
+            let mut said = String::new();
+            conn.read_to_string(&mut said).await?;
+            conn.close().await?;
+            Ok(said)
+        })?;
+        let mut child = program()
+            .args(["connect", &peer.url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        child.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
+        kill_process(pid(&child)?, signal)?;
+        ensure!(wait(&mut child)?.code() == Some(0));
+        ensure!(peer.join()?.is_empty());
+    }
+    Ok(())
+}
+
+#[test]
+fn twice_ends_the_process_though_the_peer_takes_nothing() -> TestResult {
+    let peer = Peer::cleartext(|mut listener| async move {
+        let conn = listener.accept().await.context("a request")?.accept()?;
+        (&conn).write_all(b"x").await?;
+        // It never reads, so that the client's end is never all sent.
+        let _ = conn.closed().await;
+        Ok(())
+    })?;
+    let mut endless = std::process::Command::new("yes").stdout(Stdio::piped()).spawn()?;
+    let mut child = program()
+        .args(["connect", "-v", &peer.url])
+        .stdin(endless.stdout.take().context("a pipe")?)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    child.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
+    // Two signals that come at once are one, so it is told until it ends.
+    let began = std::time::Instant::now();
+    let status = loop {
+        match child.try_wait()? {
+            Some(status) => break status,
+            None => kill_process(pid(&child)?, Signal::INT)?,
+        }
+        ensure!(began.elapsed() < crate::support::WATCHDOG, "it does not end");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    let _ = endless.kill();
+    endless.wait()?;
+    ensure!(status.code() == Some(130), "{status}");
+    peer.join()
+}
+
+#[test]
+fn a_listener_ends_in_good_order_with_a_connection_open() -> TestResult {
+    let server = Server::start(&["--echo", "-k"])?;
+    let mut child = program()
+        .args(["connect", "-k", &server.url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut stdin = child.stdin.take().context("a pipe")?;
+    std::io::Write::write_all(&mut stdin, b"x")?;
+    child.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
+    server.signal(Signal::INT)?;
+    // It waits for those who are there: this one ends now.
+    drop(stdin);
+    ensure!(wait(&mut child)?.success());
+    let ended = server.wait()?;
+    ensure!(ended.code == Some(0), "{ended:?}");
+    Ok(())
+}

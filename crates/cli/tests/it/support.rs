@@ -1,0 +1,220 @@
+//! What the tests share: the program, a server of it that is told to listen, and peers that a test
+//! writes with the library.
+
+use std::ffi::OsStr;
+use std::future::Future;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use h2conn::tls::Identity;
+use h2conn::{Listener, ListenerBuilder};
+use tempfile::TempDir;
+
+/// What tests return: any error fails them, with its whole chain.
+pub(crate) type TestResult<T = ()> = anyhow::Result<T>;
+
+/// What nothing takes here, unless something hangs.
+pub(crate) const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// The program, in an environment that names no proxy.
+pub(crate) fn program() -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_h2conn"));
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        program.env_remove(name).env_remove(name.to_ascii_lowercase());
+    }
+    program.env_remove("H2CONN_PROXY").env_remove("H2CONN_HEADERS");
+    program
+}
+
+/// The program with these arguments, to be judged by its output and exit code.
+pub(crate) fn h2conn<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> assert_cmd::Command {
+    let mut program = program();
+    program.args(args);
+    let mut command = assert_cmd::Command::from_std(program);
+    command.timeout(WATCHDOG);
+    command
+}
+
+/// `h2conn listen`, on a free port unless told otherwise.
+pub(crate) struct Server {
+    child: Child,
+    /// Where it listens.
+    pub(crate) url: String,
+    stderr: Option<JoinHandle<String>>,
+}
+
+impl Server {
+    pub(crate) fn start(args: &[&str]) -> TestResult<Server> {
+        Server::run(program().arg("listen").arg("127.0.0.1:0").args(args).stdin(Stdio::null()))
+    }
+
+    /// Runs a command that listens, and waits until it says so.
+    pub(crate) fn run(command: &mut Command) -> TestResult<Server> {
+        let mut child = command.stderr(Stdio::piped()).spawn()?;
+        let lines = BufReader::new(child.stderr.take().context("a pipe")?);
+        let (said, listening) = mpsc::channel();
+        let stderr = thread::spawn(move || {
+            let mut all = String::new();
+            for line in lines.lines().map_while(Result::ok) {
+                if let Some(place) = line.strip_prefix("listening on ") {
+                    // The test may have failed already.
+                    let _ = said.send(place.to_owned());
+                }
+                all.push_str(&line);
+                all.push('\n');
+            }
+            all
+        });
+        match listening.recv_timeout(WATCHDOG) {
+            Ok(url) => Ok(Server { child, url, stderr: Some(stderr) }),
+            Err(_) => {
+                let _ = child.kill();
+                bail!("it does not listen, but says: {:?}", stderr.join());
+            }
+        }
+    }
+
+    /// Its standard input, where that is a pipe.
+    pub(crate) fn stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> TestResult {
+        Ok(rustix::process::kill_process(pid(&self.child)?, signal)?)
+    }
+
+    /// Tells it to end.
+    #[cfg(unix)]
+    pub(crate) fn interrupt(self) -> TestResult<Ended> {
+        self.signal(rustix::process::Signal::INT)?;
+        self.wait()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> TestResult<Ended> {
+        let status = wait(&mut self.child)?;
+        let mut stdout = Vec::new();
+        if let Some(mut pipe) = self.child.stdout.take() {
+            pipe.read_to_end(&mut stdout)?;
+        }
+        let stderr = self.stderr.take().map(JoinHandle::join);
+        let stderr = stderr.and_then(Result::ok).context("standard error")?;
+        Ok(Ended { code: status.code(), stdout, stderr })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a server has left.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+#[cfg(unix)]
+pub(crate) fn pid(child: &Child) -> TestResult<rustix::process::Pid> {
+    rustix::process::Pid::from_raw(child.id().cast_signed()).context("a process has a number")
+}
+
+/// Waits for a process, with a watchdog.
+pub(crate) fn wait(child: &mut Child) -> TestResult<ExitStatus> {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if began.elapsed() > WATCHDOG {
+            let _ = child.kill();
+            bail!("it does not end");
+        }
+        // The standard library can wait for a process, or look, but not wait for so long.
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A server that a test writes with the library, in a thread of its own.
+pub(crate) struct Peer<T> {
+    pub(crate) url: String,
+    /// Its certificate in PEM, where it speaks TLS.
+    pub(crate) cacert: PathBuf,
+    serving: JoinHandle<TestResult<T>>,
+    _folder: TempDir,
+}
+
+impl<T: Send + 'static> Peer<T> {
+    /// Over TLS.
+    pub(crate) fn tls<F, Fut>(serve: F) -> TestResult<Peer<T>>
+    where
+        F: FnOnce(Listener) -> Fut + Send + 'static,
+        Fut: Future<Output = TestResult<T>>,
+    {
+        let identity = Identity::self_signed(["localhost", "127.0.0.1"])?;
+        let folder = tempfile::tempdir()?;
+        let cacert = folder.path().join("cert.pem");
+        std::fs::write(&cacert, identity.certificate_pem())?;
+        Peer::new(Listener::builder().tls(identity), "https", folder, serve)
+    }
+
+    /// Without TLS.
+    pub(crate) fn cleartext<F, Fut>(serve: F) -> TestResult<Peer<T>>
+    where
+        F: FnOnce(Listener) -> Fut + Send + 'static,
+        Fut: Future<Output = TestResult<T>>,
+    {
+        Peer::new(Listener::builder(), "http", tempfile::tempdir()?, serve)
+    }
+
+    fn new<F, Fut>(
+        builder: ListenerBuilder,
+        scheme: &str,
+        folder: TempDir,
+        serve: F,
+    ) -> TestResult<Peer<T>>
+    where
+        F: FnOnce(Listener) -> Fut + Send + 'static,
+        Fut: Future<Output = TestResult<T>>,
+    {
+        let (said, listening) = mpsc::channel();
+        let serving = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let listener = builder.bind("127.0.0.1:0").await?;
+                said.send(listener.local_addr().to_string())?;
+                tokio::time::timeout(WATCHDOG, serve(listener)).await?
+            })
+        });
+        let address = listening.recv_timeout(WATCHDOG).context("the peer does not listen")?;
+        let url = format!("{scheme}://{address}/");
+        Ok(Peer { url, cacert: folder.path().join("cert.pem"), serving, _folder: folder })
+    }
+
+    /// What it has found out.
+    pub(crate) fn join(self) -> TestResult<T> {
+        self.serving.join().map_err(|_| anyhow::anyhow!("the peer panicked"))?
+    }
+}
+
+/// Bytes without a pattern.
+pub(crate) fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(next).flatten().take(length).collect()
+}
