@@ -80,10 +80,18 @@ pub(crate) async fn echo(mut conn: &Conn) -> io::Result<()> {
 /// What broke either side: the connection's error has the library's inside.
 pub(crate) async fn relay(conn: &Conn, socket: impl Socket) -> io::Result<()> {
     let (mut source, mut sink) = tokio::io::split(socket);
+    let cut = |error| {
+        conn.reset(Reason::CONNECT_ERROR);
+        Err(error)
+    };
     let outgoing = async {
         match from_conn(conn, &mut sink).await {
             Err(Broken::Source(error)) => Err(error),
-            _ => Ok(()),
+            // The system tells of a reset once, and a read that comes later sees a plain end.
+            Err(Broken::Sink(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                cut(error)
+            }
+            Ok(()) | Err(Broken::Sink(_)) => Ok(()),
         }
     };
     let incoming = async {
@@ -94,10 +102,7 @@ pub(crate) async fn relay(conn: &Conn, socket: impl Socket) -> io::Result<()> {
                 let _ = writer.shutdown().await;
                 Ok(())
             }
-            Err(Broken::Source(error)) => {
-                conn.reset(Reason::CONNECT_ERROR);
-                Err(error)
-            }
+            Err(Broken::Source(error)) => cut(error),
             Err(Broken::Sink(_)) => Ok(()),
         }
     };

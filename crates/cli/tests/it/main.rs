@@ -11,5 +11,9 @@ mod proxy;
 mod reconnect;
 #[cfg(unix)]
 mod stop;
+mod strangers;
 mod support;
+#[expect(dead_code, reason = "there is no browser in these tests")]
+#[path = "../../../../tests/it/support/tools.rs"]
+mod tools;
 mod verbose;

@@ -1,9 +1,16 @@
 //! `ping`: round trips, and what is said of them.
 
+#[cfg(unix)]
+use std::io::{BufRead, BufReader};
+#[cfg(unix)]
+use std::process::Stdio;
+
 use anyhow::{Context, ensure};
 use h2conn::http::StatusCode;
 
 use crate::support::{Peer, TestResult, h2conn};
+#[cfg(unix)]
+use crate::support::{Server, pid, program, wait};
 
 #[test]
 fn round_trips_are_printed_with_statistics_whatever_the_server_answers() -> TestResult {
@@ -14,8 +21,7 @@ fn round_trips_are_printed_with_statistics_whatever_the_server_answers() -> Test
         // The link is still there to be pinged.
         ensure!(listener.accept().await.is_none());
         Ok(method)
-    });
-    let peer = peer?;
+    })?;
     let assert = h2conn(["ping", "-c", "3", "-i", "10ms", &peer.url]).assert().success().stderr("");
     let said = String::from_utf8(assert.get_output().stdout.clone())?;
     for part in ["PING http://", " seq=1 ", " seq=3 ", "3 pings sent, 3 answered, 0% lost", "mdev"]
@@ -26,16 +32,31 @@ fn round_trips_are_printed_with_statistics_whatever_the_server_answers() -> Test
     Ok(())
 }
 
+#[cfg(unix)]
 #[test]
 fn a_server_that_is_gone_between_two_pings_is_a_loss_and_no_failure() -> TestResult {
-    let peer = Peer::cleartext(|mut listener| async move {
-        let conn = listener.accept().await.context("a request")?.accept()?;
-        // The first answer was given when this comes back.
-        conn.ping().await?;
-        Ok(())
-    })?;
-    let assert = h2conn(["ping", "-c", "3", "-i", "500ms", &peer.url]).assert().success();
-    let said = String::from_utf8(assert.get_output().stdout.clone())?;
-    ensure!(said.contains("no answer from") && said.contains("3 pings sent"), "{said}");
-    peer.join()
+    let server = Server::start(&["--echo", "-k"])?;
+    let mut child = program()
+        .args(["ping", "-k", "-i", "100ms", &server.url])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
+    let mut read_until = |part: &str| -> TestResult {
+        loop {
+            let line = lines.next().with_context(|| format!("no line with {part:?}"))??;
+            if line.contains(part) {
+                return Ok(());
+            }
+        }
+    };
+    read_until("answer from 127.0.0.1")?;
+    // Without a word.
+    drop(server);
+    read_until("no answer from")?;
+    read_until("nothing listens there")?;
+    rustix::process::kill_process(pid(&child)?, rustix::process::Signal::INT)?;
+    read_until("pings sent")?;
+    read_until("mdev")?;
+    ensure!(wait(&mut child)?.code() == Some(0));
+    Ok(())
 }
