@@ -1,12 +1,18 @@
 //! Bytes between a connection and another stream, with the ends of both directions kept apart.
 
+use std::future::pending;
 use std::io;
+use std::time::Duration;
 
-use h2conn::{Conn, Reason};
+use h2conn::{Conn, Error, OnDrop, Reason};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::sleep;
 
 /// One read of a socket or pipe.
 const CHUNK: usize = 64 * 1024;
+
+/// How long bytes that came before a reset have to reach a socket that does not read.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Where one direction has ended before its end.
 #[derive(Debug)]
@@ -17,10 +23,21 @@ pub(crate) enum Broken {
     Sink(io::Error),
 }
 
+impl From<Broken> for io::Error {
+    fn from(broken: Broken) -> io::Error {
+        match broken {
+            Broken::Source(error) | Broken::Sink(error) => error,
+        }
+    }
+}
+
 /// A stream that a connection can be relayed to.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Makes its end look like what it is to the other side, a connection that was cut.
     fn cut(&self);
+
+    /// Has small messages go out as they come.
+    fn hurry(&self);
 }
 
 impl Socket for tokio::net::TcpStream {
@@ -28,12 +45,19 @@ impl Socket for tokio::net::TcpStream {
         // The system sends RST instead of FIN. If it does not, the other side sees a plain end.
         let _ = self.set_zero_linger();
     }
+
+    fn hurry(&self) {
+        // It is as fast as before if the system refuses.
+        let _ = self.set_nodelay(true);
+    }
 }
 
 #[cfg(unix)]
 impl Socket for tokio::net::UnixStream {
     /// These have no reset.
     fn cut(&self) {}
+
+    fn hurry(&self) {}
 }
 
 /// Carries what a connection brings to `sink`, and then its end.
@@ -77,42 +101,266 @@ pub(crate) async fn echo(mut conn: &Conn) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// What broke either side: the connection's error has the library's inside.
-pub(crate) async fn relay(conn: &Conn, socket: impl Socket) -> io::Result<()> {
-    let (mut source, mut sink) = tokio::io::split(socket);
-    let cut = |error| {
-        conn.reset(Reason::CONNECT_ERROR);
-        Err(error)
+/// What broke either side.
+///
+/// # Cancel safety
+///
+/// Dropping the future resets both.
+pub(crate) async fn relay<S: Socket>(conn: &Conn, socket: S) -> io::Result<()> {
+    conn.on_drop(OnDrop::Reset);
+    socket.hurry();
+    let mut socket = CutOnDrop(Some(socket));
+    let ended = match &mut socket.0 {
+        Some(socket) => both_ways(conn, socket).await,
+        None => Ok(()),
     };
+    match ended {
+        Ok(()) => {
+            // What the socket's other side has not read yet is its own.
+            drop(socket.0.take());
+            conn.close().await.map_err(io::Error::from)
+        }
+        Err(Cut::Socket(error)) => {
+            // RFC 9113 §8.5 has this reason for what is behind a tunnel.
+            conn.reset(Reason::CONNECT_ERROR);
+            Err(error)
+        }
+        Err(Cut::Conn(error)) => Err(error),
+    }
+}
+
+/// Which side was cut, so that the other is to be.
+enum Cut {
+    Socket(io::Error),
+    Conn(io::Error),
+}
+
+/// A socket whose other side is not to take it for an end when it is dropped.
+struct CutOnDrop<S: Socket>(Option<S>);
+
+impl<S: Socket> Drop for CutOnDrop<S> {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.0 {
+            socket.cut();
+        }
+    }
+}
+
+async fn both_ways<S: Socket>(conn: &Conn, socket: &mut S) -> Result<(), Cut> {
+    let (mut source, mut sink) = tokio::io::split(socket);
     let outgoing = async {
-        match from_conn(conn, &mut sink).await {
-            Err(Broken::Source(error)) => Err(error),
+        let delivered = tokio::select! {
+            delivered = from_conn(conn, &mut sink) => delivered,
+            error = cut_off(conn) => Err(Broken::Source(error.into())),
+        };
+        match delivered {
+            Err(Broken::Source(error)) => Err(Cut::Conn(error)),
             // The system tells of a reset once, and a read that comes later sees a plain end.
             Err(Broken::Sink(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
-                cut(error)
+                Err(Cut::Socket(error))
             }
-            Ok(()) | Err(Broken::Sink(_)) => Ok(()),
+            Err(Broken::Sink(_)) => discard(conn).await,
+            Ok(()) => Ok(()),
         }
     };
     let incoming = async {
-        let mut writer = conn;
-        match to_conn(&mut source, conn).await {
-            Ok(()) => {
-                // Who takes not even the end may still have something to say.
-                let _ = writer.shutdown().await;
-                Ok(())
-            }
-            Err(Broken::Source(error)) => cut(error),
-            Err(Broken::Sink(_)) => Ok(()),
+        let sending = async {
+            let mut writer = conn;
+            to_conn(&mut source, conn).await?;
+            writer.shutdown().await.map_err(Broken::Sink)
+        };
+        let sent = tokio::select! {
+            sent = sending => sent,
+            // While the socket has nothing to say nobody would notice.
+            error = over(conn) => Err(Broken::Sink(error.into())),
+        };
+        match sent {
+            Err(Broken::Source(error)) => Err(Cut::Socket(error)),
+            // What the peer has said decides how it ended.
+            Err(Broken::Sink(_)) | Ok(()) => Ok(()),
         }
     };
-    let relayed = tokio::try_join!(outgoing, incoming);
-    let ended = match relayed {
-        Ok(_) => conn.close().await.map_err(io::Error::from),
-        Err(error) => Err(error),
-    };
-    if ended.is_err() {
-        source.unsplit(sink).cut();
+    tokio::try_join!(outgoing, incoming).map(drop)
+}
+
+/// Takes what comes, so that the peer is not held up by what nobody wants.
+async fn discard(conn: &Conn) -> Result<(), Cut> {
+    loop {
+        match conn.read_chunk().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(Cut::Conn(error.into())),
+        }
     }
-    ended
+}
+
+/// Waits until the connection is over otherwise than by the ends of both its sides.
+async fn over(conn: &Conn) -> Error {
+    match conn.closed().await {
+        Err(error) => error,
+        Ok(()) => pending().await,
+    }
+}
+
+/// Waits until what has come of the connection need not be delivered any more.
+async fn cut_off(conn: &Conn) -> Error {
+    let error = over(conn).await;
+    match error.reason() {
+        // The peer has said everything and leaves.
+        Some(Reason::NO_ERROR) => pending().await,
+        _ => {
+            sleep(GRACE).await;
+            error
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::JoinHandle;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A TCP peer, and the far end of the connection that it is relayed to.
+    async fn ends() -> (TcpStream, Conn, JoinHandle<io::Result<()>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (tcp, _) = listener.accept().await.unwrap();
+        let (near, far) = h2conn::testing::pair().await.unwrap();
+        (peer, far, tokio::spawn(async move { relay(&near, tcp).await }))
+    }
+
+    async fn soon<T>(future: impl Future<Output = T>) -> T {
+        timeout(Duration::from_secs(60), future).await.expect("it hangs")
+    }
+
+    #[tokio::test]
+    async fn an_end_goes_through_and_the_answer_comes_back_after_it() {
+        let (mut peer, mut far, relay) = ends().await;
+        peer.write_all(b"question").await.unwrap();
+        peer.shutdown().await.unwrap();
+        let mut got = String::new();
+        soon(far.read_to_string(&mut got)).await.unwrap();
+        assert_eq!(got, "question");
+        far.write_all(b"answer").await.unwrap();
+        far.shutdown().await.unwrap();
+        got.clear();
+        soon(peer.read_to_string(&mut got)).await.unwrap();
+        assert_eq!(got, "answer");
+        soon(relay).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_far_end_can_be_first_to_end() {
+        let (mut peer, mut far, relay) = ends().await;
+        far.write_all(b"greeting").await.unwrap();
+        far.shutdown().await.unwrap();
+        let mut got = String::new();
+        soon(peer.read_to_string(&mut got)).await.unwrap();
+        assert_eq!(got, "greeting");
+        peer.write_all(b"thanks").await.unwrap();
+        drop(peer);
+        got.clear();
+        soon(far.read_to_string(&mut got)).await.unwrap();
+        assert_eq!(got, "thanks");
+        soon(relay).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_reset_of_tcp_is_a_reset_of_the_stream() {
+        let (peer, mut far, relay) = ends().await;
+        peer.cut();
+        drop(peer);
+        let error = soon(far.read_to_end(&mut Vec::new())).await.unwrap_err();
+        let error = h2conn::Error::from_io(&error).unwrap();
+        assert_eq!(error.reason(), Some(Reason::CONNECT_ERROR));
+        assert!(soon(relay).await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_reset_of_the_stream_is_a_reset_of_tcp_after_what_came_before() {
+        let (mut peer, mut far, relay) = ends().await;
+        far.write_all(b"so far").await.unwrap();
+        let mut got = [0; 6];
+        soon(peer.read_exact(&mut got)).await.unwrap();
+        far.reset(Reason::CANCEL);
+        let error = soon(peer.read(&mut got)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert!(soon(relay).await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn what_a_peer_has_said_before_it_leaves_is_delivered_whole() {
+        let (mut peer, mut far, relay) = ends().await;
+        let bytes = vec![7; 900_000];
+        soon(far.write_all(&bytes)).await.unwrap();
+        soon(far.shutdown()).await.unwrap();
+        far.reset(Reason::NO_ERROR);
+        let mut got = Vec::new();
+        soon(peer.read_to_end(&mut got)).await.unwrap();
+        assert!(got == bytes, "{} bytes", got.len());
+        drop(peer);
+        soon(relay).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_relay_that_is_dropped_resets_both() {
+        let (mut peer, mut far, relay) = ends().await;
+        peer.write_all(b"x").await.unwrap();
+        soon(far.read_exact(&mut [0])).await.unwrap();
+        relay.abort();
+        assert!(soon(far.read(&mut [0])).await.is_err());
+        let error = soon(peer.read(&mut [0])).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_socket_that_takes_no_more_is_heard_to_its_end() {
+        let (mut peer, socket) = tokio::net::UnixStream::pair().unwrap();
+        let (near, mut far) = h2conn::testing::pair().await.unwrap();
+        let relay = tokio::spawn(async move { relay(&near, socket).await });
+        let peer_socket = peer.into_std().unwrap();
+        peer_socket.shutdown(std::net::Shutdown::Read).unwrap();
+        peer = tokio::net::UnixStream::from_std(peer_socket).unwrap();
+        // More than all windows hold: somebody has to take it.
+        soon(far.write_all(&vec![0; 4 << 20])).await.unwrap();
+        soon(far.shutdown()).await.unwrap();
+        peer.write_all(b"that was enough").await.unwrap();
+        drop(peer);
+        let mut got = String::new();
+        soon(far.read_to_string(&mut got)).await.unwrap();
+        assert_eq!(got, "that was enough");
+        soon(relay).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn bulk_flows_both_ways_at_once() {
+        let (peer, far, relay) = ends().await;
+        let bytes: Vec<u8> = (0..4_000_000u32).map(|n| (n % 251) as u8).collect();
+        let (mut peer_read, mut peer_write) = peer.into_split();
+        let (mut far_read, mut far_write) = far.into_split();
+        let (mut at_peer, mut at_far) = (Vec::new(), Vec::new());
+        let all = async {
+            tokio::try_join!(
+                async {
+                    peer_write.write_all(&bytes).await?;
+                    peer_write.shutdown().await
+                },
+                async {
+                    far_write.write_all(&bytes).await?;
+                    far_write.shutdown().await
+                },
+                peer_read.read_to_end(&mut at_peer),
+                far_read.read_to_end(&mut at_far),
+            )
+        };
+        soon(all).await.unwrap();
+        assert!(at_peer == bytes && at_far == bytes);
+        soon(relay).await.unwrap().unwrap();
+    }
 }
