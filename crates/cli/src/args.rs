@@ -2,6 +2,7 @@
 
 mod connection;
 mod listening;
+mod tunnel;
 mod values;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::exit;
 
 pub(crate) use connection::{ConnectOptions, StreamOptions};
 pub(crate) use listening::ListenOptions;
+pub(crate) use tunnel::{Forward, Secret, Serve};
 use values::duration;
 pub(crate) use values::{Destination, Field, Resolve, StatsFormat};
 
@@ -36,6 +38,8 @@ pub(crate) enum Command {
     Connect(Connect),
     Listen(Listen),
     Ping(Ping),
+    Forward(Forward),
+    Serve(Serve),
     Completions(Completions),
     Man(Man),
 }

@@ -1,9 +1,11 @@
 //! The subcommands, one a file.
 
 mod connect;
+mod forward;
 mod listen;
 mod manual;
 mod ping;
+mod serve;
 
 use crate::args::{Args, Command};
 use crate::exit::{Failure, Result};
@@ -22,6 +24,8 @@ pub(crate) fn run(args: Args) -> Result {
             Command::Connect(args) => connect::run(args, verbose).await,
             Command::Listen(args) => listen::run(args, verbose).await,
             Command::Ping(args) => ping::run(args, verbose).await,
+            Command::Forward(args) => forward::run(args, verbose).await,
+            Command::Serve(args) => serve::run(args, verbose).await,
             Command::Completions(args) => manual::completions(&args),
             Command::Man(args) => manual::man(&args),
         }

@@ -71,6 +71,11 @@ impl Failure {
         Failure { code: Code::Usage, error: anyhow::anyhow!("{message}") }
     }
 
+    /// What was typed cannot be done, as its error says.
+    pub(crate) fn by_usage(error: anyhow::Error) -> Failure {
+        Failure { code: Code::Usage, error }
+    }
+
     /// Something failed on this machine while `what` was done.
     pub(crate) fn local(what: impl fmt::Display, error: io::Error) -> Failure {
         let error = anyhow::Error::new(error).context(what.to_string());
@@ -103,6 +108,15 @@ impl Failure {
         self.library_error().map(h2conn::Error::kind)
     }
 
+    /// The same failure, in what was being done.
+    pub(crate) fn context(self, what: impl fmt::Display) -> Failure {
+        Failure { error: self.error.context(what.to_string()), ..self }
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
     /// The library's error, if it was one.
     pub(crate) fn library_error(&self) -> Option<&h2conn::Error> {
         self.error.downcast_ref()
@@ -112,6 +126,21 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#}", self.error)
+    }
+}
+
+/// What has the library's error in it is that; all else is this side's.
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        let of_library = error.chain().find_map(|cause| {
+            let inside = cause.downcast_ref::<io::Error>().and_then(h2conn::Error::from_io);
+            inside.or_else(|| cause.downcast_ref::<h2conn::Error>())
+        });
+        let code = match of_library {
+            Some(error) => Failure::from(error.clone()).code,
+            None => Code::Local,
+        };
+        Failure { code, error }
     }
 }
 

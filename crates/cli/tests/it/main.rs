@@ -9,6 +9,7 @@ mod manual;
 mod ping;
 mod proxy;
 mod reconnect;
+mod served;
 #[cfg(unix)]
 mod stop;
 mod strangers;
@@ -16,4 +17,5 @@ mod support;
 #[expect(dead_code, reason = "there is no browser in these tests")]
 #[path = "../../../../tests/it/support/tools.rs"]
 mod tools;
+mod tunnel;
 mod verbose;

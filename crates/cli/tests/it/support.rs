@@ -27,7 +27,7 @@ pub(crate) fn program() -> Command {
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
         program.env_remove(name).env_remove(name.to_ascii_lowercase());
     }
-    program.env_remove("H2CONN_PROXY").env_remove("H2CONN_HEADERS");
+    program.env_remove("H2CONN_PROXY").env_remove("H2CONN_HEADERS").env_remove("H2CONN_TOKEN");
     program
 }
 

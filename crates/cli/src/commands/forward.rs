@@ -1,0 +1,174 @@
+//! `h2conn forward`.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use h2conn::ClientBuilder;
+use h2conn::http::Method;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::args::{ConnectOptions, Forward, Secret};
+use crate::dial;
+use crate::exit::{Code, Failure, Result};
+use crate::pauses::Pauses;
+use crate::report::{Report, say};
+use crate::signals::Interrupt;
+use crate::tunnel::local::{self, Purpose};
+use crate::tunnel::spec::{Bind, Forward as Way};
+use crate::tunnel::token::Token;
+use crate::tunnel::{Tunnel, explained, remote};
+
+/// How long connections that are open at the end may take for theirs.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Forwards until Ctrl-C, or until the server does not listen for a -R any more.
+pub(crate) async fn run(args: Forward, verbose: bool) -> Result {
+    let report = Report { verbose, stats: None };
+    let interrupt = Interrupt::watch();
+    let client = authorized(&args.url, &args.connection, &args.secret, report)?
+        .idle_timeout(args.idle_timeout)
+        .build()?;
+    let tunnel = Tunnel::new(client.clone(), &args.url);
+    let mut listeners = Vec::new();
+    for way in args.local {
+        listeners.push((listen(way.bind).await?, Purpose::Forward(way.target)));
+    }
+    for bind in args.dynamic {
+        listeners.push((listen(bind).await?, Purpose::Socks));
+    }
+    tokio::select! {
+        checked = check(&tunnel, args.reconnect) => checked?,
+        () = interrupt.asked() => return Ok(()),
+    }
+    let mut tasks = JoinSet::new();
+    for (listener, purpose) in listeners {
+        announce(&listener, &purpose)?;
+        let serving = local::serve(listener, purpose, tunnel.clone(), interrupt.clone());
+        tasks.spawn(async move {
+            serving.await;
+            Ok(())
+        });
+    }
+    for way in args.remote {
+        tasks.spawn(serve_remote(tunnel.clone(), way, args.reconnect, interrupt.clone()));
+    }
+    let result = until_the_end(tasks, &interrupt).await;
+    client.close().await;
+    result
+}
+
+/// A client of `url` that shows the token.
+pub(super) fn authorized(
+    url: &str,
+    options: &ConnectOptions,
+    secret: &Secret,
+    report: Report,
+) -> Result<ClientBuilder> {
+    let builder = dial::builder(url, options, Method::POST, report)?;
+    Ok(match token(secret)? {
+        Some(token) => builder.header("authorization", token.to_field()),
+        None => builder,
+    })
+}
+
+/// The token of the file or the environment, if there is one.
+pub(super) fn token(secret: &Secret) -> Result<Option<Token>> {
+    Token::find(secret.token_file.as_ref()).map_err(Failure::by_usage)
+}
+
+/// What `--reconnect` does between attempts.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    reconnect: bool,
+    pauses: Pauses,
+    began: Instant,
+}
+
+impl Attempts {
+    /// The first begins.
+    pub(super) fn new(reconnect: bool) -> Attempts {
+        Attempts { reconnect, pauses: Pauses::default(), began: Instant::now() }
+    }
+
+    /// One has failed: returns when the next begins.
+    ///
+    /// # Errors
+    ///
+    /// The failure, with a refusal in the server's own words, if there is to be no other.
+    pub(super) async fn failed(&mut self, failure: Failure) -> Result {
+        let may_pass = failure.may_pass();
+        let failure = explained(failure);
+        if !(self.reconnect && may_pass) {
+            return Err(failure);
+        }
+        let pause = self.pauses.next(self.began.elapsed());
+        say(format_args!("h2conn: {failure}; again in {:.1} s", pause.as_secs_f64()));
+        sleep(pause).await;
+        self.began = Instant::now();
+        Ok(())
+    }
+}
+
+async fn check(tunnel: &Tunnel, reconnect: bool) -> Result {
+    let mut attempts = Attempts::new(reconnect);
+    while let Err(error) = tunnel.check().await {
+        attempts.failed(error.into()).await?;
+    }
+    Ok(())
+}
+
+async fn listen(bind: Bind) -> Result<TcpListener> {
+    let bound = TcpListener::bind((bind.ip, bind.port)).await;
+    bound.map_err(|error| Failure::local(format_args!("cannot listen on {bind}"), error))
+}
+
+fn announce(listener: &TcpListener, purpose: &Purpose) -> Result {
+    let addr = listener.local_addr();
+    let addr = addr.map_err(|error| Failure::local("the socket has no address", error))?;
+    match purpose {
+        Purpose::Forward(target) => say(format_args!("listening on {addr}, for {target}")),
+        Purpose::Socks => say(format_args!("listening on {addr}, for SOCKS5")),
+    }
+    Ok(())
+}
+
+async fn serve_remote(tunnel: Tunnel, way: Way, reconnect: bool, interrupt: Interrupt) -> Result {
+    let mut relays = JoinSet::new();
+    let mut attempts = Attempts::new(reconnect);
+    let listening = async {
+        loop {
+            let failure = match remote::serve(&tunnel, &way, &mut relays).await {
+                Err(error) => error.into(),
+                Ok(()) => Failure::new(Code::Reset, anyhow!("the server listens no more")),
+            };
+            attempts.failed(failure).await?;
+        }
+    };
+    let listening: Result = tokio::select! {
+        result = listening => result,
+        () = interrupt.asked() => Ok(()),
+    };
+    while listening.is_ok() && relays.join_next().await.is_some() {}
+    listening.map_err(|failure| failure.context(format_args!("-R {}:{}", way.bind, way.target)))
+}
+
+/// Waits until a task has failed, or all have ended after Ctrl-C.
+async fn until_the_end(mut tasks: JoinSet<Result>, interrupt: &Interrupt) -> Result {
+    let all = async {
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap_or_else(|error| Err(Failure::local("a task failed", error.into())))?;
+        }
+        Ok(())
+    };
+    tokio::pin!(all);
+    tokio::select! {
+        result = &mut all => result,
+        () = interrupt.asked() => match timeout(DRAIN, all).await {
+            Ok(result) => result,
+            // What is left is reset as the tasks are dropped.
+            Err(_) => Ok(()),
+        },
+    }
+}

@@ -1,0 +1,184 @@
+//! `h2conn serve`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result as Anyhow, bail};
+use bytes::Bytes;
+use h2conn::http::{HeaderValue, Response, StatusCode, header};
+use h2conn::{Incoming, Listener, OnDrop};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::forward::token;
+use crate::args::Serve;
+use crate::bind;
+use crate::exit::{Failure, Result};
+use crate::pump::relay;
+use crate::report::{Report, say};
+use crate::signals::Interrupt;
+use crate::tunnel::BOUND;
+use crate::tunnel::bind::{self as remote, Visitors};
+use crate::tunnel::dial::{dial, may_bind};
+use crate::tunnel::rules::Rules;
+use crate::tunnel::target::{Host, Target};
+use crate::tunnel::token::{TOKEN_VARIABLE, Token};
+
+/// How long connections that are open at the end may take for theirs.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What all requests are answered from.
+struct Server {
+    token: Option<Token>,
+    targets: Rules,
+    binds: Rules,
+    visitors: Arc<Visitors>,
+    report: Report,
+}
+
+/// Serves until Ctrl-C.
+pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
+    let interrupt = Interrupt::watch();
+    let token = if args.no_token { None } else { token(&args.secret)? };
+    if token.is_none() && !args.no_token && args.listening.client_ca.is_none() {
+        return Err(Failure::usage(format_args!(
+            "nothing says who may use this server: expected --token-file, the variable \
+             {TOKEN_VARIABLE}, --client-ca, or --no-token for whoever reaches the port"
+        )));
+    }
+    let server = Arc::new(Server {
+        token,
+        targets: Rules { allow: args.allow, deny: args.deny },
+        binds: Rules { allow: args.allow_bind, deny: Vec::new() },
+        visitors: Arc::default(),
+        report: Report { verbose, stats: None },
+    });
+    let builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(args.idle_timeout);
+    let mut listener = bind::listen(builder, &args.listening).await?;
+    let mut guests = JoinSet::new();
+    loop {
+        tokio::select! {
+            incoming = listener.accept() => match incoming {
+                Some(incoming) => {
+                    let server = Arc::clone(&server);
+                    guests.spawn(async move { server.welcome(incoming).await });
+                }
+                None => break,
+            },
+            Some(_) = guests.join_next() => {}
+            () = interrupt.asked() => break,
+        }
+    }
+    listener.drain(DRAIN).await;
+    Ok(())
+}
+
+impl Server {
+    async fn welcome(&self, incoming: Incoming) {
+        let who = format!("{} {}", incoming.peer_addr(), incoming.uri().path().escape_debug());
+        match self.serve(incoming).await {
+            Ok(how) => self.report.note(format_args!("{who}: {how}")),
+            Err(error) => say(format_args!("{who}: {error:#}")),
+        }
+    }
+
+    /// Answers one request, and does what it asks for. What went well or wrong is for the log: the
+    /// client has been told.
+    async fn serve(&self, incoming: Incoming) -> Anyhow<String> {
+        // Before all else, so that who has no token learns nothing.
+        if self.token.as_ref().is_some_and(|token| !token.is_shown_in(incoming.headers())) {
+            let text = format!(
+                "the token is missing or wrong; --token-file or the variable {TOKEN_VARIABLE} gives it"
+            );
+            return refuse(incoming, StatusCode::UNAUTHORIZED, &text);
+        }
+        let path = incoming.uri().path().to_owned();
+        let parts: Vec<&str> = path.split('/').skip(1).collect();
+        match &*parts {
+            ["check"] => {
+                incoming.accept()?.close().await?;
+                Ok("the token is right".to_owned())
+            }
+            ["tcp", host, port] => match Target::from_segments(host, port) {
+                Ok(target) => self.connect(incoming, &target).await,
+                Err(error) => refuse(incoming, StatusCode::BAD_REQUEST, &format!("{error:#}")),
+            },
+            ["bind", host, port] => match Target::from_segments(host, port) {
+                Ok(target) => self.listen(incoming, &target).await,
+                Err(error) => refuse(incoming, StatusCode::BAD_REQUEST, &format!("{error:#}")),
+            },
+            ["accepted", id] => self.hand_over(incoming, id).await,
+            _ => refuse(
+                incoming,
+                StatusCode::NOT_FOUND,
+                "this is `h2conn serve`: it has no such path; the URL is that of its root",
+            ),
+        }
+    }
+
+    /// `forward -L` and `-D`.
+    async fn connect(&self, incoming: Incoming, target: &Target) -> Anyhow<String> {
+        match dial(&self.targets, target).await {
+            Ok(tcp) => {
+                let conn = incoming.accept()?;
+                relay(&conn, tcp).await?;
+                Ok("ended".to_owned())
+            }
+            Err(no_way) => refuse(incoming, no_way.status, &no_way.text),
+        }
+    }
+
+    /// `forward -R`.
+    async fn listen(&self, incoming: Incoming, target: &Target) -> Anyhow<String> {
+        let Host::Ip(ip) = target.host else {
+            let text = format!("{target} is nothing to listen on: expected an address");
+            return refuse(incoming, StatusCode::BAD_REQUEST, &text);
+        };
+        if let Err(refusal) = may_bind(&self.binds, ip, target.port) {
+            let text = format!("listening on {target} is {refusal}");
+            return refuse(incoming, StatusCode::FORBIDDEN, &text);
+        }
+        let bound = match TcpListener::bind((ip, target.port)).await {
+            Ok(listener) => listener.local_addr().map(|addr| (listener, addr)),
+            Err(error) => Err(error),
+        };
+        let (listener, addr) = match bound {
+            Ok(bound) => bound,
+            Err(error) => {
+                let text = format!("the server cannot listen on {target}: {error}");
+                // It can be this client's own listener that goes, after its link was lost.
+                return refuse(incoming, StatusCode::SERVICE_UNAVAILABLE, &text);
+            }
+        };
+        let mut response = Response::new(());
+        let field = HeaderValue::try_from(addr.to_string()).context("an address is a field")?;
+        response.headers_mut().insert(BOUND, field);
+        let conn = incoming.accept_with(response)?;
+        self.report.note(format_args!("{}: listening on {addr}", conn.peer_addr()));
+        remote::serve(&conn, listener, &self.visitors).await?;
+        Ok(format!("listens on {addr} no more"))
+    }
+
+    /// The client of a `forward -R` fetches a visitor.
+    async fn hand_over(&self, incoming: Incoming, id: &str) -> Anyhow<String> {
+        let Some(tcp) = self.visitors.fetch(id) else {
+            return refuse(incoming, StatusCode::NOT_FOUND, "nobody waits here under this name");
+        };
+        let conn = incoming.accept()?;
+        relay(&conn, tcp).await?;
+        Ok("ended".to_owned())
+    }
+}
+
+/// Tells the client, and gives the error for the log.
+fn refuse(incoming: Incoming, status: StatusCode, text: &str) -> Anyhow<String> {
+    let mut response = Response::new(Bytes::from(format!("{text}\n")));
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if status == StatusCode::UNAUTHORIZED {
+        fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    incoming.reject_with(response);
+    bail!("{} {text}", status.as_u16())
+}

@@ -1,0 +1,76 @@
+//! What `forward` and `serve` say to each other, so that each TCP connection is one connection of
+//! a link. `docs/protocol.md` has it for peers in other languages.
+
+pub(crate) mod bind;
+pub(crate) mod dial;
+pub(crate) mod local;
+pub(crate) mod remote;
+pub(crate) mod rules;
+pub(crate) mod socks;
+pub(crate) mod spec;
+pub(crate) mod target;
+pub(crate) mod token;
+
+use anyhow::anyhow;
+use h2conn::{Client, Conn, Error};
+
+use crate::exit::Failure;
+use target::Target;
+
+/// The field of a response that says where the server listens.
+pub(crate) const BOUND: &str = "h2conn-bound";
+
+/// The client's end: the way to a server that runs `serve`. Clones share their links.
+#[derive(Clone, Debug)]
+pub(crate) struct Tunnel {
+    client: Client,
+    /// With a slash at its end.
+    base: String,
+}
+
+impl Tunnel {
+    /// By way of the server at `url`.
+    pub(crate) fn new(client: Client, url: &str) -> Tunnel {
+        let path = url.split(['?', '#']).next().unwrap_or(url);
+        Tunnel { client, base: format!("{}/", path.trim_end_matches('/')) }
+    }
+
+    /// Finds out whether the server is there and takes the token.
+    pub(crate) async fn check(&self) -> h2conn::Result<()> {
+        self.open("check").await?.close().await
+    }
+
+    /// A connection that the server has connected with `target`.
+    pub(crate) async fn to(&self, target: &Target) -> h2conn::Result<Conn> {
+        self.open(&format!("tcp/{}", target.to_segments())).await
+    }
+
+    async fn open(&self, path: &str) -> h2conn::Result<Conn> {
+        let (conn, _) = self.client.connect(format!("{}{path}", self.base)).await?;
+        Ok(conn)
+    }
+}
+
+/// An error for the user: a refusal in the server's own words, which name the rule.
+pub(crate) fn explain(error: Error) -> anyhow::Error {
+    match (error.status(), error.body()) {
+        (Some(status), Some(body)) if !body.is_empty() => {
+            let text = String::from_utf8_lossy(body);
+            // Whatever the server is, it does not control the terminal.
+            let line = text.lines().next().unwrap_or("").chars().filter(|c| !c.is_control());
+            let line: String = line.take(1000).collect();
+            anyhow!("the server answered {}: {line}", status.as_u16())
+        }
+        _ => error.into(),
+    }
+}
+
+/// The same failure, with a refusal in the server's own words.
+pub(crate) fn explained(failure: Failure) -> Failure {
+    match failure.library_error().cloned() {
+        Some(error) if error.body().is_some_and(|body| !body.is_empty()) => {
+            Failure::new(failure.code(), explain(error))
+        }
+        _ => failure,
+    }
+}

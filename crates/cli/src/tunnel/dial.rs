@@ -1,0 +1,108 @@
+//! The server's way to a target: rules, names, TCP.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use h2conn::http::StatusCode;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+
+use super::rules::{Refusal, Rules};
+use super::target::{Host, Target};
+
+/// Less than the 30 seconds that a client waits for the response, so that it is told.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Why a client does not get to its target, as the response says it.
+#[derive(Debug)]
+pub(crate) struct NoWay {
+    pub(crate) status: StatusCode,
+    pub(crate) text: String,
+}
+
+/// Connects to a target that `rules` allow.
+///
+/// # Errors
+///
+/// What the client is to be told.
+///
+/// # Cancel safety
+///
+/// Dropping the future closes what it has opened.
+pub(crate) async fn dial(rules: &Rules, target: &Target) -> Result<TcpStream, NoWay> {
+    match timeout(LIMIT, dial_without_limit(rules, target)).await {
+        Ok(result) => result,
+        Err(_) => Err(NoWay {
+            status: StatusCode::GATEWAY_TIMEOUT,
+            text: format!("{target} did not answer within {} s", LIMIT.as_secs()),
+        }),
+    }
+}
+
+async fn dial_without_limit(rules: &Rules, target: &Target) -> Result<TcpStream, NoWay> {
+    let forbidden = |refusal: Refusal| NoWay {
+        status: StatusCode::FORBIDDEN,
+        text: format!("{target} is {refusal}"),
+    };
+    let failed = |what: &str, error: &io::Error| NoWay {
+        status: StatusCode::BAD_GATEWAY,
+        text: format!("{what} {target}: {error}"),
+    };
+    let allowed = rules.check(target).map_err(forbidden)?;
+    let addresses = match &target.host {
+        Host::Ip(ip) => vec![SocketAddr::new(*ip, target.port)],
+        Host::Name(name) => match lookup_host((&**name, target.port)).await {
+            Ok(addresses) => addresses.collect(),
+            Err(error) => return Err(failed("the server cannot find", &error)),
+        },
+    };
+    // From here on only the addresses that have been looked at are used, not the name again: it
+    // could resolve to others.
+    let addresses = rules.filter(allowed, addresses).map_err(forbidden)?;
+    TcpStream::connect(&*addresses).await.map_err(|error| failed("the server cannot reach", &error))
+}
+
+/// Whether a client may have the server listen on this address; the reason if not.
+pub(crate) fn may_bind(rules: &Rules, ip: IpAddr, port: u16) -> Result<(), Refusal> {
+    let allowed = rules.check(&Target { host: Host::Ip(ip), port })?;
+    rules.filter(allowed, [SocketAddr::new(ip, port)]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn rules(allow: &str) -> Rules {
+        Rules { allow: vec![allow.parse().unwrap()], deny: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn an_allowed_target_is_reached_by_name_and_by_address() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for host in ["127.0.0.1", "localhost"] {
+            let target = Target { host: host.parse().unwrap(), port };
+            dial(&rules("127.0.0.0/8:*"), &target).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_stands_in_the_way_is_told_by_status_and_text() {
+        let port = {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            listener.local_addr().unwrap().port()
+        };
+        let target = Target { host: "127.0.0.1".parse().unwrap(), port };
+        let refused = dial(&rules("127.0.0.1:*"), &target).await.unwrap_err();
+        assert_eq!(refused.status, StatusCode::BAD_GATEWAY);
+        assert!(refused.text.contains(&target.to_string()), "{}", refused.text);
+        let forbidden = dial(&rules("10.0.0.0/8:*"), &target).await.unwrap_err();
+        assert_eq!(forbidden.status, StatusCode::FORBIDDEN);
+        assert!(forbidden.text.contains("10.0.0.0/8:*"), "{}", forbidden.text);
+    }
+}

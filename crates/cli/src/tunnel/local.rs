@@ -1,0 +1,89 @@
+//! `forward -L` and `-D`: listens on this side, and has the server connect.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::target::Target;
+use super::{Tunnel, explain, socks};
+use crate::pump::{Socket, relay};
+use crate::report::say;
+use crate::signals::Interrupt;
+
+/// Where the connections go that a listener gets.
+#[derive(Clone, Debug)]
+pub(crate) enum Purpose {
+    Forward(Target),
+    /// Where each says by SOCKS5.
+    Socks,
+}
+
+/// A rest for a system that has no more file descriptors, say.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Takes in connections until `interrupt`, and then waits for those that there are.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    purpose: Purpose,
+    tunnel: Tunnel,
+    interrupt: Interrupt,
+) {
+    let mut relays = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = interrupt.asked() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((tcp, peer)) => {
+                    relays.spawn(take_in(tcp, peer, purpose.clone(), tunnel.clone()));
+                }
+                Err(error) => {
+                    say(format_args!("cannot take in a connection: {error}"));
+                    sleep(PAUSE).await;
+                }
+            },
+            Some(_) = relays.join_next() => {}
+        }
+    }
+    drop(listener);
+    while relays.join_next().await.is_some() {}
+}
+
+async fn take_in(tcp: TcpStream, peer: SocketAddr, purpose: Purpose, tunnel: Tunnel) {
+    let result = match purpose {
+        Purpose::Forward(target) => {
+            forward(tcp, &target, &tunnel).await.with_context(|| format!("{peer} to {target}"))
+        }
+        Purpose::Socks => by_socks(tcp, peer, &tunnel).await,
+    };
+    if let Err(error) = result {
+        say(format_args!("{error:#}"));
+    }
+}
+
+async fn forward(tcp: TcpStream, target: &Target, tunnel: &Tunnel) -> Result<()> {
+    match tunnel.to(target).await {
+        Ok(conn) => Ok(relay(&conn, tcp).await?),
+        Err(error) => {
+            tcp.cut();
+            Err(explain(error))
+        }
+    }
+}
+
+async fn by_socks(tcp: TcpStream, peer: SocketAddr, tunnel: &Tunnel) -> Result<()> {
+    let request = socks::Request::read(tcp).await.with_context(|| peer.to_string())?;
+    let target = request.target.clone();
+    let result = match tunnel.to(&target).await {
+        Ok(conn) => relay(&conn, request.accept().await?).await.map_err(Into::into),
+        Err(error) => {
+            // It can have gone already.
+            let _ = request.refuse(&error).await;
+            Err(explain(error))
+        }
+    };
+    result.with_context(|| format!("{peer} to {target}"))
+}

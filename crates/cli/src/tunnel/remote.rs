@@ -1,0 +1,97 @@
+//! `forward -R`: has the server listen, and connects on this side.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use futures_util::StreamExt;
+use h2conn::tokio_util::codec::{FramedRead, LinesCodec};
+use h2conn::{Conn, OnDrop};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::bind::LINE;
+use super::spec::Forward;
+use super::target::Target;
+use super::{BOUND, Tunnel, explain};
+use crate::pump::{Socket, relay};
+use crate::report::say;
+
+/// Less than the server keeps a visitor waiting.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Serves what comes to the server's listener, until the server ends it. The connections are in
+/// `relays`.
+///
+/// # Errors
+///
+/// When the server does not listen, and what has ended the listener otherwise than in good order.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the listener; the connections go on.
+pub(crate) async fn serve(
+    tunnel: &Tunnel,
+    forward: &Forward,
+    relays: &mut JoinSet<()>,
+) -> Result<(), h2conn::Error> {
+    let path = format!("bind/{}", forward.bind.to_target().to_segments());
+    let conn = Arc::new(tunnel.open(&path).await?);
+    // It is no more than a list, which can end anywhere.
+    conn.on_drop(OnDrop::Finish);
+    let head = conn.response().await?;
+    let bound = head.headers().get(BOUND).and_then(|field| field.to_str().ok()).unwrap_or("?");
+    say(format_args!("the server forwards {bound} to {}", forward.target));
+    let mut lines = FramedRead::new(&*conn, LinesCodec::new_with_max_length(LINE));
+    loop {
+        tokio::select! {
+            line = lines.next() => match line {
+                Some(Ok(line)) => {
+                    let visit = (line, forward.target.clone(), tunnel.clone(), Arc::clone(&conn));
+                    relays.spawn(async move { welcome(visit.0, visit.1, visit.2, visit.3).await });
+                }
+                Some(Err(_)) | None => break,
+            },
+            Some(_) = relays.join_next() => {}
+        }
+    }
+    conn.close().await
+}
+
+async fn welcome(line: String, target: Target, tunnel: Tunnel, control: Arc<Conn>) {
+    if let Err(error) = visit(&line, &target, &tunnel, &control).await {
+        let peer = line.split_once(' ').map_or("a visitor", |(_, peer)| peer);
+        say(format_args!("{} to {target}: {error:#}", peer.escape_debug()));
+    }
+}
+
+async fn visit(line: &str, target: &Target, tunnel: &Tunnel, control: &Conn) -> Result<()> {
+    let Some((id, _)) = line.split_once(' ') else {
+        bail!("the server speaks of a visitor in a way that is not known: {line:?}");
+    };
+    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        bail!("the server names a visitor {id:?}; expected hexadecimal digits");
+    }
+    let tcp =
+        match timeout(LIMIT, TcpStream::connect((&*target.host.to_string(), target.port))).await {
+            Ok(Ok(tcp)) => tcp,
+            failed => {
+                // So that the visitor need not wait until its time is up.
+                let mut control = control;
+                control.write_all(format!("{id}\n").as_bytes()).await?;
+                return match failed {
+                    Ok(Err(error)) => Err(error).context("cannot connect"),
+                    _ => bail!("no answer within {} s", LIMIT.as_secs()),
+                };
+            }
+        };
+    match tunnel.open(&format!("accepted/{id}")).await {
+        Ok(conn) => Ok(relay(&conn, tcp).await?),
+        Err(error) => {
+            tcp.cut();
+            Err(explain(error))
+        }
+    }
+}

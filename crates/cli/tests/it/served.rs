@@ -1,0 +1,167 @@
+//! The tool in processes of its own, and what stands between them.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+use std::process::{ExitStatus, Stdio};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
+
+use crate::support::{WATCHDOG, program};
+
+/// A run of the tool that goes on. It is killed when this is dropped.
+pub(crate) struct Tool {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+    said: String,
+}
+
+/// A `serve` with a token, which its clients know by [`Server::tool`].
+pub(crate) struct Server {
+    pub(crate) tool: Tool,
+    pub(crate) url: String,
+    pub(crate) home: TempDir,
+}
+
+/// What a run of the tool that has ended has left behind.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) said: String,
+}
+
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match timeout(WATCHDOG, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("hangs: {what}"),
+    }
+}
+
+impl Tool {
+    pub(crate) fn start(args: &[&str]) -> Tool {
+        let mut command = Command::from(program());
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Tool { child, lines, said: String::new() }
+    }
+
+    /// Waits for a line on standard error that has `part` in it.
+    pub(crate) async fn says(&mut self, part: &str) -> String {
+        let found = async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                self.said += &format!("{line}\n");
+                if line.contains(part) {
+                    return Some(line);
+                }
+            }
+            None
+        };
+        match timeout(WATCHDOG, found).await {
+            Ok(Some(line)) => line,
+            _ => panic!("it does not say {part:?}, but\n{}", self.said),
+        }
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ends(mut self) -> Ended {
+        let status = soon("the tool", self.child.wait()).await.unwrap();
+        while let Ok(Some(line)) = self.lines.next_line().await {
+            self.said += &format!("{line}\n");
+        }
+        Ended { code: status.code(), said: self.said }
+    }
+
+    /// Presses Ctrl-C.
+    #[cfg(unix)]
+    pub(crate) fn interrupt(&self) {
+        use rustix::process::{Pid, Signal, kill_process};
+
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::INT).unwrap();
+    }
+
+    /// Ends it without warning.
+    pub(crate) async fn kill(mut self) -> ExitStatus {
+        self.child.start_kill().unwrap();
+        soon("the killed tool", self.child.wait()).await.unwrap()
+    }
+}
+
+/// Runs the tool to its end.
+pub(crate) async fn run(args: &[&str]) -> Ended {
+    Tool::start(args).ends().await
+}
+
+impl Server {
+    /// A server over cleartext on a free port. `{}` in an argument is a directory of its own.
+    pub(crate) async fn start(args: &[&str]) -> Server {
+        Server::with(&["--cleartext"], args).await
+    }
+
+    /// A server that speaks TLS, with a certificate made on the spot.
+    pub(crate) async fn with_tls(args: &[&str]) -> Server {
+        Server::with(&[], args).await
+    }
+
+    async fn with(options: &[&str], args: &[&str]) -> Server {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("token"), "a-token-for-tests\n").unwrap();
+        let path = home.path().to_str().unwrap();
+        let token = home.path().join("token");
+        let args: Vec<String> = args.iter().map(|arg| arg.replace("{}", path)).collect();
+        let mut all = vec!["serve", "127.0.0.1:0", "-v", "--token-file", token.to_str().unwrap()];
+        all.extend(options);
+        all.extend(args.iter().map(String::as_str));
+        let mut tool = Tool::start(&all);
+        let line = tool.says("listening on ").await;
+        let url = line.strip_prefix("listening on ").unwrap().to_owned();
+        Server { tool, url, home }
+    }
+
+    pub(crate) fn token(&self) -> String {
+        self.home.path().join("token").to_str().unwrap().to_owned()
+    }
+
+    /// Runs a client to its end; the token is shown.
+    pub(crate) async fn run(&self, args: &[&str]) -> Ended {
+        self.client(args).ends().await
+    }
+
+    /// Starts a client that shows the token.
+    pub(crate) fn client(&self, args: &[&str]) -> Tool {
+        let token = self.token();
+        let mut all = args.to_vec();
+        all.extend(["--token-file", &token]);
+        Tool::start(&all)
+    }
+
+    /// Starts `forward`, and waits until it listens.
+    pub(crate) async fn forward(&self, args: &[&str]) -> Tool {
+        let mut all = vec!["forward"];
+        all.extend(args);
+        all.push(&self.url);
+        self.client(&all)
+    }
+}
+
+impl Ended {
+    /// Fails unless it has ended with this exit code, and said this.
+    #[track_caller]
+    pub(crate) fn expect(&self, code: i32, part: &str) {
+        assert!(
+            self.code == Some(code) && self.said.contains(part),
+            "expected {code} and {part:?}; it ended with {:?} and said\n{}",
+            self.code,
+            self.said
+        );
+    }
+}
+
+/// The address at the end of a line such as `listening on 127.0.0.1:80, for …`.
+pub(crate) fn address(line: &str) -> String {
+    let start = line.find("127.0.0.1:").unwrap();
+    let rest = &line[start..];
+    rest[..rest.find([',', ' ']).unwrap_or(rest.len())].to_owned()
+}
