@@ -2,6 +2,7 @@
 
 mod connection;
 mod listening;
+mod transfer;
 mod tunnel;
 mod values;
 
@@ -15,6 +16,7 @@ use crate::exit;
 
 pub(crate) use connection::{ConnectOptions, StreamOptions};
 pub(crate) use listening::ListenOptions;
+pub(crate) use transfer::{Recv, Send};
 pub(crate) use tunnel::{Forward, Secret, Serve};
 use values::duration;
 pub(crate) use values::{Destination, Field, Resolve, StatsFormat};
@@ -40,6 +42,8 @@ pub(crate) enum Command {
     Ping(Ping),
     Forward(Forward),
     Serve(Serve),
+    Send(Send),
+    Recv(Recv),
     Completions(Completions),
     Man(Man),
 }

@@ -5,6 +5,8 @@ mod forward;
 mod listen;
 mod manual;
 mod ping;
+mod recv;
+mod send;
 mod serve;
 
 use crate::args::{Args, Command};
@@ -26,6 +28,8 @@ pub(crate) fn run(args: Args) -> Result {
             Command::Ping(args) => ping::run(args, verbose).await,
             Command::Forward(args) => forward::run(args, verbose).await,
             Command::Serve(args) => serve::run(args, verbose).await,
+            Command::Send(args) => send::run(args, verbose).await,
+            Command::Recv(args) => recv::run(args, verbose).await,
             Command::Completions(args) => manual::completions(&args),
             Command::Man(args) => manual::man(&args),
         }

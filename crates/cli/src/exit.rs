@@ -51,7 +51,8 @@ Exit codes:
   4    the server answered with a status that is not 2xx
   5    the connection was reset, or broke off
   6    a time limit passed
-  7    something failed on this side: standard input or output, a file, a command
+  7    something failed on this side: standard input or output, a file that is not what was sent, a
+       command
   130  Ctrl-C was pressed twice";
 
 /// Why the program ends with an exit code that is not 0.

@@ -11,6 +11,7 @@ mod report;
 mod signals;
 mod stdio;
 mod talk;
+mod transfer;
 mod tunnel;
 
 use std::process::ExitCode;

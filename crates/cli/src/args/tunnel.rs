@@ -43,7 +43,7 @@ pub(crate) struct Forward {
     pub(crate) connection: ConnectOptions,
 }
 
-/// Serve tunnels to those who have the token.
+/// Serve tunnels and files to those who have the token.
 ///
 /// Nothing can be reached that no --allow rule covers. RULE is HOST:PORTS: a name, *.name for those
 /// under it, an address, a range such as 10.0.0.0/8, or *; and a port, a range such as 80-90, or *.
@@ -62,6 +62,13 @@ pub(crate) struct Serve {
     /// no address ask for 127.0.0.1.
     #[arg(long, value_name = "RULE", value_parser = Rule::parse_for_bind, group = "services")]
     pub(crate) allow_bind: Vec<Rule>,
+    /// Give out the files in this directory (recv), as /files/NAME. Hidden ones and links that lead out
+    /// of it are not.
+    #[arg(long, value_name = "DIR", group = "services")]
+    pub(crate) files: Option<PathBuf>,
+    /// Take new files into that directory, too (send). None is ever replaced.
+    #[arg(long, requires = "files")]
+    pub(crate) writable: bool,
     #[command(flatten)]
     pub(crate) secret: Secret,
     /// Serve without a token: whoever reaches the port can use it.

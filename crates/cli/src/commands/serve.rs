@@ -17,6 +17,7 @@ use crate::exit::{Failure, Result};
 use crate::pump::relay;
 use crate::report::{Report, say};
 use crate::signals::Interrupt;
+use crate::transfer::store::Store;
 use crate::tunnel::BOUND;
 use crate::tunnel::bind::{self as remote, Visitors};
 use crate::tunnel::dial::{dial, may_bind};
@@ -33,6 +34,7 @@ struct Server {
     targets: Rules,
     binds: Rules,
     visitors: Arc<Visitors>,
+    store: Option<Store>,
     report: Report,
 }
 
@@ -46,11 +48,16 @@ pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
              {TOKEN_VARIABLE}, --client-ca, or --no-token for whoever reaches the port"
         )));
     }
+    let store = args.files.as_ref().map(|dir| {
+        Store::open(dir, args.writable)
+            .map_err(|error| Failure::usage(format_args!("cannot open {}: {error}", dir.display())))
+    });
     let server = Arc::new(Server {
         token,
         targets: Rules { allow: args.allow, deny: args.deny },
         binds: Rules { allow: args.allow_bind, deny: Vec::new() },
         visitors: Arc::default(),
+        store: store.transpose()?,
         report: Report { verbose, stats: None },
     });
     let builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(args.idle_timeout);
@@ -94,20 +101,29 @@ impl Server {
         }
         let path = incoming.uri().path().to_owned();
         let parts: Vec<&str> = path.split('/').skip(1).collect();
-        match &*parts {
-            ["check"] => {
+        match (&*parts, &self.store) {
+            (["check"], _) => {
                 incoming.accept()?.close().await?;
                 Ok("the token is right".to_owned())
             }
-            ["tcp", host, port] => match Target::from_segments(host, port) {
+            (["tcp", host, port], _) => match Target::from_segments(host, port) {
                 Ok(target) => self.connect(incoming, &target).await,
                 Err(error) => refuse(incoming, StatusCode::BAD_REQUEST, &format!("{error:#}")),
             },
-            ["bind", host, port] => match Target::from_segments(host, port) {
+            (["bind", host, port], _) => match Target::from_segments(host, port) {
                 Ok(target) => self.listen(incoming, &target).await,
                 Err(error) => refuse(incoming, StatusCode::BAD_REQUEST, &format!("{error:#}")),
             },
-            ["accepted", id] => self.hand_over(incoming, id).await,
+            (["accepted", id], _) => self.hand_over(incoming, id).await,
+            (["files", ..], Some(store)) => {
+                let name = path.strip_prefix("/files/").unwrap_or("");
+                store.serve(incoming, name).await
+            }
+            (["files", ..], None) => refuse(
+                incoming,
+                StatusCode::NOT_FOUND,
+                "this server has no files (--files is not set)",
+            ),
             _ => refuse(
                 incoming,
                 StatusCode::NOT_FOUND,

@@ -17,5 +17,6 @@ mod support;
 #[expect(dead_code, reason = "there is no browser in these tests")]
 #[path = "../../../../tests/it/support/tools.rs"]
 mod tools;
+mod transfer;
 mod tunnel;
 mod verbose;

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
@@ -164,4 +166,56 @@ pub(crate) fn address(line: &str) -> String {
     let start = line.find("127.0.0.1:").unwrap();
     let rest = &line[start..];
     rest[..rest.find([',', ' ']).unwrap_or(rest.len())].to_owned()
+}
+
+/// What the first connection through a [`relay`] comes to, after so many bytes from the server or
+/// the client.
+#[derive(Clone, Copy)]
+pub(crate) enum Trouble {
+    Cut(usize),
+    Stall(usize),
+}
+
+/// A way to the server at `url`, on which the first connection has trouble. Gives its URL.
+pub(crate) async fn relay(url: &str, trouble: Trouble) -> String {
+    let target = url.split("//").nth(1).unwrap().trim_end_matches('/').to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut trouble = Some(trouble);
+        loop {
+            let (near, _) = listener.accept().await.unwrap();
+            let far = TcpStream::connect(&target).await.unwrap();
+            tokio::spawn(carry(near, far, trouble.take()));
+        }
+    });
+    url
+}
+
+async fn carry(mut near: TcpStream, mut far: TcpStream, trouble: Option<Trouble>) {
+    let Some(trouble) = trouble else {
+        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+        return;
+    };
+    let (Trouble::Cut(mut left) | Trouble::Stall(mut left)) = trouble;
+    let (mut up, mut down) = (vec![0; 16 << 10], vec![0; 16 << 10]);
+    while left > 0 {
+        let moved = tokio::select! {
+            Ok(n @ 1..) = near.read(&mut up) => far.write_all(&up[..n]).await.map(|()| n),
+            Ok(n @ 1..) = far.read(&mut down) => near.write_all(&down[..n]).await.map(|()| n),
+            else => return,
+        };
+        let Ok(moved) = moved else { return };
+        left = left.saturating_sub(moved);
+    }
+    if let Trouble::Stall(_) = trouble {
+        std::future::pending().await
+    }
+}
+
+/// Whether two files are the same.
+#[track_caller]
+pub(crate) fn assert_same(one: &Path, other: &Path) {
+    let (one, other) = (std::fs::read(one).unwrap(), std::fs::read(other).unwrap());
+    assert!(one == other, "{} and {} bytes are not the same", one.len(), other.len());
 }

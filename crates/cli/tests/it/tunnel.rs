@@ -325,7 +325,7 @@ async fn ctrl_c_ends_both_sides_in_good_order() {
 #[tokio::test]
 async fn what_cannot_be_meant_is_told_with_what_is_expected() {
     let url = "http://127.0.0.1:1/";
-    let table: [(&[&str], &str); 7] = [
+    let table: [(&[&str], &str); 8] = [
         (&["forward", url], "required"),
         (&["forward", "-L", "80:web", url], "expected [BIND:]PORT:HOST:PORT"),
         (&["forward", "-D", "web:80", url], "expected [BIND:]PORT"),
@@ -333,6 +333,7 @@ async fn what_cannot_be_meant_is_told_with_what_is_expected() {
         (&["serve", "127.0.0.1:0", "--no-token"], "required"),
         (&["serve", "127.0.0.1:0", "--no-token", "--allow", "web"], "expected HOST:PORTS"),
         (&["serve", "127.0.0.1:0", "--no-token", "--allow-bind", "web:80"], "expected an address"),
+        (&["serve", "127.0.0.1:0", "--no-token", "--files", "/no/such/place"], "cannot open"),
     ];
     for (args, part) in table {
         run(args).await.expect(1, part);

@@ -1,0 +1,47 @@
+//! `send` and `recv`.
+
+use std::path::PathBuf;
+
+use super::ConnectOptions;
+use super::tunnel::Secret;
+
+/// Send a file to a server that runs `h2conn serve --files DIR --writable`.
+///
+/// What has come there before a break is not sent again. At the end the digests of both sides are
+/// compared, and only then does the file have its name there.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Send {
+    /// The file.
+    pub(crate) file: PathBuf,
+    /// Where it goes, such as https://host:port/files/name; after a slash at the end comes its own name.
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) secret: Secret,
+    /// When the connection cannot be made or breaks off, go on, after a pause that grows up to a minute.
+    #[arg(long)]
+    pub(crate) reconnect: bool,
+    #[command(flatten)]
+    pub(crate) connection: ConnectOptions,
+}
+
+/// Receive a file from a server that runs `h2conn serve --files DIR`.
+///
+/// Until it is whole, and its digest is that of the server, it is FILE.h2conn-part; after a break
+/// the same command goes on from there.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Recv {
+    /// Where it is, such as https://host:port/files/name
+    pub(crate) url: String,
+    /// Where it goes: a file, or a directory [default: the URL's last part, here].
+    pub(crate) file: Option<PathBuf>,
+    /// Replace a file that is there.
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) secret: Secret,
+    /// When the connection cannot be made or breaks off, go on, after a pause that grows up to a minute.
+    #[arg(long)]
+    pub(crate) reconnect: bool,
+    #[command(flatten)]
+    pub(crate) connection: ConnectOptions,
+}

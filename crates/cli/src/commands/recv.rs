@@ -1,0 +1,36 @@
+//! `h2conn recv`.
+
+use super::forward::{Attempts, authorized};
+use super::send::interrupted;
+use crate::args::Recv;
+use crate::exit::{Failure, Result};
+use crate::report::Report;
+use crate::signals::Interrupt;
+use crate::transfer::RECV;
+use crate::transfer::receive::{Destination, place};
+
+/// Receives a file. Ctrl-C leaves what has come, for the next time.
+pub(crate) async fn run(args: Recv, verbose: bool) -> Result {
+    let report = Report { verbose, stats: None };
+    let interrupt = Interrupt::watch();
+    let path = place(args.file, &args.url).map_err(Failure::by_usage)?;
+    let builder = authorized(&args.url, &args.connection, &args.secret, report)?;
+    let mut attempts = Attempts::new(args.reconnect);
+    let receiving = async {
+        loop {
+            let destination = Destination::open(path.clone(), args.force).await;
+            let destination = destination.map_err(Failure::by_usage)?;
+            let client = builder.clone().header(RECV, destination.field()).build()?;
+            let result = destination.fetch(&client, &args.url).await;
+            client.close().await;
+            match result {
+                Ok(()) => return Ok(()),
+                Err(error) => attempts.failed(error.into()).await?,
+            }
+        }
+    };
+    tokio::select! {
+        result = receiving => result,
+        () = interrupt.asked() => Err(interrupted()),
+    }
+}

@@ -1,0 +1,38 @@
+//! `h2conn send`.
+
+use super::forward::{Attempts, authorized};
+use crate::args::Send;
+use crate::exit::{Failure, Result};
+use crate::report::Report;
+use crate::signals::Interrupt;
+use crate::transfer::send::Origin;
+
+/// Sends a file. Ctrl-C leaves what has come at the server, for the next time.
+pub(crate) async fn run(args: Send, verbose: bool) -> Result {
+    let report = Report { verbose, stats: None };
+    let interrupt = Interrupt::watch();
+    let origin = Origin::open(args.file).map_err(Failure::by_usage)?;
+    let url = origin.url(&args.url).map_err(Failure::by_usage)?;
+    let (name, value) = origin.field();
+    let client =
+        authorized(&url, &args.connection, &args.secret, report)?.header(name, value).build()?;
+    let mut attempts = Attempts::new(args.reconnect);
+    let sending = async {
+        while let Err(error) = origin.submit(&client, &url).await {
+            attempts.failed(error.into()).await?;
+        }
+        Ok(())
+    };
+    let result = tokio::select! {
+        result = sending => result,
+        () = interrupt.asked() => Err(interrupted()),
+    };
+    client.close().await;
+    result
+}
+
+/// The file is not whole, and so this is no clean end.
+pub(super) fn interrupted() -> Failure {
+    let error = std::io::ErrorKind::Interrupted.into();
+    Failure::local("the file is not whole; the same command goes on from here", error)
+}

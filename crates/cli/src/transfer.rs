@@ -1,0 +1,29 @@
+//! What `send`, `recv` and `serve --files` say to each other: a file, the digest of all of it, and
+//! where to go on after a break. `docs/protocol.md` has it for peers in other languages.
+
+pub(crate) mod digest;
+pub(crate) mod name;
+pub(crate) mod partial;
+pub(crate) mod progress;
+pub(crate) mod reader;
+pub(crate) mod receive;
+pub(crate) mod send;
+pub(crate) mod sink;
+pub(crate) mod source;
+pub(crate) mod store;
+
+/// The field of a request for a file: what the client has of it already, its length and its digest,
+/// as `1024 9f86…`.
+pub(crate) const RECV: &str = "h2conn-recv";
+
+/// The field of a request to take a file: its length.
+pub(crate) const SEND: &str = "h2conn-send";
+
+/// The field of a response with a file: its length.
+pub(crate) const SIZE: &str = "h2conn-size";
+
+/// How much of a file moves at once: enough for a disk, little enough for a progress bar.
+const CHUNK: usize = 256 << 10;
+
+/// How many chunks may wait between the disk and the network.
+const AHEAD: usize = 4;

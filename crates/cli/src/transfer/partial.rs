@@ -1,0 +1,222 @@
+//! A file that is being received, beside the place where it is to be.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Seek};
+
+use anyhow::{Context, Result, bail};
+use cap_std::fs::{Dir, OpenOptions};
+use fs4::{FileExt, TryLockError};
+use same_file::Handle;
+
+use super::digest::Hasher;
+
+/// What is added to a file's name while it is not whole.
+pub(crate) const SUFFIX: &str = ".h2conn-part";
+
+/// `NAME.h2conn-part`, open and locked. It stays when this is dropped, for the transfer to be resumed
+/// from it, unless it is empty.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    dir: Dir,
+    name: OsString,
+    partial: OsString,
+    file: File,
+}
+
+impl Partial {
+    /// Opens or makes the one of `name`, a file's name without directories, in `dir`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened, or another process or task has it.
+    pub(crate) fn open(dir: Dir, name: &OsStr) -> Result<Partial> {
+        let mut partial = name.to_owned();
+        partial.push(SUFFIX);
+        let shown = partial.to_string_lossy().into_owned();
+        loop {
+            match dir.symlink_metadata(&partial) {
+                Ok(metadata) if !metadata.is_file() => bail!("{shown} is there and no plain file"),
+                _ => {}
+            }
+            let open = || {
+                let options = OpenOptions::new().read(true).write(true).create(true).clone();
+                dir.open_with(&partial, &options).map(cap_std::fs::File::into_std)
+            };
+            let file = open().with_context(|| format!("cannot open {shown}"))?;
+            match FileExt::try_lock(&file) {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => bail!("another transfer has {shown}"),
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("cannot lock {shown}"));
+                }
+            }
+            // Whoever had the lock before may have finished, and then this is the whole file. It
+            // must not be written to.
+            if same(&file, open().with_context(|| format!("cannot open {shown}"))?)? {
+                return Ok(Partial { dir, name: name.to_owned(), partial, file });
+            }
+        }
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Reads what there is. Blocks. The position of all its handles is at the end then.
+    pub(crate) fn hash(&mut self) -> io::Result<Hasher> {
+        Hasher::of_start(&mut self.file, u64::MAX)
+    }
+
+    /// Forgets what there is.
+    pub(crate) fn clear(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()
+    }
+
+    /// Another handle of the same file.
+    pub(crate) fn handle(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Makes it the file that it was to become. Unless `replace`, a file that is there stays.
+    ///
+    /// # Errors
+    ///
+    /// When there is a file already, and what the system says.
+    pub(crate) fn finish(self, replace: bool) -> Result<()> {
+        let name = self.name.to_string_lossy();
+        if replace {
+            return self
+                .dir
+                .rename(&self.partial, &self.dir, &self.name)
+                .with_context(|| format!("cannot replace {name}"));
+        }
+        // Only making a link fails, of itself, where there is a file.
+        match self.dir.hard_link(&self.partial, &self.dir, &self.name) {
+            Ok(()) => self
+                .dir
+                .remove_file(&self.partial)
+                .with_context(|| format!("{name} is whole, but the partial file stays")),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                bail!("{name} is there already, since the transfer began")
+            }
+            // There are file systems without links.
+            Err(_) if !exists(&self.dir, &self.name) => self
+                .dir
+                .rename(&self.partial, &self.dir, &self.name)
+                .with_context(|| format!("cannot name {name}")),
+            Err(error) => Err(error).with_context(|| format!("cannot name {name}")),
+        }
+    }
+
+    /// Removes it, for it is worth nothing.
+    pub(crate) fn discard(mut self) -> io::Result<()> {
+        self.clear()
+    }
+}
+
+/// Whether there is anything of this name, be it a link to nowhere.
+pub(crate) fn exists(dir: &Dir, name: &OsStr) -> bool {
+    dir.symlink_metadata(name).is_ok()
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if self.len().is_ok_and(|len| len == 0) && self.is_there() {
+            // What stays would be in nobody's way.
+            let _ = self.dir.remove_file(&self.partial);
+        }
+    }
+}
+
+impl Partial {
+    /// Whether the name is still that of this file.
+    fn is_there(&self) -> bool {
+        let there = self.dir.open(&self.partial);
+        there.is_ok_and(|there| same(&self.file, there.into_std()).unwrap_or(false))
+    }
+}
+
+fn same(one: &File, other: File) -> io::Result<bool> {
+    Ok(Handle::from_file(one.try_clone()?)? == Handle::from_file(other)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+    use std::fs;
+    use std::io::Write;
+
+    use cap_std::ambient_authority;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn place() -> (TempDir, Dir) {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::open_ambient_dir(temp.path(), ambient_authority()).unwrap();
+        (temp, dir)
+    }
+
+    fn open(dir: &Dir) -> Result<Partial> {
+        Partial::open(dir.try_clone().unwrap(), "file".as_ref())
+    }
+
+    #[test]
+    fn what_has_come_is_there_the_next_time_and_becomes_the_file() {
+        let (temp, dir) = place();
+        open(&dir).unwrap().handle().unwrap().write_all(b"first ").unwrap();
+        let mut partial = open(&dir).unwrap();
+        assert_eq!(partial.hash().unwrap().len(), 6);
+        partial.handle().unwrap().write_all(b"second").unwrap();
+        partial.finish(false).unwrap();
+        assert_eq!(fs::read(temp.path().join("file")).unwrap(), b"first second");
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_left_over_of_what_never_began() {
+        let (temp, dir) = place();
+        drop(open(&dir).unwrap());
+        let mut partial = open(&dir).unwrap();
+        partial.handle().unwrap().write_all(b"worthless").unwrap();
+        assert_eq!(partial.hash().unwrap().len(), 9);
+        partial.discard().unwrap();
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_replaced_only_when_that_is_asked_for() {
+        let (temp, dir) = place();
+        fs::write(temp.path().join("file"), "precious").unwrap();
+        let partial = open(&dir).unwrap();
+        partial.handle().unwrap().write_all(b"new").unwrap();
+        assert!(partial.finish(false).unwrap_err().to_string().contains("already"));
+        assert_eq!(fs::read(temp.path().join("file")).unwrap(), b"precious");
+        open(&dir).unwrap().finish(true).unwrap();
+        assert_eq!(fs::read(temp.path().join("file")).unwrap(), b"new");
+    }
+
+    #[test]
+    fn two_transfers_of_one_file_do_not_write_to_each_others() {
+        let (_temp, dir) = place();
+        let one = open(&dir).unwrap();
+        let error = open(&dir).unwrap_err();
+        assert!(error.to_string().contains("another transfer"), "{error}");
+        drop(one);
+        open(&dir).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_its_place_is_not_followed() {
+        let (temp, dir) = place();
+        fs::write(temp.path().join("other"), "precious").unwrap();
+        std::os::unix::fs::symlink("other", temp.path().join("file.h2conn-part")).unwrap();
+        open(&dir).unwrap_err();
+        assert_eq!(fs::read(temp.path().join("other")).unwrap(), b"precious");
+    }
+}

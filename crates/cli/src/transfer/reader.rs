@@ -1,0 +1,131 @@
+//! Lines and runs of bytes out of one connection.
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use h2conn::Conn;
+
+/// No line of the protocol is longer, but for a reason why something failed, which is cut.
+const LINE: usize = 1024;
+
+/// Reads what the peer has to say, line by line, and the bytes of a file between the lines.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    conn: &'a Conn,
+    /// What came in one run with what was asked for.
+    rest: Bytes,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(conn: &'a Conn) -> Reader<'a> {
+        Reader { conn, rest: Bytes::new() }
+    }
+
+    /// A line, without its end.
+    pub(crate) async fn line(&mut self) -> Result<String> {
+        let mut line = Vec::new();
+        loop {
+            let Some(mut run) = self.run().await? else {
+                bail!("the peer has ended in mid-sentence")
+            };
+            let end = run.iter().position(|byte| *byte == b'\n');
+            line.extend_from_slice(&run.split_to(end.unwrap_or(run.len())));
+            if line.len() > LINE {
+                bail!("the peer has said a line of more than {LINE} bytes");
+            }
+            if end.is_some() {
+                self.rest = run.split_off(1);
+                return String::from_utf8(line).context("the peer has said a line that is no text");
+            }
+        }
+    }
+
+    /// The line that begins with `word` and a space, without them.
+    ///
+    /// # Errors
+    ///
+    /// With what the peer says if the line begins with `failed`.
+    pub(crate) async fn expect(&mut self, word: &str) -> Result<String> {
+        let line = self.line().await?;
+        match line.split_once(' ') {
+            Some((first, rest)) if first == word => Ok(rest.to_owned()),
+            Some(("failed", why)) => {
+                let why: String = why.chars().filter(|c| !c.is_control()).collect();
+                bail!("the peer says: {why}")
+            }
+            _ => bail!("the peer says {line:?}; expected a line that begins with {word:?}"),
+        }
+    }
+
+    /// Some bytes, at most `left` of them.
+    pub(crate) async fn bytes(&mut self, left: u64) -> Result<Bytes> {
+        let Some(mut run) = self.run().await? else {
+            bail!("the peer has ended with {left} bytes missing")
+        };
+        let len = usize::try_from(left).map_or(run.len(), |left| left.min(run.len()));
+        self.rest = run.split_off(len);
+        Ok(run)
+    }
+
+    /// Makes sure that the peer has nothing more to say.
+    pub(crate) async fn end(&mut self) -> Result<()> {
+        match self.run().await? {
+            None => Ok(()),
+            Some(_) => bail!("the peer has said more than belongs to the file"),
+        }
+    }
+
+    async fn run(&mut self) -> Result<Option<Bytes>> {
+        match std::mem::take(&mut self.rest) {
+            rest if !rest.is_empty() => Ok(Some(rest)),
+            _ => Ok(self.conn.read_chunk().await?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+    use super::*;
+
+    async fn said(text: &[u8]) -> (Conn, Conn) {
+        let (near, far) = h2conn::testing::pair().await.unwrap();
+        for part in text.chunks(3) {
+            far.write_chunk(Bytes::copy_from_slice(part)).await.unwrap();
+            far.sent().await.unwrap();
+        }
+        (near, far)
+    }
+
+    #[tokio::test]
+    async fn lines_and_bytes_come_apart_however_they_were_cut() {
+        let (near, far) = said(b"from 3\nabc\ndefsha256 x\n").await;
+        let mut reader = Reader::new(&near);
+        assert_eq!(reader.expect("from").await.unwrap(), "3");
+        let mut bytes = Vec::new();
+        while bytes.len() < 7 {
+            bytes.extend_from_slice(&reader.bytes(7 - bytes.len() as u64).await.unwrap());
+        }
+        assert_eq!(bytes, b"abc\ndef");
+        assert_eq!(reader.expect("sha256").await.unwrap(), "x");
+        drop(far);
+        reader.end().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_says_something_else_is_quoted() {
+        let (near, _far) = said(b"failed no \x1b[31mspace\nwhat?\nmore").await;
+        let mut reader = Reader::new(&near);
+        let error = reader.expect("stored").await.unwrap_err().to_string();
+        assert!(error.contains("no [31mspace"), "{error:?}");
+        assert!(reader.expect("stored").await.unwrap_err().to_string().contains("what?"));
+        assert!(reader.end().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_line_without_end_is_not_kept() {
+        let (near, far) = h2conn::testing::pair().await.unwrap();
+        far.write_chunk(Bytes::from(vec![b'x'; 100_000])).await.unwrap();
+        assert!(Reader::new(&near).line().await.is_err());
+    }
+}

@@ -1,0 +1,161 @@
+//! Sending a file: what the other side does not have of it, and its digest.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use h2conn::{Client, Conn};
+use tokio::io::AsyncWriteExt;
+use tokio::task::spawn_blocking;
+
+use super::digest::{Digest, Hasher};
+use super::progress::Progress;
+use super::reader::Reader;
+use super::source::Source;
+use super::{SEND, name};
+use crate::report::say;
+
+/// A file of this machine that is to be sent.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    path: PathBuf,
+    size: u64,
+}
+
+impl Origin {
+    /// Looks at the file `path`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or has no fixed size.
+    pub(crate) fn open(path: PathBuf) -> Result<Origin> {
+        let shown = path.display();
+        // Looked at before it is opened: opening a pipe would wait for its other end.
+        let metadata = path.metadata().with_context(|| format!("cannot read {shown}"))?;
+        if !metadata.is_file() {
+            bail!("{shown} is no plain file; `h2conn connect` sends what comes from a pipe");
+        }
+        File::open(&path).with_context(|| format!("cannot read {shown}"))?;
+        Ok(Origin { size: metadata.len(), path })
+    }
+
+    /// What a request says of it, in the field [`SEND`].
+    pub(crate) fn field(&self) -> (&'static str, String) {
+        (SEND, self.size.to_string())
+    }
+
+    /// The URL of the file: what is given, with the file's name where that ends with a slash.
+    pub(crate) fn url(&self, given: &str) -> Result<String> {
+        if !given.ends_with('/') {
+            return Ok(given.to_owned());
+        }
+        let name = self.path.file_name().and_then(|name| name.to_str());
+        let name = name.with_context(|| {
+            format!(
+                "the name of {} is no text; give one at the end of the URL",
+                self.path.display()
+            )
+        })?;
+        Ok(format!("{given}{}", name::to_segment(name)))
+    }
+
+    /// Sends the file to `url`. The client's requests have [`field`](Origin::field).
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, at either side.
+    pub(crate) async fn submit(&self, client: &Client, url: &str) -> Result<()> {
+        // Each time anew: another attempt's thread may still read from its own handle.
+        let file = File::open(&self.path)
+            .with_context(|| format!("cannot read {}", self.path.display()))?;
+        let (conn, _) = client.connect(url).await?;
+        let mut reader = Reader::new(&conn);
+        let there = reader.expect("have").await?;
+        let (len, digest) = parse_have(&there)?;
+        let (file, hasher) = start(file, len.min(self.size), len, digest).await?;
+        let from = hasher.len();
+        if from != len {
+            say(format_args!("what is there is not the file's beginning: all of it is sent"));
+        }
+        write_line(&conn, format!("from {from}")).await?;
+        let progress = Progress::new(self.size, from);
+        let source = Source::new(file, hasher, self.size);
+        let sending = async {
+            let digest = body(&conn, source, &progress).await?;
+            (&conn).shutdown().await?;
+            anyhow::Ok(digest)
+        };
+        tokio::pin!(sending);
+        // The server may say at any time why it takes no more.
+        let (sent, answer) = tokio::select! {
+            biased;
+            answer = reader.expect("stored") => (None, answer),
+            sent = &mut sending => (Some(sent), reader.expect("stored").await),
+        };
+        let (sent, stored): (Result<Digest>, String) = match (sent, answer) {
+            (Some(sent), Ok(stored)) => (sent, stored),
+            // A server that has everything but this side's end.
+            (None, Ok(stored)) => (sending.await, stored),
+            // What the server says tells more than that it takes no more.
+            (Some(Err(error)), Err(answer)) if answer.downcast_ref::<h2conn::Error>().is_some() => {
+                return Err(error);
+            }
+            (_, Err(answer)) => return Err(answer),
+        };
+        let digest = sent?;
+        if stored.parse::<Digest>()? != digest {
+            bail!(
+                "the server has stored something else: its digest is {stored}, and here {digest}"
+            );
+        }
+        reader.end().await?;
+        conn.close().await?;
+        say(format_args!("sent {}: {}", self.path.display(), progress.summary(digest)));
+        Ok(())
+    }
+}
+
+/// How much a peer has, and of what digest.
+pub(crate) fn parse_have(text: &str) -> Result<(u64, Digest)> {
+    let have = text
+        .split_once(' ')
+        .and_then(|(len, digest)| Some((len.parse().ok()?, digest.parse().ok()?)));
+    have.with_context(|| {
+        format!("{text:?} says nothing of a file; expected a length and a SHA-256")
+    })
+}
+
+/// A file at the place from which on the peer needs it: it has `len` bytes of this digest. That is
+/// the beginning if what it has is not the file's.
+pub(crate) async fn start(
+    mut file: File,
+    size: u64,
+    len: u64,
+    digest: Digest,
+) -> Result<(File, Hasher)> {
+    spawn_blocking(move || {
+        let hasher = Hasher::of_start(&mut file, size.min(len)).context("cannot read the file")?;
+        if hasher.len() == len && hasher.digest() == digest {
+            return Ok((file, hasher));
+        }
+        let hasher = Hasher::of_start(&mut file, 0).context("cannot read the file")?;
+        Ok((file, hasher))
+    })
+    .await?
+}
+
+/// Sends what `source` has, and the digest of the whole.
+pub(crate) async fn body(conn: &Conn, mut source: Source, progress: &Progress) -> Result<Digest> {
+    while let Some(chunk) = source.next().await {
+        let len = chunk.len();
+        conn.write_chunk(chunk).await?;
+        progress.add(len);
+    }
+    let digest = source.digest().await?;
+    write_line(conn, format!("sha256 {digest}")).await?;
+    Ok(digest)
+}
+
+pub(crate) async fn write_line(mut conn: &Conn, line: String) -> Result<()> {
+    Ok(conn.write_all((line + "\n").as_bytes()).await?)
+}

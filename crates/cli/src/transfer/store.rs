@@ -1,0 +1,248 @@
+//! The server's files: one directory, and nothing outside of it.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use h2conn::http::{HeaderMap, Response, StatusCode};
+use h2conn::{Conn, Incoming, Reason};
+use tokio::io::AsyncWriteExt;
+use tokio::task::spawn_blocking;
+
+use super::digest::{Digest, Hasher};
+use super::partial::{Partial, exists};
+use super::progress::Progress;
+use super::reader::Reader;
+use super::send::{self, parse_have, start, write_line};
+use super::source::Source;
+use super::{RECV, SEND, SIZE, name, receive};
+
+/// A directory whose files are given out, and that takes files if it is said to. No name and no link
+/// leads out of it: the system is asked for each part of a path beneath the directory that is open.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    dir: Arc<Dir>,
+    takes: bool,
+}
+
+/// Why a request for a file is refused.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    status: StatusCode,
+    text: String,
+}
+
+/// What a request wants.
+enum Wish {
+    /// To have the file, of which it has so much already.
+    Recv(u64, Digest),
+    /// To leave a file of this size.
+    Send(u64),
+}
+
+impl Store {
+    /// Of the directory `path`; `takes` says whether files can be left there.
+    pub(crate) fn open(path: &Path, takes: bool) -> io::Result<Store> {
+        Ok(Store { dir: Arc::new(Dir::open_ambient_dir(path, ambient_authority())?), takes })
+    }
+
+    /// Answers a request for `path`, and does what it asks for.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, for the server's own log; the client has been told.
+    pub(crate) async fn serve(&self, incoming: Incoming, path: &str) -> Result<String> {
+        let wish = match wish(incoming.headers()) {
+            Ok(wish) => wish,
+            Err(error) => {
+                return Err(refuse(incoming, Refused::new(StatusCode::BAD_REQUEST, error)));
+            }
+        };
+        match wish {
+            Wish::Recv(len, digest) => {
+                let opened = self.blocking(path, |store, path| store.open_to_give(&path)).await;
+                match opened {
+                    Ok((file, size)) => give(incoming, file, size, len, digest).await,
+                    Err(refused) => Err(refuse(incoming, refused)),
+                }
+            }
+            Wish::Send(size) => {
+                let opened = self.blocking(path, |store, path| store.open_to_take(&path)).await;
+                match opened {
+                    Ok((partial, hasher)) => take(incoming, partial, hasher, size).await,
+                    Err(refused) => Err(refuse(incoming, refused)),
+                }
+            }
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        path: &str,
+        open: impl FnOnce(Store, String) -> Result<T, Refused> + Send + 'static,
+    ) -> Result<T, Refused> {
+        let (store, path) = (self.clone(), path.to_owned());
+        let opened = spawn_blocking(move || open(store, path)).await;
+        opened.unwrap_or_else(|error| {
+            Err(Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.into()))
+        })
+    }
+
+    fn open_to_give(&self, path: &str) -> Result<(File, u64), Refused> {
+        let name = name::parse(path).map_err(Refused::by_name)?;
+        // Looked at before it is opened: opening a pipe would wait for its other end.
+        let metadata =
+            self.dir.metadata(&name).map_err(|error| Refused::by_system(path, &error))?;
+        if !metadata.is_file() {
+            return Err(Refused::new(StatusCode::NOT_FOUND, anyhow::anyhow!("{path} is no file")));
+        }
+        let file =
+            self.dir.open(&name).map_err(|error| Refused::by_system(path, &error))?.into_std();
+        let size = file.metadata().map_err(|error| Refused::by_system(path, &error))?.len();
+        Ok((file, size))
+    }
+
+    fn open_to_take(&self, path: &str) -> Result<(Partial, Hasher), Refused> {
+        if !self.takes {
+            let error =
+                anyhow::anyhow!("this server gives files and takes none (--writable is not set)");
+            return Err(Refused::new(StatusCode::FORBIDDEN, error));
+        }
+        let name = name::parse(path).map_err(Refused::by_name)?;
+        let parent = name.parent().filter(|parent| *parent != Path::new(""));
+        let dir = match parent {
+            Some(parent) => self.dir.open_dir(parent),
+            None => self.dir.try_clone(),
+        };
+        let dir = dir.map_err(|error| Refused::by_system(path, &error))?;
+        let Some(name) = name.file_name() else {
+            return Err(Refused::by_name(anyhow::anyhow!("{path} is no file's name")));
+        };
+        if exists(&dir, name) {
+            let error = anyhow::anyhow!("{path} is there already, and is not replaced");
+            return Err(Refused::new(StatusCode::CONFLICT, error));
+        }
+        // Another transfer of the file comes to its end, and then this can be tried again.
+        let busy = |error| Refused::new(StatusCode::SERVICE_UNAVAILABLE, error);
+        let mut partial = Partial::open(dir, name).map_err(busy)?;
+        let hasher = partial.hash().map_err(|error| busy(error.into()))?;
+        Ok((partial, hasher))
+    }
+}
+
+fn wish(headers: &HeaderMap) -> Result<Wish> {
+    let field = |name| headers.get(name).map(|value| value.to_str().context("a field is no text"));
+    match (field(RECV).transpose()?, field(SEND).transpose()?) {
+        (Some(have), None) => parse_have(have).map(|(len, digest)| Wish::Recv(len, digest)),
+        (None, Some(size)) => Ok(Wish::Send(size.parse().context("the size of the file")?)),
+        _ => anyhow::bail!(
+            "this is for `h2conn recv` and `h2conn send`: expected the field {RECV} or {SEND}"
+        ),
+    }
+}
+
+async fn give(
+    incoming: Incoming,
+    file: File,
+    size: u64,
+    len: u64,
+    digest: Digest,
+) -> Result<String> {
+    let mut response = Response::new(());
+    response.headers_mut().insert(SIZE, size.into());
+    let conn = incoming.accept_with(response)?;
+    let given = async {
+        // The client waits for the head for so long only, and this can take longer.
+        let (file, hasher) = start(file, size, len, digest).await?;
+        let from = hasher.len();
+        write_line(&conn, format!("from {from}")).await?;
+        let progress = Progress::hidden(size, from);
+        let source = Source::new(file, hasher, size);
+        let digest = send::body(&conn, source, &progress).await?;
+        (&conn).shutdown().await?;
+        conn.close().await?;
+        anyhow::Ok(progress.summary(digest))
+    };
+    let given = given.await;
+    if given.is_err() {
+        conn.reset(Reason::INTERNAL_ERROR);
+    }
+    given
+}
+
+async fn take(incoming: Incoming, partial: Partial, hasher: Hasher, size: u64) -> Result<String> {
+    let conn = incoming.accept()?;
+    match take_body(&conn, partial, hasher, size).await {
+        Ok(summary) => {
+            conn.close().await?;
+            Ok(summary)
+        }
+        Err(error) => {
+            // If the client has gone, it is not told.
+            let _ = write_line(&conn, format!("failed {error:#}")).await;
+            let _ = conn.close().await;
+            Err(error)
+        }
+    }
+}
+
+async fn take_body(
+    conn: &Conn,
+    mut partial: Partial,
+    mut hasher: Hasher,
+    size: u64,
+) -> Result<String> {
+    if hasher.len() > size {
+        partial.clear()?;
+        hasher = Hasher::default();
+    }
+    write_line(conn, format!("have {} {}", hasher.len(), hasher.digest())).await?;
+    let mut reader = Reader::new(conn);
+    let from: u64 = reader.expect("from").await?.parse().context("the client says from where")?;
+    if from != hasher.len() {
+        anyhow::ensure!(from == 0, "the client begins at {from}, and {} are there", hasher.len());
+        partial.clear()?;
+        hasher = Hasher::default();
+    }
+    let progress = Progress::hidden(size, from);
+    let Some(digest) = receive::body(&mut reader, &partial, hasher, size, &progress).await? else {
+        partial.discard()?;
+        anyhow::bail!("what has come is not what was sent: the digests differ; it was removed");
+    };
+    spawn_blocking(move || partial.finish(false)).await??;
+    write_line(conn, format!("stored {digest}")).await?;
+    Ok(progress.summary(digest))
+}
+
+/// Tells the client, and gives the error for the log.
+fn refuse(incoming: Incoming, refused: Refused) -> anyhow::Error {
+    let mut response = Response::new(Bytes::from(format!("{}\n", refused.text)));
+    *response.status_mut() = refused.status;
+    incoming.reject_with(response);
+    anyhow::anyhow!("{}: {}", refused.status.as_u16(), refused.text)
+}
+
+impl Refused {
+    fn new(status: StatusCode, error: anyhow::Error) -> Refused {
+        Refused { status, text: format!("{error:#}") }
+    }
+
+    fn by_name(error: anyhow::Error) -> Refused {
+        Refused::new(StatusCode::NOT_FOUND, error)
+    }
+
+    fn by_system(path: &str, error: &io::Error) -> Refused {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                Refused::new(StatusCode::NOT_FOUND, anyhow::anyhow!("there is no file {path}"))
+            }
+            // Links that lead out are among these.
+            _ => Refused::new(StatusCode::FORBIDDEN, anyhow::anyhow!("{path} cannot be opened")),
+        }
+    }
+}

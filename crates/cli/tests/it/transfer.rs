@@ -1,0 +1,229 @@
+//! `send` and `recv`: whole files, breaks, refusals.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::served::{Server, Trouble, assert_same, relay};
+use crate::support::noise;
+
+/// A server with files, the directory they are in, and one for the client.
+async fn server(args: &[&str]) -> (Server, PathBuf, PathBuf) {
+    let mut all = vec!["--files", "{}"];
+    all.extend(args);
+    let server = Server::start(&all).await;
+    let there = server.home.path().to_owned();
+    let here = there.join(".client");
+    fs::create_dir(&here).unwrap();
+    (server, there, here)
+}
+
+fn text(path: &std::path::Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[tokio::test]
+async fn a_file_goes_there_and_back_and_is_the_same() {
+    let (server, there, here) = server(&["--writable"]).await;
+    for len in [0, 1, 3_000_000] {
+        let (file, name) = (here.join(format!("ä file of {len}")), format!("ä file of {len}"));
+        fs::write(&file, noise(len)).unwrap();
+        server
+            .run(&["send", text(&file), &format!("{}files/", server.url)])
+            .await
+            .expect(0, "SHA-256");
+        assert_same(&file, &there.join(&name));
+        let url = format!("{}files/%C3%A4%20file%20of%20{len}", server.url);
+        let back = here.join(format!("back {len}"));
+        server.run(&["recv", &url, text(&back)]).await.expect(0, "SHA-256");
+        assert_same(&file, &back);
+    }
+    let left: Vec<_> = fs::read_dir(&there).unwrap().chain(fs::read_dir(&here).unwrap()).collect();
+    let parts = left
+        .iter()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with("part"));
+    assert_eq!(parts.count(), 0);
+}
+
+#[tokio::test]
+async fn over_tls_a_file_comes_into_a_directory_under_its_own_name() {
+    let server = Server::with_tls(&["--files", "{}"]).await;
+    fs::create_dir(server.home.path().join("sub")).unwrap();
+    fs::write(server.home.path().join("sub/file"), noise(100_000)).unwrap();
+    let here = tempfile::tempdir().unwrap();
+    let url = format!("{}files/sub/file", server.url);
+    server.run(&["recv", "-k", &url, text(here.path())]).await.expect(0, "received");
+    assert_same(&server.home.path().join("sub/file"), &here.path().join("file"));
+}
+
+#[tokio::test]
+async fn what_has_come_before_is_not_fetched_again() {
+    let (server, there, here) = server(&[]).await;
+    let all = noise(3 << 20);
+    fs::write(there.join("file"), &all).unwrap();
+    fs::write(here.join("out.h2conn-part"), &all[..1 << 20]).unwrap();
+    let url = format!("{}files/file", server.url);
+    let ended = server.run(&["recv", &url, text(&here.join("out"))]).await;
+    ended.expect(0, "2.00 MiB in ");
+    ended.expect(0, "after 1.00 MiB that were there");
+    assert_same(&there.join("file"), &here.join("out"));
+}
+
+#[tokio::test]
+async fn what_has_come_before_of_another_file_is_found_out_and_replaced() {
+    let (server, there, here) = server(&[]).await;
+    fs::write(there.join("file"), noise(100_000)).unwrap();
+    let url = format!("{}files/file", server.url);
+    // As long as the file, shorter, longer.
+    for len in [100_000, 10, 200_000] {
+        let out = here.join(format!("out{len}"));
+        fs::write(here.join(format!("out{len}.h2conn-part")), vec![1; len]).unwrap();
+        let ended = server.run(&["recv", &url, text(&out)]).await;
+        ended.expect(0, "not the file's beginning");
+        assert_same(&there.join("file"), &out);
+    }
+}
+
+#[tokio::test]
+async fn what_the_server_has_already_is_not_sent_again() {
+    let (server, there, here) = server(&["--writable"]).await;
+    let all = noise(3 << 20);
+    fs::write(here.join("file"), &all).unwrap();
+    fs::write(there.join("good.h2conn-part"), &all[..1 << 20]).unwrap();
+    fs::write(there.join("bad.h2conn-part"), vec![1; 1 << 20]).unwrap();
+    let send = async |name: &str| {
+        let url = format!("{}files/{name}", server.url);
+        server.run(&["send", text(&here.join("file")), &url]).await
+    };
+    send("good").await.expect(0, "after 1.00 MiB that were there");
+    send("bad").await.expect(0, "not the file's beginning");
+    assert_same(&here.join("file"), &there.join("good"));
+    assert_same(&here.join("file"), &there.join("bad"));
+}
+
+#[tokio::test]
+async fn a_fetch_that_breaks_off_goes_on_where_it_was() {
+    let (server, there, here) = server(&[]).await;
+    fs::write(there.join("file"), noise(8 << 20)).unwrap();
+    let out = here.join("out");
+    let base = relay(&server.url, Trouble::Cut(5 << 20)).await;
+    let url = format!("{base}files/file");
+    server.run(&["recv", &url, text(&out)]).await.expect(5, "h2conn: ");
+    assert!(!out.exists());
+    assert!(fs::metadata(here.join("out.h2conn-part")).unwrap().len() > 1 << 20);
+    server.run(&["recv", &url, text(&out)]).await.expect(0, "that were there");
+    assert_same(&there.join("file"), &out);
+}
+
+#[tokio::test]
+async fn reconnect_goes_on_by_itself_in_both_directions() {
+    let (server, there, here) = server(&["--writable"]).await;
+    fs::write(here.join("file"), noise(8 << 20)).unwrap();
+    let base = relay(&server.url, Trouble::Cut(5 << 20)).await;
+    let url = format!("{base}files/file");
+    let sent = server.run(&["send", "--reconnect", text(&here.join("file")), &url]).await;
+    sent.expect(0, "; again in ");
+    sent.expect(0, "that were there");
+    assert_same(&here.join("file"), &there.join("file"));
+    let base = relay(&server.url, Trouble::Cut(5 << 20)).await;
+    let url = format!("{base}files/file");
+    let received = server.run(&["recv", "--reconnect", &url, text(&here.join("out"))]).await;
+    received.expect(0, "; again in ");
+    received.expect(0, "that were there");
+    assert_same(&here.join("file"), &here.join("out"));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_keeps_what_has_come() {
+    let (server, there, here) = server(&[]).await;
+    fs::write(there.join("file"), noise(8 << 20)).unwrap();
+    let base = relay(&server.url, Trouble::Stall(5 << 20)).await;
+    let part = here.join("out.h2conn-part");
+    let recv = server.client(&["recv", &format!("{base}files/file"), text(&here.join("out"))]);
+    while fs::metadata(&part).map_or(0, |metadata| metadata.len()) < 1 << 20 {
+        tokio::task::yield_now().await;
+    }
+    recv.interrupt();
+    recv.ends().await.expect(7, "the same command goes on");
+    assert!(!here.join("out").exists());
+    assert!(fs::metadata(&part).unwrap().len() >= 1 << 20);
+}
+
+#[tokio::test]
+async fn no_file_that_is_there_is_replaced_unless_that_is_asked_for() {
+    let (server, there, here) = server(&["--writable"]).await;
+    fs::write(there.join("file"), "there").unwrap();
+    fs::write(here.join("file"), "here").unwrap();
+    let url = format!("{}files/file", server.url);
+    let file = here.join("file");
+    server.run(&["send", text(&file), &url]).await.expect(4, "409: file is there already");
+    server.run(&["recv", &url, text(&file)]).await.expect(1, "--force");
+    assert_eq!(fs::read_to_string(there.join("file")).unwrap(), "there");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "here");
+    server.run(&["recv", "--force", &url, text(&file)]).await.expect(0, "received");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "there");
+}
+
+#[tokio::test]
+async fn nothing_outside_of_the_directory_can_be_had_or_left() {
+    let (server, there, here) = server(&["--writable"]).await;
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "secret").unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::symlink;
+        symlink(outside.path(), there.join("link")).unwrap();
+        symlink(outside.path().join("secret"), there.join("file-link")).unwrap();
+        symlink("/", there.join("root")).unwrap();
+    }
+    let absolute = text(outside.path()).trim_start_matches('/');
+    let paths = [
+        "files/%2e%2e/secret".to_owned(),
+        "files/..%2fsecret".to_owned(),
+        "files/.client/file".to_owned(),
+        format!("files//{absolute}/secret"),
+        format!("files/%2f{absolute}/secret"),
+        "files/link/secret".to_owned(),
+        "files/file-link".to_owned(),
+        format!("files/root/{absolute}/secret"),
+        "files/token/secret".to_owned(),
+        "files/".to_owned(),
+        "files/a.h2conn-part".to_owned(),
+    ];
+    fs::write(here.join("file"), "mine").unwrap();
+    for path in &paths {
+        let url = format!("{}{path}", server.url);
+        let received = server.run(&["recv", &url, text(&here.join("out"))]).await;
+        received.expect(4, "h2conn: the server answered 40");
+        // A slash at the end asks for the file's own name.
+        if !path.ends_with('/') {
+            let sent = server.run(&["send", text(&here.join("file")), &url]).await;
+            sent.expect(4, "h2conn: the server answered 4");
+        }
+        assert!(!here.join("out").exists());
+    }
+    assert_eq!(fs::read_to_string(outside.path().join("secret")).unwrap(), "secret");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn what_the_server_does_not_offer_it_says_so() {
+    let (server, there, here) = server(&[]).await;
+    fs::write(there.join("file"), "x").unwrap();
+    let url = format!("{}files/file", server.url);
+    let out = here.join("out");
+    let token = text(&there.join("file")).to_owned();
+    let wrong = crate::served::run(&["recv", &url, text(&out), "--token-file", &token]).await;
+    wrong.expect(4, "401: the token is missing or wrong");
+    crate::served::run(&["recv", &url, text(&out)]).await.expect(4, "401");
+    server.run(&["send", text(&there.join("file")), &url]).await.expect(4, "403");
+    let missing = format!("{}files/missing", server.url);
+    server.run(&["recv", &missing, text(&out)]).await.expect(4, "404: there is no file missing");
+    server.run(&["send", text(&here), &url]).await.expect(1, "no plain file");
+    let no_files = Server::start(&["--allow", "127.0.0.1:1"]).await;
+    let url = format!("{}files/file", no_files.url);
+    no_files.run(&["recv", &url, text(&out)]).await.expect(4, "--files is not set");
+    assert!(!out.exists());
+}
