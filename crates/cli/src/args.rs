@@ -6,6 +6,7 @@ mod transfer;
 mod tunnel;
 mod values;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,6 +61,7 @@ pub(crate) struct Connect {
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,
     /// After the end of standard input, wait only so long for the server's end, and then close.
+    #[arg(help_heading = "Stream")]
     #[arg(short = 'q', long, value_name = "SECONDS", value_parser = duration)]
     pub(crate) linger: Option<Duration>,
     /// When the connection cannot be made or breaks off, make it again, after a pause that grows up
@@ -67,6 +69,7 @@ pub(crate) struct Connect {
     ///
     /// What was on its way is lost; standard input goes on with what was not yet sent. Nothing is
     /// tried again that would fail again, such as a certificate that is not trusted.
+    #[arg(help_heading = "Stream")]
     #[arg(long)]
     pub(crate) reconnect: bool,
     #[command(flatten)]
@@ -82,25 +85,31 @@ pub(crate) struct Listen {
     #[command(flatten)]
     pub(crate) listening: ListenOptions,
     /// Send everything back.
+    #[arg(help_heading = "Service")]
     #[arg(long, group = "service")]
     pub(crate) echo: bool,
     /// Run a command for each connection, by the shell, with the connection as its standard input
     /// and output.
     ///
     /// When it exits with 0 the connection is closed, and otherwise reset. Its environment has
-    /// H2CONN_PEER, H2CONN_METHOD and H2CONN_PATH.
+    /// H2CONN_PEER, H2CONN_METHOD and H2CONN_PATH, the last two as the peer has chosen them.
+    #[arg(help_heading = "Service")]
     #[arg(short = 'e', long, value_name = "COMMAND", group = "service")]
     pub(crate) exec: Option<String>,
     /// Hand each connection to a TCP server, HOST:PORT, or to a socket, unix:PATH.
+    #[arg(help_heading = "Service")]
     #[arg(long, value_name = "ADDR", group = "service")]
     pub(crate) to: Option<Destination>,
     /// Keep listening when a connection has ended, and serve several at once.
+    #[arg(help_heading = "Service")]
     #[arg(short = 'k', long)]
     pub(crate) keep_open: bool,
     /// How many connections are served at once with -k; others are answered 503.
-    #[arg(short, long, value_name = "N", default_value_t = 100, requires = "keep_open")]
-    pub(crate) max_conns: usize,
+    #[arg(help_heading = "Service")]
+    #[arg(short, long, value_name = "N", default_value = "100", requires = "keep_open")]
+    pub(crate) max_conns: NonZeroUsize,
     /// After the end of standard input, wait only so long for the peer's end, and then close.
+    #[arg(help_heading = "Service")]
     #[arg(short = 'q', long, value_name = "SECONDS", value_parser = duration, conflicts_with = "service")]
     pub(crate) linger: Option<Duration>,
     #[command(flatten)]
@@ -118,15 +127,19 @@ pub(crate) struct Ping {
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,
     /// End after so many.
+    #[arg(help_heading = "Pings")]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
     /// The time between two.
+    #[arg(help_heading = "Pings")]
     #[arg(short, long, value_name = "SECONDS", value_parser = duration, default_value = "1")]
     pub(crate) interval: Duration,
     /// How long to wait for each answer.
+    #[arg(help_heading = "Pings")]
     #[arg(short = 'W', long, value_name = "SECONDS", value_parser = duration, default_value = "10")]
     pub(crate) timeout: Duration,
     /// Print the statistics at the end only.
+    #[arg(help_heading = "Pings")]
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }

@@ -9,7 +9,7 @@ use h2conn::ErrorKind;
 /// The result of whatever can end the program.
 pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
 
-/// The exit codes. 0 is a clean end, and 130 a second Ctrl-C.
+/// The exit codes. 0 is a clean end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
     /// What was typed cannot be done.
@@ -26,6 +26,8 @@ pub(crate) enum Code {
     TimedOut = 6,
     /// This machine's part: files, standard input and output, a command that failed.
     Local = 7,
+    /// Ctrl-C, as shells count SIGINT: twice, or while there was no connection.
+    Interrupted = 130,
 }
 
 impl Code {
@@ -53,34 +55,46 @@ Exit codes:
   6    a time limit passed
   7    something failed on this side: standard input or output, a file that is not what was sent, a
        command
-  130  Ctrl-C was pressed twice";
+  130  Ctrl-C was pressed twice, or while there was no connection";
 
 /// Why the program ends with an exit code that is not 0.
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: Code,
     error: anyhow::Error,
+    /// Whoever has read the output has gone, which is for them to decide.
+    is_lost_reader: bool,
 }
 
 impl Failure {
     pub(crate) fn new(code: Code, error: impl Into<anyhow::Error>) -> Failure {
-        Failure { code, error: error.into() }
+        Failure { code, error: error.into(), is_lost_reader: false }
     }
 
     /// What was typed cannot be done, and why.
     pub(crate) fn usage(message: impl fmt::Display) -> Failure {
-        Failure { code: Code::Usage, error: anyhow::anyhow!("{message}") }
+        Failure::new(Code::Usage, anyhow::anyhow!("{message}"))
     }
 
     /// What was typed cannot be done, as its error says.
     pub(crate) fn by_usage(error: anyhow::Error) -> Failure {
-        Failure { code: Code::Usage, error }
+        Failure::new(Code::Usage, error)
     }
 
     /// Something failed on this machine while `what` was done.
     pub(crate) fn local(what: impl fmt::Display, error: io::Error) -> Failure {
-        let error = anyhow::Error::new(error).context(what.to_string());
-        Failure { code: Code::Local, error }
+        Failure::new(Code::Local, anyhow::Error::new(error).context(what.to_string()))
+    }
+
+    /// Standard output takes no more. A reader that has gone is nothing to talk about.
+    pub(crate) fn output(error: io::Error) -> Failure {
+        let is_lost_reader = error.kind() == io::ErrorKind::BrokenPipe;
+        Failure { is_lost_reader, ..Failure::local("cannot write to standard output", error) }
+    }
+
+    /// The user did not want to wait for a connection.
+    pub(crate) fn interrupted() -> Failure {
+        Failure::new(Code::Interrupted, anyhow::anyhow!("interrupted"))
     }
 
     /// What an I/O error of a connection means; one that the library did not make is this side's.
@@ -94,7 +108,7 @@ impl Failure {
     /// Whether the same can go well another time, without anybody changing anything here.
     pub(crate) fn may_pass(&self) -> bool {
         match self.code {
-            Code::Usage | Code::Tls | Code::Local => false,
+            Code::Usage | Code::Tls | Code::Local | Code::Interrupted => false,
             Code::Reset | Code::TimedOut => true,
             Code::Connect => self.kind() != Some(ErrorKind::Unsupported),
             Code::Status => {
@@ -141,7 +155,7 @@ impl From<anyhow::Error> for Failure {
             Some(error) => Failure::from(error.clone()).code,
             None => Code::Local,
         };
-        Failure { code, error }
+        Failure::new(code, error)
     }
 }
 
@@ -164,6 +178,7 @@ impl From<h2conn::Error> for Failure {
 pub(crate) fn code_of(result: Result) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.is_lost_reader => ExitCode::SUCCESS,
         Err(failure) => {
             // Without a standard error there is nobody to tell.
             let _ = writeln!(io::stderr(), "h2conn: {failure}");

@@ -7,8 +7,7 @@ use h2conn::tokio_util::sync::CancellationToken;
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The exit code of a program that SIGINT has ended, as shells count.
-const INTERRUPTED: i32 = 128 + 2;
+use crate::exit::Code;
 
 /// Tells when the user has asked for the end. Clones are of the same user.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +25,7 @@ impl Interrupt {
                 signals.next().await;
                 token.cancel();
                 signals.next().await;
-                process::exit(INTERRUPTED);
+                process::exit(Code::Interrupted as i32);
             });
         }
         interrupt

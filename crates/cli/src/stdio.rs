@@ -38,9 +38,14 @@ impl Input {
         }
     }
 
-    /// Gives back what could not be sent.
-    pub(crate) fn put_back(&mut self, chunk: Bytes) {
+    /// Keeps a chunk to be the next again, until it is [`sent`](Input::sent).
+    pub(crate) fn keep(&mut self, chunk: Bytes) {
         self.unsent = Some(chunk);
+    }
+
+    /// What was kept is sent.
+    pub(crate) fn sent(&mut self) {
+        self.unsent = None;
     }
 }
 
@@ -179,12 +184,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_put_back_comes_first() {
+    async fn what_is_kept_comes_again_until_it_is_sent() {
         let (sender, chunks) = mpsc::channel(QUEUE);
         let mut input = Input { chunks, unsent: None };
         sender.send(Ok(Bytes::from_static(b"second"))).await.unwrap();
-        input.put_back(Bytes::from_static(b"first"));
+        input.keep(Bytes::from_static(b"first"));
         assert_eq!(input.next().await.unwrap().unwrap(), "first");
+        input.keep(Bytes::from_static(b"gone"));
+        input.sent();
         assert_eq!(input.next().await.unwrap().unwrap(), "second");
     }
 }

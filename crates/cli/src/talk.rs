@@ -128,10 +128,10 @@ fn no_input(conn: &Conn, error: io::Error) -> Failure {
 async fn send(mut conn: &Conn, input: &mut Input) -> Result<(), Stopped> {
     while let Some(chunk) = input.next().await {
         let chunk = chunk.map_err(Stopped::Input)?;
-        if let Err(error) = conn.write_chunk(chunk.clone()).await {
-            input.put_back(chunk);
-            return Err(Stopped::Conn(error.into()));
-        }
+        // A write that fails, or is given up, has written nothing: the next connection gets it.
+        input.keep(chunk.clone());
+        conn.write_chunk(chunk).await.map_err(|error| Stopped::Conn(error.into()))?;
+        input.sent();
     }
     let ended = conn.shutdown().await;
     ended.map_err(|error| Stopped::Conn(Failure::of_io("cannot end the connection", error)))
@@ -147,7 +147,7 @@ async fn receive(conn: &Conn, output: &mut Output) -> Result<Option<End>> {
             }
             Err(error) => {
                 conn.reset(Reason::CANCEL);
-                return Err(Failure::local("cannot write to standard output", error));
+                return Err(Failure::output(error));
             }
         }
     }

@@ -37,7 +37,10 @@ pub(crate) struct ConnectOptions {
     #[cfg(unix)]
     #[arg(long, value_name = "PATH", conflicts_with = "resolve")]
     pub(crate) unix_socket: Option<PathBuf>,
-    /// Use these addresses for a host and port, and do not ask for its name.
+    /// Use these addresses for a host and port, and do not look up its name.
+    ///
+    /// A proxy is found by them too. It looks up the URL's host itself, unless it is one of
+    /// socks5://.
     #[arg(long, value_name = "HOST:PORT:ADDR[,ADDR]...")]
     pub(crate) resolve: Vec<Resolve>,
     /// How long making the connection may take, such as 5, 0.5 or 500ms [default: 10].

@@ -10,7 +10,7 @@ use super::values::Destination;
 pub(crate) struct ListenOptions {
     /// Where to listen, HOST:PORT or unix:PATH; port 0 is any free one, and 'listening on …' on
     /// standard error tells which.
-    #[arg(value_name = "ADDR")]
+    #[arg(value_name = "ADDR", help_heading = "Arguments")]
     pub(crate) addr: Destination,
     /// The certificate chain to show, in PEM. Without it one is made on the spot, and its
     /// fingerprint is printed.

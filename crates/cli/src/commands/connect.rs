@@ -1,6 +1,5 @@
 //! `h2conn connect`.
 
-use std::io;
 use std::time::Instant;
 
 use h2conn::http::Method;
@@ -37,17 +36,12 @@ pub(crate) async fn run(args: Connect, verbose: bool) -> Result {
         say(format_args!("h2conn: {failure}; again in {:.1} s", pause.as_secs_f64()));
         tokio::select! {
             () = sleep(pause) => {}
-            () = interrupt.asked() => break Ok(()),
+            () = interrupt.asked() => break Err(Failure::interrupted()),
         }
     };
     let written = output.finish().await;
     client.close().await;
-    match written {
-        Err(error) if result.is_ok() && error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::local("cannot write to standard output", error))
-        }
-        _ => result,
-    }
+    result.and(written.map_err(Failure::output))
 }
 
 async fn once(
@@ -61,7 +55,7 @@ async fn once(
     let began = Instant::now();
     let conn = tokio::select! {
         conn = client.open(&args.url) => conn?,
-        () = interrupt.asked() => return Ok(()),
+        () = interrupt.asked() => return Err(Failure::interrupted()),
     };
     report.opened(&conn, began.elapsed());
     let talking = talk(&conn, input, output, args.linger, interrupt);

@@ -40,7 +40,7 @@ pub(crate) async fn run(args: Forward, verbose: bool) -> Result {
     }
     tokio::select! {
         checked = check(&tunnel, args.reconnect) => checked?,
-        () = interrupt.asked() => return Ok(()),
+        () = interrupt.asked() => return Err(Failure::interrupted()),
     }
     let mut tasks = JoinSet::new();
     for (listener, purpose) in listeners {

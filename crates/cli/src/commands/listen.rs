@@ -3,7 +3,6 @@
 mod exec;
 mod service;
 
-use std::io;
 use std::time::Duration;
 
 use h2conn::http::{Response, StatusCode};
@@ -16,6 +15,7 @@ use crate::bind;
 use crate::exit::{Failure, Result};
 use crate::report::{Report, say};
 use crate::signals::Interrupt;
+use crate::talk::End;
 use service::Service;
 
 /// How long connections that are open when the listener ends may take for their end.
@@ -30,7 +30,7 @@ pub(crate) async fn run(args: Listen, verbose: bool) -> Result {
     let service = Service::of(&args);
     // There is one standard input.
     let is_shared = args.keep_open && !matches!(service, Service::Stdio(_));
-    let most = if is_shared { args.max_conns } else { 1 };
+    let most = if is_shared { args.max_conns.get() } else { 1 };
     let mut guests = JoinSet::new();
     let result = loop {
         tokio::select! {
@@ -45,9 +45,11 @@ pub(crate) async fn run(args: Listen, verbose: bool) -> Result {
             Some(served) = guests.join_next() => {
                 let served = served.map_err(|error| Failure::local("a task failed", error.into()));
                 match served.and_then(|result| result) {
-                    result if !args.keep_open => break result,
+                    // Nobody would read what the next one says.
+                    Ok(End::Reader) => break Ok(()),
+                    result if !args.keep_open => break result.map(drop),
                     Err(failure) => say(format_args!("h2conn: {failure}")),
-                    Ok(()) => {}
+                    Ok(_) => {}
                 }
             },
             () = interrupt.asked() => break Ok(()),
@@ -57,21 +59,13 @@ pub(crate) async fn run(args: Listen, verbose: bool) -> Result {
     // Connections have ended now, and what they leave, such as processes, is seen to.
     let leaving = async { while guests.join_next().await.is_some() {} };
     let _ = timeout(DRAIN, leaving).await;
-    match written(service).await {
-        Err(failure) if result.is_ok() => Err(failure),
-        _ => result,
-    }
+    result.and(written(service).await)
 }
 
 /// Waits until standard output has everything.
 async fn written(service: Service) -> Result {
     let Service::Stdio(stdio) = service else { return Ok(()) };
-    match stdio.lock().await.output.finish().await {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::local("cannot write to standard output", error))
-        }
-        _ => Ok(()),
-    }
+    stdio.lock().await.output.finish().await.map_err(Failure::output)
 }
 
 fn turn_away(incoming: Incoming, most: usize) {

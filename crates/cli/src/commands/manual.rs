@@ -40,15 +40,9 @@ fn definitions() -> Command {
     args::Args::command()
 }
 
-/// A reader that has seen enough is no failure.
 fn print(text: &[u8]) -> Result {
     let mut output = io::stdout().lock();
-    match output.write_all(text).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::local("cannot write to standard output", error))
-        }
-        _ => Ok(()),
-    }
+    output.write_all(text).and_then(|()| output.flush()).map_err(Failure::output)
 }
 
 #[cfg(test)]

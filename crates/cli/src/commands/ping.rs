@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use h2conn::http::Method;
 use h2conn::{Addr, Client, Conn};
-use tokio::time::{interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::args::Ping;
 use crate::dial;
@@ -36,21 +36,21 @@ pub(crate) async fn run(args: Ping, verbose: bool) -> Result {
         // What becomes of the request does not matter, but the server is told that it is over.
         let _ = timeout(GOODBYE, conn.close()).await;
     }
-    if tally.sent > 0 {
-        let time = began.elapsed().as_millis();
-        print(format_args!("\n--- {} ping statistics ---\n{tally}, time {time} ms", args.url))?;
-        if !tally.times.is_empty() {
-            print(format_args!("{}", tally.spread()))?;
+    let result = match (tally.sent, tally.times.len(), result) {
+        (0, _, Ok(())) => return Err(Failure::interrupted()),
+        (0, _, Err(failure)) => return Err(failure),
+        (_, 0, Ok(())) => {
+            Err(Failure::new(Code::TimedOut, anyhow::anyhow!("no PING was answered")))
         }
+        (_, 0, Err(failure)) => Err(failure),
+        _ => Ok(()),
+    };
+    let time = began.elapsed().as_millis();
+    print(format_args!("\n--- {} ping statistics ---\n{tally}, time {time} ms", args.url))?;
+    if !tally.times.is_empty() {
+        print(tally.spread())?;
     }
-    match result {
-        Err(_) if !tally.times.is_empty() => Ok(()),
-        Ok(()) if tally.sent > 0 && tally.times.is_empty() => {
-            let message = anyhow::anyhow!("no PING was answered");
-            Err(Failure::new(Code::TimedOut, message))
-        }
-        result => result,
-    }
+    result
 }
 
 async fn ping(
@@ -66,6 +66,8 @@ async fn ping(
     let peer = name(conn);
     print(format_args!("PING {} ({peer}), 8 bytes of data", args.url))?;
     let mut clock = interval(args.interval);
+    // After an answer that was waited for, no others are made up for.
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Ok(());
     loop {
         clock.tick().await;
@@ -109,13 +111,9 @@ fn name(conn: &Conn) -> String {
     }
 }
 
-/// Round trips are this command's data. A reader that has gone ends it as Ctrl-C does.
+/// Round trips are this command's data.
 fn print(line: impl fmt::Display) -> Result {
-    match writeln!(io::stdout(), "{line}") {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        Err(error) => Err(Failure::local("cannot write to standard output", error)),
-    }
+    writeln!(io::stdout(), "{line}").map_err(Failure::output)
 }
 
 /// What was sent, and what came back.

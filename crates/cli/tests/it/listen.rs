@@ -163,3 +163,16 @@ fn unix_sockets_serve_for_listening_connecting_and_handing_on() -> TestResult {
     ensure!(hand.wait()?.code == Some(2));
     Ok(())
 }
+
+#[test]
+fn a_listener_whose_reader_has_gone_ends() -> TestResult {
+    let mut command = program();
+    command.args(["listen", "127.0.0.1:0", "-k"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut server = Server::run(&mut command)?;
+    drop(server.stdout());
+    // The first chunk is written into nothing, and the next is told so.
+    h2conn(["connect", "-k", &server.url]).write_stdin(noise(3_000_000)).assert().stdout("");
+    let ended = server.wait()?;
+    ensure!(ended.code == Some(0), "{ended:?}");
+    Ok(())
+}

@@ -85,3 +85,19 @@ fn a_listener_ends_in_good_order_with_a_connection_open() -> TestResult {
     ensure!(ended.code == Some(0), "{ended:?}");
     Ok(())
 }
+
+#[test]
+fn once_before_there_is_a_connection_is_no_success() -> TestResult {
+    // It takes connections in, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("https://{}/", silent.local_addr()?);
+    for args in [&["connect", "-k"][..], &["connect", "-k", "--reconnect"], &["ping", "-k"]] {
+        let mut child = program().args(args).arg(&url).stdin(Stdio::null()).spawn()?;
+        let (mut socket, _) = silent.accept()?;
+        // The handshake has begun, so whoever waits for the user does.
+        socket.read_exact(&mut [0])?;
+        kill_process(pid(&child)?, Signal::INT)?;
+        ensure!(wait(&mut child)?.code() == Some(130), "{args:?}");
+    }
+    Ok(())
+}

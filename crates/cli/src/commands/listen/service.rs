@@ -16,7 +16,7 @@ use crate::pump;
 use crate::report::Report;
 use crate::signals::Interrupt;
 use crate::stdio::{Input, Output};
-use crate::talk::talk;
+use crate::talk::{End, talk};
 
 /// One of the services, for any number of connections. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Service {
         incoming: Incoming,
         report: Report,
         interrupt: Interrupt,
-    ) -> Result {
+    ) -> Result<End> {
         match self {
             Service::Echo => {
                 let conn = accept(incoming, report)?;
@@ -70,10 +70,12 @@ impl Service {
                 let conn = accept(incoming, report)?;
                 let talked = talk(&conn, input, output, *linger, &interrupt).await;
                 report.stats(&conn);
-                report.note(format_args!("closed: {}", talked?.reason()));
-                Ok(())
+                let end = talked?;
+                report.note(format_args!("closed: {}", end.reason()));
+                return Ok(end);
             }
-        }
+        }?;
+        Ok(End::Peer)
     }
 }
 
