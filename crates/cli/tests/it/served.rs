@@ -139,8 +139,8 @@ impl Server {
         Tool::start(&all)
     }
 
-    /// Starts `forward`, and waits until it listens.
-    pub(crate) async fn forward(&self, args: &[&str]) -> Tool {
+    /// Starts `forward`.
+    pub(crate) fn forward(&self, args: &[&str]) -> Tool {
         let mut all = vec!["forward"];
         all.extend(args);
         all.push(&self.url);

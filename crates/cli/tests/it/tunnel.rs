@@ -103,7 +103,7 @@ async fn by_socks(proxy: &str, host: &str, port: u16) -> (TcpStream, u8) {
 async fn ways(server: &Server, target: &str) -> (Tool, [String; 2], String) {
     let way = format!("0:{target}");
     let args = ["-L", &way, "-R", &way, "-D", "0"];
-    let mut forward = server.forward(&args).await;
+    let mut forward = server.forward(&args);
     let local = address(&forward.says(", for 127.0.0.1").await);
     let socks = address(&forward.says("for SOCKS5").await);
     let remote = address(&forward.says("the server forwards").await);
@@ -139,7 +139,7 @@ async fn who_ends_first_and_listens_on_works_each_way() {
     let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
     let target = greeter(heard).await;
     let way = format!("0:{target}");
-    let mut forward = server.forward(&["-k", "-L", &way, "-R", &way]).await;
+    let mut forward = server.forward(&["-k", "-L", &way, "-R", &way]);
     let local = address(&forward.says(", for 127.0.0.1").await);
     let remote = address(&forward.says("the server forwards").await);
     for address in [local, remote] {
@@ -172,7 +172,7 @@ async fn a_refusal_is_a_reset_whose_rule_the_user_is_told() {
     let deny = format!("127.0.0.1:{}", port(&target));
     let server = Server::start(&["--allow", "127.0.0.1:1-65535", "--deny", &deny]).await;
     let mut forward =
-        server.forward(&["-L", &format!("0:{target}"), "-L", "0:db.example:5432", "-D", "0"]).await;
+        server.forward(&["-L", &format!("0:{target}"), "-L", "0:db.example:5432", "-D", "0"]);
     let denied = address(&forward.says(", for 127.0.0.1").await);
     let unknown = address(&forward.says(", for db.example").await);
     let socks = address(&forward.says("for SOCKS5").await);
@@ -189,7 +189,7 @@ async fn a_refusal_is_a_reset_whose_rule_the_user_is_told() {
     // No name is looked up where no rule can allow any of its addresses.
     drop(unknown);
     let named = Server::start(&["--allow", "*.example:80"]).await;
-    let mut forward = named.forward(&["-L", "0:db.example:5432"]).await;
+    let mut forward = named.forward(&["-L", "0:db.example:5432"]);
     let unknown = address(&forward.says(", for db.example").await);
     ask(TcpStream::connect(unknown).await.unwrap(), b"").await.unwrap_err();
     forward
@@ -200,12 +200,12 @@ async fn a_refusal_is_a_reset_whose_rule_the_user_is_told() {
 #[tokio::test]
 async fn nobody_listens_at_the_server_without_a_rule_for_it() {
     let server = Server::start(&["--allow", "*:*", "--allow-bind", "127.0.0.1:1-2"]).await;
-    let ended = server.forward(&["-R", "127.0.0.1:0:127.0.0.1:1"]).await.ends().await;
+    let ended = server.forward(&["-R", "127.0.0.1:0:127.0.0.1:1"]).ends().await;
     ended.expect(
         4,
         "listening on 127.0.0.1:0 is not allowed by any of the server's rules: 127.0.0.1:1-2",
     );
-    let ended = server.forward(&["-R", "0.0.0.0:1:127.0.0.1:1"]).await.ends().await;
+    let ended = server.forward(&["-R", "0.0.0.0:1:127.0.0.1:1"]).ends().await;
     ended.expect(4, "listening on 0.0.0.0:1 is not allowed");
 }
 
@@ -213,7 +213,7 @@ async fn nobody_listens_at_the_server_without_a_rule_for_it() {
 async fn a_visitor_whom_nobody_can_serve_is_sent_away() {
     let server = Server::start(&["--allow-bind", "127.0.0.1:*"]).await;
     let closed = closed().await;
-    let mut forward = server.forward(&["-R", &format!("0:{closed}")]).await;
+    let mut forward = server.forward(&["-R", &format!("0:{closed}")]);
     let remote = address(&forward.says("the server forwards").await);
     let mut tcp = TcpStream::connect(&remote).await.unwrap();
     soon("the end", tcp.read(&mut [0])).await.unwrap_err();
@@ -245,7 +245,7 @@ async fn many_connections_at_once_share_one_link() {
         tcp.write_all(&byte).await
     })
     .await;
-    let mut forward = server.forward(&["-L", &format!("0:{target}")]).await;
+    let mut forward = server.forward(&["-L", &format!("0:{target}")]);
     let local = address(&forward.says("listening on").await);
     let mut asked = JoinSet::new();
     for n in 0..50 {
