@@ -69,7 +69,9 @@ async fn written(service: Service) -> Result {
 }
 
 fn turn_away(incoming: Incoming, most: usize) {
-    let text = format!("503 Service Unavailable: as many connections as are served, {most}\n");
+    let served =
+        if most == 1 { "one connection".to_owned() } else { format!("{most} connections") };
+    let text = format!("503 Service Unavailable: {served} at a time, and no place is free\n");
     let mut response = Response::new(text);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     incoming.reject_with(response);

@@ -43,7 +43,7 @@ fn another_is_turned_away_with_a_text_while_one_is_served() -> TestResult {
     h2conn(["connect", "-k", &server.url])
         .assert()
         .code(4)
-        .stderr(contains("503").and(contains("as many connections as are served")));
+        .stderr(contains("503").and(contains("one connection at a time")));
     drop(stdin);
     ensure!(wait(&mut first)?.success() && server.wait()?.code == Some(0));
     Ok(())

@@ -14,6 +14,7 @@ mod served;
 mod stop;
 mod strangers;
 mod support;
+mod tls;
 #[expect(dead_code, reason = "there is no browser in these tests")]
 #[path = "../../../../tests/it/support/tools.rs"]
 mod tools;
