@@ -26,7 +26,7 @@ pub(crate) enum Code {
     TimedOut = 6,
     /// This machine's part: files, standard input and output, a command that failed.
     Local = 7,
-    /// Ctrl-C, as shells count SIGINT: twice, or while there was no connection.
+    /// Ctrl-C, as shells count SIGINT: twice, or before there was a connection or a whole file.
     Interrupted = 130,
 }
 
@@ -55,7 +55,7 @@ Exit codes:
   6    a time limit passed
   7    something failed on this side: standard input or output, a file that is not what was sent, a
        command
-  130  Ctrl-C was pressed twice, or while there was no connection";
+  130  Ctrl-C was pressed twice, or before there was a connection or a whole file";
 
 /// Why the program ends with an exit code that is not 0.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl Failure {
         Failure { is_lost_reader, ..Failure::local("cannot write to standard output", error) }
     }
 
-    /// The user did not want to wait for a connection.
+    /// The user did not want to wait for a connection, or for a file.
     pub(crate) fn interrupted() -> Failure {
         Failure::new(Code::Interrupted, anyhow::anyhow!("interrupted"))
     }

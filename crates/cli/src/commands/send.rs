@@ -33,6 +33,5 @@ pub(crate) async fn run(args: Send, verbose: bool) -> Result {
 
 /// The file is not whole, and so this is no clean end.
 pub(super) fn interrupted() -> Failure {
-    let error = std::io::ErrorKind::Interrupted.into();
-    Failure::local("the file is not whole; the same command goes on from here", error)
+    Failure::interrupted().context("the file is not whole; the same command goes on from here")
 }

@@ -146,7 +146,7 @@ async fn ctrl_c_keeps_what_has_come() {
         tokio::task::yield_now().await;
     }
     recv.interrupt();
-    recv.ends().await.expect(7, "the same command goes on");
+    recv.ends().await.expect(130, "the same command goes on");
     assert!(!here.join("out").exists());
     assert!(fs::metadata(&part).unwrap().len() >= 1 << 20);
 }
