@@ -6,6 +6,7 @@
 //! inbox ◄─ driver ◄─ h2 ◄─ wire ◄─ (TLS) ◄─ socket
 //! ```
 
+mod bandwidth;
 mod budget;
 mod connect;
 mod driver;
@@ -123,7 +124,7 @@ impl Link {
         config: &Config,
         places: Places,
     ) -> Result<(Link, Lease), Event> {
-        let windows = Windows::new(config.window, config.link_memory);
+        let windows = Windows::new(config);
         let (wire, gauge) = wire::wrap(io, Bytes::new(), false);
         let shared = Shared::new(info, config, places);
         let handshake = peer::client_builder(config, &windows).handshake(wire).await;
@@ -150,7 +151,7 @@ impl Link {
         incoming: mpsc::Sender<Offer>,
         budget: &Arc<Budget>,
     ) -> Result<Link, Event> {
-        let windows = Windows::new(config.window, config.link_memory);
+        let windows = Windows::new(config);
         let (wire, gauge) = wire::wrap(io, prefix, true);
         let shared = Shared::new(info, config, Places::default());
         let handshake = peer::server_builder(config, &windows).handshake(wire).await;

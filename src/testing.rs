@@ -110,6 +110,12 @@ impl PairBuilder {
         self
     }
 
+    /// As [`ClientBuilder::max_window_size`](crate::ClientBuilder::max_window_size).
+    pub fn max_window_size(mut self, bytes: u32) -> Self {
+        self.config.max_window = bytes;
+        self
+    }
+
     /// As [`ClientBuilder::max_link_memory`](crate::ClientBuilder::max_link_memory).
     pub fn max_link_memory(mut self, bytes: u32) -> Self {
         self.config.link_memory = bytes;

@@ -272,16 +272,35 @@ impl ClientBuilder {
     }
 
     /// Bytes that a connection may receive before they are read, `SETTINGS_INITIAL_WINDOW_SIZE`
-    /// (RFC 9113 §6.5.2). Default: 1 MiB. It bounds the speed to one window a round trip, and the
-    /// memory of a connection that is not read. At most 2³¹−1.
+    /// (RFC 9113 §6.5.2). Default: 1 MiB. At most 2³¹−1.
+    ///
+    /// It is what a link begins with. A window bounds the memory of a connection that is not read,
+    /// and its speed to about two thirds of a window a round trip; so it grows by itself where that
+    /// makes the connection faster: see [`max_window_size`](ClientBuilder::max_window_size).
     pub fn initial_window_size(mut self, bytes: u32) -> Self {
         self.config.window = bytes;
         self
     }
 
-    /// Bytes that all connections of a link may hold unread. Default: 64 MiB. A quarter keeps the
-    /// link moving whatever is unread; as more connections are open than fit, their windows
-    /// shrink; if the rest is full all the same, the connection that holds most is reset.
+    /// Bytes that a window may grow to by itself. Default: 32 MiB, which carries 1 Gbit/s at 170 ms of
+    /// round trip. At most 2³¹−1; no more than
+    /// [`initial_window_size`](ClientBuilder::initial_window_size) lets windows be as they are.
+    ///
+    /// While connections are read as fast as bytes come, the link measures by PING (RFC 9113 §6.7)
+    /// how much the path carries in a round trip, and doubles the windows of all its connections
+    /// until they hold that and a half more, as far as
+    /// [`max_link_memory`](ClientBuilder::max_link_memory) goes. A slow reader makes no window
+    /// grow; beside a fast one, though, a connection that is not read may be filled up to the larger
+    /// window.
+    pub fn max_window_size(mut self, bytes: u32) -> Self {
+        self.config.max_window = bytes;
+        self
+    }
+
+    /// Bytes that all connections of a link may hold unread. Default: 64 MiB. A quarter, or up to a
+    /// half where the path needs it, keeps the link moving whatever is unread; as more connections
+    /// are open than fit, their windows shrink; if the rest is full all the same, the connection
+    /// that holds most is reset.
     pub fn max_link_memory(mut self, bytes: u32) -> Self {
         self.config.link_memory = bytes;
         self

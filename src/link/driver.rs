@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use tokio_util::time::{DelayQueue, delay_queue};
 
+use super::bandwidth::Probe;
 use super::budget::Share;
 use super::entry::Entry;
 use super::peer::{Arrival, Peer};
@@ -62,6 +63,7 @@ pub(super) struct Driver {
     gauge: Gauge,
     config: Config,
     windows: Windows,
+    probe: Probe,
     pinger: Pinger,
     keep_alive: KeepAlive,
     /// When the transport last took something; kept up to date only for a `stall_timeout`.
@@ -96,6 +98,8 @@ pub(super) struct Driver {
     settings_wait: bool,
     /// Bytes that h2 holds because their streams' windows have shrunk below them.
     stuck: usize,
+    /// SETTINGS that the peer was sent, and that it has acknowledged.
+    settings_sent: u64,
     settings_acks: u64,
     /// Bytes that all streams hold unread.
     held: usize,
@@ -162,6 +166,7 @@ impl Driver {
             gauge,
             config,
             windows,
+            probe: Probe::new(),
             pinger,
             keep_alive: KeepAlive::new(Instant::now()),
             took: Instant::now(),
@@ -182,6 +187,7 @@ impl Driver {
             heads_wait: false,
             settings_wait: false,
             stuck: 0,
+            settings_sent: 1,
             settings_acks: 0,
             held: 0,
             reading,

@@ -11,6 +11,7 @@ use http::{Request, response};
 use tokio_util::time::delay_queue;
 
 use super::Lease;
+use super::bandwidth::Part;
 use super::fault;
 use super::quiet::Quiet;
 use super::wire::WantedResets;
@@ -36,6 +37,8 @@ pub(super) struct Entry {
     pub(super) over: bool,
     /// Bytes given to the inbox whose window is not yet given back.
     pub(super) held: usize,
+    /// Its part in what is counted for the windows.
+    pub(super) part: Part,
     pub(super) send_state: SendState,
     pub(super) linger: Linger,
     pub(super) timer: Option<delay_queue::Key>,
@@ -103,6 +106,7 @@ impl Entry {
             received_end: false,
             over: false,
             held: 0,
+            part: Part::default(),
             send_state: SendState::default(),
             linger: Linger::No,
             timer: None,

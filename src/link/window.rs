@@ -6,10 +6,17 @@
 //! windows: `INITIAL_WINDOW_SIZE` (RFC 9113 §6.9.2) shrinks as streams are opened, so that they
 //! cannot hold more than `M` together. It is lowered late by one round trip and cannot take back
 //! what has arrived, so `M` can still be passed; then the stream that holds most is reset.
+//!
+//! Where the path carries more in a round trip than these windows hold (`link/bandwidth.rs`), they
+//! grow: the base to a half of `M`, the streams' to a cap. There is one `INITIAL_WINDOW_SIZE`, so it
+//! grows for all streams of the link.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::bandwidth::Need;
+use crate::config::Config;
 
 /// Windows grow again at most this often: connections that come and go in crowds are no reason for
 /// a stream of SETTINGS, which peers take for an attack.
@@ -20,22 +27,37 @@ const LEAST: u32 = 4 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Windows {
+    /// The largest window of a stream for now, and the largest that it may grow to.
     most: u32,
+    cap: u32,
     memory: u32,
+    /// What the link's window keeps open.
+    base: u32,
     /// The number of streams that the window is made for, a power of two.
     slots: u32,
     /// What the peer has been told.
     stream: u32,
     link: u32,
     grown: Option<Instant>,
+    /// More is needed than the peer has been told.
+    needs: bool,
 }
 
 impl Windows {
-    /// `most` is the largest window of a stream, `memory` what the link may hold.
-    pub(crate) fn new(most: u32, memory: u32) -> Windows {
-        let mut windows = Windows { most, memory, slots: 1, stream: 0, link: 0, grown: None };
+    pub(crate) fn new(config: &Config) -> Windows {
+        let base = (config.link_memory / 4).max(LEAST);
+        let mut windows = Windows {
+            most: config.window,
+            cap: config.max_window.max(config.window),
+            memory: config.link_memory,
+            base,
+            slots: 1,
+            stream: 0,
+            link: base,
+            grown: None,
+            needs: false,
+        };
         windows.stream = windows.share();
-        windows.link = windows.base();
         windows
     }
 
@@ -46,26 +68,44 @@ impl Windows {
 
     /// The window of the link when nothing is held.
     pub(crate) fn base(&self) -> u32 {
-        (self.memory / 4).max(LEAST)
+        self.base
+    }
+
+    /// Whether measuring what the windows need can change anything.
+    pub(crate) fn can_grow(&self) -> bool {
+        self.most < self.cap
+    }
+
+    /// Grows the windows to what they have turned out to need, as far as they may.
+    pub(crate) fn grow(&mut self, need: Need) {
+        let grown = |window: u32, need: Option<u64>, most: u32| {
+            let need = need.map_or(window, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
+            need.min(most).max(window)
+        };
+        self.base = grown(self.base, need.link, self.memory / 2);
+        self.most = grown(self.most, need.stream, self.cap);
+        self.needs = true;
     }
 
     fn share(&self) -> u32 {
-        ((self.memory - self.memory / 4) / self.slots).min(self.most).max(LEAST.min(self.most))
+        let all = self.memory.saturating_sub(self.base);
+        (all / self.slots).min(self.most).max(LEAST.min(self.most))
     }
 
     /// With so many streams open, the window to tell the peer, if it is another than it knows.
     pub(crate) fn wanted_stream_window(&mut self, open: usize) -> Option<u32> {
         let open = u32::try_from(open).unwrap_or(u32::MAX).clamp(1, 1 << 30);
-        if open > self.slots || open * 4 <= self.slots {
+        if open > self.slots || open * 2 <= self.slots {
             self.slots = open.next_power_of_two();
         }
         let share = self.share();
         let wanted = share < self.stream || (share > self.stream && self.may_grow());
+        self.needs &= share > self.stream;
         wanted.then_some(share)
     }
 
     fn may_grow(&self) -> bool {
-        self.grown.is_none_or(|grown| grown.elapsed() >= GROWTH)
+        self.needs || self.grown.is_none_or(|grown| grown.elapsed() >= GROWTH)
     }
 
     /// The peer is being told.
@@ -103,9 +143,13 @@ mod tests {
 
     const MIB: u32 = 1 << 20;
 
+    fn windows(window: u32, max_window: u32, link_memory: u32) -> Windows {
+        Windows::new(&Config { window, max_window, link_memory, ..Config::default() })
+    }
+
     #[test]
     fn windows_shrink_as_streams_are_opened_and_never_add_up_to_more_than_the_memory() {
-        let mut windows = Windows::new(MIB, 64 * MIB);
+        let mut windows = windows(MIB, MIB, 64 * MIB);
         assert_eq!(windows.stream(), MIB);
         for open in 1..10_000 {
             if let Some(window) = windows.wanted_stream_window(open) {
@@ -114,13 +158,13 @@ mod tests {
             let all = open as u64 * u64::from(windows.stream()) + u64::from(windows.base());
             assert!(all <= 64 * u64::from(MIB), "{open} streams may hold {all}");
         }
-        assert_eq!(windows.wanted_stream_window(5_000), None, "a few less change nothing");
+        assert_eq!(windows.wanted_stream_window(8_193), None, "a few less change nothing");
         assert_eq!(windows.wanted_stream_window(30), Some(MIB));
     }
 
     #[tokio::test(start_paused = true)]
     async fn crowds_that_come_and_go_shrink_windows_at_once_and_grow_them_now_and_then() {
-        let mut windows = Windows::new(MIB, 64 * MIB);
+        let mut windows = windows(MIB, MIB, 64 * MIB);
         let mut changes = 0;
         for round in 0..1_000 {
             let open = if round % 2 == 0 { 1_000 } else { 1 };
@@ -136,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_links_window_goes_up_with_what_is_held_in_steps_up_to_the_memory() {
-        let mut windows = Windows::new(MIB, 64 * MIB);
+        let mut windows = windows(MIB, MIB, 64 * MIB);
         assert_eq!(windows.wanted_link_window(1000), None);
         assert_eq!(windows.wanted_link_window(3 * MIB as usize), Some(19 * MIB));
         assert_eq!(windows.wanted_link_window(3 * MIB as usize + 1), None);
@@ -146,9 +190,25 @@ mod tests {
         assert!(windows.is_over(48 * MIB as usize + 1));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn windows_grow_to_what_is_needed_within_the_cap_and_the_memory() {
+        let mut windows = windows(MIB, 32 * MIB, 64 * MIB);
+        for need in [2, 4, 8, 16, 32, 64] {
+            let bytes = need * u64::from(MIB);
+            windows.grow(Need { stream: Some(bytes), link: Some(bytes) });
+            let window = windows.wanted_stream_window(1).unwrap_or(windows.stream());
+            windows.set_stream_window(window);
+            assert_eq!(u64::from(window), bytes.min(32 << 20), "at once, without waiting");
+            assert_eq!(u64::from(windows.base()), bytes.clamp(16 << 20, 32 << 20));
+        }
+        assert!(!windows.can_grow());
+        assert_eq!(windows.wanted_link_window(0), Some(32 * MIB));
+        assert_eq!(windows.wanted_stream_window(64), Some(MIB / 2), "a crowd shares the rest");
+    }
+
     #[test]
     fn the_smallest_knobs_give_working_windows() {
-        let mut windows = Windows::new(1, 1);
+        let mut windows = windows(1, 1, 1);
         assert_eq!((windows.stream(), windows.base()), (1, LEAST));
         assert_eq!(windows.wanted_stream_window(usize::MAX), None);
         assert!(windows.wanted_link_window(usize::MAX).is_none_or(|window| window >= LEAST));

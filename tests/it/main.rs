@@ -46,3 +46,4 @@ mod traps;
 #[cfg(unix)]
 mod unix;
 mod websocket;
+mod windows;

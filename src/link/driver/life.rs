@@ -25,7 +25,7 @@ impl Driver {
     pub(super) fn look_for_life(&mut self) {
         let Some(interval) = self.interval() else { return };
         if self.keep_alive.look(&self.reading, interval) && self.is_kept_alive() {
-            self.send_ping();
+            self.ask_for_life();
         }
     }
 
@@ -53,7 +53,7 @@ impl Driver {
         let next = match self.keep_alive.due(now, interval, self.config.keep_alive_timeout) {
             Due::Later(next) => next,
             Due::Ask(next) => {
-                self.send_ping();
+                self.ask_for_life();
                 next
             }
             Due::Dead => {
@@ -104,19 +104,28 @@ impl Driver {
     }
 
     /// Sends a PING: by h2, unless the one that h2 can have is still on its way.
-    fn send_ping(&mut self) {
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
-        if self.pinger.want() {
-            self.poll_ping(&mut cx);
-        } else {
-            self.gauge.nudge(&mut cx);
+    fn ask_for_life(&mut self) {
+        if !self.send_ping() {
+            let waker = self.waker.clone();
+            self.gauge.nudge(&mut Context::from_waker(&waker));
         }
     }
 
+    /// Sends h2's PING; `false` if one is on its way already.
+    pub(super) fn send_ping(&mut self) -> bool {
+        let wanted = self.pinger.want();
+        if wanted {
+            let waker = self.waker.clone();
+            self.poll_ping(&mut Context::from_waker(&waker));
+        }
+        wanted
+    }
+
     pub(super) fn poll_ping(&mut self, cx: &mut Context<'_>) {
-        if let Some(time) = self.pinger.poll(cx) {
-            self.shared.set_rtt(time);
+        let Some(time) = self.pinger.poll(cx) else { return };
+        self.shared.set_rtt(time);
+        if let Some(need) = self.probe.end(self.windows.stream(), self.windows.base()) {
+            self.windows.grow(need);
         }
     }
 }

@@ -124,6 +124,7 @@ impl Driver {
             self.unanswered.push(key);
         }
         self.held = self.held + received.held - received.released;
+        self.probe.count(&mut entry.part, received.released);
         entry.look_at_movement(received.held > 0);
         if received.rejected {
             self.set_timer(key, REJECTION_WAIT);
@@ -313,12 +314,14 @@ impl Driver {
 
     /// Keeps what the peer may send within the link's memory (T6).
     pub(super) fn adjust_windows(&mut self) {
+        self.measure();
         if let Some(window) = self.windows.wanted_link_window(self.held) {
             self.peer.set_link_window(window);
         }
         if let Some(window) = self.windows.wanted_stream_window(self.streams.len())
             && self.peer.set_stream_window(window)
         {
+            self.settings_sent += 1;
             self.windows.set_stream_window(window);
             for (_, entry) in &self.streams {
                 if !entry.over {
@@ -336,6 +339,18 @@ impl Driver {
             ));
         }
         self.keep_to_the_share();
+    }
+
+    /// Begins to measure what the windows need, if that can change anything, and the peer knows
+    /// those that are.
+    fn measure(&mut self) {
+        if self.windows.can_grow()
+            && self.settings_acks == self.settings_sent
+            && self.probe.is_due(self.windows.stream())
+            && self.send_ping()
+        {
+            self.probe.begin();
+        }
     }
 
     /// Keeps to what the links of the listener may hold together.
@@ -382,7 +397,9 @@ impl Driver {
     /// a frame: little is left, and nobody is to be told off for what is not unread.
     fn release_all(&mut self) {
         for (_, entry) in &mut self.streams {
-            self.held -= entry.release();
+            let released = entry.release();
+            self.held -= released;
+            self.probe.count(&mut entry.part, released);
         }
     }
 

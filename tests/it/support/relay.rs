@@ -113,6 +113,9 @@ where
     let _ = tokio::try_join!(up, down);
 }
 
+/// Timers are good for a millisecond; the rate does not suffer from it.
+const LATE: Duration = Duration::from_millis(2);
+
 async fn pass<R, W>(
     mut from: R,
     mut to: W,
@@ -172,7 +175,7 @@ where
                 let n = written?;
                 if let Some(rate) = bytes_per_second {
                     let time = Duration::from_secs_f64(n as f64 / f64::from(rate));
-                    free = free.max(Instant::now()) + time;
+                    free = free.max(Instant::now() - LATE) + time;
                 }
                 queued -= n;
                 if let Some((_, front)) = queue.front_mut() {

@@ -17,7 +17,9 @@ use crate::support::{checked, long};
 async fn t6_an_unread_conn_neither_slows_nor_starves_its_sibling() -> Result<()> {
     const SIBLING: u64 = 64 << 20;
     checked(60, async {
-        let mut pair = Pair::new().await?;
+        // The sibling would make the hoarder's window grow too.
+        let (client, server) = duplex(1 << 20);
+        let mut pair = Pair::builder().max_window_size(1 << 20).over(client, server).await?;
         let (hoarder_in, _hoarder) = pair.open().await?;
         let stuffing = tokio::spawn(async move {
             let mut stuffed = 0;

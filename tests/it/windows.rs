@@ -1,0 +1,134 @@
+//! Windows that grow to what the path carries in a round trip.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use h2conn::Conn;
+use h2conn::testing::{Pair, PairBuilder};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::support::relay::{Network, Way, relay};
+use crate::support::{TestResult, checked};
+
+const MIB: usize = 1 << 20;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// 40 MiB/s and 100 ms there and back: 4 MiB are on their way at once.
+const RATE: usize = 40 * MIB;
+const ROUND_TRIP: Duration = Duration::from_millis(100);
+
+/// Two ends with a long fat line between them.
+async fn far_apart(builder: PairBuilder) -> TestResult<Pair> {
+    let line = Network::both(Way {
+        delay: ROUND_TRIP / 2,
+        bytes_per_second: Some(RATE as u32),
+        depth: 16 * MIB,
+        ..Way::default()
+    });
+    let ((client, near), (far, server)) = (duplex(MIB), duplex(MIB));
+    let (setting, seen) = watch::channel(line);
+    tokio::spawn(async move {
+        relay(near, far, seen).await;
+        drop(setting);
+    });
+    Ok(builder.over(client, server).await?)
+}
+
+/// Writes for as long as anybody reads.
+async fn pour(conn: Conn) {
+    while (&conn).write_all(&[7; 64 << 10]).await.is_ok() {}
+}
+
+/// Bytes a second that are read after a second in which windows may grow.
+async fn speed(conn: &Conn) -> TestResult<f64> {
+    let mut buffer = vec![0; 256 << 10];
+    let mut read = async |time| {
+        let (start, mut bytes) = (Instant::now(), 0);
+        while start.elapsed() < time {
+            bytes += (&mut &*conn).read(&mut buffer).await?;
+        }
+        TestResult::Ok(bytes as f64 / start.elapsed().as_secs_f64())
+    };
+    read(2 * SECOND).await?;
+    read(SECOND).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_fat_line_is_filled_both_ways() -> TestResult {
+    checked(600, async {
+        let mut pair = far_apart(Pair::builder()).await?;
+        for upwards in [true, false] {
+            let (client, server) = pair.open().await?;
+            let (from, to) = if upwards { (client, server) } else { (server, client) };
+            let pouring = tokio::spawn(pour(from));
+            let speed = speed(&to).await?;
+            ensure!(speed >= 0.95 * RATE as f64, "{speed} of {RATE} bytes a second");
+            pouring.abort();
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn windows_that_may_not_grow_bound_the_speed() -> TestResult {
+    checked(600, async {
+        let builder = Pair::builder().max_window_size(1).initial_window_size(MIB as u32);
+        let mut pair = far_apart(builder).await?;
+        let (client, server) = pair.open().await?;
+        let pouring = tokio::spawn(pour(client));
+        let speed = speed(&server).await?;
+        let window_a_round_trip = MIB as f64 / ROUND_TRIP.as_secs_f64();
+        ensure!(speed <= 1.1 * window_a_round_trip, "{speed} bytes a second");
+        ensure!(speed >= 0.5 * window_a_round_trip, "{speed} bytes a second");
+        pouring.abort();
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_is_sent_no_more_than_the_first_window() -> TestResult {
+    checked(600, async {
+        let mut pair = far_apart(Pair::builder()).await?;
+        let (client, server) = pair.open().await?;
+        let pouring = tokio::spawn(pour(client));
+        let mut most = 0;
+        for _ in 0..300 {
+            sleep(ROUND_TRIP).await;
+            (&server).read_exact(&mut vec![0; MIB / 4]).await?;
+            most = most.max(server.stats().receive_queued);
+        }
+        ensure!((MIB / 2..=MIB).contains(&(most as usize)), "{most} bytes lay unread");
+        pouring.abort();
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_conns_fill_a_long_fat_line_together() -> TestResult {
+    checked(600, async {
+        // Little memory: the link's window, and not those of its streams, is too small at first.
+        let builder = Pair::builder().max_link_memory(12 * MIB as u32);
+        let mut pair = far_apart(builder).await?;
+        let (mut pouring, mut reading) = (Vec::new(), Vec::new());
+        for _ in 0..16 {
+            let (client, server) = pair.open().await?;
+            pouring.push(tokio::spawn(pour(client)));
+            reading.push(tokio::spawn(async move { speed(&server).await }));
+        }
+        let mut all = 0.0;
+        for reading in reading {
+            all += reading.await??;
+        }
+        ensure!(all >= 0.9 * RATE as f64, "{all} of {RATE} bytes a second");
+        for pouring in pouring {
+            pouring.abort();
+        }
+        Ok(())
+    })
+    .await
+}
