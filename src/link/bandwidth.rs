@@ -142,7 +142,7 @@ mod tests {
                 window = need.stream.map_or(window, |window| window as u32);
             }
         }
-        assert!(window >= PRODUCT * 3 / 2 && window < PRODUCT * 10 / 3, "{window}");
+        assert!((PRODUCT * 3 / 2..PRODUCT * 10 / 3).contains(&window), "{window}");
     }
 
     #[tokio::test(start_paused = true)]

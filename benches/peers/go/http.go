@@ -35,7 +35,7 @@ func (s *stream) receive() (int, error) {
 
 func (s *stream) close() { s.done() }
 
-func (httpPeer) open(tls bool, serve func(pipe)) (pipe, error) {
+func (httpPeer) open(over over, serve func(pipe)) (pipe, error) {
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
 		control.Flush()
@@ -48,7 +48,7 @@ func (httpPeer) open(tls bool, serve func(pipe)) (pipe, error) {
 	}
 	transport := &http.Transport{}
 	scheme := "http"
-	if tls {
+	if over.tls {
 		scheme = "https"
 		config, roots, err := certificate()
 		if err != nil {
@@ -63,9 +63,13 @@ func (httpPeer) open(tls bool, serve func(pipe)) (pipe, error) {
 		transport.Protocols.SetUnencryptedHTTP2(true)
 		go server.Serve(listener)
 	}
+	addr, err := over.line.before(listener.Addr())
+	if err != nil {
+		return nil, err
+	}
+	url := scheme + "://" + addr + "/"
 	body, out := io.Pipe()
 	ctx, cancel := context.WithCancel(context.Background())
-	url := scheme + "://" + listener.Addr().String() + "/"
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, body)
 	if err != nil {
 		cancel()

@@ -24,7 +24,13 @@ type pipe interface {
 
 // peer is a transport: it serves every pipe with serve, and opens one to itself.
 type peer interface {
-	open(tls bool, serve func(pipe)) (pipe, error)
+	open(over over, serve func(pipe)) (pipe, error)
+}
+
+// over is what there is between the two ends.
+type over struct {
+	tls  bool
+	line line
 }
 
 type measured struct {
@@ -40,8 +46,12 @@ func main() {
 	kind := flag.String("workload", "", "as the Rust program has it")
 	millis := flag.Int("millis", 500, "how long it is to take")
 	tls := flag.Bool("tls", false, "over TLS")
+	roundTrip := flag.Int("round-trip", 0, "of the line between the ends, in milliseconds")
+	rate := flag.Int("rate", 0, "what the line carries, in Mbit/s; 0 is whatever comes")
 	flag.Parse()
-	result, err := measure(*name, *kind, time.Duration(*millis)*time.Millisecond, *tls)
+	line := line{delay: time.Duration(*roundTrip) * time.Millisecond / 2, rate: *rate}
+	over := over{tls: *tls, line: line}
+	result, err := measure(*name, *kind, time.Duration(*millis)*time.Millisecond, over)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -49,14 +59,14 @@ func main() {
 	json.NewEncoder(os.Stdout).Encode(result)
 }
 
-func measure(name, kind string, target time.Duration, tls bool) (*measured, error) {
+func measure(name, kind string, target time.Duration, over over) (*measured, error) {
 	peers := map[string]peer{"go-http": httpPeer{}, "go-websocket": websocketPeer{}}
 	work, known := workloads[kind]
 	if peers[name] == nil || !known {
 		return nil, fmt.Errorf("no peer %q or no workload %q", name, kind)
 	}
 	run := func(count int) (time.Duration, []time.Duration, error) {
-		return work.run(peers[name], tls, count)
+		return work.run(peers[name], over, count)
 	}
 	count := 32
 	for {

@@ -27,7 +27,7 @@ func (s *socket) receive() (int, error) {
 
 func (s *socket) close() { s.done() }
 
-func (websocketPeer) open(tls bool, serve func(pipe)) (pipe, error) {
+func (websocketPeer) open(over over, serve func(pipe)) (pipe, error) {
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, nil)
 		if err != nil {
@@ -42,7 +42,7 @@ func (websocketPeer) open(tls bool, serve func(pipe)) (pipe, error) {
 	}
 	transport := &http.Transport{}
 	scheme := "ws"
-	if tls {
+	if over.tls {
 		scheme = "wss"
 		config, roots, err := certificate()
 		if err != nil {
@@ -54,7 +54,11 @@ func (websocketPeer) open(tls bool, serve func(pipe)) (pipe, error) {
 	} else {
 		go server.Serve(listener)
 	}
-	url := scheme + "://" + listener.Addr().String() + "/"
+	addr, err := over.line.before(listener.Addr())
+	if err != nil {
+		return nil, err
+	}
+	url := scheme + "://" + addr + "/"
 	options := &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}}
 	conn, _, err := websocket.Dial(context.Background(), url, options)
 	if err != nil {

@@ -35,9 +35,9 @@ func (w workload) units(count int) float64 {
 }
 
 // run opens a pipe, warms it by a round trip, and does count of it.
-func (w workload) run(p peer, tls bool, count int) (time.Duration, []time.Duration, error) {
+func (w workload) run(p peer, over over, count int) (time.Duration, []time.Duration, error) {
 	served, start := make(chan error, 1), make(chan struct{})
-	client, err := p.open(tls, func(server pipe) {
+	client, err := p.open(over, func(server pipe) {
 		served <- func() error {
 			if err := echo(server, 1, 1); err != nil {
 				return err

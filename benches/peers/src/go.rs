@@ -22,7 +22,7 @@ pub(crate) fn is_there() -> bool {
 }
 
 /// What Go's program does not know is left out.
-pub(crate) fn is_comparable(peer: Name, case: Case, long: bool) -> bool {
+pub(crate) fn is_comparable(peer: Name, case: Case) -> bool {
     let known = match case.workload {
         Workload::Bulk | Workload::BothWays => true,
         Workload::Messages64 | Workload::Messages1k => true,
@@ -30,7 +30,7 @@ pub(crate) fn is_comparable(peer: Name, case: Case, long: bool) -> bool {
         Workload::Hundred | Workload::Opening | Workload::Beside | Workload::Thousand => false,
     };
     let go = matches!(peer, Name::GoHttp | Name::GoWebsocket);
-    !go || (known && is_there() && case.setup == Setup::Runtime && !long)
+    !go || (known && is_there() && case.setup == Setup::Runtime)
 }
 
 pub(crate) fn measure(name: &str, terms: Terms) -> Result<Measured> {
@@ -46,6 +46,8 @@ pub(crate) fn measure(name: &str, terms: Terms) -> Result<Measured> {
     command.args(["-peer", name, "-workload", workload.get_name()]);
     command.args(["-millis", &terms.millis.to_string()]);
     command.args(terms.tls.then_some("-tls"));
+    command.args(["-round-trip", &terms.line.round_trip.to_string()]);
+    command.args(["-rate", &terms.line.rate.to_string()]);
     let output = command.output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{command:?}: {}: {said}", output.status);

@@ -86,13 +86,9 @@ impl Plan {
         let mut peers = Name::value_variants().to_vec();
         peers.retain(|peer| {
             let asked = *peer == Name::Tcp || self.peers.is_empty() || self.peers.contains(peer);
-            asked && go::is_comparable(*peer, case, self.is_long())
+            asked && go::is_comparable(*peer, case)
         });
         peers
-    }
-
-    fn is_long(&self) -> bool {
-        self.round_trip > 0 || self.rate > 0
     }
 
     fn measure(&self, peer: Name, case: Case) -> Result<Measured> {
