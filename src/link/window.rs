@@ -25,6 +25,11 @@ const GROWTH: Duration = Duration::from_secs(1);
 /// Even with very many streams each gets this much.
 const LEAST: u32 = 4 << 10;
 
+/// What the link's window keeps open before it has grown.
+fn first_base(memory: u32) -> u32 {
+    (memory / 4).max(LEAST)
+}
+
 #[derive(Debug)]
 pub(crate) struct Windows {
     /// The largest window of a stream for now, and the largest that it may grow to.
@@ -45,7 +50,7 @@ pub(crate) struct Windows {
 
 impl Windows {
     pub(crate) fn new(config: &Config) -> Windows {
-        let base = (config.link_memory / 4).max(LEAST);
+        let base = first_base(config.link_memory);
         let mut windows = Windows {
             most: config.window,
             cap: config.max_window.max(config.window),
@@ -127,9 +132,10 @@ impl Windows {
         Some(target)
     }
 
-    /// Whether so many bytes held leave less than the base for the others.
+    /// Whether so many bytes held leave less than the first base for the others. That is all which
+    /// streams were not promised: the base may have grown after they were.
     pub(crate) fn is_over(&self, held: usize) -> bool {
-        held + self.base() as usize > (self.memory as usize).max(2 * LEAST as usize)
+        held + first_base(self.memory) as usize > (self.memory as usize).max(2 * LEAST as usize)
     }
 
     pub(crate) fn memory(&self) -> u32 {
@@ -202,6 +208,7 @@ mod tests {
             assert_eq!(u64::from(windows.base()), bytes.clamp(16 << 20, 32 << 20));
         }
         assert!(!windows.can_grow());
+        assert!(!windows.is_over(48 << 20), "who was promised so much before is not reset");
         assert_eq!(windows.wanted_link_window(0), Some(32 * MIB));
         assert_eq!(windows.wanted_stream_window(64), Some(MIB / 2), "a crowd shares the rest");
     }
