@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use h2conn::Client;
+use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_blocking;
 
 use super::SIZE;
@@ -65,6 +66,9 @@ impl Destination {
     /// What went wrong; what has come is there for the next time, unless it is not what was sent.
     pub(crate) async fn fetch(mut self, client: &Client, url: &str) -> Result<()> {
         let (conn, response) = client.connect(url).await?;
+        // All was said in the request. An end that came behind the file would come too late if the
+        // disk is slow: the server waits for it for a second, and then resets what is whole here.
+        (&conn).shutdown().await?;
         let size: Option<u64> =
             response.headers().get(SIZE).and_then(|size| size.to_str().ok()?.parse().ok());
         let size = size.with_context(|| {
@@ -94,7 +98,8 @@ impl Destination {
         let replace = self.replace;
         let partial = self.partial;
         spawn_blocking(move || partial.finish(replace)).await??;
-        conn.close().await?;
+        // However the connection ends, the file is there.
+        let _ = conn.close().await;
         say(format_args!("received {}: {}", self.path.display(), progress.summary(digest)));
         Ok(())
     }

@@ -108,8 +108,8 @@ impl Origin {
                 "the server has stored something else: its digest is {stored}, and here {digest}"
             );
         }
-        reader.end().await?;
-        conn.close().await?;
+        // However the connection ends, the file is there.
+        let _ = conn.close().await;
         say(format_args!("sent {}: {}", self.path.display(), progress.summary(digest)));
         Ok(())
     }

@@ -5,8 +5,16 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::served::{Server, Trouble, assert_same, relay};
-use crate::support::noise;
+use anyhow::{Context, ensure};
+use h2conn::http::Response;
+use h2conn::{Conn, Listener, Reason};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::served::{Server, Trouble, assert_same, relay, run};
+use crate::support::{Peer, TestResult, WATCHDOG, noise};
+
+/// The digest of a file of no bytes.
+const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// A server with files, the directory they are in, and one for the client.
 async fn server(args: &[&str]) -> (Server, PathBuf, PathBuf) {
@@ -21,6 +29,14 @@ async fn server(args: &[&str]) -> (Server, PathBuf, PathBuf) {
 
 fn text(path: &std::path::Path) -> &str {
     path.to_str().unwrap()
+}
+
+/// A server that a test plays: the connection of the first request, whose answer has this size.
+async fn accept(listener: &mut Listener, size: u64) -> TestResult<Conn> {
+    let incoming = listener.accept().await.context("a request")?;
+    let mut response = Response::new(());
+    response.headers_mut().insert("h2conn-size", size.into());
+    Ok(incoming.accept_with(response)?)
 }
 
 #[tokio::test]
@@ -134,6 +150,42 @@ async fn reconnect_goes_on_by_itself_in_both_directions() {
     assert_same(&here.join("file"), &here.join("out"));
 }
 
+#[tokio::test]
+async fn who_receives_ends_its_side_first_and_has_time_for_the_disk() -> TestResult {
+    let peer = Peer::cleartext(|mut listener| async move {
+        let conn = accept(&mut listener, 0).await?;
+        ensure!(conn.read_chunk().await?.is_none());
+        (&conn).write_all(format!("from 0\nsha256 {NOTHING}\n").as_bytes()).await?;
+        Ok(conn.close().await?)
+    })?;
+    let here = tempfile::tempdir()?;
+    let out = here.path().join("out");
+    run(&["recv", &peer.url, text(&out)]).await.expect(0, "received");
+    ensure!(fs::metadata(&out)?.len() == 0);
+    peer.join()
+}
+
+#[tokio::test]
+async fn what_comes_after_the_file_is_stored_does_not_unsend_it() -> TestResult {
+    let peer = Peer::cleartext(|mut listener| async move {
+        let conn = accept(&mut listener, 0).await?;
+        (&conn).write_all(format!("have 0 {NOTHING}\n").as_bytes()).await?;
+        let mut said = String::new();
+        (&conn).read_to_string(&mut said).await?;
+        (&conn).write_all(format!("stored {NOTHING}\n").as_bytes()).await?;
+        conn.sent().await?;
+        conn.reset(Reason::INTERNAL_ERROR);
+        listener.drain(WATCHDOG).await;
+        Ok(said)
+    })?;
+    let here = tempfile::tempdir()?;
+    let file = here.path().join("file");
+    fs::write(&file, "")?;
+    run(&["send", text(&file), &peer.url]).await.expect(0, "sent ");
+    ensure!(peer.join()? == format!("from 0\nsha256 {NOTHING}\n"));
+    Ok(())
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn ctrl_c_keeps_what_has_come() {
@@ -215,9 +267,9 @@ async fn what_the_server_does_not_offer_it_says_so() {
     let url = format!("{}files/file", server.url);
     let out = here.join("out");
     let token = text(&there.join("file")).to_owned();
-    let wrong = crate::served::run(&["recv", &url, text(&out), "--token-file", &token]).await;
+    let wrong = run(&["recv", &url, text(&out), "--token-file", &token]).await;
     wrong.expect(4, "401: the token is missing or wrong");
-    crate::served::run(&["recv", &url, text(&out)]).await.expect(4, "401");
+    run(&["recv", &url, text(&out)]).await.expect(4, "401");
     server.run(&["send", text(&there.join("file")), &url]).await.expect(4, "403");
     let missing = format!("{}files/missing", server.url);
     server.run(&["recv", &missing, text(&out)]).await.expect(4, "404: there is no file missing");
