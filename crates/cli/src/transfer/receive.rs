@@ -137,9 +137,10 @@ pub(crate) async fn body(
         anyhow::Ok(digest)
     };
     let received = received.await;
-    // Also after an error: what has come is kept.
-    let written = sink.finish().await;
-    let (claimed, hasher) = (received?, written?);
+    // Also after an error: what has come is kept. What the disk says tells more than that no more
+    // was taken.
+    let hasher = sink.finish().await?;
+    let claimed = received?;
     Ok((hasher.digest() == claimed).then_some(claimed))
 }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -29,15 +29,9 @@ impl Sink {
     ///
     /// # Errors
     ///
-    /// When bytes that were taken before could not be written.
+    /// When bytes that were taken before could not be written; [`finish`](Sink::finish) tells why.
     pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        if self.chunks.send(bytes).await.is_ok() {
-            return Ok(());
-        }
-        match (&mut self.thread).await.context("the thread that writes the file is gone")? {
-            Err(error) => Err(error),
-            Ok(_) => bail!("the thread that writes the file has ended"),
-        }
+        self.chunks.send(bytes).await.context("the file takes no more")
     }
 
     /// Waits until all is written to the device, and gives the digest.
@@ -88,12 +82,10 @@ mod tests {
     async fn a_full_disk_is_said_to_be_full() {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let mut sink = Sink::new(full, Hasher::default());
-        let error = loop {
-            if let Err(error) = sink.write(Bytes::from_static(b"x")).await {
-                break format!("{error:#}");
-            }
+        while sink.write(Bytes::from_static(b"x")).await.is_ok() {
             tokio::task::yield_now().await;
-        };
+        }
+        let error = format!("{:#}", sink.finish().await.unwrap_err());
         assert!(error.contains("kept") && error.contains("No space left"), "{error}");
     }
 }

@@ -42,7 +42,27 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 impl Tool {
     pub(crate) fn start(args: &[&str]) -> Tool {
-        let mut command = Command::from(program());
+        Tool::spawn(Command::from(program()), args)
+    }
+
+    /// One whose files cannot become longer than a megabyte, more or less.
+    #[cfg(unix)]
+    pub(crate) fn start_with_little_disk(args: &[&str]) -> Tool {
+        let program = program();
+        let mut shell = std::process::Command::new("sh");
+        // Without the trap the system ends the program, instead of failing its write.
+        shell.args(["-c", "trap '' XFSZ; ulimit -f 2000; exec \"$0\" \"$@\""]);
+        shell.arg(program.get_program());
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        Tool::spawn(Command::from(shell), args)
+    }
+
+    fn spawn(mut command: Command, args: &[&str]) -> Tool {
         command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -99,15 +119,21 @@ pub(crate) async fn run(args: &[&str]) -> Ended {
 impl Server {
     /// A server over cleartext on a free port. `{}` in an argument is a directory of its own.
     pub(crate) async fn start(args: &[&str]) -> Server {
-        Server::with(&["--cleartext"], args).await
+        Server::with(Tool::start, &["--cleartext"], args).await
     }
 
     /// A server that speaks TLS, with a certificate made on the spot.
     pub(crate) async fn with_tls(args: &[&str]) -> Server {
-        Server::with(&[], args).await
+        Server::with(Tool::start, &[], args).await
     }
 
-    async fn with(options: &[&str], args: &[&str]) -> Server {
+    /// As [`Server::start`], by [`Tool::start_with_little_disk`].
+    #[cfg(unix)]
+    pub(crate) async fn start_with_little_disk(args: &[&str]) -> Server {
+        Server::with(Tool::start_with_little_disk, &["--cleartext"], args).await
+    }
+
+    async fn with(start: fn(&[&str]) -> Tool, options: &[&str], args: &[&str]) -> Server {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("token"), "a-token-for-tests\n").unwrap();
         let path = home.path().to_str().unwrap();
@@ -116,7 +142,7 @@ impl Server {
         let mut all = vec!["serve", "127.0.0.1:0", "-v", "--token-file", token.to_str().unwrap()];
         all.extend(options);
         all.extend(args.iter().map(String::as_str));
-        let mut tool = Tool::start(&all);
+        let mut tool = start(&all);
         let line = tool.says("listening on ").await;
         let url = line.strip_prefix("listening on ").unwrap().to_owned();
         Server { tool, url, home }

@@ -188,6 +188,26 @@ async fn what_comes_after_the_file_is_stored_does_not_unsend_it() -> TestResult 
 
 #[cfg(unix)]
 #[tokio::test]
+async fn a_disk_without_room_is_said_to_be_that_on_either_side() {
+    use crate::served::Tool;
+
+    let (server, there, here) = server(&[]).await;
+    fs::write(there.join("file"), noise(8 << 20)).unwrap();
+    let (url, out, token) = (format!("{}files/file", server.url), here.join("out"), server.token());
+    let args = ["recv", "--reconnect", &url, text(&out), "--token-file", &token];
+    let received = Tool::start_with_little_disk(&args).ends().await;
+    received.expect(7, "h2conn: cannot write the file; what has come is kept: ");
+    assert!(fs::metadata(here.join("out.h2conn-part")).unwrap().len() > 500_000);
+
+    let mut server = Server::start_with_little_disk(&["--files", "{}", "--writable"]).await;
+    let url = format!("{}files/new", server.url);
+    let sent = server.run(&["send", "--reconnect", text(&there.join("file")), &url]).await;
+    sent.expect(7, "h2conn: the peer says: cannot write the file; what has come is kept: ");
+    server.tool.says("/files/new: cannot write the file").await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
 async fn ctrl_c_keeps_what_has_come() {
     let (server, there, here) = server(&[]).await;
     fs::write(there.join("file"), noise(8 << 20)).unwrap();
