@@ -147,11 +147,7 @@ impl fmt::Display for Failure {
 /// What has the library's error in it is that; all else is this side's.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
-        let of_library = error.chain().find_map(|cause| {
-            let inside = cause.downcast_ref::<io::Error>().and_then(h2conn::Error::from_io);
-            inside.or_else(|| cause.downcast_ref::<h2conn::Error>())
-        });
-        let code = match of_library {
+        let code = match of_library(&error) {
             Some(error) => Failure::from(error.clone()).code,
             None => Code::Local,
         };
@@ -172,6 +168,14 @@ impl From<h2conn::Error> for Failure {
         };
         Failure::new(code, error)
     }
+}
+
+/// The library's error that this one comes from, if it does.
+pub(crate) fn of_library(error: &anyhow::Error) -> Option<&h2conn::Error> {
+    error.chain().find_map(|cause| {
+        let inside = cause.downcast_ref::<io::Error>().and_then(h2conn::Error::from_io);
+        inside.or_else(|| cause.downcast_ref::<h2conn::Error>())
+    })
 }
 
 /// Says what failed, and gives the exit code.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use h2conn::{Client, Conn};
+use h2conn::{Client, Conn, Reason};
 use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_blocking;
 
@@ -13,6 +13,7 @@ use super::progress::Progress;
 use super::reader::Reader;
 use super::source::Source;
 use super::{SEND, name};
+use crate::exit::of_library;
 use crate::report::say;
 
 /// A file of this machine that is to be sent.
@@ -90,14 +91,21 @@ impl Origin {
         let (sent, answer) = tokio::select! {
             biased;
             answer = reader.expect("stored") => (None, answer),
-            sent = &mut sending => (Some(sent), reader.expect("stored").await),
+            sent = &mut sending => match sent {
+                // It is the file: the server waits for the rest of it, and says nothing.
+                Err(error) if of_library(&error).is_none() => {
+                    conn.reset(Reason::CANCEL);
+                    return Err(error);
+                }
+                sent => (Some(sent), reader.expect("stored").await),
+            },
         };
         let (sent, stored): (Result<Digest>, String) = match (sent, answer) {
             (Some(sent), Ok(stored)) => (sent, stored),
             // A server that has everything but this side's end.
             (None, Ok(stored)) => (sending.await, stored),
             // What the server says tells more than that it takes no more.
-            (Some(Err(error)), Err(answer)) if answer.downcast_ref::<h2conn::Error>().is_some() => {
+            (Some(Err(error)), Err(answer)) if of_library(&answer).is_some() => {
                 return Err(error);
             }
             (_, Err(answer)) => return Err(answer),

@@ -186,6 +186,27 @@ async fn what_comes_after_the_file_is_stored_does_not_unsend_it() -> TestResult 
     Ok(())
 }
 
+#[tokio::test]
+async fn a_file_that_shrinks_while_it_is_sent_is_given_up() -> TestResult {
+    let here = tempfile::tempdir()?;
+    let file = here.path().join("file");
+    fs::write(&file, noise(3 << 20))?;
+    let sent = fs::File::options().write(true).open(&file)?;
+    let peer = Peer::cleartext(|mut listener| async move {
+        let conn = accept(&mut listener, 0).await?;
+        // Its length is in the request.
+        sent.set_len(1 << 20)?;
+        (&conn).write_all(format!("have 0 {NOTHING}\n").as_bytes()).await?;
+        let error = (&conn).read_to_end(&mut Vec::new()).await.err().context("no end")?;
+        let reason = h2conn::Error::from_io(&error).and_then(h2conn::Error::reason);
+        ensure!(reason == Some(Reason::CANCEL), "{error}");
+        Ok(())
+    })?;
+    let sent = run(&["send", "--reconnect", text(&file), &peer.url]).await;
+    sent.expect(7, "h2conn: the file has become shorter while it was sent");
+    peer.join()
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_disk_without_room_is_said_to_be_that_on_either_side() {
