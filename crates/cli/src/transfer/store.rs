@@ -74,7 +74,7 @@ impl Store {
             Wish::Send(size) => {
                 let opened = self.blocking(path, |store, path| store.open_to_take(&path)).await;
                 match opened {
-                    Ok((partial, hasher)) => take(incoming, partial, hasher, size).await,
+                    Ok(partial) => take(incoming, partial, size).await,
                     Err(refused) => Err(refuse(incoming, refused)),
                 }
             }
@@ -107,7 +107,7 @@ impl Store {
         Ok((file, size))
     }
 
-    fn open_to_take(&self, path: &str) -> Result<(Partial, Hasher), Refused> {
+    fn open_to_take(&self, path: &str) -> Result<Partial, Refused> {
         if !self.takes {
             let error =
                 anyhow::anyhow!("this server gives files and takes none (--writable is not set)");
@@ -129,9 +129,7 @@ impl Store {
         }
         // Another transfer of the file comes to its end, and then this can be tried again.
         let busy = |error| Refused::new(StatusCode::SERVICE_UNAVAILABLE, error);
-        let mut partial = Partial::open(dir, name).map_err(busy)?;
-        let hasher = partial.hash().map_err(|error| busy(error.into()))?;
-        Ok((partial, hasher))
+        Partial::open(dir, name).map_err(busy)
     }
 }
 
@@ -175,9 +173,9 @@ async fn give(
     given
 }
 
-async fn take(incoming: Incoming, partial: Partial, hasher: Hasher, size: u64) -> Result<String> {
+async fn take(incoming: Incoming, partial: Partial, size: u64) -> Result<String> {
     let conn = incoming.accept()?;
-    match take_body(&conn, partial, hasher, size).await {
+    match take_body(&conn, partial, size).await {
         Ok(summary) => {
             conn.close().await?;
             Ok(summary)
@@ -191,12 +189,10 @@ async fn take(incoming: Incoming, partial: Partial, hasher: Hasher, size: u64) -
     }
 }
 
-async fn take_body(
-    conn: &Conn,
-    mut partial: Partial,
-    mut hasher: Hasher,
-    size: u64,
-) -> Result<String> {
+async fn take_body(conn: &Conn, mut partial: Partial, size: u64) -> Result<String> {
+    // As in `give`: the client has the head, and can wait.
+    let hashed = spawn_blocking(move || partial.hash().map(|hasher| (partial, hasher))).await?;
+    let (mut partial, mut hasher) = hashed.context("cannot read what has come before")?;
     if hasher.len() > size {
         partial.clear()?;
         hasher = Hasher::default();

@@ -118,6 +118,19 @@ async fn what_the_server_has_already_is_not_sent_again() {
     assert_same(&here.join("file"), &there.join("bad"));
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn the_answer_does_not_wait_until_what_is_there_is_read() {
+    let (server, there, _) = server(&["--writable"]).await;
+    // A hole, which takes no room, and minutes to digest.
+    let len = 1 << 38;
+    fs::File::create(there.join("file.h2conn-part")).unwrap().set_len(len).unwrap();
+    let client = h2conn::Client::builder().header("h2conn-send", len.to_string());
+    let client = client.header("authorization", "Bearer a-token-for-tests").build().unwrap();
+    let url = format!("{}files/file", server.url);
+    client.connect(&url).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_fetch_that_breaks_off_goes_on_where_it_was() {
     let (server, there, here) = server(&[]).await;
