@@ -1,6 +1,7 @@
 //! A file that is being received, beside the place where it is to be.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Seek};
 
@@ -24,12 +25,16 @@ pub(crate) struct Partial {
     file: File,
 }
 
+/// Another process or task has the partial file: when it has come to its end, this one can have it.
+#[derive(Debug)]
+pub(crate) struct Busy(String);
+
 impl Partial {
     /// Opens or makes the one of `name`, a file's name without directories, in `dir`.
     ///
     /// # Errors
     ///
-    /// When it cannot be opened, or another process or task has it.
+    /// [`Busy`], and what the system says.
     pub(crate) fn open(dir: Dir, name: &OsStr) -> Result<Partial> {
         let mut partial = name.to_owned();
         partial.push(SUFFIX);
@@ -46,7 +51,7 @@ impl Partial {
             let file = open().with_context(|| format!("cannot open {shown}"))?;
             match FileExt::try_lock(&file) {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => bail!("another transfer has {shown}"),
+                Err(TryLockError::WouldBlock) => bail!(Busy(shown)),
                 Err(TryLockError::Error(error)) => {
                     return Err(error).with_context(|| format!("cannot lock {shown}"));
                 }
@@ -121,6 +126,14 @@ impl Partial {
 pub(crate) fn exists(dir: &Dir, name: &OsStr) -> bool {
     dir.symlink_metadata(name).is_ok()
 }
+
+impl fmt::Display for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "another transfer has {}", self.0)
+    }
+}
+
+impl std::error::Error for Busy {}
 
 impl Drop for Partial {
     fn drop(&mut self) {
@@ -205,7 +218,7 @@ mod tests {
         let (_temp, dir) = place();
         let one = open(&dir).unwrap();
         let error = open(&dir).unwrap_err();
-        assert!(error.to_string().contains("another transfer"), "{error}");
+        assert!(error.is::<Busy>(), "{error}");
         drop(one);
         open(&dir).unwrap();
     }
@@ -216,7 +229,7 @@ mod tests {
         let (temp, dir) = place();
         fs::write(temp.path().join("other"), "precious").unwrap();
         std::os::unix::fs::symlink("other", temp.path().join("file.h2conn-part")).unwrap();
-        open(&dir).unwrap_err();
+        assert!(!open(&dir).unwrap_err().is::<Busy>());
         assert_eq!(fs::read(temp.path().join("other")).unwrap(), b"precious");
     }
 }

@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_blocking;
 
 use super::digest::{Digest, Hasher};
-use super::partial::{Partial, exists};
+use super::partial::{Busy, Partial, exists};
 use super::progress::Progress;
 use super::reader::Reader;
 use super::send::{self, parse_have, start, write_line};
@@ -127,9 +127,14 @@ impl Store {
             let error = anyhow::anyhow!("{path} is there already, and is not replaced");
             return Err(Refused::new(StatusCode::CONFLICT, error));
         }
-        // Another transfer of the file comes to its end, and then this can be tried again.
-        let busy = |error| Refused::new(StatusCode::SERVICE_UNAVAILABLE, error);
-        Partial::open(dir, name).map_err(busy)
+        Partial::open(dir, name).map_err(|error| {
+            // Only for the first do clients try again: the other transfer ends.
+            let status = match error.is::<Busy>() {
+                true => StatusCode::SERVICE_UNAVAILABLE,
+                false => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            Refused::new(status, error)
+        })
     }
 }
 

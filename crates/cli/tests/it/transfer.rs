@@ -240,6 +240,26 @@ async fn a_disk_without_room_is_said_to_be_that_on_either_side() {
     server.tool.says("/files/new: cannot write the file").await;
 }
 
+#[tokio::test]
+async fn a_file_that_another_transfer_has_is_waited_for_and_one_that_cannot_be_made_is_not() {
+    let (server, there, here) = server(&["--writable"]).await;
+    let file = here.join("file");
+    fs::write(&file, "x").unwrap();
+    fs::create_dir(there.join("no.h2conn-part")).unwrap();
+    let url = format!("{}files/no", server.url);
+    let sent = server.run(&["send", "--reconnect", text(&file), &url]).await;
+    sent.expect(4, "500: no.h2conn-part is there and no plain file");
+
+    let other = fs::File::create(there.join("new.h2conn-part")).unwrap();
+    fs4::FileExt::lock(&other).unwrap();
+    let url = format!("{}files/new", server.url);
+    let mut sending = server.client(&["send", "--reconnect", text(&file), &url]);
+    sending.says("503: another transfer has new.h2conn-part; again in ").await;
+    drop(other);
+    sending.ends().await.expect(0, "sent ");
+    assert_same(&file, &there.join("new"));
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn ctrl_c_keeps_what_has_come() {
