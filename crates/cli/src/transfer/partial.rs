@@ -85,12 +85,20 @@ impl Partial {
         self.file.try_clone()
     }
 
-    /// Makes it the file that it was to become. Unless `replace`, a file that is there stays.
+    /// Makes it the file that it was to become, also for after a power failure if its bytes are on the
+    /// device. Unless `replace`, a file that is there stays.
     ///
     /// # Errors
     ///
     /// When there is a file already, and what the system says.
     pub(crate) fn finish(self, replace: bool) -> Result<()> {
+        self.take_name(replace)?;
+        sync(&self.dir).with_context(|| {
+            format!("{} is whole, but its name may not be on the disk", self.name.to_string_lossy())
+        })
+    }
+
+    fn take_name(&self, replace: bool) -> Result<()> {
         let name = self.name.to_string_lossy();
         if replace {
             return self
@@ -149,6 +157,27 @@ impl Partial {
     fn is_there(&self) -> bool {
         let there = self.dir.open(&self.partial);
         there.is_ok_and(|there| same(&self.file, there.into_std()).unwrap_or(false))
+    }
+}
+
+/// Waits until the names in a directory are on the device.
+fn sync(dir: &Dir) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match dir.open(".").and_then(|dir| dir.sync_all()) {
+        // There are file systems that cannot, and directories that can be written to and not read.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput
+                    | io::ErrorKind::Unsupported
+                    | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            Ok(())
+        }
+        synced => synced,
     }
 }
 
