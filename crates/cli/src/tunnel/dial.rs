@@ -1,7 +1,7 @@
 //! The server's way to a target: rules, names, TCP.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use h2conn::http::StatusCode;
@@ -59,8 +59,19 @@ async fn dial_without_limit(rules: &Rules, target: &Target) -> Result<TcpStream,
     };
     // From here on only the addresses that have been looked at are used, not the name again: it
     // could resolve to others.
+    let addresses = addresses.into_iter().map(as_connected_to);
     let addresses = rules.filter(allowed, addresses).map_err(forbidden)?;
     TcpStream::connect(&*addresses).await.map_err(|error| failed("the server cannot reach", &error))
+}
+
+/// The address that a connection to `address` reaches: systems take the unspecified one for this
+/// machine, and it must not pass by a rule for that.
+fn as_connected_to(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => address,
+    }
 }
 
 /// Whether a client may have the server listen on this address; the reason if not.
@@ -89,6 +100,28 @@ mod tests {
             let target = Target { host: host.parse().unwrap(), port };
             dial(&rules("127.0.0.0/8:*"), &target).await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn the_unspecified_address_is_this_machine_and_does_not_pass_by_its_rules() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let denying = |deny: [&str; 2]| Rules {
+            allow: vec!["*:*".parse().unwrap()],
+            deny: deny.map(|rule| rule.parse().unwrap()).to_vec(),
+        };
+        // The system's resolver takes the last for 0.0.0.0.
+        for host in ["0.0.0.0", "::", "::ffff:0.0.0.0", "0"] {
+            let target = Target { host: host.parse().unwrap(), port };
+            let denied = dial(&denying(["127.0.0.0/8:*", "[::1]:*"]), &target).await.unwrap_err();
+            assert_eq!(denied.status, StatusCode::FORBIDDEN, "{host}: {}", denied.text);
+            if host != "::" {
+                dial(&rules("127.0.0.1:*"), &target).await.unwrap();
+                dial(&denying(["[::1]:*", "10.0.0.0/8:*"]), &target).await.unwrap();
+            }
+        }
+        let target = Target { host: "::ffff:127.0.0.1".parse().unwrap(), port };
+        dial(&denying(["127.0.0.1:*", "[::1]:*"]), &target).await.unwrap_err();
     }
 
     #[tokio::test]
