@@ -9,6 +9,7 @@ pub(crate) mod rules;
 pub(crate) mod socks;
 pub(crate) mod spec;
 pub(crate) mod target;
+mod tcp;
 pub(crate) mod token;
 
 use anyhow::anyhow;

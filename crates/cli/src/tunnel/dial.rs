@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use h2conn::http::StatusCode;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::rules::{Refusal, Rules};
 use super::target::{Host, Target};
+use super::tcp;
 
 /// Less than the 30 seconds that a client waits for the response, so that it is told.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -50,18 +51,14 @@ async fn dial_without_limit(rules: &Rules, target: &Target) -> Result<TcpStream,
         text: format!("{what} {target}: {error}"),
     };
     let allowed = rules.check(target).map_err(forbidden)?;
-    let addresses = match &target.host {
-        Host::Ip(ip) => vec![SocketAddr::new(*ip, target.port)],
-        Host::Name(name) => match lookup_host((&**name, target.port)).await {
-            Ok(addresses) => addresses.collect(),
-            Err(error) => return Err(failed("the server cannot find", &error)),
-        },
-    };
+    let found = tcp::look_up(target).await;
+    let addresses = found.map_err(|error| failed("the server cannot find", &error))?;
     // From here on only the addresses that have been looked at are used, not the name again: it
     // could resolve to others.
     let addresses = addresses.into_iter().map(as_connected_to);
     let addresses = rules.filter(allowed, addresses).map_err(forbidden)?;
-    TcpStream::connect(&*addresses).await.map_err(|error| failed("the server cannot reach", &error))
+    let connected = tcp::connect(addresses).await;
+    connected.map_err(|error| failed("the server cannot reach", &error))
 }
 
 /// The address that a connection to `address` reaches: systems take the unspecified one for this

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::bind::LINE;
 use super::spec::Forward;
 use super::target::Target;
-use super::{BOUND, Tunnel, explain};
+use super::{BOUND, Tunnel, explain, tcp};
 use crate::pump::{Socket, relay};
 use crate::report::say;
 
@@ -74,24 +74,26 @@ async fn visit(line: &str, target: &Target, tunnel: &Tunnel, control: &Conn) -> 
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         bail!("the server names a visitor {id:?}; expected hexadecimal digits");
     }
-    let tcp =
-        match timeout(LIMIT, TcpStream::connect((&*target.host.to_string(), target.port))).await {
-            Ok(Ok(tcp)) => tcp,
-            failed => {
-                // So that the visitor need not wait until its time is up.
-                let mut control = control;
-                control.write_all(format!("{id}\n").as_bytes()).await?;
-                return match failed {
-                    Ok(Err(error)) => Err(error).context("cannot connect"),
-                    _ => bail!("no answer within {} s", LIMIT.as_secs()),
-                };
-            }
-        };
+    let dialled = dial(target).await;
+    if dialled.is_err() {
+        // So that the visitor need not wait until its time is up.
+        let mut control = control;
+        control.write_all(format!("{id}\n").as_bytes()).await?;
+    }
+    let tcp = dialled?;
     match tunnel.open(&format!("accepted/{id}")).await {
         Ok(conn) => Ok(relay(&conn, tcp).await?),
         Err(error) => {
             tcp.cut();
             Err(explain(error))
         }
+    }
+}
+
+async fn dial(target: &Target) -> Result<TcpStream> {
+    let dialling = async { tcp::connect(tcp::look_up(target).await?).await };
+    match timeout(LIMIT, dialling).await {
+        Ok(connected) => connected.context("cannot connect"),
+        Err(_) => bail!("no answer within {} s", LIMIT.as_secs()),
     }
 }

@@ -1,0 +1,97 @@
+//! TCP to a target, at either end of the tunnel.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::target::{Host, Target};
+
+/// How long one address is tried alone before the next is tried beside it (RFC 8305 §5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// The addresses of a target. One that is named by its address is not looked up.
+pub(super) async fn look_up(target: &Target) -> io::Result<Vec<SocketAddr>> {
+    match &target.host {
+        Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, target.port)]),
+        Host::Name(name) => Ok(lookup_host((&**name, target.port)).await?.collect()),
+    }
+}
+
+/// Connects to the first of these addresses that answers. One that drops packets without a word does
+/// not keep the next waiting.
+///
+/// # Errors
+///
+/// That of the last, if none answers.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends all attempts.
+pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut addresses = addresses.into_iter();
+    let mut attempts = JoinSet::new();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+    loop {
+        let next = addresses.next();
+        let waiting = next.is_some();
+        if let Some(address) = next {
+            attempts.spawn(TcpStream::connect(address));
+        }
+        if attempts.is_empty() {
+            return Err(last);
+        }
+        tokio::select! {
+            Some(attempt) = attempts.join_next() => match attempt {
+                Ok(Ok(tcp)) => return Ok(tcp),
+                Ok(Err(error)) => last = error,
+                Err(error) => last = error.into(),
+            },
+            () = sleep(ATTEMPT_DELAY), if waiting => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn closed() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_first_address_that_answers_is_taken_and_the_last_error_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let tcp = connect(vec![closed().await, closed().await, open]).await.unwrap();
+        assert_eq!(tcp.peer_addr().unwrap(), open);
+        let refused = connect(vec![closed().await, closed().await]).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        connect(Vec::new()).await.unwrap_err();
+    }
+
+    /// Linux drops what comes to a listener whose queue is full; others refuse it.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_keeps_none_waiting() {
+        let silent = tokio::net::TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let silent = silent.listen(0).unwrap();
+        let nobody = silent.local_addr().unwrap();
+        // There is room for one.
+        let _first = TcpStream::connect(nobody).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let connected = connect(vec![nobody, open]);
+        let tcp = tokio::time::timeout(Duration::from_secs(30), connected).await.unwrap().unwrap();
+        assert_eq!(tcp.peer_addr().unwrap(), open);
+    }
+}
