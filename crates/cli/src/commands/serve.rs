@@ -1,5 +1,6 @@
 //! `h2conn serve`.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,8 +163,13 @@ impl Server {
             Ok(bound) => bound,
             Err(error) => {
                 let text = format!("the server cannot listen on {target}: {error}");
-                // It can be this client's own listener that goes, after its link was lost.
-                return refuse(incoming, StatusCode::SERVICE_UNAVAILABLE, &text);
+                let status = match error.kind() {
+                    // It can be this client's own listener that goes, after its link was lost.
+                    io::ErrorKind::AddrInUse => StatusCode::SERVICE_UNAVAILABLE,
+                    // Clients do not try again after this.
+                    _ => StatusCode::INTERNAL_SERVER_ERROR,
+                };
+                return refuse(incoming, status, &text);
             }
         };
         let mut response = Response::new(());

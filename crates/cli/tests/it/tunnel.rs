@@ -210,6 +210,20 @@ async fn nobody_listens_at_the_server_without_a_rule_for_it() {
 }
 
 #[tokio::test]
+async fn an_address_that_is_in_use_is_waited_for_and_one_that_is_not_there_is_not() {
+    let server = Server::start(&["--allow-bind", "*:*"]).await;
+    // For documentation (RFC 5737): no machine has it.
+    let ended = server.forward(&["--reconnect", "-R", "192.0.2.1:0:127.0.0.1:1"]).ends().await;
+    ended.expect(4, "500: the server cannot listen on 192.0.2.1:0");
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let way = format!("{}:127.0.0.1:1", taken.local_addr().unwrap());
+    let mut forward = server.forward(&["--reconnect", "-R", &way]);
+    forward.says("503: the server cannot listen on").await;
+    drop(taken);
+    forward.says("the server forwards").await;
+}
+
+#[tokio::test]
 async fn a_visitor_whom_nobody_can_serve_is_sent_away() {
     let server = Server::start(&["--allow-bind", "127.0.0.1:*"]).await;
     let closed = closed().await;
