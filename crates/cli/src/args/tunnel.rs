@@ -56,6 +56,9 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "RULE", group = "services")]
     pub(crate) allow: Vec<Rule>,
     /// Never connect to this, whatever --allow says.
+    ///
+    /// A name stops only who asks for it in this spelling. Its host has others, and its addresses: deny
+    /// those, or their range, to stop all ways to it.
     #[arg(long, value_name = "RULE", requires = "allow")]
     pub(crate) deny: Vec<Rule>,
     /// Let clients have this server listen on these addresses and ports (forward -R); clients that name

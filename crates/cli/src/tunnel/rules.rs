@@ -14,7 +14,8 @@ use super::target::{Host, Target, parse_name, parse_port};
 /// as `10.0.0.0/8`, or `*`. PORTS is a port, two with a hyphen between them, or `*`.
 ///
 /// Names are compared with what the client asks for, **before** it is resolved. Addresses and
-/// ranges are compared **after** that, with each address that a name has.
+/// ranges are compared **after** that, with each address that a name has. So a name that is denied
+/// stops that spelling and no other way to the same host.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     text: String,
@@ -184,10 +185,23 @@ fn parse_host(text: &str) -> Result<Pattern> {
         Some(range) => Ok(Pattern::Range(range.trunc())),
         None if text == "*" => Ok(Pattern::Any),
         None => match text.strip_prefix("*.") {
-            Some(domain) => Ok(Pattern::Under(parse_name(domain)?)),
-            None => Ok(Pattern::Name(parse_name(text)?)),
+            Some(domain) => Ok(Pattern::Under(parse_named(domain)?)),
+            None => Ok(Pattern::Name(parse_named(text)?)),
         },
     }
+}
+
+/// A name that is none of the short forms of an IPv4 address: resolvers know these, and whoever
+/// writes one means the address.
+fn parse_named(text: &str) -> Result<String> {
+    let name = parse_name(text)?;
+    let last = name.rsplit('.').next().unwrap_or(&name);
+    let is_hex = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if last.strip_prefix("0x").is_some_and(is_hex) || last.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        bail!("`{text}` ends like an address and is none: write its four numbers in decimal");
+    }
+    Ok(name)
 }
 
 fn parse_ports(text: &str) -> Result<RangeInclusive<u16>> {
@@ -253,6 +267,7 @@ mod tests {
             ("db.example:5432", "db.example", 5433, "10.0.0.1", false),
             ("db.example:5432", "xdb.example", 5432, "10.0.0.1", false),
             ("db.example:5432", "10.0.0.1", 5432, "10.0.0.1", false),
+            ("1.0xy:1", "1.0xy", 1, "10.0.0.1", true),
             ("*.example:80-90", "a.b.example", 90, "10.0.0.1", true),
             ("*.example:80-90", "a.b.example", 91, "10.0.0.1", false),
             ("*.example:80-90", "example", 80, "10.0.0.1", false),
@@ -290,6 +305,8 @@ mod tests {
         }
         let denied = Err(Refusal::Denied("*.internal:*".to_owned()));
         assert_eq!(reach(&rules, "db.internal", 80, &["192.0.2.1"]), denied);
+        // A denied name is a spelling: the host has others.
+        assert!(reach(&rules, "192.0.2.1", 80, &["192.0.2.1"]).is_ok());
     }
 
     #[test]
@@ -325,6 +342,12 @@ mod tests {
             "ho st:1",
             "::ffff:10.0.0.1:1",
             "[::ffff:10.0.0.1]:1",
+            "127.1:*",
+            "010.0.0.1:*",
+            "0x7f000001:*",
+            "2130706433:*",
+            "*.0:1",
+            "host.0X1.:1",
         ] {
             let error = text.parse::<Rule>().expect_err(text);
             assert!(format!("{error:#}").contains("expected"), "{error:#}");
