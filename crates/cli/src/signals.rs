@@ -31,6 +31,11 @@ impl Interrupt {
         interrupt
     }
 
+    /// Asks for the end in the user's place.
+    pub(crate) fn ask(&self) {
+        self.0.cancel();
+    }
+
     /// Waits until the user has asked for the end. Dropping the future changes nothing.
     pub(crate) async fn asked(&self) {
         self.0.cancelled().await;

@@ -46,15 +46,12 @@ pub(crate) async fn run(args: Forward, verbose: bool) -> Result {
     for (listener, purpose) in listeners {
         announce(&listener, &purpose)?;
         let serving = local::serve(listener, purpose, tunnel.clone(), interrupt.clone());
-        tasks.spawn(async move {
-            serving.await;
-            Ok(())
-        });
+        tasks.spawn(async move { Ended { relays: serving.await, result: Ok(()) } });
     }
     for way in args.remote {
         tasks.spawn(serve_remote(tunnel.clone(), way, args.reconnect, interrupt.clone()));
     }
-    let result = until_the_end(tasks, &interrupt).await;
+    let result = until_the_end(tasks, &interrupt, report).await;
     client.close().await;
     result
 }
@@ -134,7 +131,15 @@ fn announce(listener: &TcpListener, purpose: &Purpose) -> Result {
     Ok(())
 }
 
-async fn serve_remote(tunnel: Tunnel, way: Way, reconnect: bool, interrupt: Interrupt) -> Result {
+/// What a listener that has ended leaves behind.
+#[derive(Debug)]
+struct Ended {
+    /// The connections that go on.
+    relays: JoinSet<()>,
+    result: Result,
+}
+
+async fn serve_remote(tunnel: Tunnel, way: Way, reconnect: bool, interrupt: Interrupt) -> Ended {
     let mut relays = JoinSet::new();
     let mut attempts = Attempts::new(reconnect);
     let listening = async {
@@ -150,25 +155,39 @@ async fn serve_remote(tunnel: Tunnel, way: Way, reconnect: bool, interrupt: Inte
         result = listening => result,
         () = interrupt.asked() => Ok(()),
     };
-    while listening.is_ok() && relays.join_next().await.is_some() {}
-    listening.map_err(|failure| failure.context(format_args!("-R {}:{}", way.bind, way.target)))
+    let result = listening
+        .map_err(|failure| failure.context(format_args!("-R {}:{}", way.bind, way.target)));
+    Ended { relays, result }
 }
 
-/// Waits until a task has failed, or all have ended after Ctrl-C.
-async fn until_the_end(mut tasks: JoinSet<Result>, interrupt: &Interrupt) -> Result {
-    let all = async {
-        while let Some(ended) = tasks.join_next().await {
-            ended.unwrap_or_else(|error| Err(Failure::local("a task failed", error.into())))?;
-        }
-        Ok(())
-    };
-    tokio::pin!(all);
-    tokio::select! {
-        result = &mut all => result,
-        () = interrupt.asked() => match timeout(DRAIN, all).await {
-            Ok(result) => result,
-            // What is left is reset as the tasks are dropped.
-            Err(_) => Ok(()),
-        },
+/// Waits until a listener has failed, or all have ended after Ctrl-C, and then for the connections
+/// that are open.
+async fn until_the_end(
+    mut listeners: JoinSet<Ended>,
+    interrupt: &Interrupt,
+    report: Report,
+) -> Result {
+    let mut result = Ok(());
+    let mut left = Vec::new();
+    while let Some(ended) = listeners.join_next().await {
+        // One that has failed ends all, in the same order as Ctrl-C.
+        interrupt.ask();
+        let ended = match ended {
+            Ok(ended) => {
+                left.push(ended.relays);
+                ended.result
+            }
+            Err(error) => Err(Failure::local("a task failed", error.into())),
+        };
+        result = result.and(ended);
     }
+    report.note("no listener is left; waiting for what is open");
+    let finishing = async {
+        for mut relays in left {
+            while relays.join_next().await.is_some() {}
+        }
+    };
+    // What is left then is reset as it is dropped.
+    let _ = timeout(DRAIN, finishing).await;
+    result
 }

@@ -25,13 +25,13 @@ pub(crate) enum Purpose {
 /// A rest for a system that has no more file descriptors, say.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Takes in connections until `interrupt`, and then waits for those that there are.
+/// Takes in connections until `interrupt`. Gives those that there are then: they go on.
 pub(crate) async fn serve(
     listener: TcpListener,
     purpose: Purpose,
     tunnel: Tunnel,
     interrupt: Interrupt,
-) {
+) -> JoinSet<()> {
     let mut relays = JoinSet::new();
     loop {
         tokio::select! {
@@ -48,8 +48,7 @@ pub(crate) async fn serve(
             Some(_) = relays.join_next() => {}
         }
     }
-    drop(listener);
-    while relays.join_next().await.is_some() {}
+    relays
 }
 
 async fn take_in(tcp: TcpStream, peer: SocketAddr, purpose: Purpose, tunnel: Tunnel) {

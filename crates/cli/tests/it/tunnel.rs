@@ -102,7 +102,7 @@ async fn by_socks(proxy: &str, host: &str, port: u16) -> (TcpStream, u8) {
 /// One way through the tunnel of each kind to `target`: two addresses to connect to, and a proxy.
 async fn ways(server: &Server, target: &str) -> (Tool, [String; 2], String) {
     let way = format!("0:{target}");
-    let args = ["-L", &way, "-R", &way, "-D", "0"];
+    let args = ["-v", "-L", &way, "-R", &way, "-D", "0"];
     let mut forward = server.forward(&args);
     let local = address(&forward.says(", for 127.0.0.1").await);
     let socks = address(&forward.says("for SOCKS5").await);
@@ -309,23 +309,46 @@ async fn a_remote_forward_comes_back_with_its_server() {
     assert_eq!(ended.code, Some(5), "{}", ended.said);
 }
 
+/// A server that sends back what comes.
+#[cfg(unix)]
+async fn echo() -> String {
+    serve(|mut tcp| async move {
+        let (mut read, mut write) = tcp.split();
+        tokio::io::copy(&mut read, &mut write).await.map(drop)
+    })
+    .await
+}
+
+/// A connection to an echo that has gone through to it.
+#[cfg(unix)]
+async fn connected(address: &str) -> TcpStream {
+    let mut tcp = TcpStream::connect(address).await.unwrap();
+    tcp.write_all(b"x").await.unwrap();
+    soon("an echo", tcp.read_exact(&mut [0])).await.unwrap();
+    tcp
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_open_can_finish_when_the_server_goes() {
+    let server = Server::start(&["--allow", "127.0.0.1:*", "--allow-bind", "127.0.0.1:*"]).await;
+    let (mut forward, direct, _) = ways(&server, &echo().await).await;
+    let open = [connected(&direct[0]).await, connected(&direct[1]).await];
+    server.tool.interrupt();
+    forward.says("waiting for what is open").await;
+    for tcp in open {
+        assert_eq!(ask(tcp, b"abc").await.unwrap(), b"abc");
+    }
+    forward.ends().await.expect(5, "the server listens no more");
+    server.tool.ends().await.expect(0, "");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn ctrl_c_ends_both_sides_in_good_order() {
     let server = Server::start(&["--allow", "127.0.0.1:*", "--allow-bind", "127.0.0.1:*"]).await;
-    let target = serve(|mut tcp| async move {
-        let (mut read, mut write) = tcp.split();
-        tokio::io::copy(&mut read, &mut write).await.map(drop)
-    })
-    .await;
-    let (forward, direct, _) = ways(&server, &target).await;
-    let mut open = Vec::new();
-    for address in &direct {
-        let mut tcp = TcpStream::connect(address).await.unwrap();
-        tcp.write_all(b"x").await.unwrap();
-        soon("an echo", tcp.read_exact(&mut [0])).await.unwrap();
-        open.push(tcp);
-    }
+    let (forward, direct, _) = ways(&server, &echo().await).await;
+    let open = [connected(&direct[0]).await, connected(&direct[1]).await];
     forward.interrupt();
     // Who is connected can finish.
     for tcp in open {
