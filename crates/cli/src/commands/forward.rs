@@ -187,7 +187,35 @@ async fn until_the_end(
             while relays.join_next().await.is_some() {}
         }
     };
-    // What is left then is reset as it is dropped.
-    let _ = timeout(DRAIN, finishing).await;
-    result
+    match timeout(DRAIN, finishing).await {
+        Ok(()) => result,
+        Err(_) => result.and(Err(Failure::new(
+            Code::Reset,
+            anyhow!("connections were open after {} s more, and were reset", DRAIN.as_secs()),
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_cuts_connections_is_none_in_good_order() {
+        let interrupt = Interrupt::default();
+        interrupt.ask();
+        for open in [false, true] {
+            let mut relays = JoinSet::new();
+            if open {
+                relays.spawn(pending());
+            }
+            let mut listeners = JoinSet::new();
+            listeners.spawn(async { Ended { relays, result: Ok(()) } });
+            let report = Report { verbose: false, stats: None };
+            let result = until_the_end(listeners, &interrupt, report).await;
+            assert_eq!(result.err().map(|failure| failure.code()), open.then_some(Code::Reset));
+        }
+    }
 }

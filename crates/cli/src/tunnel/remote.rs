@@ -61,13 +61,13 @@ pub(crate) async fn serve(
 }
 
 async fn welcome(line: String, target: Target, tunnel: Tunnel, control: Arc<Conn>) {
-    if let Err(error) = visit(&line, &target, &tunnel, &control).await {
+    if let Err(error) = visit(&line, &target, &tunnel, control).await {
         let peer = line.split_once(' ').map_or("a visitor", |(_, peer)| peer);
         say(format_args!("{} to {target}: {error:#}", peer.escape_debug()));
     }
 }
 
-async fn visit(line: &str, target: &Target, tunnel: &Tunnel, control: &Conn) -> Result<()> {
+async fn visit(line: &str, target: &Target, tunnel: &Tunnel, control: Arc<Conn>) -> Result<()> {
     let Some((id, _)) = line.split_once(' ') else {
         bail!("the server speaks of a visitor in a way that is not known: {line:?}");
     };
@@ -77,11 +77,13 @@ async fn visit(line: &str, target: &Target, tunnel: &Tunnel, control: &Conn) -> 
     let dialled = dial(target).await;
     if dialled.is_err() {
         // So that the visitor need not wait until its time is up.
-        let mut control = control;
-        control.write_all(format!("{id}\n").as_bytes()).await?;
+        (&*control).write_all(format!("{id}\n").as_bytes()).await?;
     }
     let tcp = dialled?;
-    match tunnel.open(&format!("accepted/{id}")).await {
+    let opened = tunnel.open(&format!("accepted/{id}")).await;
+    // The listener is not to stay for as long as its visitors do.
+    drop(control);
+    match opened {
         Ok(conn) => Ok(relay(&conn, tcp).await?),
         Err(error) => {
             tcp.cut();

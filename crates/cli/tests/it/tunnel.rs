@@ -345,6 +345,20 @@ async fn what_is_open_can_finish_when_the_server_goes() {
 
 #[cfg(unix)]
 #[tokio::test]
+async fn after_ctrl_c_the_server_listens_no_more_while_connections_finish() {
+    let mut server = Server::start(&["--allow-bind", "127.0.0.1:*"]).await;
+    let mut forward = server.forward(&["-R", &format!("0:{}", echo().await)]);
+    let remote = address(&forward.says("the server forwards").await);
+    let open = connected(&remote).await;
+    forward.interrupt();
+    server.tool.says("no more").await;
+    TcpStream::connect(&remote).await.unwrap_err();
+    assert_eq!(ask(open, b"abc").await.unwrap(), b"abc");
+    forward.ends().await.expect(0, "");
+}
+
+#[cfg(unix)]
+#[tokio::test]
 async fn ctrl_c_ends_both_sides_in_good_order() {
     let server = Server::start(&["--allow", "127.0.0.1:*", "--allow-bind", "127.0.0.1:*"]).await;
     let (forward, direct, _) = ways(&server, &echo().await).await;
