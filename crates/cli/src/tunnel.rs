@@ -4,6 +4,7 @@
 pub(crate) mod bind;
 pub(crate) mod dial;
 pub(crate) mod local;
+mod pulse;
 pub(crate) mod remote;
 pub(crate) mod rules;
 pub(crate) mod socks;
@@ -11,6 +12,8 @@ pub(crate) mod spec;
 pub(crate) mod target;
 mod tcp;
 pub(crate) mod token;
+
+use std::time::Duration;
 
 use anyhow::anyhow;
 use h2conn::{Client, Conn, Error};
@@ -27,13 +30,15 @@ pub(crate) struct Tunnel {
     client: Client,
     /// With a slash at its end.
     base: String,
+    /// The client's.
+    idle_timeout: Option<Duration>,
 }
 
 impl Tunnel {
-    /// By way of the server at `url`.
-    pub(crate) fn new(client: Client, url: &str) -> Tunnel {
+    /// By way of the server at `url`. `idle_timeout` is that of the client.
+    pub(crate) fn new(client: Client, url: &str, idle_timeout: Option<Duration>) -> Tunnel {
         let path = url.split(['?', '#']).next().unwrap_or(url);
-        Tunnel { client, base: format!("{}/", path.trim_end_matches('/')) }
+        Tunnel { client, base: format!("{}/", path.trim_end_matches('/')), idle_timeout }
     }
 
     /// Finds out whether the server is there and takes the token.

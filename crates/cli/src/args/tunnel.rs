@@ -78,6 +78,9 @@ pub(crate) struct Serve {
     #[arg(long, conflicts_with = "token_file")]
     pub(crate) no_token: bool,
     /// Reset a connection on which nothing has moved for so long.
+    ///
+    /// This is for files too, and nothing moves while an end reads what has come before, or waits for its
+    /// disk: leave time for that.
     #[arg(short, long, value_name = "SECONDS", value_parser = duration)]
     pub(crate) idle_timeout: Option<Duration>,
     #[command(flatten)]

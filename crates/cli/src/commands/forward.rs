@@ -30,7 +30,7 @@ pub(crate) async fn run(args: Forward, verbose: bool) -> Result {
     let client = authorized(&args.url, &args.connection, &args.secret, report)?
         .idle_timeout(args.idle_timeout)
         .build()?;
-    let tunnel = Tunnel::new(client.clone(), &args.url);
+    let tunnel = Tunnel::new(client.clone(), &args.url, args.idle_timeout);
     let mut listeners = Vec::new();
     for way in args.local {
         listeners.push((listen(way.bind).await?, Purpose::Forward(way.target)));

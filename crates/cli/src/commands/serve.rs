@@ -36,6 +36,7 @@ struct Server {
     binds: Rules,
     visitors: Arc<Visitors>,
     store: Option<Store>,
+    idle_timeout: Option<Duration>,
     report: Report,
 }
 
@@ -59,6 +60,7 @@ pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
         binds: Rules { allow: args.allow_bind, deny: Vec::new() },
         visitors: Arc::default(),
         store: store.transpose()?,
+        idle_timeout: args.idle_timeout,
         report: Report { verbose, stats: None },
     });
     let builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(args.idle_timeout);
@@ -177,7 +179,7 @@ impl Server {
         response.headers_mut().insert(BOUND, field);
         let conn = incoming.accept_with(response)?;
         self.report.note(format_args!("{}: listening on {addr}", conn.peer_addr()));
-        remote::serve(&conn, listener, &self.visitors).await?;
+        remote::serve(&conn, listener, &self.visitors, self.idle_timeout).await?;
         Ok(format!("listens on {addr} no more"))
     }
 

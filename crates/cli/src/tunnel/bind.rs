@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
+use super::pulse::{NOTHING, Pulse};
 use crate::pump::Socket;
 use crate::report::say;
 
@@ -97,7 +98,8 @@ impl Visitors {
     }
 }
 
-/// Tells the client of each visitor, until the client or the server ends.
+/// Tells the client of each visitor, until the client or the server ends. With an `idle_timeout`, that of
+/// the listener that has accepted `conn`, the list does not fall silent.
 ///
 /// # Errors
 ///
@@ -106,7 +108,13 @@ impl Visitors {
 /// # Cancel safety
 ///
 /// Dropping the future ends the listener, and resets who waits.
-pub(crate) async fn serve(conn: &Conn, tcp: TcpListener, visitors: &Arc<Visitors>) -> Result<()> {
+pub(crate) async fn serve(
+    mut conn: &Conn,
+    tcp: TcpListener,
+    visitors: &Arc<Visitors>,
+    idle_timeout: Option<Duration>,
+) -> Result<()> {
+    let mut pulse = Pulse::new(idle_timeout);
     let listener = Listener { visitors, id: Arc::new(()) };
     let room = Arc::new(Semaphore::new(ROOM));
     let mut lines = FramedRead::new(conn, LinesCodec::new_with_max_length(LINE));
@@ -121,7 +129,6 @@ pub(crate) async fn serve(conn: &Conn, tcp: TcpListener, visitors: &Arc<Visitors
                 match accepted {
                     Ok((tcp, peer)) => {
                         let id = visitors.admit(tcp, &listener.id, room)?;
-                        let mut conn = conn;
                         conn.write_all(format!("{id} {peer}\n").as_bytes()).await?;
                     }
                     Err(error) => {
@@ -130,7 +137,10 @@ pub(crate) async fn serve(conn: &Conn, tcp: TcpListener, visitors: &Arc<Visitors
                     }
                 }
             }
+            () = pulse.due() => conn.write_all(NOTHING).await?,
             line = lines.next() => match line {
+                // The client is still there.
+                Some(Ok(line)) if line.is_empty() => {}
                 // The client cannot serve this one.
                 Some(id) => visitors.dismiss(&id.context("a line of the client")?),
                 None => break,

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::bind::LINE;
+use super::pulse::{NOTHING, Pulse};
 use super::spec::Forward;
 use super::target::Target;
 use super::{BOUND, Tunnel, explain, tcp};
@@ -45,9 +46,14 @@ pub(crate) async fn serve(
     let bound = head.headers().get(BOUND).and_then(|field| field.to_str().ok()).unwrap_or("?");
     say(format_args!("the server forwards {bound} to {}", forward.target));
     let mut lines = FramedRead::new(&*conn, LinesCodec::new_with_max_length(LINE));
+    let mut pulse = Pulse::new(tunnel.idle_timeout);
     loop {
         tokio::select! {
+            // What it fails with is in what is read, too.
+            () = pulse.due() => drop((&*conn).write_all(NOTHING).await),
             line = lines.next() => match line {
+                // The server is still there.
+                Some(Ok(line)) if line.is_empty() => {}
                 Some(Ok(line)) => {
                     let visit = (line, forward.target.clone(), tunnel.clone(), Arc::clone(&conn));
                     relays.spawn(async move { welcome(visit.0, visit.1, visit.2, visit.3).await });

@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -232,6 +233,23 @@ async fn a_visitor_whom_nobody_can_serve_is_sent_away() {
     let mut tcp = TcpStream::connect(&remote).await.unwrap();
     soon("the end", tcp.read(&mut [0])).await.unwrap_err();
     forward.says(&format!("to {closed}: cannot connect")).await;
+}
+
+#[tokio::test]
+async fn an_idle_timeout_leaves_a_listener_at_the_server_that_nobody_visits() {
+    let target = backwards().await;
+    let way = format!("0:{target}");
+    let impatient = ["-i", "2"];
+    let visit = async |server_options: &[&str], options: &[&str]| {
+        let server = [&["--allow-bind", "127.0.0.1:*"], server_options].concat();
+        let server = Server::start(&server).await;
+        let mut forward = server.forward(&[&["-R", &way], options].concat());
+        let remote = address(&forward.says("the server forwards").await);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        ask(TcpStream::connect(remote).await.unwrap(), b"abc").await.unwrap()
+    };
+    let (one, other) = tokio::join!(visit(&impatient, &[]), visit(&[], &impatient));
+    assert_eq!((&*one, &*other), (&b"cba"[..], &b"cba"[..]));
 }
 
 #[tokio::test]
