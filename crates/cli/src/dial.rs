@@ -5,10 +5,11 @@ mod resolve;
 
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
-use h2conn::http::{Method, Uri};
+use h2conn::http::{Method, Response, Uri};
 use h2conn::tls::{ClientTls, Identity};
-use h2conn::{Client, ClientBuilder, OnDrop};
+use h2conn::{Client, ClientBuilder, Conn, OnDrop};
 
 use crate::args::{ConnectOptions, Field};
 use crate::exit::{Failure, Result};
@@ -53,6 +54,33 @@ pub(crate) fn builder(
         }
     }
     Ok(builder)
+}
+
+/// A client that says what it has opened, for `-v`. Clones share its links.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    client: Client,
+    report: Report,
+}
+
+impl Caller {
+    pub(crate) fn new(client: Client, report: Report) -> Caller {
+        Caller { client, report }
+    }
+
+    /// As [`Client::connect`].
+    pub(crate) async fn connect(&self, url: &str) -> h2conn::Result<(Conn, Response<()>)> {
+        let began = Instant::now();
+        let (conn, response) = self.client.connect(url).await?;
+        self.report.opened(&conn, began.elapsed());
+        self.report.response(&response);
+        Ok((conn, response))
+    }
+
+    /// As [`Client::close`].
+    pub(crate) async fn close(&self) {
+        self.client.close().await;
+    }
 }
 
 fn tls(options: &ConnectOptions) -> Result<ClientTls> {

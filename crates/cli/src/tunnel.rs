@@ -16,8 +16,9 @@ pub(crate) mod token;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use h2conn::{Client, Conn, Error};
+use h2conn::{Conn, Error};
 
+use crate::dial::Caller;
 use crate::exit::Failure;
 use target::Target;
 
@@ -27,18 +28,18 @@ pub(crate) const BOUND: &str = "h2conn-bound";
 /// The client's end: the way to a server that runs `serve`. Clones share their links.
 #[derive(Clone, Debug)]
 pub(crate) struct Tunnel {
-    client: Client,
+    caller: Caller,
     /// With a slash at its end.
     base: String,
-    /// The client's.
+    /// The caller's.
     idle_timeout: Option<Duration>,
 }
 
 impl Tunnel {
-    /// By way of the server at `url`. `idle_timeout` is that of the client.
-    pub(crate) fn new(client: Client, url: &str, idle_timeout: Option<Duration>) -> Tunnel {
+    /// By way of the server at `url`. `idle_timeout` is that of the caller.
+    pub(crate) fn new(caller: Caller, url: &str, idle_timeout: Option<Duration>) -> Tunnel {
         let path = url.split(['?', '#']).next().unwrap_or(url);
-        Tunnel { client, base: format!("{}/", path.trim_end_matches('/')), idle_timeout }
+        Tunnel { caller, base: format!("{}/", path.trim_end_matches('/')), idle_timeout }
     }
 
     /// Finds out whether the server is there and takes the token.
@@ -52,7 +53,7 @@ impl Tunnel {
     }
 
     async fn open(&self, path: &str) -> h2conn::Result<Conn> {
-        let (conn, _) = self.client.connect(format!("{}{path}", self.base)).await?;
+        let (conn, _) = self.caller.connect(&format!("{}{path}", self.base)).await?;
         Ok(conn)
     }
 }

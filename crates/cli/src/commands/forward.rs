@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::args::{ConnectOptions, Forward, Secret};
-use crate::dial;
+use crate::dial::{self, Caller};
 use crate::exit::{Code, Failure, Result};
 use crate::pauses::Pauses;
 use crate::report::{Report, say};
@@ -30,7 +30,8 @@ pub(crate) async fn run(args: Forward, verbose: bool) -> Result {
     let client = authorized(&args.url, &args.connection, &args.secret, report)?
         .idle_timeout(args.idle_timeout)
         .build()?;
-    let tunnel = Tunnel::new(client.clone(), &args.url, args.idle_timeout);
+    let caller = Caller::new(client, report);
+    let tunnel = Tunnel::new(caller.clone(), &args.url, args.idle_timeout);
     let mut listeners = Vec::new();
     for way in args.local {
         listeners.push((listen(way.bind).await?, Purpose::Forward(way.target)));
@@ -52,7 +53,7 @@ pub(crate) async fn run(args: Forward, verbose: bool) -> Result {
         tasks.spawn(serve_remote(tunnel.clone(), way, args.reconnect, interrupt.clone()));
     }
     let result = until_the_end(tasks, &interrupt, report).await;
-    client.close().await;
+    caller.close().await;
     result
 }
 

@@ -3,6 +3,7 @@
 use super::forward::{Attempts, authorized};
 use super::send::interrupted;
 use crate::args::Recv;
+use crate::dial::Caller;
 use crate::exit::{Failure, Result};
 use crate::report::Report;
 use crate::signals::Interrupt;
@@ -21,8 +22,9 @@ pub(crate) async fn run(args: Recv, verbose: bool) -> Result {
             let destination = Destination::open(path.clone(), args.force).await;
             let destination = destination.map_err(Failure::by_usage)?;
             let client = builder.clone().header(RECV, destination.field()).build()?;
-            let result = destination.fetch(&client, &args.url).await;
-            client.close().await;
+            let caller = Caller::new(client, report);
+            let result = destination.fetch(&caller, &args.url).await;
+            caller.close().await;
             match result {
                 Ok(()) => return Ok(()),
                 Err(error) => attempts.failed(error.into()).await?,

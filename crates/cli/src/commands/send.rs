@@ -2,6 +2,7 @@
 
 use super::forward::{Attempts, authorized};
 use crate::args::Send;
+use crate::dial::Caller;
 use crate::exit::{Failure, Result};
 use crate::report::Report;
 use crate::signals::Interrupt;
@@ -16,9 +17,10 @@ pub(crate) async fn run(args: Send, verbose: bool) -> Result {
     let (name, value) = origin.field();
     let client =
         authorized(&url, &args.connection, &args.secret, report)?.header(name, value).build()?;
+    let caller = Caller::new(client, report);
     let mut attempts = Attempts::new(args.reconnect);
     let sending = async {
-        while let Err(error) = origin.submit(&client, &url).await {
+        while let Err(error) = origin.submit(&caller, &url).await {
             attempts.failed(error.into()).await?;
         }
         Ok(())
@@ -27,7 +29,7 @@ pub(crate) async fn run(args: Send, verbose: bool) -> Result {
         result = sending => result,
         () = interrupt.asked() => Err(interrupted()),
     };
-    client.close().await;
+    caller.close().await;
     result
 }
 

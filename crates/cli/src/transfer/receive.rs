@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use h2conn::Client;
 use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_blocking;
 
@@ -16,6 +15,7 @@ use super::partial::{Partial, exists};
 use super::progress::Progress;
 use super::reader::Reader;
 use super::sink::Sink;
+use crate::dial::Caller;
 use crate::report::say;
 
 /// A file of this machine that is to be received.
@@ -64,7 +64,7 @@ impl Destination {
     /// # Errors
     ///
     /// What went wrong; what has come is there for the next time, unless it is not what was sent.
-    pub(crate) async fn fetch(mut self, client: &Client, url: &str) -> Result<()> {
+    pub(crate) async fn fetch(mut self, client: &Caller, url: &str) -> Result<()> {
         let (conn, response) = client.connect(url).await?;
         // All was said in the request. An end that came behind the file would come too late if the
         // disk is slow: the server waits for it for a second, and then resets what is whole here.

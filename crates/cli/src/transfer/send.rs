@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use h2conn::{Client, Conn, Reason};
+use h2conn::{Conn, Reason};
 use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_blocking;
 
@@ -13,6 +13,7 @@ use super::progress::Progress;
 use super::reader::Reader;
 use super::source::Source;
 use super::{SEND, name};
+use crate::dial::Caller;
 use crate::exit::of_library;
 use crate::report::say;
 
@@ -65,7 +66,7 @@ impl Origin {
     /// # Errors
     ///
     /// What went wrong, at either side.
-    pub(crate) async fn submit(&self, client: &Client, url: &str) -> Result<()> {
+    pub(crate) async fn submit(&self, client: &Caller, url: &str) -> Result<()> {
         // Each time anew: another attempt's thread may still read from its own handle.
         let file = File::open(&self.path)
             .with_context(|| format!("cannot read {}", self.path.display()))?;

@@ -63,6 +63,21 @@ async fn a_file_goes_there_and_back_and_is_the_same() {
 }
 
 #[tokio::test]
+async fn a_verbose_transfer_shows_its_request_and_the_response() {
+    let (server, _, here) = server(&["--writable"]).await;
+    fs::write(here.join("file"), "12345").unwrap();
+    let url = format!("{}files/file", server.url);
+    let sent = server.run(&["send", "-v", text(&here.join("file")), &url]).await;
+    let received = server.run(&["recv", "-v", &url, text(&here.join("back"))]).await;
+    for part in ["* connected from 127.0.0.1:", "> authorization: (hidden)", "< 200 OK"] {
+        sent.expect(0, part);
+        received.expect(0, part);
+    }
+    sent.expect(0, "> h2conn-send: 5");
+    received.expect(0, "< h2conn-size: 5");
+}
+
+#[tokio::test]
 async fn over_tls_a_file_comes_into_a_directory_under_its_own_name() {
     let server = Server::with_tls(&["--files", "{}"]).await;
     fs::create_dir(server.home.path().join("sub")).unwrap();

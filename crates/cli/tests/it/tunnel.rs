@@ -392,6 +392,23 @@ async fn ctrl_c_ends_both_sides_in_good_order() {
 }
 
 #[tokio::test]
+async fn a_verbose_forward_shows_each_request_and_not_its_token() {
+    let server = Server::with_tls(&["--allow-bind", "127.0.0.1:*"]).await;
+    let mut forward = server.forward(&["-vk", "-R", "0:127.0.0.1:1"]);
+    for part in [
+        "* connected from 127.0.0.1:",
+        "* certificate of the server: SHA-256 ",
+        "/check",
+        "> authorization: (hidden)",
+        "< 200 OK",
+        "/bind/127.0.0.1/0",
+        "< h2conn-bound: 127.0.0.1:",
+    ] {
+        forward.says(part).await;
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_meant_is_told_with_what_is_expected() {
     let url = "http://127.0.0.1:1/";
     let table: [(&[&str], &str); 8] = [
