@@ -4,8 +4,9 @@ use std::process::Stdio;
 
 use anyhow::{Context, ensure};
 use predicates::str::contains;
+use tokio::io::AsyncWriteExt;
 
-use crate::support::{Server, TestResult, h2conn, program, wait};
+use crate::support::{Server, TestResult, Watch, h2conn, noise, program, wait};
 
 #[test]
 fn a_command_that_answers_after_the_end_of_its_input_has_its_answer_heard() -> TestResult {
@@ -83,4 +84,37 @@ fn a_command_ends_with_all_it_has_started_when_its_peer_is_lost() -> TestResult 
     let ended = server.interrupt()?;
     ensure!(ended.code == Some(0), "{ended:?}");
     Ok(())
+}
+
+#[test]
+fn a_lost_peer_is_noticed_though_it_had_ended_its_direction() -> TestResult {
+    let watch = Watch::new()?;
+    let command = format!("{}; sleep 4242; :", watch.hold);
+    let server = Server::start(&["-k", "--exec", &command])?;
+    let mut child = program().args(["connect", "-k", &server.url]).stdin(Stdio::null()).spawn()?;
+    watch.started()?;
+    child.kill()?;
+    wait(&mut child)?;
+    watch.gone()
+}
+
+#[test]
+fn a_lost_peer_is_noticed_though_the_command_does_not_read_what_it_has_sent() -> TestResult {
+    let watch = Watch::new()?;
+    let command = format!("{}; sleep 4242; :", watch.hold);
+    let server = Server::start(&["-k", "--cleartext", "--exec", &command])?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let conn = runtime.block_on(async {
+        let client = h2conn::Client::builder().build()?;
+        let mut conn = client.open(&server.url).await?;
+        // More than a pipe holds.
+        conn.write_all(&noise(250_000)).await?;
+        conn.sent().await?;
+        anyhow::Ok(conn)
+    })?;
+    watch.started()?;
+    // The link is gone without a word.
+    drop(runtime);
+    drop(conn);
+    watch.gone()
 }

@@ -212,6 +212,43 @@ impl<T: Send + 'static> Peer<T> {
     }
 }
 
+/// Watches over commands by a pipe that they hold open, whatever becomes of their output.
+#[cfg(unix)]
+pub(crate) struct Watch {
+    /// What a shell is to do first.
+    pub(crate) hold: String,
+    seen: mpsc::Receiver<()>,
+    _folder: TempDir,
+}
+
+#[cfg(unix)]
+impl Watch {
+    pub(crate) fn new() -> TestResult<Watch> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("pipe");
+        anyhow::ensure!(Command::new("mkfifo").arg(&path).status()?.success(), "no pipe");
+        let hold = format!("exec 9>{}", path.display());
+        let (sees, seen) = mpsc::channel();
+        thread::spawn(move || -> TestResult {
+            let mut pipe = std::fs::File::open(path)?;
+            sees.send(())?;
+            pipe.read_to_end(&mut Vec::new())?;
+            Ok(sees.send(())?)
+        });
+        Ok(Watch { hold, seen, _folder: folder })
+    }
+
+    /// Waits until somebody holds the pipe.
+    pub(crate) fn started(&self) -> TestResult {
+        self.seen.recv_timeout(WATCHDOG).context("nothing starts")
+    }
+
+    /// Waits until nobody holds it any more.
+    pub(crate) fn gone(&self) -> TestResult {
+        self.seen.recv_timeout(WATCHDOG).context("something is left")
+    }
+}
+
 /// Bytes without a pattern.
 pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;

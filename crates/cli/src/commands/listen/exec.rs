@@ -65,6 +65,8 @@ async fn attend(conn: &Conn, child: &mut Child, command: &str) -> Result {
     };
     let status = tokio::select! {
         error = feeding => return Err(Failure::of_io("cannot read from the connection", error)),
+        // A command that neither reads nor writes would not notice.
+        Err(error) = conn.closed() => return Err(error.into()),
         status = answering => match status {
             Ok(status) => status,
             Err(Broken::Sink(error)) => {
