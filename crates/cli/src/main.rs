@@ -5,6 +5,7 @@ mod bind;
 mod commands;
 mod dial;
 mod exit;
+mod group;
 mod pauses;
 mod pump;
 mod report;

@@ -1,13 +1,13 @@
 //! Ctrl-C: once ends in good order, twice at once.
 
 use std::io;
-use std::process;
 
 use h2conn::tokio_util::sync::CancellationToken;
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Code;
+use crate::group;
 
 /// Tells when the user has asked for the end. Clones are of the same user.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +25,7 @@ impl Interrupt {
                 signals.next().await;
                 token.cancel();
                 signals.next().await;
-                process::exit(Code::Interrupted as i32);
+                group::exit(Code::Interrupted as i32);
             });
         }
         interrupt

@@ -58,7 +58,9 @@ pub(crate) async fn run(args: Listen, verbose: bool) -> Result {
     listener.drain(DRAIN).await;
     // Connections have ended now, and what they leave, such as processes, is seen to.
     let leaving = async { while guests.join_next().await.is_some() {} };
-    let _ = timeout(DRAIN, leaving).await;
+    if timeout(DRAIN, leaving).await.is_err() {
+        guests.shutdown().await;
+    }
     result.and(written(service).await)
 }
 

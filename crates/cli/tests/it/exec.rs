@@ -118,3 +118,47 @@ fn a_lost_peer_is_noticed_though_the_command_does_not_read_what_it_has_sent() ->
     drop(conn);
     watch.gone()
 }
+
+/// A server of a command that does not end when it is asked to, while its shell does; and its peer is
+/// lost.
+fn stubborn() -> TestResult<(Watch, Server)> {
+    let watch = Watch::new()?;
+    let command = format!("(trap '' TERM; {}; sleep 4242; :) & wait", watch.hold);
+    let server = Server::start(&["-k", "--exec", &command])?;
+    let mut child = program().args(["connect", "-k", &server.url]).stdin(Stdio::null()).spawn()?;
+    watch.started()?;
+    child.kill()?;
+    wait(&mut child)?;
+    Ok((watch, server))
+}
+
+#[test]
+fn what_does_not_end_when_it_is_asked_to_is_made_to_though_the_shell_has_ended() -> TestResult {
+    let (watch, _server) = stubborn()?;
+    watch.gone()
+}
+
+#[test]
+fn a_listener_that_ends_leaves_nothing_that_does_not_end_when_it_is_asked_to() -> TestResult {
+    let (watch, server) = stubborn()?;
+    let ended = server.interrupt()?;
+    ensure!(ended.code == Some(0), "{ended:?}");
+    watch.gone()
+}
+
+#[test]
+fn what_a_command_leaves_running_on_purpose_is_left_alone() -> TestResult {
+    let watch = Watch::new()?;
+    // It ends with this pipe, which the server does not know of.
+    let folder = tempfile::tempdir()?;
+    let stop = folder.path().join("stop");
+    ensure!(std::process::Command::new("mkfifo").arg(&stop).status()?.success());
+    let command = format!("{}; (exec >&- 2>&-; cat <{}) & echo done", watch.hold, stop.display());
+    let server = Server::start(&["-k", "--exec", &command])?;
+    h2conn(["connect", "-k", &server.url]).assert().success().stdout("done\n");
+    ensure!(server.interrupt()?.code == Some(0));
+    watch.started()?;
+    // It is still there to read, or this would wait for ever.
+    drop(std::fs::File::options().write(true).open(&stop)?);
+    watch.gone()
+}

@@ -1,13 +1,15 @@
 //! Ctrl-C: once is an end in good order, twice is one at once.
 
 use std::io::Read;
-use std::process::Stdio;
+use std::process::{Child, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use rustix::process::{Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Peer, Server, TestResult, pid, program, wait};
+use crate::support::{Peer, Server, TestResult, WATCHDOG, Watch, pid, program, wait};
 
 #[test]
 fn once_ends_the_connection_so_that_the_peer_reads_an_end_of_file() -> TestResult {
@@ -50,20 +52,37 @@ fn twice_ends_the_process_though_the_peer_takes_nothing() -> TestResult {
         .stderr(Stdio::null())
         .spawn()?;
     child.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
-    // Two signals that come at once are one, so it is told until it ends.
-    let began = std::time::Instant::now();
-    let status = loop {
-        match child.try_wait()? {
-            Some(status) => break status,
-            None => kill_process(pid(&child)?, Signal::INT)?,
-        }
-        ensure!(began.elapsed() < crate::support::WATCHDOG, "it does not end");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    };
+    let status = insist(&mut child)?;
     let _ = endless.kill();
     endless.wait()?;
     ensure!(status.code() == Some(130), "{status}");
     peer.join()
+}
+
+/// Two signals that come at once are one, so it is told until it ends.
+fn insist(child: &mut Child) -> TestResult<ExitStatus> {
+    let began = Instant::now();
+    loop {
+        match child.try_wait()? {
+            Some(status) => return Ok(status),
+            None => kill_process(pid(child)?, Signal::INT)?,
+        }
+        ensure!(began.elapsed() < WATCHDOG, "it does not end");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn twice_leaves_nothing_of_the_commands_of_a_listener() -> TestResult {
+    let watch = Watch::new()?;
+    let command = format!("trap '' TERM; {}; sleep 4242; :", watch.hold);
+    let mut server = Server::start(&["-k", "--exec", &command])?;
+    let mut child = program().args(["connect", "-k", &server.url]).stdin(Stdio::piped()).spawn()?;
+    watch.started()?;
+    let status = insist(server.process())?;
+    ensure!(status.code() == Some(130), "{status}");
+    wait(&mut child)?;
+    watch.gone()
 }
 
 #[test]

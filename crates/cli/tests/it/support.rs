@@ -90,6 +90,11 @@ impl Server {
     }
 
     #[cfg(unix)]
+    pub(crate) fn process(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    #[cfg(unix)]
     pub(crate) fn signal(&self, signal: rustix::process::Signal) -> TestResult {
         Ok(rustix::process::kill_process(pid(&self.child)?, signal)?)
     }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use h2conn::http::StatusCode;
 use h2conn::{Conn, Incoming, Reason};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::timeout;
 
 use super::service::accept;
 use crate::exit::{Code, Failure, Result};
+use crate::group::{self, Group};
 use crate::pump::{self, Broken};
 use crate::report::Report;
 
@@ -20,24 +21,35 @@ const TERMINATION: Duration = Duration::from_secs(5);
 
 /// Runs `command` with the connection as its standard input and output. Exit code 0 closes the
 /// connection, any other resets it.
+///
+/// # Cancel safety
+///
+/// Dropping the future kills the command with all that it has started.
 pub(super) async fn serve(incoming: Incoming, command: &str, report: Report) -> Result {
-    let mut child = match spawn(command, &incoming) {
-        Ok(child) => child,
+    let (mut child, mut group) = match spawn(command, &incoming) {
+        Ok(spawned) => spawned,
         Err(error) => {
             incoming.reject(StatusCode::INTERNAL_SERVER_ERROR);
             return Err(Failure::local("cannot run the shell for --exec", error));
         }
     };
     let conn = accept(incoming, report)?;
-    let result = attend(&conn, &mut child, command).await;
-    if result.is_err() {
-        end(&mut child).await;
-    }
+    let result = match attend(&conn, &mut child).await {
+        Ok(status) => {
+            group.release();
+            close(&conn, status, command).await
+        }
+        Err(failure) => {
+            end(child, group).await;
+            Err(failure)
+        }
+    };
     report.stats(&conn);
     result
 }
 
-async fn attend(conn: &Conn, child: &mut Child, command: &str) -> Result {
+/// Carries bytes until the command has ended by itself.
+async fn attend(conn: &Conn, child: &mut Child) -> Result<ExitStatus> {
     let (Some(mut stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
         let error = io::Error::other("the process has no pipes");
         return Err(Failure::local("cannot talk to the command", error));
@@ -63,22 +75,21 @@ async fn attend(conn: &Conn, child: &mut Child, command: &str) -> Result {
         pump::to_conn(&mut stdout, conn).await?;
         child.wait().await.map_err(Broken::Source)
     };
-    let status = tokio::select! {
-        error = feeding => return Err(Failure::of_io("cannot read from the connection", error)),
+    tokio::select! {
+        error = feeding => Err(Failure::of_io("cannot read from the connection", error)),
         // A command that neither reads nor writes would not notice.
-        Err(error) = conn.closed() => return Err(error.into()),
+        Err(error) = conn.closed() => Err(error.into()),
         status = answering => match status {
-            Ok(status) => status,
+            Ok(status) => Ok(status),
             Err(Broken::Sink(error)) => {
-                return Err(Failure::of_io("cannot write to the connection", error));
+                Err(Failure::of_io("cannot write to the connection", error))
             }
             Err(Broken::Source(error)) => {
                 conn.reset(Reason::INTERNAL_ERROR);
-                return Err(Failure::local("cannot read what the command says", error));
+                Err(Failure::local("cannot read what the command says", error))
             }
         },
-    };
-    close(conn, status, command).await
+    }
 }
 
 async fn close(conn: &Conn, status: ExitStatus, command: &str) -> Result {
@@ -92,8 +103,8 @@ async fn close(conn: &Conn, status: ExitStatus, command: &str) -> Result {
     Err(Failure::new(Code::Local, error))
 }
 
-fn spawn(command: &str, incoming: &Incoming) -> io::Result<Child> {
-    let mut shell = shell(command);
+fn spawn(command: &str, incoming: &Incoming) -> io::Result<(Child, Group)> {
+    let mut shell = group::shell(command);
     let path = incoming.uri().path_and_query().map_or("/", |path| path.as_str());
     shell
         .env("H2CONN_PEER", incoming.peer_addr().to_string())
@@ -101,47 +112,18 @@ fn spawn(command: &str, incoming: &Incoming) -> io::Result<Child> {
         .env("H2CONN_PATH", path)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
+        .kill_on_drop(true);
+    Group::spawn(&mut shell)
 }
 
-/// In a process group of its own: Ctrl-C is this program's to pass on, and what the shell has started
-/// ends with it.
-#[cfg(unix)]
-fn shell(command: &str) -> Command {
-    let mut shell = Command::new("/bin/sh");
-    shell.arg("-c").arg(command).process_group(0);
-    shell
-}
-
-#[cfg(not(unix))]
-fn shell(command: &str) -> Command {
-    let mut shell = Command::new("cmd");
-    shell.arg("/C").arg(command);
-    shell
-}
-
-/// Ends a process whose connection is over.
-async fn end(child: &mut Child) {
-    terminate(child);
-    if timeout(TERMINATION, child.wait()).await.is_err() {
-        // Dropping it does the same, without waiting for it.
-        let _ = child.kill().await;
-    }
-}
-
-#[cfg(unix)]
-fn terminate(child: &Child) {
-    use rustix::process::{Pid, Signal, kill_process_group};
-
-    // It has no number when it was waited for, and another process may have it then.
-    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    if let Some(group) = group {
-        let _ = kill_process_group(group, Signal::TERM);
-    }
-}
-
-#[cfg(not(unix))]
-fn terminate(child: &mut Child) {
-    let _ = child.start_kill();
+/// Ends a command whose connection is over, with all that it has started.
+async fn end(mut child: Child, mut group: Group) {
+    group.terminate(&mut child);
+    let ended = async {
+        // The shell may be gone before those who take longer.
+        let _ = child.wait().await;
+        group.gone().await;
+    };
+    // Dropping the group kills who is left.
+    let _ = timeout(TERMINATION, ended).await;
 }

@@ -1,0 +1,12 @@
+//! Commands that are run by the shell, each with all that it starts: none is to outlive what it is
+//! run for.
+
+#[cfg(not(unix))]
+mod other;
+#[cfg(unix)]
+mod unix;
+
+#[cfg(not(unix))]
+pub(crate) use other::{Group, exit, shell};
+#[cfg(unix)]
+pub(crate) use unix::{Group, exit, shell};

@@ -1,0 +1,36 @@
+//! Where there are no process groups: the shell alone is ended.
+
+use std::io;
+use std::process;
+
+use tokio::process::{Child, Command};
+
+/// Ends the program at once.
+pub(crate) fn exit(code: i32) -> ! {
+    process::exit(code)
+}
+
+/// A shell that runs `command`.
+pub(crate) fn shell(command: &str) -> Command {
+    let mut shell = Command::new("cmd");
+    shell.arg("/C").arg(command);
+    shell
+}
+
+/// A command, whose `Child` kills it when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Group;
+
+impl Group {
+    pub(crate) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
+        Ok((command.spawn()?, Group))
+    }
+
+    pub(crate) fn terminate(&self, child: &mut Child) {
+        let _ = child.start_kill();
+    }
+
+    pub(crate) async fn gone(&mut self) {}
+
+    pub(crate) fn release(&mut self) {}
+}

@@ -1,0 +1,85 @@
+//! A process group for each command.
+
+use std::io;
+use std::process;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use tokio::process::{Child, Command};
+use tokio::time::sleep;
+
+/// Those that are to be killed when the program ends where it stands, and runs no destructors.
+static ALIVE: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// How often a group is looked at: the system tells of the end of a child only, and not of a group's.
+const LOOK: Duration = Duration::from_millis(50);
+
+fn alive() -> MutexGuard<'static, Vec<Pid>> {
+    ALIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends the program at once, and with it all that it has started.
+pub(crate) fn exit(code: i32) -> ! {
+    // Locked to the end, so that no other is started.
+    let alive = alive();
+    for group in &*alive {
+        let _ = kill_process_group(*group, Signal::KILL);
+    }
+    process::exit(code)
+}
+
+/// A shell that runs `command`.
+pub(crate) fn shell(command: &str) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(command);
+    shell
+}
+
+/// A command with all that it has started. Dropping it kills them.
+///
+/// The group's number is that of the shell, and nobody else's while any of them is there.
+#[derive(Debug)]
+pub(crate) struct Group(Option<Pid>);
+
+impl Group {
+    /// Starts a command, in a group of its own: Ctrl-C is this program's to pass on.
+    pub(crate) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
+        let mut alive = alive();
+        let child = command.process_group(0).spawn()?;
+        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        alive.extend(group);
+        Ok((child, Group(group)))
+    }
+
+    /// Asks all of them to end.
+    pub(crate) fn terminate(&self, _: &mut Child) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, Signal::TERM);
+        }
+    }
+
+    /// Waits until none is left, after `child` was waited for. Dropping the future changes nothing.
+    pub(crate) async fn gone(&mut self) {
+        while self.0.is_some_and(|group| test_kill_process_group(group).is_ok()) {
+            sleep(LOOK).await;
+        }
+        self.release();
+    }
+
+    /// The command has ended by itself: what it has left running was left on purpose.
+    pub(crate) fn release(&mut self) {
+        if let Some(group) = self.0.take() {
+            alive().retain(|other| *other != group);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        self.release();
+    }
+}
