@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use h2conn::{Conn, Error, Reason};
 use tokio::io::AsyncWriteExt;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::exit::{Failure, Result};
 use crate::signals::Interrupt;
 use crate::stdio::{Input, Output};
+
+/// How long what was said may take to be sent when nobody reads the answer.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// How a conversation has ended, if it has not failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,12 @@ pub(crate) async fn talk(
         end = exchange(conn, input, output, linger) => end?,
         () = interrupt.asked() => End::Interrupt,
     };
+    if end == End::Reader {
+        let _ = timeout(PARTING, conn.sent()).await;
+        // Half of the input must not look like all of it.
+        conn.reset(Reason::CANCEL);
+        return Ok(end);
+    }
     match conn.close().await {
         Err(error) if !is_a_goodbye(&error) => Err(error.into()),
         _ => Ok(end),

@@ -1,6 +1,6 @@
 //! `connect`: what goes in comes out at the peer, and the other way round, to both ends.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 
 use anyhow::{Context, ensure};
@@ -124,6 +124,31 @@ fn a_reader_that_has_seen_enough_is_no_error() -> TestResult {
     let status = wait(&mut child)?;
     let output = child.wait_with_output()?;
     ensure!(status.success() && output.stderr.is_empty(), "{status}: {output:?}");
+    Ok(())
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_does_not_wait_for_a_peer_that_does_not_read() -> TestResult {
+    let peer = Peer::cleartext(|mut listener| async move {
+        let mut conn = listener.accept().await.context("a request")?.accept()?;
+        // Nothing is ever read here.
+        while conn.write_all(b"answer\n").await.is_ok() {}
+        Ok(conn.closed().await.is_err())
+    })?;
+    let mut endless = std::process::Command::new("yes").stdout(Stdio::piped()).spawn()?;
+    let mut child = program()
+        .args(["connect", &peer.url])
+        .stdin(endless.stdout.take().context("a pipe")?)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    child.stdout.take().context("a pipe")?.read_exact(&mut [0; 6])?;
+    let status = wait(&mut child)?;
+    let output = child.wait_with_output()?;
+    let _ = endless.kill();
+    endless.wait()?;
+    ensure!(status.success() && output.stderr.is_empty(), "{status}: {output:?}");
+    ensure!(peer.join()?, "half of the input looks like all of it");
     Ok(())
 }
 
