@@ -203,11 +203,19 @@ fn after_the_linger_time_a_connection_is_closed_in_good_order() -> TestResult {
         let _ = conn.closed().await;
         Ok(said)
     })?;
-    h2conn(["connect", "-q", "0.5", &peer.url])
-        .write_stdin("question")
-        .assert()
-        .success()
-        .stdout("and then nothing");
+    let mut child = program()
+        .args(["connect", "-q", "0.5", &peer.url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut stdin = child.stdin.take().context("a pipe")?;
+    stdin.write_all(b"question")?;
+    let mut said = [0; 16];
+    child.stdout.as_mut().context("a pipe")?.read_exact(&mut said)?;
+    ensure!(&said == b"and then nothing");
+    // The time begins now.
+    drop(stdin);
+    ensure!(wait(&mut child)?.success());
     ensure!(peer.join()? == "question");
     Ok(())
 }
