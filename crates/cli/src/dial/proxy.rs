@@ -1,5 +1,7 @@
 //! Proxies: which one, and the way through it.
 
+use std::env;
+use std::ffi::OsString;
 use std::io::{self, Error};
 
 use h2conn::Destination;
@@ -41,16 +43,50 @@ pub(super) fn choose(
     option: Option<&str>,
     addresses: &Addresses,
 ) -> Result<Option<Proxy>> {
-    let matcher = match option {
+    let proxy = match option {
         Some("") => return Ok(None),
-        Some(given) => Matcher::builder().all(given.to_owned()).build(),
-        None => Matcher::from_env(),
+        Some(given) => {
+            // The URL may have faults of its own.
+            let any = Uri::from_static("https://host/");
+            let matcher = Matcher::builder().all(given.to_owned()).build();
+            let intercept = matcher.intercept(&any);
+            intercept.ok_or_else(|| wrong("it is no URL of a kind that is known here"))?
+        }
+        None => match Matcher::from_env().intercept(url) {
+            Some(intercept) => intercept,
+            None if is_meant_for(url) && is_named_for(url) => {
+                return Err(wrong("what the environment names is no URL of a kind known here"));
+            }
+            None => return Ok(None),
+        },
     };
-    match (matcher.intercept(url), option) {
-        (Some(intercept), _) => Proxy::new(intercept, addresses.clone()).map(Some),
-        (None, Some(_)) => Err(wrong("it is no URL")),
-        (None, None) => Ok(None),
-    }
+    let proxy = Proxy::new(proxy, addresses.clone())?;
+    Ok(is_meant_for(url).then_some(proxy))
+}
+
+/// Whether NO_PROXY leaves `url` to a proxy.
+fn is_meant_for(url: &Uri) -> bool {
+    let no_proxy = first_of(["NO_PROXY", "no_proxy"]).unwrap_or_default();
+    let no_proxy = no_proxy.to_string_lossy().into_owned();
+    Matcher::builder().all("http://proxy").no(no_proxy).build().intercept(url).is_some()
+}
+
+/// Whether a variable names a proxy for `url`, though nobody may understand it.
+fn is_named_for(url: &Uri) -> bool {
+    let own = match url.scheme_str() {
+        Some("https") => ["HTTPS_PROXY", "https_proxy"],
+        _ => ["HTTP_PROXY", "http_proxy"],
+    };
+    // Programs of a web server have a client's field Proxy in HTTP_PROXY.
+    env::var_os("REQUEST_METHOD").is_none()
+        && [own, ["ALL_PROXY", "all_proxy"]]
+            .into_iter()
+            .filter_map(first_of)
+            .any(|value| !value.is_empty())
+}
+
+fn first_of(names: [&str; 2]) -> Option<OsString> {
+    names.into_iter().find_map(env::var_os)
 }
 
 /// The URL is not shown: a password may be in it.

@@ -48,6 +48,7 @@ fn what_cannot_be_understood_is_a_usage_error_that_names_it() {
         (&["connect", "--cert", "x.pem", "https://host/"], "--key"),
         (&["connect", "--cert", "no/such.pem", "--key", "x", "https://host/"], "no/such.pem"),
         (&["connect", "--stats=xml", "https://host/"], "xml"),
+        (&["connect", "-x", "http://proxy", "host:443"], "has no scheme"),
         (&["connect", "-x", "https://proxy", "https://host/"], "scheme \"https\" is not known"),
         (&["listen"], "<ADDR>"),
         (&["listen", "8000"], "expected HOST:PORT or unix:PATH"),

@@ -182,8 +182,13 @@ fn the_environment_names_a_proxy_and_for_whom_there_is_none() -> TestResult {
     let nobody = ("HTTPS_PROXY", "http://127.0.0.1:1");
     run(&[&server.url], &[nobody, ("NO_PROXY", "127.0.0.0/8")]).success().stdout("hi");
     run(&["-x", "", &server.url], &[nobody]).success().stdout("hi");
+    let given = ["-x", "http://127.0.0.1:1", &server.url];
+    run(&given, &[("NO_PROXY", "127.0.0.0/8")]).success().stdout("hi");
     run(&[&server.url], &[nobody]).code(2).stderr(contains("HTTP proxy 127.0.0.1:1"));
     run(&[&server.url], &[("HTTPS_PROXY", "https://x")]).code(1).stderr(contains("is not known"));
+    let unknown = ("HTTPS_PROXY", "socks://127.0.0.1:1");
+    run(&[&server.url], &[unknown]).code(1).stderr(contains("known here"));
+    run(&[&server.url], &[unknown, ("NO_PROXY", "127.0.0.0/8")]).success().stdout("hi");
     Ok(())
 }
 
