@@ -106,7 +106,7 @@ pub(crate) struct Listen {
     pub(crate) keep_open: bool,
     /// How many connections are served at once with -k; others are answered 503.
     #[arg(help_heading = "Service")]
-    #[arg(short, long, value_name = "N", default_value = "100", requires = "keep_open")]
+    #[arg(short, long, value_name = "N", default_value = "100", requires_all = ["keep_open", "service"])]
     pub(crate) max_conns: NonZeroUsize,
     /// After the end of standard input, wait only so long for the peer's end, and then close.
     #[arg(help_heading = "Service")]

@@ -55,7 +55,8 @@ Exit codes:
   6    a time limit passed
   7    something failed on this side: standard input or output, a file that is not what was sent, a
        command
-  130  Ctrl-C was pressed twice, or before there was a connection or a whole file";
+  130  Ctrl-C was pressed twice, or before there was a connection or a whole file; what serves on
+       and on ends with 0";
 
 /// Why the program ends with an exit code that is not 0.
 #[derive(Debug)]

@@ -34,14 +34,8 @@ pub(crate) async fn run(args: Listen, verbose: bool) -> Result {
     let mut guests = JoinSet::new();
     let result = loop {
         tokio::select! {
-            incoming = listener.accept() => match incoming {
-                Some(incoming) if guests.len() < most => {
-                    let service = service.clone();
-                    guests.spawn(service.serve(incoming, report, interrupt.clone()));
-                }
-                Some(incoming) => turn_away(incoming, most),
-                None => break Ok(()),
-            },
+            // A place is free again before somebody else asks for one.
+            biased;
             Some(served) = guests.join_next() => {
                 let served = served.map_err(|error| Failure::local("a task failed", error.into()));
                 match served.and_then(|result| result) {
@@ -52,7 +46,18 @@ pub(crate) async fn run(args: Listen, verbose: bool) -> Result {
                     Ok(_) => {}
                 }
             },
-            () = interrupt.asked() => break Ok(()),
+            () = interrupt.asked() => match guests.is_empty() && !args.keep_open {
+                true => break Err(Failure::interrupted()),
+                false => break Ok(()),
+            },
+            incoming = listener.accept() => match incoming {
+                Some(incoming) if guests.len() < most => {
+                    let service = service.clone();
+                    guests.spawn(service.serve(incoming, report, interrupt.clone()));
+                }
+                Some(incoming) => turn_away(incoming, most),
+                None => break Ok(()),
+            },
         }
     };
     listener.drain(DRAIN).await;

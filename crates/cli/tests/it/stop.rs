@@ -120,3 +120,12 @@ fn once_before_there_is_a_connection_is_no_success() -> TestResult {
     }
     Ok(())
 }
+
+#[test]
+fn a_listener_of_one_connection_that_nobody_came_to_is_no_success() -> TestResult {
+    for (args, code) in [(&["--echo"][..], 130), (&["--echo", "-k"], 0)] {
+        let ended = Server::start(args)?.interrupt()?;
+        ensure!(ended.code == Some(code), "{args:?}: {ended:?}");
+    }
+    Ok(())
+}
