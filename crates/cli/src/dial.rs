@@ -3,20 +3,26 @@
 mod proxy;
 mod resolve;
 
+use std::env::{self, VarError};
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use h2conn::http::{Method, Response, Uri};
+use h2conn::http::{HeaderName, Method, Response, Uri};
 use h2conn::tls::{ClientTls, Identity};
 use h2conn::{Client, ClientBuilder, Conn, OnDrop};
 
 use crate::args::{ConnectOptions, Field};
 use crate::exit::{Failure, Result};
-use crate::report::Report;
+use crate::report::{Report, Secrets};
 use resolve::Addresses;
 
-/// Sets up a client that connects to `url` as the options say. `method` is used where they name none.
+/// Where header fields are that are sent beside those of the command line.
+const HEADERS_VARIABLE: &str = "H2CONN_HEADERS";
+
+/// Sets up a client that connects to `url` as the options say, and which header fields are secrets.
+/// `method` is used where the options name none.
 ///
 /// What fails leaves a reset behind, and not what looks like an end.
 pub(crate) fn builder(
@@ -24,12 +30,13 @@ pub(crate) fn builder(
     options: &ConnectOptions,
     method: Method,
     report: Report,
-) -> Result<ClientBuilder> {
+) -> Result<(ClientBuilder, Secrets)> {
+    let (fields, secrets) = fields(&options.headers)?;
     let mut builder = Client::builder()
         .method(options.method.clone().unwrap_or(method))
         .tls(tls(options)?)
         .on_drop(OnDrop::Reset);
-    for (name, value) in fields(&options.headers)? {
+    for (name, value) in fields {
         builder = builder.header(name, value);
     }
     if let Some(limit) = options.connect_timeout {
@@ -37,7 +44,7 @@ pub(crate) fn builder(
     }
     #[cfg(unix)]
     if let Some(path) = &options.unix_socket {
-        return Ok(builder.unix_socket(path));
+        return Ok((builder.unix_socket(path), secrets));
     }
     let addresses = Addresses::new(&options.resolve);
     // What is no URL at all is told when it is connected to.
@@ -53,7 +60,7 @@ pub(crate) fn builder(
             }
         }
     }
-    Ok(builder)
+    Ok((builder, secrets))
 }
 
 /// A client that says what it has opened, for `-v`. Clones share its links.
@@ -61,18 +68,19 @@ pub(crate) fn builder(
 pub(crate) struct Caller {
     client: Client,
     report: Report,
+    secrets: Secrets,
 }
 
 impl Caller {
-    pub(crate) fn new(client: Client, report: Report) -> Caller {
-        Caller { client, report }
+    pub(crate) fn new(client: Client, report: Report, secrets: Secrets) -> Caller {
+        Caller { client, report, secrets }
     }
 
     /// As [`Client::connect`].
     pub(crate) async fn connect(&self, url: &str) -> h2conn::Result<(Conn, Response<()>)> {
         let began = Instant::now();
         let (conn, response) = self.client.connect(url).await?;
-        self.report.opened(&conn, began.elapsed());
+        self.report.opened(&conn, began.elapsed(), &self.secrets);
         self.report.response(&response);
         Ok((conn, response))
     }
@@ -97,30 +105,46 @@ fn tls(options: &ConnectOptions) -> Result<ClientTls> {
     Ok(tls)
 }
 
-fn fields(given: &[Field]) -> Result<Vec<(String, String)>> {
-    let mut fields = Vec::new();
+/// The fields to send, and the names of those whose values are not to be shown.
+fn fields(given: &[Field]) -> Result<(Vec<(String, String)>, Secrets)> {
+    let mut secret = match env::var(HEADERS_VARIABLE) {
+        Ok(text) => parse_lines(&text, HEADERS_VARIABLE)?,
+        Err(VarError::NotPresent) => Vec::new(),
+        Err(VarError::NotUnicode(_)) => {
+            return Err(Failure::usage(format_args!("{HEADERS_VARIABLE} is not UTF-8 text")));
+        }
+    };
+    let mut open = Vec::new();
     for field in given {
         match field {
-            Field::Given(name, value) => fields.push((name.clone(), value.clone())),
+            Field::Given(name, value) => open.push((name.clone(), value.clone())),
             Field::Nothing => {}
             Field::File(path) => {
                 let text = String::from_utf8(read(path, "-H")?).map_err(|_| {
                     Failure::usage(format_args!("{} of -H is not UTF-8 text", path.display()))
                 })?;
-                for (number, line) in text.lines().enumerate() {
-                    match line.parse() {
-                        Ok(Field::Given(name, value)) => fields.push((name, value)),
-                        Ok(Field::Nothing) => {}
-                        // The line itself may be a secret.
-                        Ok(Field::File(_)) | Err(_) => {
-                            return Err(Failure::usage(format_args!(
-                                "line {} of {} is no header field; expected 'name: value'",
-                                number + 1,
-                                path.display()
-                            )));
-                        }
-                    }
-                }
+                secret.extend(parse_lines(&text, path.display())?);
+            }
+        }
+    }
+    let names = secret.iter().filter_map(|(name, _)| name.parse().ok()).collect();
+    secret.append(&mut open);
+    Ok((secret, Secrets(names)))
+}
+
+/// The fields of a text. Its lines may be secrets, and are not shown.
+fn parse_lines(text: &str, whose: impl fmt::Display) -> Result<Vec<(String, String)>> {
+    let mut fields = Vec::new();
+    for (line, number) in text.lines().zip(1..) {
+        match line.parse() {
+            Ok(Field::Given(name, value)) if name.parse::<HeaderName>().is_ok() => {
+                fields.push((name, value));
+            }
+            Ok(Field::Nothing) => {}
+            Ok(_) | Err(_) => {
+                return Err(Failure::usage(format_args!(
+                    "line {number} of {whose} is no header field; expected 'name: value'"
+                )));
             }
         }
     }

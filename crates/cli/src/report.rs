@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use std::time::Duration;
 
-use h2conn::http::{HeaderMap, Response};
+use h2conn::http::{HeaderMap, HeaderName, Response};
 use h2conn::{Conn, Stats};
 
 use crate::args::StatsFormat;
@@ -20,6 +20,10 @@ pub(crate) struct Report {
     pub(crate) verbose: bool,
     pub(crate) stats: Option<StatsFormat>,
 }
+
+/// The names of header fields that came from where secrets are kept. Their values are not shown.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Secrets(pub(crate) Vec<HeaderName>);
 
 /// Says something whatever was asked for. Without a standard error there is nobody to tell.
 pub(crate) fn say(line: impl fmt::Display) {
@@ -35,7 +39,7 @@ impl Report {
     }
 
     /// A connection that was opened here: its two ends, who the server is, and what was asked for.
-    pub(crate) fn opened(&self, conn: &Conn, took: Duration) {
+    pub(crate) fn opened(&self, conn: &Conn, took: Duration, secrets: &Secrets) {
         if !self.verbose {
             return;
         }
@@ -44,7 +48,7 @@ impl Report {
         self.note(format_args!("connected from {local} to {peer} in {millis:.1} ms"));
         self.certificate(conn, "the server");
         say(format_args!("> {} {}", conn.method(), conn.uri()));
-        fields('>', conn.headers());
+        fields('>', conn.headers(), secrets);
     }
 
     /// A connection that was accepted.
@@ -53,7 +57,7 @@ impl Report {
             self.note(format_args!("connection from {}", conn.peer_addr()));
             self.certificate(conn, "the client");
             say(format_args!("< {} {}", conn.method(), conn.uri()));
-            fields('<', conn.headers());
+            fields('<', conn.headers(), &Secrets::default());
         }
     }
 
@@ -69,7 +73,7 @@ impl Report {
     pub(crate) fn response(&self, response: &Response<()>) {
         if self.verbose {
             say(format_args!("< {}", response.status()));
-            fields('<', response.headers());
+            fields('<', response.headers(), &Secrets::default());
         }
     }
 
@@ -84,10 +88,14 @@ impl Report {
     }
 }
 
-fn fields(mark: char, headers: &HeaderMap) {
+fn fields(mark: char, headers: &HeaderMap, secrets: &Secrets) {
     for (name, value) in headers {
         // `-v` is pasted into reports.
-        let secret = matches!(name.as_str(), "authorization" | "proxy-authorization" | "cookie");
+        let secret = secrets.0.contains(name)
+            || matches!(
+                name.as_str(),
+                "authorization" | "proxy-authorization" | "cookie" | "set-cookie"
+            );
         match secret || value.is_sensitive() {
             true => say(format_args!("{mark} {name}: (hidden)")),
             false => say(format_args!("{mark} {name}: {}", value.as_bytes().escape_ascii())),

@@ -13,10 +13,10 @@ use super::values::{Field, Resolve, StatsFormat, duration};
 pub(crate) struct ConnectOptions {
     /// Add a header field to the request, 'name: value', or those in @FILE, one a line.
     ///
-    /// A command line is seen by all users of a machine: put secrets in a file, or in the variable,
-    /// one field a line.
+    /// A command line is seen by all users of a machine: put secrets in a file, or in the variable
+    /// H2CONN_HEADERS, one field a line, whose fields are sent beside these. -v hides the values of
+    /// both.
     #[arg(short = 'H', long = "header", value_name = "FIELD")]
-    #[arg(env = "H2CONN_HEADERS", hide_env_values = true, value_delimiter = '\n')]
     pub(crate) headers: Vec<Field>,
     /// The request's method [default: POST].
     #[arg(short = 'X', long = "request", value_name = "METHOD")]

@@ -10,7 +10,7 @@ use crate::args::Connect;
 use crate::dial;
 use crate::exit::{Failure, Result};
 use crate::pauses::Pauses;
-use crate::report::{Report, say};
+use crate::report::{Report, Secrets, say};
 use crate::signals::Interrupt;
 use crate::stdio::{Input, Output};
 use crate::talk::talk;
@@ -19,15 +19,14 @@ use crate::talk::talk;
 pub(crate) async fn run(args: Connect, verbose: bool) -> Result {
     let report = Report { verbose, stats: args.stream.stats };
     let interrupt = Interrupt::watch();
-    let client = dial::builder(&args.url, &args.connection, Method::POST, report)?
-        .idle_timeout(args.stream.idle_timeout)
-        .build()?;
+    let (builder, secrets) = dial::builder(&args.url, &args.connection, Method::POST, report)?;
+    let client = builder.idle_timeout(args.stream.idle_timeout).build()?;
+    let way = Way { client, secrets };
     let (mut input, mut output) = (Input::stdin(), Output::stdout());
     let mut pauses = Pauses::default();
     let result = loop {
         let began = Instant::now();
-        let failure = match once(&args, &client, &mut input, &mut output, report, &interrupt).await
-        {
+        let failure = match once(&args, &way, &mut input, &mut output, report, &interrupt).await {
             Ok(()) => break Ok(()),
             Err(failure) if args.reconnect && failure.may_pass() => failure,
             Err(failure) => break Err(failure),
@@ -40,13 +39,19 @@ pub(crate) async fn run(args: Connect, verbose: bool) -> Result {
         }
     };
     let written = output.finish().await;
-    client.close().await;
+    way.client.close().await;
     result.and(written.map_err(Failure::output))
+}
+
+/// How connections are made, and what is not said of them.
+struct Way {
+    client: Client,
+    secrets: Secrets,
 }
 
 async fn once(
     args: &Connect,
-    client: &Client,
+    way: &Way,
     input: &mut Input,
     output: &mut Output,
     report: Report,
@@ -54,10 +59,10 @@ async fn once(
 ) -> Result {
     let began = Instant::now();
     let conn = tokio::select! {
-        conn = client.open(&args.url) => conn?,
+        conn = way.client.open(&args.url) => conn?,
         () = interrupt.asked() => return Err(Failure::interrupted()),
     };
-    report.opened(&conn, began.elapsed());
+    report.opened(&conn, began.elapsed(), &way.secrets);
     let talking = talk(&conn, input, output, args.linger, interrupt);
     let (result, ()) = tokio::join!(talking, show_response(&conn, report));
     report.stats(&conn);

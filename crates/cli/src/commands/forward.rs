@@ -13,7 +13,7 @@ use crate::args::{ConnectOptions, Forward, Secret};
 use crate::dial::{self, Caller};
 use crate::exit::{Code, Failure, Result};
 use crate::pauses::Pauses;
-use crate::report::{Report, say};
+use crate::report::{Report, Secrets, say};
 use crate::signals::Interrupt;
 use crate::tunnel::local::{self, Purpose};
 use crate::tunnel::spec::{Bind, Forward as Way};
@@ -27,10 +27,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) async fn run(args: Forward, verbose: bool) -> Result {
     let report = Report { verbose, stats: None };
     let interrupt = Interrupt::watch();
-    let client = authorized(&args.url, &args.connection, &args.secret, report)?
-        .idle_timeout(args.idle_timeout)
-        .build()?;
-    let caller = Caller::new(client, report);
+    let (builder, secrets) = authorized(&args.url, &args.connection, &args.secret, report)?;
+    let client = builder.idle_timeout(args.idle_timeout).build()?;
+    let caller = Caller::new(client, report, secrets);
     let tunnel = Tunnel::new(caller.clone(), &args.url, args.idle_timeout);
     let mut listeners = Vec::new();
     for way in args.local {
@@ -57,18 +56,19 @@ pub(crate) async fn run(args: Forward, verbose: bool) -> Result {
     result
 }
 
-/// A client of `url` that shows the token.
+/// Sets up a client of `url` that shows the token, and which header fields are secrets.
 pub(super) fn authorized(
     url: &str,
     options: &ConnectOptions,
     secret: &Secret,
     report: Report,
-) -> Result<ClientBuilder> {
-    let builder = dial::builder(url, options, Method::POST, report)?;
-    Ok(match token(secret)? {
+) -> Result<(ClientBuilder, Secrets)> {
+    let (builder, secrets) = dial::builder(url, options, Method::POST, report)?;
+    let builder = match token(secret)? {
         Some(token) => builder.header("authorization", token.to_field()),
         None => builder,
-    })
+    };
+    Ok((builder, secrets))
 }
 
 /// The token of the file or the environment, if there is one.

@@ -21,13 +21,17 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub(crate) async fn run(args: Ping, verbose: bool) -> Result {
     let report = Report { verbose, stats: None };
     let interrupt = Interrupt::watch();
-    let client = dial::builder(&args.url, &args.connection, Method::GET, report)?
-        .link_idle_timeout(None)
-        .build()?;
+    let (builder, secrets) = dial::builder(&args.url, &args.connection, Method::GET, report)?;
+    let client = builder.link_idle_timeout(None).build()?;
     let began = Instant::now();
     let mut tally = Tally::default();
     let mut conn = None;
-    let pinging = ping(&args, &client, &mut conn, &mut tally, report);
+    let pinging = async {
+        let began = Instant::now();
+        let conn = conn.insert(client.open(&args.url).await?);
+        report.opened(conn, began.elapsed(), &secrets);
+        ping(&args, &client, conn, &mut tally).await
+    };
     let result = tokio::select! {
         result = pinging => result,
         () = interrupt.asked() => Ok(()),
@@ -53,16 +57,7 @@ pub(crate) async fn run(args: Ping, verbose: bool) -> Result {
     result
 }
 
-async fn ping(
-    args: &Ping,
-    client: &Client,
-    conn: &mut Option<Conn>,
-    tally: &mut Tally,
-    report: Report,
-) -> Result {
-    let began = Instant::now();
-    let conn = conn.insert(client.open(&args.url).await?);
-    report.opened(conn, began.elapsed());
+async fn ping(args: &Ping, client: &Client, conn: &mut Conn, tally: &mut Tally) -> Result {
     let peer = name(conn);
     print(format_args!("PING {} ({peer}), 8 bytes of data", args.url))?;
     let mut clock = interval(args.interval);

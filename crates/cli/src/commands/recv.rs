@@ -15,14 +15,14 @@ pub(crate) async fn run(args: Recv, verbose: bool) -> Result {
     let report = Report { verbose, stats: None };
     let interrupt = Interrupt::watch();
     let path = place(args.file, &args.url).map_err(Failure::by_usage)?;
-    let builder = authorized(&args.url, &args.connection, &args.secret, report)?;
+    let (builder, secrets) = authorized(&args.url, &args.connection, &args.secret, report)?;
     let mut attempts = Attempts::new(args.reconnect);
     let receiving = async {
         loop {
             let destination = Destination::open(path.clone(), args.force).await;
             let destination = destination.map_err(Failure::by_usage)?;
             let client = builder.clone().header(RECV, destination.field()).build()?;
-            let caller = Caller::new(client, report);
+            let caller = Caller::new(client, report, secrets.clone());
             let result = destination.fetch(&caller, &args.url).await;
             caller.close().await;
             match result {

@@ -15,9 +15,9 @@ pub(crate) async fn run(args: Send, verbose: bool) -> Result {
     let origin = Origin::open(args.file).map_err(Failure::by_usage)?;
     let url = origin.url(&args.url).map_err(Failure::by_usage)?;
     let (name, value) = origin.field();
-    let client =
-        authorized(&url, &args.connection, &args.secret, report)?.header(name, value).build()?;
-    let caller = Caller::new(client, report);
+    let (builder, secrets) = authorized(&url, &args.connection, &args.secret, report)?;
+    let client = builder.header(name, value).build()?;
+    let caller = Caller::new(client, report, secrets);
     let mut attempts = Attempts::new(args.reconnect);
     let sending = async {
         while let Err(error) = origin.submit(&caller, &url).await {

@@ -183,11 +183,13 @@ fn the_request_has_the_method_and_the_fields_of_the_command_line_a_file_and_the_
         listener.drain(crate::support::WATCHDOG).await;
         Ok(seen)
     })?;
-    h2conn(["connect", &peer.url])
+    let assert = h2conn(["connect", "-v", "-H", "x-given: 1", &peer.url])
         .env("H2CONN_HEADERS", "x-token: t\nx-other: o\n")
         .assert()
         .code(4)
         .stderr(contains("403 Forbidden"));
+    let said = String::from_utf8(assert.get_output().stderr.clone())?;
+    ensure!(said.contains("> x-token: (hidden)") && said.contains("> x-given: 1"), "{said}");
     ensure!(peer.join()?.context("the field")? == "t");
     Ok(())
 }

@@ -82,6 +82,17 @@ fn a_field_of_a_file_that_is_none_is_named_by_its_line_and_not_shown() -> TestRe
 }
 
 #[test]
+fn a_field_of_the_environment_that_is_none_is_named_by_its_line_and_not_shown() -> TestResult {
+    for bad in ["hunter2", "hunter2 hunter2: b"] {
+        let mut command = h2conn(["connect", "https://host/"]);
+        let assert = command.env("H2CONN_HEADERS", format!("a: b\n{bad}")).assert().code(1);
+        let said = String::from_utf8(assert.get_output().stderr.clone())?;
+        ensure!(said.contains("line 2 of H2CONN_HEADERS") && !said.contains("hunter2"), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
 fn where_nobody_listens_there_is_no_connection() -> TestResult {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let url = format!("https://127.0.0.1:{port}/");
