@@ -9,7 +9,7 @@ use h2conn::http::StatusCode;
 use predicates::str::contains;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Peer, Server, TestResult, h2conn, noise, program, wait};
+use crate::support::{Peer, Server, TestResult, connected, h2conn, noise, program, wait};
 
 #[test]
 fn bytes_come_back_from_an_echo_as_they_were() -> TestResult {
@@ -75,11 +75,7 @@ fn a_peer_that_is_gone_after_its_answer_ends_the_command_with_input_left() -> Te
             Ok(left)
         })?;
         // Its input never ends.
-        let mut child = program()
-            .args(["connect", &peer.url])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child = connected(&[&peer.url])?;
         let status = wait(&mut child)?;
         let output = child.wait_with_output()?;
         ensure!(status.success() && output.stdout == b"enough", "{status}: {output:?}");
@@ -91,11 +87,7 @@ fn a_peer_that_is_gone_after_its_answer_ends_the_command_with_input_left() -> Te
 #[test]
 fn each_line_is_answered_while_the_connection_goes_on() -> TestResult {
     let server = Server::start(&["--echo"])?;
-    let mut child = program()
-        .args(["connect", "-k", &server.url])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child = connected(&["-k", &server.url])?;
     let mut stdin = child.stdin.take().context("a pipe")?;
     let mut lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
     for word in ["one", "two", "three"] {
@@ -205,11 +197,7 @@ fn after_the_linger_time_a_connection_is_closed_in_good_order() -> TestResult {
         let _ = conn.closed().await;
         Ok(said)
     })?;
-    let mut child = program()
-        .args(["connect", "-q", "0.5", &peer.url])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child = connected(&["-q", "0.5", &peer.url])?;
     let mut stdin = child.stdin.take().context("a pipe")?;
     stdin.write_all(b"question")?;
     let mut said = [0; 16];

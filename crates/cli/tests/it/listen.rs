@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 
-use crate::support::{Server, TestResult, h2conn, noise, program, wait};
+use crate::support::{Server, TestResult, connected, h2conn, noise, program, wait};
 
 #[test]
 fn one_connection_is_served_at_standard_input_and_output() -> TestResult {
@@ -32,11 +32,7 @@ fn one_connection_is_served_at_standard_input_and_output() -> TestResult {
 #[test]
 fn another_is_turned_away_with_a_text_while_one_is_served() -> TestResult {
     let server = Server::start(&["--echo"])?;
-    let mut first = program()
-        .args(["connect", "-k", &server.url])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut first = connected(&["-k", &server.url])?;
     let mut stdin = first.stdin.take().context("a pipe")?;
     stdin.write_all(b"x")?;
     first.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
@@ -55,11 +51,7 @@ fn many_are_served_one_after_the_other_and_at_once_when_it_keeps_open() -> TestR
     let server = Server::start(&["--echo", "-k", "--max-conns", "2"])?;
     let mut children = Vec::new();
     for _ in 0..2 {
-        let mut child = program()
-            .args(["connect", "-k", &server.url])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child = connected(&["-k", &server.url])?;
         child.stdin.as_mut().context("a pipe")?.write_all(b"x")?;
         child.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
         children.push(child);

@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use rustix::process::{Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Peer, Server, TestResult, WATCHDOG, Watch, pid, program, wait};
+use crate::support::{Peer, Server, TestResult, WATCHDOG, Watch, connected, pid, program, wait};
 
 #[test]
 fn once_ends_the_connection_so_that_the_peer_reads_an_end_of_file() -> TestResult {
@@ -22,11 +22,7 @@ fn once_ends_the_connection_so_that_the_peer_reads_an_end_of_file() -> TestResul
             conn.close().await?;
             Ok(said)
         })?;
-        let mut child = program()
-            .args(["connect", &peer.url])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child = connected(&[&peer.url])?;
         child.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
         kill_process(pid(&child)?, signal)?;
         ensure!(wait(&mut child)?.code() == Some(0));
@@ -88,11 +84,7 @@ fn twice_leaves_nothing_of_the_commands_of_a_listener() -> TestResult {
 #[test]
 fn a_listener_ends_in_good_order_with_a_connection_open() -> TestResult {
     let server = Server::start(&["--echo", "-k"])?;
-    let mut child = program()
-        .args(["connect", "-k", &server.url])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child = connected(&["-k", &server.url])?;
     let mut stdin = child.stdin.take().context("a pipe")?;
     std::io::Write::write_all(&mut stdin, b"x")?;
     child.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;

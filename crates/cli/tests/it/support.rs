@@ -40,6 +40,13 @@ pub(crate) fn h2conn<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> asse
     command
 }
 
+/// `h2conn connect` with these arguments, whose standard input and output the test has.
+pub(crate) fn connected(args: &[&str]) -> TestResult<Child> {
+    let mut program = program();
+    program.arg("connect").args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+    Ok(program.spawn()?)
+}
+
 /// `h2conn listen`, on a free port unless told otherwise.
 pub(crate) struct Server {
     child: Child,
