@@ -42,11 +42,7 @@ impl From<&Origin> for Destination {
 
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Origin { host, port, .. } = &self.origin;
-        match host.contains(':') {
-            true => write!(f, "[{host}]:{port}"),
-            false => write!(f, "{host}:{port}"),
-        }
+        f.write_str(&self.origin.authority())
     }
 }
 

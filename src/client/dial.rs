@@ -82,7 +82,7 @@ impl Dialer {
     pub(super) fn destination(&self, target: &Target) -> String {
         match &self.unix_socket {
             Some(path) => format!("unix:{}", path.display()),
-            None => host_and_port(target.origin()),
+            None => target.origin().authority(),
         }
     }
 
@@ -182,7 +182,7 @@ impl Dialer {
         progress.reach(Progress::CONNECTING);
         let tried = match addresses.as_slice() {
             [one] => one.to_string(),
-            all => format!("{} ({} addresses)", host_and_port(origin), all.len()),
+            all => format!("{} ({} addresses)", origin.authority(), all.len()),
         };
         first_to_answer(addresses).await.map_err(|error| {
             let message = format!("{what}: cannot connect to {tried}{}", advice(&error));
@@ -237,13 +237,6 @@ async fn first_to_answer(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
             },
             () = tokio::time::sleep(ATTEMPT_DELAY), if waiting => {}
         }
-    }
-}
-
-fn host_and_port(origin: &Origin) -> String {
-    match origin.host.contains(':') {
-        true => format!("[{}]:{}", origin.host, origin.port),
-        false => format!("{}:{}", origin.host, origin.port),
     }
 }
 

@@ -23,14 +23,21 @@ pub(super) struct Origin {
     pub(super) port: u16,
 }
 
+impl Origin {
+    /// Host and port, with brackets around an IPv6 address.
+    pub(super) fn authority(&self) -> String {
+        let Origin { host, port, .. } = self;
+        match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Origin { tls, host, port } = self;
-        let scheme = if *tls { "https" } else { "http" };
-        match host.contains(':') {
-            true => write!(f, "{scheme}://[{host}]:{port}"),
-            false => write!(f, "{scheme}://{host}:{port}"),
-        }
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.authority())
     }
 }
 

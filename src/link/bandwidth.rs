@@ -3,8 +3,8 @@
 //! A sender that has filled its window waits a round trip for more, so a window below bandwidth ×
 //! delay makes a connection slower than the network. Between a PING and its answer, one round trip,
 //! the probe counts what users have *read*. Where that is most of the window, the window may be what
-//! holds the sender back, and it is doubled. Bytes that were only received do
-//! not count: a larger window would not make a slow reader faster, just fuller.
+//! holds the sender back, and it is doubled. Bytes that were only received do not count: a larger
+//! window would not make a slow reader faster, just fuller.
 //!
 //! A window that is already larger than bandwidth × delay fills queues on the way, the round trip
 //! grows with them, and the count with the round trip. So more than once a window grows only if
