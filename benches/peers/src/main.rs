@@ -51,6 +51,8 @@ enum Command {
 enum Name {
     Tcp,
     H2conn,
+    /// The same, by `write_chunk` and `read_chunk`.
+    Chunks,
     /// Our client, and `accept` in a handler of hyper.
     Accept,
     /// The handles of the h2 crate in the user's task.
@@ -75,6 +77,7 @@ impl Name {
             Name::Tcp if tls => "TCP with rustls",
             Name::Tcp => "TCP",
             Name::H2conn => "**h2conn**",
+            Name::Chunks => "**h2conn**, in chunks",
             Name::Accept => "**h2conn**, `accept` under hyper",
             Name::H2 => "h2, by hand",
             Name::Hyper => "hyper, `Upgraded`",
@@ -98,6 +101,7 @@ impl Name {
         match self {
             Name::Tcp => measure::measure::<peers::tcp::Tcp>(&name, terms),
             Name::H2conn => measure::measure::<peers::conn::H2conn>(&name, terms),
+            Name::Chunks => measure::measure::<peers::conn::Chunks>(&name, terms),
             Name::Accept => measure::measure::<peers::accept::Accept>(&name, terms),
             Name::H2 => measure::measure::<peers::h2::H2>(&name, terms),
             Name::Hyper => measure::measure::<peers::hyper::Hyper>(&name, terms),
@@ -116,6 +120,7 @@ impl Name {
         match self {
             Name::Tcp => measure::serve::<peers::tcp::Tcp>(tls),
             Name::H2conn => measure::serve::<peers::conn::H2conn>(tls),
+            Name::Chunks => measure::serve::<peers::conn::Chunks>(tls),
             Name::Accept => measure::serve::<peers::accept::Accept>(tls),
             Name::H2 => measure::serve::<peers::h2::H2>(tls),
             Name::Hyper => measure::serve::<peers::hyper::Hyper>(tls),

@@ -163,7 +163,7 @@ pub(crate) fn plot(case: Case, results: &Results, folder: &Path) -> Result<()> {
         .draw()?;
     for (row, (peer, rounds)) in rows.iter().enumerate() {
         let (median, least, most) = spread(rounds.iter().map(|round| round.rate).collect());
-        let ours = matches!(peer, Name::H2conn | Name::Accept);
+        let ours = matches!(peer, Name::H2conn | Name::Chunks | Name::Accept);
         let color = if ours { RGBColor(38, 110, 178) } else { RGBColor(170, 178, 189) };
         let (below, above) = (SegmentValue::Exact(row), SegmentValue::Exact(row + 1));
         let mut bar = Rectangle::new([(0.0, below), (median, above)], color.filled());

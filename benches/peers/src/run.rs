@@ -125,7 +125,7 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
                     Ok(measured) => results.entry(peer).or_default().push(measured),
                     // A transport that gives up under a workload says something about it.
                     Err(error) => {
-                        ensure!(!matches!(peer, Name::Tcp | Name::H2conn), error);
+                        ensure!(!matches!(peer, Name::Tcp | Name::H2conn | Name::Chunks), error);
                         failures.entry(peer).or_insert_with(|| format!("{error:#}"));
                     }
                 }

@@ -1,13 +1,14 @@
-//! h2conn, both ends.
+//! h2conn, both ends: by `AsyncRead` and `AsyncWrite`, and by chunks.
 
 use std::net::SocketAddr;
 
 use anyhow::Result;
+use bytes::Bytes;
 use h2conn::tls::{ClientTls, Identity as Pem};
-use h2conn::{Client, Incoming, Listener, ReadHalf, WriteHalf};
+use h2conn::{Client, Conn, Listener, ReadHalf, WriteHalf};
 
 use super::{Link, Peer, spawn_service};
-use crate::pipe::{Reader, Writer, bytes_pipe};
+use crate::pipe::{Reader, Rx, Tx, Writer, bytes_pipe};
 use crate::secure::{Identity, NAME, Trust};
 
 #[derive(Debug)]
@@ -37,18 +38,12 @@ impl Peer for H2conn {
     type Link = Conns;
 
     async fn serve(identity: Option<Identity>) -> Result<SocketAddr> {
-        let mut builder = Listener::builder();
-        if let Some(Identity { certificate, key, .. }) = identity {
-            builder = builder.tls(Pem::from_pem(certificate, key)?);
-        }
-        let mut listener = builder.bind("127.0.0.1:0").await?;
-        let addr = listener.local_addr().to_string().parse()?;
-        tokio::spawn(async move {
-            while let Some(incoming) = listener.accept().await {
-                take(incoming);
-            }
-        });
-        Ok(addr)
+        listen(identity, |conn| {
+            let (read, write) = conn.into_split();
+            let (tx, rx) = bytes_pipe(read, write, false);
+            spawn_service(tx, rx);
+        })
+        .await
     }
 
     async fn link(addr: SocketAddr, trust: Option<Trust>) -> Result<Conns> {
@@ -56,12 +51,24 @@ impl Peer for H2conn {
     }
 }
 
-fn take(incoming: Incoming) {
-    // The client may have left already.
-    let Ok(conn) = incoming.accept() else { return };
-    let (read, write) = conn.into_split();
-    let (tx, rx) = bytes_pipe(read, write, false);
-    spawn_service(tx, rx);
+async fn listen(
+    identity: Option<Identity>,
+    serve: impl Fn(Conn) + Send + 'static,
+) -> Result<SocketAddr> {
+    let mut builder = Listener::builder();
+    if let Some(Identity { certificate, key, .. }) = identity {
+        builder = builder.tls(Pem::from_pem(certificate, key)?);
+    }
+    let mut listener = builder.bind("127.0.0.1:0").await?;
+    let addr = listener.local_addr().to_string().parse()?;
+    tokio::spawn(async move {
+        while let Some(incoming) = listener.accept().await {
+            // The client may have left already.
+            let Ok(conn) = incoming.accept() else { continue };
+            serve(conn);
+        }
+    });
+    Ok(addr)
 }
 
 impl Link for Conns {
@@ -72,5 +79,63 @@ impl Link for Conns {
         let (conn, _) = self.client.connect(&self.url).await?;
         let (read, write) = conn.into_split();
         Ok(bytes_pipe(read, write, false))
+    }
+}
+
+/// The same, with `write_chunk` and `read_chunk`, which move large `Bytes` without a copy.
+#[derive(Debug)]
+pub(crate) struct Chunks;
+
+#[derive(Clone, Debug)]
+pub(crate) struct ChunkConns(Conns);
+
+impl Peer for Chunks {
+    type Link = ChunkConns;
+
+    async fn serve(identity: Option<Identity>) -> Result<SocketAddr> {
+        listen(identity, |conn| {
+            let (read, write) = conn.into_split();
+            spawn_service(ChunkWriter(write), ChunkReader { read, piece: Bytes::new() });
+        })
+        .await
+    }
+
+    async fn link(addr: SocketAddr, trust: Option<Trust>) -> Result<ChunkConns> {
+        Ok(ChunkConns(Conns::new(addr, trust)?))
+    }
+}
+
+impl Link for ChunkConns {
+    type Tx = ChunkWriter;
+    type Rx = ChunkReader;
+
+    async fn open(&self) -> Result<(ChunkWriter, ChunkReader)> {
+        let (conn, _) = self.0.client.connect(&self.0.url).await?;
+        let (read, write) = conn.into_split();
+        Ok((ChunkWriter(write), ChunkReader { read, piece: Bytes::new() }))
+    }
+}
+
+pub(crate) struct ChunkWriter(WriteHalf);
+
+impl Tx for ChunkWriter {
+    async fn send(&mut self, message: &Bytes) -> Result<()> {
+        Ok(self.0.write_chunk(message.clone()).await?)
+    }
+}
+
+pub(crate) struct ChunkReader {
+    read: ReadHalf,
+    piece: Bytes,
+}
+
+impl Rx for ChunkReader {
+    async fn recv(&mut self) -> Result<usize> {
+        self.piece = self.read.read_chunk().await?.unwrap_or_default();
+        Ok(self.piece.len())
+    }
+
+    fn piece(&self) -> &[u8] {
+        &self.piece
     }
 }
