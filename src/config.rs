@@ -74,8 +74,9 @@ const MAX_WINDOW: u32 = 32 << 20;
 /// 64 MiB: 48 connections can be full at the default window; past that windows shrink.
 const LINK_MEMORY: u32 = 64 << 20;
 
-/// 256 KiB: what the transport is given at most in one go, so a larger queue would not be faster.
-const SEND_QUEUE: usize = 256 << 10;
+/// 128 KiB: one frame of ours on its way, and one that is being written meanwhile. What is queued
+/// beyond that has left the processor's caches before it is sent.
+const SEND_QUEUE: usize = 128 << 10;
 
 /// 64 KiB: frames of 16 KiB, HTTP/2's default, cost 40 % of the throughput; larger ones make a
 /// small message wait longer behind a large one.

@@ -55,7 +55,7 @@ pub use transport::Transport;
 /// # Memory
 ///
 /// At most the receive window (1 MiB unless configured), twice over for data in large frames, and
-/// the send queue (256 KiB), both only while they are full; about 1 KiB when idle.
+/// the send queue (128 KiB), both only while they are full; about 1 KiB when idle.
 ///
 /// [`shutdown`]: tokio::io::AsyncWriteExt::shutdown
 pub struct Conn {

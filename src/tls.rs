@@ -26,6 +26,10 @@ pub use server::ServerTls;
 const H2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";
 
+/// What TLS takes at once: a DATA frame of ours, its header, and more while the transport takes none.
+/// rustls' own limit of 64 KiB cuts off the frame's last nine bytes, for a system call of their own.
+const WRITE_LIMIT: usize = 128 << 10;
+
 /// What the handshake settled.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {

@@ -306,7 +306,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Bytes that a connection takes from writes before the transport takes them. Default: 256 KiB.
+    /// Bytes that a connection takes from writes before the transport takes them. Default: 128 KiB.
     pub fn send_queue_size(mut self, bytes: usize) -> Self {
         self.config.send_queue = bytes;
         self

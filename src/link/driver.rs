@@ -41,9 +41,6 @@ use crate::observe::Cause;
 /// Turns before other tasks are let in.
 const TURNS: usize = 16;
 
-/// What one stream may send before the next has its turn.
-const SHARE: usize = 64 << 10;
-
 /// Heads wait while this much waits for the transport: they are control bytes, which may not fill
 /// the spill.
 const HEADS_ROOM: usize = 64 << 10;
@@ -257,7 +254,7 @@ impl Driver {
         self.ready = ready;
     }
 
-    /// Hands data to h2 while the transport takes it, a share to each stream in turn.
+    /// Hands data to h2 while the transport takes it, to one stream after the other.
     fn send_data(&mut self) {
         while let Some(key) = self.sendable.pop_front() {
             let room = self.data_room();
@@ -268,7 +265,7 @@ impl Driver {
             let Some(entry) = self.streams.get_mut(key) else { continue };
             let waker = entry.waker.clone();
             let mut cx = Context::from_waker(&waker);
-            let sent = entry.send(&mut cx, SHARE.min(room), self.end.as_ref());
+            let sent = entry.send(&mut cx, room, self.end.as_ref());
             entry.note_stall(sent == Sent::Blocked);
             if !entry.send_state.unsettled {
                 entry.send_state.unsettled = true;
@@ -282,7 +279,7 @@ impl Driver {
     }
 
     /// How much more data may wait for the transport: none while some does, for what the transport
-    /// does not take at once is copied.
+    /// does not take at once is copied. A stream may take all of it before the next has its turn.
     fn data_room(&self) -> usize {
         if self.reading.backlog() > 0 {
             return 0;

@@ -43,8 +43,9 @@ const IN_A_ROW: u64 = 16;
 /// Writes up to this size are gathered and go out with the flush, in one system call.
 const GATHER: usize = 8 << 10;
 
-/// Data that the driver hands over at once, when none waits for the socket.
-pub(crate) const DATA_ROOM: usize = 256 << 10;
+/// Data that the driver hands over at once, when none waits for the socket: a frame of ours. More of
+/// it would not be faster, and what comes next to be sent waits for it.
+pub(crate) const DATA_ROOM: usize = 64 << 10;
 
 /// More than this waiting means that the peer does not read, and makes us answer all the same.
 /// On top of [`DATA_ROOM`] it is 256 KiB of control frames: 20,000 RST_STREAMs.

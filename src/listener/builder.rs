@@ -126,7 +126,7 @@ impl ListenerBuilder {
     /// * For each connection [`send_queue_size`](ListenerBuilder::send_queue_size), 68 KiB, and its
     ///   request's header fields, which take up to 128 KiB where a client sends as many short ones as
     ///   it may.
-    /// * For each link 2 MiB: at most 256 KiB of data that wait for the socket, 512 KiB of what goes
+    /// * For each link 2 MiB: at most 64 KiB of data that wait for the socket, 320 KiB of what goes
     ///   out with them, and the buffers of HTTP/2 and TLS.
     ///
     /// What an accepted connection has unread when its link ends is no longer counted: it is the

@@ -18,7 +18,7 @@ use super::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use super::rustls::{
     ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
 };
-use super::{H2, Identity, Session, pem, provider};
+use super::{H2, Identity, Session, WRITE_LIMIT, pem, provider};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How a client makes TLS connections: whom it trusts, and what certificate it shows.
@@ -213,11 +213,12 @@ impl Connector {
             None => parse_name(host)?,
         };
         let name = server_name.to_str().into_owned();
-        let stream = self
+        let mut stream = self
             .tls
             .connect(server_name, io)
             .await
             .map_err(|error| failure::failed(Peer::Server(&name), error))?;
+        stream.get_mut().1.set_buffer_limit(Some(WRITE_LIMIT));
         let session = Session::of(stream.get_ref().1);
         match session.alpn.as_deref() {
             Some(H2) => Ok((stream, session)),

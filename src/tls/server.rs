@@ -12,7 +12,7 @@ use super::failure::{self, Peer};
 use super::rustls::ServerConfig;
 use super::rustls::server::danger::ClientCertVerifier;
 use super::rustls::server::{NoClientAuth, WebPkiClientVerifier};
-use super::{H2, HTTP_1_1, Identity, Session, pem, provider};
+use super::{H2, HTTP_1_1, Identity, Session, WRITE_LIMIT, pem, provider};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How a server takes TLS connections: the certificate that it shows, and which it asks for.
@@ -181,8 +181,9 @@ impl Acceptor {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let stream =
+        let mut stream =
             self.0.accept(io).await.map_err(|error| failure::failed(Peer::Client, error))?;
+        stream.get_mut().1.set_buffer_limit(Some(WRITE_LIMIT));
         let session = Session::of(stream.get_ref().1);
         Ok((stream, session))
     }

@@ -30,7 +30,7 @@ const FRAME: usize = 16 * KIB;
 const WINDOW: usize = 1 << 20;
 /// What an acceptor of ours keeps for a reader.
 const RECEIVE_BUFFER: usize = 256 * KIB;
-const SEND_QUEUE: usize = 256 * KIB;
+const SEND_QUEUE: usize = 128 * KIB;
 /// What an acceptor gives to hyper at once.
 const RUN: usize = 64 * KIB;
 /// More frames of one byte than the budget has room for: half of hyper's window, at 255 each.

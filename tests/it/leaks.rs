@@ -79,7 +79,7 @@ fn a_listener_keeps_nothing_of_links_and_conns_that_have_ended() -> TestResult {
 #[test]
 fn closing_a_client_waits_also_for_what_its_former_links_have_to_send() -> TestResult {
     run(async {
-        const BYTES: usize = (1 << 20) + (200 << 10);
+        const BYTES: usize = (1 << 20) + (100 << 10);
         let (mut listener, site) = listen(Over::Cleartext).await?;
         let client: Client = site.client()?;
         let url = site.url("/");
