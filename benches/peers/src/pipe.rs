@@ -6,8 +6,9 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// How much is received at once, where the receiver decides.
-const PIECE: usize = 64 << 10;
+/// How much is received at once, where the receiver decides: at first, and where that was not enough.
+const LITTLE: usize = 4 << 10;
+const MUCH: usize = 64 << 10;
 
 /// The end that sends.
 pub(crate) trait Tx: Send + 'static {
@@ -63,6 +64,9 @@ pub(crate) struct Reader<R> {
 
 impl<R: AsyncRead + Send + Unpin + 'static> Rx for Reader<R> {
     async fn recv(&mut self) -> Result<usize> {
+        if self.len == LITTLE {
+            self.buffer.resize(MUCH, 0);
+        }
         self.len = self.read.read(&mut self.buffer).await?;
         Ok(self.len)
     }
@@ -74,5 +78,5 @@ impl<R: AsyncRead + Send + Unpin + 'static> Rx for Reader<R> {
 
 /// The two ends of a stream of bytes.
 pub(crate) fn bytes_pipe<R, W>(read: R, write: W, flush: bool) -> (Writer<W>, Reader<R>) {
-    (Writer { write, flush }, Reader { read, buffer: vec![0; PIECE], len: 0 })
+    (Writer { write, flush }, Reader { read, buffer: vec![0; LITTLE], len: 0 })
 }
