@@ -292,8 +292,7 @@ impl Shared {
 
     /// The driver goes to sleep; `false` if there is something for it to do, and it must not.
     fn sleep(&self) -> bool {
-        let asked = self.signal.is_flagged() || self.asked.load(SeqCst);
-        !asked && self.signal.sleep()
+        !self.asked.load(SeqCst) && self.signal.sleep()
     }
 
     fn take_commands(&self) -> Vec<Command> {

@@ -2,6 +2,8 @@
 
 use std::task::{Context, Poll};
 
+use bytes::Buf;
+
 use super::entry::{Entry, Head};
 use super::fault;
 use crate::error::Event;
@@ -39,9 +41,9 @@ impl Entry {
         }
         let Some(send) = &mut self.send else { return Sent::All };
         let (queued, end) = self.stream.outbox.pending();
-        let mut room = 0;
+        let (wanted, mut room) = (queued.min(share), 0);
         if queued > 0 {
-            send.reserve_capacity(queued.min(share));
+            send.reserve_capacity(wanted);
             room = match poll_room(send, cx) {
                 Poll::Pending => return Sent::Blocked,
                 // The stream cannot send any more; its receiving side, or `poll_reset`, says why.
@@ -57,7 +59,9 @@ impl Entry {
             return Sent::All;
         }
         let taken = self.stream.outbox.take(room);
+        let mut used = 0;
         if let Some(batch) = taken.batch {
+            used = batch.remaining();
             let end = batch.is_end();
             if let Err(error) = send.send_data(batch, end) {
                 let event = fault::stream_end(error, link_end, true);
@@ -68,7 +72,9 @@ impl Entry {
         if taken.left > 0 {
             return Sent::More;
         }
-        send.reserve_capacity(0);
+        if used < wanted {
+            send.reserve_capacity(0);
+        }
         Sent::All
     }
 

@@ -13,9 +13,9 @@ use crate::sync::{AtomicBool, AtomicU8, AtomicUsize, AtomicWaker, Mutex, lock};
 
 /// The driver sleeps; a wake must reach its task.
 const ASLEEP: u8 = 0;
-/// In its turn, nothing new.
+/// In its turn, nothing new: who has just listed a stream is about to say so.
 const AWAKE: u8 = 1;
-/// In its turn, and streams have been listed since it last took the list.
+/// In its turn, and streams may have been listed since it last took the list.
 const LISTED: u8 = 2;
 /// In its turn, and something else has happened since it last looked.
 const FLAGGED: u8 = 3;
@@ -40,20 +40,15 @@ impl Signal {
     /// The driver's task has been polled.
     pub(crate) fn begin(&self, cx: &Context<'_>) {
         self.task.register(cx.waker());
-        self.state.store(AWAKE, SeqCst);
+        // Who was listed while the task was on its way could not say so.
+        self.state.store(LISTED, SeqCst);
     }
 
     /// What has happened until now is about to be dealt with: h2 and the wire are about to be
-    /// polled. Ready streams stay listed; whatever else is not seen by polling must be kept track
-    /// of apart.
+    /// polled, and then the list is taken. Whatever else is not seen by polling must be kept track of
+    /// apart.
     pub(crate) fn clear(&self) {
-        let _ = self.state.compare_exchange(FLAGGED, AWAKE, SeqCst, SeqCst);
-    }
-
-    /// Whether there is more to do.
-    pub(crate) fn is_flagged(&self) -> bool {
-        self.state.load(SeqCst) == FLAGGED
-            || lock(&self.ready).as_ref().is_some_and(|ready| !ready.is_empty())
+        let _ = self.state.compare_exchange(FLAGGED, LISTED, SeqCst, SeqCst);
     }
 
     /// The driver goes to sleep; `false` if there is more to do, and it must not.
@@ -70,6 +65,9 @@ impl Signal {
     /// Moves the ready streams' keys to `keys`. That some were listed is dealt with then: most often
     /// HTTP/2 lists them while it is polled, and it would be a turn for nothing.
     pub(crate) fn take_ready(&self, keys: &mut Vec<usize>) {
+        if self.state.load(SeqCst) == AWAKE {
+            return;
+        }
         // Before the list is taken: who comes in between is in it, and flags at worst in vain.
         let _ = self.state.compare_exchange(LISTED, AWAKE, SeqCst, SeqCst);
         for waker in lock(&self.ready).iter_mut().flat_map(|ready| ready.drain(..)) {
@@ -178,9 +176,12 @@ mod tests {
 
         signal.begin(&Context::from_waker(&waker));
         mine.wake_by_ref();
-        assert!(signal.is_flagged() && !signal.sleep());
+        signal.take_ready(&mut Vec::new());
+        assert!(!signal.sleep());
         signal.clear();
-        assert!(!signal.is_flagged() && signal.sleep());
+        assert!(!signal.sleep(), "a stream may have been listed as well");
+        signal.take_ready(&mut Vec::new());
+        assert!(signal.sleep());
         assert_eq!(task.0.load(SeqCst), 0);
 
         mine.wake_by_ref();
@@ -201,16 +202,17 @@ mod tests {
         streams[0].wake_by_ref();
         streams[1].wake_by_ref();
         signal.clear();
-        assert!(signal.is_flagged(), "clearing the flag does not hide a ready stream");
+        assert!(!signal.sleep(), "clearing the flag does not hide a ready stream");
         let mut keys = Vec::new();
         signal.take_ready(&mut keys);
         assert_eq!(keys, [7, 8]);
         assert!(signal.sleep(), "all that has happened is dealt with");
+        streams[1].wake_by_ref();
         signal.begin(&Context::from_waker(Waker::noop()));
         Waker::from(Arc::clone(&signal)).wake();
         streams[0].wake_by_ref();
         signal.take_ready(&mut keys);
-        assert_eq!(keys, [7, 8, 7]);
+        assert_eq!(keys, [7, 8, 8, 7]);
         assert!(!signal.sleep(), "something else has happened as well");
     }
 }

@@ -9,9 +9,12 @@ const MOST: usize = 64;
 
 /// Wakers of several tasks. A poll function does not know which task asks, so every task that
 /// found nothing is kept, and all are woken.
+///
+/// There is one nearly always, and it needs no allocation.
 #[derive(Debug, Default)]
 pub(crate) struct WakerSet {
-    wakers: Vec<Waker>,
+    first: Option<Waker>,
+    more: Vec<Waker>,
     doublings: u32,
 }
 
@@ -19,20 +22,23 @@ impl WakerSet {
     /// Adds the task of `cx`, once.
     pub(crate) fn add(&mut self, cx: &Context<'_>) {
         let waker = cx.waker();
-        if self.wakers.iter().any(|known| known.will_wake(waker)) {
+        if self.first.iter().chain(&self.more).any(|known| known.will_wake(waker)) {
             return;
         }
-        if self.wakers.len() >= MOST << self.doublings {
+        if self.more.len() >= MOST << self.doublings {
             let doublings = self.doublings + 1;
             self.wake_all();
             self.doublings = doublings;
         }
-        self.wakers.push(waker.clone());
+        match self.first {
+            None => self.first = Some(waker.clone()),
+            Some(_) => self.more.push(waker.clone()),
+        }
     }
 
     pub(crate) fn wake_all(&mut self) {
         self.doublings = 0;
-        for waker in self.wakers.drain(..) {
+        for waker in self.first.take().into_iter().chain(self.more.drain(..)) {
             waker.wake();
         }
     }
@@ -43,7 +49,7 @@ impl WakerSet {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.wakers.is_empty()
+        self.first.is_none()
     }
 }
 
@@ -80,7 +86,7 @@ mod tests {
         let mut set = WakerSet::default();
         for polls in 1..100 * MOST {
             set.add(&Context::from_waker(&Waker::from(Arc::new(Count(AtomicUsize::new(0))))));
-            assert!(set.wakers.len() <= MOST || set.wakers.len() <= polls.div_ceil(2) + MOST);
+            assert!(set.more.len() <= MOST || set.more.len() <= polls.div_ceil(2) + MOST);
         }
         set.wake_all();
         assert_eq!(set.doublings, 0);
