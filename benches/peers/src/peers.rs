@@ -21,6 +21,9 @@ use crate::pipe::{Rx, Tx};
 use crate::secure::{self, Identity, Io, Trust};
 use crate::service;
 
+/// Streams that a server takes at once, where its own limit is too low for some workloads.
+const STREAMS: u32 = 2_000;
+
 /// A transport.
 pub(crate) trait Peer: 'static {
     type Link: Link;

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
+use tokio::process::Command;
+use tokio::runtime::Builder;
+use tokio::time::timeout;
 
 use crate::measure::{Measured, Setup};
 use crate::workload::Workload;
@@ -60,6 +63,9 @@ pub(crate) type Results = BTreeMap<Name, Vec<Measured>>;
 const EVERYWHERE: [Workload; 4] =
     [Workload::Bulk, Workload::BothWays, Workload::Messages64, Workload::PingPong64];
 
+/// A measurement that has got stuck takes this much longer than one that takes its time.
+const LIMIT: Duration = Duration::from_secs(30);
+
 impl Plan {
     fn cases(&self) -> Vec<Case> {
         let mut cases = Vec::new();
@@ -103,7 +109,11 @@ impl Plan {
         command.args(["--round-trip", &self.round_trip.to_string()]);
         command.args(["--rate", &self.rate.to_string()]);
         command.args(case.tls.then_some("--tls")).env("RUST_BACKTRACE", "0");
-        let output = command.output()?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let limit = LIMIT + 20 * Duration::from_millis(self.millis);
+        let output =
+            runtime.block_on(async { timeout(limit, command.kill_on_drop(true).output()).await });
+        let output = output.with_context(|| format!("{command:?} was not done in {limit:?}"))??;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{command:?}: {}: {said}", output.status);
         serde_json::from_slice(&output.stdout).with_context(|| format!("{command:?} said no JSON"))

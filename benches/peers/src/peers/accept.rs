@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::conn::Conns;
-use super::{Peer, listen, spawn_service};
+use super::{Peer, STREAMS, listen, spawn_service};
 use crate::pipe::bytes_pipe;
 use crate::secure::{Identity, Trust};
 
@@ -23,7 +23,8 @@ impl Peer for Accept {
 
     async fn serve(identity: Option<Identity>) -> Result<SocketAddr> {
         listen(identity.map(|identity| identity.alpn(b"h2")), async |io| {
-            let server = http2::Builder::new(TokioExecutor::new());
+            let mut server = http2::Builder::new(TokioExecutor::new());
+            server.max_concurrent_streams(STREAMS);
             Ok(server.serve_connection(TokioIo::new(io), service_fn(handle)).await?)
         })
         .await

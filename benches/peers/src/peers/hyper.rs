@@ -15,7 +15,7 @@ use hyper::upgrade::{self, Upgraded};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{ReadHalf, WriteHalf, split};
 
-use super::{Link, Peer, listen, spawn_service};
+use super::{Link, Peer, STREAMS, listen, spawn_service};
 use crate::pipe::{Reader, Writer, bytes_pipe};
 use crate::secure::{Identity, Trust, dial};
 
@@ -32,7 +32,8 @@ impl Peer for Hyper {
 
     async fn serve(identity: Option<Identity>) -> Result<SocketAddr> {
         listen(identity.map(|identity| identity.alpn(b"h2")), async |io| {
-            let server = server::Builder::new(TokioExecutor::new());
+            let mut server = server::Builder::new(TokioExecutor::new());
+            server.max_concurrent_streams(STREAMS);
             Ok(server.serve_connection(TokioIo::new(io), service_fn(handle)).await?)
         })
         .await

@@ -14,7 +14,7 @@ use hyper::server::conn::http2 as server;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::{Link, Peer, listen, spawn_service};
+use super::{Link, Peer, STREAMS, listen, spawn_service};
 use crate::pipe::{Rx, Tx};
 use crate::secure::{Identity, Trust, dial};
 
@@ -32,7 +32,8 @@ impl Peer for Streaming {
 
     async fn serve(identity: Option<Identity>) -> Result<SocketAddr> {
         listen(identity.map(|identity| identity.alpn(b"h2")), async |io| {
-            let server = server::Builder::new(TokioExecutor::new());
+            let mut server = server::Builder::new(TokioExecutor::new());
+            server.max_concurrent_streams(STREAMS);
             Ok(server.serve_connection(TokioIo::new(io), service_fn(handle)).await?)
         })
         .await

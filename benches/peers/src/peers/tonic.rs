@@ -22,7 +22,7 @@ use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 use tower::service_fn;
 
-use super::{Link, Peer, spawn_service};
+use super::{Link, Peer, STREAMS, spawn_service};
 use crate::pipe::{Rx, Tx};
 use crate::secure::{self, Identity, Io, Trust, dial};
 
@@ -54,7 +54,7 @@ impl Peer for Tonic {
             let response = ServerGrpc::new(Raw).streaming(Serve, request).await;
             Ok::<_, Infallible>(response)
         });
-        let server = Server::builder();
+        let server = Server::builder().max_concurrent_streams(STREAMS);
         tokio::spawn(server.serve_with_incoming(service, ReceiverStream::new(incoming)));
         Ok(addr)
     }

@@ -13,7 +13,7 @@ use tokio_util::compat::{
 };
 use yamux::{Config, Connection, Mode, Stream};
 
-use super::{Link, Peer, listen, spawn_service};
+use super::{Link, Peer, STREAMS, listen, spawn_service};
 use crate::pipe::{Reader, Writer, bytes_pipe};
 use crate::secure::{Identity, Io, Trust, dial};
 
@@ -85,7 +85,7 @@ impl Peer for Yamux {
 fn config() -> Config {
     let mut config = Config::default();
     // The default is 512, and windows may not add up to more than the connection's.
-    config.set_max_num_streams(2_000).set_max_connection_receive_window(None);
+    config.set_max_num_streams(STREAMS as usize).set_max_connection_receive_window(None);
     config
 }
 
