@@ -91,6 +91,12 @@ impl Name {
         }
     }
 
+    /// Whether a transport of another's making may give up under a workload, which says something
+    /// about it and is no failure of the measurement.
+    fn may_give_up(self) -> bool {
+        !matches!(self, Name::Tcp | Name::H2conn | Name::Chunks)
+    }
+
     /// As the command line has it.
     fn arg(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())

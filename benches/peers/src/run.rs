@@ -133,9 +133,8 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
             for peer in plan.peers(case) {
                 match plan.measure(peer, case) {
                     Ok(measured) => results.entry(peer).or_default().push(measured),
-                    // A transport that gives up under a workload says something about it.
                     Err(error) => {
-                        ensure!(!matches!(peer, Name::Tcp | Name::H2conn | Name::Chunks), error);
+                        ensure!(peer.may_give_up(), error);
                         failures.entry(peer).or_insert_with(|| format!("{error:#}"));
                     }
                 }

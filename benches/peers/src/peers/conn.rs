@@ -32,6 +32,11 @@ impl Conns {
         };
         Ok(Conns { client: builder.build()?, url: format!("{scheme}://{addr}/") })
     }
+
+    async fn halves(&self) -> Result<(ReadHalf, WriteHalf)> {
+        let (conn, _) = self.client.connect(&self.url).await?;
+        Ok(conn.into_split())
+    }
 }
 
 impl Peer for H2conn {
@@ -76,8 +81,7 @@ impl Link for Conns {
     type Rx = Reader<ReadHalf>;
 
     async fn open(&self) -> Result<(Self::Tx, Self::Rx)> {
-        let (conn, _) = self.client.connect(&self.url).await?;
-        let (read, write) = conn.into_split();
+        let (read, write) = self.halves().await?;
         Ok(bytes_pipe(read, write, false))
     }
 }
@@ -110,8 +114,7 @@ impl Link for ChunkConns {
     type Rx = ChunkReader;
 
     async fn open(&self) -> Result<(ChunkWriter, ChunkReader)> {
-        let (conn, _) = self.0.client.connect(&self.0.url).await?;
-        let (read, write) = conn.into_split();
+        let (read, write) = self.0.halves().await?;
         Ok((ChunkWriter(write), ChunkReader { read, piece: Bytes::new() }))
     }
 }
