@@ -285,7 +285,7 @@ impl Link {
     }
 
     async fn close(self) {
-        self.client.close().await;
+        self.client.close().await.expect("the server is here");
         self.listener.drain(Duration::from_secs(5)).await;
     }
 }

@@ -159,8 +159,9 @@ async fn connect(url: &str, tls: ClientTls) -> Result<()> {
     let client = Client::builder().tls(tls).build()?;
     let (conn, _response) = client.connect(url).await?;
     let result = talk(conn).await;
-    client.close().await;
-    result
+    let closed = client.close().await;
+    result?;
+    Ok(closed?)
 }
 
 /// Sends the lines of standard input, one after the other, and prints each one's answer.

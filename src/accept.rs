@@ -193,9 +193,9 @@ impl Acceptor {
                 let outbox = self.outbox(ends.body_waker());
                 let stream = self.stream(parts, Transport::Request, outbox, &head, &ends, &server);
                 let body = Body::new(Arc::clone(&stream), Arc::clone(&ends));
-                let room = self.settings.receive_buffer;
+                let limits = self.settings.limits();
                 let place = self.accepted.enter(&stream, &server);
-                tokio::spawn(Pump::new(Arc::clone(&stream), ends, server, received, room, place));
+                tokio::spawn(Pump::new(Arc::clone(&stream), ends, server, received, limits, place));
                 (Conn::new(stream), Response::from_parts(head, body))
             }
             #[cfg(feature = "websocket")]
@@ -210,9 +210,9 @@ impl Acceptor {
                     Transport::WebSocketHttp1 => Body::upgrade(Arc::clone(&ends)),
                     _ => Body::empty(),
                 };
-                let room = self.settings.receive_buffer;
+                let limits = self.settings.limits();
                 let place = self.accepted.enter(&stream, &server);
-                let session = Session::new(Arc::clone(&stream), ends, server, room, &websockets);
+                let session = Session::new(Arc::clone(&stream), ends, server, limits, &websockets);
                 tokio::spawn(websocket::run(session, upgrade, websockets.config(), place));
                 (Conn::new(stream), Response::from_parts(head, body))
             }

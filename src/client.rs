@@ -15,7 +15,6 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request};
 use tokio::time::{sleep, timeout};
 
-use crate::config::LINGER_STALL;
 use crate::conn::{Conn, Transport};
 use crate::error::{Error, ErrorKind, Reason, Result, request_name};
 use crate::observe::{self, Side};
@@ -243,30 +242,77 @@ impl Client {
     }
 
     /// Ends the client in good order: no new connections, then waits until the ones there are have
-    /// ended, those that were dropped and still have something to send included. After 30 seconds
-    /// the rest is reset with `CANCEL`.
+    /// ended, and until the servers have acknowledged everything (PING, RFC 9113 §6.7). However slow the
+    /// line is, that is waited for, as long as the server shows life in the sense of
+    /// [`keep_alive_interval`](ClientBuilder::keep_alive_interval).
+    ///
+    /// Connections that are still in use after the
+    /// [`linger_timeout`](ClientBuilder::linger_timeout) are ended: those that were shut down as if they
+    /// were dropped, the rest by a reset with `CANCEL`.
     ///
     /// Await this, or [`Conn::close`] on each connection, before the process ends.
+    ///
+    /// # Errors
+    ///
+    /// That a server has not acknowledged everything, so that what was last sent may be lost, and why:
+    /// [`ErrorKind::TimedOut`] when it has vanished, [`ErrorKind::Closed`] when it has ended the transport.
+    /// [`ErrorKind::Aborted`] when connections were still in use and were reset.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves the links ending in the background.
-    pub async fn close(&self) {
+    pub async fn close(&self) -> Result<()> {
         let links = self.inner.pool.close();
         for link in &links {
             link.shut_down();
         }
         let all = async {
+            let mut outcome = Ok(());
             for link in &links {
-                link.ended().await;
+                outcome = outcome.and(link.ended().await);
             }
+            outcome
         };
-        if timeout(LINGER_STALL, all).await.is_err() {
-            for link in &links {
-                link.abort(Reason::CANCEL, "the client was closed, and its time is up");
-                link.ended().await;
-            }
+        tokio::pin!(all);
+        if let Ok(outcome) = timeout(self.inner.dialer.config.linger_timeout, &mut all).await {
+            return outcome;
         }
+        for link in &links {
+            link.end_use();
+        }
+        all.await
+    }
+
+    /// As [`Client::close`], for `deadline` at most: what is left by then is reset with `CANCEL`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::close`], and [`ErrorKind::TimedOut`] when the deadline has passed: what was not
+    /// acknowledged by then may be lost.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the links ending in the background.
+    pub async fn close_within(&self, deadline: Duration) -> Result<()> {
+        if let Ok(outcome) = timeout(deadline, self.close()).await {
+            return outcome;
+        }
+        let links = self.inner.pool.close();
+        let mut left = 0;
+        for link in &links {
+            left += link.active();
+            link.abort(Reason::CANCEL, "the client was closed, and its time is up");
+        }
+        for link in &links {
+            // That bytes may be lost is what this is about to say.
+            let _ = link.ended().await;
+        }
+        let message = format!(
+            "the client was not through with its connections within {} s: {left} were still open, and \
+             what was not acknowledged by then may be lost; allow more time",
+            deadline.as_secs_f32()
+        );
+        Err(Error::new(ErrorKind::TimedOut, message))
     }
 }
 

@@ -54,6 +54,9 @@ pub(crate) struct Config {
     pub(crate) idle_timeout: Option<Duration>,
     /// A connection is reset when it has bytes to send and the peer takes none for so long.
     pub(crate) stall_timeout: Option<Duration>,
+    /// How long the peer has to end its side, once it has got the end of a connection that was closed or
+    /// dropped here.
+    pub(crate) linger_timeout: Duration,
     /// How much longer the interval is, by the wish of the peer.
     pub(crate) pace: Arc<Pace>,
     /// A client's link that has had no connection for this long ends.
@@ -99,7 +102,7 @@ const MAX_LINKS: usize = 10_000;
 /// 1 GiB: 16 links can be full at the default `max_link_memory`, or each of 10,000 hold 100 KiB.
 const MAX_MEMORY: usize = 1 << 30;
 /// 30 s: below what NATs and proxies forget a quiet connection after, most often 60 s or more.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// 15 s: ten times what a bad mobile network takes to answer.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -125,6 +128,7 @@ impl Default for Config {
             keep_alive_while_idle: false,
             idle_timeout: None,
             stall_timeout: None,
+            linger_timeout: LINGER_TIMEOUT,
             pace: Arc::default(),
             link_idle_timeout: None,
             max_link_age: None,
@@ -179,14 +183,11 @@ impl Config {
             ("keep_alive_timeout", Some(self.keep_alive_timeout)),
             ("idle_timeout", self.idle_timeout),
             ("stall_timeout", self.stall_timeout),
+            ("linger_timeout", Some(self.linger_timeout)),
         ];
         for (knob, time) in times {
-            if let Some(time) = time
-                && (time.is_zero() || time > LONGEST)
-            {
-                return wrong(format!(
-                    "{knob} is {time:?}, and must be more than 0 and at most {LONGEST:?}"
-                ));
+            if let Some(time) = time {
+                check_time(knob, time)?;
             }
         }
         for (knob, time) in
@@ -202,6 +203,16 @@ impl Config {
     }
 }
 
+/// Refuses a time that no timer can keep.
+pub(crate) fn check_time(knob: &str, time: Duration) -> Result<()> {
+    if time.is_zero() || time > LONGEST {
+        let message =
+            format!("{knob} is {time:?}, and must be more than 0 and at most {LONGEST:?}");
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    Ok(())
+}
+
 /// A day; timers do not reach beyond some years.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -211,14 +222,15 @@ const LONGEST_STAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// 256 KiB: below it, not even the base of the link's window would hold a frame.
 const LEAST_LINK_MEMORY: u32 = 256 << 10;
 
-/// A dropped connection gives up when the peer takes nothing for this long.
+/// A connection that was let go is given up when the peer takes nothing for this long.
 pub(crate) const LINGER_STALL: Duration = Duration::from_secs(30);
 
-/// What still arrives after both sides of a dropped connection are flushed is read for this long…
-pub(crate) const LINGER_DRAIN: Duration = Duration::from_secs(1);
+/// 30 s: a peer that is about to end its side has done so in a round trip, and one that first does
+/// something with what it has got takes seconds. Meanwhile the connection holds its place.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// … or up to this many bytes, so that the peer can end its side in its own time.
-pub(crate) const LINGER_DRAIN_BYTES: usize = 1 << 20;
+/// Bytes that a peer may go on sending after it knows that nobody reads them any more.
+pub(crate) const LINGER_BYTES: usize = 1 << 20;
 
 /// How much of the body of a refusal is kept, and how long it is waited for.
 pub(crate) const REJECTION_BODY: usize = 64 << 10;

@@ -30,7 +30,7 @@ pub use close::OnDrop;
 pub(crate) use close::runtime_is_gone;
 pub use halves::{ReadHalf, ReuniteError, WriteHalf};
 pub use stats::Stats;
-pub(crate) use stream::{Control, LinkInfo, Offer, Stream, Wish};
+pub(crate) use stream::{Control, LinkInfo, Offer, Proof, Stream, Wish};
 pub use transport::Transport;
 
 /// A full-duplex connection over one HTTP/2 stream.
@@ -45,12 +45,13 @@ pub use transport::Transport;
 ///
 /// # Dropping
 ///
-/// Dropping a `Conn` loses nothing that was written: the link goes on to send it, for as long as
-/// the peer takes something every 30 seconds, then END_STREAM; what still arrives is dropped, for
-/// at most 1 second or 1 MiB, and then the stream is reset with `CANCEL`. [`on_drop`](Conn::on_drop)
-/// changes that; a drop by a panic always resets. A destructor cannot wait: **before the process
-/// or its runtime ends, await [`close`](Conn::close)**, or bytes that were written, even flushed,
-/// are lost.
+/// Dropping a `Conn` loses nothing that was written, on a line however slow: the link goes on to send
+/// it, then END_STREAM. It gives up when the peer takes nothing for 30 seconds. What still arrives is
+/// dropped; the stream is reset if the peer has not ended its side within the
+/// [`linger_timeout`](crate::ClientBuilder::linger_timeout) (30 seconds) after it got END_STREAM, or has
+/// sent more than 1 MiB since. [`on_drop`](Conn::on_drop) changes that; a drop by a panic always resets.
+/// A destructor cannot wait: **before the process or its runtime ends, await
+/// [`close`](Conn::close)**, or bytes that were written, even flushed, are lost.
 ///
 /// # Memory
 ///

@@ -16,6 +16,7 @@ mod frames;
 mod lease;
 #[cfg(all(test, h2conn_loom))]
 mod loom_tests;
+mod outcome;
 mod peer;
 mod ping;
 mod quiet;
@@ -39,11 +40,12 @@ use tokio::time::Instant;
 
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
-use crate::conn::{self, Control, LinkInfo, Offer, Stream};
+use crate::conn::{self, Control, LinkInfo, Offer, Proof, Stream};
 use crate::error::{Event, Reason, Result, Text, request_name};
-use crate::pipe::{Buffers, Outbox, WakerSet};
+use crate::pipe::{Buffers, Outbox};
 use crate::sync::{AtomicBool, Mutex, lock};
 use driver::Driver;
+use outcome::{End, Last};
 use peer::Peer;
 use signal::{Signal, StreamWaker};
 use window::Windows;
@@ -83,19 +85,14 @@ pub(crate) struct Shared {
     _counted: Counted,
 }
 
-#[derive(Debug, Default)]
-struct End {
-    /// Why no stream works any more.
-    event: Option<Event>,
-    /// The transport is closed.
-    gone: bool,
-    watchers: WakerSet,
-}
-
 /// What a handle asks of the driver.
 enum Command {
     Open(Arc<Stream>, Arc<StreamWaker>, Option<Lease>),
     Ping(oneshot::Sender<Duration>),
+    Confirm(Proof, oneshot::Sender<Result<()>>),
+    /// Ends the streams that are still in use: with END_STREAM those that have sent theirs, the rest
+    /// with a reset.
+    EndUse,
     ShutDown,
     Abort(Reason, &'static str),
 }
@@ -200,17 +197,26 @@ impl Link {
         self.shared.command(Command::Abort(reason, why));
     }
 
+    /// Ends what is still in use, without waiting for its users. What they have let go goes on.
+    pub(crate) fn end_use(&self) {
+        self.shared.command(Command::EndUse);
+    }
+
     /// Waits until the link is gone, and its transport closed.
-    pub(crate) async fn ended(&self) {
+    ///
+    /// # Errors
+    ///
+    /// What is known, if its peer may not have got everything.
+    pub(crate) async fn ended(&self) -> Result<()> {
         poll_fn(|cx| {
             let mut end = lock(&self.shared.end);
             if end.gone {
-                return Poll::Ready(());
+                return Poll::Ready(end.outcome.clone().unwrap_or(Ok(())));
             }
             end.watchers.add(cx);
             Poll::Pending
         })
-        .await;
+        .await
     }
 }
 
@@ -281,7 +287,13 @@ impl Shared {
                 drop(end);
                 self.refuse(&stream, &event);
             }
-            (Some(_), Command::Ping(_) | Command::ShutDown | Command::Abort(..)) => {}
+            (Some(_), Command::Confirm(proof, answer)) => {
+                let outcome = end.confirmation(proof);
+                drop(end);
+                let _ = answer.send(outcome);
+            }
+            (Some(_), Command::Ping(_)) => {}
+            (Some(_), Command::EndUse | Command::ShutDown | Command::Abort(..)) => {}
         }
     }
 
@@ -310,16 +322,28 @@ impl Shared {
     }
 
     /// No stream works any more. The first reason counts.
-    fn end(&self, event: Event) {
+    fn end(&self, last: Last) {
         let mut end = lock(&self.end);
-        let event = end.event.get_or_insert(event).clone();
+        let event = end.set(last);
         let commands = self.take_commands();
+        let mut answers = Vec::new();
+        let mut opened = Vec::new();
+        for command in commands {
+            match command {
+                Command::Open(stream, ..) => opened.push(stream),
+                Command::Confirm(proof, answer) => {
+                    answers.push((answer, end.confirmation(proof)));
+                }
+                _ => {}
+            }
+        }
         drop(end);
         self.set_going_away();
-        for command in commands {
-            if let Command::Open(stream, ..) = command {
-                self.refuse(&stream, &event);
-            }
+        for stream in opened {
+            self.refuse(&stream, &event);
+        }
+        for (answer, outcome) in answers {
+            let _ = answer.send(outcome);
         }
     }
 
@@ -377,6 +401,12 @@ impl Control for Shared {
         let (answer, time) = oneshot::channel();
         self.command(Command::Ping(answer));
         Ok(time)
+    }
+
+    fn confirm(&self, proof: Proof) -> Option<oneshot::Receiver<Result<()>>> {
+        let (answer, outcome) = oneshot::channel();
+        self.command(Command::Confirm(proof, answer));
+        Some(outcome)
     }
 
     fn draining(&self) -> watch::Receiver<bool> {

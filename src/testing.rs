@@ -18,6 +18,8 @@
 //! # }
 //! ```
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -119,6 +121,12 @@ impl PairBuilder {
     /// As [`ClientBuilder::max_link_memory`](crate::ClientBuilder::max_link_memory).
     pub fn max_link_memory(mut self, bytes: u32) -> Self {
         self.config.link_memory = bytes;
+        self
+    }
+
+    /// As [`ClientBuilder::linger_timeout`](crate::ClientBuilder::linger_timeout).
+    pub fn linger_timeout(mut self, time: Duration) -> Self {
+        self.config.linger_timeout = time;
         self
     }
 

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Response, StatusCode, request};
 
 use super::Acceptor;
 #[cfg(feature = "websocket")]
 use super::WebSockets;
-use crate::config::{Config, Methods, parse_headers};
+use crate::config::{Config, Methods, check_time, parse_headers};
 use crate::conn::{Addr, OnDrop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipe::Buffers;
@@ -58,6 +59,14 @@ impl AcceptorBuilder {
         self
     }
 
+    /// As [`ClientBuilder::linger_timeout`](crate::ClientBuilder::linger_timeout). The time begins when
+    /// the server has been handed everything: what has arrived, the server does not say. A WebSocket
+    /// has that time to answer the close frame.
+    pub fn linger_timeout(mut self, time: Duration) -> Self {
+        self.settings.linger_timeout = time;
+        self
+    }
+
     /// As [`ListenerBuilder::on_drop`](crate::ListenerBuilder::on_drop).
     pub fn on_drop(mut self, action: OnDrop) -> Self {
         self.settings.reset_on_drop = action == OnDrop::Reset;
@@ -82,6 +91,7 @@ impl AcceptorBuilder {
         if settings.send_queue == 0 {
             return wrong("send_queue_size is 0, and must be at least 1".to_owned());
         }
+        check_time("linger_timeout", settings.linger_timeout)?;
         #[cfg(feature = "websocket")]
         if let Some(websockets) = &settings.websockets {
             websockets.check()?;
@@ -99,6 +109,7 @@ pub(super) struct Settings {
     headers: HeaderMap,
     pub(super) receive_buffer: usize,
     pub(super) send_queue: usize,
+    pub(super) linger_timeout: Duration,
     pub(super) reset_on_drop: bool,
     /// `None` refuses them.
     #[cfg(feature = "websocket")]
@@ -109,13 +120,14 @@ pub(super) struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        let Config { send_queue, .. } = Config::default();
+        let Config { send_queue, linger_timeout, .. } = Config::default();
         Settings {
             methods: Methods::default(),
             status: StatusCode::OK,
             headers: HeaderMap::new(),
             receive_buffer: RECEIVE_BUFFER,
             send_queue,
+            linger_timeout,
             reset_on_drop: false,
             #[cfg(feature = "websocket")]
             websockets: Some(Arc::default()),
@@ -124,7 +136,20 @@ impl Default for Settings {
     }
 }
 
+/// What bounds a connection of a server that is not ours.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Bytes that may wait in the inbox.
+    pub(super) room: usize,
+    /// How long the client has to end its side of a connection that was let go.
+    pub(super) linger: Duration,
+}
+
 impl Settings {
+    pub(super) fn limits(&self) -> Limits {
+        Limits { room: self.receive_buffer, linger: self.linger_timeout }
+    }
+
     pub(super) fn response(&self) -> Response<()> {
         let mut response = Response::new(());
         *response.status_mut() = self.status;

@@ -123,7 +123,7 @@ impl Accepted {
             server.set_going_away();
         }
         if stage == Stage::Cut {
-            reset(stream);
+            cut(stream, server);
         }
         Place { accepted: Arc::clone(self), key }
     }
@@ -146,8 +146,8 @@ impl Accepted {
         let mut all = lock(&self.all);
         all.stage = Stage::Cut;
         let left = Accepted::list(all);
-        for (stream, _) in &left {
-            reset(stream);
+        for (stream, server) in &left {
+            cut(stream, server);
         }
         left.len()
     }
@@ -164,8 +164,9 @@ impl Accepted {
     }
 }
 
-fn reset(stream: &Stream) {
+fn cut(stream: &Stream, server: &Server) {
     stream.reset(Reason::CANCEL, "the server is shutting down, and its time is up");
+    server.set_cut();
 }
 
 /// The place of one connection among those of its acceptor.

@@ -90,15 +90,28 @@ impl Wake for BodyWaker {
 pub(super) struct Server {
     /// The connection is over, or its acceptor is being drained.
     going_away: watch::Sender<bool>,
+    /// The time of its acceptor's drain is up.
+    cut: watch::Sender<bool>,
 }
 
 impl Server {
     pub(super) fn new() -> Arc<Server> {
-        Arc::new(Server { going_away: watch::Sender::new(false) })
+        Arc::new(Server { going_away: watch::Sender::new(false), cut: watch::Sender::new(false) })
     }
 
     pub(super) fn set_going_away(&self) {
         self.going_away.send_replace(true);
+    }
+
+    pub(super) fn set_cut(&self) {
+        self.cut.send_replace(true);
+    }
+
+    /// Waits until the connection has no more time, whatever is still to be done for it.
+    #[cfg(feature = "websocket")]
+    pub(super) async fn cut(&self) {
+        // It fails only when the sender is gone, which is `self`.
+        let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
     }
 
     #[cfg(feature = "websocket")]

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use super::builder::Limits;
 use super::drain::Place;
 use super::ends::{Ends, Server};
 use super::linger::{Linger, Lingering};
@@ -44,9 +45,10 @@ where
         ends: Arc<Ends>,
         server: Arc<Server>,
         body: B,
-        room: usize,
+        limits: Limits,
         place: Place,
     ) -> Pump<B> {
+        let Limits { room, linger } = limits;
         stream.inbox.set_threshold(room / 4);
         Pump {
             stream,
@@ -54,7 +56,7 @@ where
             server,
             body: Some(Box::pin(body)),
             room,
-            linger: Linger::default(),
+            linger: Linger::new(linger),
             over: false,
             _place: place,
             _counted: Counted::new(Kind::Task),
@@ -146,7 +148,7 @@ where
             Wish::Live | Wish::WriteOnly | Wish::Reset(_) => {}
             Wish::Close => match self.linger.poll(cx, self.stream.outbox.settle(), sent) {
                 Lingering::GoesOn => {}
-                Lingering::Over => self.finish(Ok(())),
+                Lingering::Over(error) => self.finish(Err(error)),
                 Lingering::Stuck => {
                     self.stream.reset(Reason::CANCEL, TOOK_NOTHING);
                     self.cut(&Event::Silent(TOOK_NOTHING.into()));

@@ -14,6 +14,7 @@ mod wire;
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request;
 use hyper::upgrade::OnUpgrade;
@@ -25,9 +26,10 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use super::AcceptorBuilder;
 use super::drain::Place;
 use crate::alive::{Counted, Kind};
-use crate::config::{LINGER_DRAIN, is_token};
+use crate::config::is_token;
 use crate::error::{Error, ErrorKind, Result};
 use origin::Origins;
+use session::Farewell;
 use wire::Wire;
 
 pub(crate) use handshake::Handshake;
@@ -191,6 +193,9 @@ pub(super) fn upgrade(request: &mut request::Parts) -> OnUpgrade {
     upgrade.expect("a request without it is refused by `Handshake::of`")
 }
 
+/// How long a transport is waited for, to tell its client of a reset that came before it.
+const UPGRADE: Duration = Duration::from_secs(1);
+
 /// Moves the bytes of a connection from the time that its request has been answered.
 pub(super) async fn run(
     mut session: Session,
@@ -203,13 +208,17 @@ pub(super) async fn run(
     let last_word = session.take_last_word();
     if last_word.is_some() {
         // The user has been told already; the response may be on its way.
-        upgraded = timeout(LINGER_DRAIN, upgrade).await.ok().and_then(|upgraded| upgraded.ok());
+        upgraded = timeout(UPGRADE, upgrade).await.ok().and_then(|upgraded| upgraded.ok());
     }
     let Some(transport) = upgraded.map(TokioIo::new) else { return };
     let wire = Wire::new(transport);
     let mut socket = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
     poll_fn(|cx| session.poll(cx, &mut socket)).await;
-    drop(session);
-    // The client is to learn how it ended before its transport does (RFC 6455 §7.1.1).
-    let _ = timeout(LINGER_DRAIN, session::farewell(socket, last_word)).await;
+    let farewell = Farewell { last_word, owes: session.owes() };
+    let server = session.into_server();
+    // The client must learn how it ended before its transport does (RFC 6455 §7.1.1).
+    tokio::select! {
+        () = farewell.say(socket) => {}
+        () = server.cut() => {}
+    }
 }

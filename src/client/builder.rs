@@ -180,6 +180,16 @@ impl ClientBuilder {
         self
     }
 
+    /// How long the peer has to end its side of a connection that was closed or dropped here, from the
+    /// time that its HTTP/2 has acknowledged everything. Default: 30 seconds; more than 0, at most a day.
+    /// Then the stream is reset: by a client with `CANCEL`, by a server with `NO_ERROR`, because its answer is
+    /// complete (RFC 9113 §8.1); [`Conn::close`](crate::Conn::close) says so. Until then the connection
+    /// holds its place on the link, and what still arrives is dropped.
+    pub fn linger_timeout(mut self, time: Duration) -> Self {
+        self.config.linger_timeout = time;
+        self
+    }
+
     /// How long a link without connections is kept for the next. Default: 90 seconds; `None` is for
     /// ever. A shorter time saves the server a socket, and costs who comes later a handshake.
     pub fn link_idle_timeout(mut self, time: impl Into<Option<Duration>>) -> Self {

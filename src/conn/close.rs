@@ -18,17 +18,32 @@ pub enum OnDrop {
 }
 
 impl Conn {
-    /// Ends the connection in good order: everything written is sent, then END_STREAM, and the
-    /// peer's END_STREAM is awaited. What still arrives is dropped. Reads and writes that wait in
-    /// other tasks fail with [`ErrorKind::Aborted`].
+    /// Ends the connection in good order, and tells whether the peer has got everything. Everything
+    /// written is sent, then END_STREAM; the peer's HTTP/2 must acknowledge it (by a PING, RFC 9113
+    /// §6.7), and the peer must end its side. What still arrives is dropped. Reads and writes that wait
+    /// in other tasks fail with [`ErrorKind::Aborted`].
     ///
-    /// It takes as long as the peer takes bytes, and gives up after 30 seconds in which it took
-    /// none. When all is sent, the peer has 1 second, or 1 MiB, to end its side; then the stream is
-    /// reset with `CANCEL`, which is no error here.
+    /// It takes as long as the line needs, as long as the peer shows life in the sense of
+    /// [`keep_alive_interval`](crate::ClientBuilder::keep_alive_interval), and gives up when the peer takes
+    /// nothing for 30 seconds. A peer that has everything has the
+    /// [`linger_timeout`](crate::ClientBuilder::linger_timeout) (30 seconds) to end its side, and may send 1 MiB
+    /// meanwhile; then the stream is reset. For a limit on all of it put a [`tokio::time::timeout`]
+    /// around it.
+    ///
+    /// `Ok` means: the peer's HTTP/2 has acknowledged every byte and END_STREAM, and the peer has ended its
+    /// side, or has said that it wants no more (`NO_ERROR`). A peer that ends the transport once it has
+    /// acknowledged every byte has ended well, too. Where there is a proxy on the way, it is the proxy that
+    /// acknowledges. A connection that [`accept`](fn@crate::accept) made cannot know what has been
+    /// acknowledged: there `Ok` means that the server was handed everything, and that the client has ended its
+    /// side; over a WebSocket, that the client has answered the close frame.
     ///
     /// # Errors
     ///
-    /// What ended the stream, if that came before everything was sent, or if the peer reset it.
+    /// What ended the stream before that, [`ErrorKind::TimedOut`] when the peer has vanished included;
+    /// [`ErrorKind::Closed`] when the transport ended before everything was acknowledged, so that the last of it
+    /// may be lost; [`ErrorKind::TimedOut`] or [`ErrorKind::Aborted`], with this side's
+    /// [`reason`](crate::Error::reason), when everything was acknowledged and the peer did not end its side:
+    /// which limit it was, the text says.
     ///
     /// # Cancel safety
     ///
@@ -106,15 +121,18 @@ const RESET_HERE: &str = "the connection was reset on this side";
 
 impl Stream {
     async fn end_in_order(&self) -> Result<()> {
-        self.close();
+        self.close_confirmed();
         match poll_fn(|cx| self.poll_done(cx)).await {
-            // The peer has all it wants, and we had no more to say: Go's servers end so.
+            // The peer wants no more, and we had no more to say: Go's servers end so.
             Err(error)
-                if error.reason() == Some(Reason::NO_ERROR) && !self.outbox.has_unsent_bytes() =>
-            {
-                Ok(())
-            }
-            how => how,
+                if error.is_by_peer()
+                    && error.reason() == Some(Reason::NO_ERROR)
+                    && !self.outbox.has_unsent_bytes() => {}
+            how => how?,
+        }
+        match self.control.confirm(self.proof()) {
+            Some(outcome) => outcome.await.unwrap_or_else(|_| Err(runtime_is_gone())),
+            None => Ok(()),
         }
     }
 }

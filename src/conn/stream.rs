@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -56,6 +56,12 @@ pub(crate) trait Control: fmt::Debug + Send + Sync {
     /// When the link has no pings.
     fn ping(&self) -> Result<oneshot::Receiver<Duration>, Error>;
 
+    /// Asks whether the peer's HTTP/2 has got all that was sent of a stream; `None` when the link
+    /// cannot know.
+    fn confirm(&self, _proof: Proof) -> Option<oneshot::Receiver<Result<(), Error>>> {
+        None
+    }
+
     /// Becomes true when one end of the link has said that it is going away.
     fn draining(&self) -> watch::Receiver<bool>;
 
@@ -63,6 +69,15 @@ pub(crate) trait Control: fmt::Debug + Send + Sync {
     fn rtt(&self) -> Option<Duration> {
         None
     }
+}
+
+/// By what a link knows what its peer has got of a stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proof {
+    /// The stream's identifier.
+    pub(crate) stream: u32,
+    /// The number of the PING behind all of its bytes; 0 is none.
+    pub(crate) ping: u64,
 }
 
 /// One stream: the two queues, the two heads, and how it ends.
@@ -84,6 +99,10 @@ pub(crate) struct Stream {
     answer: Mutex<Answer>,
     fate: Mutex<Fate>,
     reset_on_drop: AtomicBool,
+    /// Its identifier on the link, once it has one.
+    id: AtomicU32,
+    /// The number of the PING behind all of its bytes, if there was one.
+    ping: AtomicU64,
     mover: Waker,
     observed: observe::Conn,
     _counted: Counted,
@@ -106,6 +125,8 @@ struct Fate {
     read_dropped: bool,
     /// Nobody will read or write any more: what is left to do is bounded in time.
     closing: bool,
+    /// Somebody waits to hear that the peer has got everything.
+    confirming: bool,
     done: Option<Result<(), Error>>,
     watchers: WakerSet,
 }
@@ -147,6 +168,8 @@ impl Stream {
             answer: Mutex::default(),
             fate: Mutex::default(),
             reset_on_drop: AtomicBool::new(false),
+            id: AtomicU32::new(0),
+            ping: AtomicU64::new(0),
             mover,
             _counted: Counted::new(Kind::Stream),
         }
@@ -222,6 +245,38 @@ impl Stream {
         self.inbox.abort(error.clone());
         self.outbox.fail(error);
         self.mover.wake_by_ref();
+    }
+
+    /// The link has given it an identifier.
+    pub(crate) fn set_id(&self, id: u32) {
+        self.id.store(id, SeqCst);
+    }
+
+    /// A PING with this number follows all of its bytes.
+    pub(crate) fn set_ping(&self, number: u64) {
+        self.ping.store(number, SeqCst);
+    }
+
+    /// What its link must know to tell what the peer has got of it.
+    pub(super) fn proof(&self) -> Proof {
+        Proof { stream: self.id.load(SeqCst), ping: self.ping.load(SeqCst) }
+    }
+
+    /// As [`Stream::close`], for somebody who will ask whether the peer has got everything.
+    pub(super) fn close_confirmed(&self) {
+        lock(&self.fate).confirming = true;
+        self.close();
+    }
+
+    /// Whether somebody is about to ask that.
+    pub(crate) fn awaits_confirmation(&self) -> bool {
+        lock(&self.fate).confirming
+    }
+
+    /// Whether somebody may ask that, for the stream is still held.
+    pub(crate) fn is_asked_about(&self) -> bool {
+        let fate = lock(&self.fate);
+        fate.confirming || !fate.closing
     }
 
     /// Starts an orderly end of both directions.

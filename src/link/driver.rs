@@ -5,7 +5,9 @@
 //! number at a time.
 
 mod end;
+mod leave;
 mod life;
+mod linger;
 mod stay;
 mod streams;
 
@@ -16,6 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use leave::Waiter;
 use slab::Slab;
 use stay::Idle;
 use tokio::sync::mpsc;
@@ -45,13 +48,14 @@ const TURNS: usize = 16;
 /// the spill.
 const HEADS_ROOM: usize = 64 << 10;
 
-/// A link that has said goodbye must be gone after this.
+/// A client that owes nothing must have said after this that no request of it is on its way.
 const GOODBYE: Duration = Duration::from_secs(10);
 
 /// A transport that takes no more may still give the reason, for this long.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How long the transport is kept, after this side has ended it, for the peer to end it too.
+/// How long the transport is kept when the peer has everything: for it to answer the last word, and then,
+/// after this side has ended the transport, to end it too.
 const PARTING: Duration = Duration::from_secs(2);
 
 pub(super) struct Driver {
@@ -74,6 +78,8 @@ pub(super) struct Driver {
     unsent: VecDeque<usize>,
     /// Streams that have something to send, in turn.
     sendable: VecDeque<usize>,
+    /// Streams whose END_STREAM goes behind a PING, which goes behind their bytes.
+    ends: Vec<usize>,
     /// Streams of which something has been handed over and not yet written.
     unsettled: Vec<usize>,
     /// Room for the keys of a turn's ready streams.
@@ -102,8 +108,20 @@ pub(super) struct Driver {
     held: usize,
     reading: Reading,
     closing: bool,
+    /// h2 has ended the link in good order, and the link is about to leave.
+    is_over: bool,
+    /// Those who wait for the peer to have got what was sent.
+    waiters: Vec<Waiter>,
+    /// The number of the last PING that the peer was asked by.
+    asked: u64,
+    /// The number of the PING behind everything, GOAWAY included.
+    farewell: u64,
+    /// The number of the last PING whose acknowledgement was seen.
+    answered: u64,
     /// Streams that lived when the link ended.
     cut: usize,
+    /// Those of them that were reset because their client was closed.
+    cut_in_use: usize,
     /// No stream is left, or h2 has ended the link: the timer by which it should be gone.
     leaving: Option<delay_queue::Key>,
     broken: bool,
@@ -172,6 +190,7 @@ impl Driver {
             streams: Slab::new(),
             unsent: VecDeque::new(),
             sendable: VecDeque::new(),
+            ends: Vec::new(),
             unsettled: Vec::new(),
             ready: Vec::new(),
             arrivals: VecDeque::new(),
@@ -189,7 +208,13 @@ impl Driver {
             held: 0,
             reading,
             closing: false,
+            is_over: false,
+            waiters: Vec::new(),
+            asked: 0,
+            farewell: 0,
+            answered: 0,
             cut: 0,
+            cut_in_use: 0,
             leaving: None,
             broken: false,
             end: None,
@@ -212,14 +237,16 @@ impl Driver {
         self.stop_opening();
         self.send_data();
         self.drive_h2();
+        self.learn();
         // Streams that were reset must be known as such before their bytes are counted as sent.
         self.look_at_ready_streams();
         self.settle();
+        self.answer_waiters();
         self.refresh_windows();
         self.adjust_windows();
         self.check_peer();
-        self.note_limit();
         self.look_whether_idle();
+        self.leave();
         self.poll_timers();
     }
 
@@ -229,6 +256,8 @@ impl Driver {
             match command {
                 Command::Open(stream, waker, lease) => self.open(stream, waker, lease),
                 Command::Ping(answer) => self.pinger.ask(answer),
+                Command::Confirm(proof, answer) => self.confirm(proof, answer),
+                Command::EndUse => self.end_use(),
                 Command::ShutDown => {
                     self.shared.info.observed.retired(Cause::ShutDown);
                     self.shut_down();
@@ -266,6 +295,9 @@ impl Driver {
             let waker = entry.waker.clone();
             let mut cx = Context::from_waker(&waker);
             let sent = entry.send(&mut cx, room, self.end.as_ref());
+            if sent == Sent::AllButTheEnd {
+                self.ends.push(key);
+            }
             entry.note_stall(sent == Sent::Blocked);
             if !entry.send_state.unsettled {
                 entry.send_state.unsettled = true;
@@ -273,7 +305,7 @@ impl Driver {
             }
             match sent {
                 Sent::More => self.sendable.push_back(key),
-                Sent::All | Sent::Blocked => entry.send_state.queued = false,
+                Sent::All | Sent::AllButTheEnd | Sent::Blocked => entry.send_state.queued = false,
             }
         }
     }
@@ -299,10 +331,14 @@ impl Driver {
         self.shared.signal.clear();
         let waker = self.waker.clone();
         let mut cx = Context::from_waker(&waker);
-        if self.end.is_none()
-            && let Poll::Ready(result) = self.peer.poll(&mut cx, &mut self.arrivals)
-        {
-            self.end_of_link(result);
+        if self.is_over {
+            self.gauge.read_on(&mut cx);
+        } else {
+            self.poll_h2(&mut cx);
+            if !self.ends.is_empty() {
+                self.send_ends();
+                self.poll_h2(&mut cx);
+            }
         }
         // The wire takes everything, so what h2 still holds waits for its streams' windows.
         self.stuck = self.shared.buffers.in_flight();
@@ -319,15 +355,25 @@ impl Driver {
         }
     }
 
+    fn poll_h2(&mut self, cx: &mut Context<'_>) {
+        if self.end.is_none()
+            && !self.is_over
+            && let Poll::Ready(result) = self.peer.poll(cx, &mut self.arrivals)
+        {
+            self.end_of_h2(result);
+        }
+    }
+
     fn poll_timers(&mut self) {
         if self.reading.broken && !std::mem::replace(&mut self.broken, true) {
             self.timers.insert(Timer::Broken, LAST_WORDS);
         }
-        // h2 waits for its last words to be taken, and its peer may not take them. A request that
-        // was on its way when it was told is still served.
-        let leaves = (self.closing && self.streams.is_empty()) || self.reading.ending;
+        // A server's h2 asks its client whether requests are still on their way, and the client may
+        // not answer. Where something is owed to it, its silence is bounded by keep-alive instead.
+        let leaves = self.is_leaving() && !self.owes();
+        let time = if self.is_over { PARTING } else { GOODBYE };
         match self.leaving {
-            None if leaves => self.leaving = Some(self.timers.insert(Timer::Goodbye, GOODBYE)),
+            None if leaves => self.leaving = Some(self.timers.insert(Timer::Goodbye, time)),
             Some(timer) if !leaves => {
                 self.timers.remove(&timer);
                 self.leaving = None;
@@ -351,7 +397,7 @@ impl Driver {
                 Timer::KeepAlive => self.check_life(),
                 Timer::Goodbye => {
                     self.leaving = None;
-                    self.give_up(Event::Gone(None));
+                    self.stop_leaving();
                 }
                 Timer::Idle => self.idle_time_is_up(),
                 Timer::Age => {

@@ -8,6 +8,7 @@ use h2::client::ResponseFuture;
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::{Request, response};
+use tokio::time::Instant;
 use tokio_util::time::delay_queue;
 
 use super::Lease;
@@ -77,17 +78,57 @@ pub(super) struct SendState {
     pub(super) mark: Option<(u64, u64)>,
     /// The peer's window is full.
     pub(super) blocked: bool,
+    /// There is a PING between the bytes and END_STREAM, or need not be.
+    pub(super) end_may_go: bool,
 }
 
 /// The bounded end of a connection that its user has let go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Linger {
     /// Still in use.
     No,
-    /// Everything written is being sent; the position at the last look.
-    Flushing(u64),
-    /// The peer may finish its side; bytes of it that were dropped since.
-    Draining(usize),
+    /// Everything written is being sent.
+    Flushing(Flushing),
+    /// Everything is sent, and the peer may finish its side.
+    Draining(Draining),
+}
+
+/// How far sending had come at the last look.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flushing {
+    /// Of the stream, and of all that the transport has taken.
+    pub(super) position: u64,
+    pub(super) taken: u64,
+    /// The PING by which a peer that takes nothing was asked whether anything is still on its way.
+    pub(super) asked: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Draining {
+    /// Since the end was sent.
+    pub(super) since: Instant,
+    /// Bytes of the peer that were dropped, since then or since it knows of the end.
+    pub(super) dropped: usize,
+    /// Whether it does.
+    pub(super) told: Told,
+}
+
+/// Whether the peer knows that this side has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Told {
+    No,
+    /// It was asked, by this PING.
+    Asked {
+        ping: u64,
+        at: Instant,
+    },
+    Yes,
+}
+
+impl Draining {
+    pub(super) fn new(since: Instant) -> Draining {
+        Draining { since, dropped: 0, told: Told::No }
+    }
 }
 
 impl Entry {
@@ -178,17 +219,24 @@ impl Entry {
         self.received_end = true;
         self.note_stall(false);
         self.lease = None;
-        if self.awaits_answer() {
-            let closed = || {
-                let message = "the connection was closed on this side before the server answered";
-                Error::new(ErrorKind::Aborted, message)
-            };
-            self.stream.set_answer(Err(how.as_ref().err().cloned().unwrap_or_else(closed)));
+        if let Err(error) = &how
+            && self.awaits_answer()
+        {
+            self.stream.set_answer(Err(error.clone()));
         }
+        self.give_up_on_an_answer();
         self.stream.set_done(how);
         // What is unread is reported once, when the last of it has been read.
         let unread = self.held.max(1);
         self.stream.inbox.set_threshold(unread);
+    }
+
+    /// A client's user who still waits for the answer hears that there will be none.
+    pub(super) fn give_up_on_an_answer(&mut self) {
+        if self.awaits_answer() {
+            let message = "the connection was closed on this side before the server answered";
+            self.stream.set_answer(Err(Error::new(ErrorKind::Aborted, message)));
+        }
     }
 
     /// Whether nothing is left to do or to count.

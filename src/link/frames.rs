@@ -6,6 +6,8 @@ mod cutter;
 mod limit;
 mod sent;
 
+use std::collections::VecDeque;
+
 use cutter::{Cutter, Head};
 use limit::Limit;
 
@@ -20,6 +22,13 @@ const TINY: usize = 256;
 /// How much of a GOAWAY is kept: the last stream, the reason, and some text.
 const GOAWAY: usize = 8 + 256;
 
+/// The length of a PING's payload (RFC 9113 §6.7).
+const PING: usize = 8;
+
+/// How many of the peer's last resets with an error are remembered: more than can come between a
+/// stream's end and the PING that is sent behind it.
+const RESETS: usize = 1024;
+
 /// Follows one direction of a connection.
 #[derive(Debug)]
 pub(crate) struct FrameLog {
@@ -32,9 +41,20 @@ pub(crate) struct FrameLog {
     in_settings: bool,
     has_settings: bool,
     seen_goaway: bool,
-    in_goaway: bool,
+    /// What is kept of the payload of the frame that is coming in.
+    keeping: Keep,
+    /// As much of it as has come; a GOAWAY's has a place of its own.
+    kept: Vec<u8>,
     /// The beginning of the last GOAWAY's payload.
     goaway: Vec<u8>,
+    /// The payloads of PINGs that were acknowledged since they were last looked at.
+    pongs: Vec<[u8; PING]>,
+    /// PINGs are answered here, because HTTP/2 is over and does not answer them any more.
+    answers_pings: bool,
+    /// The payloads of those that wait for their answer.
+    pings: Vec<[u8; PING]>,
+    /// The last streams that the peer has reset with an error, and the codes.
+    resets: VecDeque<(u32, u32)>,
     settings_acks: u64,
     abuse: Option<&'static str>,
     frames: u64,
@@ -42,8 +62,31 @@ pub(crate) struct FrameLog {
     small: u64,
 }
 
+/// Which payloads are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    Nothing,
+    Reset { stream: u32 },
+    Ping,
+    Pong,
+    Goaway,
+}
+
+impl Keep {
+    /// How many bytes of the payload are kept.
+    fn most(self) -> usize {
+        match self {
+            Keep::Nothing => 0,
+            Keep::Reset { .. } => 4,
+            Keep::Ping | Keep::Pong => PING,
+            Keep::Goaway => GOAWAY,
+        }
+    }
+}
+
 /// The frame types that cost this side work and carry nothing for the user.
 const KINDS: usize = 7;
+const PINGS: usize = 3;
 
 impl FrameLog {
     /// For the bytes of a client, which begin with its preface, or those of a server.
@@ -70,8 +113,13 @@ impl FrameLog {
             in_settings: false,
             has_settings: false,
             seen_goaway: false,
-            in_goaway: false,
+            keeping: Keep::Nothing,
+            kept: Vec::new(),
             goaway: Vec::new(),
+            pongs: Vec::new(),
+            answers_pings: false,
+            pings: Vec::new(),
+            resets: VecDeque::new(),
             settings_acks: 0,
             abuse: None,
             frames: 0,
@@ -83,18 +131,54 @@ impl FrameLog {
     /// Looks at the next bytes, wherever they are cut.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
         loop {
-            while self.in_goaway
-                && self.goaway.len() < GOAWAY
-                && let Some(byte) = self.cutter.payload_byte(&mut bytes)
-            {
-                self.goaway.push(byte);
-            }
+            self.keep_payload(&mut bytes);
             let Some(head) = self.cutter.next(&mut bytes) else { break };
             self.has_settings |= self.in_settings;
-            (self.in_settings, self.in_goaway) = (false, false);
+            (self.in_settings, self.keeping) = (false, Keep::Nothing);
             self.frame(head);
         }
         self.has_settings |= self.in_settings && self.cutter.is_between_frames();
+    }
+
+    /// Keeps what is wanted of a payload, and looks at it once it is whole.
+    fn keep_payload(&mut self, bytes: &mut &[u8]) {
+        let most = self.keeping.most();
+        if self.keeping == Keep::Goaway {
+            while self.goaway.len() < most
+                && let Some(byte) = self.cutter.payload_byte(bytes)
+            {
+                self.goaway.push(byte);
+            }
+            return;
+        }
+        while self.kept.len() < most
+            && let Some(byte) = self.cutter.payload_byte(bytes)
+        {
+            self.kept.push(byte);
+        }
+        if most == 0 || self.kept.len() < most {
+            return;
+        }
+        match (self.keeping, &self.kept[..]) {
+            (Keep::Ping, payload) => self.pings.extend(<[u8; PING]>::try_from(payload)),
+            (Keep::Pong, payload) => self.pongs.extend(<[u8; PING]>::try_from(payload)),
+            (Keep::Reset { stream }, &[a, b, c, d]) => {
+                let code = u32::from_be_bytes([a, b, c, d]);
+                if code != 0 {
+                    if self.resets.len() == RESETS {
+                        self.resets.pop_front();
+                    }
+                    self.resets.push_back((stream, code));
+                }
+            }
+            _ => {}
+        }
+        self.keeping = Keep::Nothing;
+    }
+
+    fn keep(&mut self, keep: Keep) {
+        self.kept.clear();
+        self.keeping = keep;
     }
 
     fn frame(&mut self, Head { kind, flags, len, stream }: Head) {
@@ -110,11 +194,15 @@ impl FrameLog {
             }
             0x1 if self.from_client => {
                 self.last_stream = self.last_stream.max(stream);
+                self.limits[PINGS].refill(1);
                 return;
             }
             0x1 => 6,
             0x2 => 1,
-            0x3 => 0,
+            0x3 => {
+                self.keep(Keep::Reset { stream });
+                0
+            }
             0x4 => {
                 self.seen_settings = true;
                 if flags & ACK != 0 {
@@ -124,12 +212,17 @@ impl FrameLog {
                 self.in_settings = true;
                 2
             }
-            0x6 if flags & ACK == 0 => 3,
+            0x6 if flags & ACK == 0 => {
+                if self.answers_pings {
+                    self.keep(Keep::Ping);
+                }
+                PINGS
+            }
+            0x6 => return self.keep(Keep::Pong),
             0x7 => {
                 self.seen_goaway = true;
-                self.in_goaway = true;
                 self.goaway.clear();
-                return;
+                return self.keep(Keep::Goaway);
             }
             0x8 => 5,
             0x9 => 4,
@@ -147,9 +240,36 @@ impl FrameLog {
         }
     }
 
-    /// This side has sent so many requests: a head and trailers are due for each.
+    /// This side has sent so many requests: a head and trailers are due for each, and a PING may come
+    /// behind the end of each.
     pub(crate) fn asked(&mut self, requests: u64) {
         self.limits[6].expect(2 * requests);
+        self.limits[PINGS].refill(requests);
+    }
+
+    /// The payloads of PINGs that were acknowledged since the last call.
+    pub(crate) fn pongs(&mut self) -> impl Iterator<Item = [u8; PING]> {
+        self.pongs.drain(..)
+    }
+
+    /// From now on the payloads of PINGs are kept, to be answered.
+    pub(crate) fn answer_pings(&mut self) {
+        self.answers_pings = true;
+    }
+
+    /// The payloads of the PINGs since the last call.
+    pub(crate) fn take_pings(&mut self) -> Vec<[u8; PING]> {
+        std::mem::take(&mut self.pings)
+    }
+
+    /// The code that the peer has reset this stream with, if it was an error's and not long ago.
+    pub(crate) fn reset_of(&self, stream: u32) -> Option<u32> {
+        self.resets.iter().rev().find(|(of, _)| *of == stream).map(|(_, code)| *code)
+    }
+
+    /// All that [`FrameLog::reset_of`] knows.
+    pub(crate) fn take_resets(&mut self) -> VecDeque<(u32, u32)> {
+        std::mem::take(&mut self.resets)
     }
 
     /// The highest stream that a client has opened.
@@ -205,107 +325,4 @@ impl FrameLog {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    pub(super) fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
-        let len = payload.len();
-        let mut bytes = vec![(len >> 16) as u8, (len >> 8) as u8, len as u8, kind, flags];
-        bytes.extend([0, 0, 0, 1]);
-        bytes.extend(payload);
-        bytes
-    }
-
-    #[test]
-    fn frames_are_seen_wherever_the_bytes_are_cut() {
-        let mut bytes = PREFACE.to_vec();
-        bytes.extend(frame(4, 0, &[0; 18]));
-        bytes.extend(frame(0, 0, &[9; 3]));
-        bytes.extend(frame(0, 0, &[9; 70_000]));
-        bytes.extend(frame(0, 1, &[]));
-        bytes.extend(frame(7, 0, b"12345678too many"));
-        for cut in [1, 2, 7, 9, 1000, bytes.len()] {
-            let mut log = FrameLog::new(true);
-            for piece in bytes.chunks(cut) {
-                log.feed(piece);
-            }
-            assert_eq!((log.frames, log.tiny()), (5, 1), "cut at {cut}");
-            assert!(log.seen_settings() && log.seen_goaway() && log.abuse().is_none());
-            assert_eq!(log.goaway_text(), "too many");
-            assert_eq!(log.goaway_error(), Some(u32::from_be_bytes(*b"5678")));
-            log.feed(&frame(7, 0, &[b'x'; 1000]));
-            assert_eq!(log.goaway_text(), "x".repeat(256));
-            log.feed(&frame(7, 0, &[0; 8]));
-            assert_eq!((log.goaway_text(), log.goaway_error()), (String::new(), None));
-        }
-    }
-
-    #[test]
-    fn settings_are_there_with_their_last_byte() {
-        for payload in [&[][..], &[0; 6], &[0; 18]] {
-            let mut log = FrameLog::new(false);
-            log.feed(&frame(4, 1, &[]));
-            assert!(log.seen_settings() && !log.has_settings(), "an acknowledgement is none");
-            let settings = frame(4, 0, payload);
-            let (last, before) = settings.split_last().expect("a frame is not empty");
-            for byte in before {
-                log.feed(&[*byte]);
-                assert!(!log.has_settings());
-            }
-            log.feed(&[*last]);
-            assert!(log.has_settings());
-            log.feed(&frame(0, 0, &[9; 3]));
-            assert!(log.has_settings());
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_flood_is_noticed_and_the_same_number_over_time_is_not() {
-        let ping = frame(6, 0, &[0; 8]);
-        let mut flood = FrameLog::new(false);
-        for _ in 0..10_001 {
-            flood.feed(&ping);
-        }
-        assert_eq!(flood.abuse(), Some("PING frames"));
-        let mut slow = FrameLog::new(false);
-        for _ in 0..100_000 {
-            slow.feed(&ping);
-            tokio::time::advance(std::time::Duration::from_millis(1)).await;
-        }
-        assert_eq!(slow.abuse(), None);
-    }
-
-    #[test]
-    fn acknowledgements_are_not_counted_and_window_updates_go_with_what_was_sent() {
-        let mut log = FrameLog::new(false);
-        for _ in 0..100_000 {
-            log.feed(&frame(6, 1, &[0; 8]));
-            log.sent(1);
-            log.feed(&frame(8, 0, &[0; 4]));
-            log.feed(&frame(8, 0, &[0; 4]));
-        }
-        assert_eq!(log.abuse(), None);
-    }
-
-    #[test]
-    fn answers_that_are_due_are_no_flood_and_others_are() {
-        let mut log = FrameLog::new(false);
-        log.asked(10_000);
-        let answer = frame(1, 4, &[0x88]);
-        for _ in 0..20_000 {
-            log.feed(&answer);
-        }
-        assert_eq!(log.abuse(), None);
-        for _ in 0..1_001 {
-            log.feed(&answer);
-        }
-        assert_eq!(log.abuse(), Some("HEADERS frames"));
-        let mut log = FrameLog::new(true);
-        log.feed(PREFACE);
-        for _ in 0..100_000 {
-            log.feed(&answer);
-        }
-        assert_eq!(log.abuse(), None, "a client may open streams");
-        assert_eq!(log.last_stream(), 1);
-    }
-}
+mod tests;

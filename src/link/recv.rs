@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Response};
 
 use super::entry::{Entry, Head, Linger};
 use super::fault;
-use crate::config::{LINGER_DRAIN_BYTES, REJECTION_BODY};
+use crate::config::REJECTION_BODY;
 use crate::error::{Error, Event, Reason};
 use crate::pipe::Batch;
 
@@ -164,25 +164,14 @@ impl Entry {
             }
             return 0;
         }
-        if let Linger::Draining(dropped) = &mut self.linger {
-            *dropped += len;
-            if *dropped > LINGER_DRAIN_BYTES {
-                self.stop_draining();
-            }
+        if let Linger::Draining(draining) = &mut self.linger {
+            draining.dropped += len;
         }
         if len > 0 {
             self.held += len;
             self.stream.inbox.push(bytes);
         }
         len
-    }
-
-    /// The peer had its time to finish, and everything of ours is sent: that is a good end. After
-    /// a refusal NO_ERROR says so to the client too (RFC 9113 §8.1).
-    pub(super) fn stop_draining(&mut self) {
-        let refused = self.stream.is_refused();
-        self.send_reset(if refused { Reason::NO_ERROR } else { Reason::CANCEL });
-        self.end(Ok(()));
     }
 
     /// Turns a refusal, with what has come of its body, into the error that the user gets.

@@ -13,6 +13,8 @@ use crate::error::Event;
 pub(super) enum Sent {
     /// Nothing is left to send.
     All,
+    /// Nothing but END_STREAM, which waits until a PING is behind the bytes.
+    AllButTheEnd,
     /// The peer's window is full; the stream's waker tells when it opens.
     Blocked,
     /// There is more, and the stream may go on at its next turn.
@@ -39,6 +41,7 @@ impl Entry {
         if self.over || matches!(self.head, Head::Rejected(..)) {
             return Sent::All;
         }
+        let holds_end = self.holds_end();
         let Some(send) = &mut self.send else { return Sent::All };
         let (queued, end) = self.stream.outbox.pending();
         let (wanted, mut room) = (queued.min(share), 0);
@@ -58,7 +61,10 @@ impl Entry {
         } else if !end {
             return Sent::All;
         }
-        let taken = self.stream.outbox.take(room);
+        let taken = match holds_end {
+            true => self.stream.outbox.take_bytes(room),
+            false => self.stream.outbox.take(room),
+        };
         let mut used = 0;
         if let Some(batch) = taken.batch {
             used = batch.remaining();
@@ -75,7 +81,15 @@ impl Entry {
         if used < wanted {
             send.reserve_capacity(0);
         }
-        Sent::All
+        if holds_end { Sent::AllButTheEnd } else { Sent::All }
+    }
+
+    /// Whether END_STREAM must wait for a PING: its acknowledgement proves that the peer has got every
+    /// byte, also where the peer hangs up as soon as it has read the end, and acknowledges nothing
+    /// more. It is only sent where somebody can still ask.
+    fn holds_end(&self) -> bool {
+        let (_, end) = self.stream.outbox.pending();
+        end && !self.send_state.end_may_go && self.stream.is_asked_about()
     }
 
     /// Takes note of whether the peer's window makes the stream wait.

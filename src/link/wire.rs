@@ -6,6 +6,7 @@
 //! came before it has been dealt with (T9). The driver sees through it what h2 does not show:
 //! frame headers (T10), and how much has really been written (T7).
 
+mod confirm;
 mod gauge;
 
 use std::io::{self, IoSlice};
@@ -18,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::{FrameLog, PREFACE, SentLog};
 use crate::sync::{Mutex, lock};
+use confirm::Confirm;
 
 pub(crate) use gauge::{Gauge, Reading, WantedResets};
 
@@ -69,6 +71,8 @@ struct Inner {
     read_end: bool,
     log: FrameLog,
     sent_log: SentLog,
+    /// What the peer has certainly got.
+    confirm: Confirm,
     wanted_resets: WantedResets,
     /// What the last bytes brought of tiny and of small frames.
     brought: (u64, u64),
@@ -85,7 +89,9 @@ struct Inner {
     received: u64,
     /// h2 has flushed what it wrote: it is between two frames.
     between_frames: bool,
-    /// h2 wants to end this side of the transport.
+    /// There is a driver.
+    is_driven: bool,
+    /// h2 has written its last, and reads no more.
     ending: bool,
     /// The last word is said, in h2's place.
     said_goodbye: bool,
@@ -108,6 +114,7 @@ pub(crate) fn wrap(io: Box<dyn Transport>, prefix: Bytes, peer_is_client: bool) 
         read_end: false,
         log: FrameLog::new(peer_is_client),
         sent_log: SentLog::new(if peer_is_client { 0 } else { PREFACE.len() }),
+        confirm: Confirm::default(),
         wanted_resets: WantedResets::default(),
         brought: (0, 0),
         small: Box::new([0; SMALL_READ]),
@@ -118,6 +125,7 @@ pub(crate) fn wrap(io: Box<dyn Transport>, prefix: Bytes, peer_is_client: bool) 
         flushed: 0,
         received: 0,
         between_frames: false,
+        is_driven: false,
         ending: false,
         said_goodbye: false,
         shut: false,
@@ -190,6 +198,15 @@ impl Inner {
         self.first.extend_from_slice(&bytes[..wanted]);
         let (tiny, small) = (self.log.tiny(), self.log.small());
         self.log.feed(bytes);
+        let before = self.confirm.last();
+        for pong in self.log.pongs() {
+            self.confirm.acknowledged(pong);
+        }
+        if self.confirm.last() != before {
+            // One that has waited for its turn goes before h2 answers what else has come: a peer that
+            // leaves hangs up upon that answer.
+            self.ping();
+        }
         self.brought = (self.log.tiny() - tiny, self.log.small() - small);
         let cost = self.brought.1 as usize * SMALL_COST;
         self.small_cost += cost;
@@ -203,8 +220,12 @@ impl Inner {
         if self.broken.is_some() || self.said_goodbye {
             return total;
         }
+        let mut is_owed = false;
         for slice in slices {
-            self.sent_log.feed(slice);
+            is_owed |= self.sent_log.feed(slice);
+        }
+        if is_owed {
+            self.confirm.owe(self.accepted);
         }
         let mut skip = 0;
         if total > GATHER {
@@ -244,6 +265,48 @@ impl Inner {
         self.spill.clear();
     }
 
+    /// Puts a PING behind what was written, if one is wanted and HTTP/2 is between two frames.
+    fn ping(&mut self) {
+        if !self.between_frames || self.said_goodbye || self.broken.is_some() {
+            return;
+        }
+        if let Some(frame) = self.confirm.next(self.accepted) {
+            self.put(&frame);
+        }
+    }
+
+    /// Writes a frame of the wire's own, between two of HTTP/2's.
+    fn put(&mut self, frame: &[u8]) {
+        self.accepted += frame.len() as u64;
+        self.spill.extend_from_slice(frame);
+    }
+
+    /// Reads on when HTTP/2 has ended: for acknowledgements, and to answer the peer's PINGs, which
+    /// may be behind the last of its own bytes. All else is dropped.
+    fn read_on(&mut self, cx: &mut Context<'_>) {
+        self.log.answer_pings();
+        let mut bytes = [0; SMALL_READ];
+        while !self.read_end {
+            if self.quota == 0 {
+                return cx.waker().wake_by_ref();
+            }
+            let mut buf = ReadBuf::new(&mut bytes);
+            match self.poll_transport(cx, &mut buf) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => self.note(buf.filled()),
+                Poll::Ready(end) => {
+                    self.failed = self.failed.take().or(end.err());
+                    self.read_end = true;
+                }
+            }
+            for payload in self.log.take_pings() {
+                let mut pong = *b"\0\0\x08\x06\x01\0\0\0\0\0\0\0\0\0\0\0\0";
+                pong[9..].copy_from_slice(&payload);
+                self.put(&pong);
+            }
+        }
+    }
+
     /// Goes on writing. What a broken transport has not taken is never counted as flushed.
     fn drive(&mut self, cx: &mut Context<'_>) {
         if self.flushed == self.accepted || self.broken.is_some() {
@@ -268,8 +331,15 @@ impl Inner {
         self.spill = BytesMut::new();
     }
 
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// h2 has said its last. The transport stays: the peer may not have got it yet, and may want
+    /// answers (see [`Gauge::read_on`]).
+    fn poll_shutdown(&mut self) -> Poll<io::Result<()>> {
         self.ending = true;
+        Poll::Ready(self.broken.as_ref().map_or(Ok(()), |error| Err(copy_error(error))))
+    }
+
+    /// Ends this side of the transport behind all that was written.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.drive(cx);
         if let Some(error) = &self.broken {
             return Poll::Ready(Err(copy_error(error)));
@@ -283,13 +353,11 @@ impl Inner {
     }
 
     fn poll_parted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.said_goodbye && !self.shut && self.broken.is_none() {
-            let shut = self.poll_shutdown(cx);
-            if shut.is_pending() {
-                return Poll::Pending;
-            }
+        let has_ended = self.ending || self.said_goodbye;
+        if has_ended && !self.shut && self.broken.is_none() && self.poll_end(cx).is_pending() {
+            return Poll::Pending;
         }
-        if !self.shut || self.held.is_some() {
+        if !self.shut || self.held.is_some() || self.read_end {
             return Poll::Ready(());
         }
         let mut bytes = [0; 4096];
@@ -337,15 +405,19 @@ impl AsyncWrite for Wire {
         true
     }
 
+    /// The driver, once there is one, writes what is gathered at the end of its turn, with what else
+    /// must go.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = lock(&self.0);
         inner.between_frames = true;
-        inner.drive(cx);
+        if !inner.is_driven {
+            inner.drive(cx);
+        }
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.0).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        lock(&self.0).poll_shutdown()
     }
 }
 

@@ -174,6 +174,12 @@ impl ListenerBuilder {
         self
     }
 
+    /// As [`ClientBuilder::linger_timeout`](crate::ClientBuilder::linger_timeout).
+    pub fn linger_timeout(mut self, time: Duration) -> Self {
+        self.config.linger_timeout = time;
+        self
+    }
+
     /// As [`ClientBuilder::stall_timeout`](crate::ClientBuilder::stall_timeout).
     pub fn stall_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.config.stall_timeout = limit.into();

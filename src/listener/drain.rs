@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Listener;
-use crate::error::Reason;
+use crate::error::{ErrorKind, Reason};
 use crate::link::Link;
 use crate::observe::{self, Side};
 
@@ -16,9 +16,11 @@ const HANDSHAKES: Duration = Duration::from_secs(1);
 impl Listener {
     /// Stops accepting, tells every client to go elsewhere (GOAWAY, RFC 9113 §6.8), waits until the
     /// accepted connections have ended, those included that were dropped and still have something
-    /// to send, and resets with `CANCEL` what is left after `deadline`.
+    /// to send, and until the clients have acknowledged everything (PING, RFC 9113 §6.7), however slow
+    /// their lines are. Resets with `CANCEL` what is left after `deadline`.
     ///
-    /// Returns whether all ended by themselves. Await it before the process ends. It waits for the
+    /// Returns whether all ended by themselves, and nothing may have been lost: `false` also when a
+    /// client has vanished before it acknowledged everything. Await it before the process ends. It waits for the
     /// connections, not for the tasks that handle them; keep those in a
     /// [`JoinSet`](tokio::task::JoinSet) to wait for them too. [`Conn::draining`](crate::Conn::draining)
     /// tells such a task, at either end, that it is time to finish.
@@ -38,27 +40,31 @@ impl Listener {
         let all = async {
             // Who is about to have a link gets one, and a GOAWAY on it.
             let _ = timeout(HANDSHAKES, self.shared.limits.no_handshakes()).await;
-            ended(&self.shared.links.list()).await;
+            ended(&self.shared.links.list()).await
         };
-        if timeout(deadline, all).await.is_ok() {
-            observe::drained(Side::Server, &self.local, true);
-            return true;
+        if let Ok(delivered) = timeout(deadline, all).await {
+            observe::drained(Side::Server, &self.local, delivered);
+            return delivered;
         }
-        // A link can be left because its client does not answer; that costs nobody anything.
-        let in_time = self.shared.budget.conns() == 0;
+        let conns = self.shared.budget.conns();
         let links = self.shared.links.list();
         for link in &links {
             link.abort(Reason::CANCEL, "the server is shutting down, and its time is up");
         }
-        ended(&links).await;
+        // A link that was left because its client does not answer costs nobody anything, where nothing
+        // was owed to it.
+        let in_time = ended(&links).await && conns == 0;
         observe::drained(Side::Server, &self.local, in_time);
         in_time
     }
 }
 
-/// Waits until `links` are gone.
-async fn ended(links: &[Link]) {
+/// Waits until `links` are gone; whether their clients have got everything, or have hung up.
+async fn ended(links: &[Link]) -> bool {
+    let mut delivered = true;
     for link in links {
-        link.ended().await;
+        // Clients hang up when they hear of the end, and do not wait to acknowledge it.
+        delivered &= link.ended().await.map_or_else(|e| e.kind() == ErrorKind::Closed, |()| true);
     }
+    delivered
 }

@@ -31,7 +31,8 @@ impl Links {
         if stopping {
             link.shut_down();
         }
-        link.ended().await;
+        // A client that hangs up without a word is none of the listener's business.
+        let _ = link.ended().await;
         lock(&self.all).try_remove(key);
     }
 

@@ -253,12 +253,21 @@ impl Outbox {
 
     /// Takes up to `most` bytes to hand to HTTP/2, with END_STREAM if nothing stays behind.
     pub(crate) fn take(&self, most: usize) -> Taken {
+        self.take_with(most, true)
+    }
+
+    /// As [`Outbox::take`], but leaves END_STREAM for another time.
+    pub(crate) fn take_bytes(&self, most: usize) -> Taken {
+        self.take_with(most, false)
+    }
+
+    fn take_with(&self, most: usize, end_may_go: bool) -> Taken {
         let mut state = lock(&self.state);
         if state.failed.is_some() {
             return Taken { batch: None, left: 0 };
         }
         let chunks = state.split_front(most);
-        let end = state.queued == 0 && state.end == End::Requested;
+        let end = end_may_go && state.queued == 0 && state.end == End::Requested;
         if chunks.is_empty() && !end {
             return Taken { batch: None, left: state.queued };
         }
@@ -315,6 +324,11 @@ impl Outbox {
         let mut watchers = state.watchers.take();
         drop(state);
         watchers.wake_all();
+    }
+
+    /// Whether HTTP/2 has let go of all that was taken: it is with the transport's wrapper.
+    pub(crate) fn is_let_go(&self) -> bool {
+        self.outstanding.load(Relaxed) == 0
     }
 
     /// Whether everything that was taken is on the transport.

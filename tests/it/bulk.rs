@@ -97,7 +97,7 @@ async fn an_end_of_the_transfer() -> Result<()> {
                 .build()?;
             let (conn, _) = client.connect(url).await?;
             let digests = both_ways(conn, 2, volume()).await?;
-            client.close().await;
+            client.close().await?;
             digests
         }
     };
@@ -230,7 +230,7 @@ async fn a_thousand_conns_of_one_link_echo_at_once() -> Result<()> {
         for result in tasks.join_all().await {
             result?;
         }
-        client.close().await;
+        client.close().await?;
         server.await??.drain(Duration::from_secs(5)).await;
         Ok(())
     })

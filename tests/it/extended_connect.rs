@@ -89,7 +89,7 @@ fn an_echo_by_connect_gives_back_everything_and_many_share_a_link() -> TestResul
             while let Some(conn) = conns.join_next().await {
                 conn??;
             }
-            client.close().await;
+            client.close().await?;
         }
         Ok(())
     })

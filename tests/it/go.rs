@@ -107,7 +107,7 @@ impl Meeting {
 async fn part_from(go: Process, end: End) -> TestResult<String> {
     if let End::Client(client) = end {
         // A Go server stays for as long as the link does.
-        client.close().await;
+        client.close().await?;
     }
     go.finish().await
 }

@@ -102,11 +102,16 @@ fn closing_a_client_waits_also_for_what_its_former_links_have_to_send() -> TestR
         tokio::pin!(closing);
         let early = timeout(Duration::from_millis(200), &mut closing).await;
         ensure!(early.is_err(), "closed before everything was sent");
-        let mut got = Vec::new();
-        let (read, ()) = tokio::join!(server.read_to_end(&mut got), closing);
-        read?;
+        let reading = async {
+            let mut got = Vec::new();
+            server.read_to_end(&mut got).await?;
+            drop(server);
+            anyhow::Ok(got)
+        };
+        let (got, closed) = tokio::join!(reading, closing);
+        let got = got?;
+        closed?;
         ensure!(got == vec![7; BYTES], "{} bytes of {BYTES}", got.len());
-        drop(server);
         ensure!(draining.await?, "nothing was left at the deadline");
         Ok(())
     })

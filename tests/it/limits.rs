@@ -14,7 +14,9 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::foreign::io_to;
 use crate::support::raw::{END_HEADERS, HEADERS, RST_STREAM, Raw};
-use crate::support::{Over, Site, TestResult, accept, check_echo, echo, listen_with, run, serve};
+use crate::support::{
+    Over, Site, TestResult, accept, check_echo, echo, listen, listen_with, run, serve,
+};
 
 /// Says something and hears it back, and goes on.
 async fn round_trip(mut conn: &Conn) -> TestResult {
@@ -61,10 +63,10 @@ fn a_client_over_max_links_is_told_so_and_served_when_there_is_room() -> TestRes
             ensure!(stats.refused_by_max_links == 4, "{stats:?}");
             ensure!((stats.links, stats.handshaking) == (1, 0), "{stats:?}");
             conn.close().await?;
-            first.close().await;
+            first.close().await?;
             until(&handle, |stats| stats.links == 0).await;
             check_echo(second.connect(site.url("/")).await?.0, b"there is room").await?;
-            second.close().await;
+            second.close().await?;
         }
         Ok(())
     })
@@ -144,7 +146,7 @@ fn links_of_one_address_have_a_cap_of_their_own() -> TestResult {
         check_echo(elsewhere.connect("http://x/").await?.0, b"another address").await?;
         for (conn, client) in open {
             conn.close().await?;
-            client.close().await;
+            client.close().await?;
         }
         until(&handle, |stats| stats.links == 1).await;
         let again = client_from([127, 0, 0, 1], &site).await?;
@@ -232,7 +234,7 @@ fn streams_past_max_conns_per_link_are_refused_and_all_else_goes_on() -> TestRes
 #[test]
 fn a_listener_tells_what_it_has() -> TestResult {
     run(async {
-        let (mut listener, site) = listen_with(Over::Cleartext, Listener::builder()).await?;
+        let (mut listener, site) = listen(Over::Cleartext).await?;
         let handle = listener.handle();
         ensure!(handle.stats() == ListenerStats::default());
         let silent = TcpStream::connect(site.addr).await?;
@@ -250,7 +252,7 @@ fn a_listener_tells_what_it_has() -> TestResult {
         server.read_exact(&mut [0; 100_000]).await?;
         // What is read is told to the peer, and counted, when it is worth a frame.
         drop((conn, server, waits));
-        client.close().await;
+        client.close().await?;
         until(&handle, |stats| *stats == ListenerStats::default()).await;
         Ok(())
     })
@@ -259,7 +261,7 @@ fn a_listener_tells_what_it_has() -> TestResult {
 #[test]
 fn a_listener_that_is_shut_down_by_its_handle_gives_what_had_come_and_then_ends() -> TestResult {
     run(async {
-        let (mut listener, site) = listen_with(Over::Cleartext, Listener::builder()).await?;
+        let (mut listener, site) = listen(Over::Cleartext).await?;
         let handle = listener.handle();
         let client = site.client()?;
         let (connected, accepted) =
@@ -292,7 +294,7 @@ fn a_listener_that_is_shut_down_by_its_handle_gives_what_had_come_and_then_ends(
 #[test]
 fn a_drain_ends_an_accept_that_waits_elsewhere() -> TestResult {
     run(async {
-        let (mut listener, _) = listen_with(Over::Cleartext, Listener::builder()).await?;
+        let (mut listener, _) = listen(Over::Cleartext).await?;
         let handle = listener.handle();
         let accepting = tokio::spawn(async move { listener.accept().await.is_none() });
         handle.clone().shut_down();

@@ -116,7 +116,7 @@ fn conns_that_follow_at_once_do_not_wait_for_a_timer() -> TestResult {
             let first = client.connect(site.url("/")).await?.0;
             let second = within(5, client.connect(site.url("/"))).await?.0;
             drop((first, second));
-            within(5, client.close()).await;
+            within(5, client.close()).await?;
         }
         Ok(())
     })
@@ -240,7 +240,8 @@ fn a_closed_client_makes_no_more_conns_and_leaves_those_there_are_their_time() -
             ensure!(live.read(&mut [0; 1]).await? == 0, "the echo ends as well");
             TestResult::Ok(())
         };
-        let ((), lived) = tokio::join!(closing, living);
+        let (closed, lived) = tokio::join!(closing, living);
+        closed?;
         lived
     })
 }
@@ -260,8 +261,8 @@ fn close_waits_for_what_an_earlier_one_has_begun_to_end() -> TestResult {
         ensure!(timeout(Duration::from_millis(20), client.close()).await.is_err(), "and still is");
         ensure!(!again.is_finished());
         tokio::try_join!(conn.close(), server.close())?;
-        within(5, again).await?;
-        within(5, client.close()).await;
+        within(5, again).await??;
+        within(5, client.close()).await?;
         Ok(())
     })
 }

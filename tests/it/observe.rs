@@ -72,7 +72,7 @@ async fn normal_traffic_is_told_at_debug_in_the_span_of_its_link() -> TestResult
             let (conn, _) = client.connect(site.url("/path?secret")).await?;
             round_trip(&conn, b"hello").await?;
             conn.close().await?;
-            client.close().await;
+            client.close().await?;
             Ok(())
         })
         .await
@@ -151,7 +151,7 @@ async fn a_link_that_ends_in_order_was_not_lost_though_a_conn_of_it_was_cut() ->
         let (conn, server) = tokio::join!(client.connect(site.url("/")), accept(&mut listener));
         let (near, far) = (conn?.0, server?);
         ensure!(near.closed().await.is_err() && far.closed().await.is_err());
-        client.close().await;
+        client.close().await?;
         ensure!(listener.drain(Duration::from_secs(5)).await);
         Ok(())
     })
@@ -173,7 +173,7 @@ async fn what_fails_is_told_without_the_query_too() -> TestResult {
             }
             let nobody = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
             ensure!(client.connect(format!("http://{nobody}/?secret")).await.is_err());
-            client.close().await;
+            client.close().await?;
             Ok(())
         })
         .await
@@ -329,7 +329,7 @@ async fn metrics_count_what_happened_and_gauges_end_at_zero() -> TestResult {
             ensure!(client.open(site.url("/reset")).await?.closed().await.is_err());
             // It is refused four times, each time on a new link.
             ensure!(client.connect(site.url("/refuse")).await.is_err());
-            client.close().await;
+            client.close().await?;
             Ok(())
         })
         .await

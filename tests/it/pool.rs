@@ -344,7 +344,7 @@ fn an_exclusive_link_ends_with_its_conn() -> TestResult {
         conn.close().await?;
         // Its client waits for the link of one that was let go, too.
         drop(client.connect(site.url("/")).await?);
-        client.close().await;
+        client.close().await?;
         Ok(())
     })
 }
@@ -436,7 +436,7 @@ fn what_is_dropped_while_it_connects_leaves_nothing() -> TestResult {
         let stats = origin(&client).context("its links stay")?;
         ensure!((stats.waiting, stats.dialing) == (0, 0), "{stats:?}");
         ensure!(stats.links.len() <= 4, "{stats:?}");
-        client.close().await;
+        client.close().await?;
         Ok(())
     })
 }

@@ -256,11 +256,11 @@ async fn a_deadline_that_is_set_before_each_read_takes_hold_when_nothing_comes()
 async fn a_client_that_has_written_and_gone_is_heard_when_it_is_accepted_late() -> Result<()> {
     checked(30, async {
         let mut listener = Listener::builder().bind("127.0.0.1:0").await?;
-        let client = Client::new()?;
+        let client = Client::builder().linger_timeout(Duration::from_secs(1)).build()?;
         let conn = client.open(format!("http://{}/", listener.local_addr())).await?;
         (&conn).write_all(b"remember me").await?;
         drop(conn);
-        client.close().await;
+        client.close().await?;
         let conn = listener.accept().await.context("it was there")?.accept()?;
         let mut got = Vec::new();
         (&conn).read_to_end(&mut got).await?;

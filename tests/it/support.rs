@@ -34,6 +34,9 @@ pub(crate) type TestResult<T = ()> = anyhow::Result<T>;
 /// What no test takes, unless something hangs.
 const WATCHDOG: u64 = 30;
 
+/// How long a Conn that a test has let go waits for its peer, which may be let go as well.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
 /// How long what a test has let go of may take to be gone: longer than a dropped Conn lingers.
 const LEAVE: u64 = 5;
 
@@ -124,9 +127,10 @@ impl Site {
 
     /// Sets up a client that trusts this server, and no other.
     pub(crate) fn client_builder(&self) -> ClientBuilder {
+        let builder = Client::builder().linger_timeout(LINGER);
         match &self.certificate {
-            Some(pem) => Client::builder().tls(ClientTls::new().only_root_certificates(pem)),
-            None => Client::builder(),
+            Some(pem) => builder.tls(ClientTls::new().only_root_certificates(pem)),
+            None => builder,
         }
     }
 
@@ -147,7 +151,7 @@ pub(crate) fn identity() -> h2conn::Result<Identity> {
 
 /// A listener of ours on a free port.
 pub(crate) async fn listen(over: Over) -> h2conn::Result<(Listener, Site)> {
-    listen_with(over, Listener::builder()).await
+    listen_with(over, Listener::builder().linger_timeout(LINGER)).await
 }
 
 /// As [`listen`], with knobs of the test's own.
@@ -282,7 +286,7 @@ pub(crate) async fn check_many(site: &Site) -> TestResult {
         links.push(link??);
     }
     anyhow::ensure!(links.iter().all(|link| *link == links[0]), "one link for all: {links:?}");
-    client.close().await;
+    client.close().await?;
     Ok(())
 }
 

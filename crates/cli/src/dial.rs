@@ -86,8 +86,8 @@ impl Caller {
     }
 
     /// As [`Client::close`].
-    pub(crate) async fn close(&self) {
-        self.client.close().await;
+    pub(crate) async fn close(&self) -> Result {
+        Ok(self.client.close().await?)
     }
 }
 

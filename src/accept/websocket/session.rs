@@ -5,16 +5,19 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream as _, StreamExt};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
 
+use super::super::builder::Limits;
 use super::super::ends::{Ends, Server};
 use super::super::linger::{Linger, Lingering};
 use super::wire::Wire;
@@ -64,9 +67,10 @@ impl Session {
         stream: Arc<Stream>,
         ends: Arc<Ends>,
         server: Arc<Server>,
-        room: usize,
+        limits: Limits,
         websockets: &WebSockets,
     ) -> Session {
+        let Limits { room, linger } = limits;
         stream.inbox.set_threshold(room / 4);
         Session {
             stream,
@@ -78,7 +82,7 @@ impl Session {
             closed: false,
             pongs: 0,
             received_end: false,
-            linger: Linger::default(),
+            linger: Linger::new(linger),
             over: false,
             last_word: None,
         }
@@ -105,7 +109,7 @@ impl Session {
                 }
                 Wish::Close => match self.linger.poll(cx, 0, false) {
                     Lingering::GoesOn => {}
-                    Lingering::Over | Lingering::Stuck => self.give_up(),
+                    Lingering::Over(_) | Lingering::Stuck => self.give_up(),
                 },
                 Wish::Live | Wish::WriteOnly => {}
             },
@@ -116,6 +120,16 @@ impl Session {
     /// What is still to be said to the client once the transport is there; given once.
     pub(super) fn take_last_word(&mut self) -> Option<CloseFrame> {
         self.last_word.take()
+    }
+
+    /// What is left of it once it is over.
+    pub(super) fn into_server(self) -> Arc<Server> {
+        Arc::clone(&self.server)
+    }
+
+    /// Whether everything was sent, and the client has not said that it has it.
+    pub(super) fn owes(&self) -> bool {
+        self.stream.outbox.is_sent() && !self.received_end
     }
 
     /// Ready when the connection is over.
@@ -293,7 +307,7 @@ impl Session {
         }
         match self.linger.poll(cx, socket.get_ref().written(), sent) {
             Lingering::GoesOn => {}
-            Lingering::Over => self.finish(Ok(())),
+            Lingering::Over(error) => self.finish(Err(error)),
             Lingering::Stuck => {
                 self.say_why(socket, close::reset(Reason::CANCEL));
                 self.give_up();
@@ -401,22 +415,43 @@ impl Drop for Session {
     }
 }
 
-/// Sends what the socket still has, and waits for the client to have heard it: a transport that is
-/// closed with bytes unread is reset, and the last word lost.
-pub(super) async fn farewell<S>(
-    mut socket: Socket<S>,
-    last_word: Option<CloseFrame>,
-) -> Result<(), tungstenite::Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    if last_word.is_some() {
-        socket.send(Message::Close(last_word)).await?;
+/// How long a client may be silent that has not acknowledged everything: as long as one whose HTTP/2 is
+/// kept alive.
+const SILENCE: Duration = Duration::from_secs(45);
+
+/// How long a client that has heard everything may take to end the transport, which says no more.
+const PARTING: Duration = Duration::from_secs(1);
+
+/// What is still to be done with the socket once its connection is over.
+pub(super) struct Farewell {
+    /// The close frame that the client has still to get.
+    pub(super) last_word: Option<CloseFrame>,
+    /// The client has not answered the close frame that is behind everything. Until it does, what it was
+    /// sent may be on a slow line, and is lost if the transport is closed while it sends.
+    pub(super) owes: bool,
+}
+
+impl Farewell {
+    /// Sends what the socket still has, and waits for the client to have heard it: a transport that is
+    /// closed with bytes unread is reset, and the last word lost.
+    pub(super) async fn say<S>(self, mut socket: Socket<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if self.owes {
+            while let Ok(Some(Ok(_))) = timeout(SILENCE, socket.next()).await {}
+        }
+        let ending = async {
+            if self.last_word.is_some() {
+                socket.send(Message::Close(self.last_word)).await?;
+            }
+            socket.flush().await?;
+            while let Some(Ok(_)) = socket.next().await {}
+            let transport = socket.get_mut();
+            transport.shutdown().await?;
+            tokio::io::copy(transport, &mut tokio::io::sink()).await?;
+            Ok::<_, tungstenite::Error>(())
+        };
+        let _ = timeout(PARTING, ending).await;
     }
-    socket.flush().await?;
-    while let Some(Ok(_)) = socket.next().await {}
-    let transport = socket.get_mut();
-    transport.shutdown().await?;
-    tokio::io::copy(transport, &mut tokio::io::sink()).await?;
-    Ok(())
 }

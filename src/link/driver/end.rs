@@ -14,24 +14,6 @@ use crate::link::{fault, unsent};
 use crate::observe::Cause;
 
 impl Driver {
-    pub(super) fn shut_down(&mut self) {
-        if !self.closing {
-            self.closing = true;
-            self.shared.set_going_away();
-            self.stop_opening();
-            // A timer may be the reason, and h2 writes its GOAWAY when it is driven next.
-            self.shared.ask();
-        }
-    }
-
-    /// Tells h2 that no stream will follow. Requests that wait for their turn, or that somebody
-    /// has a place for, go first.
-    pub(super) fn stop_opening(&mut self) {
-        if self.closing && self.unsent.is_empty() && self.has_all_leases() {
-            self.peer.shut_down();
-        }
-    }
-
     /// Resets what lives, so that each stream's peer learns why, and then says goodbye.
     pub(super) fn abort(&mut self, reason: Reason, why: &'static str) {
         let event = Event::Local(reason, why.into());
@@ -41,19 +23,31 @@ impl Driver {
                 self.cut += 1;
             }
         }
-        if self.end.is_none() {
-            let waker = self.waker.clone();
-            let mut cx = Context::from_waker(&waker);
-            let _ = self.peer.poll(&mut cx, &mut self.arrivals);
-        }
+        self.let_h2_speak();
         self.peer.abort(h2::Reason::NO_ERROR);
         self.give_up(event);
     }
 
-    /// h2 says that the link is over: its reason comes before what the streams will say (T9).
+    /// Has h2 write what it was told, for a link that is about to end.
+    fn let_h2_speak(&mut self) {
+        if self.end.is_none() && !self.is_over {
+            let waker = self.waker.clone();
+            let _ = self.peer.poll(&mut Context::from_waker(&waker), &mut self.arrivals);
+        }
+    }
+
+    /// h2 says that the link is over. Where that is no failure, the link stays until its peer has got
+    /// everything.
+    pub(super) fn end_of_h2(&mut self, result: Result<(), h2::Error>) {
+        let reading = self.gauge.read();
+        match result {
+            Ok(()) if !reading.read_end && !reading.broken => self.begin_to_leave(),
+            result => self.end_of_link(result),
+        }
+    }
+
+    /// The link has ended: its reason comes before what the streams will say (T9).
     pub(super) fn end_of_link(&mut self, result: Result<(), h2::Error>) {
-        // Whoever hears of the end from a stream, and connects again, is not to be sent here.
-        self.shared.places.close();
         let reading = self.gauge.read();
         let failure = self.gauge.take_read_error();
         self.ended_well = result.is_ok();
@@ -69,7 +63,24 @@ impl Driver {
                 event => event,
             },
         };
-        self.end = Some(self.with_the_peers_reason(end));
+        self.set_end(end);
+    }
+
+    /// From now on the link has ended. What its end teaches is in force before any user hears of it,
+    /// from a stream, and connects again.
+    pub(super) fn set_end(&mut self, event: Event) {
+        let event = self.with_the_peers_reason(event);
+        self.shared.set_going_away();
+        // What a listener's client complains of is over with its link.
+        if matches!(self.peer, Peer::Client { .. })
+            && is_about_pings(&event)
+            && self.config.pace.slow_down(self.first_pace)
+            && let Some(interval) = self.interval()
+        {
+            let info = &self.shared.info;
+            info.observed.pings_slowed(&info.peer, interval);
+        }
+        self.end = Some(event);
     }
 
     /// A transport can fail before h2 has come to tell of the GOAWAY that explains it.
@@ -85,12 +96,11 @@ impl Driver {
 
     /// Ends the link without waiting for the peer; what h2 has to say is said if it can be.
     pub(super) fn give_up(&mut self, event: Event) {
-        self.shared.places.close();
         if self.end.is_none() {
-            let mut cx = Context::from_waker(&self.waker);
-            let _ = self.peer.poll(&mut cx, &mut self.arrivals);
-            self.gauge.drive(&mut cx);
-            self.end = Some(self.with_the_peers_reason(event));
+            self.let_h2_speak();
+            let waker = self.waker.clone();
+            self.gauge.drive(&mut Context::from_waker(&waker));
+            self.set_end(event);
         }
     }
 
@@ -133,20 +143,12 @@ impl Driver {
                 entry.stream.inbox.abort(event.read_error());
             }
         }
-        // What a listener's client complains of is over with its link.
-        if matches!(self.peer, Peer::Client { .. })
-            && is_about_pings(&event)
-            && self.config.pace.slow_down(self.first_pace)
-            && let Some(interval) = self.interval()
-        {
-            let info = &self.shared.info;
-            info.observed.pings_slowed(&info.peer, interval);
-        }
         self.shared.info.observed.closed(&event, self.cut, self.reading.seen_settings);
         self.streams.clear();
         self.incoming = None;
         self.share = None;
-        self.shared.end(event);
+        let last = self.last(event);
+        self.shared.end(last);
         self.parting = Some(Box::pin(tokio::time::sleep(PARTING)));
     }
 
@@ -161,8 +163,9 @@ impl Driver {
         Poll::Ready(())
     }
 
-    /// Ends the link of a peer that breaks the rules that are ours.
-    pub(super) fn check_peer(&mut self) {
+    /// What the peer has said of the link, which must be in force before the user of any stream hears
+    /// what else it has said.
+    pub(super) fn learn(&mut self) {
         if self.reading.seen_settings {
             self.shared.set_established();
         }
@@ -170,6 +173,11 @@ impl Driver {
             self.shared.info.observed.retired(Cause::GoAway);
             self.shared.set_going_away();
         }
+        self.note_limit();
+    }
+
+    /// Ends the link of a peer that breaks the rules that are ours.
+    pub(super) fn check_peer(&mut self) {
         let why = match (self.reading.abuse, self.reading.overflowing) {
             (Some(what), _) => format!("too many {what}"),
             (None, true) => "answers pile up that are not read".to_owned(),
@@ -214,7 +222,8 @@ impl Drop for Driver {
             }
         }
         self.shared.info.observed.closed(&event, self.cut, true);
-        self.shared.end(event);
+        let last = self.last(event);
+        self.shared.end(last);
         self.shared.set_gone();
         self.shared.signal.close();
     }

@@ -1,24 +1,29 @@
 //! Whether the peer is still there (keep-alive), and whether a stream still moves.
 
 use std::task::Context;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{Driver, Timer};
+use crate::config::KEEP_ALIVE_INTERVAL;
 use crate::error::{Event, Reason};
 use crate::link::ping::Due;
 
 impl Driver {
-    /// The link's interval, if it is to be kept alive.
-    pub(super) fn interval(&self) -> Option<std::time::Duration> {
-        self.config.keep_alive_interval.map(|interval| self.config.pace.apply(interval))
+    /// The link's interval, if it is kept alive. A link that leaves always is, or one whose peer has
+    /// vanished would stay for good.
+    pub(super) fn interval(&self) -> Option<Duration> {
+        let default = || self.is_leaving().then_some(KEEP_ALIVE_INTERVAL);
+        let interval = self.config.keep_alive_interval.or_else(default);
+        interval.map(|interval| self.config.pace.apply(interval))
     }
 
     /// Whether the peer's silence would matter to anybody.
     fn is_kept_alive(&self) -> bool {
-        let over = self.end.is_some() || self.reading.ending;
         let open = || self.streams.iter().any(|(_, entry)| !entry.over);
-        !over && (self.config.keep_alive_while_idle || open())
+        let waiting = self.is_over || !self.waiters.is_empty() || (self.closing && self.owes());
+        self.end.is_none() && (self.config.keep_alive_while_idle || waiting || open())
     }
 
     /// Takes note of what a turn has moved.

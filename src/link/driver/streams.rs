@@ -12,13 +12,13 @@ use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::{Driver, Timer, stay};
-use crate::config::{LINGER_DRAIN, LINGER_STALL, REJECTION_WAIT};
+use crate::config::REJECTION_WAIT;
 use crate::conn::{Offer, Stream, Wish};
 use crate::error::{Event, Reason};
 use crate::link::Lease;
 use crate::link::budget::Share;
 use crate::link::connect;
-use crate::link::entry::{Entry, Head, Linger};
+use crate::link::entry::{Entry, Head};
 use crate::link::fault;
 use crate::link::peer::{Arrival, Peer};
 use crate::link::quiet::Quiet;
@@ -80,6 +80,7 @@ impl Driver {
         let waker = StreamWaker::new(&self.shared.signal);
         let transport = connect::transport_of(&mut parts);
         let stream = self.shared.stream(parts, transport, Arc::clone(&waker));
+        stream.set_id(respond.stream_id().as_u32());
         let mut entry = Entry::new(
             Arc::clone(&stream),
             Waker::from(Arc::clone(&waker)),
@@ -135,31 +136,6 @@ impl Driver {
         if entry.can_send() && !entry.send_state.queued {
             entry.send_state.queued = true;
             self.sendable.push_back(key);
-        }
-    }
-
-    /// Sees to a stream's end: what is still awaited, and its removal when nothing is.
-    pub(super) fn finish_up(&mut self, key: usize, wish: Wish) {
-        let Some(entry) = self.streams.get_mut(key) else { return };
-        let sent = entry.stream.outbox.is_sent();
-        if !entry.over && entry.received_end && sent {
-            entry.end(Ok(()));
-        }
-        if !entry.over && wish == Wish::Close && !matches!(entry.head, Head::Rejected(..)) {
-            let next = match entry.linger {
-                Linger::No | Linger::Flushing(_) if sent => {
-                    Some((Linger::Draining(0), LINGER_DRAIN))
-                }
-                Linger::No => Some((Linger::Flushing(entry.stream.outbox.settle()), LINGER_STALL)),
-                Linger::Flushing(_) | Linger::Draining(_) => None,
-            };
-            if let Some((next, time)) = next {
-                entry.linger = next;
-                self.set_timer(key, time);
-            }
-        }
-        if self.streams.get(key).is_some_and(Entry::is_finished) {
-            self.remove(key);
         }
     }
 
@@ -240,6 +216,7 @@ impl Driver {
             let mut used_up = false;
             match result.and_then(|()| send.send_request(request, false)) {
                 Ok((response, send)) => {
+                    entry.stream.set_id(response.stream_id().as_u32());
                     used_up =
                         stay::is_nearly_last(response.stream_id(), self.config.last_stream_id);
                     entry.head = Head::Asked(response);
@@ -418,32 +395,6 @@ impl Driver {
         entry.stream.inbox.abort(event.read_error());
         if !entry.over {
             entry.reset(Reason::ENHANCE_YOUR_CALM, &event);
-        }
-        self.look_at(key);
-    }
-
-    pub(super) fn time_is_up(&mut self, key: usize) {
-        let Some(entry) = self.streams.get_mut(key) else { return };
-        entry.timer = None;
-        if entry.finish_rejection() {
-            return self.look_at(key);
-        }
-        match entry.linger {
-            Linger::No => {}
-            Linger::Draining(_) => entry.stop_draining(),
-            Linger::Flushing(before) => {
-                let now = entry.stream.outbox.settle();
-                if now > before {
-                    entry.linger = Linger::Flushing(now);
-                    self.set_timer(key, LINGER_STALL);
-                } else {
-                    let message = format!(
-                        "the peer took nothing for {} s of what was still to be sent",
-                        LINGER_STALL.as_secs()
-                    );
-                    entry.reset(Reason::CANCEL, &Event::Silent(message.into()));
-                }
-            }
         }
         self.look_at(key);
     }

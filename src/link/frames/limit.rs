@@ -54,4 +54,9 @@ impl Limit {
     pub(super) fn expect(&mut self, frames: u64) {
         self.due += frames;
     }
+
+    /// This many frames more are honest now, up to the whole stock.
+    pub(super) fn refill(&mut self, frames: u64) {
+        self.stock = (self.stock + frames as f64).min(self.most);
+    }
 }

@@ -6,11 +6,13 @@
 
 use std::collections::HashSet;
 
-use super::cutter::Cutter;
+use super::cutter::{Cutter, Head};
 use super::limit::Limit;
 
+const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const RST_STREAM: u8 = 0x3;
+const CONTINUATION: u8 = 0x9;
 
 /// What a stream is reset with that is dropped on purpose; no broken rule is answered so.
 const NO_ERROR: u32 = 0x0;
@@ -26,6 +28,8 @@ pub(crate) struct SentLog {
     /// The streams that were reset with an error, since they were last looked at, and the codes.
     resets: Vec<(u32, u32)>,
     headers: u64,
+    /// The frame that is being sent is of a stream.
+    carries: bool,
     limit: Limit,
     abuse: Option<&'static str>,
 }
@@ -39,6 +43,7 @@ impl SentLog {
             stream: 0,
             resets: Vec::new(),
             headers: 0,
+            carries: false,
             // An honest peer breaks rules where it cannot know better: it sends for streams that
             // were reset here and are forgotten by now (h2 remembers 4096; 10,000 Conns that are
             // aborted at once with messages on their way call for 6,000 of these and more), or
@@ -54,8 +59,10 @@ impl SentLog {
         }
     }
 
-    /// Looks at the next bytes, wherever they are cut.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
+    /// Looks at the next bytes, wherever they are cut. `true` if they carry something of a stream
+    /// (DATA, HEADERS), whose loss would concern its user.
+    pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> bool {
+        let mut carries = self.carries && !self.cutter.is_between_frames() && !bytes.is_empty();
         while !bytes.is_empty() {
             while self.code.1 > 0 {
                 let Some(byte) = self.cutter.payload_byte(&mut bytes) else { break };
@@ -64,13 +71,20 @@ impl SentLog {
                     self.resets.push((self.stream, self.code.0));
                 }
             }
-            match self.cutter.next(&mut bytes) {
-                Some(head) if head.kind == RST_STREAM => {
-                    (self.code, self.stream) = ((0, 4), head.stream);
-                }
-                Some(head) if head.kind == HEADERS => self.headers += 1,
-                _ => {}
+            if let Some(head) = self.cutter.next(&mut bytes) {
+                self.frame(head);
             }
+            carries |= self.carries;
+        }
+        carries
+    }
+
+    fn frame(&mut self, head: Head) {
+        self.carries = matches!(head.kind, DATA | HEADERS | CONTINUATION);
+        match head.kind {
+            RST_STREAM => (self.code, self.stream) = ((0, 4), head.stream),
+            HEADERS => self.headers += 1,
+            _ => {}
         }
     }
 
@@ -122,6 +136,19 @@ mod tests {
             assert_eq!(log.resets, [(1, 1), (1, 0x0800_0000), (1, 3)], "cut at {cut}");
             assert_eq!(log.headers, 1);
         }
+    }
+
+    #[test]
+    fn what_carries_something_of_a_stream_is_told_from_the_rest() {
+        let mut log = SentLog::new(0);
+        let data = frame(0, 0, &[7; 100]);
+        assert!(log.feed(&data[..50]), "DATA begins");
+        assert!(log.feed(&data[50..]), "DATA goes on");
+        assert!(!log.feed(&frame(8, 0, &[0; 4])));
+        assert!(!log.feed(&frame(7, 0, &[0; 8])));
+        assert!(log.feed(&[frame(4, 1, &[]), frame(1, 4, &[0x88])].concat()));
+        assert!(!log.feed(&reset(8)));
+        assert!(!log.feed(&[]));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! The driver's end of the wire.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -30,8 +30,10 @@ pub(crate) struct Reading {
     pub(crate) received: u64,
     /// The transport's end has been read.
     pub(crate) read_end: bool,
-    /// h2 has said its last, and waits for it to be written.
-    pub(crate) ending: bool,
+    /// The number of the last PING of [`Gauge::ask`] that was acknowledged.
+    pub(crate) confirmed: u64,
+    /// The peer may not have got something of a stream yet.
+    pub(crate) owes: bool,
     /// Small frames took most of this turn: there may be many more of them, and others wait.
     pub(crate) crowded: bool,
     /// The peer does not read, and too much waits for it.
@@ -80,6 +82,8 @@ impl Gauge {
     /// Goes on writing what the transport did not take at once, and reads off the state.
     pub(crate) fn drive(&self, cx: &mut Context<'_>) -> Reading {
         let mut inner = lock(&self.0);
+        inner.is_driven = true;
+        inner.ping();
         inner.drive(cx);
         // Whatever was asked of h2 before its turn it has written, and the wire has taken.
         let wanted = std::mem::take(&mut *lock(&inner.wanted_resets.0));
@@ -107,8 +111,7 @@ impl Gauge {
         frame.extend(inner.log.last_stream().to_be_bytes());
         frame.extend(reason.to_be_bytes());
         frame.extend(text.as_bytes());
-        inner.accepted += frame.len() as u64;
-        inner.spill.extend_from_slice(&frame);
+        inner.put(&frame);
         inner.said_goodbye = true;
     }
 
@@ -121,7 +124,8 @@ impl Gauge {
             taken: inner.accepted - inner.spill.len() as u64,
             received: inner.received,
             read_end: inner.read_end,
-            ending: inner.ending,
+            confirmed: inner.confirm.last(),
+            owes: inner.confirm.owes(),
             crowded: inner.small_cost > QUOTA / 2,
             overflowing: inner.spill.len() > SPILL_LIMIT,
             broken: inner.broken.is_some(),
@@ -137,10 +141,48 @@ impl Gauge {
     /// sent while h2 is within a frame.
     pub(crate) fn nudge(&self, cx: &mut Context<'_>) {
         let mut inner = lock(&self.0);
-        if inner.between_frames && !inner.ending {
+        if inner.between_frames {
             inner.write(cx, &[IoSlice::new(NUDGE)]);
             inner.drive(cx);
         }
+    }
+
+    /// Wants to know that the peer has got all that was written so far: gives the number of the PING
+    /// whose acknowledgement says so. It is sent by the next [`Gauge::drive`].
+    pub(crate) fn ask(&self) -> u64 {
+        lock(&self.0).confirm.ask()
+    }
+
+    /// As [`Gauge::ask`], for everything that was written, whether it is owed or not.
+    pub(crate) fn ask_behind_all(&self) -> u64 {
+        let mut inner = lock(&self.0);
+        inner.confirm.want();
+        let number = inner.confirm.next_number();
+        inner.ping();
+        number
+    }
+
+    /// As [`Gauge::ask`], and puts the PING at once behind what HTTP/2 has just written.
+    pub(crate) fn ask_now(&self) -> u64 {
+        let mut inner = lock(&self.0);
+        let number = inner.confirm.ask();
+        inner.ping();
+        number
+    }
+
+    /// Reads on after HTTP/2 has ended.
+    pub(crate) fn read_on(&self, cx: &mut Context<'_>) {
+        lock(&self.0).read_on(cx);
+    }
+
+    /// The code that the peer has reset this stream with, if it was an error's and not long ago.
+    pub(crate) fn reset_of(&self, stream: u32) -> Option<u32> {
+        lock(&self.0).log.reset_of(stream)
+    }
+
+    /// All that [`Gauge::reset_of`] knows.
+    pub(crate) fn take_resets(&self) -> VecDeque<(u32, u32)> {
+        lock(&self.0).log.take_resets()
     }
 
     /// The first bytes that the peer sent.

@@ -56,7 +56,7 @@ where
         let worst = bystander.await?.context("the bystander")?;
         // Whoever comes after the attack is served as well.
         check_echo(site.connect().await?, b"after all").await?;
-        client.close().await;
+        client.close().await?;
         drop(client);
         let peak = victim.memory("VmHWM");
         let errors = victim.end().await?;
@@ -296,7 +296,7 @@ async fn client() -> TestResult {
     println!("\n@told {told}");
     stop.send_replace(true);
     println!("@worst {}", bystander.await??.as_micros());
-    friend.close().await;
+    friend.close().await?;
     drop(client);
     while line().await.is_ok() {}
     Ok(())

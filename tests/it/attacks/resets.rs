@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use h2conn::testing::Pair;
 use h2conn::{Conn, Reason};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, duplex};
 use tokio::task::JoinSet;
 use tokio::time::interval;
 
@@ -17,7 +17,7 @@ use super::peer::{
 use crate::support::raw::{
     DATA, END_HEADERS, END_STREAM, HEADERS, PRIORITY, REQUEST, RST_STREAM, WINDOW_UPDATE, frame,
 };
-use crate::support::{TestResult, checked, long};
+use crate::support::{LINGER, TestResult, checked, long};
 
 fn rst(stream: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes())
@@ -141,7 +141,9 @@ async fn chatter(conn: Conn) {
 async fn made_you_reset_is_not_what_ten_thousand_aborted_conns_look_like() -> TestResult {
     checked(120, async {
         for by_client in [true, false] {
-            let mut pair = Pair::new().await?;
+            let (client_io, server_io) = duplex(64 << 10);
+            let mut pair =
+                Pair::builder().linger_timeout(LINGER).over(client_io, server_io).await?;
             let (witness, other) = pair.open().await?;
             for _ in 0..5 {
                 let (mut aborted, mut talking) = (Vec::new(), JoinSet::new());

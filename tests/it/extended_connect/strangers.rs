@@ -85,7 +85,7 @@ async fn check_server(site: &Site) -> TestResult {
     while let Some(conn) = conns.join_next().await {
         conn??;
     }
-    client.close().await;
+    client.close().await?;
     Ok(())
 }
 

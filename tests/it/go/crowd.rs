@@ -31,7 +31,7 @@ fn go_gets_as_many_links_as_its_limit_makes_necessary() -> TestResult {
                 check_echo(conn, &noise(1_000, number as u64)).await?;
             }
             ensure!(client.stats().refused == 0, "{:?}", client.stats());
-            client.close().await;
+            client.close().await?;
             process.finish().await?;
         }
         Ok(())

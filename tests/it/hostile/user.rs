@@ -201,7 +201,7 @@ impl Source {
                     let answer = conn.response().await;
                     assert!(answer.is_err(), "an answer after the end of the transport");
                 }
-                client.close().await;
+                let _ = client.close().await;
             }
             Source::Listener(mut listener) => {
                 while let Some(incoming) = listener.accept().await {

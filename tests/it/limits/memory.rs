@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::{round_trip, until};
 use crate::support::foreign::h2_send;
 use crate::support::process::{self, memory, output, said};
-use crate::support::{Over, Site, TestResult, echo, listen_with, run, serve, within};
+use crate::support::{LINGER, Over, Site, TestResult, echo, listen_with, run, serve, within};
 
 const MIB: usize = 1 << 20;
 
@@ -52,7 +52,8 @@ async fn fill(mut conn: &Conn) -> TestResult<Option<Reason>> {
 fn links_together_hold_no_more_than_max_memory_and_small_ones_go_on() -> TestResult {
     run(async {
         let most = 8 * MIB;
-        let (handle, site) = stuck(Listener::builder().max_memory(most)).await?;
+        let (handle, site) =
+            stuck(Listener::builder().linger_timeout(LINGER).max_memory(most)).await?;
         let small = site.client()?;
         let echoing = small.connect(site.url("/echo")).await?.0;
         let mut filling = JoinSet::new();
@@ -93,8 +94,10 @@ fn links_together_hold_no_more_than_max_memory_and_small_ones_go_on() -> TestRes
 #[test]
 fn a_link_that_holds_its_share_gets_no_new_conns_and_others_do() -> TestResult {
     run(async {
-        let (handle, site) = stuck(Listener::builder().max_memory(4 * MIB)).await?;
-        let full = Client::builder().build_over(TcpStream::connect(site.addr).await?).await?;
+        let (handle, site) =
+            stuck(Listener::builder().linger_timeout(LINGER).max_memory(4 * MIB)).await?;
+        let io = TcpStream::connect(site.addr).await?;
+        let full = Client::builder().linger_timeout(LINGER).build_over(io).await?;
         let mut conns = Vec::new();
         for bytes in [MIB, MIB, MIB, MIB - 300_000] {
             let conn = full.connect("http://x/").await?.0;
@@ -108,7 +111,7 @@ fn a_link_that_holds_its_share_gets_no_new_conns_and_others_do() -> TestResult {
         ensure!(refused.reason() == Some(Reason::REFUSED_STREAM), "{refused}");
         let other = site.client()?;
         round_trip(&other.connect(site.url("/echo")).await?.0).await?;
-        other.close().await;
+        other.close().await?;
         // And the full one has them again when there is room.
         conns.truncate(2);
         until(&handle, |stats| stats.unread_bytes <= 2 * MIB).await;
@@ -120,7 +123,8 @@ fn a_link_that_holds_its_share_gets_no_new_conns_and_others_do() -> TestResult {
 fn what_has_been_read_counts_against_nobody() -> TestResult {
     run(async {
         // Each reads less than is worth a WINDOW_UPDATE; together it is twice what may be held.
-        let (handle, site) = stuck(Listener::builder().max_memory(4 * MIB)).await?;
+        let (handle, site) =
+            stuck(Listener::builder().linger_timeout(LINGER).max_memory(4 * MIB)).await?;
         let client = site.client()?;
         let slow = client.connect(site.url("/")).await?.0;
         (&slow).write_all(&[7; 100_000]).await?;
@@ -143,7 +147,7 @@ fn what_has_been_read_counts_against_nobody() -> TestResult {
 #[test]
 fn what_has_been_read_on_other_links_counts_against_nobody() -> TestResult {
     run(async {
-        let builder = Listener::builder().max_memory(2 * MIB);
+        let builder = Listener::builder().linger_timeout(LINGER).max_memory(2 * MIB);
         let (listener, site) = listen_with(Over::Cleartext, builder).await?;
         let handle = listener.handle();
         let (read, mut done) = mpsc::unbounded_channel();

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use h2conn::http::StatusCode;
 use h2conn::{ErrorKind, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -92,19 +91,32 @@ fn drain_resets_with_cancel_what_is_left_at_its_deadline() -> TestResult {
     })
 }
 
-#[test]
-fn a_drain_whose_time_is_up_has_cut_nobody_where_there_is_no_conn() -> TestResult {
-    run(async {
-        let (mut listener, site) = listen(Over::Cleartext).await?;
-        // A client that has had its Conn and does not answer any more.
-        let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
-        raw.io.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, REQUEST)).await?;
-        listener.accept().await.context("a request")?.reject(StatusCode::NOT_FOUND);
-        let handle = listener.handle();
-        while handle.stats().conns > 0 {
-            tokio::task::yield_now().await;
+/// A client that has had its answer: one that acknowledges it, and then says nothing any more, or one
+/// that never does.
+async fn drained_beside_a_client_that(acknowledges: bool) -> TestResult<bool> {
+    let (mut listener, site) = listen(Over::Cleartext).await?;
+    let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
+    raw.io.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, REQUEST)).await?;
+    let conn = listener.accept().await.context("a request")?.accept()?;
+    if acknowledges {
+        let reading = async {
+            while raw.next().await?.is_some() {}
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            closed = conn.close() => closed?,
+            ended = reading => ended?,
         }
-        ensure!(listener.drain(Duration::from_millis(50)).await, "nobody was reset");
+    }
+    drop(conn);
+    Ok(listener.drain(Duration::from_millis(50)).await)
+}
+
+#[test]
+fn a_drain_whose_time_is_up_says_whether_anything_may_have_been_lost() -> TestResult {
+    run(async {
+        ensure!(drained_beside_a_client_that(true).await?, "nobody was owed anything");
+        ensure!(!drained_beside_a_client_that(false).await?, "the answer was not acknowledged");
         Ok(())
     })
 }

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::support::raw::{DATA, END_HEADERS, END_STREAM, GOAWAY, REQUEST};
-use crate::support::{accept, checked, ours};
+use crate::support::{LINGER, accept, checked, ours};
 
 /// When the server of the first link says that it goes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,7 +232,7 @@ fn an_old_link_takes_no_more_conns_and_ends_with_those_that_it_has() -> TestResu
         let age = Duration::from_millis(100);
         // The client's own, and the server's.
         for of_client in [true, false] {
-            let mut builder = Listener::builder();
+            let mut builder = Listener::builder().linger_timeout(LINGER);
             if !of_client {
                 builder = builder.max_link_age(age);
             }

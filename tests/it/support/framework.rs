@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::foreign::{Io, server};
-use super::{Over, Site, TestResult, echo, listen, serve};
+use super::{LINGER, Over, Site, TestResult, echo, listen, serve};
 
 /// What accepts connections at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,10 @@ impl Host {
                 serve(listener, handler);
                 Ok(site)
             }
-            Host::Hyper => hyper_server(over, Acceptor::default(), handler).await,
+            Host::Hyper => {
+                let acceptor = Acceptor::builder().linger_timeout(LINGER).build()?;
+                hyper_server(over, acceptor, handler).await
+            }
             Host::Axum => axum_server(over, to_its_end(handler)).await,
         }
     }

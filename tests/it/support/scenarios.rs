@@ -95,7 +95,7 @@ async fn part_from(mut process: Process, end: End, scenario: &str) -> TestResult
     let result = process.result(scenario).await?;
     match end {
         End::Client(client) => {
-            client.close().await;
+            client.close().await?;
             process.kill().await?;
         }
         End::Server(_listener) => process.exit().await?,
@@ -125,7 +125,7 @@ pub(crate) async fn echo(script: &Script) -> TestResult {
         for _ in 0..count {
             ensure!(process.result("echo").await? == "ok");
         }
-        client.close().await;
+        client.close().await?;
         process.kill().await?;
 
         for size in [0, 5, 3 << 20] {

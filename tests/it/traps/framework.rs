@@ -126,7 +126,7 @@ async fn t2_a_thousand_conns_on_one_hyper_link_send_no_empty_frame_but_their_end
         while let Some(end) = ends.join_next().await {
             end??;
         }
-        client.close().await;
+        client.close().await?;
         for seen in [up.await??, down.await??] {
             ensure!(seen.empty == 0, "{seen:?}");
             ensure!(seen.ends == CONNS as usize && seen.frames > seen.ends, "{seen:?}");

@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use h2conn::http::{Request, Response, StatusCode, Version};
-use h2conn::{Acceptor, Conn, Reason};
+use h2conn::{Acceptor, Conn, ErrorKind, Reason};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -228,8 +228,9 @@ async fn a_client_that_reads_slowly_gets_everything() -> TestResult {
             total
         });
         conn.write_all(&vec![7; SIZE]).await?;
-        // The client does not answer the close frame, which is no error.
-        conn.close().await?;
+        // The client does not answer the close frame, so that nobody knows what it has got.
+        let error = conn.close().await.err().context("it was not answered")?;
+        ensure!(error.kind() == ErrorKind::TimedOut, "{error:?}");
         let total = slow.await?;
         ensure!(total > SIZE, "{total} bytes, with the heads of the frames");
         Ok(())

@@ -39,8 +39,8 @@ pub(crate) async fn run(args: Connect, verbose: bool) -> Result {
         }
     };
     let written = output.finish().await;
-    way.client.close().await;
-    result.and(written.map_err(Failure::output))
+    let closed = way.client.close().await;
+    result.and(written.map_err(Failure::output)).and(closed.map_err(Failure::from))
 }
 
 /// How connections are made, and what is not said of them.

@@ -29,7 +29,8 @@ pub(crate) async fn run(args: Send, verbose: bool) -> Result {
         result = sending => result,
         () = interrupt.asked() => Err(interrupted()),
     };
-    caller.close().await;
+    // Whether the file was stored, the server's answer has said.
+    let _ = caller.close().await;
     result
 }
 

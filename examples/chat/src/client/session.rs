@@ -192,7 +192,7 @@ impl Run {
         let incoming = incoming.map_decoder(|_| Gob::<Post>::new());
         let outgoing = outgoing.map_encoder(|_| Gob::<Post>::new());
         let end = self.stay(&conn, incoming, outgoing).await?;
-        client.close().await;
+        client.close().await?;
         Ok(end)
     }
 

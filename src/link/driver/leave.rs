@@ -1,0 +1,202 @@
+//! How a link leaves in good order: its transport stays until the peer has got everything.
+//!
+//! What the kernel has taken is not yet with the peer, and is lost when the socket is closed while the
+//! peer still sends: a WINDOW_UPDATE is enough. So there is a PING behind the last byte, and the link
+//! stays until the PING is acknowledged, for as long as the peer shows life (keep-alive). Slowness is
+//! not bounded, silence is.
+
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use tokio::sync::oneshot;
+
+use super::Driver;
+use crate::conn::Proof;
+use crate::error::{Event, Result};
+use crate::link::entry::Head;
+use crate::link::outcome::{Last, reset_in_use, unconfirmed, was_reset};
+use crate::link::peer::Peer;
+use crate::link::{Command, unsent};
+
+/// Somebody who waits for the peer to have got what was sent so far.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    /// The number of the PING that says so.
+    ping: u64,
+    who: Who,
+}
+
+#[derive(Debug)]
+enum Who {
+    /// The user of a stream.
+    User(Proof, oneshot::Sender<Result<()>>),
+    /// A stream whose user has let it go.
+    Stream(usize),
+}
+
+impl Driver {
+    pub(super) fn shut_down(&mut self) {
+        if !self.closing {
+            self.closing = true;
+            self.shared.set_going_away();
+            self.watch_peer();
+            self.stop_opening();
+            // A timer may be the reason, and h2 writes its GOAWAY when it is driven next.
+            self.shared.ask();
+        }
+    }
+
+    /// Tells h2 that no stream will follow. Requests that wait for their turn, or that somebody has a
+    /// place for, go first. A client's last word, upon which many servers hang up, waits until the
+    /// server has everything else; a server's is what tells its client to go, and comes at once.
+    pub(super) fn stop_opening(&mut self) {
+        if !self.closing || self.is_over || !self.unsent.is_empty() || !self.has_all_leases() {
+            return;
+        }
+        match &self.peer {
+            Peer::Client { send: None, .. } => {}
+            Peer::Client { .. } if !self.streams.is_empty() => {}
+            Peer::Client { .. } if self.owes() => {
+                self.ask_peer();
+            }
+            Peer::Client { .. } | Peer::Server { .. } => self.peer.shut_down(),
+        }
+    }
+
+    /// Whether somebody waits for the peer to have got something, or would if they knew.
+    pub(super) fn owes(&self) -> bool {
+        self.reading.owes || !self.waiters.is_empty()
+    }
+
+    /// Whether the link has nothing left to do but to see that the peer has got everything.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_over || (self.closing && self.streams.is_empty())
+    }
+
+    /// Asks the peer, by a PING, for everything that was written so far; gives the PING's number.
+    fn ask_peer(&mut self) -> u64 {
+        let ping = self.gauge.ask();
+        if ping > self.asked {
+            self.asked = ping;
+            // The next turn sends it.
+            self.shared.ask();
+        }
+        ping
+    }
+
+    /// A user wants to know that the peer has got all of a stream.
+    pub(super) fn confirm(&mut self, proof: Proof, answer: oneshot::Sender<Result<()>>) {
+        let _ = self.wait_for_confirmation(Who::User(proof, answer));
+    }
+
+    /// As [`Driver::confirm`], for a stream that nobody holds any more.
+    pub(super) fn confirm_lingering(&mut self, key: usize) -> u64 {
+        self.wait_for_confirmation(Who::Stream(key))
+    }
+
+    fn wait_for_confirmation(&mut self, who: Who) -> u64 {
+        let ping = self.ask_peer();
+        self.waiters.push(Waiter { ping, who });
+        self.watch_peer();
+        if ping <= self.reading.confirmed {
+            // The next turn tells.
+            self.shared.ask();
+        }
+        ping
+    }
+
+    /// Tells those who wait for what the peer has got by now.
+    pub(super) fn answer_waiters(&mut self) {
+        let confirmed = self.reading.confirmed;
+        if self.closing && confirmed != std::mem::replace(&mut self.answered, confirmed) {
+            // The link may have waited for that, to say goodbye.
+            self.shared.ask();
+        }
+        if self.waiters.iter().all(|waiter| waiter.ping > confirmed) {
+            return;
+        }
+        let come = self.waiters.extract_if(.., |waiter| waiter.ping <= confirmed);
+        for waiter in come.collect::<Vec<_>>() {
+            match waiter.who {
+                Who::User(proof, answer) => {
+                    let reset = self.gauge.reset_of(proof.stream);
+                    let _ = answer.send(reset.map_or(Ok(()), was_reset));
+                }
+                Who::Stream(key) => self.lingering_is_confirmed(key, waiter.ping),
+            }
+        }
+    }
+
+    /// h2 has ended the link in good order, and has written all it had, its GOAWAY last.
+    pub(super) fn begin_to_leave(&mut self) {
+        self.is_over = true;
+        self.farewell = self.gauge.ask_behind_all();
+        self.shared.set_going_away();
+        self.watch_peer();
+        let event = Event::NotProcessed(unsent(&Event::Gone(None)));
+        let mut left = std::mem::take(&mut self.unsent);
+        for key in left.drain(..) {
+            if let Some(entry) = self.streams.get_mut(key)
+                && !entry.over
+                && matches!(entry.head, Head::Unsent(_))
+            {
+                entry.cut(&event);
+                self.look_at(key);
+            }
+        }
+    }
+
+    /// Once h2 is over: waits until everything is written, and the peer has it.
+    pub(super) fn leave(&mut self) {
+        if !self.is_over || self.end.is_some() {
+            return;
+        }
+        if self.reading.read_end {
+            let error = self.gauge.take_read_error();
+            self.set_end(Event::Gone(error.map(Arc::new)));
+        } else if self.reading.broken {
+            // A timer gives the peer's reason time to come.
+        } else if self.reading.confirmed >= self.farewell {
+            self.ended_well = true;
+            self.end_of_link(Ok(()));
+        }
+    }
+
+    /// The time of a link that leaves and owes nothing is up.
+    pub(super) fn stop_leaving(&mut self) {
+        self.ended_well = self.is_over;
+        self.give_up(Event::Gone(None));
+    }
+
+    /// The link has ended: what is known of what the peer has got.
+    pub(super) fn last(&mut self, event: Event) -> Last {
+        let outcome = match self.cut_in_use {
+            0 if self.reading.owes => Err(unconfirmed(&event)),
+            0 => Ok(()),
+            n => Err(reset_in_use(n)),
+        };
+        for waiter in std::mem::take(&mut self.waiters) {
+            if let Who::User(proof, answer) = waiter.who {
+                // As those are answered who ask from now on.
+                self.shared.command(Command::Confirm(proof, answer));
+            }
+        }
+        let (confirmed, resets) = (self.reading.confirmed, self.gauge.take_resets());
+        Last { event, outcome, confirmed, resets }
+    }
+
+    /// Puts a PING behind the bytes of streams, and then sends their ends.
+    pub(super) fn send_ends(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        for key in std::mem::take(&mut self.ends) {
+            let Some(entry) = self.streams.get_mut(key).filter(|entry| !entry.over) else {
+                continue;
+            };
+            entry.send_state.end_may_go = true;
+            if entry.stream.outbox.is_let_go() {
+                entry.stream.set_ping(self.gauge.ask_now());
+            }
+            entry.send(&mut cx, 0, self.end.as_ref());
+        }
+    }
+}

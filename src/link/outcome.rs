@@ -1,0 +1,92 @@
+//! What is known of what the peer has got, once a link has ended.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use crate::conn::Proof;
+use crate::error::{Error, ErrorKind, Event, Reason, Result};
+use crate::pipe::WakerSet;
+
+/// The end of a link, as its handles see it.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    /// Why no stream works any more.
+    pub(super) event: Option<Event>,
+    /// Whether the peer has got everything, once there is an event.
+    pub(super) outcome: Option<Result<()>>,
+    /// The number of the last PING that the peer has acknowledged.
+    pub(super) confirmed: u64,
+    /// Streams that the peer has reset with an error, as far as they are remembered.
+    pub(super) resets: VecDeque<(u32, u32)>,
+    /// The transport is closed.
+    pub(super) gone: bool,
+    pub(super) watchers: WakerSet,
+}
+
+/// What a driver knows when its link has ended.
+pub(super) struct Last {
+    pub(super) event: Event,
+    /// Whether the peer has got everything.
+    pub(super) outcome: Result<()>,
+    /// The number of the last PING that the peer has acknowledged.
+    pub(super) confirmed: u64,
+    /// Streams that the peer has reset with an error, as far as they are remembered.
+    pub(super) resets: VecDeque<(u32, u32)>,
+}
+
+impl End {
+    /// Whether the peer has got all of a stream, now that the link has ended.
+    pub(super) fn confirmation(&self, proof: Proof) -> Result<()> {
+        if let Some((_, code)) = self.resets.iter().rev().find(|(of, _)| *of == proof.stream) {
+            return was_reset(*code);
+        }
+        match (&self.event, &self.outcome) {
+            // It has hung up upon the end, which came right behind the last PING.
+            (Some(Event::Gone(_)), _) if proof.ping != 0 && proof.ping <= self.confirmed => Ok(()),
+            (_, outcome) => outcome.clone().unwrap_or(Ok(())),
+        }
+    }
+
+    /// Takes account of the end. The first reason counts, and is given back.
+    pub(super) fn set(&mut self, last: Last) -> Event {
+        if let Some(event) = &self.event {
+            return event.clone();
+        }
+        self.outcome = Some(last.outcome);
+        self.confirmed = last.confirmed;
+        self.resets = last.resets;
+        self.event.insert(last.event).clone()
+    }
+}
+
+/// The peer has reset a stream that was over here: it has not taken all of it.
+pub(super) fn was_reset(code: u32) -> Result<()> {
+    Err(Event::Reset(Reason::from_code(code)).write_error())
+}
+
+pub(super) fn reset_in_use(conns: usize) -> Error {
+    let message = format!(
+        "{conns} connections were still in use when the client was closed, and were reset when its \
+         time was up; end or drop connections before the client"
+    );
+    Error::new(ErrorKind::Aborted, message).with_reason(Reason::CANCEL)
+}
+
+/// Why nobody knows whether the peer has got the last bytes.
+pub(super) fn unconfirmed(event: &Event) -> Error {
+    const WHAT: &str = "the peer has not acknowledged the last of what was sent, which may be lost";
+    match event {
+        Event::Gone(source) => {
+            let error = Error::new(ErrorKind::Closed, format!("the transport ended, and {WHAT}"));
+            let error = error.by_the_peer();
+            match source {
+                Some(source) => {
+                    error.with_source(io::Error::new(source.kind(), Arc::clone(source)))
+                }
+                None => error,
+            }
+        }
+        event => event.write_error().during(WHAT),
+    }
+}

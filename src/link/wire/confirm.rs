@@ -1,0 +1,160 @@
+//! What the peer's HTTP/2 has certainly got: PINGs of the wire's own, each behind what was written
+//! before it.
+//!
+//! The kernel takes bytes long before the peer has them, and drops them when a socket is closed while
+//! the peer still sends. The acknowledgement of a PING (RFC 9113 §6.7) says that everything before
+//! it has been read. h2 has one PING at a time, which measures round trips, and none once it is
+//! over; these go past it, and it ignores their acknowledgements.
+
+use std::collections::VecDeque;
+
+/// What the payloads of these PINGs begin with; a number follows.
+const MARK: [u8; 4] = *b"h2cn";
+
+/// A frame header and 8 bytes of payload.
+const LEN: usize = 9 + 8;
+
+/// More of them on their way would be noise: whoever asks then shares the next.
+const MOST: usize = 4;
+
+/// The PINGs on their way, and how far their acknowledgements have come. Positions count the bytes that
+/// the wire has taken from HTTP/2.
+#[derive(Debug, Default)]
+pub(super) struct Confirm {
+    /// How many have been sent, which is the number of the last one.
+    sent: u64,
+    /// The number of the last that was acknowledged.
+    acked: u64,
+    /// What each of those on their way is behind, in the order of their numbers.
+    behind: VecDeque<u64>,
+    /// What the last that was acknowledged was behind.
+    confirmed: u64,
+    /// Where the last frame ends whose loss would concern a stream.
+    owed: u64,
+    /// Another must be sent as soon as it may.
+    wanted: bool,
+}
+
+impl Confirm {
+    /// The number of the PING whose acknowledgement says that the peer has all that is owed to it.
+    pub(super) fn ask(&mut self) -> u64 {
+        if self.confirmed >= self.owed {
+            return self.acked;
+        }
+        if self.behind.back().is_some_and(|behind| *behind >= self.owed) {
+            return self.sent;
+        }
+        self.wanted = true;
+        self.sent + 1
+    }
+
+    /// Another PING must be sent, whatever is owed.
+    pub(super) fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    /// The number of the next.
+    pub(super) fn next_number(&self) -> u64 {
+        self.sent + 1
+    }
+
+    /// The frame that must be sent now, behind all that was written up to `position`.
+    pub(super) fn next(&mut self, position: u64) -> Option<[u8; LEN]> {
+        if !self.wanted || self.behind.len() == MOST {
+            return None;
+        }
+        self.wanted = false;
+        self.sent += 1;
+        self.behind.push_back(position);
+        let mut frame = [0; LEN];
+        frame[..9].copy_from_slice(b"\0\0\x08\x06\0\0\0\0\0");
+        frame[9..].copy_from_slice(&payload(self.sent));
+        Some(frame)
+    }
+
+    /// A PING with this payload was acknowledged, and with it all that were sent before: peers answer in
+    /// order.
+    pub(super) fn acknowledged(&mut self, pong: [u8; 8]) {
+        let answered = (self.acked + 1..=self.sent).find(|number| payload(*number) == pong);
+        while answered.is_some_and(|number| self.acked < number)
+            && let Some(behind) = self.behind.pop_front()
+        {
+            self.acked += 1;
+            self.confirmed = behind;
+        }
+    }
+
+    /// A frame of a stream ends at `position`.
+    pub(super) fn owe(&mut self, position: u64) {
+        self.owed = position;
+    }
+
+    /// The number of the last PING that was acknowledged.
+    pub(super) fn last(&self) -> u64 {
+        self.acked
+    }
+
+    /// Whether the peer may not have got something of a stream.
+    pub(super) fn owes(&self) -> bool {
+        self.confirmed < self.owed
+    }
+}
+
+fn payload(number: u64) -> [u8; 8] {
+    let mut payload = [0; 8];
+    payload[..4].copy_from_slice(&MARK);
+    payload[4..].copy_from_slice(&(number as u32).to_be_bytes());
+    payload
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pong(frame: [u8; LEN]) -> [u8; 8] {
+        frame[9..].try_into().expect("8 bytes")
+    }
+
+    #[test]
+    fn a_ping_confirms_what_was_written_before_it_and_no_more() {
+        let mut confirm = Confirm::default();
+        assert_eq!(confirm.ask(), 0, "nothing is owed yet");
+        assert_eq!(confirm.next(0), None);
+        confirm.owe(100);
+        assert!(confirm.owes());
+        assert_eq!(confirm.ask(), 1);
+        let first = confirm.next(120).expect("it was asked for");
+        assert_eq!(confirm.next(120), None, "nobody has asked again");
+        assert_eq!(confirm.ask(), 1, "the one on its way is behind all that is owed");
+        confirm.owe(200);
+        assert_eq!(confirm.ask(), 2);
+        let second = confirm.next(200).expect("it was asked for");
+        confirm.acknowledged(*b"h2conn\0\0");
+        assert_eq!(confirm.last(), 0, "another's payload says nothing");
+        confirm.acknowledged(pong(first));
+        assert_eq!((confirm.last(), confirm.owes()), (1, true));
+        confirm.acknowledged(pong(first));
+        confirm.acknowledged(pong(second));
+        assert_eq!((confirm.last(), confirm.owes()), (2, false));
+        assert_eq!(confirm.ask(), 2, "nothing is owed any more");
+    }
+
+    #[test]
+    fn only_so_many_pings_are_on_their_way_and_an_answer_counts_for_those_before_it() {
+        let mut confirm = Confirm::default();
+        let mut frames = Vec::new();
+        for position in 1..10 {
+            confirm.owe(position);
+            confirm.ask();
+            frames.extend(confirm.next(position));
+        }
+        assert_eq!(frames.len(), MOST);
+        let number = confirm.ask();
+        assert_eq!(number, MOST as u64 + 1);
+        confirm.acknowledged(pong(frames[MOST - 1]));
+        assert_eq!((confirm.last(), confirm.owes()), (MOST as u64, true));
+        let last = confirm.next(9).expect("there is room again");
+        confirm.acknowledged(pong(last));
+        assert_eq!((confirm.last(), confirm.owes()), (number, false));
+    }
+}
