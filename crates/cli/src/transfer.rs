@@ -2,8 +2,10 @@
 //! where to go on after a break. `docs/protocol.md` has it for peers in other languages.
 
 pub(crate) mod digest;
+pub(crate) mod kind;
 pub(crate) mod name;
 pub(crate) mod partial;
+pub(crate) mod place;
 pub(crate) mod progress;
 pub(crate) mod reader;
 pub(crate) mod receive;

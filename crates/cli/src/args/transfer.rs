@@ -34,7 +34,11 @@ pub(crate) struct Recv {
     pub(crate) url: String,
     /// Where it goes: a file, or a directory [default: the URL's last part, here].
     pub(crate) file: Option<PathBuf>,
-    /// Replace a file that is there.
+    /// Replace a file that is there, or write to a pipe or a device that is there.
+    ///
+    /// A file is replaced once the new one is whole. A pipe or a device gets the bytes as they come, before
+    /// their digest is known, and so there is no going on after a break. Links are followed: the file behind
+    /// is replaced, and the link stays. Directories and sockets are never replaced.
     #[arg(short, long)]
     pub(crate) force: bool,
     #[command(flatten)]

@@ -8,13 +8,14 @@ use crate::exit::{Failure, Result};
 use crate::report::Report;
 use crate::signals::Interrupt;
 use crate::transfer::RECV;
-use crate::transfer::receive::{Destination, place};
+use crate::transfer::place::{self, keeps};
+use crate::transfer::receive::{Destination, Spent};
 
 /// Receives a file. Ctrl-C leaves what has come, for the next time.
 pub(crate) async fn run(args: Recv, verbose: bool) -> Result {
     let report = Report { verbose, stats: None };
     let interrupt = Interrupt::watch();
-    let path = place(args.file, &args.url).map_err(Failure::by_usage)?;
+    let path = place::path(args.file, &args.url).map_err(Failure::by_usage)?;
     let (builder, secrets) = authorized(&args.url, &args.connection, &args.secret, report)?;
     let mut attempts = Attempts::new(args.reconnect);
     let receiving = async {
@@ -28,12 +29,16 @@ pub(crate) async fn run(args: Recv, verbose: bool) -> Result {
             let _ = caller.close().await;
             match result {
                 Ok(()) => return Ok(()),
+                Err(error) if error.is::<Spent>() => return Err(error.into()),
                 Err(error) => attempts.failed(error.into()).await?,
             }
         }
     };
     tokio::select! {
         result = receiving => result,
-        () = interrupt.asked() => Err(interrupted()),
+        () = interrupt.asked() => Err(match keeps(&path) {
+            true => interrupted(),
+            false => Failure::interrupted().context("not all of the file has come"),
+        }),
     }
 }

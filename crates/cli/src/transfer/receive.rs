@@ -1,17 +1,17 @@
 //! Receiving a file: the rest of it, and its digest.
 
-use std::ffi::OsStr;
+use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
 use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_blocking;
 
 use super::SIZE;
 use super::digest::{Digest, Hasher};
-use super::partial::{Partial, exists};
+use super::partial::Partial;
+use super::place::{Place, open_through};
 use super::progress::Progress;
 use super::reader::Reader;
 use super::sink::Sink;
@@ -22,10 +22,22 @@ use crate::report::say;
 #[derive(Debug)]
 pub(crate) struct Destination {
     path: PathBuf,
-    partial: Partial,
+    to: To,
     replace: bool,
     hasher: Hasher,
 }
+
+#[derive(Debug)]
+enum To {
+    File(Partial),
+    /// Opened when its bytes come, and not before: a pipe's reader takes its end for the file's.
+    Through,
+}
+
+/// Bytes may have been written to a pipe or a device, from where nobody takes them back: there is no
+/// other attempt.
+#[derive(Debug)]
+pub(crate) struct Spent(PathBuf);
 
 impl Destination {
     /// Makes ready for the file `path`, and looks at what has come of it before.
@@ -38,20 +50,15 @@ impl Destination {
     }
 
     fn open_now(path: PathBuf, replace: bool) -> Result<Destination> {
-        let name =
-            path.file_name().with_context(|| format!("{} is no file's name", path.display()))?;
-        let parent = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
+        let (to, hasher) = match Place::find(&path, replace)? {
+            Place::File(dir, name) => {
+                let mut partial = Partial::open(dir, &name)?;
+                let hasher = partial.hash().context("cannot read what has come before")?;
+                (To::File(partial), hasher)
+            }
+            Place::Through => (To::Through, Hasher::default()),
         };
-        let dir = Dir::open_ambient_dir(parent, ambient_authority())
-            .with_context(|| format!("cannot open the directory {}", parent.display()))?;
-        if !replace && exists(&dir, name) {
-            bail!("{} is there already; --force replaces it", path.display());
-        }
-        let mut partial = Partial::open(dir, name)?;
-        let hasher = partial.hash().context("cannot read what has come before")?;
-        Ok(Destination { path, partial, replace, hasher })
+        Ok(Destination { path, to, replace, hasher })
     }
 
     /// What a request says of it, in the field [`RECV`](super::RECV).
@@ -64,6 +71,7 @@ impl Destination {
     /// # Errors
     ///
     /// What went wrong; what has come is there for the next time, unless it is not what was sent.
+    /// [`Spent`] where there can be no next time.
     pub(crate) async fn fetch(mut self, client: &Caller, url: &str) -> Result<()> {
         let (conn, response) = client.connect(url).await?;
         // All was said in the request. An end that came behind the file would come too late if the
@@ -82,49 +90,76 @@ impl Destination {
                 bail!("the server begins at {from}, and {} are there", self.hasher.len());
             }
             say(format_args!("what is there is not the file's beginning: all of it is fetched"));
-            self.partial.clear()?;
             self.hasher = Hasher::default();
+            if let To::File(partial) = &mut self.to {
+                partial.clear()?;
+            }
         }
         let left = size.checked_sub(from);
         left.with_context(|| format!("the server begins at {from} of {size} bytes"))?;
         let progress = Progress::new(size, from);
-        let received = body(&mut reader, &self.partial, self.hasher, size, &progress).await?;
-        let Some(digest) = received else {
-            self.partial.discard()?;
-            bail!(
-                "what has come is not what was sent: the digests differ; it was removed, try again"
-            );
+        let path = self.path;
+        let digest = match self.to {
+            To::File(partial) => {
+                let file = partial.handle()?;
+                let Some(digest) = body(&mut reader, file, self.hasher, size, &progress).await?
+                else {
+                    partial.discard()?;
+                    bail!(
+                        "what has come is not what was sent: the digests differ; it was removed, \
+                         try again"
+                    );
+                };
+                let replace = self.replace;
+                spawn_blocking(move || partial.finish(replace)).await??;
+                digest
+            }
+            To::Through => through(&mut reader, &path, size, &progress)
+                .await
+                .with_context(|| Spent(path.clone()))?,
         };
-        let replace = self.replace;
-        let partial = self.partial;
-        spawn_blocking(move || partial.finish(replace)).await??;
         // However the connection ends, the file is there.
         let _ = conn.close().await;
-        say(format_args!("received {}: {}", self.path.display(), progress.summary(digest)));
+        say(format_args!("received {}: {}", path.display(), progress.summary(digest)));
         Ok(())
     }
 }
 
-/// The name that a file has when only its URL is given.
-pub(crate) fn name_of(url: &str) -> Result<PathBuf> {
-    let path = url.split(['?', '#']).next().unwrap_or(url);
-    let last = path.rsplit('/').next().unwrap_or(path);
-    let name = super::name::parse(last)
-        .with_context(|| format!("{url} ends with no name for the file; give one"))?;
-    Ok(name)
+impl fmt::Display for Spent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} may have got a part of the file, which cannot be taken back",
+            self.0.display()
+        )
+    }
+}
+
+/// Receives a file of `size` bytes to the pipe or the device at `path`.
+async fn through(
+    reader: &mut Reader<'_>,
+    path: &Path,
+    size: u64,
+    progress: &Progress,
+) -> Result<Digest> {
+    let to = path.to_owned();
+    let file = spawn_blocking(move || open_through(&to)).await??;
+    let digest = body(reader, file, Hasher::default(), size, progress).await?;
+    digest.context("what has come is not what was sent: the digests differ")
 }
 
 /// Receives what is missing of a file of `size` bytes, to the end of what the peer has to say.
-/// `None` when its digest is not that which the peer names.
+/// `None` when its digest is not that which the peer names. They go to `file`, whose position is behind
+/// those that `hasher` has seen.
 pub(crate) async fn body(
     reader: &mut Reader<'_>,
-    partial: &Partial,
+    file: File,
     hasher: Hasher,
     size: u64,
     progress: &Progress,
 ) -> Result<Option<Digest>> {
     let mut left = size - hasher.len();
-    let mut sink = Sink::new(partial.handle()?, hasher);
+    let mut sink = Sink::new(file, hasher);
     let received = async {
         while left > 0 {
             let bytes = reader.bytes(left).await?;
@@ -142,14 +177,4 @@ pub(crate) async fn body(
     let hasher = sink.finish().await?;
     let claimed = received?;
     Ok((hasher.digest() == claimed).then_some(claimed))
-}
-
-/// Where a file goes that is to be received: into a directory under its own name, or to a path.
-pub(crate) fn place(given: Option<PathBuf>, url: &str) -> Result<PathBuf> {
-    match given {
-        None => name_of(url),
-        Some(path) if path.is_dir() => Ok(path.join(name_of(url)?)),
-        Some(path) if path.as_os_str() == OsStr::new("") => bail!("the file's name is empty"),
-        Some(path) => Ok(path),
-    }
 }

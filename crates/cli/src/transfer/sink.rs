@@ -5,13 +5,15 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use cap_std::fs::Metadata;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::AHEAD;
 use super::digest::Hasher;
+use super::kind;
 
-/// Takes the rest of a file. Dropping it keeps what has come.
+/// Takes the rest of a file, for a file, or for a pipe or a device. Dropping it keeps what has come.
 #[derive(Debug)]
 pub(crate) struct Sink {
     chunks: mpsc::Sender<Bytes>,
@@ -46,11 +48,19 @@ impl Sink {
 }
 
 fn write(mut file: File, mut hasher: Hasher, mut chunks: mpsc::Receiver<Bytes>) -> Result<Hasher> {
+    let kind = Metadata::from_file(&file)?.file_type();
+    let failed = match kind.is_file() {
+        true => "cannot write the file; what has come is kept",
+        false => "cannot write",
+    };
     while let Some(chunk) = chunks.blocking_recv() {
-        file.write_all(&chunk).context("cannot write the file; what has come is kept")?;
+        file.write_all(&chunk).context(failed)?;
         hasher.update(&chunk);
     }
-    file.sync_all().context("cannot write the file; what has come is kept")?;
+    // Pipes and terminals have no device behind them, and refuse this.
+    if kind::is_stored(kind) {
+        file.sync_all().context(failed)?;
+    }
     Ok(hasher)
 }
 
@@ -79,13 +89,14 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn a_full_disk_is_said_to_be_full() {
+    async fn a_device_that_takes_no_more_is_said_to_be_full() {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let mut sink = Sink::new(full, Hasher::default());
         while sink.write(Bytes::from_static(b"x")).await.is_ok() {
             tokio::task::yield_now().await;
         }
         let error = format!("{:#}", sink.finish().await.unwrap_err());
-        assert!(error.contains("kept") && error.contains("No space left"), "{error}");
+        assert!(error.contains("cannot write") && error.contains("No space left"), "{error}");
+        assert!(!error.contains("kept"), "a device keeps nothing: {error}");
     }
 }

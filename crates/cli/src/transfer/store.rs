@@ -211,7 +211,8 @@ async fn take_body(conn: &Conn, mut partial: Partial, size: u64) -> Result<Strin
         hasher = Hasher::default();
     }
     let progress = Progress::hidden(size, from);
-    let Some(digest) = receive::body(&mut reader, &partial, hasher, size, &progress).await? else {
+    let file = partial.handle()?;
+    let Some(digest) = receive::body(&mut reader, file, hasher, size, &progress).await? else {
         partial.discard()?;
         anyhow::bail!("what has come is not what was sent: the digests differ; it was removed");
     };

@@ -7,6 +7,7 @@ mod input;
 mod listen;
 mod manual;
 mod ping;
+mod places;
 mod proxy;
 mod reconnect;
 mod served;

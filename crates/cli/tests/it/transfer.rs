@@ -17,7 +17,7 @@ use crate::support::{Peer, TestResult, WATCHDOG, noise};
 const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// A server with files, the directory they are in, and one for the client.
-async fn server(args: &[&str]) -> (Server, PathBuf, PathBuf) {
+pub(crate) async fn server(args: &[&str]) -> (Server, PathBuf, PathBuf) {
     let mut all = vec!["--files", "{}"];
     all.extend(args);
     let server = Server::start(&all).await;
@@ -27,7 +27,7 @@ async fn server(args: &[&str]) -> (Server, PathBuf, PathBuf) {
     (server, there, here)
 }
 
-fn text(path: &std::path::Path) -> &str {
+pub(crate) fn text(path: &std::path::Path) -> &str {
     path.to_str().unwrap()
 }
 

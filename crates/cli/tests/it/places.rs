@@ -1,0 +1,118 @@
+//! The places that `send` and `recv` read from and write to: pipes, devices, links, modes.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+use std::fs;
+
+use crate::transfer::{server, text};
+
+#[tokio::test]
+async fn a_directory_is_never_replaced_and_none_is_made() {
+    let (server, there, here) = server(&[]).await;
+    fs::write(there.join("file"), "there").unwrap();
+    fs::create_dir(here.join("file")).unwrap();
+    let url = format!("{}files/file", server.url);
+    for args in [&["recv"][..], &["recv", "--force"]] {
+        let refused = server.run(&[args, &[&url, text(&here)]].concat()).await;
+        refused.expect(1, "file is a directory, and is not replaced");
+        let refused = server.run(&[args, &[&url, text(&here.join("new/"))]].concat()).await;
+        refused.expect(1, "new/ is no directory");
+    }
+    assert_eq!(fs::read_dir(&here).unwrap().count(), 1);
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::fs;
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+    use std::process::Command;
+    use std::thread::{self, JoinHandle};
+
+    use crate::served::{Trouble, assert_same, relay};
+    use crate::support::noise;
+    use crate::transfer::{server, text};
+
+    /// A pipe at `path`, and what comes out of it to its end.
+    fn pipe(path: &Path) -> JoinHandle<Vec<u8>> {
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+        let path = path.to_owned();
+        thread::spawn(move || fs::read(path).unwrap())
+    }
+
+    #[tokio::test]
+    async fn force_writes_to_a_pipe_that_is_there_and_it_stays_one() {
+        let (server, there, here) = server(&[]).await;
+        let all = noise(300_000);
+        fs::write(there.join("file"), &all).unwrap();
+        let url = format!("{}files/file", server.url);
+        let out = here.join("out");
+        let got = pipe(&out);
+        server.run(&["recv", &url, text(&out)]).await.expect(1, "--force writes to it");
+        server.run(&["recv", "--force", &url, text(&out)]).await.expect(0, "received");
+        assert!(got.join().unwrap() == all);
+        assert!(fs::symlink_metadata(&out).unwrap().file_type().is_fifo());
+        assert_eq!(fs::read_dir(&here).unwrap().count(), 1, "there is no partial file");
+    }
+
+    #[tokio::test]
+    async fn force_writes_to_a_device_that_is_there() {
+        let (server, there, _) = server(&[]).await;
+        fs::write(there.join("file"), noise(300_000)).unwrap();
+        let url = format!("{}files/file", server.url);
+        // Standard output of tools that tests run is the null device. Under this name nothing can be
+        // replaced, also by those who may.
+        server.run(&["recv", &url, "/dev/fd/1"]).await.expect(1, "--force writes to it");
+        server.run(&["recv", "--force", &url, "/dev/fd/1"]).await.expect(0, "received");
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_has_got_a_part_of_a_file_does_not_get_it_again() {
+        let (server, there, here) = server(&[]).await;
+        let all = noise(8 << 20);
+        fs::write(there.join("file"), &all).unwrap();
+        let base = relay(&server.url, Trouble::Cut(5 << 20)).await;
+        let url = format!("{base}files/file");
+        let out = here.join("out");
+        let got = pipe(&out);
+        let ended = server.run(&["recv", "--force", "--reconnect", &url, text(&out)]).await;
+        ended.expect(5, "out may have got a part of the file, which cannot be taken back");
+        let got = got.join().unwrap();
+        assert!(got.len() < all.len() && all.starts_with(&got));
+    }
+
+    #[tokio::test]
+    async fn a_socket_takes_no_file_and_stays() {
+        let (server, there, here) = server(&[]).await;
+        fs::write(there.join("file"), "there").unwrap();
+        let out = here.join("out");
+        let _listener = UnixListener::bind(&out).unwrap();
+        let url = format!("{}files/file", server.url);
+        let refused = server.run(&["recv", "--force", &url, text(&out)]).await;
+        refused.expect(1, "out is a socket, which takes no file");
+        assert!(fs::symlink_metadata(&out).unwrap().file_type().is_socket());
+    }
+
+    #[tokio::test]
+    async fn force_replaces_the_file_that_a_link_leads_to_and_the_link_stays() {
+        let (server, there, here) = server(&[]).await;
+        fs::write(there.join("file"), noise(300_000)).unwrap();
+        let (sub, out) = (here.join("sub"), here.join("out"));
+        fs::create_dir(&sub).unwrap();
+        fs::write(sub.join("old"), "old").unwrap();
+        symlink("sub/old", &out).unwrap();
+        let url = format!("{}files/file", server.url);
+        server.run(&["recv", &url, text(&out)]).await.expect(1, "out is there already");
+        server.run(&["recv", "--force", &url, text(&out)]).await.expect(0, "received");
+        assert_eq!(fs::read_link(&out).unwrap(), Path::new("sub/old"));
+        assert_same(&sub.join("old"), &there.join("file"));
+        assert_eq!(fs::read_dir(&sub).unwrap().count(), 1, "the partial file has gone");
+
+        fs::remove_file(sub.join("old")).unwrap();
+        let refused = server.run(&["recv", "--force", &url, text(&out)]).await;
+        refused.expect(1, "out is a link that cannot be followed");
+        assert_eq!(fs::read_link(&out).unwrap(), Path::new("sub/old"));
+        assert_eq!(fs::read_dir(&sub).unwrap().count(), 0);
+    }
+}
