@@ -6,11 +6,13 @@ use std::fs::File;
 use std::io::{self, Seek};
 
 use anyhow::{Context, Result, bail};
-use cap_std::fs::{Dir, OpenOptions};
+use cap_fs_ext::{FollowSymlinks, MetadataExt, OpenOptionsFollowExt, OpenOptionsSyncExt};
+use cap_std::fs::{Dir, Metadata, OpenOptions};
 use fs4::{FileExt, TryLockError};
 use same_file::Handle;
 
 use super::digest::Hasher;
+use super::kind;
 
 /// What is added to a file's name while it is not whole.
 pub(crate) const SUFFIX: &str = ".h2conn-part";
@@ -34,21 +36,27 @@ impl Partial {
     ///
     /// # Errors
     ///
-    /// [`Busy`], and what the system says.
+    /// [`Busy`]; when a file stands in its place that is not this program's to write to; and errors of
+    /// the system.
     pub(crate) fn open(dir: Dir, name: &OsStr) -> Result<Partial> {
         let mut partial = name.to_owned();
         partial.push(SUFFIX);
         let shown = partial.to_string_lossy().into_owned();
         loop {
-            match dir.symlink_metadata(&partial) {
-                Ok(metadata) if !metadata.is_file() => bail!("{shown} is there and no plain file"),
-                _ => {}
+            // Before it is opened, which does things to some devices.
+            if let Ok(there) = dir.symlink_metadata(&partial) {
+                plain(&there, &shown)?;
             }
             let open = || {
-                let options = OpenOptions::new().read(true).write(true).create(true).clone();
-                dir.open_with(&partial, &options).map(cap_std::fs::File::into_std)
+                let mut options = OpenOptions::new();
+                options.read(true).write(true).create(true);
+                // In case that another file has come there since.
+                options.follow(FollowSymlinks::No).nonblock(true);
+                let opened = dir.open_with(&partial, &options).map(cap_std::fs::File::into_std);
+                opened.with_context(|| format!("cannot open {shown}"))
             };
-            let file = open().with_context(|| format!("cannot open {shown}"))?;
+            let file = open()?;
+            plain(&Metadata::from_file(&file)?, &shown)?;
             match FileExt::try_lock(&file) {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => bail!(Busy(shown)),
@@ -56,10 +64,23 @@ impl Partial {
                     return Err(error).with_context(|| format!("cannot lock {shown}"));
                 }
             }
-            // Whoever had the lock before may have finished, and then this is the whole file. It
-            // must not be written to.
-            if same(&file, open().with_context(|| format!("cannot open {shown}"))?)? {
-                return Ok(Partial { dir, name: name.to_owned(), partial, file });
+            // The transfer that had the lock before may have finished, and then this is the whole file.
+            // It must not be written to.
+            if !same(&file, open()?)? {
+                continue;
+            }
+            // Only with the lock: a transfer that finishes has two names for a moment.
+            match Metadata::from_file(&file)?.nlink() {
+                0 | 1 => return Ok(Partial { dir, name: name.to_owned(), partial, file }),
+                // A transfer was killed in that moment. The file is whole, and has its name.
+                2 if is_of(&dir, name, &file) => {
+                    let removed = dir.remove_file(&partial);
+                    removed.with_context(|| format!("cannot remove {shown}"))?;
+                }
+                links => bail!(
+                    "{shown} is there under {links} names (hard links), and the file must not \
+                     change under the others; remove {shown}"
+                ),
             }
         }
     }
@@ -145,19 +166,28 @@ impl std::error::Error for Busy {}
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if self.len().is_ok_and(|len| len == 0) && self.is_there() {
+        if self.len().is_ok_and(|len| len == 0) && is_of(&self.dir, &self.partial, &self.file) {
             // What stays would be in nobody's way.
             let _ = self.dir.remove_file(&self.partial);
         }
     }
 }
 
-impl Partial {
-    /// Whether the name is still that of this file.
-    fn is_there(&self) -> bool {
-        let there = self.dir.open(&self.partial);
-        there.is_ok_and(|there| same(&self.file, there.into_std()).unwrap_or(false))
+/// Fails unless it is a plain file.
+fn plain(there: &Metadata, shown: &str) -> Result<()> {
+    if !there.is_file() {
+        let kind = kind::name(there.file_type());
+        bail!("{shown} is there and no plain file, but {kind}, which is not touched; remove it");
     }
+    Ok(())
+}
+
+/// Whether the name is that of this file.
+fn is_of(dir: &Dir, name: &OsStr, file: &File) -> bool {
+    let mut options = OpenOptions::new();
+    options.read(true).follow(FollowSymlinks::No).nonblock(true);
+    let there = dir.open_with(name, &options);
+    there.is_ok_and(|there| same(file, there.into_std()).unwrap_or(false))
 }
 
 /// Waits until the names in a directory are on the device.
@@ -252,13 +282,61 @@ mod tests {
         open(&dir).unwrap();
     }
 
+    #[test]
+    fn a_partial_file_that_has_another_name_is_not_touched() {
+        let (temp, dir) = place();
+        let (part, other) = (temp.path().join("file.h2conn-part"), temp.path().join("other"));
+        fs::write(&other, "precious").unwrap();
+        fs::hard_link(&other, &part).unwrap();
+        let error = open(&dir).unwrap_err();
+        assert!(!error.is::<Busy>() && error.to_string().contains("2 names"), "{error}");
+        assert_eq!(fs::read(&other).unwrap(), b"precious");
+        assert!(part.exists());
+        fs::remove_file(&other).unwrap();
+        assert_eq!(open(&dir).unwrap().len().unwrap(), 8);
+    }
+
+    #[test]
+    fn a_transfer_that_was_killed_as_it_finished_leaves_nothing_in_the_way() {
+        let (temp, dir) = place();
+        let (part, whole) = (temp.path().join("file.h2conn-part"), temp.path().join("file"));
+        fs::write(&whole, "whole").unwrap();
+        fs::hard_link(&whole, &part).unwrap();
+        let partial = open(&dir).unwrap();
+        assert_eq!(partial.len().unwrap(), 0);
+        partial.handle().unwrap().write_all(b"new").unwrap();
+        assert_eq!(fs::read(&whole).unwrap(), b"whole");
+        partial.finish(true).unwrap();
+        assert_eq!(fs::read(&whole).unwrap(), b"new");
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_link_in_its_place_is_not_followed() {
         let (temp, dir) = place();
+        let part = temp.path().join("file.h2conn-part");
         fs::write(temp.path().join("other"), "precious").unwrap();
-        std::os::unix::fs::symlink("other", temp.path().join("file.h2conn-part")).unwrap();
-        assert!(!open(&dir).unwrap_err().is::<Busy>());
+        for target in ["other", "nowhere"] {
+            std::os::unix::fs::symlink(target, &part).unwrap();
+            let error = open(&dir).unwrap_err();
+            assert!(
+                !error.is::<Busy>() && error.to_string().contains("a symbolic link"),
+                "{error}"
+            );
+            fs::remove_file(&part).unwrap();
+        }
         assert_eq!(fs::read(temp.path().join("other")).unwrap(), b"precious");
+        assert!(!temp.path().join("nowhere").exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_socket_in_its_place_is_not_touched() {
+        let (temp, dir) = place();
+        let part = temp.path().join("file.h2conn-part");
+        let _listener = std::os::unix::net::UnixListener::bind(&part).unwrap();
+        let error = open(&dir).unwrap_err().to_string();
+        assert!(error.contains("no plain file, but a socket"), "{error}");
+        assert!(part.exists());
     }
 }

@@ -115,4 +115,31 @@ mod unix {
         assert_eq!(fs::read_link(&out).unwrap(), Path::new("sub/old"));
         assert_eq!(fs::read_dir(&sub).unwrap().count(), 0);
     }
+    #[tokio::test]
+    async fn a_partial_file_that_is_a_link_is_touched_on_neither_side() {
+        let (server, there, here) = server(&["--writable"]).await;
+        fs::write(there.join("file"), "there").unwrap();
+        fs::write(here.join("precious"), "the").unwrap();
+        fs::write(there.join("precious"), "the").unwrap();
+        fs::hard_link(here.join("precious"), here.join("hard.h2conn-part")).unwrap();
+        symlink("precious", here.join("soft.h2conn-part")).unwrap();
+        fs::hard_link(there.join("precious"), there.join("hard.h2conn-part")).unwrap();
+        symlink("precious", there.join("soft.h2conn-part")).unwrap();
+        let file = there.join("file");
+        for (name, why) in [
+            ("hard", "hard.h2conn-part is there under 2 names (hard links)"),
+            ("soft", "soft.h2conn-part is there and no plain file, but a symbolic link"),
+        ] {
+            let url = format!("{}files/file", server.url);
+            server.run(&["recv", &url, text(&here.join(name))]).await.expect(1, why);
+            let url = format!("{}files/{name}", server.url);
+            server.run(&["send", text(&file), &url]).await.expect(4, why);
+            assert!(!here.join(name).exists() && !there.join(name).exists());
+        }
+        for side in [&here, &there] {
+            assert_eq!(fs::read_to_string(side.join("precious")).unwrap(), "the");
+            assert!(fs::symlink_metadata(side.join("soft.h2conn-part")).unwrap().is_symlink());
+            assert!(side.join("hard.h2conn-part").exists());
+        }
+    }
 }
