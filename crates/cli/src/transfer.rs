@@ -1,6 +1,7 @@
 //! What `send`, `recv` and `serve --files` say to each other: a file, the digest of all of it, and
 //! where to go on after a break. `docs/protocol.md` has it for peers in other languages.
 
+pub(crate) mod access;
 pub(crate) mod digest;
 pub(crate) mod kind;
 pub(crate) mod name;
@@ -23,6 +24,9 @@ pub(crate) const SEND: &str = "h2conn-send";
 
 /// The field of a response with a file: its length.
 pub(crate) const SIZE: &str = "h2conn-size";
+
+/// The field of a request or a response with a file: its permission bits, as `644`.
+pub(crate) const MODE: &str = "h2conn-mode";
 
 /// How much of a file moves at once: enough for a disk, little enough for a progress bar.
 const CHUNK: usize = 256 << 10;

@@ -8,7 +8,8 @@ use super::tunnel::Secret;
 /// Send a file to a server that runs `h2conn serve --files DIR --writable`.
 ///
 /// What has come there before a break is not sent again. At the end the digests of both sides are
-/// compared, and only then does the file have its name there.
+/// compared, and only then does the file have its name there. It gets the permission bits of the file
+/// here, less those of the server's umask.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Send {
     /// The file.
@@ -27,7 +28,8 @@ pub(crate) struct Send {
 /// Receive a file from a server that runs `h2conn serve --files DIR`.
 ///
 /// Until it is whole, and its digest is that of the server, it is FILE.h2conn-part; after a break
-/// the same command goes on from there.
+/// the same command goes on from there. A new file gets the permission bits of the file at the server,
+/// less those of the umask; until it is whole, its owner alone can read it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Recv {
     /// Where it is, such as https://host:port/files/name
@@ -36,7 +38,9 @@ pub(crate) struct Recv {
     pub(crate) file: Option<PathBuf>,
     /// Replace a file that is there, or write to a pipe or a device that is there.
     ///
-    /// A file is replaced once the new one is whole. A pipe or a device gets the bytes as they come, before
+    /// A file is replaced once the new one is whole, also if it is read-only. The new one gets its
+    /// permission bits, and where the system lets it its owner and group; other names (hard links) keep the
+    /// old one. A pipe or a device gets the bytes as they come, before
     /// their digest is known, and so there is no going on after a break. Links are followed: the file behind
     /// is replaced, and the link stays. Directories and sockets are never replaced.
     #[arg(short, long)]

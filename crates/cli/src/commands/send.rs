@@ -14,10 +14,11 @@ pub(crate) async fn run(args: Send, verbose: bool) -> Result {
     let interrupt = Interrupt::watch();
     let origin = Origin::open(args.file).map_err(Failure::by_usage)?;
     let url = origin.url(&args.url).map_err(Failure::by_usage)?;
-    let (name, value) = origin.field();
-    let (builder, secrets) = authorized(&url, &args.connection, &args.secret, report)?;
-    let client = builder.header(name, value).build()?;
-    let caller = Caller::new(client, report, secrets);
+    let (mut builder, secrets) = authorized(&url, &args.connection, &args.secret, report)?;
+    for (name, value) in origin.fields() {
+        builder = builder.header(name, value);
+    }
+    let caller = Caller::new(builder.build()?, report, secrets);
     let mut attempts = Attempts::new(args.reconnect);
     let sending = async {
         while let Err(error) = origin.submit(&caller, &url).await {

@@ -11,8 +11,10 @@ use cap_std::fs::{Dir, Metadata, OpenOptions};
 use fs4::{FileExt, TryLockError};
 use same_file::Handle;
 
+use super::access::{Access, Mode, give_new, give_owner, make_private};
 use super::digest::Hasher;
 use super::kind;
+use crate::report::say;
 
 /// What is added to a file's name while it is not whole.
 pub(crate) const SUFFIX: &str = ".h2conn-part";
@@ -25,6 +27,7 @@ pub(crate) struct Partial {
     name: OsString,
     partial: OsString,
     file: File,
+    replaced: Option<Access>,
 }
 
 /// Another process or task has the partial file: when it has come to its end, this one can have it.
@@ -34,14 +37,18 @@ pub(crate) struct Busy(String);
 impl Partial {
     /// Opens or makes the one of `name`, a file's name without directories, in `dir`.
     ///
+    /// It can never be read by users who cannot read the file that is `replaced`; where none is, its owner
+    /// alone can read it until it is whole.
+    ///
     /// # Errors
     ///
     /// [`Busy`]; when a file stands in its place that is not this program's to write to; and errors of
     /// the system.
-    pub(crate) fn open(dir: Dir, name: &OsStr) -> Result<Partial> {
+    pub(crate) fn open(dir: Dir, name: &OsStr, replaced: Option<Access>) -> Result<Partial> {
         let mut partial = name.to_owned();
         partial.push(SUFFIX);
         let shown = partial.to_string_lossy().into_owned();
+        let mut is_removed = false;
         loop {
             // Before it is opened, which does things to some devices.
             if let Ok(there) = dir.symlink_metadata(&partial) {
@@ -52,6 +59,7 @@ impl Partial {
                 options.read(true).write(true).create(true);
                 // In case that another file has come there since.
                 options.follow(FollowSymlinks::No).nonblock(true);
+                make_private(&mut options);
                 let opened = dir.open_with(&partial, &options).map(cap_std::fs::File::into_std);
                 opened.with_context(|| format!("cannot open {shown}"))
             };
@@ -69,19 +77,41 @@ impl Partial {
             if !same(&file, open()?)? {
                 continue;
             }
+            let metadata = Metadata::from_file(&file)?;
             // Only with the lock: a transfer that finishes has two names for a moment.
-            match Metadata::from_file(&file)?.nlink() {
-                0 | 1 => return Ok(Partial { dir, name: name.to_owned(), partial, file }),
+            match metadata.nlink() {
+                0 | 1 => {}
                 // A transfer was killed in that moment. The file is whole, and has its name.
                 2 if is_of(&dir, name, &file) => {
                     let removed = dir.remove_file(&partial);
                     removed.with_context(|| format!("cannot remove {shown}"))?;
+                    continue;
                 }
                 links => bail!(
                     "{shown} is there under {links} names (hard links), and the file must not \
                      change under the others; remove {shown}"
                 ),
             }
+            match replaced {
+                // To narrow its access would not do: another user can have it open. Once, for there
+                // are file systems on which all files are as open.
+                Some(replaced) if !is_removed && replaced.is_exceeded_by(&metadata) => {
+                    let removed = dir.remove_file(&partial);
+                    removed.with_context(|| format!("cannot remove {shown}"))?;
+                    is_removed = true;
+                    if metadata.len() > 0 {
+                        let name = name.to_string_lossy();
+                        say(format_args!(
+                            "{shown} could be read by users who cannot read {name}: it was removed, \
+                             and all is fetched"
+                        ));
+                    }
+                    continue;
+                }
+                Some(replaced) => replaced.give_partial(&file),
+                None => give_owner(&file),
+            }
+            return Ok(Partial { dir, name: name.to_owned(), partial, file, replaced });
         }
     }
 
@@ -107,16 +137,40 @@ impl Partial {
     }
 
     /// Makes it the file that it was to become, also for after a power failure if its bytes are on the
-    /// device. Unless `replace`, a file that is there stays.
+    /// device. Unless `replace`, a file that is there stays; a file that is replaced leaves its access to
+    /// this one. A new file has the bits that its sender `said`.
     ///
     /// # Errors
     ///
     /// When there is a file already, and what the system says.
-    pub(crate) fn finish(self, replace: bool) -> Result<()> {
+    pub(crate) fn finish(self, replace: bool, said: Option<Mode>) -> Result<()> {
+        self.take_access(replace, said)?;
         self.take_name(replace)?;
         sync(&self.dir).with_context(|| {
             format!("{} is whole, but its name may not be on the disk", self.name.to_string_lossy())
         })
+    }
+
+    fn take_access(&self, replace: bool, said: Option<Mode>) -> Result<()> {
+        // As it is now: a transfer can take hours.
+        let replaced = match self.dir.symlink_metadata(&self.name) {
+            Ok(there) if replace => {
+                let name = self.name.to_string_lossy();
+                if !there.is_file() {
+                    bail!(
+                        "{name} has become {}, and is not replaced",
+                        kind::name(there.file_type())
+                    );
+                }
+                Some(Access::of(&there))
+            }
+            _ => self.replaced,
+        };
+        match replaced {
+            Some(replaced) => replaced.give(&self.file),
+            None => give_new(&self.file, said),
+        }
+        Ok(())
     }
 
     fn take_name(&self, replace: bool) -> Result<()> {
@@ -234,7 +288,7 @@ mod tests {
     }
 
     fn open(dir: &Dir) -> Result<Partial> {
-        Partial::open(dir.try_clone().unwrap(), "file".as_ref())
+        Partial::open(dir.try_clone().unwrap(), "file".as_ref(), None)
     }
 
     #[test]
@@ -244,7 +298,7 @@ mod tests {
         let mut partial = open(&dir).unwrap();
         assert_eq!(partial.hash().unwrap().len(), 6);
         partial.handle().unwrap().write_all(b"second").unwrap();
-        partial.finish(false).unwrap();
+        partial.finish(false, None).unwrap();
         assert_eq!(fs::read(temp.path().join("file")).unwrap(), b"first second");
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
     }
@@ -266,9 +320,9 @@ mod tests {
         fs::write(temp.path().join("file"), "precious").unwrap();
         let partial = open(&dir).unwrap();
         partial.handle().unwrap().write_all(b"new").unwrap();
-        assert!(partial.finish(false).unwrap_err().to_string().contains("already"));
+        assert!(partial.finish(false, None).unwrap_err().to_string().contains("already"));
         assert_eq!(fs::read(temp.path().join("file")).unwrap(), b"precious");
-        open(&dir).unwrap().finish(true).unwrap();
+        open(&dir).unwrap().finish(true, None).unwrap();
         assert_eq!(fs::read(temp.path().join("file")).unwrap(), b"new");
     }
 
@@ -306,7 +360,7 @@ mod tests {
         assert_eq!(partial.len().unwrap(), 0);
         partial.handle().unwrap().write_all(b"new").unwrap();
         assert_eq!(fs::read(&whole).unwrap(), b"whole");
-        partial.finish(true).unwrap();
+        partial.finish(true, None).unwrap();
         assert_eq!(fs::read(&whole).unwrap(), b"new");
     }
 

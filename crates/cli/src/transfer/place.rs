@@ -9,13 +9,15 @@ use anyhow::{Context, Result, bail};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata};
 
+use super::access::Access;
 use super::{kind, name};
 
 /// Where the bytes of a file go.
 #[derive(Debug)]
 pub(crate) enum Place {
-    /// Into a file of this name in this directory, once they are all there and right.
-    File(Dir, OsString),
+    /// Into a file of this name in this directory, once they are all there and right. It may replace one
+    /// with this access.
+    File(Dir, OsString, Option<Access>),
     /// Through a pipe or a device, as they come.
     Through,
 }
@@ -32,7 +34,9 @@ impl Place {
         let shown = path.display();
         let there = match path.symlink_metadata() {
             Ok(there) => Metadata::from_just_metadata(there),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Place::file(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Place::file(path, None);
+            }
             Err(error) => {
                 return Err(error).with_context(|| format!("cannot look at {shown}"));
             }
@@ -61,13 +65,14 @@ impl Place {
             }
             _ if there.is_symlink() => {
                 let target = path.canonicalize();
-                Place::file(&target.with_context(|| format!("cannot follow the link {shown}"))?)
+                let target = target.with_context(|| format!("cannot follow the link {shown}"))?;
+                Place::file(&target, Some(Access::of(&behind)))
             }
-            _ => Place::file(path),
+            _ => Place::file(path, Some(Access::of(&behind))),
         }
     }
 
-    fn file(path: &Path) -> Result<Place> {
+    fn file(path: &Path, replaced: Option<Access>) -> Result<Place> {
         let name =
             path.file_name().with_context(|| format!("{} is no file's name", path.display()))?;
         let parent = match path.parent() {
@@ -76,7 +81,7 @@ impl Place {
         };
         let dir = Dir::open_ambient_dir(parent, ambient_authority())
             .with_context(|| format!("cannot open the directory {}", parent.display()))?;
-        Ok(Place::File(dir, name.to_owned()))
+        Ok(Place::File(dir, name.to_owned(), replaced))
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_blocking;
 
 use super::SIZE;
+use super::access::Mode;
 use super::digest::{Digest, Hasher};
 use super::partial::Partial;
 use super::place::{Place, open_through};
@@ -51,8 +52,8 @@ impl Destination {
 
     fn open_now(path: PathBuf, replace: bool) -> Result<Destination> {
         let (to, hasher) = match Place::find(&path, replace)? {
-            Place::File(dir, name) => {
-                let mut partial = Partial::open(dir, &name)?;
+            Place::File(dir, name, replaced) => {
+                let mut partial = Partial::open(dir, &name, replaced)?;
                 let hasher = partial.hash().context("cannot read what has come before")?;
                 (To::File(partial), hasher)
             }
@@ -82,6 +83,7 @@ impl Destination {
         let size = size.with_context(|| {
             format!("{url} is not served by `h2conn serve --files`: the response has no {SIZE}")
         })?;
+        let mode = Mode::said(response.headers())?;
         let mut reader = Reader::new(&conn);
         let from: u64 =
             reader.expect("from").await?.parse().context("the server says from where")?;
@@ -111,7 +113,7 @@ impl Destination {
                     );
                 };
                 let replace = self.replace;
-                spawn_blocking(move || partial.finish(replace)).await??;
+                spawn_blocking(move || partial.finish(replace, mode)).await??;
                 digest
             }
             To::Through => through(&mut reader, &path, size, &progress)

@@ -4,15 +4,17 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use cap_std::fs::Metadata;
 use h2conn::{Conn, Reason};
 use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_blocking;
 
+use super::access::{Mode, mode_of};
 use super::digest::{Digest, Hasher};
 use super::progress::Progress;
 use super::reader::Reader;
 use super::source::Source;
-use super::{SEND, name};
+use super::{MODE, SEND, name};
 use crate::dial::Caller;
 use crate::exit::of_library;
 use crate::report::say;
@@ -22,6 +24,7 @@ use crate::report::say;
 pub(crate) struct Origin {
     path: PathBuf,
     size: u64,
+    mode: Option<Mode>,
 }
 
 impl Origin {
@@ -38,12 +41,15 @@ impl Origin {
             bail!("{shown} is no plain file; `h2conn connect` sends what comes from a pipe");
         }
         File::open(&path).with_context(|| format!("cannot read {shown}"))?;
-        Ok(Origin { size: metadata.len(), path })
+        let mode = mode_of(&Metadata::from_just_metadata(metadata.clone()));
+        Ok(Origin { size: metadata.len(), mode, path })
     }
 
-    /// What a request says of it, in the field [`SEND`].
-    pub(crate) fn field(&self) -> (&'static str, String) {
-        (SEND, self.size.to_string())
+    /// The fields of a request that say of it what the server has to know: [`SEND`], and [`MODE`] where
+    /// the system has modes.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let mode = self.mode.map(|mode| (MODE, mode.to_string()));
+        [(SEND, self.size.to_string())].into_iter().chain(mode)
     }
 
     /// The URL of the file: what is given, with the file's name where that ends with a slash.
@@ -61,7 +67,7 @@ impl Origin {
         Ok(format!("{given}{}", name::to_segment(name)))
     }
 
-    /// Sends the file to `url`. The client's requests have [`field`](Origin::field).
+    /// Sends the file to `url`. The client's requests have [`fields`](Origin::fields).
     ///
     /// # Errors
     ///

@@ -8,19 +8,20 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use cap_std::ambient_authority;
-use cap_std::fs::Dir;
-use h2conn::http::{HeaderMap, Response, StatusCode};
+use cap_std::fs::{Dir, Metadata};
+use h2conn::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use h2conn::{Conn, Incoming, Reason};
 use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_blocking;
 
+use super::access::{Mode, mode_of};
 use super::digest::{Digest, Hasher};
 use super::partial::{Busy, Partial, exists};
 use super::progress::Progress;
 use super::reader::Reader;
 use super::send::{self, parse_have, start, write_line};
 use super::source::Source;
-use super::{RECV, SEND, SIZE, name, receive};
+use super::{MODE, RECV, SEND, SIZE, name, receive};
 
 /// A directory whose files are given out, and that takes files if it is said to. No name and no link
 /// leads out of it: the system is asked for each part of a path beneath the directory that is open.
@@ -41,8 +42,16 @@ pub(crate) struct Refused {
 enum Wish {
     /// To have the file, of which it has so much already.
     Recv(u64, Digest),
-    /// To leave a file of this size.
-    Send(u64),
+    /// To leave a file of this size, and of these permission bits.
+    Send(u64, Option<Mode>),
+}
+
+/// A file that is given out.
+#[derive(Debug)]
+struct Given {
+    file: File,
+    size: u64,
+    mode: Option<Mode>,
 }
 
 impl Store {
@@ -67,14 +76,14 @@ impl Store {
             Wish::Recv(len, digest) => {
                 let opened = self.blocking(path, |store, path| store.open_to_give(&path)).await;
                 match opened {
-                    Ok((file, size)) => give(incoming, file, size, len, digest).await,
+                    Ok(given) => give(incoming, given, len, digest).await,
                     Err(refused) => Err(refuse(incoming, refused)),
                 }
             }
-            Wish::Send(size) => {
+            Wish::Send(size, mode) => {
                 let opened = self.blocking(path, |store, path| store.open_to_take(&path)).await;
                 match opened {
-                    Ok(partial) => take(incoming, partial, size).await,
+                    Ok(partial) => take(incoming, partial, size, mode).await,
                     Err(refused) => Err(refuse(incoming, refused)),
                 }
             }
@@ -93,7 +102,7 @@ impl Store {
         })
     }
 
-    fn open_to_give(&self, path: &str) -> Result<(File, u64), Refused> {
+    fn open_to_give(&self, path: &str) -> Result<Given, Refused> {
         let name = name::parse(path).map_err(Refused::by_name)?;
         // Looked at before it is opened: opening a pipe would wait for its other end.
         let metadata =
@@ -103,8 +112,9 @@ impl Store {
         }
         let file =
             self.dir.open(&name).map_err(|error| Refused::by_system(path, &error))?.into_std();
-        let size = file.metadata().map_err(|error| Refused::by_system(path, &error))?.len();
-        Ok((file, size))
+        let metadata =
+            Metadata::from_file(&file).map_err(|error| Refused::by_system(path, &error))?;
+        Ok(Given { file, size: metadata.len(), mode: mode_of(&metadata) })
     }
 
     fn open_to_take(&self, path: &str) -> Result<Partial, Refused> {
@@ -127,7 +137,7 @@ impl Store {
             let error = anyhow::anyhow!("{path} is there already, and is not replaced");
             return Err(Refused::new(StatusCode::CONFLICT, error));
         }
-        Partial::open(dir, name).map_err(|error| {
+        Partial::open(dir, name, None).map_err(|error| {
             // Only for the first do clients try again: the other transfer ends.
             let status = match error.is::<Busy>() {
                 true => StatusCode::SERVICE_UNAVAILABLE,
@@ -142,22 +152,23 @@ fn wish(headers: &HeaderMap) -> Result<Wish> {
     let field = |name| headers.get(name).map(|value| value.to_str().context("a field is no text"));
     match (field(RECV).transpose()?, field(SEND).transpose()?) {
         (Some(have), None) => parse_have(have).map(|(len, digest)| Wish::Recv(len, digest)),
-        (None, Some(size)) => Ok(Wish::Send(size.parse().context("the size of the file")?)),
+        (None, Some(size)) => {
+            Ok(Wish::Send(size.parse().context("the size of the file")?, Mode::said(headers)?))
+        }
         _ => anyhow::bail!(
             "this is for `h2conn recv` and `h2conn send`: expected the field {RECV} or {SEND}"
         ),
     }
 }
 
-async fn give(
-    incoming: Incoming,
-    file: File,
-    size: u64,
-    len: u64,
-    digest: Digest,
-) -> Result<String> {
+async fn give(incoming: Incoming, given: Given, len: u64, digest: Digest) -> Result<String> {
+    let Given { file, size, mode } = given;
     let mut response = Response::new(());
     response.headers_mut().insert(SIZE, size.into());
+    if let Some(mode) = mode {
+        let mode = HeaderValue::try_from(mode.to_string()).context("digits are a field")?;
+        response.headers_mut().insert(MODE, mode);
+    }
     let conn = incoming.accept_with(response)?;
     let given = async {
         // The client waits for the head for so long only, and this can take longer.
@@ -178,9 +189,14 @@ async fn give(
     given
 }
 
-async fn take(incoming: Incoming, partial: Partial, size: u64) -> Result<String> {
+async fn take(
+    incoming: Incoming,
+    partial: Partial,
+    size: u64,
+    mode: Option<Mode>,
+) -> Result<String> {
     let conn = incoming.accept()?;
-    match take_body(&conn, partial, size).await {
+    match take_body(&conn, partial, size, mode).await {
         Ok(summary) => {
             conn.close().await?;
             Ok(summary)
@@ -194,7 +210,12 @@ async fn take(incoming: Incoming, partial: Partial, size: u64) -> Result<String>
     }
 }
 
-async fn take_body(conn: &Conn, mut partial: Partial, size: u64) -> Result<String> {
+async fn take_body(
+    conn: &Conn,
+    mut partial: Partial,
+    size: u64,
+    mode: Option<Mode>,
+) -> Result<String> {
     // As in `give`: the client has the head, and can wait.
     let hashed = spawn_blocking(move || partial.hash().map(|hasher| (partial, hasher))).await?;
     let (mut partial, mut hasher) = hashed.context("cannot read what has come before")?;
@@ -216,7 +237,7 @@ async fn take_body(conn: &Conn, mut partial: Partial, size: u64) -> Result<Strin
         partial.discard()?;
         anyhow::bail!("what has come is not what was sent: the digests differ; it was removed");
     };
-    spawn_blocking(move || partial.finish(false)).await??;
+    spawn_blocking(move || partial.finish(false, mode)).await??;
     write_line(conn, format!("stored {digest}")).await?;
     Ok(progress.summary(digest))
 }

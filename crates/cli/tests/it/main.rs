@@ -6,6 +6,8 @@ mod exec;
 mod input;
 mod listen;
 mod manual;
+#[cfg(unix)]
+mod modes;
 mod ping;
 mod places;
 mod proxy;

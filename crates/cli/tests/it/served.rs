@@ -48,10 +48,16 @@ impl Tool {
     /// One whose files cannot become longer than a megabyte, more or less.
     #[cfg(unix)]
     pub(crate) fn start_with_little_disk(args: &[&str]) -> Tool {
+        // Without the trap the system ends the program, instead of failing its write.
+        Tool::start_after("trap '' XFSZ; ulimit -f 2000", args)
+    }
+
+    /// One that a shell starts after these commands.
+    #[cfg(unix)]
+    pub(crate) fn start_after(commands: &str, args: &[&str]) -> Tool {
         let program = program();
         let mut shell = std::process::Command::new("sh");
-        // Without the trap the system ends the program, instead of failing its write.
-        shell.args(["-c", "trap '' XFSZ; ulimit -f 2000; exec \"$0\" \"$@\""]);
+        shell.args(["-c", &format!("{commands}; exec \"$0\" \"$@\"")]);
         shell.arg(program.get_program());
         for (name, value) in program.get_envs() {
             match value {
@@ -133,7 +139,13 @@ impl Server {
         Server::with(Tool::start_with_little_disk, &["--cleartext"], args).await
     }
 
-    async fn with(start: fn(&[&str]) -> Tool, options: &[&str], args: &[&str]) -> Server {
+    /// As [`Server::start`], by [`Tool::start_after`].
+    #[cfg(unix)]
+    pub(crate) async fn start_after(commands: &str, args: &[&str]) -> Server {
+        Server::with(|args| Tool::start_after(commands, args), &["--cleartext"], args).await
+    }
+
+    async fn with(start: impl Fn(&[&str]) -> Tool, options: &[&str], args: &[&str]) -> Server {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("token"), "a-token-for-tests\n").unwrap();
         let path = home.path().to_str().unwrap();

@@ -14,7 +14,7 @@ use crate::served::{Server, Trouble, assert_same, relay, run};
 use crate::support::{Peer, TestResult, WATCHDOG, noise};
 
 /// The digest of a file of no bytes.
-const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+pub(crate) const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// A server with files, the directory they are in, and one for the client.
 pub(crate) async fn server(args: &[&str]) -> (Server, PathBuf, PathBuf) {
@@ -32,7 +32,7 @@ pub(crate) fn text(path: &std::path::Path) -> &str {
 }
 
 /// A server that a test plays: the connection of the first request, whose answer has this size.
-async fn accept(listener: &mut Listener, size: u64) -> TestResult<Conn> {
+pub(crate) async fn accept(listener: &mut Listener, size: u64) -> TestResult<Conn> {
     let incoming = listener.accept().await.context("a request")?;
     let mut response = Response::new(());
     response.headers_mut().insert("h2conn-size", size.into());
