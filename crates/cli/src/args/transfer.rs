@@ -27,8 +27,8 @@ pub(crate) struct Send {
 
 /// Receive a file from a server that runs `h2conn serve --files DIR`.
 ///
-/// Until it is whole, and its digest is that of the server, it is FILE.h2conn-part; after a break
-/// the same command goes on from there. A new file gets the permission bits of the file at the server,
+/// Until it is whole, and its digest is that of the server, it is FILE.h2conn-part (of a long name, the
+/// beginning and a digest); after a break the same command goes on from there. A new file gets the permission bits of the file at the server,
 /// less those of the umask; until it is whole, its owner alone can read it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Recv {

@@ -1,5 +1,7 @@
 //! A file that is being received, beside the place where it is to be.
 
+mod name;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
@@ -16,8 +18,7 @@ use super::digest::Hasher;
 use super::kind;
 use crate::report::say;
 
-/// What is added to a file's name while it is not whole.
-pub(crate) const SUFFIX: &str = ".h2conn-part";
+pub(crate) use name::SUFFIX;
 
 /// `NAME.h2conn-part`, open and locked. It stays when this is dropped, for the transfer to be resumed
 /// from it, unless it is empty.
@@ -45,8 +46,7 @@ impl Partial {
     /// [`Busy`]; when a file stands in its place that is not this program's to write to; and errors of
     /// the system.
     pub(crate) fn open(dir: Dir, name: &OsStr, replaced: Option<Access>) -> Result<Partial> {
-        let mut partial = name.to_owned();
-        partial.push(SUFFIX);
+        let partial = name::of(name);
         let shown = partial.to_string_lossy().into_owned();
         let mut is_removed = false;
         loop {
@@ -191,7 +191,7 @@ impl Partial {
                 bail!("{name} is there already, since the transfer began")
             }
             // There are file systems without links.
-            Err(_) if !exists(&self.dir, &self.name) => self
+            Err(_) if self.dir.symlink_metadata(&self.name).is_err() => self
                 .dir
                 .rename(&self.partial, &self.dir, &self.name)
                 .with_context(|| format!("cannot name {name}")),
@@ -203,11 +203,6 @@ impl Partial {
     pub(crate) fn discard(mut self) -> io::Result<()> {
         self.clear()
     }
-}
-
-/// Whether there is anything of this name, be it a link to nowhere.
-pub(crate) fn exists(dir: &Dir, name: &OsStr) -> bool {
-    dir.symlink_metadata(name).is_ok()
 }
 
 impl fmt::Display for Busy {

@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 
 use super::access::{Mode, mode_of};
 use super::digest::{Digest, Hasher};
-use super::partial::{Busy, Partial, exists};
+use super::partial::{Busy, Partial};
 use super::progress::Progress;
 use super::reader::Reader;
 use super::send::{self, parse_have, start, write_line};
@@ -133,9 +133,14 @@ impl Store {
         let Some(name) = name.file_name() else {
             return Err(Refused::by_name(anyhow::anyhow!("{path} is no file's name")));
         };
-        if exists(&dir, name) {
-            let error = anyhow::anyhow!("{path} is there already, and is not replaced");
-            return Err(Refused::new(StatusCode::CONFLICT, error));
+        match dir.symlink_metadata(name) {
+            Ok(_) => {
+                let error = anyhow::anyhow!("{path} is there already, and is not replaced");
+                return Err(Refused::new(StatusCode::CONFLICT, error));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Such as a name that is too long, which would be found out once all has come.
+            Err(error) => return Err(Refused::by_system(path, &error)),
         }
         Partial::open(dir, name, None).map_err(|error| {
             // Only for the first do clients try again: the other transfer ends.
@@ -263,6 +268,9 @@ impl Refused {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                 Refused::new(StatusCode::NOT_FOUND, anyhow::anyhow!("there is no file {path}"))
+            }
+            io::ErrorKind::InvalidFilename => {
+                Refused::by_name(anyhow::anyhow!("{path} is no name for a file, or too long"))
             }
             // Links that lead out are among these.
             _ => Refused::new(StatusCode::FORBIDDEN, anyhow::anyhow!("{path} cannot be opened")),

@@ -142,4 +142,34 @@ mod unix {
             assert!(side.join("hard.h2conn-part").exists());
         }
     }
+    #[tokio::test]
+    async fn names_of_up_to_255_bytes_are_resumed_on_both_sides() {
+        let (server, there, here) = server(&["--writable"]).await;
+        let file = here.join("file");
+        fs::write(&file, noise(8 << 20)).unwrap();
+        for name in ["x".repeat(244), "x".repeat(255), format!("{}.gz", "ü".repeat(126))] {
+            let (theirs, back) = (there.join(&name), here.join(&name));
+            let cut = relay(&server.url, Trouble::Cut(5 << 20)).await;
+            let sent = server.run(&["send", text(&file), &format!("{cut}files/{name}")]).await;
+            sent.expect(5, "h2conn: ");
+            let url = format!("{}files/{name}", server.url);
+            server.run(&["send", text(&file), &url]).await.expect(0, "that were there");
+            assert_same(&file, &theirs);
+
+            let cut = relay(&server.url, Trouble::Cut(5 << 20)).await;
+            let received = server.run(&["recv", &format!("{cut}files/{name}"), text(&back)]).await;
+            received.expect(5, "h2conn: ");
+            server.run(&["recv", &url, text(&back)]).await.expect(0, "that were there");
+            assert_same(&file, &back);
+            fs::remove_file(&theirs).unwrap();
+            fs::remove_file(&back).unwrap();
+        }
+        assert_eq!(fs::read_dir(&here).unwrap().count(), 1, "no partial file is left");
+        // Before all of it has come.
+        let name = "x".repeat(256);
+        let url = format!("{}files/{name}", server.url);
+        server.run(&["send", text(&file), &url]).await.expect(4, "404: x");
+        let url = format!("{}files/file", server.url);
+        server.run(&["recv", &url, text(&here.join(name))]).await.expect(1, "cannot look at ");
+    }
 }
