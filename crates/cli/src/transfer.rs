@@ -3,6 +3,7 @@
 
 pub(crate) mod access;
 pub(crate) mod digest;
+pub(crate) mod given;
 pub(crate) mod kind;
 pub(crate) mod name;
 pub(crate) mod partial;

@@ -12,7 +12,8 @@ use super::tunnel::Secret;
 /// here, less those of the server's umask.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Send {
-    /// The file.
+    /// The file. It must be a plain one, whose size is known: `h2conn connect` sends what comes from a
+    /// pipe, and files under /proc and /sys have to be copied first.
     pub(crate) file: PathBuf,
     /// Where it goes, such as https://host:port/files/name; after a slash at the end comes its own name.
     pub(crate) url: String,

@@ -1,20 +1,21 @@
 //! Sending a file: what the other side does not have of it, and its digest.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use cap_std::fs::Metadata;
+use cap_std::ambient_authority;
 use h2conn::{Conn, Reason};
 use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_blocking;
 
-use super::access::{Mode, mode_of};
+use super::access::Mode;
 use super::digest::{Digest, Hasher};
+use super::given::Given;
 use super::progress::Progress;
 use super::reader::Reader;
 use super::source::Source;
-use super::{MODE, SEND, name};
+use super::{MODE, SEND, kind, name};
 use crate::dial::Caller;
 use crate::exit::of_library;
 use crate::report::say;
@@ -32,17 +33,10 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or has no fixed size.
+    /// When it cannot be read, is no plain file, or has another size than the system says.
     pub(crate) fn open(path: PathBuf) -> Result<Origin> {
-        let shown = path.display();
-        // Looked at before it is opened: opening a pipe would wait for its other end.
-        let metadata = path.metadata().with_context(|| format!("cannot read {shown}"))?;
-        if !metadata.is_file() {
-            bail!("{shown} is no plain file; `h2conn connect` sends what comes from a pipe");
-        }
-        File::open(&path).with_context(|| format!("cannot read {shown}"))?;
-        let mode = mode_of(&Metadata::from_just_metadata(metadata.clone()));
-        Ok(Origin { size: metadata.len(), mode, path })
+        let Given { size, mode, .. } = open(&path)?;
+        Ok(Origin { path, size, mode })
     }
 
     /// The fields of a request that say of it what the server has to know: [`SEND`], and [`MODE`] where
@@ -74,8 +68,7 @@ impl Origin {
     /// What went wrong, at either side.
     pub(crate) async fn submit(&self, client: &Caller, url: &str) -> Result<()> {
         // Each time anew: another attempt's thread may still read from its own handle.
-        let file = File::open(&self.path)
-            .with_context(|| format!("cannot read {}", self.path.display()))?;
+        let Given { file, .. } = open(&self.path)?;
         let (conn, _) = client.connect(url).await?;
         let mut reader = Reader::new(&conn);
         let there = reader.expect("have").await?;
@@ -128,6 +121,27 @@ impl Origin {
         say(format_args!("sent {}: {}", self.path.display(), progress.summary(digest)));
         Ok(())
     }
+}
+
+/// Opens the file at `path`.
+fn open(path: &Path) -> Result<Given> {
+    let opened = || {
+        // Before it is opened, which does things to some devices.
+        match kind::behind(path)?.file_type() {
+            kind if kind.is_file() => {}
+            kind if kind.is_dir() => bail!(
+                "it is a directory, and no plain file; send an archive of it, or each of its files"
+            ),
+            kind => bail!(
+                "it is {}, and no plain file; `h2conn connect` sends what comes from a pipe",
+                kind::name(kind)
+            ),
+        }
+        let file =
+            cap_std::fs::File::open_ambient_with(path, &Given::options(), ambient_authority())?;
+        Given::of(file.into_std())
+    };
+    opened().with_context(|| format!("cannot send {}", path.display()))
 }
 
 /// How much a peer has, and of what digest.

@@ -1,6 +1,5 @@
 //! The server's files: one directory, and nothing outside of it.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,14 +7,15 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, Metadata};
+use cap_std::fs::Dir;
 use h2conn::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use h2conn::{Conn, Incoming, Reason};
 use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_blocking;
 
-use super::access::{Mode, mode_of};
+use super::access::Mode;
 use super::digest::{Digest, Hasher};
+use super::given::Given;
 use super::partial::{Busy, Partial};
 use super::progress::Progress;
 use super::reader::Reader;
@@ -44,14 +44,6 @@ enum Wish {
     Recv(u64, Digest),
     /// To leave a file of this size, and of these permission bits.
     Send(u64, Option<Mode>),
-}
-
-/// A file that is given out.
-#[derive(Debug)]
-struct Given {
-    file: File,
-    size: u64,
-    mode: Option<Mode>,
 }
 
 impl Store {
@@ -104,17 +96,15 @@ impl Store {
 
     fn open_to_give(&self, path: &str) -> Result<Given, Refused> {
         let name = name::parse(path).map_err(Refused::by_name)?;
-        // Looked at before it is opened: opening a pipe would wait for its other end.
-        let metadata =
-            self.dir.metadata(&name).map_err(|error| Refused::by_system(path, &error))?;
-        if !metadata.is_file() {
+        let by_system = |error| Refused::by_system(path, &error);
+        // Looked at before it is opened, which does things to some devices.
+        if !self.dir.metadata(&name).map_err(by_system)?.is_file() {
             return Err(Refused::new(StatusCode::NOT_FOUND, anyhow::anyhow!("{path} is no file")));
         }
-        let file =
-            self.dir.open(&name).map_err(|error| Refused::by_system(path, &error))?.into_std();
-        let metadata =
-            Metadata::from_file(&file).map_err(|error| Refused::by_system(path, &error))?;
-        Ok(Given { file, size: metadata.len(), mode: mode_of(&metadata) })
+        let file = self.dir.open_with(&name, &Given::options()).map_err(by_system)?;
+        Given::of(file.into_std()).map_err(|error| {
+            Refused::new(StatusCode::FORBIDDEN, error.context(format!("{path} cannot be sent")))
+        })
     }
 
     fn open_to_take(&self, path: &str) -> Result<Partial, Refused> {

@@ -172,4 +172,38 @@ mod unix {
         let url = format!("{}files/file", server.url);
         server.run(&["recv", &url, text(&here.join(name))]).await.expect(1, "cannot look at ");
     }
+    #[tokio::test]
+    async fn a_directory_a_pipe_and_a_device_are_not_sent() {
+        let (server, there, here) = server(&["--writable"]).await;
+        let pipe = here.join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let url = format!("{}files/file", server.url);
+        for (path, why) in [
+            (text(&here), "it is a directory, and no plain file; send an archive of it"),
+            (text(&pipe), "it is a pipe, and no plain file; `h2conn connect` sends"),
+            ("/dev/null", "it is a device, and no plain file; `h2conn connect` sends"),
+        ] {
+            server.run(&["send", path, &url]).await.expect(1, why);
+        }
+        assert!(!there.join("file").exists());
+    }
+
+    /// The system says that it has 0 bytes.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_file_whose_size_is_not_known_is_not_sent_as_an_empty_one() {
+        let why = "it has another size than the system says";
+        let (server, there, here) = server(&["--writable"]).await;
+        let url = format!("{}files/status", server.url);
+        server.run(&["send", "/proc/self/status", &url]).await.expect(1, why);
+        assert!(!there.join("status").exists());
+        // What is empty is sent.
+        fs::write(here.join("empty"), "").unwrap();
+        server.run(&["send", text(&here.join("empty")), &url]).await.expect(0, "sent ");
+
+        let server = crate::served::Server::start(&["--files", "/proc/self"]).await;
+        let url = format!("{}files/status", server.url);
+        server.run(&["recv", &url, text(&here.join("out"))]).await.expect(4, why);
+        assert!(!here.join("out").exists());
+    }
 }
