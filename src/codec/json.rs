@@ -1,9 +1,10 @@
 //! A sequence of JSON values.
 
+mod finite;
 mod scan;
+mod write;
 
 use std::fmt;
-use std::io;
 use std::marker::PhantomData;
 
 use bytes::{Buf, BufMut, BytesMut};
@@ -13,16 +14,18 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use super::{CodecError, CodecErrorKind, DEFAULT_MAX_MESSAGE_SIZE, READ_SIZE};
 use scan::{Fault, MAX_DEPTH, Scanner, What};
+use write::{Unwritten, write};
 
 /// A codec for a sequence of JSON values, `Out` those written and `In` those read.
 ///
 /// The format is that of the `Encoder` and `Decoder` in Go's `encoding/json`. A value is written
-/// in one line, with a line feed after it. Values are read with or without white space between
-/// them, `{"a":1}{"b":2}` as well as one a line, and spread over lines or not. A value is given
-/// out as soon as its last byte is there; only a number needs the byte after it, or the end of
-/// the stream, to be known to be over. The line feed after it is left in the buffer then, if it
-/// has come at all: skipped before the next value, and in the way of another format, for which
-/// there is [`newline_terminated`](Json::newline_terminated).
+/// in one line, with a line feed after it; line ends within a `serde_json::value::RawValue` become
+/// spaces. Values are read with or without white space between them, `{"a":1}{"b":2}` as well as
+/// one a line, and spread over lines or not. A value is given out as soon as its last byte is
+/// there; only a number needs the byte after it, or the end of the stream, to be known to be over.
+/// The line feed after it is left in the buffer then, if it has come at all: skipped before the
+/// next value, and in the way of another format, for which there is
+/// [`newline_terminated`](Json::newline_terminated).
 ///
 /// Reading takes time in proportion to the bytes, however few arrive at once: a value is parsed
 /// only when it is complete, and no byte is searched twice for its end.
@@ -48,8 +51,9 @@ use scan::{Fault, MAX_DEPTH, Scanner, What};
 /// first waits for more bytes, even if it has a value in its buffer. To outlive values of the
 /// wrong shape, read `serde_json::Value`s and convert each with `serde_json::from_value`.
 ///
-/// Encoding fails with `TooLarge`, or with `Mismatch` for what JSON cannot express, such as a map
-/// whose keys are lists. Nothing of the value is written then, and the codec remains usable.
+/// Encoding fails with `TooLarge`, or with `Mismatch` for what JSON cannot express: NaN, an
+/// infinity, a map whose keys are lists. Nothing of the value is written then, and the codec
+/// remains usable. A `serde_json::Value` cannot hold NaN: `json!(f64::NAN)` has made it `null`.
 ///
 /// # Examples
 ///
@@ -309,18 +313,16 @@ impl<Out: Serialize, In> Encoder<Out> for Json<Out, In> {
 
     fn encode(&mut self, item: Out, dst: &mut BytesMut) -> Result<(), CodecError> {
         let start = dst.len();
-        let mut writer = Limited { dst, room: self.max_message_size, overflowed: false };
-        let result = serde_json::to_writer(&mut writer, &item);
-        if writer.overflowed {
-            dst.truncate(start);
-            return Err(self.too_large(self.written));
-        }
-        if let Err(error) = result {
-            dst.truncate(start);
-            let message = format!("the value for byte {} cannot be written as JSON", self.written);
-            return Err(
-                CodecError::new(CodecErrorKind::Mismatch, self.written, message).with_source(error)
-            );
+        match write(&item, dst, self.max_message_size) {
+            Ok(()) => {}
+            Err(Unwritten::TooLarge) => return Err(self.too_large(self.written)),
+            Err(Unwritten::Mismatch(error)) => {
+                let at = self.written;
+                let message = format!("the value for byte {at} cannot be written as JSON");
+                return Err(
+                    CodecError::new(CodecErrorKind::Mismatch, at, message).with_source(error)
+                );
+            }
         }
         dst.put_u8(b'\n');
         self.written += (dst.len() - start) as u64;
@@ -356,31 +358,6 @@ impl<Out, In> fmt::Debug for Json<Out, In> {
             .field("written", &self.written)
             .field("failed", &self.failed)
             .finish_non_exhaustive()
-    }
-}
-
-/// Stops a value that gets too large while it is written, not after.
-struct Limited<'a> {
-    dst: &'a mut BytesMut,
-    room: usize,
-    overflowed: bool,
-}
-
-impl io::Write for Limited<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.room.checked_sub(bytes.len()) {
-            Some(room) => self.room = room,
-            None => {
-                self.overflowed = true;
-                return Err(io::ErrorKind::FileTooLarge.into());
-            }
-        }
-        self.dst.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

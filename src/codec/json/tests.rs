@@ -1,5 +1,8 @@
+mod written;
+
 use std::cell::Cell;
 use std::error::Error as _;
+use std::io;
 
 use futures_util::{SinkExt, StreamExt};
 use proptest::prelude::*;
@@ -225,23 +228,6 @@ fn other_errors_last_and_their_input_is_discarded() {
         assert_eq!(codec.decode_eof(&mut src).expect_err("the same").to_string(), first);
         assert!(src.is_empty());
     }
-}
-
-#[test]
-fn a_value_is_written_in_a_line_or_not_at_all() {
-    let mut codec = Json::<Value>::new().max_message_size(7);
-    let mut dst = BytesMut::new();
-    codec.encode(json!({"a": 1}), &mut dst).expect("it fits");
-    codec.encode(json!("\n\n"), &mut dst).expect("it fits");
-    let error = codec.encode(json!([1, 2, 34]), &mut dst).expect_err("eight bytes");
-    assert_eq!((error.kind(), error.position()), (CodecErrorKind::TooLarge, Some(15)));
-    codec.encode(json!(1), &mut dst).expect("it fits");
-    assert_eq!(dst, "{\"a\":1}\n\"\\n\\n\"\n1\n");
-
-    let mut codec = Json::<std::collections::BTreeMap<Vec<u8>, u8>>::new();
-    let error = codec.encode([(vec![1], 1)].into(), &mut dst).expect_err("the key is a list");
-    assert_eq!((error.kind(), error.position()), (CodecErrorKind::Mismatch, Some(0)));
-    assert!(error.source().is_some() && dst.ends_with(b"1\n"));
 }
 
 #[test]
