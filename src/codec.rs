@@ -107,7 +107,7 @@ mod fixed;
 #[cfg(feature = "gob")]
 mod gob;
 #[cfg(feature = "json")]
-mod json;
+pub mod json;
 #[cfg(feature = "postcard")]
 mod postcard;
 

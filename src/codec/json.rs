@@ -1,6 +1,7 @@
-//! A sequence of JSON values.
+//! A sequence of JSON values, and what serde needs to read those of Go.
 
 mod finite;
+mod null;
 mod scan;
 mod write;
 
@@ -13,6 +14,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio_util::codec::{Decoder, Encoder};
 
 use super::{CodecError, CodecErrorKind, DEFAULT_MAX_MESSAGE_SIZE, READ_SIZE};
+pub use null::null_as_default;
 use scan::{Fault, MAX_DEPTH, Scanner, What};
 use write::{Unwritten, write};
 
@@ -55,6 +57,25 @@ use write::{Unwritten, write};
 /// infinity, a map whose keys are lists. Nothing of the value is written then, and the codec
 /// remains usable. A `serde_json::Value` cannot hold NaN: `json!(f64::NAN)` has made it `null`.
 ///
+/// # What Go does that serde does not
+///
+/// Go fits what it reads to a type more freely than serde does. Where the other end is in Go, the
+/// type here has to say so:
+///
+/// | Go | serde | say |
+/// |---|---|---|
+/// | writes a nil slice, map or pointer as `null`; reads `null` as the zero value | takes `null` for an `Option` only | `Option<T>`, or [`null_as_default`] |
+/// | leaves out fields with `omitempty`; a field that does not come is zero | a field must come, but for an `Option` | `#[serde(default)]` |
+/// | writes `[]byte` as base64; reads a list of numbers too | a `Vec<u8>` is a list of numbers, both ways | `serde_with::base64::Base64` of the crate [`serde_with`] |
+/// | writes a field's name as it stands in Go; reads it in upper or lower case | takes just one name | `#[serde(rename_all = "PascalCase")]`, `alias = "…"` |
+/// | of a field that comes twice takes the last | `Mismatch`; a map takes the last | |
+/// | puts U+FFFD for bytes that are no UTF-8, and for half a surrogate pair | `Malformed`; `Mismatch` | |
+/// | reads `-0` as an integer | `Mismatch` | |
+/// | reads no struct from a list | takes the fields in turn | |
+///
+/// Go's encoder writes none of the last four, but for the `-0` of a float, and for what a
+/// `RawMessage` holds.
+///
 /// # Examples
 ///
 /// ```
@@ -91,6 +112,8 @@ use write::{Unwritten, write};
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// [`serde_with`]: https://docs.rs/serde_with/latest/serde_with/base64/
 pub struct Json<Out, In = Out> {
     max_message_size: usize,
     newline_terminated: bool,

@@ -1,3 +1,4 @@
+mod go;
 mod written;
 
 use std::cell::Cell;
