@@ -37,9 +37,16 @@ use gate::{Gate, MAX_DEPTH, Step};
 /// has not is skipped, and one that does not come is the default of its type: each value is read
 /// into a new `In::default()`.
 ///
+/// A pointer is an `Option<T>`. gob does not tell a field that is nil from one that points to zero:
+/// Go sends neither, and this codec does not, so that `Some(0)`, `Some(false)`, `Some("".into())`
+/// or a `Some` of an empty list arrives as `None`, or nil. A pointer to a struct or an array is
+/// sent whatever is in it, and arrives as `Some`; so is each pointer in a list or a map, where nil
+/// cannot be sent. Where nil means something else than zero, point to a struct that has the value.
+///
 /// What differs from Go:
 ///
-/// - An empty map is sent as nil.
+/// - An empty map is sent as nil, and so are a pointer to one and to the zero `time.Time`, which Go
+///   sends.
 /// - Recursion that does not pass through a struct, as in `type T []T`, is not supported. In an
 ///   interface it has to begin with the struct: a `Node` that has a `[]Node`, but no `[]Node`.
 /// - Two local structs of the same [`type_name`](std::any::type_name), such as of two blocks of

@@ -1,4 +1,5 @@
 mod hostile;
+mod pointers;
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
