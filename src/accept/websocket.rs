@@ -93,7 +93,9 @@ impl WebSockets {
     }
 
     /// The origins whose pages may connect, such as `https://example.com`; `null` stands for pages
-    /// without one. Requests that name no origin are not from a page, and always allowed.
+    /// without one. Requests that name no origin are not from a page, and always allowed. `ws://` and
+    /// `wss://` mean `http://` and `https://`, in the list and in a request: some clients that are no
+    /// browser send them.
     ///
     /// Default: the origin of the server itself, that is the host and the port that the request
     /// was sent to. The scheme is not compared, since behind a proxy it is not known: a page that

@@ -1,7 +1,7 @@
 //! Which pages may connect. A browser lets any page open a WebSocket to any server, and sends the
 //! server's cookies along; the server has to look at the origin (RFC 6455 §10.2).
 
-use http::uri::{Authority, Scheme};
+use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -54,12 +54,19 @@ impl Origins {
 }
 
 /// The scheme, host and port of a serialized origin (RFC 6454 §6.2).
-fn parse(origin: &str) -> Option<(Scheme, Authority)> {
+///
+/// Pages have none of `ws` and `wss`. Clients that are no browser make an origin of the URL that
+/// they connect to, though, and mean the server's own, whose page would be at `http` or `https`.
+fn parse(origin: &str) -> Option<(String, Authority)> {
     // `Uri` makes a path of nothing, so that it tells not whether there was one.
     let (_, rest) = origin.split_once("://")?;
     let parts = origin.parse::<Uri>().ok()?.into_parts();
     let whole = |authority: &Authority| authority.as_str() == rest && is_good(authority);
-    Some((parts.scheme?, parts.authority.filter(whole)?))
+    let mut scheme = parts.scheme?.as_str().to_ascii_lowercase();
+    if matches!(scheme.as_str(), "ws" | "wss") {
+        scheme.replace_range(..2, "http");
+    }
+    Some((scheme, parts.authority.filter(whole)?))
 }
 
 /// Whether it is a host, and perhaps a port that there can be.
@@ -89,8 +96,8 @@ fn is_at(origin: &str, host: &str) -> bool {
 }
 
 /// Host and port, the port being that of the scheme where none is named.
-fn place(scheme: &Scheme, authority: &Authority) -> (String, Option<u16>) {
-    let default = match scheme.as_str() {
+fn place(scheme: &str, authority: &Authority) -> (String, Option<u16>) {
+    let default = match scheme {
         "https" => Some(443),
         "http" => Some(80),
         _ => None,
@@ -116,6 +123,17 @@ mod tests {
             ("http://example.com", "example.com:80", true),
             ("http://localhost:8000", "localhost:8000", true),
             ("https://[::1]:8000", "[::1]:8000", true),
+            ("wss://example.com", "example.com", true),
+            ("wss://example.com", "example.com:443", true),
+            ("WSS://Example.com:443", "example.com", true),
+            ("ws://example.com", "example.com:80", true),
+            ("ws://localhost:8000", "localhost:8000", true),
+            ("HTTPS://example.com", "example.com:443", true),
+            ("wss://example.com", "example.com:80", false),
+            ("ws://example.com", "example.com:443", false),
+            ("wss://example.com", "evil.net", false),
+            ("wss://example.com/", "example.com", false),
+            ("wsx://example.com", "example.com:443", false),
             ("https://example.com", "example.com:8443", false),
             ("https://example.com:8443", "example.com", false),
             ("https://sub.example.com", "example.com", false),
@@ -154,10 +172,29 @@ mod tests {
         for (origin, admitted) in [
             ("https://a.example", true),
             ("https://A.example:443", true),
+            ("wss://a.example", true),
+            ("wss://a.example:443", true),
+            ("ws://a.example", false),
+            ("ws://a.example:443", false),
             ("null", true),
             ("http://a.example", false),
             ("https://a.example:8443", false),
             ("https://host", false),
+        ] {
+            assert_eq!(admits(&listed, origin, "host"), admitted, "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_list_may_name_the_scheme_of_websockets() {
+        let listed = Origins::Only(vec!["wss://a.example".into(), "ws://b.example".into()]);
+        assert!(listed.check().is_ok());
+        for (origin, admitted) in [
+            ("https://a.example", true),
+            ("wss://a.example:443", true),
+            ("http://b.example:80", true),
+            ("http://a.example", false),
+            ("wss://b.example", false),
         ] {
             assert_eq!(admits(&listed, origin, "host"), admitted, "{origin}");
         }

@@ -109,6 +109,8 @@ fn only_pages_of_the_same_origin_or_of_a_list_may_connect() -> TestResult {
         let origin = "origin";
         let same = accepting(WebSockets::new()).await?;
         let here = format!("http://{}", same.addr);
+        // As clients that are no browser name it.
+        let native = format!("ws://{}", same.addr);
         let listed = accepting(WebSockets::new().origins(["https://a.example"])).await?;
         let any = accepting(WebSockets::new().dangerous_any_origin()).await?;
         for by in BOTH {
@@ -116,6 +118,8 @@ fn only_pages_of_the_same_origin_or_of_a_list_may_connect() -> TestResult {
             for (site, named, expected) in [
                 (&same, None, ok),
                 (&same, Some(here.as_str()), ok),
+                (&same, Some(native.as_str()), ok),
+                (&same, Some("wss://evil.example"), "403 "),
                 (&same, Some("https://evil.example"), "403 "),
                 (&same, Some("null"), "403 "),
                 (&listed, None, ok),
