@@ -50,6 +50,11 @@ pub(crate) struct ConnectOptions {
     /// names on this side); '' for none [default: as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY
     /// say].
     ///
+    /// NO_PROXY lists what is connected to without a proxy, also without that of -x: example.com,
+    /// which covers the names under it too, *.example.com, 10.0.0.1 or [::1], each perhaps with
+    /// :PORT, ranges such as 10.0.0.0/8, or * for all, with commas between them. Variables in lower
+    /// case go before those in upper case.
+    ///
     /// A command line is seen by all users of a machine: put a password in the variable.
     #[arg(short = 'x', long, value_name = "URL", env = "H2CONN_PROXY", hide_env_values = true)]
     pub(crate) proxy: Option<String>,

@@ -1,7 +1,8 @@
 //! Proxies: which one, and the way through it.
 
+mod no_proxy;
+
 use std::env;
-use std::ffi::OsString;
 use std::io::{self, Error};
 
 use h2conn::Destination;
@@ -43,50 +44,55 @@ pub(super) fn choose(
     option: Option<&str>,
     addresses: &Addresses,
 ) -> Result<Option<Proxy>> {
-    let proxy = match option {
-        Some("") => return Ok(None),
+    match option {
+        Some("") => Ok(None),
         Some(given) => {
-            // The URL may have faults of its own.
-            let any = Uri::from_static("https://host/");
-            let matcher = Matcher::builder().all(given.to_owned()).build();
-            let intercept = matcher.intercept(&any);
-            intercept.ok_or_else(|| wrong("it is no URL of a kind that is known here"))?
+            let proxy = Proxy::new(given, addresses.clone())?;
+            Ok(is_meant_for(url)?.then_some(proxy))
         }
-        None => match Matcher::from_env().intercept(url) {
-            Some(intercept) => intercept,
-            None if is_meant_for(url) && is_named_for(url) => {
-                return Err(wrong("what the environment names is no URL of a kind known here"));
-            }
-            None => return Ok(None),
+        None => match named_for(url) {
+            Some(named) if is_meant_for(url)? => Proxy::new(&named, addresses.clone()).map(Some),
+            _ => Ok(None),
         },
+    }
+}
+
+/// What the environment names as the proxy for `url`, though nobody may understand it.
+fn named_for(url: &Uri) -> Option<String> {
+    let own = match url.scheme_str() {
+        Some("https") => ["https_proxy", "HTTPS_PROXY"],
+        _ => ["http_proxy", "HTTP_PROXY"],
     };
-    let proxy = Proxy::new(proxy, addresses.clone())?;
-    Ok(is_meant_for(url).then_some(proxy))
+    // Programs of a web server have a client's field Proxy in HTTP_PROXY.
+    if env::var_os("REQUEST_METHOD").is_some() {
+        return None;
+    }
+    variable(own).or_else(|| variable(["all_proxy", "ALL_PROXY"])).map(|(_, value)| value)
 }
 
 /// Whether NO_PROXY leaves `url` to a proxy.
-fn is_meant_for(url: &Uri) -> bool {
-    let no_proxy = first_of(["NO_PROXY", "no_proxy"]).unwrap_or_default();
-    let no_proxy = no_proxy.to_string_lossy().into_owned();
-    Matcher::builder().all("http://proxy").no(no_proxy).build().intercept(url).is_some()
+fn is_meant_for(url: &Uri) -> Result<bool> {
+    // What is wrong with a URL without a host is told when it is connected to.
+    let Some(host) = url.host() else { return Ok(false) };
+    let Some((variable, list)) = variable(["no_proxy", "NO_PROXY"]) else { return Ok(true) };
+    let usual_port = if url.scheme_str() == Some("https") { 443 } else { 80 };
+    match no_proxy::covers(&list, host, url.port_u16().unwrap_or(usual_port)) {
+        Ok(covered) => Ok(!covered),
+        // The entry may have been meant for this URL, as a proxy that cannot be understood is.
+        Err(entry) => Err(Failure::usage(format_args!(
+            "{variable} cannot be used: its entry {entry:?} is not known here; expected a domain, an \
+             address, or a range of them as in 10.0.0.0/8, perhaps with :PORT behind the first two, \
+             or * for all"
+        ))),
+    }
 }
 
-/// Whether a variable names a proxy for `url`, though nobody may understand it.
-fn is_named_for(url: &Uri) -> bool {
-    let own = match url.scheme_str() {
-        Some("https") => ["HTTPS_PROXY", "https_proxy"],
-        _ => ["HTTP_PROXY", "http_proxy"],
-    };
-    // Programs of a web server have a client's field Proxy in HTTP_PROXY.
-    env::var_os("REQUEST_METHOD").is_none()
-        && [own, ["ALL_PROXY", "all_proxy"]]
-            .into_iter()
-            .filter_map(first_of)
-            .any(|value| !value.is_empty())
-}
-
-fn first_of(names: [&str; 2]) -> Option<OsString> {
-    names.into_iter().find_map(env::var_os)
+/// The first of these variables that is set and not empty, as curl takes them: the one in lower case
+/// goes before the other.
+fn variable(names: [&'static str; 2]) -> Option<(&'static str, String)> {
+    let values = names.into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
+    let mut values = values.map(|(name, value)| (name, value.to_string_lossy().into_owned()));
+    values.find(|(_, value)| !value.is_empty())
 }
 
 /// The URL is not shown: a password may be in it.
@@ -98,7 +104,12 @@ fn wrong(what: impl std::fmt::Display) -> Failure {
 }
 
 impl Proxy {
-    fn new(intercept: Intercept, addresses: Addresses) -> Result<Proxy> {
+    fn new(text: &str, addresses: Addresses) -> Result<Proxy> {
+        // Any URL will do: which are for the proxy is known.
+        let any = Uri::from_static("https://host/");
+        let intercept = Matcher::builder().all(text).build().intercept(&any);
+        let intercept =
+            intercept.ok_or_else(|| wrong("it is no URL of a kind that is known here"))?;
         let uri = intercept.uri();
         let (kind, usual_port) = match uri.scheme_str() {
             Some("http") => (Kind::Http, 80),

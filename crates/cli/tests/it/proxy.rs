@@ -180,13 +180,38 @@ fn the_environment_names_a_proxy_and_for_whom_there_is_none() -> TestResult {
     }
     // Nobody is asked at these.
     let nobody = ("HTTPS_PROXY", "http://127.0.0.1:1");
-    run(&[&server.url], &[nobody, ("NO_PROXY", "127.0.0.0/8")]).success().stdout("hi");
+    for covering in ["127.0.0.0/8", "*", "x.example, 127.0.0.1", &addr] {
+        run(&[&server.url], &[nobody, ("NO_PROXY", covering)]).success().stdout("hi");
+    }
+    for beside in ["localhost", "127.0.0.1:1"] {
+        let said = contains("HTTP proxy 127.0.0.1:1");
+        run(&[&server.url], &[nobody, ("NO_PROXY", beside)]).code(2).stderr(said);
+    }
+    let unclear = contains("NO_PROXY cannot be used: its entry \"10.0.0.0/33\" is not known here");
+    run(&[&server.url], &[nobody, ("NO_PROXY", "10.0.0.0/33")]).code(1).stderr(unclear);
+    // No proxy is named.
+    run(&[&server.url], &[("NO_PROXY", "10.0.0.0/33")]).success().stdout("hi");
     run(&["-x", "", &server.url], &[nobody]).success().stdout("hi");
     let given = ["-x", "http://127.0.0.1:1", &server.url];
     run(&given, &[("NO_PROXY", "127.0.0.0/8")]).success().stdout("hi");
     run(&[&server.url], &[nobody]).code(2).stderr(contains("HTTP proxy 127.0.0.1:1"));
     run(&[&server.url], &[("HTTPS_PROXY", "https://x")]).code(1).stderr(contains("is not known"));
+    // As for curl, lower case goes before upper case, and the scheme's own before ALL_PROXY.
+    #[cfg(not(windows))]
+    {
+        let lower = ("https_proxy", "http://127.0.0.1:2");
+        run(&[&server.url], &[nobody, lower]).code(2).stderr(contains("HTTP proxy 127.0.0.1:2"));
+        let both = [nobody, ("no_proxy", "127.0.0.1"), ("NO_PROXY", "x")];
+        run(&[&server.url], &both).success().stdout("hi");
+        let both = [nobody, ("no_proxy", "x"), ("NO_PROXY", "127.0.0.1")];
+        run(&[&server.url], &both).code(2).stderr(contains("HTTP proxy 127.0.0.1:1"));
+        let both = [nobody, ("no_proxy", ""), ("NO_PROXY", "127.0.0.1")];
+        run(&[&server.url], &both).success().stdout("hi");
+    }
+    let all = ("ALL_PROXY", "http://127.0.0.1:2");
+    run(&[&server.url], &[nobody, all]).code(2).stderr(contains("HTTP proxy 127.0.0.1:1"));
     let unknown = ("HTTPS_PROXY", "socks://127.0.0.1:1");
+    run(&[&server.url], &[unknown, all]).code(1).stderr(contains("known here"));
     run(&[&server.url], &[unknown]).code(1).stderr(contains("known here"));
     run(&[&server.url], &[unknown, ("NO_PROXY", "127.0.0.0/8")]).success().stdout("hi");
     Ok(())
