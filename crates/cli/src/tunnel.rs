@@ -12,6 +12,7 @@ pub(crate) mod spec;
 pub(crate) mod target;
 mod tcp;
 pub(crate) mod token;
+pub(crate) mod unreached;
 
 use std::time::Duration;
 

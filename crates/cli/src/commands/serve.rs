@@ -143,7 +143,14 @@ impl Server {
                 relay(&conn, tcp).await?;
                 Ok("ended".to_owned())
             }
-            Err(no_way) => refuse(incoming, no_way.status, &no_way.text),
+            Err(no_way) => {
+                let mut response = refusal(no_way.status, &no_way.text);
+                if let Some(unreached) = no_way.unreached {
+                    unreached.add_to(response.headers_mut());
+                }
+                incoming.reject_with(response);
+                bail!("{} {}", no_way.status.as_u16(), no_way.text)
+            }
         }
     }
 
@@ -196,6 +203,11 @@ impl Server {
 
 /// Tells the client, and gives the error for the log.
 fn refuse(incoming: Incoming, status: StatusCode, text: &str) -> Anyhow<String> {
+    incoming.reject_with(refusal(status, text));
+    bail!("{} {text}", status.as_u16())
+}
+
+fn refusal(status: StatusCode, text: &str) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(format!("{text}\n")));
     *response.status_mut() = status;
     let fields = response.headers_mut();
@@ -203,6 +215,5 @@ fn refuse(incoming: Incoming, status: StatusCode, text: &str) -> Anyhow<String> 
     if status == StatusCode::UNAUTHORIZED {
         fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    incoming.reject_with(response);
-    bail!("{} {text}", status.as_u16())
+    response
 }

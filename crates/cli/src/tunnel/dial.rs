@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::rules::{Refusal, Rules};
 use super::target::{Host, Target};
 use super::tcp;
+use super::unreached::Unreached;
 
 /// Less than the 30 seconds that a client waits for the response, so that it is told.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -20,6 +21,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct NoWay {
     pub(crate) status: StatusCode,
     pub(crate) text: String,
+    /// Beside the status 502, which has several kinds.
+    pub(crate) unreached: Option<Unreached>,
 }
 
 /// Connects to a target that `rules` allow.
@@ -37,6 +40,7 @@ pub(crate) async fn dial(rules: &Rules, target: &Target) -> Result<TcpStream, No
         Err(_) => Err(NoWay {
             status: StatusCode::GATEWAY_TIMEOUT,
             text: format!("{target} did not answer within {} s", LIMIT.as_secs()),
+            unreached: None,
         }),
     }
 }
@@ -45,20 +49,31 @@ async fn dial_without_limit(rules: &Rules, target: &Target) -> Result<TcpStream,
     let forbidden = |refusal: Refusal| NoWay {
         status: StatusCode::FORBIDDEN,
         text: format!("{target} is {refusal}"),
+        unreached: None,
     };
-    let failed = |what: &str, error: &io::Error| NoWay {
-        status: StatusCode::BAD_GATEWAY,
-        text: format!("{what} {target}: {error}"),
+    let failed = |what: &str, error: &io::Error, unreached| match error.kind() {
+        // The system's own limit can be the shorter one.
+        io::ErrorKind::TimedOut => NoWay {
+            status: StatusCode::GATEWAY_TIMEOUT,
+            text: format!("{what} {target}: {error}"),
+            unreached: None,
+        },
+        _ => NoWay {
+            status: StatusCode::BAD_GATEWAY,
+            text: format!("{what} {target}: {error}"),
+            unreached: Some(unreached),
+        },
     };
     let allowed = rules.check(target).map_err(forbidden)?;
     let found = tcp::look_up(target).await;
-    let addresses = found.map_err(|error| failed("the server cannot find", &error))?;
+    let addresses =
+        found.map_err(|error| failed("the server cannot find", &error, Unreached::Host))?;
     // From here on only the addresses that have been looked at are used, not the name again: it
     // could resolve to others.
     let addresses = addresses.into_iter().map(as_connected_to);
     let addresses = rules.filter(allowed, addresses).map_err(forbidden)?;
     let connected = tcp::connect(addresses).await;
-    connected.map_err(|error| failed("the server cannot reach", &error))
+    connected.map_err(|error| failed("the server cannot reach", &error, Unreached::by(&error)))
 }
 
 /// The address that a connection to `address` reaches: systems take the unspecified one for this
@@ -130,9 +145,34 @@ mod tests {
         let target = Target { host: "127.0.0.1".parse().unwrap(), port };
         let refused = dial(&rules("127.0.0.1:*"), &target).await.unwrap_err();
         assert_eq!(refused.status, StatusCode::BAD_GATEWAY);
+        assert_eq!(refused.unreached, Some(Unreached::Refused));
         assert!(refused.text.contains(&target.to_string()), "{}", refused.text);
         let forbidden = dial(&rules("10.0.0.0/8:*"), &target).await.unwrap_err();
         assert_eq!(forbidden.status, StatusCode::FORBIDDEN);
         assert!(forbidden.text.contains("10.0.0.0/8:*"), "{}", forbidden.text);
+    }
+    /// Linux drops what comes to a listener whose queue is full; others refuse it.
+    #[cfg(target_os = "linux")]
+    #[tokio::test(start_paused = true)]
+    async fn a_target_that_does_not_answer_is_told_after_the_limit() {
+        let silent = tokio::net::TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let silent = silent.listen(0).unwrap();
+        let nobody = silent.local_addr().unwrap();
+        // There is room for one.
+        let _first = TcpStream::connect(nobody).await.unwrap();
+        let target = Target { host: Host::Ip(nobody.ip()), port: nobody.port() };
+        let late = dial(&rules("127.0.0.1:*"), &target).await.unwrap_err();
+        assert_eq!((late.status, late.unreached), (StatusCode::GATEWAY_TIMEOUT, None));
+    }
+
+    /// Linux has no way to many hosts at once by TCP, whatever its routes are.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_network_that_cannot_be_reached_is_told() {
+        let target = Target { host: "224.0.0.1".parse().unwrap(), port: 1 };
+        let unreached = dial(&rules("*:*"), &target).await.unwrap_err();
+        assert_eq!(unreached.status, StatusCode::BAD_GATEWAY);
+        assert_eq!(unreached.unreached, Some(Unreached::Network), "{}", unreached.text);
     }
 }

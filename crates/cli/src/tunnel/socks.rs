@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::target::{Host, Target};
+use super::unreached::Unreached;
 
 /// How long a client may take to say where it wants to go.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -74,10 +75,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Request<T> {
     }
 }
 
+/// What RFC 1928 §6 has for it. A tunnel that fails says nothing about the target.
 fn reply_to(error: &Error) -> ReplyError {
     match (error.kind(), error.status().map(|status| status.as_u16())) {
         (ErrorKind::Rejected, Some(401 | 403)) => ReplyError::ConnectionNotAllowed,
-        (ErrorKind::Rejected, Some(502)) => ReplyError::HostUnreachable,
+        (ErrorKind::Rejected, Some(502)) => match error.headers().and_then(Unreached::named_in) {
+            Some(Unreached::Refused) => ReplyError::ConnectionRefused,
+            Some(Unreached::Network) => ReplyError::NetworkUnreachable,
+            Some(Unreached::Host) => ReplyError::HostUnreachable,
+            Some(Unreached::Other) => ReplyError::GeneralFailure,
+            // A server of before the field, which does not tell.
+            None => ReplyError::HostUnreachable,
+        },
         (ErrorKind::Rejected, Some(504)) => ReplyError::TtlExpired,
         _ => ReplyError::GeneralFailure,
     }
@@ -125,11 +134,13 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_done_has_its_answer() {
-        let table: [(&[u8], &[u8]); 4] = [
-            // BIND, and UDP ASSOCIATE.
+        let table: [(&[u8], &[u8]); 6] = [
+            // BIND, UDP ASSOCIATE, and what is none.
             (b"\x05\x01\x00\x05\x02\x00\x01\x0a\x00\x00\x01\x00\x50", b"\x05\x00\x05\x07"),
             (b"\x05\x01\x00\x05\x03\x00\x01\x0a\x00\x00\x01\x00\x50", b"\x05\x00\x05\x07"),
-            // A name that is none.
+            (b"\x05\x01\x00\x05\x09\x00\x01\x0a\x00\x00\x01\x00\x50", b"\x05\x00\x05\x07"),
+            // A kind of address that is none, and a name that is none.
+            (b"\x05\x01\x00\x05\x01\x00\x02\x0a\x00\x00\x01\x00\x50", b"\x05\x00\x05\x08"),
             (b"\x05\x01\x00\x05\x01\x00\x03\x03a/b\x00\x50", b"\x05\x00\x05\x08"),
             // Only with a password.
             (b"\x05\x01\x02", b"\x05\xff"),

@@ -26,7 +26,7 @@ pub(super) async fn look_up(target: &Target) -> io::Result<Vec<SocketAddr>> {
 ///
 /// # Errors
 ///
-/// That of the last, if none answers.
+/// That of one which refused, or else of the last, if none answers.
 ///
 /// # Cancel safety
 ///
@@ -47,6 +47,8 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream>
         tokio::select! {
             Some(attempt) = attempts.join_next() => match attempt {
                 Ok(Ok(tcp)) => return Ok(tcp),
+                // A refusal tells most: another address may be of a kind that this machine cannot reach.
+                Ok(Err(_)) if last.kind() == io::ErrorKind::ConnectionRefused => {}
                 Ok(Err(error)) => last = error,
                 Err(error) => last = error.into(),
             },
@@ -76,6 +78,19 @@ mod tests {
         let refused = connect(vec![closed().await, closed().await]).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         connect(Vec::new()).await.unwrap_err();
+    }
+
+    /// Linux has no way to many hosts at once by TCP, whatever its routes are.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_refusal_is_told_before_an_address_that_cannot_be_reached() {
+        let (nowhere, closed) = ("224.0.0.1:1".parse().unwrap(), closed().await);
+        for addresses in [vec![nowhere, closed], vec![closed, nowhere]] {
+            let refused = connect(addresses).await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        }
+        let unreachable = connect(vec![nowhere]).await.unwrap_err();
+        assert_eq!(unreachable.kind(), io::ErrorKind::NetworkUnreachable);
     }
 
     /// Linux drops what comes to a listener whose queue is full; others refuse it.

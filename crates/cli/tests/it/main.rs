@@ -13,6 +13,7 @@ mod places;
 mod proxy;
 mod reconnect;
 mod served;
+mod socks;
 #[cfg(unix)]
 mod stop;
 mod strangers;

@@ -185,7 +185,7 @@ async fn a_refusal_is_a_reset_whose_rule_the_user_is_told() {
     forward.says(&format!("denied by the server's rule {deny}")).await;
     let closed = port(&closed().await);
     let (_, reply) = by_socks(&socks, "127.0.0.1", closed).await;
-    assert_eq!(reply, 4, "nobody listens there");
+    assert_eq!(reply, 5, "nobody listens there");
     forward.says("502: the server cannot reach 127.0.0.1:").await;
     // No name is looked up where no rule can allow any of its addresses.
     drop(unknown);

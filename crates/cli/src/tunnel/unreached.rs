@@ -1,0 +1,82 @@
+//! Why a server does not get to a target, for a client that has to tell it in a code.
+
+use std::io;
+
+use h2conn::http::{HeaderMap, HeaderValue};
+
+/// The field of a refusal that says which kind it is. Servers of before have none.
+const FIELD: &str = "h2conn-unreached";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unreached {
+    /// Nobody listens there.
+    Refused,
+    /// The server has no way to its network.
+    Network,
+    /// There is no such host, or it is not there.
+    Host,
+    /// Something else, such as a server that has no descriptors left, or a kind of later versions.
+    Other,
+}
+
+impl Unreached {
+    /// What the error of a connect says.
+    pub(super) fn by(error: &io::Error) -> Unreached {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Unreached::Refused,
+            io::ErrorKind::NetworkUnreachable => Unreached::Network,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NotFound => Unreached::Host,
+            _ => Unreached::Other,
+        }
+    }
+
+    pub(crate) fn add_to(self, headers: &mut HeaderMap) {
+        headers.insert(FIELD, HeaderValue::from_static(self.name()));
+    }
+
+    /// What a refusal says, if it says anything.
+    pub(super) fn named_in(headers: &HeaderMap) -> Option<Unreached> {
+        let name = headers.get(FIELD)?;
+        let known = [Unreached::Refused, Unreached::Network, Unreached::Host];
+        Some(known.into_iter().find(|kind| name == kind.name()).unwrap_or(Unreached::Other))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Unreached::Refused => "refused",
+            Unreached::Network => "network",
+            Unreached::Host => "host",
+            Unreached::Other => "other",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_survives_its_way_and_others_are_other() {
+        for kind in [Unreached::Refused, Unreached::Network, Unreached::Host, Unreached::Other] {
+            let mut headers = HeaderMap::new();
+            kind.add_to(&mut headers);
+            assert_eq!(Unreached::named_in(&headers), Some(kind));
+        }
+        let mut headers = HeaderMap::new();
+        assert_eq!(Unreached::named_in(&headers), None);
+        headers.insert(FIELD, HeaderValue::from_static("of a later version"));
+        assert_eq!(Unreached::named_in(&headers), Some(Unreached::Other));
+    }
+
+    #[test]
+    fn the_systems_errors_have_their_kinds() {
+        for (error, kind) in [
+            (io::ErrorKind::ConnectionRefused, Unreached::Refused),
+            (io::ErrorKind::NetworkUnreachable, Unreached::Network),
+            (io::ErrorKind::HostUnreachable, Unreached::Host),
+            (io::ErrorKind::OutOfMemory, Unreached::Other),
+        ] {
+            assert_eq!(Unreached::by(&error.into()), kind, "{error:?}");
+        }
+    }
+}
