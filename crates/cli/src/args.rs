@@ -91,12 +91,18 @@ pub(crate) struct Listen {
     /// Run a command for each connection, by the shell, with the connection as its standard input
     /// and output.
     ///
-    /// When it exits with 0 the connection is closed, and otherwise reset. Its environment has
-    /// H2CONN_PEER, H2CONN_METHOD and H2CONN_PATH, the last two as the peer has chosen them.
+    /// When the command exits with 0 the connection is closed, and otherwise reset. The command reads
+    /// the end of its input when the peer has ended its side, and never because the connection broke:
+    /// then the command is ended first, with its process group, by SIGTERM, and after 5 seconds by
+    /// SIGKILL. Its environment has H2CONN_PEER, H2CONN_METHOD and H2CONN_PATH, the last two as the
+    /// peer has chosen them.
     #[arg(help_heading = "Service")]
     #[arg(short = 'e', long, value_name = "COMMAND", group = "service")]
     pub(crate) exec: Option<String>,
     /// Hand each connection to a TCP server, HOST:PORT, or to a socket, unix:PATH.
+    ///
+    /// A connection that breaks becomes a reset (RST) of TCP, and the other way round. A Unix socket
+    /// has no reset: the server behind it reads a plain end of a connection that broke.
     #[arg(help_heading = "Service")]
     #[arg(long, value_name = "ADDR", group = "service")]
     pub(crate) to: Option<Destination>,

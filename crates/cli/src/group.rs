@@ -7,6 +7,6 @@ mod other;
 mod unix;
 
 #[cfg(not(unix))]
-pub(crate) use other::{Group, exit, shell};
+pub(crate) use other::{Group, exit, has_reader, shell};
 #[cfg(unix)]
-pub(crate) use unix::{Group, exit, shell};
+pub(crate) use unix::{Group, exit, has_reader, shell};

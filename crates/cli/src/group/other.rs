@@ -3,7 +3,7 @@
 use std::io;
 use std::process;
 
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 /// Ends the program at once.
 pub(crate) fn exit(code: i32) -> ! {
@@ -15,6 +15,12 @@ pub(crate) fn shell(command: &str) -> Command {
     let mut shell = Command::new("cmd");
     shell.arg("/C").arg(command);
     shell
+}
+
+/// Whether a process can still read from this pipe. The system does not say; and what a shell has left running
+/// could not be ended here.
+pub(crate) fn has_reader(_: &ChildStdin) -> bool {
+    false
 }
 
 /// A command, whose `Child` kills it when it is dropped.

@@ -5,8 +5,9 @@ use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::sleep;
 
 /// Those that are to be killed when the program ends where it stands, and runs no destructors.
@@ -21,7 +22,8 @@ fn alive() -> MutexGuard<'static, Vec<Pid>> {
 
 /// Ends the program at once, and with it all that it has started.
 pub(crate) fn exit(code: i32) -> ! {
-    // Locked to the end, so that no other is started.
+    // Locked to the end, so that no other is started. The commands are killed before the system closes the
+    // pipes of their input.
     let alive = alive();
     for group in &*alive {
         let _ = kill_process_group(*group, Signal::KILL);
@@ -34,6 +36,16 @@ pub(crate) fn shell(command: &str) -> Command {
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(command);
     shell
+}
+
+/// Whether a process can still read from this pipe.
+pub(crate) fn has_reader(pipe: &ChildStdin) -> bool {
+    let mut pipes = [PollFd::new(pipe, PollFlags::OUT)];
+    match poll(&mut pipes, Some(&Timespec::default())) {
+        Ok(_) => !pipes[0].revents().intersects(PollFlags::ERR | PollFlags::HUP),
+        // Nobody is to read an end that there was not.
+        Err(_) => true,
+    }
 }
 
 /// A command with all that it has started. Dropping it kills them.

@@ -3,6 +3,8 @@
 mod connect;
 #[cfg(unix)]
 mod exec;
+#[cfg(unix)]
+mod exec_ends;
 mod input;
 mod listen;
 mod manual;

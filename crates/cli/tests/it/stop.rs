@@ -56,7 +56,7 @@ fn twice_ends_the_process_though_the_peer_takes_nothing() -> TestResult {
 }
 
 /// Two signals that come at once are one, so it is told until it ends.
-fn insist(child: &mut Child) -> TestResult<ExitStatus> {
+pub(crate) fn insist(child: &mut Child) -> TestResult<ExitStatus> {
     let began = Instant::now();
     loop {
         match child.try_wait()? {

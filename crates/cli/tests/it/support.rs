@@ -261,6 +261,19 @@ impl Watch {
     }
 }
 
+/// Runs cases that take long, each with its name.
+pub(crate) fn all_at_once<F, const N: usize>(cases: [(&str, F); N]) -> TestResult
+where
+    F: FnOnce() -> TestResult + Send + 'static,
+{
+    let running = cases.map(|(what, case)| (what, thread::spawn(case)));
+    // All of them end before any is judged, or the servers of the others would outlive the test.
+    let ended = running.map(|(what, case)| (what, case.join()));
+    ended.into_iter().try_for_each(|(what, ended)| {
+        ended.map_err(|_| anyhow::anyhow!("it panicked"))?.context(what.to_owned())
+    })
+}
+
 /// Bytes without a pattern.
 pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;

@@ -1,46 +1,51 @@
 //! A process for a connection.
 
+mod process;
+
 use std::future::pending;
 use std::io;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
 
 use h2conn::http::StatusCode;
 use h2conn::{Conn, Incoming, Reason};
-use tokio::process::Child;
-use tokio::time::timeout;
+use tokio::process::{ChildStdin, Command};
 
 use super::service::accept;
 use crate::exit::{Code, Failure, Result};
-use crate::group::{self, Group};
+use crate::group;
 use crate::pump::{self, Broken};
 use crate::report::Report;
-
-/// How long a process that is told to end may take before it is made to.
-const TERMINATION: Duration = Duration::from_secs(5);
+use process::Process;
 
 /// Runs `command` with the connection as its standard input and output. Exit code 0 closes the
 /// connection, any other resets it.
+///
+/// The command reads the end of its input when the peer has ended its side. If the connection ends
+/// otherwise, the command is ended first, and its input stays open until it is gone.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future kills the command with all that it has started.
 pub(super) async fn serve(incoming: Incoming, command: &str, report: Report) -> Result {
-    let (mut child, mut group) = match spawn(command, &incoming) {
-        Ok(spawned) => spawned,
+    let mut process = match spawn(command, &incoming) {
+        Ok(process) => process,
         Err(error) => {
             incoming.reject(StatusCode::INTERNAL_SERVER_ERROR);
             return Err(Failure::local("cannot run the shell for --exec", error));
         }
     };
     let conn = accept(incoming, report)?;
-    let result = match attend(&conn, &mut child).await {
+    let result = match attend(&conn, &mut process).await {
         Ok(status) => {
-            group.release();
-            close(&conn, status, command).await
+            let left = process.release();
+            let closed = close(&conn, status, command).await;
+            if let Some(left) = left {
+                left.end().await;
+            }
+            closed
         }
         Err(failure) => {
-            end(child, group).await;
+            process.end().await;
             Err(failure)
         }
     };
@@ -49,34 +54,14 @@ pub(super) async fn serve(incoming: Incoming, command: &str, report: Report) -> 
 }
 
 /// Carries bytes until the command has ended by itself.
-async fn attend(conn: &Conn, child: &mut Child) -> Result<ExitStatus> {
-    let (Some(mut stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        let error = io::Error::other("the process has no pipes");
-        return Err(Failure::local("cannot talk to the command", error));
-    };
-    // Ends only by an error: the process says when it is over.
-    let feeding = async move {
-        let fed = pump::from_conn(conn, &mut stdin).await;
-        drop(stdin);
-        match fed {
-            Ok(()) => pending().await,
-            Err(Broken::Source(error)) => error,
-            // It has read what it wants. The rest is dropped, so that the peer is not held up.
-            Err(Broken::Sink(_)) => loop {
-                match conn.read_chunk().await {
-                    Ok(Some(_)) => {}
-                    Ok(None) => pending().await,
-                    Err(error) => break error.into(),
-                }
-            },
-        }
-    };
+async fn attend(conn: &Conn, process: &mut Process) -> Result<ExitStatus> {
+    let Process { child, stdin, stdout, .. } = process;
     let answering = async {
-        pump::to_conn(&mut stdout, conn).await?;
+        pump::to_conn(stdout, conn).await?;
         child.wait().await.map_err(Broken::Source)
     };
     tokio::select! {
-        error = feeding => Err(Failure::of_io("cannot read from the connection", error)),
+        error = feed(conn, stdin) => Err(Failure::of_io("cannot read from the connection", error)),
         // A command that neither reads nor writes would not notice.
         Err(error) = conn.closed() => Err(error.into()),
         status = answering => match status {
@@ -92,6 +77,29 @@ async fn attend(conn: &Conn, child: &mut Child) -> Result<ExitStatus> {
     }
 }
 
+/// Gives a command what comes, and closes its input at the peer's end, and at nothing else. Returns only
+/// with an error: the process says when it is over.
+async fn feed(conn: &Conn, stdin: &mut Option<ChildStdin>) -> io::Error {
+    let fed = match stdin {
+        Some(pipe) => pump::from_conn(conn, pipe).await,
+        None => Ok(()),
+    };
+    match fed {
+        Ok(()) => {}
+        Err(Broken::Source(error)) => return error,
+        // The command has read what it wants. The rest is dropped, so that the peer is not held up.
+        Err(Broken::Sink(_)) => loop {
+            match conn.read_chunk().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => return error.into(),
+            }
+        },
+    }
+    *stdin = None;
+    pending().await
+}
+
 async fn close(conn: &Conn, status: ExitStatus, command: &str) -> Result {
     if status.success() {
         return Ok(conn.close().await?);
@@ -103,27 +111,76 @@ async fn close(conn: &Conn, status: ExitStatus, command: &str) -> Result {
     Err(Failure::new(Code::Local, error))
 }
 
-fn spawn(command: &str, incoming: &Incoming) -> io::Result<(Child, Group)> {
+fn spawn(command: &str, incoming: &Incoming) -> io::Result<Process> {
     let mut shell = group::shell(command);
     let path = incoming.uri().path_and_query().map_or("/", |path| path.as_str());
     shell
         .env("H2CONN_PEER", incoming.peer_addr().to_string())
         .env("H2CONN_METHOD", incoming.method().as_str())
-        .env("H2CONN_PATH", path)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true);
-    Group::spawn(&mut shell)
+        .env("H2CONN_PATH", path);
+    Process::spawn(piped(&mut shell))
 }
 
-/// Ends a command whose connection is over, with all that it has started.
-async fn end(mut child: Child, mut group: Group) {
-    group.terminate(&mut child);
-    let ended = async {
-        // The shell may be gone before those who take longer.
-        let _ = child.wait().await;
-        group.gone().await;
-    };
-    // Dropping the group kills who is left.
-    let _ = timeout(TERMINATION, ended).await;
+fn piped(shell: &mut Command) -> &mut Command {
+    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::process::ChildStderr;
+
+    use super::*;
+
+    /// A command that reads to the end of its input, and then says so on its standard error, which is open
+    /// for as long as the command runs.
+    fn command() -> (Process, ChildStderr) {
+        let mut shell = group::shell("echo; while read -r line; do :; done; echo end >&2");
+        let mut process = Process::spawn(piped(&mut shell).stderr(Stdio::piped())).unwrap();
+        let said = process.child.stderr.take().unwrap();
+        (process, said)
+    }
+
+    async fn says(mut stderr: ChildStderr) -> String {
+        let mut said = String::new();
+        stderr.read_to_string(&mut said).await.unwrap();
+        said
+    }
+
+    #[tokio::test]
+    async fn an_end_of_the_peer_is_one_of_the_commands_input() {
+        let (mut process, said) = command();
+        let (near, mut far) = h2conn::testing::pair().await.unwrap();
+        far.shutdown().await.unwrap();
+        assert!(attend(&near, &mut process).await.unwrap().success());
+        assert!(process.release().is_none());
+        assert_eq!(says(said).await, "end\n");
+    }
+
+    #[tokio::test]
+    async fn a_command_whose_task_is_dropped_or_panics_reads_no_end_of_its_input() {
+        for round in 0..100 {
+            let (mut process, said) = command();
+            let (near, mut far) = h2conn::testing::pair().await.unwrap();
+            far.write_all(b"so far").await.unwrap();
+            let (panic, panics) = tokio::sync::oneshot::channel::<()>();
+            let task = tokio::spawn(async move {
+                tokio::select! {
+                    _ = attend(&near, &mut process) => {}
+                    // Without a word of the hook.
+                    _ = panics => std::panic::resume_unwind(Box::new("a panic")),
+                }
+            });
+            // The command runs.
+            far.read_exact(&mut [0]).await.unwrap();
+            match round % 2 {
+                0 => task.abort(),
+                _ => drop(panic),
+            }
+            task.await.unwrap_err();
+            assert_eq!(says(said).await, "", "round {round}");
+        }
+    }
 }
