@@ -94,7 +94,8 @@ pub(crate) struct Listen {
     /// When the command exits with 0 the connection is closed, and otherwise reset. The command reads
     /// the end of its input when the peer has ended its side, and never because the connection broke:
     /// then the command is ended first, with its process group, by SIGTERM, and after 5 seconds by
-    /// SIGKILL. Its environment has H2CONN_PEER, H2CONN_METHOD and H2CONN_PATH, the last two as the
+    /// SIGKILL. When it has exited, a process that it leaves running holds the connection for one more
+    /// second at most. Its environment has H2CONN_PEER, H2CONN_METHOD and H2CONN_PATH, the last two as the
     /// peer has chosen them.
     #[arg(help_heading = "Service")]
     #[arg(short = 'e', long, value_name = "COMMAND", group = "service")]

@@ -7,6 +7,6 @@ mod other;
 mod unix;
 
 #[cfg(not(unix))]
-pub(crate) use other::{Group, exit, has_reader, shell};
+pub(crate) use other::{Group, exit, has_reader, shell, unread};
 #[cfg(unix)]
-pub(crate) use unix::{Group, exit, has_reader, shell};
+pub(crate) use unix::{Group, exit, has_reader, shell, unread};

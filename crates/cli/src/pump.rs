@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::sleep;
 
 /// One read of a socket or pipe.
-const CHUNK: usize = 64 * 1024;
+pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// How long bytes that came before a reset have to reach a socket that does not read.
 const GRACE: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 use std::io;
 use std::process;
 
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 /// Ends the program at once.
 pub(crate) fn exit(code: i32) -> ! {
@@ -21,6 +21,11 @@ pub(crate) fn shell(command: &str) -> Command {
 /// could not be ended here.
 pub(crate) fn has_reader(_: &ChildStdin) -> bool {
     false
+}
+
+/// How many bytes lie in this pipe, at most.
+pub(crate) fn unread(_: &ChildStdout) -> io::Result<u64> {
+    Ok(64 << 10)
 }
 
 /// A command, whose `Child` kills it when it is dropped.

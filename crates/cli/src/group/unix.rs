@@ -6,8 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::sleep;
 
 /// Those that are to be killed when the program ends where it stands, and runs no destructors.
@@ -46,6 +47,11 @@ pub(crate) fn has_reader(pipe: &ChildStdin) -> bool {
         // Nobody is to read an end that there was not.
         Err(_) => true,
     }
+}
+
+/// How many bytes lie in this pipe.
+pub(crate) fn unread(pipe: &ChildStdout) -> io::Result<u64> {
+    Ok(ioctl_fionread(pipe)?)
 }
 
 /// A command with all that it has started. Dropping it kills them.

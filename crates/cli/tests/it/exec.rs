@@ -146,13 +146,19 @@ fn a_listener_that_ends_leaves_nothing_that_does_not_end_when_it_is_asked_to() -
     watch.gone()
 }
 
+/// A pipe with a name, for a process to wait at.
+fn stop(folder: &tempfile::TempDir) -> TestResult<std::path::PathBuf> {
+    let stop = folder.path().join("stop");
+    ensure!(std::process::Command::new("mkfifo").arg(&stop).status()?.success());
+    Ok(stop)
+}
+
 #[test]
 fn what_a_command_leaves_running_on_purpose_is_left_alone() -> TestResult {
     let watch = Watch::new()?;
     // It ends with this pipe, which the server does not know of.
     let folder = tempfile::tempdir()?;
-    let stop = folder.path().join("stop");
-    ensure!(std::process::Command::new("mkfifo").arg(&stop).status()?.success());
+    let stop = stop(&folder)?;
     let command = format!("{}; (exec >&- 2>&-; cat <{}) & echo done", watch.hold, stop.display());
     let server = Server::start(&["-k", "--exec", &command])?;
     h2conn(["connect", "-k", &server.url]).assert().success().stdout("done\n");
@@ -161,4 +167,60 @@ fn what_a_command_leaves_running_on_purpose_is_left_alone() -> TestResult {
     // It is still there to read, or this would wait for ever.
     drop(std::fs::File::options().write(true).open(&stop)?);
     watch.gone()
+}
+
+#[test]
+fn what_a_command_leaves_running_does_not_hold_its_connection() -> TestResult {
+    let watch = Watch::new()?;
+    let folder = tempfile::tempdir()?;
+    let (stop, lost) = (stop(&folder)?, folder.path().join("lost"));
+    // What is left has the output, and uses it when it is told to.
+    let left =
+        format!("trap '' PIPE; cat <{}; echo more || echo >{}", stop.display(), lost.display());
+    let command = format!("({}; {left}) 2>/dev/null & echo done", watch.hold);
+    let server = Server::start(&["-k", "-m", "1", "--cleartext", "--exec", &command])?;
+    let begun = std::time::Instant::now();
+    h2conn(["connect", &server.url]).assert().success().stdout("done\n");
+    ensure!(begun.elapsed() >= std::time::Duration::from_secs(1), "it has time for its end");
+    watch.started()?;
+    drop(std::fs::File::options().write(true).open(&stop)?);
+    watch.gone()?;
+    ensure!(lost.exists(), "it can still write");
+    ensure!(server.interrupt()?.code == Some(0));
+    Ok(())
+}
+
+#[test]
+fn a_place_is_free_though_a_command_has_left_something_running() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let stop = stop(&folder)?;
+    let command = format!("(exec 2>&-; cat <{}) & echo done", stop.display());
+    let server = Server::start(&["-k", "-m", "1", "--cleartext", "--exec", &command])?;
+    for _ in 0..2 {
+        // The listener can be a moment later than the client of before.
+        let output = loop {
+            let output = h2conn(["connect", &server.url]).output()?;
+            if output.status.code() != Some(4) {
+                break output;
+            }
+        };
+        ensure!(output.status.success() && output.stdout == b"done\n", "{output:?}");
+    }
+    ensure!(server.interrupt()?.code == Some(0));
+    // Those that are left end.
+    drop(std::fs::File::options().write(true).open(&stop)?);
+    Ok(())
+}
+
+#[test]
+fn what_a_command_leaves_talking_does_not_hold_its_connection() -> TestResult {
+    let watch = Watch::new()?;
+    let command = format!("{}; yes & echo done", watch.hold);
+    let server = Server::start(&["-k", "--cleartext", "--exec", &command])?;
+    h2conn(["connect", &server.url]).assert().success().stdout(contains("done\n"));
+    watch.started()?;
+    // It has nobody to talk to.
+    watch.gone()?;
+    ensure!(server.interrupt()?.code == Some(0));
+    Ok(())
 }

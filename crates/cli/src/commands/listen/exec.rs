@@ -5,10 +5,13 @@ mod process;
 use std::future::pending;
 use std::io;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use h2conn::http::StatusCode;
 use h2conn::{Conn, Incoming, Reason};
-use tokio::process::{ChildStdin, Command};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::{Instant, timeout_at};
 
 use super::service::accept;
 use crate::exit::{Code, Failure, Result};
@@ -16,6 +19,10 @@ use crate::group;
 use crate::pump::{self, Broken};
 use crate::report::Report;
 use process::Process;
+
+/// How long the end of a command's output is waited for when the command has exited, and a process that it
+/// has left running still has the output.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Runs `command` with the connection as its standard input and output. Exit code 0 closes the
 /// connection, any other resets it.
@@ -56,10 +63,7 @@ pub(super) async fn serve(incoming: Incoming, command: &str, report: Report) -> 
 /// Carries bytes until the command has ended by itself.
 async fn attend(conn: &Conn, process: &mut Process) -> Result<ExitStatus> {
     let Process { child, stdin, stdout, .. } = process;
-    let answering = async {
-        pump::to_conn(stdout, conn).await?;
-        child.wait().await.map_err(Broken::Source)
-    };
+    let answering = answer(conn, child, stdout.as_mut());
     tokio::select! {
         error = feed(conn, stdin) => Err(Failure::of_io("cannot read from the connection", error)),
         // A command that neither reads nor writes would not notice.
@@ -98,6 +102,45 @@ async fn feed(conn: &Conn, stdin: &mut Option<ChildStdin>) -> io::Error {
     }
     *stdin = None;
     pending().await
+}
+
+/// Carries what a command says, to the end of its output or for [`GRACE`] after the command has exited.
+async fn answer(
+    mut conn: &Conn,
+    child: &mut Child,
+    stdout: Option<&mut ChildStdout>,
+) -> Result<ExitStatus, Broken> {
+    let Some(stdout) = stdout else { return child.wait().await.map_err(Broken::Source) };
+    let mut buffer = vec![0; pump::CHUNK];
+    let status = loop {
+        tokio::select! {
+            read = stdout.read(&mut buffer) => match read.map_err(Broken::Source)? {
+                0 => return child.wait().await.map_err(Broken::Source),
+                n => conn.write_all(&buffer[..n]).await.map_err(Broken::Sink)?,
+            },
+            status = child.wait() => break status.map_err(Broken::Source)?,
+        }
+    };
+    // All that the command itself has said is in the pipe, and is delivered however slow the peer is.
+    // Processes that go on talking do not hold the connection beyond that.
+    let mut its_own = group::unread(stdout).map_err(Broken::Source)?;
+    let mut deadline = Instant::now() + GRACE;
+    while its_own > 0 || Instant::now() < deadline {
+        match timeout_at(deadline, stdout.read(&mut buffer)).await {
+            Ok(read) => match read.map_err(Broken::Source)? {
+                0 => break,
+                n => {
+                    conn.write_all(&buffer[..n]).await.map_err(Broken::Sink)?;
+                    if its_own > 0 {
+                        its_own = its_own.saturating_sub(n as u64);
+                        deadline = Instant::now() + GRACE;
+                    }
+                }
+            },
+            Err(_) => break,
+        }
+    }
+    Ok(status)
 }
 
 async fn close(conn: &Conn, status: ExitStatus, command: &str) -> Result {
@@ -182,5 +225,39 @@ mod tests {
             task.await.unwrap_err();
             assert_eq!(says(said).await, "", "round {round}");
         }
+    }
+
+    /// Only Linux has pipes of any size.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn all_that_a_command_has_said_is_delivered_however_slow_the_peer_is() {
+        const SAID: usize = 900_000;
+        let mut shell = group::shell(&format!("read -r go; head -c {SAID} /dev/zero"));
+        let mut process = Process::spawn(piped(&mut shell).stderr(Stdio::piped())).unwrap();
+        // The command can say all of it, and exit, before anybody reads.
+        let pipe = process.stdout.as_ref().unwrap();
+        assert!(rustix::pipe::fcntl_setpipe_size(pipe, 1 << 20).unwrap() >= SAID);
+        let said = process.child.stderr.take().unwrap();
+        let (client, server) = tokio::io::duplex(64 << 10);
+        let small =
+            h2conn::testing::Pair::builder().initial_window_size(65_535).max_window_size(65_535);
+        let mut pair = small.over(client, server).await.unwrap();
+        let (mut far, near) = pair.open().await.unwrap();
+        far.write_all(b"go\n").await.unwrap();
+        let serving = tokio::spawn(async move {
+            let status = attend(&near, &mut process).await.unwrap();
+            near.close().await.unwrap();
+            status
+        });
+        says(said).await;
+        let mut heard = vec![0; SAID];
+        for part in heard.chunks_mut(SAID / 3) {
+            far.read_exact(part).await.unwrap();
+            // This is the peer's slowness, and longer than the grace.
+            tokio::time::sleep(GRACE * 3 / 2).await;
+        }
+        far.shutdown().await.unwrap();
+        assert_eq!(far.read(&mut [0]).await.unwrap(), 0);
+        assert!(serving.await.unwrap().success());
     }
 }

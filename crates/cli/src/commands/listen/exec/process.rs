@@ -22,7 +22,8 @@ pub(super) struct Process {
     pub(super) child: Child,
     /// `None` once the peer has ended its side. Nothing else may close it while a process reads it.
     pub(super) stdin: Option<ChildStdin>,
-    pub(super) stdout: ChildStdout,
+    /// Until the command is told to end.
+    pub(super) stdout: Option<ChildStdout>,
 }
 
 impl Process {
@@ -30,7 +31,7 @@ impl Process {
     pub(super) fn spawn(command: &mut Command) -> io::Result<Process> {
         let (mut child, group) = Group::spawn(command)?;
         match (child.stdin.take(), child.stdout.take()) {
-            (Some(stdin), Some(stdout)) => Ok(Process { group, child, stdin: Some(stdin), stdout }),
+            (stdin @ Some(_), stdout @ Some(_)) => Ok(Process { group, child, stdin, stdout }),
             _ => Err(io::Error::other("the process has no pipes")),
         }
     }
@@ -58,6 +59,8 @@ impl Process {
     /// Dropping the future kills them at once.
     pub(super) async fn end(mut self) {
         self.group.terminate(&mut self.child);
+        // Nobody reads what it says now. A full pipe must not keep it from its end.
+        self.stdout = None;
         let ended = async {
             // The shell may end before the processes that it has started.
             let _ = self.child.wait().await;
