@@ -26,7 +26,8 @@ pub(crate) enum Code {
     TimedOut = 6,
     /// This machine's part: files, standard input and output, a command that failed.
     Local = 7,
-    /// Ctrl-C, as shells count SIGINT: twice, or before there was a connection or a whole file.
+    /// Ctrl-C or SIGTERM, with the number that shells give SIGINT: twice, or before the connection had ended
+    /// or the file was whole.
     Interrupted = 130,
 }
 
@@ -55,8 +56,8 @@ Exit codes:
   6    a time limit passed
   7    something failed on this side: standard input or output, a file that is not what was sent, a
        command
-  130  Ctrl-C was pressed twice, or before there was a connection or a whole file; what serves on
-       and on ends with 0";
+  130  Ctrl-C (or SIGTERM) before the connection had ended or the file was whole, or twice; a command
+       that serves many connections ends with 0";
 
 /// Why the program ends with an exit code that is not 0.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ impl Failure {
         Failure { is_lost_reader, ..Failure::local("cannot write to standard output", error) }
     }
 
-    /// The user did not want to wait for a connection, or for a file.
+    /// The user did not want to wait for a connection, for its end, or for a file.
     pub(crate) fn interrupted() -> Failure {
         Failure::new(Code::Interrupted, anyhow::anyhow!("interrupted"))
     }

@@ -1,4 +1,4 @@
-//! Ctrl-C: once ends in good order, twice at once.
+//! Ctrl-C: once has the peers told, twice ends at once.
 
 use std::io;
 

@@ -1,6 +1,7 @@
 //! Standard input and output over one connection.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use h2conn::{Conn, Error, Reason};
@@ -23,8 +24,6 @@ pub(crate) enum End {
     Linger,
     /// Whoever has read the output has gone.
     Reader,
-    /// The user has pressed Ctrl-C.
-    Interrupt,
 }
 
 impl End {
@@ -34,7 +33,6 @@ impl End {
             End::Peer => "the peer has ended it",
             End::Linger => "the time after the end of the input has passed",
             End::Reader => "nobody reads the output any more",
-            End::Interrupt => "interrupted",
         }
     }
 }
@@ -43,26 +41,46 @@ impl End {
 ///
 /// The end of the input is passed on, and the peer's answer still printed. The peer's end of its
 /// direction leaves the input to be sent, unless the peer is gone altogether.
+///
+/// # Errors
+///
+/// What has ended the connection otherwise. When the user asks for the end, the connection is reset: half
+/// of the input must not look like all of it. The reason is `CANCEL`, or `wanted_no_more` if the end of the
+/// input has been sent.
 pub(crate) async fn talk(
     conn: &Conn,
     input: &mut Input,
     output: &mut Output,
     linger: Option<Duration>,
     interrupt: &Interrupt,
+    wanted_no_more: Reason,
 ) -> Result<End> {
-    let end = tokio::select! {
-        end = exchange(conn, input, output, linger) => end?,
-        () = interrupt.asked() => End::Interrupt,
+    let is_said = AtomicBool::new(false);
+    let talking = async {
+        let end = exchange(conn, input, output, linger, &is_said).await?;
+        if end == End::Reader {
+            let _ = timeout(PARTING, conn.sent()).await;
+            // Half of the input must not look like all of it.
+            conn.reset(Reason::CANCEL);
+            return Ok(end);
+        }
+        match conn.close().await {
+            Err(error) if !is_a_goodbye(&error) => Err(error.into()),
+            _ => Ok(end),
+        }
     };
-    if end == End::Reader {
-        let _ = timeout(PARTING, conn.sent()).await;
-        // Half of the input must not look like all of it.
-        conn.reset(Reason::CANCEL);
-        return Ok(end);
-    }
-    match conn.close().await {
-        Err(error) if !is_a_goodbye(&error) => Err(error.into()),
-        _ => Ok(end),
+    tokio::select! {
+        // An end that is there counts.
+        biased;
+        end = talking => end,
+        () = interrupt.asked() => {
+            let (reason, what) = match is_said.load(Relaxed) {
+                false => (Reason::CANCEL, "the input had not ended; the connection was reset"),
+                true => (wanted_no_more, "the peer had not ended; the connection was reset"),
+            };
+            conn.reset(reason);
+            Err(Failure::interrupted().context(what))
+        }
     }
 }
 
@@ -71,17 +89,17 @@ async fn exchange(
     input: &mut Input,
     output: &mut Output,
     linger: Option<Duration>,
+    is_said: &AtomicBool,
 ) -> Result<End> {
     let sending = async {
-        match send(conn, input).await {
-            Ok(()) => match linger {
-                Some(time) => {
-                    sleep(time).await;
-                    Ok(Some(End::Linger))
-                }
-                None => Ok(None),
-            },
-            Err(failure) => Err(failure),
+        send(conn, input).await?;
+        is_said.store(true, Relaxed);
+        match linger {
+            Some(time) => {
+                sleep(time).await;
+                Ok(Some(End::Linger))
+            }
+            None => Ok(None),
         }
     };
     tokio::pin!(sending);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use h2conn::http::Method;
-use h2conn::{Client, Conn};
+use h2conn::{Client, Conn, Reason};
 use tokio::time::sleep;
 
 use crate::args::Connect;
@@ -63,7 +63,7 @@ async fn once(
         () = interrupt.asked() => return Err(Failure::interrupted()),
     };
     report.opened(&conn, began.elapsed(), &way.secrets);
-    let talking = talk(&conn, input, output, args.linger, interrupt);
+    let talking = talk(&conn, input, output, args.linger, interrupt, Reason::CANCEL);
     let (result, ()) = tokio::join!(talking, show_response(&conn, report));
     report.stats(&conn);
     report.note(format_args!("closed: {}", result?.reason()));

@@ -5,14 +5,15 @@ mod service;
 
 use std::time::Duration;
 
+use anyhow::anyhow;
 use h2conn::http::{Response, StatusCode};
 use h2conn::{Incoming, Listener, OnDrop};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use crate::args::Listen;
 use crate::bind;
-use crate::exit::{Failure, Result};
+use crate::exit::{Code, Failure, Result};
 use crate::report::{Report, say};
 use crate::signals::Interrupt;
 use crate::talk::End;
@@ -37,8 +38,7 @@ pub(crate) async fn run(args: Listen, verbose: bool) -> Result {
             // A place is free again before somebody else asks for one.
             biased;
             Some(served) = guests.join_next() => {
-                let served = served.map_err(|error| Failure::local("a task failed", error.into()));
-                match served.and_then(|result| result) {
+                match joined(served) {
                     // Nobody would read what the next one says.
                     Ok(End::Reader) => break Ok(()),
                     result if !args.keep_open => break result.map(drop),
@@ -61,12 +61,29 @@ pub(crate) async fn run(args: Listen, verbose: bool) -> Result {
         }
     };
     listener.drain(DRAIN).await;
-    // Connections have ended now, and what they leave, such as processes, is seen to.
-    let leaving = async { while guests.join_next().await.is_some() {} };
+    // Connections have ended now. Processes and sockets that they leave are seen to, and how they ended.
+    let mut left = Ok(());
+    let leaving = async {
+        while let Some(served) = guests.join_next().await {
+            match joined(served) {
+                Err(failure) if args.keep_open => say(format_args!("h2conn: {failure}")),
+                served => left = served.map(drop),
+            }
+        }
+    };
     if timeout(DRAIN, leaving).await.is_err() {
         guests.shutdown().await;
+        if !args.keep_open {
+            left =
+                Err(Failure::new(Code::Reset, anyhow!("the connection did not end, and was cut")));
+        }
     }
-    result.and(written(service).await)
+    result.and(left).and(written(service).await)
+}
+
+/// How a connection was served.
+fn joined(served: std::result::Result<Result<End>, JoinError>) -> Result<End> {
+    served.map_err(|error| Failure::local("a task failed", error.into()))?
 }
 
 /// Waits until standard output has everything.

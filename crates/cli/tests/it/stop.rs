@@ -1,56 +1,149 @@
-//! Ctrl-C: once is an end in good order, twice is one at once.
+//! Ctrl-C: once has the peers told what it is, twice is an end at once.
 
 use std::io::Read;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use h2conn::{Client, Reason};
 use rustix::process::{Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Peer, Server, TestResult, WATCHDOG, Watch, connected, pid, program, wait};
 
+/// How a stream has ended, for a peer that has read to its end.
+fn reason(error: &std::io::Error) -> TestResult<Option<Reason>> {
+    Ok(h2conn::Error::from_io(error).context("an error of the library")?.reason())
+}
+
 #[test]
-fn once_ends_the_connection_so_that_the_peer_reads_an_end_of_file() -> TestResult {
+fn once_in_the_middle_of_the_input_is_a_reset_and_no_end() -> TestResult {
     for signal in [Signal::INT, Signal::TERM] {
         let peer = Peer::cleartext(|mut listener| async move {
             let mut conn = listener.accept().await.context("a request")?.accept()?;
             conn.write_all(b"x").await?;
             let mut said = String::new();
-            conn.read_to_string(&mut said).await?;
-            conn.close().await?;
-            Ok(said)
+            let end = conn.read_to_string(&mut said).await.err().context("an end of file")?;
+            ensure!(reason(&end)? == Some(Reason::CANCEL), "{end}");
+            Ok(())
         })?;
         let mut child = connected(&[&peer.url])?;
         child.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
         kill_process(pid(&child)?, signal)?;
-        ensure!(wait(&mut child)?.code() == Some(0));
-        ensure!(peer.join()?.is_empty());
+        ensure!(wait(&mut child)?.code() == Some(130));
+        peer.join()?;
     }
     Ok(())
 }
 
 #[test]
-fn twice_ends_the_process_though_the_peer_takes_nothing() -> TestResult {
+fn once_while_the_answer_is_waited_for_is_no_success() -> TestResult {
     let peer = Peer::cleartext(|mut listener| async move {
-        let conn = listener.accept().await.context("a request")?.accept()?;
-        (&conn).write_all(b"x").await?;
-        // It never reads, so that the client's end is never all sent.
-        let _ = conn.closed().await;
+        let mut conn = listener.accept().await.context("a request")?.accept()?;
+        let mut said = String::new();
+        conn.read_to_string(&mut said).await?;
+        conn.write_all(b"x").await?;
+        let error = conn.closed().await.err().context("it ended in order")?;
+        ensure!(error.reason() == Some(Reason::CANCEL), "{error}");
+        Ok(said)
+    })?;
+    let mut child = connected(&[&peer.url])?;
+    std::io::Write::write_all(&mut child.stdin.take().context("a pipe")?, b"all of it")?;
+    child.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
+    kill_process(pid(&child)?, Signal::INT)?;
+    ensure!(wait(&mut child)?.code() == Some(130));
+    ensure!(peer.join()? == "all of it");
+    Ok(())
+}
+
+#[test]
+fn once_in_the_middle_of_a_listeners_input_is_a_reset_and_no_end() -> TestResult {
+    for (args, code) in [(&[][..], 130), (&["-k"], 0)] {
+        let (mut server, mut stdin) = talker(args)?;
+        std::io::Write::write_all(&mut stdin, b"half")?;
+        let end = tokio::runtime::Runtime::new()?.block_on(async {
+            let mut conn = Client::new()?.open(&server.url).await?;
+            conn.read_exact(&mut [0; 4]).await?;
+            server.signal(Signal::INT)?;
+            conn.read_to_end(&mut Vec::new()).await.err().context("an end of file")
+        })?;
+        ensure!(reason(&end)? == Some(Reason::CANCEL), "{end}");
+        ensure!(wait(server.process())?.code() == Some(code), "{args:?}");
+        drop(stdin);
+    }
+    Ok(())
+}
+
+#[test]
+fn once_leaves_a_listeners_whole_answer_what_it_is() -> TestResult {
+    let (mut server, mut stdin) = talker(&[])?;
+    std::io::Write::write_all(&mut stdin, b"all of it")?;
+    drop(stdin);
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let mut conn = Client::new()?.open(&server.url).await?;
+        let mut said = String::new();
+        conn.read_to_string(&mut said).await?;
+        ensure!(said == "all of it", "{said:?}");
+        server.signal(Signal::INT)?;
+        // A goodbye, with which nobody throws away what has come before.
+        if let Err(error) = conn.closed().await {
+            ensure!(error.reason() == Some(Reason::NO_ERROR), "{error}");
+        }
         Ok(())
     })?;
-    let mut endless = std::process::Command::new("yes").stdout(Stdio::piped()).spawn()?;
-    let mut child = program()
-        .args(["connect", "-v", &peer.url])
-        .stdin(endless.stdout.take().context("a pipe")?)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
+    ensure!(wait(server.process())?.code() == Some(130));
+    Ok(())
+}
+
+/// A listener whose standard input the test has.
+fn talker(args: &[&str]) -> TestResult<(Server, ChildStdin)> {
+    let mut command = program();
+    command.args(["listen", "127.0.0.1:0", "--cleartext"]).args(args);
+    let mut server = Server::run(command.stdin(Stdio::piped()).stdout(Stdio::null()))?;
+    let stdin = server.stdin().context("a pipe")?;
+    Ok((server, stdin))
+}
+
+#[test]
+fn once_in_the_middle_of_a_file_is_a_reset_and_no_end() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let (file, token) = (folder.path().join("file"), folder.path().join("token"));
+    std::fs::File::create(&file)?.set_len(1 << 30)?;
+    std::fs::write(&token, "a-token-for-tests\n")?;
+    let (began, begun) = mpsc::channel();
+    let peer = Peer::cleartext(|mut listener| async move {
+        let mut conn = listener.accept().await.context("a request")?.accept()?;
+        // It has nothing of the file yet.
+        let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        conn.write_all(format!("have 0 {digest}\n").as_bytes()).await?;
+        conn.read_exact(&mut [0; 100_000]).await?;
+        began.send(())?;
+        // As much as the client is interrupted behind, and no end.
+        let end = conn.read_to_end(&mut Vec::new()).await.err().context("an end of file")?;
+        ensure!(reason(&end)? == Some(Reason::CANCEL), "{end}");
+        Ok(())
+    })?;
+    let mut send = program();
+    send.arg("send").arg("--token-file").arg(&token).arg(&file).arg(format!("{}file", peer.url));
+    let mut child = send.stdin(Stdio::null()).spawn()?;
+    begun.recv_timeout(WATCHDOG)?;
+    kill_process(pid(&child)?, Signal::INT)?;
+    ensure!(wait(&mut child)?.code() == Some(130));
+    peer.join()
+}
+
+#[test]
+fn twice_ends_the_process_though_nobody_reads_its_output() -> TestResult {
+    let peer = Peer::cleartext(|mut listener| async move {
+        let mut conn = listener.accept().await.context("a request")?.accept()?;
+        while conn.write_all(&[0; 1000]).await.is_ok() {}
+        Ok(())
+    })?;
+    let mut child = connected(&[&peer.url])?;
     child.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
     let status = insist(&mut child)?;
-    let _ = endless.kill();
-    endless.wait()?;
     ensure!(status.code() == Some(130), "{status}");
     peer.join()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use h2conn::http::{Response, StatusCode};
-use h2conn::{Conn, Incoming};
+use h2conn::{Conn, Incoming, Reason};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
@@ -68,7 +68,9 @@ impl Service {
                 let mut stdio = stdio.lock().await;
                 let Stdio { input, output, linger } = &mut *stdio;
                 let conn = accept(incoming, report)?;
-                let talked = talk(&conn, input, output, *linger, &interrupt).await;
+                // With CANCEL, proxies would throw away what they still hold of a whole answer.
+                let no_more = Reason::NO_ERROR;
+                let talked = talk(&conn, input, output, *linger, &interrupt, no_more).await;
                 report.stats(&conn);
                 let end = talked?;
                 report.note(format_args!("closed: {}", end.reason()));
