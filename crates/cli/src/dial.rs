@@ -16,6 +16,7 @@ use h2conn::{Client, ClientBuilder, Conn, OnDrop};
 use crate::args::{ConnectOptions, Field};
 use crate::exit::{Failure, Result};
 use crate::report::{Report, Secrets};
+use crate::waiting;
 use resolve::Addresses;
 
 /// Where header fields are that are sent beside those of the command line.
@@ -40,7 +41,7 @@ pub(crate) fn builder(
         builder = builder.header(name, value);
     }
     if let Some(limit) = options.connect_timeout {
-        builder = builder.connect_timeout(limit).handshake_timeout(limit);
+        builder = builder.connect_timeout(limit).handshake_timeout(limit).response_timeout(limit);
     }
     #[cfg(unix)]
     if let Some(path) = &options.unix_socket {
@@ -76,10 +77,12 @@ impl Caller {
         Caller { client, report, secrets }
     }
 
-    /// As [`Client::connect`].
+    /// As [`Client::connect`]. A long wait is explained on standard error.
     pub(crate) async fn connect(&self, url: &str) -> h2conn::Result<(Conn, Response<()>)> {
         let began = Instant::now();
-        let (conn, response) = self.client.connect(url).await?;
+        let connecting = self.client.connect(url);
+        let (conn, response) =
+            waiting::explained(connecting, &self.client, url, "more of the request").await?;
         self.report.opened(&conn, began.elapsed(), &self.secrets);
         self.report.response(&response);
         Ok((conn, response))

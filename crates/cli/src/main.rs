@@ -14,6 +14,7 @@ mod stdio;
 mod talk;
 mod transfer;
 mod tunnel;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -44,6 +44,10 @@ pub(crate) struct ConnectOptions {
     #[arg(long, value_name = "HOST:PORT:ADDR[,ADDR]...")]
     pub(crate) resolve: Vec<Resolve>,
     /// How long making the connection may take, such as 5, 0.5 or 500ms [default: 10].
+    ///
+    /// If it is given, it is also the limit for the response that follows. Without it connect waits for
+    /// a response without a limit, and send, recv and forward wait for 30 seconds. After 3 seconds they
+    /// say what they wait for.
     #[arg(long, value_name = "SECONDS", value_parser = duration)]
     pub(crate) connect_timeout: Option<Duration>,
     /// Connect through a proxy, http://[USER:PASSWORD@]HOST:PORT or socks5h:// (socks5:// looks up

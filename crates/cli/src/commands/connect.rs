@@ -1,19 +1,25 @@
 //! `h2conn connect`.
 
-use std::time::Instant;
+use std::future::pending;
+use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use h2conn::http::Method;
 use h2conn::{Client, Conn, Reason};
 use tokio::time::sleep;
 
 use crate::args::Connect;
 use crate::dial;
-use crate::exit::{Failure, Result};
+use crate::exit::{Code, Failure, Result};
 use crate::pauses::Pauses;
 use crate::report::{Report, Secrets, say};
 use crate::signals::Interrupt;
 use crate::stdio::{Input, Output};
 use crate::talk::talk;
+use crate::waiting;
+
+/// What a server may wait for before it answers.
+const INPUT: &str = "input";
 
 /// Standard input and output over one connection, or with `--reconnect` over one after the other.
 pub(crate) async fn run(args: Connect, verbose: bool) -> Result {
@@ -58,25 +64,54 @@ async fn once(
     interrupt: &Interrupt,
 ) -> Result {
     let began = Instant::now();
+    let opening = waiting::explained(way.client.open(&args.url), &way.client, &args.url, INPUT);
     let conn = tokio::select! {
-        conn = way.client.open(&args.url) => conn?,
+        conn = opening => conn?,
         () = interrupt.asked() => return Err(Failure::interrupted()),
     };
     report.opened(&conn, began.elapsed(), &way.secrets);
     let talking = talk(&conn, input, output, args.linger, interrupt, Reason::CANCEL);
-    let (result, ()) = tokio::join!(talking, show_response(&conn, report));
+    let (talked, answered) = tokio::join!(talking, await_response(args, way, &conn, report));
     report.stats(&conn);
-    report.note(format_args!("closed: {}", result?.reason()));
+    // Without a response the talk has failed because of that.
+    answered?;
+    report.note(format_args!("closed: {}", talked?.reason()));
     Ok(())
 }
 
 /// Shows the response head when it has come. The error of one that does not come is talked of
-/// elsewhere.
-async fn show_response(conn: &Conn, report: Report) {
+/// elsewhere, unless its time is up: then the connection is reset.
+async fn await_response(args: &Connect, way: &Way, conn: &Conn, report: Report) -> Result {
+    let response = waiting::explained(conn.response(), &way.client, &args.url, INPUT);
     tokio::select! {
         // A connection that is over has a response all the same.
         biased;
-        Ok(response) = conn.response() => report.response(&response),
+        Ok(response) = response => report.response(&response),
+        limit = past(args.connection.connect_timeout) => {
+            conn.reset(Reason::CANCEL);
+            return Err(Failure::new(
+                Code::TimedOut,
+                anyhow!(
+                    "{} {}: no response within {} s; {}",
+                    conn.method(),
+                    waiting::without_query(&args.url),
+                    limit.as_secs_f32(),
+                    waiting::why(INPUT)
+                ),
+            ));
+        }
         _ = conn.closed() => {}
+    }
+    Ok(())
+}
+
+/// Waits until a time limit is over, and gives it.
+async fn past(limit: Option<Duration>) -> Duration {
+    match limit {
+        Some(limit) => {
+            sleep(limit).await;
+            limit
+        }
+        None => pending().await,
     }
 }

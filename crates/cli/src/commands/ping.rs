@@ -13,6 +13,7 @@ use crate::dial;
 use crate::exit::{Code, Failure, Result};
 use crate::report::Report;
 use crate::signals::Interrupt;
+use crate::waiting;
 
 /// How long the end of the request may take.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -28,7 +29,12 @@ pub(crate) async fn run(args: Ping, verbose: bool) -> Result {
     let mut conn = None;
     let pinging = async {
         let began = Instant::now();
-        let conn = conn.insert(client.open(&args.url).await?);
+        let opening = client.open(&args.url);
+        let opened = match args.quiet {
+            true => opening.await?,
+            false => waiting::explained(opening, &client, &args.url, "more of the request").await?,
+        };
+        let conn = conn.insert(opened);
         report.opened(conn, began.elapsed(), &secrets);
         ping(&args, &client, conn, &mut tally).await
     };

@@ -27,3 +27,4 @@ mod tools;
 mod transfer;
 mod tunnel;
 mod verbose;
+mod waiting;
