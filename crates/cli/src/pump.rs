@@ -106,12 +106,13 @@ pub(crate) async fn echo(mut conn: &Conn) -> io::Result<()> {
 /// # Cancel safety
 ///
 /// Dropping the future resets both.
-pub(crate) async fn relay<S: Socket>(conn: &Conn, socket: S) -> io::Result<()> {
+pub(crate) async fn relay<S: Socket>(conn: &Conn, mut socket: CutOnDrop<S>) -> io::Result<()> {
     conn.on_drop(OnDrop::Reset);
-    socket.hurry();
-    let mut socket = CutOnDrop(Some(socket));
     let ended = match &mut socket.0 {
-        Some(socket) => both_ways(conn, socket).await,
+        Some(socket) => {
+            socket.hurry();
+            both_ways(conn, socket).await
+        }
         None => Ok(()),
     };
     match ended {
@@ -135,8 +136,16 @@ enum Cut {
     Conn(io::Error),
 }
 
-/// A socket whose other side is not to take it for an end when it is dropped.
-struct CutOnDrop<S: Socket>(Option<S>);
+/// A socket whose other side must not take it for an end when it is dropped: from the moment that there is a
+/// socket until its relay has ended in order.
+#[derive(Debug)]
+pub(crate) struct CutOnDrop<S: Socket>(Option<S>);
+
+impl<S: Socket> CutOnDrop<S> {
+    pub(crate) fn new(socket: S) -> CutOnDrop<S> {
+        CutOnDrop(Some(socket))
+    }
+}
 
 impl<S: Socket> Drop for CutOnDrop<S> {
     fn drop(&mut self) {
@@ -155,11 +164,9 @@ async fn both_ways<S: Socket>(conn: &Conn, socket: &mut S) -> Result<(), Cut> {
         };
         match delivered {
             Err(Broken::Source(error)) => Err(Cut::Conn(error)),
-            // The system tells of a reset once, and a read that comes later sees a plain end.
-            Err(Broken::Sink(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
-                Err(Cut::Socket(error))
-            }
-            Err(Broken::Sink(_)) => discard(conn).await,
+            Err(Broken::Sink(error)) if takes_no_more(&error) => discard(conn).await,
+            // The system tells of a reset or a timeout once, and a read that comes later sees a plain end.
+            Err(Broken::Sink(error)) => Err(Cut::Socket(error)),
             Ok(()) => Ok(()),
         }
     };
@@ -181,6 +188,11 @@ async fn both_ways<S: Socket>(conn: &Conn, socket: &mut S) -> Result<(), Cut> {
         }
     };
     tokio::try_join!(outgoing, incoming).map(drop)
+}
+
+/// Whether an error says no more than that: the other direction can still come to its end.
+fn takes_no_more(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected)
 }
 
 /// Takes what comes, so that the peer is not held up by what nobody wants.
@@ -219,6 +231,10 @@ async fn cut_off(conn: &Conn) -> Error {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::ReadBuf;
     use tokio::net::{TcpListener, TcpStream};
     use tokio::task::JoinHandle;
     use tokio::time::timeout;
@@ -231,7 +247,7 @@ mod tests {
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (tcp, _) = listener.accept().await.unwrap();
         let (near, far) = h2conn::testing::pair().await.unwrap();
-        (peer, far, tokio::spawn(async move { relay(&near, tcp).await }))
+        (peer, far, tokio::spawn(async move { relay(&near, CutOnDrop::new(tcp)).await }))
     }
 
     async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -323,7 +339,7 @@ mod tests {
     async fn a_socket_that_takes_no_more_is_heard_to_its_end() {
         let (mut peer, socket) = tokio::net::UnixStream::pair().unwrap();
         let (near, mut far) = h2conn::testing::pair().await.unwrap();
-        let relay = tokio::spawn(async move { relay(&near, socket).await });
+        let relay = tokio::spawn(async move { relay(&near, CutOnDrop::new(socket)).await });
         let peer_socket = peer.into_std().unwrap();
         peer_socket.shutdown(std::net::Shutdown::Read).unwrap();
         peer = tokio::net::UnixStream::from_std(peer_socket).unwrap();
@@ -336,6 +352,71 @@ mod tests {
         soon(far.read_to_string(&mut got)).await.unwrap();
         assert_eq!(got, "that was enough");
         soon(relay).await.unwrap().unwrap();
+    }
+
+    /// A socket whose next write fails, and whose reads see an end then.
+    struct Failing {
+        error: io::ErrorKind,
+        has_failed: bool,
+        reader: Option<std::task::Waker>,
+    }
+
+    impl Socket for Failing {
+        fn cut(&self) {}
+
+        fn hurry(&self) {}
+    }
+
+    impl AsyncRead for Failing {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            match self.has_failed {
+                true => Poll::Ready(Ok(())),
+                false => {
+                    self.reader = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        }
+    }
+
+    impl AsyncWrite for Failing {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.has_failed = true;
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
+            Poll::Ready(Err(self.error.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_fails_in_a_write_makes_no_end_of_it() {
+        for error in [io::ErrorKind::ConnectionReset, io::ErrorKind::TimedOut] {
+            let (near, mut far) = h2conn::testing::pair().await.unwrap();
+            let socket = Failing { error, has_failed: false, reader: None };
+            let relay = tokio::spawn(async move { relay(&near, CutOnDrop::new(socket)).await });
+            far.write_all(b"x").await.unwrap();
+            let end = soon(far.read(&mut [0])).await.unwrap_err();
+            let end = h2conn::Error::from_io(&end).unwrap();
+            assert_eq!(end.reason(), Some(Reason::CONNECT_ERROR), "{error}");
+            assert_eq!(soon(relay).await.unwrap().unwrap_err().kind(), error);
+        }
     }
 
     #[tokio::test]

@@ -10,12 +10,13 @@ use h2conn::http::{HeaderValue, Response, StatusCode, header};
 use h2conn::{Incoming, Listener, OnDrop};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::forward::token;
 use crate::args::Serve;
 use crate::bind;
 use crate::exit::{Failure, Result};
-use crate::pump::relay;
+use crate::pump::{CutOnDrop, relay};
 use crate::report::{Report, say};
 use crate::signals::Interrupt;
 use crate::transfer::store::Store;
@@ -80,6 +81,12 @@ pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
         }
     }
     listener.drain(DRAIN).await;
+    // Each socket is ended, or reset, by its task: at the end of the process the system would make an end of
+    // all that is open.
+    let leaving = async { while guests.join_next().await.is_some() {} };
+    if timeout(DRAIN, leaving).await.is_err() {
+        guests.shutdown().await;
+    }
     Ok(())
 }
 
@@ -139,6 +146,7 @@ impl Server {
     async fn connect(&self, incoming: Incoming, target: &Target) -> Anyhow<String> {
         match dial(&self.targets, target).await {
             Ok(tcp) => {
+                let tcp = CutOnDrop::new(tcp);
                 let conn = incoming.accept()?;
                 relay(&conn, tcp).await?;
                 Ok("ended".to_owned())
@@ -195,6 +203,7 @@ impl Server {
         let Some(tcp) = self.visitors.fetch(id) else {
             return refuse(incoming, StatusCode::NOT_FOUND, "nobody waits here under this name");
         };
+        let tcp = CutOnDrop::new(tcp);
         let conn = incoming.accept()?;
         relay(&conn, tcp).await?;
         Ok("ended".to_owned())

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::target::Target;
 use super::{Tunnel, explain, socks};
-use crate::pump::{Socket, relay};
+use crate::pump::{CutOnDrop, relay};
 use crate::report::say;
 use crate::signals::Interrupt;
 
@@ -64,20 +64,17 @@ async fn take_in(tcp: TcpStream, peer: SocketAddr, purpose: Purpose, tunnel: Tun
 }
 
 async fn forward(tcp: TcpStream, target: &Target, tunnel: &Tunnel) -> Result<()> {
-    match tunnel.to(target).await {
-        Ok(conn) => Ok(relay(&conn, tcp).await?),
-        Err(error) => {
-            tcp.cut();
-            Err(explain(error))
-        }
-    }
+    // Without a way, too, its other side must not see an end.
+    let tcp = CutOnDrop::new(tcp);
+    let conn = tunnel.to(target).await.map_err(explain)?;
+    Ok(relay(&conn, tcp).await?)
 }
 
 async fn by_socks(tcp: TcpStream, peer: SocketAddr, tunnel: &Tunnel) -> Result<()> {
     let request = socks::Request::read(tcp).await.with_context(|| peer.to_string())?;
     let target = request.target.clone();
     let result = match tunnel.to(&target).await {
-        Ok(conn) => relay(&conn, request.accept().await?).await.map_err(Into::into),
+        Ok(conn) => relay(&conn, CutOnDrop::new(request.accept().await?)).await.map_err(Into::into),
         Err(error) => {
             // It can have gone already.
             let _ = request.refuse(&error).await;

@@ -17,7 +17,7 @@ use super::pulse::{NOTHING, Pulse};
 use super::spec::Forward;
 use super::target::Target;
 use super::{BOUND, Tunnel, explain, tcp};
-use crate::pump::{Socket, relay};
+use crate::pump::{CutOnDrop, relay};
 use crate::report::say;
 
 /// Less than the server keeps a visitor waiting.
@@ -85,17 +85,12 @@ async fn visit(line: &str, target: &Target, tunnel: &Tunnel, control: Arc<Conn>)
         // So that the visitor need not wait until its time is up.
         (&*control).write_all(format!("{id}\n").as_bytes()).await?;
     }
-    let tcp = dialled?;
+    let tcp = CutOnDrop::new(dialled?);
     let opened = tunnel.open(&format!("accepted/{id}")).await;
     // The listener is not to stay for as long as its visitors do.
     drop(control);
-    match opened {
-        Ok(conn) => Ok(relay(&conn, tcp).await?),
-        Err(error) => {
-            tcp.cut();
-            Err(explain(error))
-        }
-    }
+    let conn = opened.map_err(explain)?;
+    Ok(relay(&conn, tcp).await?)
 }
 
 async fn dial(target: &Target) -> Result<TcpStream> {

@@ -391,6 +391,37 @@ async fn ctrl_c_ends_both_sides_in_good_order() {
     server.tool.ends().await.expect(0, "");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_server_that_cuts_what_does_not_end_makes_no_end_of_it() {
+    let server = Server::start(&["--allow", "127.0.0.1:*"]).await;
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = h2conn::Client::builder()
+        .header("authorization", "Bearer a-token-for-tests")
+        .build()
+        .unwrap();
+    let url =
+        format!("{}tcp/127.0.0.1/{}", server.url, port(&target.local_addr().unwrap().to_string()));
+    let (mut conns, mut sockets) = (Vec::new(), Vec::new());
+    for _ in 0..50 {
+        let (mut conn, _) = client.connect(&url).await.unwrap();
+        let (mut tcp, _) = target.accept().await.unwrap();
+        conn.write_all(b"x").await.unwrap();
+        soon("a byte", tcp.read_exact(&mut [0])).await.unwrap();
+        conns.push(conn);
+        sockets.push(tcp);
+    }
+    server.tool.interrupt();
+    let mut ends = 0;
+    for mut tcp in sockets {
+        if soon("the end", tcp.read(&mut [0])).await.is_ok() {
+            ends += 1;
+        }
+    }
+    assert_eq!(ends, 0, "sockets that read an end of file");
+    server.tool.ends().await.expect(0, "");
+}
+
 #[tokio::test]
 async fn a_verbose_forward_shows_each_request_and_not_its_token() {
     let server = Server::with_tls(&["--allow-bind", "127.0.0.1:*"]).await;

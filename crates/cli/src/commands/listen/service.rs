@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use super::exec;
 use crate::args::{Destination, Listen};
 use crate::exit::{Code, Failure, Result};
-use crate::pump;
+use crate::pump::{self, CutOnDrop};
 use crate::report::Report;
 use crate::signals::Interrupt;
 use crate::stdio::{Input, Output};
@@ -112,11 +112,9 @@ async fn relay(incoming: Incoming, destination: &Destination, report: Report) ->
     match destination {
         Destination::Tcp { host, port } => {
             let socket = match TcpStream::connect((host.as_str(), *port)).await {
-                Ok(socket) => socket,
+                Ok(socket) => CutOnDrop::new(socket),
                 Err(error) => return Err(cannot(incoming, error)),
             };
-            // A socket that refuses is slower, no more.
-            let _ = socket.set_nodelay(true);
             let conn = accept(incoming, report)?;
             let relayed = pump::relay(&conn, socket).await;
             finish(&conn, relayed, report).await
@@ -124,7 +122,7 @@ async fn relay(incoming: Incoming, destination: &Destination, report: Report) ->
         #[cfg(unix)]
         Destination::Unix(path) => {
             let socket = match tokio::net::UnixStream::connect(path).await {
-                Ok(socket) => socket,
+                Ok(socket) => CutOnDrop::new(socket),
                 Err(error) => return Err(cannot(incoming, error)),
             };
             let conn = accept(incoming, report)?;
