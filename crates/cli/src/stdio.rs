@@ -17,7 +17,10 @@ const QUEUE: usize = 8;
 /// What comes in. It outlives connections, so that the next one goes on where the last has ended.
 #[derive(Debug)]
 pub(crate) struct Input {
+    /// An empty chunk is the end. A channel that closes without one has broken off: by an error that was told, or
+    /// with its thread.
     chunks: mpsc::Receiver<io::Result<Bytes>>,
+    has_ended: bool,
     /// Read, and not taken by any connection.
     unsent: Option<Bytes>,
 }
@@ -27,14 +30,29 @@ impl Input {
     pub(crate) fn stdin() -> Input {
         let (sender, chunks) = mpsc::channel(QUEUE);
         thread::spawn(move || read_all(io::stdin().lock(), &sender));
-        Input { chunks, unsent: None }
+        Input::new(chunks)
     }
 
-    /// The next bytes, or `None` at the end. Dropping the future loses nothing.
+    fn new(chunks: mpsc::Receiver<io::Result<Bytes>>) -> Input {
+        Input { chunks, has_ended: false, unsent: None }
+    }
+
+    /// The next bytes, or `None` at the end. After an error there is no end, but an error again. Dropping the
+    /// future loses nothing.
     pub(crate) async fn next(&mut self) -> Option<io::Result<Bytes>> {
-        match self.unsent.take() {
-            Some(chunk) => Some(Ok(chunk)),
-            None => self.chunks.recv().await,
+        if let Some(chunk) = self.unsent.take() {
+            return Some(Ok(chunk));
+        }
+        if self.has_ended {
+            return None;
+        }
+        match self.chunks.recv().await {
+            Some(Ok(chunk)) if chunk.is_empty() => {
+                self.has_ended = true;
+                None
+            }
+            None => Some(Err(io::Error::other("it has broken off before"))),
+            next => next,
         }
     }
 
@@ -57,7 +75,11 @@ fn read_all(mut input: impl Read, sender: &mpsc::Sender<io::Result<Bytes>>) {
             buffer = BytesMut::zeroed(CHUNK);
         }
         let chunk = match input.read(&mut buffer) {
-            Ok(0) => return,
+            Ok(0) => {
+                // Nobody waits for it when the program ends.
+                let _ = sender.blocking_send(Ok(Bytes::new()));
+                return;
+            }
             Ok(n) => Ok(buffer.split_to(n).freeze()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => Err(error),
@@ -169,7 +191,7 @@ mod tests {
     async fn input_comes_in_order_and_its_error_comes_last() {
         let (sender, chunks) = mpsc::channel(QUEUE);
         let reader = thread::spawn(move || read_all(Trickle(40), &sender));
-        let mut input = Input { chunks, unsent: None };
+        let mut input = Input::new(chunks);
         let mut got = Vec::new();
         let error = loop {
             match input.next().await.unwrap() {
@@ -179,14 +201,36 @@ mod tests {
         };
         assert!(got.iter().copied().eq((1..=40).rev()));
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
-        assert!(input.next().await.is_none());
         reader.join().unwrap();
+        // The next connection must not take it for an end.
+        for _ in 0..2 {
+            assert!(input.next().await.unwrap().is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_of_the_input_is_one_each_time() {
+        let (sender, chunks) = mpsc::channel(QUEUE);
+        let reader = thread::spawn(move || read_all(&b"all"[..], &sender));
+        let mut input = Input::new(chunks);
+        assert_eq!(input.next().await.unwrap().unwrap(), "all");
+        reader.join().unwrap();
+        for _ in 0..2 {
+            assert!(input.next().await.is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_is_gone_is_no_end_of_the_input() {
+        let (sender, chunks) = mpsc::channel(QUEUE);
+        drop(sender);
+        assert!(Input::new(chunks).next().await.unwrap().is_err());
     }
 
     #[tokio::test]
     async fn what_is_kept_comes_again_until_it_is_sent() {
         let (sender, chunks) = mpsc::channel(QUEUE);
-        let mut input = Input { chunks, unsent: None };
+        let mut input = Input::new(chunks);
         sender.send(Ok(Bytes::from_static(b"second"))).await.unwrap();
         input.keep(Bytes::from_static(b"first"));
         assert_eq!(input.next().await.unwrap().unwrap(), "first");
