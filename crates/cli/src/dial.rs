@@ -7,7 +7,7 @@ use std::env::{self, VarError};
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use h2conn::http::{HeaderName, Method, Response, Uri};
 use h2conn::tls::{ClientTls, Identity};
@@ -88,9 +88,9 @@ impl Caller {
         Ok((conn, response))
     }
 
-    /// As [`Client::close`].
-    pub(crate) async fn close(&self) -> Result {
-        Ok(self.client.close().await?)
+    /// As [`Client::close_within`].
+    pub(crate) async fn close_within(&self, deadline: Duration) -> Result {
+        Ok(self.client.close_within(deadline).await?)
     }
 }
 

@@ -4,6 +4,7 @@ mod args;
 mod bind;
 mod commands;
 mod dial;
+mod ending;
 mod exit;
 mod group;
 mod pauses;

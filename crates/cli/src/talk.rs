@@ -4,16 +4,14 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use h2conn::{Conn, Error, Reason};
+use h2conn::{Conn, Error, ErrorKind, Reason};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 
+use crate::ending::{PARTING, finish, is_a_goodbye};
 use crate::exit::{Failure, Result};
 use crate::signals::Interrupt;
 use crate::stdio::{Input, Output};
-
-/// How long what was said may take to be sent when nobody reads the answer.
-const PARTING: Duration = Duration::from_secs(1);
 
 /// How a conversation has ended, if it has not failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +62,15 @@ pub(crate) async fn talk(
             conn.reset(Reason::CANCEL);
             return Ok(end);
         }
+        if end == End::Linger {
+            finish(conn, wanted_no_more).await?;
+            return Ok(end);
+        }
         match conn.close().await {
-            Err(error) if !is_a_goodbye(&error) => Err(error.into()),
-            _ => Ok(end),
+            Err(error) if is_a_goodbye(&error) => Ok(end),
+            Err(error) if is_a_reset(&error) => Err(may_be_cut(error.into())),
+            Err(error) => Err(error.into()),
+            Ok(()) => Ok(end),
         }
     };
     tokio::select! {
@@ -135,8 +139,12 @@ async fn exchange(
         },
     };
     match result {
-        Err(failure) if !failure.library_error().is_some_and(is_a_goodbye) => Err(failure),
-        _ => Ok(End::Peer),
+        Err(failure) => match failure.library_error() {
+            Some(error) if is_a_goodbye(error) => Ok(End::Peer),
+            Some(error) if is_a_reset(error) => Err(may_be_cut(failure)),
+            _ => Err(failure),
+        },
+        Ok(()) => Ok(End::Peer),
     }
 }
 
@@ -181,8 +189,13 @@ async fn receive(conn: &Conn, output: &mut Output) -> Result<Option<End>> {
     Ok(None)
 }
 
-/// Whether an error after the peer's last byte says only that it wants no more: RST_STREAM with
-/// `NO_ERROR` (RFC 9113 §8.1), or the `CANCEL` that this library sends when its linger time is up.
-fn is_a_goodbye(error: &Error) -> bool {
-    error.is_by_peer() && matches!(error.reason(), Some(Reason::NO_ERROR | Reason::CANCEL))
+fn is_a_reset(error: &Error) -> bool {
+    error.is_by_peer() && error.kind() == ErrorKind::Reset
+}
+
+/// The peer has ended its side, and then reset the connection: what it said may not be all.
+fn may_be_cut(failure: Failure) -> Failure {
+    failure.context(
+        "the answer may be cut: the peer ended its side, and has not taken all of the input",
+    )
 }

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use crate::args::Connect;
 use crate::dial;
+use crate::ending::PARTING;
 use crate::exit::{Code, Failure, Result};
 use crate::pauses::Pauses;
 use crate::report::{Report, Secrets, say};
@@ -45,7 +46,14 @@ pub(crate) async fn run(args: Connect, verbose: bool) -> Result {
         }
     };
     let written = output.finish().await;
-    let closed = way.client.close().await;
+    let closed = match &result {
+        // What was asked to end is waited for as long as a reset takes to leave.
+        Err(failure) if failure.code() == Code::Interrupted => {
+            let _ = way.client.close_within(PARTING).await;
+            Ok(())
+        }
+        _ => way.client.close().await,
+    };
     result.and(written.map_err(Failure::output)).and(closed.map_err(Failure::from))
 }
 

@@ -52,7 +52,7 @@ pub(crate) async fn run(args: Forward, verbose: bool) -> Result {
         tasks.spawn(serve_remote(tunnel.clone(), way, args.reconnect, interrupt.clone()));
     }
     let result = until_the_end(tasks, &interrupt, report).await;
-    result.and(caller.close().await)
+    result.and(caller.close_within(DRAIN).await)
 }
 
 /// Sets up a client of `url` that shows the token, and which header fields are secrets.

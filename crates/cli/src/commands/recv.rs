@@ -4,6 +4,7 @@ use super::forward::{Attempts, authorized};
 use super::send::interrupted;
 use crate::args::Recv;
 use crate::dial::Caller;
+use crate::ending::PARTING;
 use crate::exit::{Failure, Result};
 use crate::report::Report;
 use crate::signals::Interrupt;
@@ -26,7 +27,7 @@ pub(crate) async fn run(args: Recv, verbose: bool) -> Result {
             let caller = Caller::new(client, report, secrets.clone());
             let result = destination.fetch(&caller, &args.url).await;
             // Whether the file is whole, its digest has said.
-            let _ = caller.close().await;
+            let _ = caller.close_within(PARTING).await;
             match result {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is::<Spent>() => return Err(error.into()),

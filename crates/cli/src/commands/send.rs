@@ -3,6 +3,7 @@
 use super::forward::{Attempts, authorized};
 use crate::args::Send;
 use crate::dial::Caller;
+use crate::ending::PARTING;
 use crate::exit::{Failure, Result};
 use crate::report::Report;
 use crate::signals::Interrupt;
@@ -31,7 +32,7 @@ pub(crate) async fn run(args: Send, verbose: bool) -> Result {
         () = interrupt.asked() => Err(interrupted()),
     };
     // Whether the file was stored, the server's answer has said.
-    let _ = caller.close().await;
+    let _ = caller.close_within(PARTING).await;
     result
 }
 

@@ -61,24 +61,63 @@ fn input_is_sent_to_its_end_though_the_peer_has_ended_its_own_direction() -> Tes
 
 #[test]
 fn a_peer_that_is_gone_after_its_answer_ends_the_command_with_input_left() -> TestResult {
-    for reason in [None, Some(Reason::NO_ERROR)] {
+    let peer = Peer::cleartext(|mut listener| async move {
+        let mut conn = listener.accept().await.context("a request")?.accept()?;
+        conn.write_all(b"enough").await?;
+        conn.shutdown().await?;
+        conn.reset(Reason::NO_ERROR);
+        // The client has the answer when it has no more connections.
+        let left = listener.drain(crate::support::WATCHDOG).await;
+        Ok(left)
+    })?;
+    // Its input never ends.
+    let mut child = connected(&[&peer.url])?;
+    let status = wait(&mut child)?;
+    let output = child.wait_with_output()?;
+    ensure!(status.success() && output.stdout == b"enough", "{status}: {output:?}");
+    peer.join()?;
+    Ok(())
+}
+
+/// What HAProxy 2.6 makes of an answer that its server has reset.
+#[test]
+fn an_end_and_then_a_reset_with_an_error_is_an_answer_that_may_be_cut() -> TestResult {
+    for ends_input in [false, true] {
+        let (said, input_ended) = std::sync::mpsc::channel::<()>();
         let peer = Peer::cleartext(move |mut listener| async move {
             let mut conn = listener.accept().await.context("a request")?.accept()?;
-            conn.write_all(b"enough").await?;
-            conn.shutdown().await?;
-            match reason {
-                Some(reason) => conn.reset(reason),
-                None => conn.close().await?,
+            if ends_input {
+                conn.read_to_end(&mut Vec::new()).await?;
             }
-            // The client has the answer when it has no more connections.
+            conn.write_all(b"half of i").await?;
+            conn.shutdown().await?;
+            conn.reset(Reason::CANCEL);
+            drop(said);
             let left = listener.drain(crate::support::WATCHDOG).await;
             Ok(left)
         })?;
-        // Its input never ends.
-        let mut child = connected(&[&peer.url])?;
+        let mut child = program()
+            .args(["connect", &peer.url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if ends_input {
+            drop(child.stdin.take());
+        }
+        let _ = input_ended.recv();
         let status = wait(&mut child)?;
         let output = child.wait_with_output()?;
-        ensure!(status.success() && output.stdout == b"enough", "{status}: {output:?}");
+        ensure!(output.stdout == b"half of i", "{output:?}");
+        if ends_input {
+            // Both sides had ended, and nothing of the input was thrown away.
+            ensure!(status.success(), "{status}: {output:?}");
+        } else {
+            ensure!(status.code() == Some(5), "{status}: {output:?}");
+            let stderr = String::from_utf8(output.stderr)?;
+            ensure!(stderr.contains("may be cut"), "{stderr}");
+            ensure!(stderr.lines().count() == 1, "{stderr}");
+        }
         peer.join()?;
     }
     Ok(())

@@ -14,6 +14,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, timeout_at};
 
 use super::service::accept;
+use crate::ending;
 use crate::exit::{Code, Failure, Result};
 use crate::group;
 use crate::pump::{self, Broken};
@@ -145,10 +146,12 @@ async fn answer(
 
 async fn close(conn: &Conn, status: ExitStatus, command: &str) -> Result {
     if status.success() {
-        return Ok(conn.close().await?);
+        // Nobody is left to read what the peer may still say.
+        return Ok(ending::finish(conn, Reason::NO_ERROR).await?);
     }
     // What it has said before it failed is still told.
     conn.sent().await?;
+    let _ = conn.ping().await;
     conn.reset(Reason::INTERNAL_ERROR);
     let error = anyhow::anyhow!("the command {command:?} failed: {status}");
     Err(Failure::new(Code::Local, error))
