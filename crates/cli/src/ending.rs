@@ -5,28 +5,32 @@ use std::time::Duration;
 use h2conn::{Conn, Error, Reason};
 use tokio::time::timeout;
 
-/// How long a peer that has everything may take to end its side, when nobody would read what it still
-/// says.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// How long what was given up, or is known to have arrived, may take to leave before the program ends.
 pub(crate) const PARTING: Duration = Duration::from_secs(1);
 
-/// Ends a connection whose peer may never end its side: once the peer has everything, it is reset with
-/// `reason`. Of a server `NO_ERROR` says that the answer is complete (RFC 9113 §8.1).
+/// Ends a connection when nobody would read what its peer still says. A peer that does not end its side in
+/// the library's time, or goes on sending, is reset, which is a good end: it has everything.
 ///
 /// # Errors
 ///
 /// What became of the connection before the peer had everything.
-pub(crate) async fn finish(conn: &Conn, reason: Reason) -> h2conn::Result<()> {
+pub(crate) async fn close(conn: &Conn) -> h2conn::Result<()> {
+    conn.close().await.or_else(|error| {
+        let is_given_up = !error.is_by_peer() && error.reason().is_some();
+        if is_given_up || is_a_goodbye(&error) { Ok(()) } else { Err(error) }
+    })
+}
+
+/// As [`close`], for a user who has said how long the peer may go on: once the peer has everything, the
+/// connection is reset with `reason`.
+///
+/// # Errors
+///
+/// As [`close`].
+pub(crate) async fn hang_up(conn: &Conn, reason: Reason) -> h2conn::Result<()> {
     // It goes on when its time is up.
-    if let Ok(closed) = timeout(PATIENCE, conn.close()).await {
-        // Everything has arrived where this side has given up a peer that goes on.
-        let given_up = |error: &Error| !error.is_by_peer() && error.reason() == Some(reason);
-        return match closed {
-            Err(error) if !is_a_goodbye(&error) && !given_up(&error) => Err(error),
-            _ => Ok(()),
-        };
+    if let Ok(closed) = timeout(PARTING, close(conn)).await {
+        return closed;
     }
     let delivered = async {
         conn.sent().await?;

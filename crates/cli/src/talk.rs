@@ -8,7 +8,7 @@ use h2conn::{Conn, Error, ErrorKind, Reason};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 
-use crate::ending::{PARTING, finish, is_a_goodbye};
+use crate::ending::{PARTING, hang_up, is_a_goodbye};
 use crate::exit::{Failure, Result};
 use crate::signals::Interrupt;
 use crate::stdio::{Input, Output};
@@ -63,7 +63,7 @@ pub(crate) async fn talk(
             return Ok(end);
         }
         if end == End::Linger {
-            finish(conn, wanted_no_more).await?;
+            hang_up(conn, wanted_no_more).await?;
             return Ok(end);
         }
         match conn.close().await {

@@ -146,8 +146,7 @@ async fn answer(
 
 async fn close(conn: &Conn, status: ExitStatus, command: &str) -> Result {
     if status.success() {
-        // Nobody is left to read what the peer may still say.
-        return Ok(ending::finish(conn, Reason::NO_ERROR).await?);
+        return Ok(ending::close(conn).await?);
     }
     // What it has said before it failed is still told.
     conn.sent().await?;
