@@ -1,5 +1,7 @@
 //! The ways a connection ends (`docs/protocol.md`), seen from both sides.
 
+mod truth;
+
 use std::io;
 use std::time::Duration;
 

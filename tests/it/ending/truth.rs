@@ -1,0 +1,235 @@
+//! What `close` says, by peers whose frames the test writes: whether it is the truth.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use h2conn::{Client, Conn, ErrorKind, Reason};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::Instant;
+
+use crate::support::checked;
+use crate::support::raw::{
+    ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, OK, PING, RST_STREAM, Raw, read_frame,
+};
+
+/// A Conn that has been answered, its client, and the server's end.
+async fn answered() -> Result<(Client, Conn, Raw<DuplexStream>)> {
+    let (client_io, server_io) = duplex(1 << 20);
+    let client = Client::builder().build_over(client_io).await?;
+    let conn = client.open("http://raw/").await?;
+    let mut raw = Raw::server(server_io).await?;
+    raw.wait_for(HEADERS, 1).await?;
+    raw.send(HEADERS, END_HEADERS, 1, OK).await?;
+    conn.response().await?;
+    Ok((client, conn, raw))
+}
+
+/// Reads on, and answers PINGs, to the end of the transport.
+async fn to_the_end(mut raw: Raw<DuplexStream>) -> Result<()> {
+    while raw.next().await?.is_some() {}
+    Ok(())
+}
+
+/// The PINGs on the way to the end of a stream, unanswered: before and behind it.
+async fn pings_around_the_end(raw: &mut Raw<DuplexStream>) -> Result<(Vec<u8>, Vec<u8>)> {
+    let (mut before, mut frame) = (None, None);
+    while frame.is_none() {
+        let next = read_frame(&mut raw.io).await?.context("the link has ended")?;
+        match next.kind {
+            PING if next.flags & ACK == 0 => before = Some(next.payload),
+            _ if next.is_end() => frame = Some(next),
+            _ => {}
+        }
+    }
+    ensure!(frame.is_some_and(|frame| frame.payload.is_empty()), "the end goes alone");
+    let before = before.context("a PING between the bytes and the end")?;
+    loop {
+        let next = read_frame(&mut raw.io).await?.context("the link has ended")?;
+        if next.kind == PING && next.flags & ACK == 0 {
+            return Ok((before, next.payload));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_waits_until_the_end_is_acknowledged_however_long_that_takes() -> Result<()> {
+    checked(3600, async {
+        let (_client, conn, mut raw) = answered().await?;
+        (&conn).write_all(b"all of it").await?;
+        let closing = tokio::spawn(async move { conn.close().await });
+        let (before, behind) = pings_around_the_end(&mut raw).await?;
+        raw.send(PING, ACK, 0, &before).await?;
+        raw.send(DATA, END_STREAM, 1, b"").await?;
+        // The peer shows life, and its acknowledgement is on a slow line.
+        for second in 0..600_u64 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            raw.send(PING, 0, 0, &second.to_be_bytes()).await?;
+            ensure!(!closing.is_finished(), "closed after {second} s");
+        }
+        raw.send(PING, ACK, 0, &behind).await?;
+        let reading = tokio::spawn(to_the_end(raw));
+        closing.await??;
+        drop(_client);
+        reading.await?
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_vanishes_before_it_acknowledges_is_timed_out_in_45_seconds() -> Result<()> {
+    checked(3600, async {
+        let (client, conn, mut raw) = answered().await?;
+        (&conn).write_all(b"all of it").await?;
+        raw.send(DATA, END_STREAM, 1, b"").await?;
+        ensure!((&conn).read(&mut [0]).await? == 0);
+        let began = Instant::now();
+        let (closed, ended) = tokio::join!(conn.close(), client.close());
+        for error in [closed.err(), ended.err()] {
+            let error = error.context("nobody has acknowledged it")?;
+            ensure!(error.kind() == ErrorKind::TimedOut, "{error:?}");
+            ensure!(error.to_string().contains("acknowledged"), "{error}");
+        }
+        let waited = began.elapsed().as_secs();
+        ensure!((44..=46).contains(&waited), "{waited} s");
+        drop(raw);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_peer_that_hangs_up_has_got_what_it_has_acknowledged_and_no_more() -> Result<()> {
+    for acknowledges in [true, false] {
+        checked(30, async {
+            let (client, conn, mut raw) = answered().await?;
+            (&conn).write_all(b"all of it").await?;
+            raw.send(DATA, END_STREAM, 1, b"").await?;
+            ensure!((&conn).read(&mut [0]).await? == 0);
+            let closing = tokio::spawn(async move { conn.close().await });
+            let (before, _) = pings_around_the_end(&mut raw).await?;
+            if acknowledges {
+                raw.send(PING, ACK, 0, &before).await?;
+            }
+            drop(raw);
+            let closed = closing.await?;
+            if acknowledges {
+                return Ok(closed?);
+            }
+            let error = closed.err().context("nobody has acknowledged a byte")?;
+            ensure!(error.kind() == ErrorKind::Closed, "{error:?}");
+            ensure!(error.to_string().contains("may be lost"), "{error}");
+            drop(client);
+            Ok(())
+        })
+        .await
+        .with_context(|| format!("acknowledges: {acknowledges}"))?;
+    }
+    Ok(())
+}
+
+/// RST_STREAM that the peer has sent before it got this side's end: it threw bytes away.
+#[tokio::test]
+async fn a_reset_that_crosses_the_end_is_told_by_close_unless_it_is_no_error() -> Result<()> {
+    for reason in [Reason::NO_ERROR, Reason::CANCEL, Reason::INTERNAL_ERROR] {
+        for gone in [false, true] {
+            checked(30, async {
+                let (client, conn, mut raw) = answered().await?;
+                (&conn).write_all(b"all of it").await?;
+                raw.send(DATA, END_STREAM, 1, b"half of i").await?;
+                let mut answer = Vec::new();
+                (&conn).read_to_end(&mut answer).await?;
+                ensure!(answer == b"half of i");
+                let closing = async {
+                    (&conn).shutdown().await?;
+                    conn.closed().await?;
+                    anyhow::Ok(conn.close().await)
+                };
+                let reading = async move {
+                    while !raw.next().await?.context("the link has ended")?.is_end() {}
+                    raw.send(RST_STREAM, 0, 1, &reason.code().to_be_bytes()).await?;
+                    if gone {
+                        raw.send(GOAWAY, 0, 0, &[0; 8]).await?;
+                        return Ok(());
+                    }
+                    to_the_end(raw).await
+                };
+                let reading = tokio::spawn(reading);
+                let closed = closing.await?;
+                if reason == Reason::NO_ERROR {
+                    closed?;
+                } else {
+                    let error = closed.err().context("it was reset")?;
+                    ensure!(error.reason() == Some(reason) && error.is_by_peer(), "{error:?}");
+                    ensure!(error.kind() == ErrorKind::Reset, "{error:?}");
+                }
+                drop((conn, client));
+                reading.await?
+            })
+            .await
+            .with_context(|| format!("{reason}, gone: {gone}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What HAProxy 2.6 makes of an answer that its server has reset, while this side is open.
+#[tokio::test]
+async fn an_end_and_then_a_reset_with_an_error_is_no_good_end() -> Result<()> {
+    checked(30, async {
+        let (client, conn, mut raw) = answered().await?;
+        let mut frames = crate::support::raw::frame(DATA, END_STREAM, 1, b"half of i");
+        let cancel = Reason::CANCEL.code().to_be_bytes();
+        frames.extend(crate::support::raw::frame(RST_STREAM, 0, 1, &cancel));
+        raw.io.write_all(&frames).await?;
+        let mut answer = Vec::new();
+        (&conn).read_to_end(&mut answer).await?;
+        ensure!(answer == b"half of i", "what came before is read, to an end of file");
+        let reading = tokio::spawn(to_the_end(raw));
+        let errors = [conn.closed().await.err(), conn.close().await.err()];
+        for error in errors {
+            let error = error.context("this side was open")?;
+            ensure!(error.reason() == Some(Reason::CANCEL) && error.is_by_peer(), "{error:?}");
+        }
+        let error = (&conn).write(b"x").await.err().context("it was reset")?;
+        ensure!(error.kind() == std::io::ErrorKind::ConnectionReset, "{error}");
+        drop((conn, client));
+        reading.await?
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_within_a_deadline_says_what_may_be_lost() -> Result<()> {
+    checked(600, async {
+        let (client, conn, raw) = answered().await?;
+        (&conn).write_all(b"all of it").await?;
+        drop(conn);
+        let began = Instant::now();
+        let error = client.close_within(Duration::from_secs(3)).await;
+        let error = error.err().context("nobody has acknowledged it")?;
+        ensure!(error.kind() == ErrorKind::TimedOut, "{error:?}");
+        ensure!(error.to_string().contains("may be lost"), "{error}");
+        ensure!(began.elapsed().as_secs() <= 6, "{:?}", began.elapsed());
+        drop(raw);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_closed_resets_those_in_use_in_the_linger_timeout_and_says_so()
+-> Result<()> {
+    checked(600, async {
+        let (client, conn, raw) = answered().await?;
+        let reading = tokio::spawn(to_the_end(raw));
+        let began = Instant::now();
+        let error = client.close().await.err().context("it was in use")?;
+        ensure!(error.kind() == ErrorKind::Aborted, "{error:?}");
+        ensure!(error.to_string().contains("still in use"), "{error}");
+        ensure!((30..=31).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+        let error = conn.closed().await.err().context("it was reset")?;
+        ensure!(error.reason() == Some(Reason::CANCEL) && !error.is_by_peer(), "{error:?}");
+        reading.await?
+    })
+    .await
+}
