@@ -123,7 +123,7 @@ impl Future for Miniature {
 
 impl Drop for Miniature {
     fn drop(&mut self) {
-        self.shared.end(Event::Gone(None));
+        self.shared.end(Last::good());
         self.shared.set_gone();
         self.shared.signal.close();
     }
@@ -244,7 +244,7 @@ fn a_stream_that_is_opened_while_its_link_ends_is_told_and_so_is_who_waits_for_t
         let ended = spawn(async move {
             let mut driver = driver;
             poll_fn(|cx| Pin::new(&mut driver).poll(cx)).await;
-            driver.shared.end(Event::Gone(None));
+            driver.shared.end(Last::good());
             for stream in &driver.streams {
                 stream.set_done(Err(Event::Gone(None).read_error()));
             }

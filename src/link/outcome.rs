@@ -35,6 +35,15 @@ pub(super) struct Last {
     pub(super) resets: VecDeque<(u32, u32)>,
 }
 
+#[cfg(all(test, h2conn_loom))]
+impl Last {
+    /// An end in good order.
+    pub(super) fn good() -> Last {
+        let (confirmed, resets) = (0, VecDeque::new());
+        Last { event: Event::Gone(None), outcome: Ok(()), confirmed, resets }
+    }
+}
+
 impl End {
     /// Whether the peer has got all of a stream, now that the link has ended.
     pub(super) fn confirmation(&self, proof: Proof) -> Result<()> {
