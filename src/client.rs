@@ -283,7 +283,8 @@ impl Client {
         all.await
     }
 
-    /// As [`Client::close`], for `deadline` at most: what is left by then is reset with `CANCEL`.
+    /// As [`Client::close`], for `deadline` at most: what is left by then is reset with `CANCEL`, and the resets
+    /// have half a second to leave.
     ///
     /// # Errors
     ///

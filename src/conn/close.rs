@@ -31,8 +31,9 @@ impl Conn {
     /// around it.
     ///
     /// `Ok` means: the peer's HTTP/2 has acknowledged every byte and END_STREAM, and the peer has ended its
-    /// side, or has said that it wants no more (`NO_ERROR`). A peer that ends the transport once it has
-    /// acknowledged every byte has ended well, too. Where there is a proxy on the way, it is the proxy that
+    /// side, or has said that it wants no more (`NO_ERROR`). A peer that has ended its side, has acknowledged every
+    /// byte, and ends the transport has ended well, too. One that exits before its HTTP/2 has written the
+    /// acknowledgement is an error here, though it may have read everything. Where there is a proxy on the way, it is the proxy that
     /// acknowledges. A connection that [`accept`](fn@crate::accept) made cannot know what has been
     /// acknowledged: there `Ok` means that the server was handed everything, and that the client has ended its
     /// side; over a WebSocket, that the client has answered the close frame.

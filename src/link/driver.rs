@@ -58,6 +58,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// after this side has ended the transport, to end it too.
 const PARTING: Duration = Duration::from_secs(2);
 
+/// The same where this side's time is up: as long as the resets that say so may take to leave.
+const CUT_SHORT: Duration = Duration::from_millis(500);
+
 pub(super) struct Driver {
     shared: Arc<Shared>,
     peer: Peer,

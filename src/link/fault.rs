@@ -60,6 +60,12 @@ pub(super) fn stream_end(error: h2::Error, link_end: Option<&Event>, answered: b
     Event::Violation(reason(&error), error.to_string().into())
 }
 
+/// Whether h2 refuses to send on a stream because the peer has reset it. It says so as if the caller had
+/// made a mistake, without a reason.
+pub(super) fn is_of_a_stream_that_is_over(error: &h2::Error) -> bool {
+    error.reason().is_none() && !error.is_io()
+}
+
 pub(super) fn reason(error: &h2::Error) -> Reason {
     error.reason().map_or(Reason::PROTOCOL_ERROR, from_h2)
 }

@@ -25,7 +25,7 @@ const GOAWAY: usize = 8 + 256;
 /// The length of a PING's payload (RFC 9113 §6.7).
 const PING: usize = 8;
 
-/// How many of the peer's last resets with an error are remembered: more than can come between a
+/// How many of the peer's last resets are remembered: more than can come between a
 /// stream's end and the PING that is sent behind it.
 const RESETS: usize = 1024;
 
@@ -53,7 +53,7 @@ pub(crate) struct FrameLog {
     answers_pings: bool,
     /// The payloads of those that wait for their answer.
     pings: Vec<[u8; PING]>,
-    /// The last streams that the peer has reset with an error, and the codes.
+    /// The last streams that the peer has reset, and the codes.
     resets: VecDeque<(u32, u32)>,
     settings_acks: u64,
     abuse: Option<&'static str>,
@@ -164,12 +164,10 @@ impl FrameLog {
             (Keep::Pong, payload) => self.pongs.extend(<[u8; PING]>::try_from(payload)),
             (Keep::Reset { stream }, &[a, b, c, d]) => {
                 let code = u32::from_be_bytes([a, b, c, d]);
-                if code != 0 {
-                    if self.resets.len() == RESETS {
-                        self.resets.pop_front();
-                    }
-                    self.resets.push_back((stream, code));
+                if self.resets.len() == RESETS {
+                    self.resets.pop_front();
                 }
+                self.resets.push_back((stream, code));
             }
             _ => {}
         }
@@ -264,7 +262,7 @@ impl FrameLog {
 
     /// The code that the peer has reset this stream with, if it was an error's and not long ago.
     pub(crate) fn reset_of(&self, stream: u32) -> Option<u32> {
-        self.resets.iter().rev().find(|(of, _)| *of == stream).map(|(_, code)| *code)
+        first_reset(&self.resets, stream)
     }
 
     /// All that [`FrameLog::reset_of`] knows.
@@ -322,6 +320,13 @@ impl FrameLog {
     pub(crate) fn tiny(&self) -> u64 {
         self.tiny
     }
+}
+
+/// The code of the first reset of a stream, if it was an error's. Go's servers send STREAM_CLOSED for what
+/// comes after their NO_ERROR, and that means nothing more.
+pub(crate) fn first_reset(resets: &VecDeque<(u32, u32)>, stream: u32) -> Option<u32> {
+    let (_, code) = resets.iter().find(|(of, _)| *of == stream)?;
+    (*code != 0).then_some(*code)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use super::frames::first_reset;
 use crate::conn::Proof;
 use crate::error::{Error, ErrorKind, Event, Reason, Result};
 use crate::pipe::WakerSet;
@@ -17,7 +18,7 @@ pub(super) struct End {
     pub(super) outcome: Option<Result<()>>,
     /// The number of the last PING that the peer has acknowledged.
     pub(super) confirmed: u64,
-    /// Streams that the peer has reset with an error, as far as they are remembered.
+    /// Streams that the peer has reset, as far as they are remembered.
     pub(super) resets: VecDeque<(u32, u32)>,
     /// The transport is closed.
     pub(super) gone: bool,
@@ -31,7 +32,7 @@ pub(super) struct Last {
     pub(super) outcome: Result<()>,
     /// The number of the last PING that the peer has acknowledged.
     pub(super) confirmed: u64,
-    /// Streams that the peer has reset with an error, as far as they are remembered.
+    /// Streams that the peer has reset, as far as they are remembered.
     pub(super) resets: VecDeque<(u32, u32)>,
 }
 
@@ -47,8 +48,8 @@ impl Last {
 impl End {
     /// Whether the peer has got all of a stream, now that the link has ended.
     pub(super) fn confirmation(&self, proof: Proof) -> Result<()> {
-        if let Some((_, code)) = self.resets.iter().rev().find(|(of, _)| *of == proof.stream) {
-            return was_reset(*code);
+        if let Some(code) = first_reset(&self.resets, proof.stream) {
+            return was_reset(code);
         }
         match (&self.event, &self.outcome) {
             // It has hung up upon the end, which came right behind the last PING.

@@ -70,6 +70,11 @@ impl Entry {
             used = batch.remaining();
             let end = batch.is_end();
             if let Err(error) = send.send_data(batch, end) {
+                if used == 0 && fault::is_of_a_stream_that_is_over(&error) {
+                    // The peer's reset is there, and `poll_reset` says which. It did not want to have
+                    // this end, which is all that there was.
+                    return Sent::All;
+                }
                 let event = fault::stream_end(error, link_end, true);
                 self.cut(&event);
                 return Sent::All;

@@ -17,7 +17,8 @@ impl Listener {
     /// Stops accepting, tells every client to go elsewhere (GOAWAY, RFC 9113 §6.8), waits until the
     /// accepted connections have ended, those included that were dropped and still have something
     /// to send, and until the clients have acknowledged everything (PING, RFC 9113 §6.7), however slow
-    /// their lines are. Resets with `CANCEL` what is left after `deadline`.
+    /// their lines are. Resets with `CANCEL` what is left after `deadline`, and gives the resets half a
+    /// second to leave.
     ///
     /// Returns whether all ended by themselves, and nothing may have been lost: `false` also when a
     /// client has vanished before it acknowledged everything. Await it before the process ends. It waits for the

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::{Driver, PARTING};
+use super::{CUT_SHORT, Driver, PARTING};
 use crate::conn::runtime_is_gone;
 use crate::error::{Error, Event, Reason};
 use crate::link::entry::Head;
@@ -147,9 +147,10 @@ impl Driver {
         self.streams.clear();
         self.incoming = None;
         self.share = None;
+        let time = if matches!(event, Event::Local(..)) { CUT_SHORT } else { PARTING };
         let last = self.last(event);
         self.shared.end(last);
-        self.parting = Some(Box::pin(tokio::time::sleep(PARTING)));
+        self.parting = Some(Box::pin(tokio::time::sleep(time)));
     }
 
     /// Stays until the peer has ended the transport too. A socket that is closed with bytes unread

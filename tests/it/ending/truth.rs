@@ -233,3 +233,30 @@ async fn a_client_that_is_closed_resets_those_in_use_in_the_linger_timeout_and_s
     })
     .await
 }
+
+/// What Go's servers and Node's send whose handlers are through before the request has ended.
+#[tokio::test]
+async fn an_answer_with_a_goodbye_that_crosses_the_end_is_a_good_end() -> Result<()> {
+    for late in [None, Some(Reason::STREAM_CLOSED)] {
+        checked(30, async {
+            let (client, conn, mut raw) = answered().await?;
+            let mut frames = crate::support::raw::frame(DATA, END_STREAM, 1, b"all of it");
+            let mut reset = |reason: Reason| {
+                let code = reason.code().to_be_bytes();
+                frames.extend(crate::support::raw::frame(RST_STREAM, 0, 1, &code));
+            };
+            reset(Reason::NO_ERROR);
+            late.into_iter().for_each(reset);
+            // It is there when the driver comes to send the end of this side.
+            raw.io.write_all(&frames).await?;
+            let closing = conn.close();
+            let reading = tokio::spawn(to_the_end(raw));
+            closing.await?;
+            drop((conn, client));
+            reading.await?
+        })
+        .await
+        .with_context(|| format!("{late:?}"))?;
+    }
+    Ok(())
+}
