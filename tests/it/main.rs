@@ -36,6 +36,7 @@ mod pool;
 mod pressure;
 mod python;
 mod restart;
+mod slow_line;
 mod soak;
 mod stats;
 mod support;

@@ -30,7 +30,7 @@ async fn far_apart(builder: PairBuilder) -> TestResult<Pair> {
     let ((client, near), (far, server)) = (duplex(MIB), duplex(MIB));
     let (setting, seen) = watch::channel(line);
     tokio::spawn(async move {
-        relay(near, far, seen).await;
+        let _ = relay(near, far, seen).await;
         drop(setting);
     });
     Ok(builder.over(client, server).await?)

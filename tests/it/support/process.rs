@@ -26,8 +26,13 @@ pub(crate) fn spawn(test: &str, role: &str) -> TestResult<Child> {
 pub(crate) fn spawn_with_files(files: usize, test: &str, role: &str) -> TestResult<Child> {
     let mut shell = Command::new("sh");
     shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &files.to_string()]);
-    shell.arg(std::env::current_exe()?);
-    start(shell, test, role)
+    spawn_by(shell, test, role)
+}
+
+/// As [`spawn`], by way of `wrapper`, which runs the program that its last arguments are.
+pub(crate) fn spawn_by(mut wrapper: Command, test: &str, role: &str) -> TestResult<Child> {
+    wrapper.arg(std::env::current_exe()?);
+    start(wrapper, test, role)
 }
 
 fn start(mut program: Command, test: &str, role: &str) -> TestResult<Child> {

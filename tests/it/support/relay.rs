@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -25,6 +25,8 @@ pub(crate) struct Way {
     pub(crate) bytes_per_second: Option<u32>,
     /// Bytes that are taken in and not yet passed on, beside what the two ends' own buffers hold.
     pub(crate) depth: usize,
+    /// After so many bytes have gone through, the flow is this one.
+    pub(crate) until: Option<(u64, Flow)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +38,10 @@ pub(crate) enum Flow {
     Stopped,
     /// Everything is taken in and nothing passed on.
     Swallowed,
-    /// Both ends are closed.
+    /// Both ends are closed, in both directions.
     Cut,
+    /// As [`Flow::Cut`], by a reset where the ends are on TCP.
+    Reset,
 }
 
 /// How the network is, from the client and to it.
@@ -49,7 +53,13 @@ pub(crate) struct Network {
 
 impl Default for Way {
     fn default() -> Way {
-        Way { flow: Flow::Open, delay: Duration::ZERO, bytes_per_second: None, depth: 64 << 10 }
+        Way {
+            flow: Flow::Open,
+            delay: Duration::ZERO,
+            bytes_per_second: None,
+            depth: 64 << 10,
+            until: None,
+        }
     }
 }
 
@@ -77,17 +87,49 @@ pub(crate) struct Relay {
 impl Relay {
     pub(crate) async fn to(server: SocketAddr) -> TestResult<Relay> {
         let socket = TcpListener::bind("127.0.0.1:0").await?;
+        Relay::new(server, socket, Network::default(), || TcpSocket::new_v4())
+    }
+
+    /// A network from its first byte on, whose own sockets take in only so many bytes: everything else
+    /// waits in the buffer of the end that sends it.
+    pub(crate) async fn narrow(
+        server: SocketAddr,
+        network: Network,
+        taken: u32,
+    ) -> TestResult<Relay> {
+        let socket = move || {
+            let socket = TcpSocket::new_v4()?;
+            socket.set_recv_buffer_size(taken)?;
+            io::Result::Ok(socket)
+        };
+        let listener = socket()?;
+        listener.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        Relay::new(server, listener.listen(64)?, network, socket)
+    }
+
+    fn new(
+        server: SocketAddr,
+        socket: TcpListener,
+        network: Network,
+        own: impl Fn() -> io::Result<TcpSocket> + Send + 'static,
+    ) -> TestResult<Relay> {
         let addr = socket.local_addr()?;
-        let (network, seen) = watch::channel(Network::default());
+        let (network, seen) = watch::channel(network);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut links = JoinSet::new();
             while let Ok((client, _)) = socket.accept().await {
-                let seen = seen.clone();
+                let (seen, own) = (seen.clone(), own());
                 links.spawn(async move {
-                    let Ok(server) = TcpStream::connect(server).await else { return };
+                    let Ok(own) = own else { return };
+                    let (mut client, Ok(mut server)) = (client, own.connect(server).await) else {
+                        return;
+                    };
                     let _ = (client.set_nodelay(true), server.set_nodelay(true));
-                    relay(client, server, seen).await;
+                    let ended = relay(&mut client, &mut server, seen).await;
+                    if ended.is_err_and(|error| error.kind() != CUT) {
+                        let _ = (client.set_zero_linger(), server.set_zero_linger());
+                    }
                 });
             }
         });
@@ -100,8 +142,15 @@ impl Relay {
     }
 }
 
+/// The error of a direction that was cut; another is that of an end, or of [`Flow::Reset`].
+const CUT: io::ErrorKind = io::ErrorKind::UnexpectedEof;
+
 /// Passes on what goes between a client and a server, until both have ended or one is gone.
-pub(crate) async fn relay<C, S>(client: C, server: S, network: watch::Receiver<Network>)
+pub(crate) async fn relay<C, S>(
+    client: C,
+    server: S,
+    network: watch::Receiver<Network>,
+) -> io::Result<()>
 where
     C: AsyncRead + AsyncWrite,
     S: AsyncRead + AsyncWrite,
@@ -109,8 +158,8 @@ where
     let ((from_client, to_client), (from_server, to_server)) = (split(client), split(server));
     let up = pass(from_client, to_server, network.clone(), |network| network.up);
     let down = pass(from_server, to_client, network, |network| network.down);
-    // Whoever ends early closes both.
-    let _ = tokio::try_join!(up, down);
+    // An end that is gone early closes both.
+    tokio::try_join!(up, down).map(drop)
 }
 
 /// Timers are good for a millisecond; the rate does not suffer from it.
@@ -127,13 +176,17 @@ where
     W: AsyncWrite + Unpin,
 {
     let mut queue: VecDeque<(Instant, Bytes)> = VecDeque::new();
-    let (mut queued, mut ended) = (0, false);
+    let (mut queued, mut ended, mut passed) = (0, false, 0);
     let mut free = Instant::now();
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let Way { flow, delay, bytes_per_second, depth } = way(&network.borrow_and_update());
-        if flow == Flow::Cut {
-            return Err(io::ErrorKind::ConnectionReset.into());
+        let Way { flow, delay, bytes_per_second, depth, until } = way(&network.borrow_and_update());
+        let left = until.map_or(u64::MAX, |(most, _)| most.saturating_sub(passed));
+        let flow = until.filter(|_| left == 0).map_or(flow, |(_, then)| then);
+        match flow {
+            Flow::Cut => return Err(CUT.into()),
+            Flow::Reset => return Err(io::ErrorKind::ConnectionReset.into()),
+            Flow::Open | Flow::Stopped | Flow::Swallowed => {}
         }
         if ended && queue.is_empty() && flow == Flow::Open {
             to.shutdown().await?;
@@ -149,6 +202,7 @@ where
             (Some((due, _)), Some(rate)) => (Some(free.max(*due)), (rate as usize / 10).max(1)),
             (None, _) => (None, 0),
         };
+        let most = if left == 0 { most } else { most.min(usize::try_from(left).unwrap_or(most)) };
         let piece = queue.front().map_or(&[][..], |(_, bytes)| &bytes[..bytes.len().min(most)]);
         let write = async {
             match due {
@@ -177,7 +231,7 @@ where
                     let time = Duration::from_secs_f64(n as f64 / f64::from(rate));
                     free = free.max(Instant::now() - LATE) + time;
                 }
-                queued -= n;
+                (queued, passed) = (queued - n, passed + n as u64);
                 if let Some((_, front)) = queue.front_mut() {
                     front.advance(n);
                     if front.is_empty() {

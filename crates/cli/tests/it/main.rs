@@ -15,6 +15,7 @@ mod places;
 mod proxy;
 mod reconnect;
 mod served;
+mod slow_line;
 mod socks;
 #[cfg(unix)]
 mod stop;

@@ -1,0 +1,188 @@
+//! Lines that are slow, and every way to end on one: all bytes and END_STREAM arrive, or the sender is
+//! told that they may not have. Never `Ok` and a loss.
+
+mod deadlines;
+mod every_end;
+mod gone;
+mod kernel;
+
+use std::fmt::{Debug, Display};
+use std::io;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use h2conn::{Client, ClientBuilder, Conn, Listener, ListenerBuilder};
+use tokio::io::AsyncReadExt;
+use tokio::sync::oneshot;
+
+use crate::support::relay::{Network, Relay, Way};
+use crate::support::{Over, Site, TestResult, accept, listen_with};
+
+/// What goes over the line.
+const BYTES: usize = 1_000_000;
+
+/// 1 Mbit/s: the bytes take 8 seconds.
+const MBIT: u32 = 125_000;
+
+/// What a socket of the network takes in. The kernel of the sender holds all the rest.
+const TAKEN: u32 = 16 << 10;
+
+/// More time than anything here takes.
+const LONG: Duration = Duration::from_secs(300);
+
+/// Which end has something to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    Client,
+    Server,
+}
+
+impl Sender {
+    const BOTH: [Sender; 2] = [Sender::Client, Sender::Server];
+
+    /// Its end of a connection, and the receiver's.
+    fn ends<T>(self, client: T, server: T) -> (T, T) {
+        match self {
+            Sender::Client => (client, server),
+            Sender::Server => (server, client),
+        }
+    }
+}
+
+/// Both ends, with a slow line between them.
+struct Line {
+    client: Client,
+    listener: Listener,
+    site: Site,
+    relay: Relay,
+}
+
+/// So many bytes a second each way.
+fn slow(bytes_per_second: u32) -> Network {
+    let bytes_per_second = Some(bytes_per_second);
+    Network::both(Way { bytes_per_second, depth: TAKEN as usize, ..Way::default() })
+}
+
+impl Line {
+    async fn new(
+        over: Over,
+        network: Network,
+        client: impl FnOnce(ClientBuilder) -> ClientBuilder,
+        server: impl FnOnce(ListenerBuilder) -> ListenerBuilder,
+    ) -> TestResult<Line> {
+        let (listener, mut site) = listen_with(over, server(Listener::builder())).await?;
+        let relay = Relay::narrow(site.addr, network, TAKEN).await?;
+        site.addr = relay.addr;
+        let client = client(site.client_builder()).build()?;
+        Ok(Line { client, listener, site, relay })
+    }
+
+    /// A connection: the client's end, then the server's.
+    async fn open(&mut self) -> TestResult<(Conn, Conn)> {
+        let opened = self.client.connect(self.site.url("/"));
+        let (client, server) = tokio::join!(opened, accept(&mut self.listener));
+        Ok((client?.0, server?))
+    }
+}
+
+/// What has arrived.
+#[derive(Debug)]
+struct Got {
+    bytes: Vec<u8>,
+    /// `Ok` is END_STREAM.
+    end: io::Result<()>,
+}
+
+/// Reads to the end. Says when the first tenth of the bytes has come.
+async fn receive(mut conn: &Conn, begun: oneshot::Sender<()>) -> Got {
+    let mut bytes = Vec::new();
+    let tenth = (&mut conn).take(BYTES as u64 / 10).read_to_end(&mut bytes).await;
+    if let Err(error) = tenth {
+        return Got { bytes, end: Err(error) };
+    }
+    // Most tests do not ask.
+    let _ = begun.send(());
+    let end = conn.read_to_end(&mut bytes).await.map(drop);
+    Got { bytes, end }
+}
+
+/// What a sender has been told of its bytes.
+#[derive(Debug, Default)]
+struct Told(Vec<(&'static str, Result<(), String>)>);
+
+impl Told {
+    /// Takes account of what a call has returned; gives whether it was good.
+    fn note<E: Display + Debug>(&mut self, call: &'static str, result: Result<(), E>) -> bool {
+        let is_ok = result.is_ok();
+        self.0.push((call, result.map_err(|error| format!("{error} ({error:?})"))));
+        is_ok
+    }
+
+    /// The same of what [`Listener::drain`] has returned.
+    fn note_drain(&mut self, all_ended: bool) {
+        self.note("drain", all_ended.then_some(()).ok_or("false"));
+    }
+
+    fn says(&self, part: &str) -> bool {
+        self.0.iter().any(|(_, result)| result.as_ref().is_err_and(|error| error.contains(part)))
+    }
+
+    fn is_good(&self) -> bool {
+        self.0.iter().all(|(_, result)| result.is_ok())
+    }
+}
+
+/// The promise, whatever becomes of the line: everything has arrived, or the sender knows that it may
+/// not have. No receiver ever sees an end that is none.
+fn check_promise(sent: &[u8], got: &Got, told: &Told) -> TestResult {
+    let (len, end) = (got.bytes.len(), &got.end);
+    ensure!(sent.starts_with(&got.bytes), "of {len} bytes some are not those that were sent");
+    ensure!(end.is_err() || len == sent.len(), "END_STREAM after {len} of {} bytes", sent.len());
+    ensure!(
+        end.is_ok() || !told.is_good(),
+        "LOST: {len} of {} bytes came, then {end:?}; the sender was told {told:?}",
+        sent.len()
+    );
+    Ok(())
+}
+
+/// The promise on a line that is slow and nothing else: everything arrives, and no call fails.
+fn check_all_arrived(sent: &[u8], got: &Got, told: &Told) -> TestResult {
+    check_promise(sent, got, told)?;
+    let (len, end) = (got.bytes.len(), &got.end);
+    ensure!(end.is_ok(), "{len} of {} bytes came, then {end:?}; told {told:?}", sent.len());
+    ensure!(told.is_good(), "everything has arrived, and the sender was told {told:?}");
+    Ok(())
+}
+
+/// What a sender awaits before its process may exit. The other end goes on as it is.
+async fn end_within(
+    sender: Sender,
+    client: Client,
+    listener: Listener,
+    deadline: Duration,
+    told: &mut Told,
+) {
+    match sender {
+        Sender::Client if deadline == LONG => {
+            told.note("Client::close", client.close().await);
+        }
+        Sender::Client => {
+            told.note("Client::close_within", client.close_within(deadline).await);
+        }
+        Sender::Server => told.note_drain(listener.drain(deadline).await),
+    }
+}
+
+/// Waits for cases that run at once, and names those that failed, all of them.
+async fn all_pass(cases: Vec<(String, tokio::task::JoinHandle<TestResult>)>) -> TestResult {
+    let mut failures = Vec::new();
+    for (case, running) in cases {
+        let passed = running.await.context("it panicked").and_then(|passed| passed);
+        if let Err(error) = passed {
+            failures.push(format!("{case}: {error:#}"));
+        }
+    }
+    ensure!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
+    Ok(())
+}
