@@ -255,7 +255,8 @@ impl Client {
     /// # Errors
     ///
     /// That a server has not acknowledged everything, so that what was last sent may be lost, and why:
-    /// [`ErrorKind::TimedOut`] when it has vanished, [`ErrorKind::Closed`] when it has ended the transport.
+    /// [`ErrorKind::TimedOut`] when it has vanished, or when it took nothing for 30 seconds of what a dropped
+    /// connection had still to send; [`ErrorKind::Closed`] when it has ended the transport.
     /// [`ErrorKind::Aborted`] when connections were still in use and were reset.
     ///
     /// # Cancel safety

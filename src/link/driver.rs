@@ -38,7 +38,7 @@ use super::{Command, Shared};
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
 use crate::conn::Offer;
-use crate::error::Event;
+use crate::error::{Error, Event};
 use crate::observe::Cause;
 
 /// Turns before other tasks are let in.
@@ -125,6 +125,8 @@ pub(super) struct Driver {
     cut: usize,
     /// Those of them that were reset because their client was closed.
     cut_in_use: usize,
+    /// Why a stream that nobody holds was given up before all of it was sent: the first of those.
+    lost: Option<Error>,
     /// No stream is left, or h2 has ended the link: the timer by which it should be gone.
     leaving: Option<delay_queue::Key>,
     broken: bool,
@@ -218,6 +220,7 @@ impl Driver {
             answered: 0,
             cut: 0,
             cut_in_use: 0,
+            lost: None,
             leaving: None,
             broken: false,
             end: None,

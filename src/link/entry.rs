@@ -239,6 +239,11 @@ impl Entry {
         }
     }
 
+    /// Whether bytes are lost when it ends now, and nobody holds it who could be told.
+    pub(super) fn loses_unseen(&self) -> bool {
+        !self.stream.is_asked_about() && self.stream.outbox.has_unsent_bytes()
+    }
+
     /// Whether nothing is left to do or to count.
     pub(super) fn is_finished(&self) -> bool {
         self.over && self.stream.inbox.len() == 0

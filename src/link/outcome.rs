@@ -83,6 +83,13 @@ pub(super) fn reset_in_use(conns: usize) -> Error {
     Error::new(ErrorKind::Aborted, message).with_reason(Reason::CANCEL)
 }
 
+/// A stream was reset here that nobody held, and that still had something to send.
+pub(super) fn given_up(event: &Event) -> Error {
+    event
+        .write_error()
+        .during("a connection that was dropped has lost bytes that it still had to send")
+}
+
 /// Why nobody knows whether the peer has got the last bytes.
 pub(super) fn unconfirmed(event: &Event) -> Error {
     const WHAT: &str = "the peer has not acknowledged the last of what was sent, which may be lost";

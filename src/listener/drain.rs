@@ -21,8 +21,8 @@ impl Listener {
     /// second to leave.
     ///
     /// Returns whether all ended by themselves, and nothing may have been lost: `false` also when a
-    /// client has vanished before it acknowledged everything. Await it before the process ends. It waits for the
-    /// connections, not for the tasks that handle them; keep those in a
+    /// client has vanished before it acknowledged everything, and when it took nothing for 30 seconds of what a
+    /// dropped connection had still to send. Await it before the process ends. It waits for the connections, not for the tasks that handle them; keep those in a
     /// [`JoinSet`](tokio::task::JoinSet) to wait for them too. [`Conn::draining`](crate::Conn::draining)
     /// tells such a task, at either end, that it is time to finish.
     ///

@@ -8,6 +8,7 @@ use super::{CUT_SHORT, Driver, PARTING};
 use crate::conn::runtime_is_gone;
 use crate::error::{Error, Event, Reason};
 use crate::link::entry::Head;
+use crate::link::outcome::given_up;
 use crate::link::peer::Peer;
 use crate::link::wire::Reading;
 use crate::link::{fault, unsent};
@@ -132,6 +133,9 @@ impl Driver {
             } else if self.shared.is_established() && matches!(entry.head, Head::Unsent(_)) {
                 entry.cut(&Event::NotProcessed(unsent(&event)));
             } else {
+                if entry.loses_unseen() {
+                    self.lost.get_or_insert_with(|| given_up(&event));
+                }
                 entry.cut(&event);
                 self.cut += 1;
             }

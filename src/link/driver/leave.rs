@@ -170,10 +170,11 @@ impl Driver {
 
     /// The link has ended: what is known of what the peer has got.
     pub(super) fn last(&mut self, event: Event) -> Last {
-        let outcome = match self.cut_in_use {
-            0 if self.reading.owes => Err(unconfirmed(&event)),
-            0 => Ok(()),
-            n => Err(reset_in_use(n)),
+        let outcome = match (self.cut_in_use, self.lost.take()) {
+            (0, Some(lost)) => Err(lost),
+            (0, None) if self.reading.owes => Err(unconfirmed(&event)),
+            (0, None) => Ok(()),
+            (n, _) => Err(reset_in_use(n)),
         };
         for waiter in std::mem::take(&mut self.waiters) {
             if let Who::User(proof, answer) = waiter.who {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Driver, Timer};
 use crate::config::KEEP_ALIVE_INTERVAL;
-use crate::error::{Event, Reason};
+use crate::error::Event;
 use crate::link::ping::Due;
 
 impl Driver {
@@ -101,8 +101,7 @@ impl Driver {
             Some((limit, verdict)) => {
                 let stream = &entry.stream;
                 stream.link.observed.timed_out(limit, stream.request.uri.path());
-                entry.reset(Reason::CANCEL, &Event::Silent(verdict.into()));
-                self.look_at(key);
+                self.give_up_bytes(key, &Event::Silent(verdict.into()));
             }
             None => self.watch_movement(key),
         }

@@ -10,6 +10,7 @@ use crate::config::{LINGER_BYTES, LINGER_STALL};
 use crate::conn::Wish;
 use crate::error::{Error, ErrorKind, Event, Reason};
 use crate::link::entry::{Draining, Flushing, Head, Linger, Told};
+use crate::link::outcome::given_up;
 use crate::link::peer::Peer;
 
 /// A peer that has not ended its side by then is asked by a PING whether it has got the end of ours.
@@ -140,13 +141,21 @@ impl Driver {
                     "the peer took nothing for {} s of what was still to be sent",
                     LINGER_STALL.as_secs()
                 );
-                if let Some(entry) = self.streams.get_mut(key) {
-                    entry.reset(Reason::CANCEL, &Event::Silent(message.into()));
-                }
-                self.look_at(key);
+                self.give_up_bytes(key, &Event::Silent(message.into()));
             }
             Linger::No | Linger::Flushing(_) => {}
         }
+    }
+
+    /// Resets a stream that may still have something to send. Of one that nobody holds, the link's end
+    /// tells: its user would otherwise take the loss for success.
+    pub(super) fn give_up_bytes(&mut self, key: usize, event: &Event) {
+        let Some(entry) = self.streams.get_mut(key) else { return };
+        if entry.loses_unseen() {
+            self.lost.get_or_insert_with(|| given_up(event));
+        }
+        entry.reset(Reason::CANCEL, event);
+        self.look_at(key);
     }
 
     /// Whether something of the stream has been sent since, or the transport, which it waits for with

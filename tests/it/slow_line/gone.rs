@@ -4,10 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use h2conn::{Client, Conn, Listener};
+use h2conn::{Client, ClientBuilder, Conn, Listener, ListenerBuilder};
 use tokio::io::{AsyncWriteExt, duplex};
 use tokio::sync::{oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     BYTES, LONG, Line, Sender, TAKEN, Told, all_pass, check_promise, end_within, receive, slow,
@@ -31,12 +31,20 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) async fn new(network: Network) -> TestResult<Memory> {
+        Memory::with(network, |client, listener| (client, listener)).await
+    }
+
+    async fn with(
+        network: Network,
+        set_up: impl FnOnce(ClientBuilder, ListenerBuilder) -> (ClientBuilder, ListenerBuilder),
+    ) -> TestResult<Memory> {
         let pipe = TAKEN as usize;
         let ((client_io, near), (far, server_io)) = (duplex(pipe), duplex(pipe));
         let (network, seen) = watch::channel(network);
         tokio::spawn(relay(near, far, seen));
-        let listener = Listener::builder().build_over(server_io)?;
-        let client = Client::builder().build_over(client_io).await?;
+        let (client, listener) = set_up(Client::builder(), Listener::builder());
+        let listener = listener.build_over(server_io)?;
+        let client = client.build_over(client_io).await?;
         Ok(Memory { client, listener, network })
     }
 
@@ -287,4 +295,36 @@ async fn a_peer_that_is_killed_on_the_way_is_no_success() -> TestResult {
         }
     }
     checked(150, all_pass(running)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_a_living_peer_never_takes_are_told_to_be_lost() -> TestResult {
+    checked(DAY, async {
+        // More than the peer's window, and than this side accepts beyond it.
+        let sent = noise(3 << 20, 14);
+        for sender in Sender::BOTH {
+            for stall in [None, Some(Duration::from_secs(20))] {
+                let network = Network::default();
+                let memory = Memory::with(network, |client, server| {
+                    (client.stall_timeout(stall), server.stall_timeout(stall))
+                });
+                let mut memory = memory.await?;
+                let (client, server) = memory.open().await?;
+                let (mut near, far) = sender.ends(client, server);
+                let second = Duration::from_secs(1);
+                let blocked = timeout(second, near.write_all(&sent)).await;
+                ensure!(blocked.is_err(), "the peer reads nothing");
+                drop(near);
+                let Memory { client, listener, network } = memory;
+                let mut told = Told::default();
+                end_within(sender, client, listener, LONG, &mut told).await;
+                let got = receive(&far, oneshot::channel().0).await;
+                ensure!(got.end.is_err(), "not all was accepted");
+                check_promise(&sent, &got, &told)?;
+                drop(network);
+            }
+        }
+        Ok(())
+    })
+    .await
 }
