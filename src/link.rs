@@ -41,7 +41,7 @@ use tokio::time::Instant;
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
 use crate::conn::{self, Control, LinkInfo, Offer, Proof, Stream};
-use crate::error::{Event, Reason, Result, Text, request_name};
+use crate::error::{ErrorKind, Event, Reason, Result, Text, request_name};
 use crate::pipe::{Buffers, Outbox};
 use crate::sync::{AtomicBool, Mutex, lock};
 use driver::Driver;
@@ -217,6 +217,15 @@ impl Link {
             Poll::Pending
         })
         .await
+    }
+
+    /// Waits as [`Link::ended`] does. `false` if bytes may be lost: a peer that has every byte may hang up
+    /// when it hears of the end, and acknowledge no more.
+    pub(crate) async fn delivered(&self) -> bool {
+        match self.ended().await {
+            Ok(()) => true,
+            Err(error) => error.kind() == ErrorKind::Closed && !lock(&self.shared.end).owes_bytes,
+        }
     }
 }
 

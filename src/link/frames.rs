@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use cutter::{Cutter, Head};
 use limit::Limit;
 
-pub(crate) use sent::SentLog;
+pub(crate) use sent::{Carried, SentLog};
 
 /// The client's connection preface (RFC 9113 §3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

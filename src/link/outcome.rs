@@ -16,6 +16,8 @@ pub(super) struct End {
     pub(super) event: Option<Event>,
     /// Whether the peer has got everything, once there is an event.
     pub(super) outcome: Option<Result<()>>,
+    /// Whether it may be more than the ends of streams that the peer has not got.
+    pub(super) owes_bytes: bool,
     /// The number of the last PING that the peer has acknowledged.
     pub(super) confirmed: u64,
     /// Streams that the peer has reset, as far as they are remembered.
@@ -30,6 +32,8 @@ pub(super) struct Last {
     pub(super) event: Event,
     /// Whether the peer has got everything.
     pub(super) outcome: Result<()>,
+    /// Whether it may be more than the ends of streams that the peer has not got.
+    pub(super) owes_bytes: bool,
     /// The number of the last PING that the peer has acknowledged.
     pub(super) confirmed: u64,
     /// Streams that the peer has reset, as far as they are remembered.
@@ -64,6 +68,7 @@ impl End {
             return event.clone();
         }
         self.outcome = Some(last.outcome);
+        self.owes_bytes = last.owes_bytes;
         self.confirmed = last.confirmed;
         self.resets = last.resets;
         self.event.insert(last.event).clone()

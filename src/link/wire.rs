@@ -220,13 +220,8 @@ impl Inner {
         if self.broken.is_some() || self.said_goodbye {
             return total;
         }
-        let mut is_owed = false;
-        for slice in slices {
-            is_owed |= self.sent_log.feed(slice);
-        }
-        if is_owed {
-            self.confirm.owe(self.accepted);
-        }
+        let carried = slices.iter().map(|slice| self.sent_log.feed(slice)).max();
+        self.confirm.owe(self.accepted, carried.unwrap_or_default());
         let mut skip = 0;
         if total > GATHER {
             self.write_spill(cx);

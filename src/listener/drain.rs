@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Listener;
-use crate::error::{ErrorKind, Reason};
+use crate::error::Reason;
 use crate::link::Link;
 use crate::observe::{self, Side};
 
@@ -20,9 +20,10 @@ impl Listener {
     /// their lines are. Resets with `CANCEL` what is left after `deadline`, and gives the resets half a
     /// second to leave.
     ///
-    /// Returns whether all ended by themselves, and nothing may have been lost: `false` also when a
-    /// client has vanished before it acknowledged everything, and when it took nothing for 30 seconds of what a
-    /// dropped connection had still to send. Await it before the process ends. It waits for the connections, not for the tasks that handle them; keep those in a
+    /// Returns whether all ended by themselves, and no byte may have been lost: `false` also when a
+    /// client has vanished or hung up before it acknowledged every byte, and when it took nothing for 30
+    /// seconds of what a dropped connection had still to send. Await it before the process ends. It waits for the
+    /// connections, not for the tasks that handle them; keep those in a
     /// [`JoinSet`](tokio::task::JoinSet) to wait for them too. [`Conn::draining`](crate::Conn::draining)
     /// tells such a task, at either end, that it is time to finish.
     ///
@@ -60,12 +61,11 @@ impl Listener {
     }
 }
 
-/// Waits until `links` are gone; whether their clients have got everything, or have hung up.
+/// Waits until `links` are gone; whether their clients have got every byte.
 async fn ended(links: &[Link]) -> bool {
     let mut delivered = true;
     for link in links {
-        // Clients hang up when they hear of the end, and do not wait to acknowledge it.
-        delivered &= link.ended().await.map_or_else(|e| e.kind() == ErrorKind::Closed, |()| true);
+        delivered &= link.delivered().await;
     }
     delivered
 }

@@ -170,6 +170,7 @@ impl Driver {
 
     /// The link has ended: what is known of what the peer has got.
     pub(super) fn last(&mut self, event: Event) -> Last {
+        let owes_bytes = self.lost.is_some() || self.reading.owes_bytes;
         let outcome = match (self.cut_in_use, self.lost.take()) {
             (0, Some(lost)) => Err(lost),
             (0, None) if self.reading.owes => Err(unconfirmed(&event)),
@@ -183,7 +184,7 @@ impl Driver {
             }
         }
         let (confirmed, resets) = (self.reading.confirmed, self.gauge.take_resets());
-        Last { event, outcome, confirmed, resets }
+        Last { event, outcome, owes_bytes, confirmed, resets }
     }
 
     /// Puts a PING behind the bytes of streams, and then sends their ends.

@@ -18,6 +18,18 @@ const CONTINUATION: u8 = 0x9;
 const NO_ERROR: u32 = 0x0;
 const CANCEL: u32 = 0x8;
 
+/// What some bytes are to the users of streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Carried {
+    /// They are about the link.
+    #[default]
+    Nothing,
+    /// The ends of streams, and nothing else.
+    Ends,
+    /// Heads or bytes of users.
+    Bytes,
+}
+
 /// Follows what this side sends.
 #[derive(Debug)]
 pub(crate) struct SentLog {
@@ -28,8 +40,8 @@ pub(crate) struct SentLog {
     /// The streams that were reset with an error, since they were last looked at, and the codes.
     resets: Vec<(u32, u32)>,
     headers: u64,
-    /// The frame that is being sent is of a stream.
-    carries: bool,
+    /// What the frame carries that is being sent.
+    carries: Carried,
     limit: Limit,
     abuse: Option<&'static str>,
 }
@@ -43,7 +55,7 @@ impl SentLog {
             stream: 0,
             resets: Vec::new(),
             headers: 0,
-            carries: false,
+            carries: Carried::Nothing,
             // An honest peer breaks rules where it cannot know better: it sends for streams that
             // were reset here and are forgotten by now (h2 remembers 4096; 10,000 Conns that are
             // aborted at once with messages on their way call for 6,000 of these and more), or
@@ -59,10 +71,13 @@ impl SentLog {
         }
     }
 
-    /// Looks at the next bytes, wherever they are cut. `true` if they carry something of a stream
-    /// (DATA, HEADERS), whose loss would concern its user.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> bool {
-        let mut carries = self.carries && !self.cutter.is_between_frames() && !bytes.is_empty();
+    /// Looks at the next bytes, wherever they are cut. Gives what they carry of streams (DATA, HEADERS),
+    /// whose loss would concern the users.
+    pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Carried {
+        let mut carries = match self.cutter.is_between_frames() || bytes.is_empty() {
+            true => Carried::Nothing,
+            false => self.carries,
+        };
         while !bytes.is_empty() {
             while self.code.1 > 0 {
                 let Some(byte) = self.cutter.payload_byte(&mut bytes) else { break };
@@ -74,13 +89,17 @@ impl SentLog {
             if let Some(head) = self.cutter.next(&mut bytes) {
                 self.frame(head);
             }
-            carries |= self.carries;
+            carries = carries.max(self.carries);
         }
         carries
     }
 
     fn frame(&mut self, head: Head) {
-        self.carries = matches!(head.kind, DATA | HEADERS | CONTINUATION);
+        self.carries = match head.kind {
+            DATA if head.len == 0 => Carried::Ends,
+            DATA | HEADERS | CONTINUATION => Carried::Bytes,
+            _ => Carried::Nothing,
+        };
         match head.kind {
             RST_STREAM => (self.code, self.stream) = ((0, 4), head.stream),
             HEADERS => self.headers += 1,
@@ -142,13 +161,17 @@ mod tests {
     fn what_carries_something_of_a_stream_is_told_from_the_rest() {
         let mut log = SentLog::new(0);
         let data = frame(0, 0, &[7; 100]);
-        assert!(log.feed(&data[..50]), "DATA begins");
-        assert!(log.feed(&data[50..]), "DATA goes on");
-        assert!(!log.feed(&frame(8, 0, &[0; 4])));
-        assert!(!log.feed(&frame(7, 0, &[0; 8])));
-        assert!(log.feed(&[frame(4, 1, &[]), frame(1, 4, &[0x88])].concat()));
-        assert!(!log.feed(&reset(8)));
-        assert!(!log.feed(&[]));
+        assert_eq!(log.feed(&data[..50]), Carried::Bytes, "DATA begins");
+        assert_eq!(log.feed(&data[50..]), Carried::Bytes, "DATA goes on");
+        assert_eq!(log.feed(&frame(8, 0, &[0; 4])), Carried::Nothing);
+        assert_eq!(log.feed(&frame(7, 0, &[0; 8])), Carried::Nothing);
+        let head = [frame(4, 1, &[]), frame(1, 4, &[0x88])].concat();
+        assert_eq!(log.feed(&head), Carried::Bytes);
+        let end = frame(0, 1, &[]);
+        assert_eq!(log.feed(&end), Carried::Ends);
+        assert_eq!(log.feed(&[end, data].concat()), Carried::Bytes);
+        assert_eq!(log.feed(&reset(8)), Carried::Nothing);
+        assert_eq!(log.feed(&[]), Carried::Nothing);
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,8 @@
 
 use std::collections::VecDeque;
 
+use crate::link::frames::Carried;
+
 /// What the payloads of these PINGs begin with; a number follows.
 const MARK: [u8; 4] = *b"h2cn";
 
@@ -31,6 +33,8 @@ pub(super) struct Confirm {
     confirmed: u64,
     /// Where the last frame ends whose loss would concern a stream.
     owed: u64,
+    /// Where the last of those ends that is more than the end of a stream.
+    owed_bytes: u64,
     /// Another must be sent as soon as it may.
     wanted: bool,
 }
@@ -84,9 +88,14 @@ impl Confirm {
         }
     }
 
-    /// A frame of a stream ends at `position`.
-    pub(super) fn owe(&mut self, position: u64) {
-        self.owed = position;
+    /// What ends at `position` carries this of streams.
+    pub(super) fn owe(&mut self, position: u64, carried: Carried) {
+        if carried >= Carried::Ends {
+            self.owed = position;
+        }
+        if carried == Carried::Bytes {
+            self.owed_bytes = position;
+        }
     }
 
     /// The number of the last PING that was acknowledged.
@@ -97,6 +106,11 @@ impl Confirm {
     /// Whether the peer may not have got something of a stream.
     pub(super) fn owes(&self) -> bool {
         self.confirmed < self.owed
+    }
+
+    /// Whether that may be more than the ends of streams.
+    pub(super) fn owes_bytes(&self) -> bool {
+        self.confirmed < self.owed_bytes
     }
 }
 
@@ -120,19 +134,21 @@ mod tests {
         let mut confirm = Confirm::default();
         assert_eq!(confirm.ask(), 0, "nothing is owed yet");
         assert_eq!(confirm.next(0), None);
-        confirm.owe(100);
+        confirm.owe(100, Carried::Bytes);
         assert!(confirm.owes());
         assert_eq!(confirm.ask(), 1);
         let first = confirm.next(120).expect("it was asked for");
         assert_eq!(confirm.next(120), None, "nobody has asked again");
         assert_eq!(confirm.ask(), 1, "the one on its way is behind all that is owed");
-        confirm.owe(200);
+        confirm.owe(200, Carried::Ends);
         assert_eq!(confirm.ask(), 2);
         let second = confirm.next(200).expect("it was asked for");
         confirm.acknowledged(*b"h2conn\0\0");
         assert_eq!(confirm.last(), 0, "another's payload says nothing");
+        assert!(confirm.owes_bytes());
         confirm.acknowledged(pong(first));
         assert_eq!((confirm.last(), confirm.owes()), (1, true));
+        assert!(!confirm.owes_bytes(), "it is an end that is owed still");
         confirm.acknowledged(pong(first));
         confirm.acknowledged(pong(second));
         assert_eq!((confirm.last(), confirm.owes()), (2, false));
@@ -144,7 +160,7 @@ mod tests {
         let mut confirm = Confirm::default();
         let mut frames = Vec::new();
         for position in 1..10 {
-            confirm.owe(position);
+            confirm.owe(position, Carried::Bytes);
             confirm.ask();
             frames.extend(confirm.next(position));
         }

@@ -34,6 +34,8 @@ pub(crate) struct Reading {
     pub(crate) confirmed: u64,
     /// The peer may not have got something of a stream yet.
     pub(crate) owes: bool,
+    /// That may be more than the ends of streams.
+    pub(crate) owes_bytes: bool,
     /// Small frames took most of this turn: there may be many more of them, and others wait.
     pub(crate) crowded: bool,
     /// The peer does not read, and too much waits for it.
@@ -126,6 +128,7 @@ impl Gauge {
             read_end: inner.read_end,
             confirmed: inner.confirm.last(),
             owes: inner.confirm.owes(),
+            owes_bytes: inner.confirm.owes_bytes(),
             crowded: inner.small_cost > QUOTA / 2,
             overflowing: inner.spill.len() > SPILL_LIMIT,
             broken: inner.broken.is_some(),
