@@ -45,7 +45,7 @@ impl Last {
     /// An end in good order.
     pub(super) fn good() -> Last {
         let (confirmed, resets) = (0, VecDeque::new());
-        Last { event: Event::Gone(None), outcome: Ok(()), confirmed, resets }
+        Last { event: Event::Gone(None), outcome: Ok(()), owes_bytes: false, confirmed, resets }
     }
 }
 
