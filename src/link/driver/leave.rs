@@ -5,6 +5,7 @@
 //! stays until the PING is acknowledged, for as long as the peer shows life (keep-alive). Slowness is
 //! not bounded, silence is.
 
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
@@ -16,7 +17,7 @@ use crate::error::{Event, Result};
 use crate::link::entry::Head;
 use crate::link::outcome::{Last, reset_in_use, unconfirmed, was_reset};
 use crate::link::peer::Peer;
-use crate::link::{Command, unsent};
+use crate::link::{Command, fault, unsent};
 
 /// Somebody who waits for the peer to have got what was sent so far.
 #[derive(Debug)]
@@ -133,7 +134,7 @@ impl Driver {
         self.farewell = self.gauge.ask_behind_all();
         self.shared.set_going_away();
         self.watch_peer();
-        let event = Event::NotProcessed(unsent(&Event::Gone(None)));
+        let event = Event::NotProcessed(unsent(&Event::Gone(self.farewell_text())));
         let mut left = std::mem::take(&mut self.unsent);
         for key in left.drain(..) {
             if let Some(entry) = self.streams.get_mut(key)
@@ -146,14 +147,19 @@ impl Driver {
         }
     }
 
+    /// What the peer has said in its GOAWAY, if anything: the reason why requests are not sent any more.
+    fn farewell_text(&self) -> Option<Arc<io::Error>> {
+        fault::farewell(&self.gauge.goaway_text())
+    }
+
     /// Once h2 is over: waits until everything is written, and the peer has it.
     pub(super) fn leave(&mut self) {
         if !self.is_over || self.end.is_some() {
             return;
         }
         if self.reading.read_end {
-            let error = self.gauge.take_read_error();
-            self.set_end(Event::Gone(error.map(Arc::new)));
+            let error = self.gauge.take_read_error().map(Arc::new);
+            self.set_end(Event::Gone(error.or_else(|| self.farewell_text())));
         } else if self.reading.broken {
             // A timer gives the peer's reason time to come.
         } else if self.reading.confirmed >= self.farewell {
