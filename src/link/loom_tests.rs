@@ -236,7 +236,7 @@ fn a_stream_that_is_opened_while_its_link_ends_is_told_and_so_is_who_waits_for_t
         let user = spawn(async move {
             let stream = link.open(request(), Request);
             let how = poll_fn(|cx| stream.poll_done(cx)).await;
-            link.ended().await;
+            let _ = link.ended().await;
             how.map_err(|error| error.kind())
         });
         // The link ends at once, and with it the streams that the driver has seen.

@@ -87,7 +87,7 @@ pub(crate) struct Relay {
 impl Relay {
     pub(crate) async fn to(server: SocketAddr) -> TestResult<Relay> {
         let socket = TcpListener::bind("127.0.0.1:0").await?;
-        Relay::new(server, socket, Network::default(), || TcpSocket::new_v4())
+        Relay::new(server, socket, Network::default(), TcpSocket::new_v4)
     }
 
     /// A network from its first byte on, whose own sockets take in only so many bytes: everything else
