@@ -206,7 +206,7 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// What is known, if its peer may not have got everything.
+    /// That its peer may not have got everything, and why.
     pub(crate) async fn ended(&self) -> Result<()> {
         poll_fn(|cx| {
             let mut end = lock(&self.shared.end);

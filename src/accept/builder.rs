@@ -136,7 +136,7 @@ impl Default for Settings {
     }
 }
 
-/// What bounds a connection of a server that is not ours.
+/// The bounds of a connection of a server that is not ours.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Bytes that may wait in the inbox.

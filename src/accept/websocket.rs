@@ -7,6 +7,7 @@
 //! ```
 
 mod close;
+mod farewell;
 mod handshake;
 mod origin;
 mod session;
@@ -28,8 +29,8 @@ use super::drain::Place;
 use crate::alive::{Counted, Kind};
 use crate::config::is_token;
 use crate::error::{Error, ErrorKind, Result};
+use farewell::Farewell;
 use origin::Origins;
-use session::Farewell;
 use wire::Wire;
 
 pub(crate) use handshake::Handshake;

@@ -257,7 +257,7 @@ impl Stream {
         self.ping.store(number, SeqCst);
     }
 
-    /// What its link must know to tell what the peer has got of it.
+    /// The facts by which its link tells what the peer has got of it.
     pub(super) fn proof(&self) -> Proof {
         Proof { stream: self.id.load(SeqCst), ping: self.ping.load(SeqCst) }
     }

@@ -41,7 +41,7 @@ pub(crate) struct FrameLog {
     in_settings: bool,
     has_settings: bool,
     seen_goaway: bool,
-    /// What is kept of the payload of the frame that is coming in.
+    /// The part of the payload of the incoming frame that is kept.
     keeping: Keep,
     /// As much of it as has come; a GOAWAY's has a place of its own.
     kept: Vec<u8>,

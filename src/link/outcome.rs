@@ -1,4 +1,4 @@
-//! What is known of what the peer has got, once a link has ended.
+//! The knowledge of what the peer has got, once a link has ended.
 
 use std::collections::VecDeque;
 use std::io;
@@ -27,7 +27,7 @@ pub(super) struct End {
     pub(super) watchers: WakerSet,
 }
 
-/// What a driver knows when its link has ended.
+/// The facts that a driver knows when its link has ended.
 pub(super) struct Last {
     pub(super) event: Event,
     /// Whether the peer has got everything.

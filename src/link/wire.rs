@@ -71,7 +71,7 @@ struct Inner {
     read_end: bool,
     log: FrameLog,
     sent_log: SentLog,
-    /// What the peer has certainly got.
+    /// The proofs of what the peer has got.
     confirm: Confirm,
     wanted_resets: WantedResets,
     /// What the last bytes brought of tiny and of small frames.

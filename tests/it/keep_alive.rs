@@ -1,7 +1,7 @@
 //! Peers that vanish without a word, those that are only slow, and what it costs to tell them
 //! apart.
 
-mod pings;
+pub(crate) mod pings;
 
 use std::io;
 use std::time::Duration;

@@ -13,7 +13,7 @@ pub(crate) const PARTING: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// What became of the connection before the peer had everything.
+/// The error that ended the connection before the peer had everything.
 pub(crate) async fn close(conn: &Conn) -> h2conn::Result<()> {
     conn.close().await.or_else(|error| {
         let is_given_up = !error.is_by_peer() && error.reason().is_some();

@@ -42,7 +42,7 @@ impl End {
 ///
 /// # Errors
 ///
-/// What has ended the connection otherwise. When the user asks for the end, the connection is reset: half
+/// The error that has ended the connection otherwise. When the user asks for the end, the connection is reset: half
 /// of the input must not look like all of it. The reason is `CANCEL`, or `wanted_no_more` if the end of the
 /// input has been sent.
 pub(crate) async fn talk(

@@ -5,13 +5,11 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Sink, SinkExt, Stream as _, StreamExt};
+use futures_util::{Sink, Stream as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -122,7 +120,7 @@ impl Session {
         self.last_word.take()
     }
 
-    /// What is left of it once it is over.
+    /// The part of it that is needed once it is over.
     pub(super) fn into_server(self) -> Arc<Server> {
         Arc::clone(&self.server)
     }
@@ -412,46 +410,5 @@ impl Drop for Session {
             self.stream.cut(error.clone(), error.clone());
             self.finish(Err(error));
         }
-    }
-}
-
-/// How long a client may be silent that has not acknowledged everything: as long as one whose HTTP/2 is
-/// kept alive.
-const SILENCE: Duration = Duration::from_secs(45);
-
-/// How long a client that has heard everything may take to end the transport, which says no more.
-const PARTING: Duration = Duration::from_secs(1);
-
-/// What is still to be done with the socket once its connection is over.
-pub(super) struct Farewell {
-    /// The close frame that the client has still to get.
-    pub(super) last_word: Option<CloseFrame>,
-    /// The client has not answered the close frame that is behind everything. Until it does, what it was
-    /// sent may be on a slow line, and is lost if the transport is closed while it sends.
-    pub(super) owes: bool,
-}
-
-impl Farewell {
-    /// Sends what the socket still has, and waits for the client to have heard it: a transport that is
-    /// closed with bytes unread is reset, and the last word lost.
-    pub(super) async fn say<S>(self, mut socket: Socket<S>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        if self.owes {
-            while let Ok(Some(Ok(_))) = timeout(SILENCE, socket.next()).await {}
-        }
-        let ending = async {
-            if self.last_word.is_some() {
-                socket.send(Message::Close(self.last_word)).await?;
-            }
-            socket.flush().await?;
-            while let Some(Ok(_)) = socket.next().await {}
-            let transport = socket.get_mut();
-            transport.shutdown().await?;
-            tokio::io::copy(transport, &mut tokio::io::sink()).await?;
-            Ok::<_, tungstenite::Error>(())
-        };
-        let _ = timeout(PARTING, ending).await;
     }
 }

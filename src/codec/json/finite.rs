@@ -137,7 +137,7 @@ impl<S: Serializer> Serializer for Finite<S> {
     }
 }
 
-/// What takes one value after the other.
+/// A serializer of one value after the other.
 macro_rules! elements {
     ($($compound:ident: $method:ident;)*) => {$(
         impl<S: $compound> $compound for Finite<S> {
@@ -164,7 +164,7 @@ elements! {
     SerializeTupleVariant: serialize_field;
 }
 
-/// What takes values with names.
+/// A serializer of values with names.
 macro_rules! fields {
     ($($compound:ident),*) => {$(
         impl<S: $compound> $compound for Finite<S> {

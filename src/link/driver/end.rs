@@ -72,7 +72,7 @@ impl Driver {
     pub(super) fn set_end(&mut self, event: Event) {
         let event = self.with_the_peers_reason(event);
         self.shared.set_going_away();
-        // What a listener's client complains of is over with its link.
+        // A complaint of a listener's client is over with its link.
         if matches!(self.peer, Peer::Client { .. })
             && is_about_pings(&event)
             && self.config.pace.slow_down(self.first_pace)
@@ -168,7 +168,7 @@ impl Driver {
         Poll::Ready(())
     }
 
-    /// What the peer has said of the link, which must be in force before the user of any stream hears
+    /// Takes in the peer's words about the link, which must be in force before the user of any stream hears
     /// what else it has said.
     pub(super) fn learn(&mut self) {
         if self.reading.seen_settings {

@@ -1,6 +1,6 @@
 //! How a link leaves in good order: its transport stays until the peer has got everything.
 //!
-//! What the kernel has taken is not yet with the peer, and is lost when the socket is closed while the
+//! Bytes that the kernel has taken are not yet with the peer, and are lost when the socket is closed while the
 //! peer still sends: a WINDOW_UPDATE is enough. So there is a PING behind the last byte, and the link
 //! stays until the PING is acknowledged, for as long as the peer shows life (keep-alive). Slowness is
 //! not bounded, silence is.
@@ -147,7 +147,7 @@ impl Driver {
         }
     }
 
-    /// What the peer has said in its GOAWAY, if anything: the reason why requests are not sent any more.
+    /// The peer's text in its GOAWAY, if any: the reason why requests are not sent any more.
     fn farewell_text(&self) -> Option<Arc<io::Error>> {
         fault::farewell(&self.gauge.goaway_text())
     }

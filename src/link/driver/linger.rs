@@ -9,7 +9,7 @@ use super::Driver;
 use crate::config::{LINGER_BYTES, LINGER_STALL};
 use crate::conn::Wish;
 use crate::error::{Error, ErrorKind, Event, Reason};
-use crate::link::entry::{Draining, Flushing, Head, Linger, Told};
+use crate::link::entry::{Draining, Entry, Flushing, Head, Linger, Told};
 use crate::link::outcome::given_up;
 use crate::link::peer::Peer;
 
@@ -31,7 +31,7 @@ impl Driver {
         if !entry.over && wish == Wish::Close && !matches!(entry.head, Head::Rejected(..)) {
             self.linger(key, sent);
         }
-        if self.streams.get(key).is_some_and(crate::link::entry::Entry::is_finished) {
+        if self.streams.get(key).is_some_and(Entry::is_finished) {
             self.remove(key);
         }
     }
@@ -93,7 +93,7 @@ impl Driver {
             Linger::No => {}
             Linger::Flushing(flushing) if self.has_moved(key, flushing) => self.flush_on(key),
             Linger::Flushing(flushing) => {
-                // What was sent may still be on its way, and the peer have nothing to take.
+                // The bytes that were sent may still be on their way, and the peer have nothing to take.
                 let ping = self.confirm_lingering(key);
                 if let Some(entry) = self.streams.get_mut(key) {
                     entry.linger = Linger::Flushing(Flushing { asked: Some(ping), ..flushing });

@@ -18,7 +18,7 @@ const CONTINUATION: u8 = 0x9;
 const NO_ERROR: u32 = 0x0;
 const CANCEL: u32 = 0x8;
 
-/// What some bytes are to the users of streams.
+/// The worth of some bytes to the users of streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Carried {
     /// They are about the link.
@@ -40,7 +40,7 @@ pub(crate) struct SentLog {
     /// The streams that were reset with an error, since they were last looked at, and the codes.
     resets: Vec<(u32, u32)>,
     headers: u64,
-    /// What the frame carries that is being sent.
+    /// The worth of the frame that is being sent.
     carries: Carried,
     limit: Limit,
     abuse: Option<&'static str>,

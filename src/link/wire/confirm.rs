@@ -1,4 +1,4 @@
-//! What the peer's HTTP/2 has certainly got: PINGs of the wire's own, each behind what was written
+//! Proofs of what the peer's HTTP/2 has got: PINGs of the wire's own, each behind what was written
 //! before it.
 //!
 //! The kernel takes bytes long before the peer has them, and drops them when a socket is closed while
@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use crate::link::frames::Carried;
 
-/// What the payloads of these PINGs begin with; a number follows.
+/// The beginning of the payloads of these PINGs; a number follows.
 const MARK: [u8; 4] = *b"h2cn";
 
 /// A frame header and 8 bytes of payload.
@@ -27,9 +27,9 @@ pub(super) struct Confirm {
     sent: u64,
     /// The number of the last that was acknowledged.
     acked: u64,
-    /// What each of those on their way is behind, in the order of their numbers.
+    /// The positions of the PINGs on their way, in the order of their numbers.
     behind: VecDeque<u64>,
-    /// What the last that was acknowledged was behind.
+    /// The position of the last PING that was acknowledged.
     confirmed: u64,
     /// Where the last frame ends whose loss would concern a stream.
     owed: u64,
@@ -88,7 +88,7 @@ impl Confirm {
         }
     }
 
-    /// What ends at `position` carries this of streams.
+    /// A write that ends at `position` carries this of streams.
     pub(super) fn owe(&mut self, position: u64, carried: Carried) {
         if carried >= Carried::Ends {
             self.owed = position;

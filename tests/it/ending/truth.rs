@@ -4,24 +4,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use h2conn::{Client, Conn, ErrorKind, Reason};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 
+use crate::keep_alive::pings::scripted;
 use crate::support::checked;
-use crate::support::raw::{
-    ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, OK, PING, RST_STREAM, Raw, read_frame,
-};
+use crate::support::raw::{ACK, DATA, END_STREAM, GOAWAY, PING, RST_STREAM, Raw, read_frame};
 
 /// A Conn that has been answered, its client, and the server's end.
 async fn answered() -> Result<(Client, Conn, Raw<DuplexStream>)> {
-    let (client_io, server_io) = duplex(1 << 20);
-    let client = Client::builder().build_over(client_io).await?;
-    let conn = client.open("http://raw/").await?;
-    let mut raw = Raw::server(server_io).await?;
-    raw.wait_for(HEADERS, 1).await?;
-    raw.send(HEADERS, END_HEADERS, 1, OK).await?;
-    conn.response().await?;
-    Ok((client, conn, raw))
+    scripted(Client::builder()).await
 }
 
 /// Reads on, and answers PINGs, to the end of the transport.

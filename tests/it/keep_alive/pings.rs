@@ -22,7 +22,9 @@ use crate::support::{
 const TOO_MANY_PINGS: &[u8] = b"\0\0\0\x01\0\0\0\x0btoo_many_pings";
 
 /// A client of ours, a Conn of it, and a server that a test writes by hand.
-async fn scripted(builder: ClientBuilder) -> TestResult<(Client, Conn, Raw<DuplexStream>)> {
+pub(crate) async fn scripted(
+    builder: ClientBuilder,
+) -> TestResult<(Client, Conn, Raw<DuplexStream>)> {
     let (client_io, server_io) = duplex(1 << 20);
     let client = builder.build_over(client_io).await?;
     let conn = client.open("http://raw/").await?;

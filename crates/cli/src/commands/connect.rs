@@ -19,7 +19,7 @@ use crate::stdio::{Input, Output};
 use crate::talk::talk;
 use crate::waiting;
 
-/// What a server may wait for before it answers.
+/// The input that a server may wait for before it answers.
 const INPUT: &str = "input";
 
 /// Standard input and output over one connection, or with `--reconnect` over one after the other.
@@ -47,7 +47,7 @@ pub(crate) async fn run(args: Connect, verbose: bool) -> Result {
     };
     let written = output.finish().await;
     let closed = match &result {
-        // What was asked to end is waited for as long as a reset takes to leave.
+        // A connection that was asked to end is waited for as long as its reset takes to leave.
         Err(failure) if failure.code() == Code::Interrupted => {
             let _ = way.client.close_within(PARTING).await;
             Ok(())

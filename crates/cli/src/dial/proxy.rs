@@ -57,7 +57,7 @@ pub(super) fn choose(
     }
 }
 
-/// What the environment names as the proxy for `url`, though nobody may understand it.
+/// The proxy that the environment names for `url`, unread: it may be nonsense.
 fn named_for(url: &Uri) -> Option<String> {
     let own = match url.scheme_str() {
         Some("https") => ["https_proxy", "HTTPS_PROXY"],
@@ -72,7 +72,7 @@ fn named_for(url: &Uri) -> Option<String> {
 
 /// Whether NO_PROXY leaves `url` to a proxy.
 fn is_meant_for(url: &Uri) -> Result<bool> {
-    // What is wrong with a URL without a host is told when it is connected to.
+    // A URL without a host is refused when it is connected to.
     let Some(host) = url.host() else { return Ok(false) };
     let Some((variable, list)) = variable(["no_proxy", "NO_PROXY"]) else { return Ok(true) };
     let usual_port = if url.scheme_str() == Some("https") { 443 } else { 80 };

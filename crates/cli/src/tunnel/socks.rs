@@ -75,7 +75,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Request<T> {
     }
 }
 
-/// What RFC 1928 §6 has for it. A tunnel that fails says nothing about the target.
+/// The reply of RFC 1928 §6 for it. A tunnel that fails says nothing about the target.
 fn reply_to(error: &Error) -> ReplyError {
     match (error.kind(), error.status().map(|status| status.as_u16())) {
         (ErrorKind::Rejected, Some(401 | 403)) => ReplyError::ConnectionNotAllowed,

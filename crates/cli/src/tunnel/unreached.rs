@@ -20,7 +20,7 @@ pub(crate) enum Unreached {
 }
 
 impl Unreached {
-    /// What the error of a connect says.
+    /// The reason in the error of a connect.
     pub(super) fn by(error: &io::Error) -> Unreached {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Unreached::Refused,
@@ -34,7 +34,7 @@ impl Unreached {
         headers.insert(FIELD, HeaderValue::from_static(self.name()));
     }
 
-    /// What a refusal says, if it says anything.
+    /// The reason in a refusal, if it has one.
     pub(super) fn named_in(headers: &HeaderMap) -> Option<Unreached> {
         let name = headers.get(FIELD)?;
         let known = [Unreached::Refused, Unreached::Network, Unreached::Host];
