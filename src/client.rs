@@ -257,7 +257,9 @@ impl Client {
     /// That a server has not acknowledged everything, so that what was last sent may be lost, and why:
     /// [`ErrorKind::TimedOut`] when it has vanished, or when it took nothing for 30 seconds of what a dropped
     /// connection had still to send; [`ErrorKind::Closed`] when it has ended the transport.
-    /// [`ErrorKind::Aborted`] when connections were still in use and were reset.
+    /// [`ErrorKind::Aborted`] when connections were still in use and were reset. Also that a connection which
+    /// was dropped has failed since the client was made, with bytes written that the server had not acknowledged,
+    /// for example because its link died: the first such error, once.
     ///
     /// # Cancel safety
     ///
@@ -272,7 +274,7 @@ impl Client {
             for link in &links {
                 outcome = outcome.and(link.ended().await);
             }
-            outcome
+            outcome.and(self.inner.pool.take_loss())
         };
         tokio::pin!(all);
         if let Ok(outcome) = timeout(self.inner.dialer.config.linger_timeout, &mut all).await {

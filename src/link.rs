@@ -382,6 +382,9 @@ impl Shared {
             true => Event::NotProcessed(unsent(event)).connect_error(&what),
             false => event.connect_error(&what),
         };
+        if stream.fails_untold() {
+            self.places.lost(&error);
+        }
         stream.cut(error.clone(), error.clone());
         stream.set_done(Err(error));
     }

@@ -151,6 +151,13 @@ impl Pool {
         self.totals.stats(origins)
     }
 
+    /// What connections that nobody held have lost since the last call, on links that have ended
+    /// meanwhile too.
+    pub(super) fn take_loss(&self) -> Result<()> {
+        let only = self.only.as_ref().map_or(Ok(()), |slot| slot.take_loss());
+        self.totals.take_loss().and(only)
+    }
+
     /// Takes the links out, those included that an earlier call has taken and that live still; no
     /// more will be made, and those who wait are told.
     pub(super) fn close(&self) -> Vec<Link> {

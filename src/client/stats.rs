@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::conn::Addr;
+use crate::error::{Error, Result};
 use crate::observe;
+use crate::sync::{Mutex, lock};
 
 /// What a client has open at one moment, and what it has done since it was made.
 ///
@@ -86,9 +88,20 @@ pub(super) struct Totals {
     failed_dials: AtomicU64,
     retries: AtomicU64,
     refused: AtomicU64,
+    /// The first loss that nobody has been told of.
+    loss: Mutex<Option<Error>>,
 }
 
 impl Totals {
+    pub(super) fn lost(&self, error: Error) {
+        lock(&self.loss).get_or_insert(error);
+    }
+
+    /// What has been lost since the last call.
+    pub(super) fn take_loss(&self) -> Result<()> {
+        lock(&self.loss).take().map_or(Ok(()), Err)
+    }
+
     pub(super) fn dial(&self) {
         observe::dialing();
         self.dials.fetch_add(1, Relaxed);

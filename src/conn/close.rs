@@ -122,7 +122,7 @@ const RESET_HERE: &str = "the connection was reset on this side";
 
 impl Stream {
     async fn end_in_order(&self) -> Result<()> {
-        self.close_confirmed();
+        let _confirming = self.close_confirmed();
         match poll_fn(|cx| self.poll_done(cx)).await {
             // The peer wants no more, and we had no more to say: Go's servers end so.
             Err(error)

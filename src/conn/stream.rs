@@ -125,8 +125,8 @@ struct Fate {
     read_dropped: bool,
     /// Nobody will read or write any more: what is left to do is bounded in time.
     closing: bool,
-    /// Somebody waits to hear that the peer has got everything.
-    confirming: bool,
+    /// How many wait to hear that the peer has got everything.
+    confirming: usize,
     done: Option<Result<(), Error>>,
     watchers: WakerSet,
 }
@@ -262,21 +262,29 @@ impl Stream {
         Proof { stream: self.id.load(SeqCst), ping: self.ping.load(SeqCst) }
     }
 
-    /// As [`Stream::close`], for somebody who will ask whether the peer has got everything.
-    pub(super) fn close_confirmed(&self) {
-        lock(&self.fate).confirming = true;
+    /// As [`Stream::close`], for somebody who will ask whether the peer has got everything, and who waits
+    /// until the value is dropped.
+    pub(super) fn close_confirmed(&self) -> Confirming<'_> {
+        lock(&self.fate).confirming += 1;
         self.close();
+        Confirming(self)
     }
 
     /// Whether somebody is about to ask that.
     pub(crate) fn awaits_confirmation(&self) -> bool {
-        lock(&self.fate).confirming
+        lock(&self.fate).confirming > 0
     }
 
     /// Whether somebody may ask that, for the stream is still held.
     pub(crate) fn is_asked_about(&self) -> bool {
         let fate = lock(&self.fate);
-        fate.confirming || !fate.closing
+        fate.confirming > 0 || !fate.closing
+    }
+
+    /// Whether nobody can be told what becomes of the bytes that were written: the user has let the stream
+    /// go, and has not reset it.
+    pub(crate) fn fails_untold(&self) -> bool {
+        self.wish() == Wish::Close && !self.is_asked_about() && self.outbox.position() > 0
     }
 
     /// Starts an orderly end of both directions.
@@ -360,6 +368,15 @@ impl Stream {
                 Poll::Pending
             }
         }
+    }
+}
+
+/// Somebody who waits to hear that the peer has got all of a stream.
+pub(super) struct Confirming<'a>(&'a Stream);
+
+impl Drop for Confirming<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.fate).confirming -= 1;
     }
 }
 

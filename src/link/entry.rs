@@ -189,10 +189,23 @@ impl Entry {
 
     /// As [`Entry::cut`], with the errors themselves.
     pub(super) fn fail(&mut self, read: Error, write: Error) {
+        self.note_loss(&write);
         // Before the user hears of it, who may want another.
         self.lease = None;
         self.stream.cut(read.clone(), write);
         self.end(Err(read));
+    }
+
+    /// Tells a client that a connection which its user has let go has not been through: nobody else can
+    /// be told. A reset that the user asked for is no loss.
+    fn note_loss(&self, error: &Error) {
+        let known = matches!(&self.linger, Linger::Draining(Draining { told: Told::Yes, .. }));
+        if let Some(lease) = &self.lease
+            && self.stream.fails_untold()
+            && !known
+        {
+            lease.was_lost(error);
+        }
     }
 
     /// Sends RST_STREAM, and fails what the user still waits for with `event`.

@@ -14,8 +14,10 @@ use std::time::Duration;
 use http::request;
 use tokio::time::Instant;
 
+use super::outcome::lost_unseen;
 use super::{Command, Shared, StreamWaker};
 use crate::conn::{Stream, Transport};
+use crate::error::Error;
 
 /// Who waits for places on a link.
 pub(crate) trait Watch: Send + Sync {
@@ -24,6 +26,9 @@ pub(crate) trait Watch: Send + Sync {
 
     /// There may be another place, or there will be none any more.
     fn changed(self: Arc<Self>);
+
+    /// Bytes of a connection that nobody holds may be lost, and why.
+    fn lost(&self, error: Error);
 }
 
 /// The places on one link.
@@ -88,6 +93,13 @@ impl Places {
         }
     }
 
+    /// A stream that nobody holds has failed with this error.
+    pub(super) fn lost(&self, error: &Error) {
+        if let Some(watch) = self.watch.as_ref().and_then(Weak::upgrade) {
+            watch.lost(lost_unseen(error));
+        }
+    }
+
     pub(super) fn tell(&self) {
         if let Some(watch) = self.watch.as_ref().and_then(Weak::upgrade) {
             watch.changed();
@@ -137,6 +149,11 @@ impl Lease {
     /// The peer has answered the stream.
     pub(super) fn was_answered(&self) {
         self.0.places.refusing.store(false, Relaxed);
+    }
+
+    /// The stream, which nobody holds, has failed with this error, and bytes of it may be lost.
+    pub(super) fn was_lost(&self, error: &Error) {
+        self.0.places.lost(error);
     }
 
     /// The peer would not have the stream: others are better opened elsewhere.

@@ -95,6 +95,11 @@ pub(super) fn given_up(event: &Event) -> Error {
         .during("a connection that was dropped has lost bytes that it still had to send")
 }
 
+/// As [`given_up`], for the client that outlives the link.
+pub(super) fn lost_unseen(error: &Error) -> Error {
+    error.clone().during("a connection that was dropped ended before the server had everything")
+}
+
 /// Why nobody knows whether the peer has got the last bytes.
 pub(super) fn unconfirmed(event: &Event) -> Error {
     const WHAT: &str = "the peer has not acknowledged the last of what was sent, which may be lost";

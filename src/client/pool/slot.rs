@@ -186,6 +186,10 @@ impl Slot {
         links
     }
 
+    pub(super) fn take_loss(&self) -> Result<()> {
+        self.totals.take_loss()
+    }
+
     pub(super) fn stats(&self, origin: String) -> OriginStats {
         let state = lock(&self.state);
         let leaving = state.leaving.iter().filter_map(WeakLink::upgrade);
@@ -275,6 +279,10 @@ impl Watch for Slot {
 
     fn changed(self: Arc<Self>) {
         self.serve();
+    }
+
+    fn lost(&self, error: Error) {
+        self.totals.lost(error);
     }
 }
 

@@ -208,6 +208,61 @@ async fn close_within_a_deadline_says_what_may_be_lost() -> Result<()> {
     .await
 }
 
+/// The ways in which a connection can fail that nobody holds any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// The transport ends.
+    Cut,
+    /// The server resets the stream.
+    Reset,
+    /// None: the server takes everything, and then the transport ends.
+    None,
+}
+
+/// A client that outlives the links of its connections.
+#[tokio::test]
+async fn a_client_tells_of_dropped_connections_whose_links_are_gone() -> Result<()> {
+    for failure in [Failure::Cut, Failure::Reset, Failure::None] {
+        for closing in [false, true] {
+            checked(30, async {
+                let (client, conn, mut raw) = answered().await?;
+                (&conn).write_all(b"all of it").await?;
+                if closing {
+                    // An end that somebody waited for, and then did not.
+                    let close = tokio::time::timeout(Duration::from_millis(1), conn.close());
+                    ensure!(close.await.is_err(), "nobody has acknowledged it");
+                }
+                drop(conn);
+                while !read_frame(&mut raw.io).await?.context("the link has ended")?.is_end() {}
+                match failure {
+                    Failure::Cut => {}
+                    Failure::Reset => {
+                        let code = Reason::INTERNAL_ERROR.code().to_be_bytes();
+                        raw.send(RST_STREAM, 0, 1, &code).await?;
+                    }
+                    Failure::None => raw.send(DATA, END_STREAM, 1, b"").await?,
+                }
+                drop(raw);
+                while client.stats().origins.iter().any(|origin| !origin.links.is_empty()) {
+                    tokio::task::yield_now().await;
+                }
+                let closed = client.close().await;
+                if failure == Failure::None {
+                    return Ok(closed?);
+                }
+                let error = closed.err().context("it was not told")?;
+                ensure!(error.to_string().contains("was dropped"), "{error}");
+                let reset = failure == Failure::Reset;
+                ensure!((error.kind() == ErrorKind::Reset) == reset, "{error:?}");
+                client.close().await.context("it has been told")
+            })
+            .await
+            .with_context(|| format!("{failure:?}, closing: {closing}"))?;
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_closed_resets_those_in_use_in_the_linger_timeout_and_says_so()
 -> Result<()> {
