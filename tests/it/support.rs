@@ -34,11 +34,12 @@ pub(crate) type TestResult<T = ()> = anyhow::Result<T>;
 /// What no test takes, unless something hangs.
 const WATCHDOG: u64 = 30;
 
-/// How long a Conn that a test has let go waits for its peer, which may be let go as well.
-pub(crate) const LINGER: Duration = Duration::from_secs(1);
+/// How long a Conn that a test has let go waits for its peer, which may be let go as well. On a loaded
+/// machine a peer that is about to end its side can take seconds.
+pub(crate) const LINGER: Duration = Duration::from_secs(10);
 
 /// How long what a test has let go of may take to be gone: longer than a dropped Conn lingers.
-const LEAVE: u64 = 5;
+const LEAVE: u64 = 20;
 
 /// Runs a test on a runtime of its own, with a watchdog, and checks that nothing is left over.
 pub(crate) fn run<T>(test: impl Future<Output = TestResult<T>>) -> TestResult<T> {
