@@ -32,6 +32,9 @@ const MEMORY: u64 = 48 << 10;
 /// is not optimized. Without an attack it is a few milliseconds.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// What nothing takes of what must be gone, or over, once an attack is: time enough for any machine.
+const GONE: Duration = Duration::from_secs(60);
+
 /// One at a time, or they would measure each other.
 static ONE: Mutex<()> = Mutex::const_new(());
 
@@ -187,7 +190,7 @@ async fn the_victim() -> TestResult {
         Some("client") => client().await?,
         _ => return Ok(()),
     }
-    let left = timeout(Duration::from_secs(5), none_alive()).await;
+    let left = timeout(GONE, none_alive()).await;
     println!(
         "\n@left {}",
         left.map_or_else(|_| testing::alive().to_string(), |()| "nothing".into())
@@ -217,7 +220,7 @@ async fn server() -> TestResult {
     end_of_input().await?;
     serving.abort();
     let _ = serving.await;
-    let left = timeout(Duration::from_secs(5), none_alive()).await;
+    let left = timeout(GONE, none_alive()).await;
     println!();
     for (error, count) in &*lock_errors() {
         println!("@error {count} × {error}");
@@ -286,7 +289,7 @@ async fn client() -> TestResult {
     let mut attacked = tokio::spawn(attacked(client.clone(), hostile));
     // It is told when the attack is over, and may have ended before.
     line().await?;
-    let told = match timeout(Duration::from_secs(5), &mut attacked).await {
+    let told = match timeout(GONE, &mut attacked).await {
         Ok(told) => told?,
         Err(_) => {
             attacked.abort();

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::foreign::{Io, server};
-use super::{LINGER, Over, Site, TestResult, echo, listen, serve};
+use super::{GRACE, Over, Site, TestResult, echo, listen, serve};
 
 /// What accepts connections at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Host {
                 Ok(site)
             }
             Host::Hyper => {
-                let acceptor = Acceptor::builder().linger_timeout(LINGER).build()?;
+                let acceptor = Acceptor::builder().linger_timeout(GRACE).build()?;
                 hyper_server(over, acceptor, handler).await
             }
             Host::Axum => axum_server(over, to_its_end(handler)).await,
