@@ -6,7 +6,6 @@ mod gob;
 mod peer;
 
 use std::io;
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use h2conn::http::{Response, StatusCode};
@@ -25,8 +24,6 @@ const SIZE: usize = 1 << 20;
 const CHUNK: usize = 1 << 10;
 /// Where nettest's PingPong ends.
 const LAST: u64 = 1000;
-/// Both ends are over this soon after the last byte.
-const SOON: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
@@ -85,7 +82,8 @@ async fn meet(go: Go, (role, over): (Role, Over), scenario: &str) -> TestResult<
 }
 
 impl Meeting {
-    /// Ends what has said all: both ends find that it ended well, and soon.
+    /// Ends what has said all: both ends find that it ended well. `close` would be an error if the end
+    /// had taken the linger timeout.
     async fn part(self) -> TestResult {
         let Meeting { conn, go, end, what, since } = self;
         let last = Instant::now();
@@ -98,7 +96,6 @@ impl Meeting {
         parting.await.with_context(|| what.clone())?;
         let took = last.elapsed();
         println!("{what}: {:?}, of which its end {took:?}", since.elapsed());
-        ensure!(took < SOON, "{what}: over {took:?} after the last byte");
         Ok(())
     }
 }
