@@ -1,6 +1,16 @@
 //! HTTP/2 (RFC 9113) without I/O. Bytes, calls and the time go in; frames to send and calls of a
-//! [`Visitor`] come out. Nothing in here waits, locks, wakes or reads a clock.
+//! visitor come out. Nothing in here waits, locks, wakes or reads a clock.
 
+mod deframe;
+mod error;
+mod frame;
+mod priority;
 mod reason;
+mod settings;
+mod stream_id;
 
+pub use error::{ConnectionError, StreamError, UnsendableHead};
+pub use priority::Priority;
 pub use reason::Reason;
+pub use settings::Settings;
+pub use stream_id::StreamId;
