@@ -4,6 +4,7 @@
 mod deframe;
 mod error;
 mod frame;
+mod hpack;
 mod priority;
 mod reason;
 mod settings;
@@ -14,3 +15,12 @@ pub use priority::Priority;
 pub use reason::Reason;
 pub use settings::Settings;
 pub use stream_id::StreamId;
+
+/// Parts by themselves, for fuzzers, tests and measurements. Nothing in here is stable.
+#[doc(hidden)]
+pub mod fuzzing {
+    /// HPACK (RFC 7541).
+    pub mod hpack {
+        pub use crate::hpack::{Decoder, Encoder, Error, Field, Indexing};
+    }
+}
