@@ -1,13 +1,33 @@
 //! HTTP/2 (RFC 9113) without I/O. Bytes, calls and the time go in; frames to send and calls of a
-//! [`Visitor`] come out. Nothing in here waits, locks, wakes or reads a clock.
+//! visitor come out. Nothing in here waits, locks, wakes or reads a clock.
 
 mod config;
+mod deframe;
+mod error;
+mod frame;
+mod hpack;
 mod limits;
+mod priority;
 mod reason;
 mod schedule;
+mod settings;
 mod stream;
+mod stream_id;
 mod streams;
 mod window;
 
 pub use config::Config;
+pub use error::{ConnectionError, StreamError, UnsendableHead};
+pub use priority::Priority;
 pub use reason::Reason;
+pub use settings::Settings;
+pub use stream_id::StreamId;
+
+/// Parts by themselves, for fuzzers, tests and measurements. Nothing in here is stable.
+#[doc(hidden)]
+pub mod fuzzing {
+    /// HPACK (RFC 7541).
+    pub mod hpack {
+        pub use crate::hpack::{Decoder, Encoder, Error, Field, Indexing};
+    }
+}

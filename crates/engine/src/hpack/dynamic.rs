@@ -1,0 +1,117 @@
+//! The dynamic table (RFC 7541 §2.3.2, §4).
+
+use std::collections::VecDeque;
+
+use super::size;
+
+/// What the first entries get room for, in bytes.
+const FIRST_ROOM: usize = 256;
+
+/// Entries first in, first out, within a limit of bytes. Their names and values stand one behind
+/// the other in one buffer, which never has more room than the largest limit so far; bytes of
+/// evicted entries are dropped from its front when it is full.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// The oldest is in front.
+    entries: VecDeque<Entry>,
+    bytes: Vec<u8>,
+    /// Where `bytes` begins, as `Entry::start` counts.
+    base: u32,
+    size: usize,
+    limit: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// How many bytes were put in before its own, modulo 2³².
+    start: u32,
+    name: u32,
+    value: u32,
+}
+
+impl Table {
+    pub(super) fn new(limit: u32) -> Table {
+        Table { entries: VecDeque::new(), bytes: Vec::new(), base: 0, size: 0, limit }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// What all entries count (RFC 7541 §4.1), in bytes.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The most that entries may count, in bytes.
+    pub(super) fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Name and value of an entry; the newest is 0.
+    #[inline]
+    pub(super) fn get(&self, age: usize) -> Option<(&[u8], &[u8])> {
+        let at = self.entries.len().checked_sub(age + 1)?;
+        let entry = self.entries.get(at)?;
+        let bytes = self.bytes.get(self.offset(entry)..)?;
+        let (name, rest) = bytes.split_at_checked(entry.name as usize)?;
+        Some((name, rest.get(..entry.value as usize)?))
+    }
+
+    /// Evicts what is too much for a new limit (RFC 7541 §4.3).
+    pub(super) fn set_limit(&mut self, limit: u32) {
+        self.limit = limit;
+        self.evict_above(limit as usize);
+    }
+
+    /// Puts in a new entry, and evicts the oldest for it. One that is larger than the table leaves
+    /// the table empty (RFC 7541 §4.4).
+    pub(super) fn insert(&mut self, name: &[u8], value: &[u8]) {
+        let size = size(name, value);
+        let Some(most) = (self.limit as usize).checked_sub(size) else {
+            self.evict_above(0);
+            return;
+        };
+        self.evict_above(most);
+        self.make_room(name.len() + value.len());
+        // All lengths are below the limit, which has 32 bits.
+        self.entries.push_back(Entry {
+            start: self.base.wrapping_add(self.bytes.len() as u32),
+            name: name.len() as u32,
+            value: value.len() as u32,
+        });
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(value);
+        self.size += size;
+    }
+
+    fn evict_above(&mut self, most: usize) {
+        while self.size > most {
+            let Some(oldest) = self.entries.pop_front() else { break };
+            self.size -= oldest.name as usize + oldest.value as usize + super::OVERHEAD;
+        }
+    }
+
+    /// Every byte that stays is copied only after as many bytes were evicted as entries count
+    /// beyond their bytes: seldom, and at most the limit at once.
+    fn make_room(&mut self, len: usize) {
+        if self.bytes.len() + len <= self.bytes.capacity() {
+            return;
+        }
+        let evicted = self.entries.front().map_or(self.bytes.len(), |entry| self.offset(entry));
+        self.bytes.drain(..evicted);
+        self.base = self.base.wrapping_add(evicted as u32);
+        let needed = self.bytes.len() + len;
+        let limit = self.limit as usize;
+        // Little was gained: a larger buffer, or the next entry would move all bytes again.
+        if evicted < needed / 2 && self.bytes.capacity() < limit || needed > self.bytes.capacity() {
+            let room = (needed * 2).clamp(FIRST_ROOM.min(limit), limit);
+            self.bytes.reserve_exact(room - self.bytes.len());
+        }
+    }
+
+    fn offset(&self, entry: &Entry) -> usize {
+        entry.start.wrapping_sub(self.base) as usize
+    }
+}
