@@ -4,6 +4,7 @@
 mod deframe;
 mod error;
 mod frame;
+mod head;
 mod hpack;
 mod priority;
 mod reason;
@@ -11,6 +12,7 @@ mod settings;
 mod stream_id;
 
 pub use error::{ConnectionError, StreamError, UnsendableHead};
+pub use head::{InvalidProtocol, Protocol};
 pub use priority::Priority;
 pub use reason::Reason;
 pub use settings::Settings;
