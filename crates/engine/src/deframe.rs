@@ -6,9 +6,13 @@
 
 mod block;
 mod payload;
+#[cfg(test)]
+mod tests;
+mod transcript;
 
 use block::Block;
 use payload::Payload;
+pub use transcript::Transcript;
 
 use crate::ConnectionError;
 use crate::frame::{
@@ -83,9 +87,9 @@ impl Deframer {
     ///
     /// Faults that end the connection. Those that only end a stream come as [`Frame::Broken`] or
     /// with the frame, as [`Headers::fault`](crate::frame::Headers).
-    pub(crate) fn next<'a>(
+    pub(crate) fn next<'a, 'i: 'a>(
         &'a mut self,
-        input: &mut &'a [u8],
+        input: &mut &'i [u8],
     ) -> Result<Option<Frame<'a>>, ConnectionError> {
         self.block.release();
         let (head, borrowed) = loop {

@@ -5,6 +5,7 @@ mod config;
 mod deframe;
 mod error;
 mod frame;
+mod head;
 mod hpack;
 mod limits;
 mod priority;
@@ -18,6 +19,7 @@ mod window;
 
 pub use config::Config;
 pub use error::{ConnectionError, StreamError, UnsendableHead};
+pub use head::{InvalidProtocol, Protocol};
 pub use priority::Priority;
 pub use reason::Reason;
 pub use settings::Settings;
