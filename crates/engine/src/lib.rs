@@ -2,6 +2,7 @@
 //! visitor come out. Nothing in here waits, locks, wakes or reads a clock.
 
 mod config;
+mod connection;
 mod deframe;
 mod error;
 mod frame;
@@ -15,15 +16,18 @@ mod settings;
 mod stream;
 mod stream_id;
 mod streams;
+mod visitor;
 mod window;
 
 pub use config::Config;
-pub use error::{ConnectionError, StreamError, UnsendableHead};
+pub use connection::{Connection, DataHead, Output};
+pub use error::{ConnectionError, OpenError, SendError, StreamError, UnsendableHead};
 pub use head::{InvalidProtocol, Protocol};
 pub use priority::Priority;
 pub use reason::Reason;
 pub use settings::Settings;
 pub use stream_id::StreamId;
+pub use visitor::Visitor;
 
 /// Parts by themselves, for fuzzers, tests and measurements. Nothing in here is stable.
 #[doc(hidden)]

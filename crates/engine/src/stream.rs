@@ -11,6 +11,7 @@ pub(crate) use length::ContentLength;
 pub(crate) use recv::{Came, RecvHalf, Refused};
 pub(crate) use send::{Go, SendHalf};
 
+use crate::head::Asked;
 use crate::window::{RecvWindow, SendWindow};
 
 /// A stream that is open or half-closed.
@@ -19,12 +20,10 @@ pub(crate) struct Stream {
     pub(crate) id: u32,
     pub(crate) send: SendHalf,
     pub(crate) recv: RecvHalf,
-    /// The peer is in the list of streams to which a WINDOW_UPDATE goes.
+    /// It is in the list of streams for which a WINDOW_UPDATE goes out.
     pub(crate) update_listed: bool,
-    /// A CONNECT, on which nothing but DATA may come once it stands (RFC 9113 §8.5).
-    pub(crate) is_connect: bool,
-    /// A HEAD request, whose answer has no content whatever its head says (RFC 9110 §9.3.2).
-    pub(crate) is_head: bool,
+    /// What its request asked for, as far as its content depends on that.
+    pub(crate) asked: Asked,
     pub(crate) length: ContentLength,
     pub(crate) send_window: SendWindow,
     pub(crate) recv_window: RecvWindow,

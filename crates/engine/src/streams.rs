@@ -94,12 +94,20 @@ impl Streams {
         Some(slot)
     }
 
-    /// Where the stream with this identifier stands, which is odd.
+    /// A stream that is open, to be looked at.
+    pub(crate) fn get(&self, id: u32) -> Option<&Stream> {
+        match id % 2 {
+            0 => None,
+            _ => self.peek(self.table.get(id)?),
+        }
+    }
+
+    /// Where the stream with this identifier stands. Servers open none, so the even ones are idle.
     #[inline]
     pub(crate) fn find(&mut self, id: u32) -> Found {
         match self.slot(id) {
             Some(slot) => Found::Live(slot),
-            None if id > self.highest => Found::Idle,
+            None if id > self.highest || id % 2 == 0 => Found::Idle,
             None => Found::Gone(self.closed.get(id)),
         }
     }
