@@ -28,6 +28,11 @@ impl SendWindow {
         self.0.max(0) as usize
     }
 
+    /// The window itself, which can be negative.
+    pub(crate) fn signed(&self) -> i64 {
+        self.0.into()
+    }
+
     /// Debits bytes, of which there are not more than [`SendWindow::available`].
     #[inline]
     pub(crate) fn take(&mut self, bytes: usize) {

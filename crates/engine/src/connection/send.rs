@@ -101,6 +101,12 @@ impl Connection {
         }
     }
 
+    /// What the window of a stream allows, whatever the connection's does: negative where SETTINGS have
+    /// taken back more than was left (RFC 9113 §6.9.2), 0 for a stream that is over.
+    pub fn stream_capacity(&self, id: StreamId) -> i64 {
+        self.inner.peek(id).map_or(0, |stream| stream.send_window.signed())
+    }
+
     /// How many bytes of content could go now on all streams together.
     pub fn connection_capacity(&self) -> usize {
         self.inner.send_window.available()
