@@ -53,6 +53,18 @@ impl Decoder {
         self.table.size()
     }
 
+    /// Names and values of the table's entries, the newest first.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> Vec<(&[u8], &[u8])> {
+        self.table.entries()
+    }
+
+    /// What the decoder holds beside the table's entries, in bytes.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.room.capacity()
+    }
+
     /// Decodes a whole block. Every field goes to `sink`, in order, without an allocation for it:
     /// a few bytes can stand for a field as large as the table, so the sink must count.
     ///

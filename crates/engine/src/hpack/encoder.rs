@@ -87,6 +87,12 @@ impl Encoder {
         self.search.inserted(field_hash, known.is_none().then_some(name_hash));
     }
 
+    /// Names and values of the table's entries, the newest first.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> Vec<(&[u8], &[u8])> {
+        self.table.entries()
+    }
+
     /// A field above half of the table would evict most of what makes others short.
     fn is_worth_an_entry(&self, name: &[u8], value: &[u8]) -> bool {
         size(name, value) <= self.table.limit() as usize / 2
