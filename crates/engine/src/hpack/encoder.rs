@@ -71,7 +71,7 @@ impl Encoder {
         if let Some(index) = known.and_then(|known| known.with(value)) {
             return write(index, INDEXED, into);
         }
-        if how == Indexing::Without || !self.is_worth_an_entry(name, value) {
+        if how == Indexing::Without {
             return self.literal(PASSING, known, name, value, into);
         }
         let name_hash = match known {
@@ -81,6 +81,9 @@ impl Encoder {
         let field_hash = hash(value, name_hash);
         if let Some(age) = self.search.field(&self.table, field_hash, name, value) {
             return write(dynamic(age), INDEXED, into);
+        }
+        if !self.is_worth_an_entry(name, value) {
+            return self.literal(PASSING, known, name, value, into);
         }
         self.literal(LITERAL, known, name, value, into);
         self.table.insert(name, value);

@@ -1,6 +1,7 @@
 //! Finds fields in an encoder's dynamic table.
 
 use super::dynamic::Table;
+use super::equal;
 
 /// The most entries that a table of 4,096 bytes has.
 const ENTRIES: usize = 4096 / super::OVERHEAD;
@@ -58,7 +59,9 @@ impl Search {
                 return None;
             }
             let link = self.link(number);
-            if link.hash == hash && table.get(age) == Some((name, value)) {
+            if link.hash == hash
+                && table.get(age).is_some_and(|found| equal(found.1, value) && equal(found.0, name))
+            {
                 return Some(age);
             }
             number = link.field;
@@ -75,7 +78,7 @@ impl Search {
             if age >= table.len() {
                 return None;
             }
-            if table.get(age).is_some_and(|(found, _)| found == name) {
+            if table.get(age).is_some_and(|(found, _)| equal(found, name)) {
                 return Some(age);
             }
             number = self.link(number).name;

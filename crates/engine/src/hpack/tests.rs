@@ -34,3 +34,17 @@ fn hex(text: &str) -> Vec<u8> {
         text.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
     digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
+
+#[test]
+fn strings_are_equal_only_if_all_bytes_are() {
+    for len in 0..40 {
+        let one: Vec<u8> = (0..len).collect();
+        assert!(super::equal(&one, &one.clone()));
+        assert!(!super::equal(&one, &[&one[..], b"x"].concat()));
+        for at in 0..one.len() {
+            let mut other = one.clone();
+            other[at] ^= 0x40;
+            assert!(!super::equal(&one, &other), "{at} of {len}");
+        }
+    }
+}
