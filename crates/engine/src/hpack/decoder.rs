@@ -73,6 +73,10 @@ impl Decoder {
     /// Everything that [`Error`] lists. Fields before the error have gone to `sink`. The decoder is
     /// of no use afterwards.
     pub fn decode(&mut self, block: &[u8], sink: &mut impl FnMut(Field<'_>)) -> Result<(), Error> {
+        // Go's encoder tells of a new size no sooner than a field comes.
+        if block.is_empty() {
+            return Ok(());
+        }
         let mut input = Input::new(block);
         self.begin(&mut input)?;
         while let Some(first) = input.byte() {

@@ -121,7 +121,6 @@ fn a_block_after_a_lowered_limit_begins_with_an_update() {
     };
     let missing = |limit| Err(Error::UpdateMissing { limit });
     assert_eq!(lowered(&[30], "82"), missing(30));
-    assert_eq!(lowered(&[30], ""), missing(30));
     assert_eq!(lowered(&[30], "3e82"), Ok(1));
     assert_eq!(lowered(&[30], "2082"), Ok(1));
     assert_eq!(lowered(&[30], "3f00 82"), Err(Error::UpdateLarge { size: 31, limit: 30 }));
@@ -133,6 +132,15 @@ fn a_block_after_a_lowered_limit_begins_with_an_update() {
     // Nothing has become less.
     assert_eq!(lowered(&[4096], "82"), Ok(1));
     assert_eq!(lowered(&[5000, 4096], "82"), Ok(1));
+}
+
+#[test]
+fn a_block_without_fields_may_leave_the_update_to_the_next() {
+    let mut decoder = Decoder::new(4096);
+    decoder.set_limit(30);
+    assert_eq!(decoded(&mut decoder, &[]), Ok(vec![]));
+    let error = Error::UpdateMissing { limit: 30 };
+    assert_eq!(decoded(&mut decoder, &hex("82")), Err(error));
 }
 
 #[test]
