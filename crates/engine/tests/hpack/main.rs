@@ -1,6 +1,7 @@
 //! HPACK beside other implementations of it, which encode for us and decode what we encode.
 
 mod go;
+mod h2;
 mod lists;
 mod peer;
 mod python;
