@@ -118,12 +118,14 @@ pub(super) fn hash(text: &[u8], seed: u32) -> u32 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let len = text.len();
     let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
-    let bits = match (text.first_chunk(), text.last_chunk()) {
-        (Some(first), Some(last)) => {
-            let middle = text[len / 2 - 4..].first_chunk().map_or(0, word);
-            (word(first) ^ word(last).rotate_left(23)).wrapping_mul(FACTOR) ^ middle
-        }
-        _ => text.iter().fold(0, |bits, &byte| bits << 8 | u64::from(byte)),
+    let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
+    let bits = if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        let middle = text[len / 2 - 4..].first_chunk().map_or(0, word);
+        (word(first) ^ word(last).rotate_left(23)).wrapping_mul(FACTOR) ^ middle
+    } else if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        half(first) ^ half(last) << 32
+    } else {
+        text.iter().fold(0, |bits, &byte| bits << 8 | u64::from(byte))
     };
     let bits = bits ^ (len as u64) << 56 ^ u64::from(seed);
     let bits = bits.wrapping_mul(FACTOR);
