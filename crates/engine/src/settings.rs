@@ -212,6 +212,7 @@ fn flag(name: &str, value: u32, section: &str) -> Result<bool, ConnectionError> 
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 mod tests {
     use super::*;
 

@@ -103,6 +103,7 @@ const fn is_name(name: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 mod tests {
     use super::*;
 
