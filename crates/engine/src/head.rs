@@ -12,6 +12,8 @@ mod protocol;
 mod request;
 mod response;
 mod target;
+#[cfg(test)]
+mod tests;
 mod trailers;
 
 pub(crate) use content_length::Asked;
@@ -21,6 +23,30 @@ pub use protocol::{InvalidProtocol, Protocol};
 pub(crate) use request::{ReceivedRequest, RequestHead};
 pub(crate) use response::{ReceivedResponse, ResponseHead};
 pub(crate) use trailers::Trailers;
+
+/// The characters of a token (RFC 9110 §5.6.2).
+const fn is_token_byte(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`'
+            | b'|' | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z'
+    )
+}
+
+/// A field's name is a token without upper-case letters (RFC 9113 §8.2.1).
+/// `HeaderName::from_lowercase` of `http` 1.5 also takes `"`.
+fn is_name(name: &[u8]) -> bool {
+    const BYTES: [bool; 256] = {
+        let mut bytes = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            bytes[byte] = is_token_byte(byte as u8) && !(byte as u8).is_ascii_uppercase();
+            byte += 1;
+        }
+        bytes
+    };
+    !name.is_empty() && name.iter().all(|&byte| BYTES[usize::from(byte)])
+}
 
 /// Fields that belong to one connection of HTTP/1.1 and mean nothing here (RFC 9113 §8.2.2).
 fn is_connection_specific(name: &[u8]) -> bool {

@@ -32,6 +32,8 @@ pub use visitor::Visitor;
 /// Parts by themselves, for fuzzers, tests and measurements. Nothing in here is stable.
 #[doc(hidden)]
 pub mod fuzzing {
+    pub use crate::deframe::Transcript;
+
     /// HPACK (RFC 7541).
     pub mod hpack {
         pub use crate::hpack::{Decoder, Encoder, Error, Field, Indexing};

@@ -89,3 +89,126 @@ impl Default for Priority {
         Priority::new(3)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(value: &str) -> Option<(u8, bool)> {
+        let priority = Priority::parse(value.as_bytes())?;
+        Some((priority.urgency(), priority.is_incremental()))
+    }
+
+    #[test]
+    fn values_that_rfc_9218_has() {
+        for (value, priority) in [
+            ("", (3, false)),
+            ("u=0", (0, false)),
+            ("u=7", (7, false)),
+            ("i", (3, true)),
+            ("i=?1", (3, true)),
+            ("i=?0", (3, false)),
+            ("u=5, i", (5, true)),
+            ("i,u=5", (5, true)),
+            ("  u=5 \t,\t i  ", (5, true)),
+        ] {
+            assert_eq!(parsed(value), Some(priority), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn members_out_of_their_range_or_unknown_are_ignored() {
+        for value in ["u=8", "u=-1", "u=1.5", "u=\"1\"", "u=one", "u", "u=(1)", "u=:MQ==:", "u=?1"]
+        {
+            assert_eq!(parsed(&format!("{value}, i")), Some((3, true)), "{value:?}");
+        }
+        for value in ["i=1", "i=\"\"", "i=true", "i=()"] {
+            assert_eq!(parsed(&format!("u=1, {value}")), Some((1, false)), "{value:?}");
+        }
+        let unknown =
+            r#"a, b=1;x;y="z";*=?0, c=(1 "t" u;v  :aGk=: ), u=2, d="\\\"", e=-0.125, f=a:/b"#;
+        assert_eq!(parsed(unknown), Some((2, false)));
+    }
+
+    #[test]
+    fn parameters_do_not_matter() {
+        assert_eq!(parsed("u=1;x=2, i;y"), Some((1, true)));
+    }
+
+    #[test]
+    fn the_last_member_of_one_name_counts() {
+        assert_eq!(parsed("u=1, i, u=2, i=?0"), Some((2, false)));
+        assert_eq!(parsed("u=1, u=9"), Some((3, false)));
+    }
+
+    #[test]
+    fn what_is_no_dictionary_is_no_priority() {
+        for value in [
+            "u=1,",
+            ",",
+            "u=",
+            "u=1 i",
+            "U=1",
+            "u=1,,i",
+            "=1",
+            "\tu=1",
+            "u =1",
+            "u= 1",
+            "1",
+            "u=\"",
+            "u=\"\u{e9}\"",
+            "u=\"\\x\"",
+            "u=(1",
+            "u=(1,2)",
+            "u=(1\"a\")",
+            "u=:a",
+            "u=:?:",
+            "i=?2",
+            "i=?",
+            "u=1.",
+            "u=1.2345",
+            "u=-",
+            "u=1234567890123456",
+            "u=1234567890123.1",
+            "u=1;",
+            "u=1;A",
+            "u=1;a=",
+            "u=1\0",
+            "é",
+        ] {
+            assert_eq!(parsed(value), None, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_field_in_several_lines_is_one() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(Priority::from_headers(&headers), Priority::default());
+        for value in ["u=1", "i", "u=2"] {
+            headers.append("priority", http::HeaderValue::from_static(value));
+        }
+        assert_eq!(Priority::from_headers(&headers), Priority::new(2).incremental(true));
+        headers.append("priority", http::HeaderValue::from_static(","));
+        assert_eq!(Priority::from_headers(&headers), Priority::default());
+    }
+
+    #[test]
+    fn every_priority_is_written_as_it_is_read() {
+        for urgency in 0..=7 {
+            for incremental in [false, true] {
+                let priority = Priority::new(urgency).incremental(incremental);
+                assert_eq!(Priority::parse(priority.field_value().as_bytes()), Some(priority));
+            }
+        }
+        assert_eq!(Priority::new(200).urgency(), 7);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn anything_is_read(value in "[ui=?10-9.,;()\"\\\\: a-c\t]{0,40}") {
+            if let Some(priority) = Priority::parse(value.as_bytes()) {
+                assert!(priority.urgency() <= 7);
+            }
+        }
+    }
+}

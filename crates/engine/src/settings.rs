@@ -210,3 +210,83 @@ fn flag(name: &str, value: u32, section: &str) -> Result<bool, ConnectionError> 
         ))),
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+mod tests {
+    use super::*;
+
+    fn parsed(id: u16, value: u32) -> Option<Setting> {
+        Setting::parse(id, value).unwrap()
+    }
+
+    #[test]
+    fn every_setting_is_written_as_it_is_read() {
+        for (id, value) in [
+            (0x1, 0),
+            (0x1, u32::MAX),
+            (0x2, 0),
+            (0x2, 1),
+            (0x3, u32::MAX),
+            (0x4, 0),
+            (0x4, MAX_WINDOW),
+            (0x5, MIN_MAX_FRAME_SIZE),
+            (0x5, MAX_MAX_FRAME_SIZE),
+            (0x6, 7),
+            (0x8, 0),
+            (0x8, 1),
+            (0x9, 0),
+            (0x9, 1),
+        ] {
+            assert_eq!(parsed(id, value).map(Setting::wire), Some((id, value)));
+        }
+    }
+
+    #[test]
+    fn unknown_settings_are_ignored() {
+        for id in [0, 0x7, 0xa, 0xffff] {
+            assert_eq!(parsed(id, u32::MAX), None);
+        }
+    }
+
+    #[test]
+    fn the_last_of_several_values_counts() {
+        let mut settings = Settings::default();
+        for setting in [Setting::InitialWindowSize(1), Setting::InitialWindowSize(2)] {
+            settings.apply(setting).unwrap();
+        }
+        assert_eq!(settings, Settings { initial_window_size: 2, ..Settings::default() });
+    }
+
+    #[test]
+    fn extended_connect_cannot_be_taken_back() {
+        let mut settings = Settings::default();
+        settings.apply(Setting::EnableConnectProtocol(false)).unwrap();
+        settings.apply(Setting::EnableConnectProtocol(true)).unwrap();
+        settings.apply(Setting::EnableConnectProtocol(true)).unwrap();
+        let error = settings.apply(Setting::EnableConnectProtocol(false)).unwrap_err();
+        assert_eq!(error.reason(), Reason::PROTOCOL_ERROR);
+        assert!(settings.enable_connect_protocol);
+    }
+
+    #[test]
+    fn changes_lead_from_one_to_the_other() {
+        let all = Settings {
+            header_table_size: 1,
+            enable_push: false,
+            max_concurrent_streams: Some(2),
+            initial_window_size: 3,
+            max_frame_size: 1 << 20,
+            max_header_list_size: Some(4),
+            enable_connect_protocol: true,
+            no_rfc7540_priorities: true,
+        };
+        let mut settings = Settings::default();
+        assert_eq!(settings.changes_from(&settings).count(), 0);
+        assert_eq!(all.changes_from(&settings).count(), 8);
+        for setting in all.changes_from(&settings.clone()) {
+            settings.apply(setting).unwrap();
+        }
+        assert_eq!(settings, all);
+    }
+}

@@ -65,6 +65,7 @@ impl From<StreamId> for u32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 mod tests {
     use super::*;
 

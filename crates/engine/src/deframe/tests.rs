@@ -1,5 +1,7 @@
 //! Bytes in, frames out, at every cut. h2spec's sections are named where they have the same case.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod data_frames;
 mod field_blocks;
 mod format;

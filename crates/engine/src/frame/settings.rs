@@ -44,7 +44,7 @@ pub(crate) fn check(head: Head) -> Result<(), ConnectionError> {
             head.len as usize / ENTRY
         )));
     }
-    if head.len as usize % ENTRY != 0 {
+    if !(head.len as usize).is_multiple_of(ENTRY) {
         return Err(ConnectionError::frame_size(format!(
             "a SETTINGS frame of {} bytes, a multiple of {ENTRY} was expected ({SECTION})",
             head.len

@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{content_length, has_blank_at_an_end, is_connection_specific};
+use super::{content_length, has_blank_at_an_end, is_connection_specific, is_name};
 use crate::StreamError;
 use crate::error::shown;
 use crate::hpack::Field;
@@ -139,6 +139,9 @@ impl Fields {
 
     fn add_regular(&mut self, field: Field<'_>, is_crumb: bool) -> Result<(), String> {
         let Field { name, value, never_indexed } = field;
+        if !is_name(name) {
+            return Err(bad_name(name));
+        }
         if has_blank_at_an_end(value) {
             return Err(format!(
                 "a value of the field {} begins or ends with a blank, none was expected there \
@@ -216,6 +219,12 @@ impl Fields {
             self.headers = HeaderMap::new();
             self.cookie = Vec::new();
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        let of = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+        self.headers.iter().map(of).sum::<usize>() + self.cookie.capacity()
     }
 
     pub(super) fn finish(self) -> Result<Collected, Refused> {

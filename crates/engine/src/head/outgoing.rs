@@ -6,7 +6,9 @@ use http::uri::{Authority, Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::fields::Of;
-use super::{Protocol, content_length, has_blank_at_an_end, is_connection_specific, target};
+use super::{
+    Protocol, content_length, has_blank_at_an_end, is_connection_specific, is_name, target,
+};
 use crate::UnsendableHead;
 use crate::error::shown;
 use crate::hpack::{Encoder, Indexing};
@@ -255,6 +257,12 @@ fn check(of: Of, headers: &HeaderMap) -> Result<Option<u64>, UnsendableHead> {
     let mut content_length = None;
     for (name, value) in headers {
         let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+        if !is_name(name) {
+            return Err(UnsendableHead::new(format!(
+                "the field name {}, a token was expected (RFC 9113 §8.2.1)",
+                shown(name)
+            )));
+        }
         if is_connection_specific(name) {
             return Err(UnsendableHead::new(format!(
                 "the field {}, but it belongs to HTTP/1.1 (RFC 9113 §8.2.2)",

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-use super::target::is_token;
+use super::is_token_byte;
 use crate::error::shown;
 
 /// What an extended CONNECT speaks on its stream: the value of `:protocol` (RFC 8441 §4).
@@ -91,7 +91,7 @@ const fn is_name(name: &[u8]) -> bool {
     while at < name.len() {
         if name[at] == b'/' && slash.is_none() {
             slash = Some(at);
-        } else if !is_token(name[at]) {
+        } else if !is_token_byte(name[at]) {
             return false;
         }
         at += 1;
@@ -103,6 +103,7 @@ const fn is_name(name: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 mod tests {
     use super::*;
 

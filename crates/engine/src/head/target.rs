@@ -4,20 +4,11 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 
 use crate::error::shown;
 
-/// The characters of a token (RFC 9110 §5.6.2).
-pub(super) const fn is_token(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`'
-            | b'|' | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z'
-    )
-}
-
 pub(super) fn scheme(value: &[u8]) -> Result<Scheme, String> {
     match value {
         b"https" => Ok(Scheme::HTTPS),
         b"http" => Ok(Scheme::HTTP),
-        _ => Scheme::try_from(value).map_err(|_| {
+        _ => Scheme::try_from(value).ok().filter(is_scheme).ok_or_else(|| {
             format!(
                 "the pseudo-header field \":scheme\" with {}, a scheme was expected \
                  (RFC 9113 §8.3.1)",
@@ -25,6 +16,11 @@ pub(super) fn scheme(value: &[u8]) -> Result<Scheme, String> {
             )
         }),
     }
+}
+
+/// RFC 3986 §3.1; `http` also takes an empty one, and one that begins with a digit.
+fn is_scheme(scheme: &Scheme) -> bool {
+    scheme.as_str().starts_with(|first: char| first.is_ascii_alphabetic())
 }
 
 /// The value of the field `name`, which is `:authority` or `host`.

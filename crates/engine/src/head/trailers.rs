@@ -28,6 +28,12 @@ impl Trailers {
         }
     }
 
+    /// How many bytes of names and values are kept.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.fields.kept()
+    }
+
     /// The trailers, once all fields have come.
     ///
     /// # Errors
