@@ -86,7 +86,7 @@ impl Streams {
         if self.last.0 == id && id != 0 {
             return Some(self.last.1);
         }
-        if id % 2 == 0 {
+        if id.is_multiple_of(2) {
             return None;
         }
         let slot = self.table.get(id)?;
@@ -107,7 +107,7 @@ impl Streams {
     pub(crate) fn find(&mut self, id: u32) -> Found {
         match self.slot(id) {
             Some(slot) => Found::Live(slot),
-            None if id > self.highest || id % 2 == 0 => Found::Idle,
+            None if id > self.highest || id.is_multiple_of(2) => Found::Idle,
             None => Found::Gone(self.closed.get(id)),
         }
     }
@@ -144,11 +144,6 @@ impl Streams {
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Stream)> {
         let slots = (0..).zip(&mut self.slots);
         slots.filter_map(|(slot, stream)| Some((slot, stream.as_mut()?)))
-    }
-
-    /// All that are open.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Stream> {
-        self.slots.iter().flatten()
     }
 
     /// How many are open.

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::{Connection, Inner, end};
-use crate::frame::{Entries, GoAway, ping, settings};
+use crate::frame::{Entries, GoAway, ping, priority_update, settings};
 use crate::streams::{Closed, Found, Known};
 use crate::window::Overflow;
 use crate::{ConnectionError, Priority, Reason, StreamError, StreamId, Visitor};
@@ -19,6 +19,15 @@ impl Connection {
     pub fn set_urgency(&mut self, id: StreamId, urgency: u8) {
         if let Some(slot) = self.inner.slot(id) {
             self.inner.schedule.set_urgency(slot, urgency);
+        }
+    }
+
+    /// Tells the server how soon a stream of this client is wanted (RFC 9218 §7.1). For a stream that is
+    /// over, and at a server, this does nothing.
+    pub fn prioritize(&mut self, id: StreamId, priority: Priority) {
+        if !self.inner.is_server && self.inner.slot(id).is_some() {
+            self.set_urgency(id, priority.urgency());
+            priority_update::write(id, priority, &mut self.inner.output.bytes);
         }
     }
 }
@@ -81,12 +90,14 @@ impl Inner {
     ) -> Result<(), ConnectionError> {
         match self.streams.find(id.get()) {
             Found::Live(slot) => {
-                self.remove(slot, Closed::ByPeer);
+                self.remove(slot, Closed::ResetByPeer);
                 visitor.reset(id, reason);
             }
             Found::Idle => return Err(end::on_idle("RST_STREAM", id)),
             // Both have reset it.
-            Found::Gone(Known::Closed(Closed::ByUs)) => self.streams.note(id.get(), Closed::ByPeer),
+            Found::Gone(Known::Closed(Closed::ResetHere)) => {
+                self.streams.note(id.get(), Closed::ResetByPeer)
+            }
             Found::Gone(_) => {}
         }
         Ok(())
@@ -160,7 +171,7 @@ impl Inner {
             lost.extend(above.map(|(slot, stream)| (stream.id, slot)));
             lost.sort_unstable();
             for (_, slot) in &lost {
-                self.remove(*slot, Closed::ByPeer);
+                self.remove(*slot, Closed::ResetByPeer);
             }
         }
         visitor.go_away(StreamId::new(last), reason, debug);

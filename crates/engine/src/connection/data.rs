@@ -110,19 +110,19 @@ impl Inner {
         now: Instant,
     ) -> Result<(), ConnectionError> {
         match known {
-            Known::Closed(Closed::ByEnd) | Known::Skipped => {
+            Known::Closed(Closed::Ended) | Known::Skipped => {
                 return Err(end::after_the_end("DATA", id));
             }
-            Known::Closed(Closed::ByPeer) => self.refuse_after_reset(id, now)?,
-            Known::Closed(Closed::ByUs) | Known::Forgotten => {}
+            Known::Closed(Closed::ResetByPeer) => self.refuse_after_reset(id, now)?,
+            Known::Closed(Closed::ResetHere) | Known::Forgotten => {}
         }
         self.spend(Row::DeadData, flow, now)
     }
 
     /// A stream that was reset here has ended at the peer's side too, which then sends no more.
     pub(super) fn note_end(&mut self, id: StreamId) {
-        if self.streams.find(id.get()) == Found::Gone(Known::Closed(Closed::ByUs)) {
-            self.streams.note(id.get(), Closed::ByEnd);
+        if self.streams.find(id.get()) == Found::Gone(Known::Closed(Closed::ResetHere)) {
+            self.streams.note(id.get(), Closed::Ended);
         }
     }
 }

@@ -29,7 +29,7 @@ impl Inner {
     #[inline]
     pub(super) fn look_whether_over(&mut self, slot: u32) {
         if self.streams.peek(slot).is_some_and(|stream| stream.is_over()) {
-            self.remove(slot, Closed::ByEnd);
+            self.remove(slot, Closed::Ended);
         }
     }
 
@@ -43,10 +43,10 @@ impl Inner {
     pub(super) fn remove_reset(&mut self, slot: u32) {
         let Some(stream) = self.streams.peek(slot) else { return };
         let how = match stream.recv {
-            RecvHalf::Ended => Closed::ByEnd,
-            RecvHalf::Head | RecvHalf::Body => Closed::ByUs,
+            RecvHalf::Ended => Closed::Ended,
+            RecvHalf::Head | RecvHalf::Body => Closed::ResetHere,
         };
-        if how == Closed::ByUs {
+        if how == Closed::ResetHere {
             let available = stream.recv_window.available();
             self.limits.expect(Row::DeadData, u64::try_from(available).unwrap_or(0));
             self.limits.expect(Row::Heads, 1);
@@ -93,7 +93,7 @@ impl Inner {
         now: Instant,
     ) -> Result<(), ConnectionError> {
         // What follows is dropped without another answer.
-        self.streams.note(id.get(), Closed::ByUs);
+        self.streams.note(id.get(), Closed::ResetHere);
         self.answer_reset(id, Reason::STREAM_CLOSED, now)
     }
 

@@ -69,7 +69,7 @@ impl Inner {
         visitor: &mut impl Visitor,
     ) -> Result<(), ConnectionError> {
         let Headers { stream: id, block, end, fault } = headers;
-        let how = if end { Closed::ByEnd } else { Closed::ByUs };
+        let how = if end { Closed::Ended } else { Closed::ResetHere };
         if self.our_last.is_some_and(|last| id.get() > last) {
             // The client has yet to read the GOAWAY, and tries again elsewhere (RFC 9113 §6.8).
             self.skip_block(block)?;
@@ -120,7 +120,7 @@ impl Inner {
 
     /// A stream is over before it has begun.
     fn pass(&mut self, id: StreamId, how: Closed) {
-        if how == Closed::ByUs {
+        if how == Closed::ResetHere {
             self.limits.expect(Row::DeadData, self.stream_window.into());
             self.limits.expect(Row::Heads, 1);
         }
@@ -152,7 +152,7 @@ impl Inner {
         visitor: &mut impl Visitor,
     ) -> Result<(), ConnectionError> {
         self.spend(Row::StreamErrors, 1, now)?;
-        self.pass(id, if end { Closed::ByEnd } else { Closed::ByUs });
+        self.pass(id, if end { Closed::Ended } else { Closed::ResetHere });
         let mut response = http::Response::new(());
         *response.status_mut() = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         if let Ok(head) = Outgoing::response(&response) {
@@ -277,7 +277,7 @@ impl Inner {
     ) -> Result<(), ConnectionError> {
         let Headers { stream: id, block, end, .. } = headers;
         match known {
-            Known::Closed(Closed::ByEnd) => return Err(end::after_the_end("HEADERS", id)),
+            Known::Closed(Closed::Ended) => return Err(end::after_the_end("HEADERS", id)),
             Known::Skipped => {
                 return Err(ConnectionError::protocol(format!(
                     "HEADERS on stream {id}, more than {} was expected, which was the last \
@@ -285,8 +285,8 @@ impl Inner {
                     self.streams.highest()
                 )));
             }
-            Known::Closed(Closed::ByPeer) => self.refuse_after_reset(id, now)?,
-            Known::Closed(Closed::ByUs) | Known::Forgotten => {}
+            Known::Closed(Closed::ResetByPeer) => self.refuse_after_reset(id, now)?,
+            Known::Closed(Closed::ResetHere) | Known::Forgotten => {}
         }
         self.skip_block(block)?;
         if end {

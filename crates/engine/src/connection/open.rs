@@ -11,7 +11,7 @@ use crate::schedule::DEFAULT_URGENCY;
 use crate::stream::{ContentLength, Go, RecvHalf, SendHalf, Stream};
 use crate::streams::LAST_ID;
 use crate::window::{RecvWindow, SendWindow};
-use crate::{Priority, StreamId};
+use crate::{Priority, StreamId, UnsendableHead};
 
 impl Connection {
     /// Opens a stream, as a client. If `end`, the request has no content, and nothing more can be sent
@@ -42,6 +42,11 @@ impl Connection {
             return Err(OpenError::NotOffered);
         }
         let head = Outgoing::request(request).map_err(OpenError::Unsendable)?;
+        let fits = inner.check_size(&head).and_then(|()| match end {
+            true => check_empty(&head),
+            false => Ok(()),
+        });
+        fits.map_err(OpenError::Unsendable)?;
         let urgency = match request.headers().is_empty() {
             true => DEFAULT_URGENCY,
             false => Priority::from_headers(request.headers()).urgency(),
@@ -116,7 +121,13 @@ impl Inner {
         if go == Go::Trailers && stream.asked == Asked::Connect {
             return Err(SendError::Order);
         }
-        stream.send = stream.send.after(go).ok_or(SendError::Order)?;
+        let (after, asked) = (stream.send.after(go).ok_or(SendError::Order)?, stream.asked);
+        self.check_size(head).map_err(SendError::Unsendable)?;
+        if go == (Go::Head { end: true }) && asked != Asked::Head {
+            check_empty(head).map_err(SendError::Unsendable)?;
+        }
+        let Some(stream) = self.streams.at(slot) else { return Err(SendError::Over) };
+        stream.send = after;
         let end = stream.send == SendHalf::Ended;
         self.write_head(id, head, end);
         if end {
@@ -126,10 +137,34 @@ impl Inner {
         Ok(())
     }
 
+    /// Whether the peer takes a head of this size; one that is larger would be refused
+    /// (RFC 9113 §10.5.1).
+    fn check_size(&self, head: &Outgoing<'_>) -> Result<(), UnsendableHead> {
+        let Some(max) = self.theirs.max_header_list_size else { return Ok(()) };
+        match head.size() {
+            size if size > max as usize => Err(UnsendableHead::new(format!(
+                "fields of {size} bytes, at most {max} were expected, which the peer takes \
+                 (RFC 9113 §6.5.2)"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     fn write_head(&mut self, id: StreamId, head: &Outgoing<'_>, end: bool) {
         let Inner { output, encoder, theirs, .. } = self;
         headers::write(id, end, theirs.max_frame_size, &mut output.bytes, |into| {
             head.write(encoder, into);
         });
+    }
+}
+
+/// A head that ends its side may announce no content (RFC 9113 §8.1.1).
+fn check_empty(head: &Outgoing<'_>) -> Result<(), UnsendableHead> {
+    match head.content_length() {
+        Some(length @ 1..) => Err(UnsendableHead::new(format!(
+            "a content-length of {length} and the end of the stream, none or 0 was expected \
+             (RFC 9113 §8.1.1)"
+        ))),
+        _ => Ok(()),
     }
 }

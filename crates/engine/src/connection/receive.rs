@@ -30,6 +30,8 @@ impl Connection {
         if let Some(error) = &inner.failed {
             return Err(error.clone());
         }
+        // It may have changed since.
+        deframer.set_max_frame_size(inner.ours.max_frame_size());
         let mut input = bytes;
         loop {
             let taken = match deframer.next(&mut input) {

@@ -84,7 +84,7 @@ impl Connection {
         match self.inner.streams.find(id.get()) {
             Found::Live(_) => self.reset(id, reason),
             // It was over with this frame, of which the peer hears nothing now.
-            Found::Gone(Known::Closed(crate::streams::Closed::ByEnd)) if head.end => {
+            Found::Gone(Known::Closed(crate::streams::Closed::Ended)) if head.end => {
                 rst_stream::write(id, reason, &mut self.inner.output.bytes);
             }
             Found::Gone(_) | Found::Idle => {}

@@ -28,23 +28,31 @@ struct Sent {
 
 impl Ours {
     pub(super) fn new(config: &Config, is_server: bool) -> Ours {
-        let mut wanted = Settings::default();
-        wanted.header_table_size = config.header_table_size;
-        wanted.initial_window_size = config.stream_window;
-        wanted.max_frame_size = config.max_frame_size;
-        wanted.max_header_list_size = Some(config.max_header_list_size);
-        wanted.no_rfc7540_priorities = true;
-        if is_server {
-            wanted.max_concurrent_streams = Some(config.max_concurrent_streams);
-            wanted.enable_connect_protocol = config.extended_connect;
-        } else {
-            wanted.enable_push = false;
-        }
+        let wanted = Settings {
+            header_table_size: config.header_table_size,
+            // Only clients speak of push, and only servers of the streams that they take.
+            enable_push: is_server,
+            max_concurrent_streams: is_server.then_some(config.max_concurrent_streams),
+            initial_window_size: config.stream_window,
+            max_frame_size: config.max_frame_size,
+            max_header_list_size: Some(config.max_header_list_size),
+            enable_connect_protocol: is_server && config.extended_connect,
+            no_rfc7540_priorities: true,
+        };
         Ours { acknowledged: Settings::default(), sent: None, wanted }
     }
 
     pub(super) fn are_acknowledged(&self) -> bool {
         self.sent.is_none() && self.acknowledged == self.wanted
+    }
+
+    /// The longest payload that the peer may send by now.
+    #[inline]
+    pub(super) fn max_frame_size(&self) -> u32 {
+        let acknowledged = self.acknowledged.max_frame_size;
+        self.sent
+            .as_ref()
+            .map_or(acknowledged, |sent| sent.settings.max_frame_size.max(acknowledged))
     }
 
     /// An acknowledgement is due.
@@ -81,6 +89,13 @@ impl Connection {
             self.inner.ours.wanted.max_concurrent_streams = Some(streams);
             self.inner.send_settings();
         }
+    }
+
+    /// Sets the longest payload of a frame that the peer may send, in bytes: 16,384 to 2²⁴−1.
+    pub fn set_max_frame_size(&mut self, bytes: u32) {
+        let config = Config { max_frame_size: bytes, ..Config::default() }.in_range();
+        self.inner.ours.wanted.max_frame_size = config.max_frame_size;
+        self.inner.send_settings();
     }
 
     /// Sets the size of the table by which the peer may compress header fields, in bytes.

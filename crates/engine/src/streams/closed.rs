@@ -5,11 +5,11 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
     /// The peer has sent END_STREAM. An honest one sends nothing more.
-    ByEnd = 1,
+    Ended = 1,
     /// The peer has reset it. An honest one sends nothing more.
-    ByPeer = 2,
+    ResetByPeer = 2,
     /// This side has reset it. Frames can still be on their way.
-    ByUs = 3,
+    ResetHere = 3,
 }
 
 /// What is known of a stream that is not open, and whose identifier is not above the highest.
@@ -78,9 +78,9 @@ impl ClosedStreams {
             false => self.words[number as usize & (self.words.len() - 1)],
         };
         match (word >> 2 == number, word & 3) {
-            (true, 1) => Known::Closed(Closed::ByEnd),
-            (true, 2) => Known::Closed(Closed::ByPeer),
-            (true, 3) => Known::Closed(Closed::ByUs),
+            (true, 1) => Known::Closed(Closed::Ended),
+            (true, 2) => Known::Closed(Closed::ResetByPeer),
+            (true, 3) => Known::Closed(Closed::ResetHere),
             _ if number < self.forgotten => Known::Forgotten,
             _ => Known::Skipped,
         }
@@ -95,15 +95,15 @@ mod tests {
     fn what_is_over_is_known_and_what_was_passed_over_is_told_from_it() {
         let mut closed = ClosedStreams::default();
         assert_eq!(closed.get(1), Known::Skipped);
-        closed.insert(1, Closed::ByEnd);
-        closed.insert(5, Closed::ByPeer);
-        closed.insert(7, Closed::ByUs);
-        assert_eq!(closed.get(1), Known::Closed(Closed::ByEnd));
+        closed.insert(1, Closed::Ended);
+        closed.insert(5, Closed::ResetByPeer);
+        closed.insert(7, Closed::ResetHere);
+        assert_eq!(closed.get(1), Known::Closed(Closed::Ended));
         assert_eq!(closed.get(3), Known::Skipped);
-        assert_eq!(closed.get(5), Known::Closed(Closed::ByPeer));
-        assert_eq!(closed.get(7), Known::Closed(Closed::ByUs));
-        closed.insert(7, Closed::ByEnd);
-        assert_eq!(closed.get(7), Known::Closed(Closed::ByEnd));
+        assert_eq!(closed.get(5), Known::Closed(Closed::ResetByPeer));
+        assert_eq!(closed.get(7), Known::Closed(Closed::ResetHere));
+        closed.insert(7, Closed::Ended);
+        assert_eq!(closed.get(7), Known::Closed(Closed::Ended));
     }
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
         let mut closed = ClosedStreams::default();
         for number in 0..100_000_u32 {
             if number % 3 != 0 {
-                closed.insert(2 * number + 1, Closed::ByUs);
+                closed.insert(2 * number + 1, Closed::ResetHere);
             }
         }
         assert_eq!(closed.words.len(), MOST);
@@ -119,8 +119,8 @@ mod tests {
             let known = closed.get(2 * number + 1);
             match number % 3 {
                 // The place may still be that of an older one.
-                0 => assert_ne!(known, Known::Closed(Closed::ByUs), "{number}"),
-                _ => assert_eq!(known, Known::Closed(Closed::ByUs), "{number}"),
+                0 => assert_ne!(known, Known::Closed(Closed::ResetHere), "{number}"),
+                _ => assert_eq!(known, Known::Closed(Closed::ResetHere), "{number}"),
             }
         }
         assert_eq!(closed.get(1_001), Known::Forgotten);
@@ -130,10 +130,10 @@ mod tests {
     fn a_stream_that_lived_long_does_not_displace_newer_ones() {
         let mut closed = ClosedStreams::default();
         for number in 1..=4_096_u32 {
-            closed.insert(2 * number + 1, Closed::ByEnd);
+            closed.insert(2 * number + 1, Closed::Ended);
         }
-        closed.insert(1, Closed::ByUs);
-        assert_eq!(closed.get(2 * 4_096 + 1), Known::Closed(Closed::ByEnd));
+        closed.insert(1, Closed::ResetHere);
+        assert_eq!(closed.get(2 * 4_096 + 1), Known::Closed(Closed::Ended));
         assert_eq!(closed.get(1), Known::Forgotten);
     }
 
@@ -141,7 +141,7 @@ mod tests {
     fn few_streams_take_little() {
         let mut closed = ClosedStreams::default();
         for number in 0..64_u32 {
-            closed.insert(2 * number + 1, Closed::ByEnd);
+            closed.insert(2 * number + 1, Closed::Ended);
         }
         assert_eq!(closed.words.len(), FIRST);
     }

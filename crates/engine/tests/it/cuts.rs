@@ -2,12 +2,15 @@
 
 use h2conn_engine::{Config, Connection, Reason};
 
+use proptest::prelude::*;
+
 use crate::support::*;
 
+/// All that comes of bytes: the outcome, what was heard and sent, credit, and what is unreleased.
+type Played = (Result<(), (Reason, String)>, Vec<Heard>, Vec<u8>, i64, usize);
+
 /// Plays bytes in pieces to a new server, and gives all that comes of it.
-fn play<'a>(
-    pieces: impl Iterator<Item = &'a [u8]>,
-) -> (Result<(), (Reason, String)>, Vec<Heard>, Vec<u8>, i64, usize) {
+fn play<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Played {
     let config = Config { extended_connect: true, max_fields: 10, ..Config::default() };
     let mut end = End::new(Connection::server(&config));
     let mut sent = end.take();
@@ -83,4 +86,53 @@ fn pieces_of_every_size_mean_the_same() {
             assert_eq!(play(script.chunks(size)), whole, "pieces of {size}");
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Frames of any type, on few streams, in pieces: no panic, and a bounded memory.
+    #[test]
+    fn no_bytes_make_it_panic_or_hold_more_than_a_frame(
+        at_server: bool,
+        frames in prop::collection::vec((kinds(), any::<u8>(), 0..12_u32, payloads()), 0..60),
+        size in 1..200_usize,
+    ) {
+        let mut end = if at_server { End::server() } else { End::client() };
+        for _ in 0..3 {
+            if !at_server {
+                end.request(false);
+            }
+        }
+        let bytes: Vec<u8> =
+            frames.iter().flat_map(|(kind, flags, stream, payload)| frame(*kind, *flags, *stream, payload)).collect();
+        for piece in bytes.chunks(size) {
+            let outcome = end.feed(piece);
+            prop_assert!(end.connection.held() <= 200_000);
+            let sent = end.sent();
+            if outcome.is_err() {
+                prop_assert_eq!(sent.last().map(|sent| sent.kind), Some(GOAWAY));
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn kinds() -> impl Strategy<Value = u8> {
+    prop_oneof![20 => 0..10_u8, 1 => Just(0x10), 1 => any::<u8>()]
+}
+
+/// Some of the right size, and some that are field blocks.
+fn payloads() -> impl Strategy<Value = Vec<u8>> {
+    let any_bytes = |len| prop::collection::vec(any::<u8>(), len);
+    prop_oneof![
+        any_bytes(0..20),
+        any_bytes(4..9),
+        any_bytes(8..9),
+        Just(GET.to_vec()),
+        Just(POST.to_vec()),
+        Just(OK.to_vec()),
+        Just(TRAILERS.to_vec()),
+        (0..10_u16, any::<u32>()).prop_map(|(id, value)| setting(id, value)),
+    ]
 }

@@ -107,7 +107,7 @@ fn made_you_reset_has_its_end_in_every_way() {
     ];
     for (way, provoke) in ways {
         let (count, what) = flood(&mut End::server(), 30_000, |number| provoke(stream(number)));
-        assert!(count <= 20_000 && count >= 10_000, "{way}: {count}: {what}");
+        assert!((10_000..=20_000).contains(&count), "{way}: {count}: {what}");
     }
     let mut end = End::server_with(&Config { max_concurrent_streams: 10, ..Config::default() });
     let (count, what) = flood(&mut end, 30_000, |number| open(stream(number), false));

@@ -1,5 +1,7 @@
 //! The engine from outside: bytes in, bytes out, and what the visitor hears.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod cuts;
 mod floods;
 mod goaway;

@@ -142,7 +142,7 @@ fn malformed_heads_end_their_stream_and_leave_the_tables_in_step() {
     // `X: 1` in capitals, which goes into the table; then the request that names it.
     end.ok(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &[GET, b"\x40\x01X\x011"].concat()));
     assert_eq!(end.heard(), [Heard::Broken(1, PROTOCOL_ERROR)]);
-    // `x: 1` is the second entry now.
+    // The newest entry is `x: 1` now.
     end.ok(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &[GET, b"\x40\x01x\x011"].concat()));
     end.ok(&frame(HEADERS, END_HEADERS | END_STREAM, 5, &[GET, b"\xbe"].concat()));
     assert_eq!(end.ear.requests[1].headers()["x"], "1");
@@ -244,4 +244,25 @@ fn an_answer_before_the_end_of_the_request_leaves_the_rest_to_be_read() {
     end.ok(&data(1, true, b"late"));
     assert_eq!(end.heard()[1..], [Heard::Data(1, b"late".into()), Heard::End(1)]);
     assert_eq!(end.connection.open_streams(), 0);
+}
+
+#[test]
+fn heads_that_the_peer_would_refuse_are_told_before() {
+    let mut end = End::client();
+    end.ok(&frame(SETTINGS, 0, 0, &setting(6, 1_000)));
+    let large = Request::get("http://a/").header("x", "y".repeat(1_000)).body(()).unwrap();
+    assert!(matches!(end.connection.open(&large, true), Err(OpenError::Unsendable(_))));
+    let promise = Request::post("http://a/").header("content-length", 5).body(()).unwrap();
+    assert!(matches!(end.connection.open(&promise, true), Err(OpenError::Unsendable(_))));
+    assert!(end.connection.open(&promise, false).is_ok());
+    let mut end = End::server();
+    end.ok(&[open(1, true), frame(HEADERS, 5, 3, b"\x02\x04HEAD\x86\x84\x01\x01a")].concat());
+    let promise = Response::builder().header("content-length", 5).body(()).unwrap();
+    assert!(matches!(end.connection.respond(id(1), &promise, true), Err(SendError::Unsendable(_))));
+    assert_eq!(
+        end.connection.respond(id(3), &promise, true),
+        Ok(()),
+        "a HEAD request has no content"
+    );
+    assert_eq!(end.connection.open_streams(), 1);
 }

@@ -1,6 +1,6 @@
 //! Turns, frames and what is handed out when.
 
-use h2conn_engine::{Config, OpenError, Output, Reason};
+use h2conn_engine::{Config, OpenError, Output, Priority, Reason};
 use http::Request;
 
 use crate::support::*;
@@ -119,6 +119,16 @@ fn a_priority_update_counts_before_and_after_its_stream_is_opened() {
     end.connection.set_urgency(id(5), 7);
     want(&mut end);
     assert_eq!(turns(&mut end), [3, 1, 5]);
+}
+
+#[test]
+fn a_client_tells_how_soon_it_wants_a_stream() {
+    let mut end = End::client();
+    let stream = end.request(true);
+    end.connection.prioritize(stream, Priority::new(1));
+    let sent = end.sent();
+    assert_eq!((sent[0].kind, sent[0].stream), (PRIORITY_UPDATE, 0));
+    assert_eq!(sent[0].payload, b"\0\0\0\x01u=1");
 }
 
 #[test]

@@ -134,6 +134,19 @@ fn settings_that_are_not_acknowledged_in_time_end_the_connection() {
 }
 
 #[test]
+fn the_longest_frame_follows_the_settings() {
+    let mut end = End::server();
+    end.ok(&open(1, false));
+    end.connection.set_max_frame_size(1 << 20);
+    end.ok(&data(1, false, &[0; 100_000]));
+    end.ok(&frame(SETTINGS, ACK, 0, &[]));
+    end.connection.set_max_frame_size(0);
+    assert_eq!(end.sent().last().map(|sent| sent.payload.clone()), Some(setting(5, 16_384)));
+    end.ok(&data(1, false, &[0; 100_000])).ok(&frame(SETTINGS, ACK, 0, &[]));
+    assert_eq!(end.fails(&data(1, false, &[0; 16_385])), FRAME_SIZE_ERROR);
+}
+
+#[test]
 fn the_tables_of_compression_follow_the_settings() {
     // Ours falls to 0: the next block must begin with an update, once it is acknowledged.
     let mut end = End::server();

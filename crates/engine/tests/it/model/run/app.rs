@@ -27,7 +27,7 @@ struct Flow {
 
 impl Flow {
     fn is_live(&self) -> bool {
-        !self.reset && !(self.ended && self.heard_end)
+        !(self.reset || self.ended && self.heard_end)
     }
 }
 
