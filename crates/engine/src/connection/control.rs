@@ -217,7 +217,8 @@ impl Inner {
             Found::Live(slot) => self.break_stream(slot, error, now, visitor),
             // An idle stream cannot be reset (RFC 9113 §6.4).
             Found::Idle => Err(ConnectionError::new(error.reason(), error.what().to_owned())),
-            Found::Gone(_) => Ok(()),
+            // The rule holds in every state (RFC 9113 §6.3, §6.9).
+            Found::Gone(_) => self.answer_reset(id, error.reason(), now),
         }
     }
 }

@@ -375,4 +375,12 @@ fn frames_of_a_wrong_size_end_the_connection_or_their_stream() {
     let mut end = End::server();
     end.ok(&open(1, false)).ok(&frame(PRIORITY, 0, 1, &[0; 4]));
     assert_eq!(end.heard().last(), Some(&Heard::Broken(1, FRAME_SIZE_ERROR)));
+    // Also where the stream is over already.
+    let mut end = End::server();
+    end.ok(&open(1, true));
+    end.answer(1, true);
+    end.ok(&[frame(PRIORITY, 0, 1, &[0; 4]), window_update(1, 0)].concat());
+    let sent = end.sent();
+    let codes: Vec<u32> = sent.iter().map(|sent| sent.number(0)).collect();
+    assert_eq!(codes, [FRAME_SIZE_ERROR.code(), PROTOCOL_ERROR.code()]);
 }
