@@ -53,6 +53,18 @@ impl Decoder {
         self.table.size()
     }
 
+    /// Names and values of the table's entries, the newest first.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> Vec<(&[u8], &[u8])> {
+        self.table.entries()
+    }
+
+    /// What the decoder holds beside the table's entries, in bytes.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.room.capacity()
+    }
+
     /// Decodes a whole block. Every field goes to `sink`, in order, without an allocation for it:
     /// a few bytes can stand for a field as large as the table, so the sink must count.
     ///
@@ -61,6 +73,10 @@ impl Decoder {
     /// Everything that [`Error`] lists. Fields before the error have gone to `sink`. The decoder is
     /// of no use afterwards.
     pub fn decode(&mut self, block: &[u8], sink: &mut impl FnMut(Field<'_>)) -> Result<(), Error> {
+        // Go's encoder tells of a new size no sooner than a field comes.
+        if block.is_empty() {
+            return Ok(());
+        }
         let mut input = Input::new(block);
         self.begin(&mut input)?;
         while let Some(first) = input.byte() {

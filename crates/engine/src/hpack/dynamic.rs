@@ -44,6 +44,12 @@ impl Table {
         self.size
     }
 
+    /// Names and values, the newest first.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> Vec<(&[u8], &[u8])> {
+        (0..self.len()).filter_map(|age| self.get(age)).collect()
+    }
+
     /// The most that entries may count, in bytes.
     pub(super) fn limit(&self) -> u32 {
         self.limit
@@ -113,5 +119,60 @@ impl Table {
 
     fn offset(&self, entry: &Entry) -> usize {
         entry.start.wrapping_sub(self.base) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(Vec<u8>, Vec<u8>),
+        Limit(u32),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            1 => (0..1000_u32).prop_map(Step::Limit),
+            20 => (collection::vec(any::<u8>(), 0..50), collection::vec(any::<u8>(), 0..300))
+                .prop_map(|(name, value)| Step::Insert(name, value)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_table_is_as_the_rfc_says(steps in collection::vec(step(), 0..100)) {
+            let mut table = Table::new(1000);
+            // As §4.3 and §4.4 read; the newest is in front.
+            let (mut plain, mut limit) = (Vec::new(), 1000);
+            for step in steps {
+                match step {
+                    Step::Insert(name, value) => {
+                        table.insert(&name, &value);
+                        plain.insert(0, (name, value));
+                    }
+                    Step::Limit(new) => {
+                        table.set_limit(new);
+                        limit = new as usize;
+                    }
+                }
+                let sizes = |plain: &[(Vec<u8>, Vec<u8>)]| -> usize {
+                    plain.iter().map(|(name, value)| name.len() + value.len() + 32).sum()
+                };
+                while sizes(&plain) > limit {
+                    plain.pop();
+                }
+                let plain_entries: Vec<(&[u8], &[u8])> =
+                    plain.iter().map(|(name, value)| (&**name, &**value)).collect();
+                prop_assert_eq!(table.entries(), plain_entries);
+                prop_assert_eq!(table.size(), sizes(&plain));
+                prop_assert_eq!(table.get(table.len()), None);
+                prop_assert!(table.bytes.capacity() <= 1000);
+            }
+        }
     }
 }

@@ -71,7 +71,7 @@ impl Encoder {
         if let Some(index) = known.and_then(|known| known.with(value)) {
             return write(index, INDEXED, into);
         }
-        if how == Indexing::Without || !self.is_worth_an_entry(name, value) {
+        if how == Indexing::Without {
             return self.literal(PASSING, known, name, value, into);
         }
         let name_hash = match known {
@@ -82,9 +82,18 @@ impl Encoder {
         if let Some(age) = self.search.field(&self.table, field_hash, name, value) {
             return write(dynamic(age), INDEXED, into);
         }
+        if !self.is_worth_an_entry(name, value) {
+            return self.literal(PASSING, known, name, value, into);
+        }
         self.literal(LITERAL, known, name, value, into);
         self.table.insert(name, value);
         self.search.inserted(field_hash, known.is_none().then_some(name_hash));
+    }
+
+    /// Names and values of the table's entries, the newest first.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> Vec<(&[u8], &[u8])> {
+        self.table.entries()
     }
 
     /// A field above half of the table would evict most of what makes others short.

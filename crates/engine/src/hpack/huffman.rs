@@ -101,62 +101,81 @@ pub(super) fn encoded_len(text: &[u8]) -> usize {
 
 /// Appends a string in the code.
 pub(super) fn encode(text: &[u8], into: &mut Vec<u8>) {
-    // The first `have` bits wait. They are less than 32, so any code still has room.
+    // The last `have` bits wait. They are less than 32, so any code still has room.
     let mut bits = 0_u64;
     let mut have = 0;
     for &byte in text {
         let (code, length) = CODE.codes[usize::from(byte)];
+        bits = bits << length | u64::from(code);
         have += u32::from(length);
-        bits |= u64::from(code) << (64 - have);
         if have >= 32 {
-            into.extend_from_slice(&((bits >> 32) as u32).to_be_bytes());
-            bits <<= 32;
             have -= 32;
+            into.extend_from_slice(&((bits >> have) as u32).to_be_bytes());
         }
     }
-    bits |= u64::MAX >> have;
-    into.extend_from_slice(&bits.to_be_bytes()[..have.div_ceil(8) as usize]);
+    let ones = u64::MAX >> 32;
+    let last = (bits << 32 | ones) >> have;
+    into.extend_from_slice(&(last as u32).to_be_bytes()[..have.div_ceil(8) as usize]);
 }
 
 /// Appends what a string in the code says.
 pub(super) fn decode(coded: &[u8], into: &mut Vec<u8>) -> Result<(), Error> {
+    let start = into.len();
     // No code has less than five bits.
-    into.reserve(coded.len() * 8 / 5);
+    into.resize(start + coded.len() * 8 / 5, 0);
+    let len = decode_to(coded, &mut into[start..])?;
+    into.truncate(start + len);
+    Ok(())
+}
+
+fn decode_to(coded: &[u8], text: &mut [u8]) -> Result<usize, Error> {
+    let mut len = 0;
     let mut input = coded;
+    // The first `have` bits wait, and zeros follow.
     let mut bits = 0_u64;
     let mut have = 0;
-    loop {
-        if have < 32 {
-            if let Some((next, rest)) = input.split_first_chunk() {
-                bits |= u64::from(u32::from_be_bytes(*next)) << (32 - have);
-                have += 32;
-                input = rest;
-            } else {
-                for &byte in input {
-                    bits |= u64::from(byte) << (56 - have);
-                    have += 8;
-                }
-                input = &[];
-            }
+    while let Some((next, rest)) = input.split_first_chunk() {
+        bits |= u64::from(u32::from_be_bytes(*next)) << (32 - have);
+        have += 32;
+        input = rest;
+        // No code has more bits than that.
+        while have >= 32 {
+            let (length, byte) = symbol(bits)?;
+            text[len] = byte;
+            len += 1;
+            bits <<= length;
+            have -= length;
         }
-        let short = CODE.short[(bits >> (64 - SHORT)) as usize];
-        let (length, byte) =
-            if short != 0 { (u32::from(short >> 8), Some(short as u8)) } else { long(bits) };
-        // The zeros behind the last bit have made a code of the padding, or of nothing.
+    }
+    for &byte in input {
+        bits |= u64::from(byte) << (56 - have);
+        have += 8;
+    }
+    loop {
+        let (length, byte) = symbol(bits)?;
+        // The zeros have made a code of the padding, or of nothing.
         if length > have {
             break;
         }
-        into.push(byte.ok_or(Error::HuffmanEos)?);
+        text[len] = byte;
+        len += 1;
         bits <<= length;
         have -= length;
     }
     let ones = !(u64::MAX >> have);
-    if have < 8 && bits == ones { Ok(()) } else { Err(Error::HuffmanPadding) }
+    if have < 8 && bits == ones { Ok(len) } else { Err(Error::HuffmanPadding) }
 }
 
-/// The length of a code above [`SHORT`] bits, and its byte; EOS has none.
+/// The length of the first code, and its byte.
+#[inline]
+fn symbol(bits: u64) -> Result<(u32, u8), Error> {
+    let short = CODE.short[(bits >> (64 - SHORT)) as usize];
+    if short != 0 { Ok((u32::from(short >> 8), short as u8)) } else { long(bits) }
+}
+
+/// The same of a code above [`SHORT`] bits.
 #[cold]
-fn long(bits: u64) -> (u32, Option<u8>) {
+fn long(bits: u64) -> Result<(u32, u8), Error> {
     let window = bits >> 32;
     let mut length = SHORT + 1;
     while window >= CODE.ends[length] {
@@ -164,7 +183,8 @@ fn long(bits: u64) -> (u32, Option<u8>) {
     }
     let code = (window >> (32 - length)) as i32;
     let place = code + CODE.places[length];
-    (length as u32, CODE.symbols.get(place as usize).copied())
+    let byte = CODE.symbols.get(place as usize).ok_or(Error::HuffmanEos)?;
+    Ok((length as u32, *byte))
 }
 
 #[cfg(test)]

@@ -6,14 +6,18 @@ use super::Error;
 const MOST_SHIFT: u32 = 28;
 
 /// Appends `value` with a prefix of `bits` bits; `pattern` has the bits in front of the prefix.
+#[inline]
 pub(super) fn write(value: usize, bits: u32, pattern: u8, into: &mut Vec<u8>) {
     let most = (1 << bits) - 1;
     if value < most {
         into.push(pattern | value as u8);
-        return;
+    } else {
+        into.push(pattern | most as u8);
+        write_rest(value - most, into);
     }
-    into.push(pattern | most as u8);
-    let mut rest = value - most;
+}
+
+fn write_rest(mut rest: usize, into: &mut Vec<u8>) {
     while rest >= 0x80 {
         into.push(rest as u8 | 0x80);
         rest >>= 7;

@@ -1,6 +1,7 @@
 //! Finds fields in an encoder's dynamic table.
 
 use super::dynamic::Table;
+use super::equal;
 
 /// The most entries that a table of 4,096 bytes has.
 const ENTRIES: usize = 4096 / super::OVERHEAD;
@@ -58,7 +59,9 @@ impl Search {
                 return None;
             }
             let link = self.link(number);
-            if link.hash == hash && table.get(age) == Some((name, value)) {
+            if link.hash == hash
+                && table.get(age).is_some_and(|found| equal(found.1, value) && equal(found.0, name))
+            {
                 return Some(age);
             }
             number = link.field;
@@ -75,7 +78,7 @@ impl Search {
             if age >= table.len() {
                 return None;
             }
-            if table.get(age).is_some_and(|(found, _)| found == name) {
+            if table.get(age).is_some_and(|(found, _)| equal(found, name)) {
                 return Some(age);
             }
             number = self.link(number).name;
@@ -115,12 +118,14 @@ pub(super) fn hash(text: &[u8], seed: u32) -> u32 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let len = text.len();
     let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
-    let bits = match (text.first_chunk(), text.last_chunk()) {
-        (Some(first), Some(last)) => {
-            let middle = text[len / 2 - 4..].first_chunk().map_or(0, word);
-            (word(first) ^ word(last).rotate_left(23)).wrapping_mul(FACTOR) ^ middle
-        }
-        _ => text.iter().fold(0, |bits, &byte| bits << 8 | u64::from(byte)),
+    let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
+    let bits = if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        let middle = text[len / 2 - 4..].first_chunk().map_or(0, word);
+        (word(first) ^ word(last).rotate_left(23)).wrapping_mul(FACTOR) ^ middle
+    } else if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        half(first) ^ half(last) << 32
+    } else {
+        text.iter().fold(0, |bits, &byte| bits << 8 | u64::from(byte))
     };
     let bits = bits ^ (len as u64) << 56 ^ u64::from(seed);
     let bits = bits.wrapping_mul(FACTOR);

@@ -1,5 +1,7 @@
 //! The static table (RFC 7541, Appendix A).
 
+use super::equal;
+
 /// How many entries the static table has: the dynamic table's first index is the next.
 pub(super) const LEN: u32 = TABLE.len() as u32;
 
@@ -88,7 +90,7 @@ impl Name {
     pub(super) fn find(name: &[u8]) -> Option<Name> {
         let index = u32::from(SLOTS[slot(name)?]);
         let (found, _) = get(index)?;
-        (found == name).then_some(Name { index })
+        equal(found, name).then_some(Name { index })
     }
 
     /// The index of the entry that has also this value.
@@ -100,7 +102,7 @@ impl Name {
             8 => 7,
             _ => 1,
         };
-        (self.index..self.index + entries).find(|&index| TABLE[index as usize - 1].1 == value)
+        (self.index..self.index + entries).find(|&index| equal(TABLE[index as usize - 1].1, value))
     }
 }
 
@@ -124,14 +126,14 @@ static SLOTS: [u8; 128] = {
         let name = TABLE[index - 1].0;
         let Some(slot) = slot(name) else { panic!("names have two bytes or more") };
         let other = slots[slot] as usize;
-        assert!(other == 0 || equal(TABLE[other - 1].0, name), "two names share a slot");
+        assert!(other == 0 || is_equal(TABLE[other - 1].0, name), "two names share a slot");
         slots[slot] = index as u8;
         index -= 1;
     }
     slots
 };
 
-const fn equal(one: &[u8], other: &[u8]) -> bool {
+const fn is_equal(one: &[u8], other: &[u8]) -> bool {
     let mut at = 0;
     while at < one.len() && at < other.len() && one[at] == other[at] {
         at += 1;
