@@ -46,6 +46,7 @@ pub(crate) struct Incoming {
     begun: bool,
 }
 
+#[inline]
 pub(crate) fn check(head: Head) -> Result<Incoming, ConnectionError> {
     let stream = head.of_stream(SECTION)?;
     padding::check(head, SECTION)?;
