@@ -42,6 +42,9 @@ impl Connection {
             if let Err(error) = taken {
                 return Err(inner.fail(error));
             }
+            if input.is_empty() && deframer.is_between_frames() {
+                return Ok(());
+            }
         }
     }
 }
