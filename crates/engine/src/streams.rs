@@ -146,6 +146,11 @@ impl Streams {
         slots.filter_map(|(slot, stream)| Some((slot, stream.as_mut()?)))
     }
 
+    /// All that are open.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Stream> {
+        self.slots.iter().flatten()
+    }
+
     /// How many are open.
     pub(crate) fn open(&self) -> usize {
         self.open

@@ -151,9 +151,17 @@ impl RecvWindow {
 
     /// Takes the credit that is due, for a WINDOW_UPDATE.
     pub(crate) fn update(&mut self) -> Option<u32> {
-        let credit = u32::try_from(self.credit()).ok().filter(|credit| *credit > 0)?;
+        // A window below 0 may be due more than one frame can give (RFC 9113 §6.9); the rest follows.
+        let credit = self.credit().min(i64::from(MAX));
+        let credit = u32::try_from(credit).ok().filter(|credit| *credit > 0)?;
         self.available += i64::from(credit);
         Some(credit)
+    }
+
+    /// How much the window can rise.
+    pub(crate) fn room(&self) -> u32 {
+        let most = self.available.max(self.target).clamp(0, i64::from(MAX));
+        MAX - most as u32
     }
 
     /// What the peer may still send.
@@ -247,5 +255,16 @@ mod tests {
         window.release(100);
         assert_eq!(window.update(), Some(100));
         assert_eq!(window.available(), 10);
+    }
+
+    #[test]
+    fn no_update_gives_more_than_a_frame_can() {
+        let mut window = RecvWindow::new(1_000);
+        assert_eq!(window.receive(1_000), Ok(()));
+        window.shift(-1_000);
+        window.release(1_000);
+        window.set_target(MAX);
+        assert_eq!((window.update(), window.update()), (Some(MAX), Some(1_000)));
+        assert_eq!(window.available(), i64::from(MAX));
     }
 }

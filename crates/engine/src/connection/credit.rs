@@ -6,6 +6,7 @@
 use super::{Connection, Inner};
 use crate::StreamId;
 use crate::frame::window_update;
+use crate::stream::RecvHalf;
 use crate::window::Due;
 
 /// What waits for a WINDOW_UPDATE.
@@ -103,7 +104,7 @@ impl Inner {
         let Some(stream) = self.streams.at(slot) else { return };
         stream.recv_window.release(bytes);
         let due = stream.recv_window.due();
-        if due == Due::Nothing || stream.recv == crate::stream::RecvHalf::Ended {
+        if due == Due::Nothing || stream.recv == RecvHalf::Ended {
             return;
         }
         self.updates.raise(due);
@@ -146,6 +147,7 @@ impl Inner {
         for slot in self.updates.streams.drain(..) {
             let Some(stream) = self.streams.at(slot) else { continue };
             if std::mem::take(&mut stream.update_listed)
+                && stream.recv != RecvHalf::Ended
                 && let Some(credit) = stream.recv_window.update()
             {
                 window_update::write(StreamId::new(stream.id), credit, into);

@@ -27,9 +27,9 @@ impl Connection {
     /// The frame goes behind all that was handed out before, so [`transmit`](Connection::transmit)
     /// must have been called since the last call that outputs something.
     pub fn send_data(&mut self, id: StreamId, available: usize, end: bool) -> Option<DataHead> {
-        debug_assert!(self.inner.output.bytes.is_empty(), "take the output before sending data");
         let most = self.inner.max_data();
         let slot = self.inner.slot(id)?;
+        debug_assert!(self.inner.output.bytes.is_empty(), "take the output before sending data");
         let Inner { streams, schedule, send_window, .. } = &mut self.inner;
         let stream = streams.at(slot)?;
         if stream.send != SendHalf::Body || (available == 0 && !end) {

@@ -108,6 +108,9 @@ impl Connection {
 impl Inner {
     /// Sends what has changed, unless an acknowledgement is awaited.
     pub(super) fn send_settings(&mut self) {
+        let most = self.largest_initial_window();
+        let window = &mut self.ours.wanted.initial_window_size;
+        *window = (*window).min(most);
         let Ours { acknowledged, sent, wanted } = &mut self.ours;
         if sent.is_some() || acknowledged == wanted || self.failed.is_some() {
             return;
@@ -122,6 +125,14 @@ impl Inner {
         if new.header_table_size > old.header_table_size {
             self.decoder.set_limit(new.header_table_size);
         }
+    }
+
+    /// The initial window that lifts no stream's above 2³¹−1, which the peer would have to refuse
+    /// (RFC 9113 §6.9.2).
+    fn largest_initial_window(&self) -> u32 {
+        let rooms = self.streams.iter().map(|stream| stream.recv_window.room());
+        let room = rooms.min().unwrap_or(window::MAX);
+        self.ours.acknowledged.initial_window_size.saturating_add(room).min(window::MAX)
     }
 
     /// The peer has acknowledged the SETTINGS on their way; `false` if there were none.

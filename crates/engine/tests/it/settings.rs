@@ -106,6 +106,17 @@ fn this_sides_window_rises_at_once_and_falls_when_it_is_acknowledged() {
 }
 
 #[test]
+fn no_setting_lifts_a_window_above_what_the_peer_can_take() {
+    let mut end = End::server();
+    end.ok(&open(1, false));
+    end.connection.set_stream_window(id(1), 0x7fff_ffff - 10);
+    end.take();
+    end.connection.set_initial_window(2 << 20);
+    assert_eq!(end.sent()[0].payload, setting(4, (1 << 20) + 10));
+    assert_eq!(end.connection.stream_credit(id(1)), 0x7fff_ffff);
+}
+
+#[test]
 fn a_window_below_the_initial_one_counts_once_it_is_acknowledged() {
     let config = Config { stream_window: 10, ..Config::default() };
     let mut end = End::new(Connection::server(&config));
