@@ -70,9 +70,8 @@ impl Incoming {
             self.content_left -= 1 + self.padding_left;
         }
         let bytes = take(&mut self.content_left, input);
-        if self.content_left == 0 {
-            take(&mut self.padding_left, input);
-        }
+        // If more of the content is to come, nothing is left of the input.
+        take(&mut self.padding_left, input);
         let last = self.is_over();
         if bytes.is_empty() && !last {
             return Ok(None);
