@@ -65,7 +65,7 @@ fn id(stream: u32) -> StreamId {
     StreamId::new(stream).expect("a stream")
 }
 
-/// A frame as anybody could write it.
+/// A frame with any head and payload.
 fn raw(kind: Kind, flags: Flags, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     Head { len: payload.len() as u32, kind, flags, stream }.write(&mut bytes);
@@ -95,7 +95,7 @@ fn frames(bytes: &[u8]) -> Vec<String> {
     told
 }
 
-/// What a server says of `bytes` besides heads.
+/// All that a server says of `bytes`, without heads.
 #[track_caller]
 fn payloads(bytes: &[u8]) -> Vec<String> {
     let mut told = frames(bytes);

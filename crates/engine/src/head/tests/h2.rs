@@ -60,7 +60,7 @@ fn ours(block: &[u8]) -> Request<()> {
     head.finish().unwrap().request
 }
 
-/// What h2's client writes of a request.
+/// The block that h2's client writes of a request.
 async fn written_by_h2(request: &Request<()>) -> Vec<u8> {
     let (near, mut far) = duplex(1 << 16);
     far.write_all(&settings_of(&[Setting::EnableConnectProtocol(true)])).await.unwrap();
@@ -79,7 +79,7 @@ async fn written_by_h2(request: &Request<()>) -> Vec<u8> {
     block
 }
 
-/// What h2's server makes of our request.
+/// The request that h2's server makes of ours.
 async fn read_by_h2(request: &Request<()>) -> Request<()> {
     let (near, mut far) = duplex(1 << 16);
     let head = written(&Outgoing::request(request).unwrap());
