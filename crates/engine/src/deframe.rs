@@ -45,7 +45,7 @@ enum State {
     Head,
     Data(data::Incoming),
     Payload(Head),
-    /// So much of a payload that nobody understands is still to come.
+    /// So many bytes of a payload of an unknown type have not come yet.
     Skip(u32),
 }
 

@@ -50,7 +50,7 @@ impl ConnectionError {
         self.reason
     }
 
-    /// What was seen, what was expected, and the section of the RFC that rules.
+    /// The text: what was seen, what was expected, and the section of the RFC that rules.
     pub fn what(&self) -> &str {
         &self.what
     }
@@ -92,7 +92,7 @@ impl StreamError {
         self.reason
     }
 
-    /// What was seen, what was expected, and the section of the RFC that rules.
+    /// The text: what was seen, what was expected, and the section of the RFC that rules.
     pub fn what(&self) -> &str {
         &self.what
     }
@@ -117,7 +117,7 @@ impl UnsendableHead {
         UnsendableHead { what: what.into() }
     }
 
-    /// What it holds, what was expected, and the section of the RFC that rules.
+    /// The text: what was found, what was expected, and the section of the RFC that rules.
     pub fn what(&self) -> &str {
         &self.what
     }

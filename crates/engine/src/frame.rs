@@ -84,14 +84,14 @@ pub(crate) enum Frame<'a> {
     PriorityUpdate {
         /// The stream that gets the priority; it may not be open yet.
         stream: StreamId,
-        /// What the sender wants; the default where it could not be understood.
+        /// The new priority; the default if the value could not be understood.
         priority: Priority,
     },
     /// A frame of a stream that calls for that stream's reset, and has no other effect.
     Broken {
         /// The stream.
         stream: StreamId,
-        /// What is wrong.
+        /// The fault.
         error: StreamError,
     },
 }

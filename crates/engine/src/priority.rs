@@ -56,8 +56,8 @@ impl Priority {
         Some(priority)
     }
 
-    /// What the `priority` field of a head says; the default without one, or if it says nothing
-    /// that can be understood.
+    /// The priority in the `priority` field of a head; the default without one, or if its value
+    /// cannot be understood.
     pub fn from_headers(headers: &HeaderMap) -> Priority {
         let mut values = headers.get_all("priority").iter();
         let (Some(first), second) = (values.next(), values.next()) else {

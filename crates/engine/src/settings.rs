@@ -11,7 +11,7 @@ pub(crate) const MAX_MAX_FRAME_SIZE: u32 = (1 << 24) - 1;
 /// The largest window, in bytes (RFC 9113 §6.9.1).
 pub(crate) const MAX_WINDOW: u32 = 0x7fff_ffff;
 
-/// What one end of a connection can take. The values hold for what the *other* end sends.
+/// The limits and abilities that one end of a connection announces. They bind the *other* end.
 ///
 /// [`Settings::default`] has the values that RFC 9113 §6.5.2 begins with, which count until
 /// SETTINGS say otherwise.
@@ -137,7 +137,7 @@ pub(crate) enum Setting {
 }
 
 impl Setting {
-    /// Checks the value; `None` for an identifier that nobody knows, which must be ignored
+    /// Checks the value; `None` for an unknown identifier, which must be ignored
     /// (RFC 9113 §6.5.2).
     pub(crate) fn parse(id: u16, value: u32) -> Result<Option<Setting>, ConnectionError> {
         Ok(Some(match id {

@@ -28,18 +28,18 @@ fn transcript(server: bool) -> Transcript {
 
 type Told = (Vec<String>, Option<ConnectionError>);
 
-/// Feeds the bytes whole, byte by byte, and in two pieces cut everywhere (or at 500 places, if they
+/// Feeds the bytes whole, byte by byte, and in two pieces cut everywhere (or at 200 places, if they
 /// are long), and returns what all of that must say.
 fn at_every_cut(server: bool, bytes: &[u8]) -> Told {
     let fed = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let mut transcript = transcript(server);
         pieces.for_each(|piece| transcript.feed(piece));
-        assert!(transcript.most_held() <= 2 * MAX_FRAME_SIZE as usize + MAX_BLOCK);
+        assert!(transcript.most_held() <= MAX_FRAME_SIZE as usize + MAX_BLOCK);
         transcript.end()
     };
     let whole = fed(&mut std::iter::once(bytes));
     same(&fed(&mut bytes.chunks(1)), &whole, "byte by byte");
-    for at in (0..=bytes.len()).step_by(bytes.len() / 500 + 1) {
+    for at in (0..=bytes.len()).step_by(bytes.len() / 200 + 1) {
         let (first, second) = bytes.split_at(at);
         same(&fed(&mut [first, second].into_iter()), &whole, &format!("cut at {at}"));
     }
@@ -65,7 +65,7 @@ fn id(stream: u32) -> StreamId {
     StreamId::new(stream).expect("a stream")
 }
 
-/// A frame as anybody could write it.
+/// A frame with any head and payload.
 fn raw(kind: Kind, flags: Flags, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     Head { len: payload.len() as u32, kind, flags, stream }.write(&mut bytes);
@@ -95,7 +95,7 @@ fn frames(bytes: &[u8]) -> Vec<String> {
     told
 }
 
-/// What a server says of `bytes` besides heads.
+/// All that a server says of `bytes`, without heads.
 #[track_caller]
 fn payloads(bytes: &[u8]) -> Vec<String> {
     let mut told = frames(bytes);

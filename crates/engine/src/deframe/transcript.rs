@@ -1,10 +1,10 @@
-//! What a deframer says of some bytes, in a form that must not depend on how they were cut.
+//! A record of all frames in some bytes, which must not depend on how the bytes were cut.
 
 use super::Deframer;
 use crate::ConnectionError;
 use crate::frame::{Data, Frame};
 
-/// Feeds a deframer, and notes all that it says. For tests and fuzzers.
+/// Feeds a deframer and records its frames, for tests and fuzzers.
 #[derive(Debug)]
 pub struct Transcript {
     deframer: Deframer,

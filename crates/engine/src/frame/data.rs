@@ -40,7 +40,7 @@ pub(crate) struct Incoming {
     stream: StreamId,
     /// How long the padding is, as soon as that is known.
     padding: Option<u8>,
-    /// What has not come yet.
+    /// The bytes that have not come yet.
     content_left: u32,
     padding_left: u32,
     begun: bool,
@@ -70,9 +70,8 @@ impl Incoming {
             self.content_left -= 1 + self.padding_left;
         }
         let bytes = take(&mut self.content_left, input);
-        if self.content_left == 0 {
-            take(&mut self.padding_left, input);
-        }
+        // As long as content is missing, nothing is left of the input here.
+        take(&mut self.padding_left, input);
         let last = self.is_over();
         if bytes.is_empty() && !last {
             return Ok(None);

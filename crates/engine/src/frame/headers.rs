@@ -32,7 +32,7 @@ pub(crate) struct Headers<'a> {
     pub(crate) fault: Option<StreamError>,
 }
 
-/// What HEADERS itself says.
+/// The payload of HEADERS itself.
 #[derive(Debug)]
 pub(crate) struct Payload<'a> {
     pub(crate) fragment: &'a [u8],

@@ -27,7 +27,7 @@ pub(crate) struct Entries<'a> {
 }
 
 impl Entries<'_> {
-    /// In the order in which they count (RFC 9113 §6.5.3), without those that nobody knows.
+    /// In the order in which they count (RFC 9113 §6.5.3), without unknown ones.
     pub(crate) fn iter(self) -> impl Iterator<Item = Setting> {
         self.entries.iter().filter_map(|entry| parse(entry).ok().flatten())
     }

@@ -51,7 +51,7 @@ pub(super) enum Of {
     Trailers,
 }
 
-/// What became of a field.
+/// The outcome of a field.
 #[derive(Debug)]
 pub(super) enum Taken<'a> {
     /// It is among the others, or there is a fault and it does not matter any more.

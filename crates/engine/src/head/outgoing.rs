@@ -92,12 +92,12 @@ impl<'a> Outgoing<'a> {
         Ok(Outgoing { pseudo: Pseudo::None, headers: trailers, content_length: None })
     }
 
-    /// What the head says of its content.
+    /// The value of `content-length`.
     pub(crate) fn content_length(&self) -> Option<u64> {
         self.content_length
     }
 
-    /// What it counts for the peer's SETTINGS_MAX_HEADER_LIST_SIZE, in bytes (RFC 9113 §6.5.2).
+    /// The size that the peer's SETTINGS_MAX_HEADER_LIST_SIZE limits, in bytes (RFC 9113 §6.5.2).
     pub(crate) fn size(&self) -> usize {
         let mut size = 0;
         self.each(&mut |name, value, _| size += name.len() + value.len() + 32);

@@ -7,7 +7,8 @@ use std::fmt;
 use super::is_token_byte;
 use crate::error::shown;
 
-/// What an extended CONNECT speaks on its stream: the value of `:protocol` (RFC 8441 §4).
+/// The protocol that an extended CONNECT speaks on its stream: the value of `:protocol`
+/// (RFC 8441 §4).
 ///
 /// It is carried in the extensions of an [`http::Request`] with the method CONNECT.
 ///

@@ -31,8 +31,8 @@ pub(crate) struct ReceivedRequest {
 }
 
 impl RequestHead {
-    /// `extended_connect`: this server has announced SETTINGS_ENABLE_CONNECT_PROTOCOL, otherwise
-    /// nobody may send `:protocol` (RFC 8441 §3).
+    /// `extended_connect`: this server has announced SETTINGS_ENABLE_CONNECT_PROTOCOL, without
+    /// which no client may send `:protocol` (RFC 8441 §3).
     pub(crate) fn new(limits: Limits, extended_connect: bool) -> RequestHead {
         RequestHead {
             fields: Fields::new(Of::Request, limits),

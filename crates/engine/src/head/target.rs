@@ -30,7 +30,7 @@ pub(super) fn authority(name: &str, value: &[u8]) -> Result<Authority, String> {
     Ok(authority)
 }
 
-/// Refuses user information, which nobody may send (RFC 9113 §8.3.1), and ports that are none.
+/// Refuses user information, which may not be sent (RFC 9113 §8.3.1), and ports that are no numbers.
 pub(super) fn check_authority(name: &str, authority: &Authority) -> Result<(), String> {
     let text = authority.as_str();
     // Nearly all are names alone, and looking for that takes a tenth of the rest.

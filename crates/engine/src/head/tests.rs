@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod h2;
 mod limits;
 mod outgoing;
 mod request;

@@ -1,4 +1,4 @@
-//! What all frames have in common (RFC 9113 §4).
+//! Properties of all frames (RFC 9113 §4).
 
 use super::*;
 

@@ -65,7 +65,7 @@ fn bad_settings_are_an_error() {
 }
 
 #[test]
-fn more_entries_of_settings_than_anybody_needs_are_an_error() {
+fn too_many_entries_of_settings_are_an_error() {
     let entries = |count| raw(Kind::SETTINGS, Flags::NONE, 0, &[0xff; 6].repeat(count));
     assert_eq!(payloads(&entries(32)).len(), 1);
     assert_error(&entries(33), Reason::ENHANCE_YOUR_CALM, "RFC 9113 §10.5");

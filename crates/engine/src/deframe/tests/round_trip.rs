@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A frame that somebody sends, and what must be said of it.
+/// A frame that is sent, and the text that the transcript must have of it.
 #[derive(Clone, Debug)]
 enum Sent {
     Data { stream: StreamId, bytes: Vec<u8>, padding: Option<u8>, end: bool },

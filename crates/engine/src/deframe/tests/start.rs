@@ -53,6 +53,16 @@ fn the_answer_of_an_http_1_server_is_seen() {
 }
 
 #[test]
+fn another_first_frame_of_a_server_is_no_http2() {
+    for kind in (0..=255).map(Kind).filter(|&kind| kind != Kind::SETTINGS) {
+        let first = raw(kind, Flags::NONE, 0, &[]);
+        let (told, error) = at_every_cut(false, &first);
+        assert_eq!(told, [""; 0]);
+        assert_eq!(error.unwrap().first_bytes(), Some(&first[..]));
+    }
+}
+
+#[test]
 fn another_first_frame_of_a_client_is_an_error() {
     for first in [
         raw(Kind::PING, Flags::NONE, 0, &[0; 8]),

@@ -9,7 +9,7 @@ use crate::head::{Outgoing, RequestHead, ResponseHead, Trailers};
 use crate::hpack::{Decoder, Encoder, Field};
 
 /// Fields that mean nothing to HTTP/2, some several times, some secret.
-fn some_headers() -> impl Strategy<Value = HeaderMap> {
+pub(super) fn some_headers() -> impl Strategy<Value = HeaderMap> {
     let name = prop_oneof![
         Just("accept".to_owned()),
         Just("content-type".to_owned()),
@@ -42,7 +42,7 @@ fn some_uri() -> impl Strategy<Value = Uri> {
     })
 }
 
-fn some_request() -> impl Strategy<Value = Request<()>> {
+pub(super) fn some_request() -> impl Strategy<Value = Request<()>> {
     let method = prop_oneof![
         Just(Method::GET),
         Just(Method::POST),
