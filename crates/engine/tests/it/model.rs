@@ -49,9 +49,7 @@ fn setting() -> impl Strategy<Value = Setting> {
 
 #[test]
 fn credit_balances_and_every_byte_arrives() {
-    // Many more in a release build: `MODEL_CASES=100000`.
-    let cases = std::env::var("MODEL_CASES").ok().and_then(|cases| cases.parse().ok());
-    let cases = cases.unwrap_or(500);
+    let cases = if std::env::var_os("H2CONN_LONG").is_some() { 20_000 } else { 300 };
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(
         setting in setting(),
