@@ -1,10 +1,14 @@
 //! Errors of a connection and of one stream (RFC 9113 §5.4).
 
+mod refusal;
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
 use crate::Reason;
+
+pub use refusal::{OpenError, SendError};
 
 /// How many of the first bytes a [`ConnectionError`] keeps of a peer that does not speak HTTP/2.
 pub(crate) const MAX_SEEN: usize = 64;

@@ -21,7 +21,9 @@ pub(crate) use fields::{Limits, Refused};
 pub(crate) use outgoing::Outgoing;
 pub use protocol::{InvalidProtocol, Protocol};
 pub(crate) use request::{ReceivedRequest, RequestHead};
-pub(crate) use response::{ReceivedResponse, ResponseHead};
+#[cfg(test)]
+pub(crate) use response::ReceivedResponse;
+pub(crate) use response::ResponseHead;
 pub(crate) use trailers::Trailers;
 
 /// The characters of a token (RFC 9110 §5.6.2).

@@ -33,6 +33,10 @@ pub(super) fn authority(name: &str, value: &[u8]) -> Result<Authority, String> {
 /// Refuses user information, which may not be sent (RFC 9113 §8.3.1), and ports that are no numbers.
 pub(super) fn check_authority(name: &str, authority: &Authority) -> Result<(), String> {
     let text = authority.as_str();
+    // Nearly all are names alone, and looking for that takes a tenth of the rest.
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')) {
+        return Ok(());
+    }
     if text.contains('@') {
         return Err(format!(
             "{name} with user information, a host and at most a port were expected \
