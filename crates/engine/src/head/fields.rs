@@ -207,18 +207,17 @@ impl Fields {
         }
     }
 
-    /// The first fault is the one that counts.
+    /// Ends the block with a fault; the fields after it are only counted.
     pub(super) fn refuse(&mut self, what: String) {
         self.give_up(Fault::Malformed(StreamError::protocol(what)));
     }
 
     #[cold]
     fn give_up(&mut self, fault: Fault) {
-        if self.fault.is_none() {
-            self.fault = Some(fault);
-            self.headers = HeaderMap::new();
-            self.cookie = Vec::new();
-        }
+        debug_assert!(self.fault.is_none(), "{fault:?} after {:?}", self.fault);
+        self.fault = Some(fault);
+        self.headers = HeaderMap::new();
+        self.cookie = Vec::new();
     }
 
     #[cfg(test)]

@@ -54,6 +54,12 @@ impl RequestHead {
         }
     }
 
+    /// How many bytes of names and values are kept, without pseudo-header fields.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.fields.kept()
+    }
+
     fn pseudo(&mut self, name: &[u8], value: &[u8]) -> Result<(), String> {
         match name {
             b"method" => once(&mut self.method, name, method(value)?),

@@ -190,6 +190,9 @@ fn a_priority_can_be_updated() {
     priority_update::write(id(7), priority, &mut bytes);
     let update = |priority| said(&[Frame::PriorityUpdate { stream: id(7), priority }]);
     assert_eq!(payloads(&bytes), update(priority));
+    // The reserved bit.
+    bytes[9] |= 0x80;
+    assert_eq!(payloads(&bytes), update(priority));
     let nonsense = raw(Kind::PRIORITY_UPDATE, Flags::NONE, 0, b"\0\0\0\x07u=");
     assert_eq!(payloads(&nonsense), update(Priority::default()));
 }

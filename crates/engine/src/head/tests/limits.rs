@@ -70,3 +70,12 @@ fn nothing_is_kept_beyond_the_limit() {
     }
     assert_eq!(trailers.kept(), 0);
 }
+
+#[test]
+fn no_cookie_is_kept_beyond_the_limit() {
+    let mut head = RequestHead::new(Limits { size: 1000, count: 100 }, false);
+    for _ in 0..1000 {
+        head.field(Field { name: b"cookie", value: &[b'y'; 100], never_indexed: false });
+    }
+    assert_eq!(head.kept(), 0);
+}
