@@ -2,12 +2,14 @@
 
 #![no_main]
 
-#[path = "../../crates/engine/tests/it/model/run.rs"]
-mod run;
+#[path = "../../crates/engine/tests/it/model"]
+mod model {
+    pub(crate) mod run;
+}
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use run::{Operation, Setting, run};
+use model::run::{Operation, Setting, run};
 
 /// Operations that are played; what the bytes say beyond is left out.
 const MOST: usize = 150;
