@@ -107,6 +107,13 @@ fn a_host_that_says_the_same_is_left_out_and_another_is_refused() {
 }
 
 #[test]
+fn a_host_in_a_response_is_a_field_like_others() {
+    let response = Response::builder().header("host", "example.com").body(()).unwrap();
+    let expected = [":status: 200", "host: example.com"];
+    assert_eq!(fields(&Outgoing::response(&response).unwrap()), expected);
+}
+
+#[test]
 fn secrets_in_a_uri_are_not_sent() {
     let request = request_to(Method::GET, "https://user:secret@example.com/");
     let error = Outgoing::request(&request).unwrap_err();
