@@ -16,9 +16,6 @@ mod send;
 mod settings;
 mod transmit;
 
-#[cfg(test)]
-mod tests;
-
 use crate::deframe::Deframer;
 use crate::frame;
 use crate::hpack::{Decoder, Encoder};
