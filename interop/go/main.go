@@ -1,6 +1,6 @@
 // Command peer is the other end of the tests in tests/it/go.rs: net/http as it comes, as a client
 // and as a server, in one scenario of one connection. It prints ok, or an error and exits with 1.
-// It is also a client of examples/chat.
+// It is also a client of examples/chat, and for the tests of crates/engine it speaks HPACK by itself.
 package main
 
 import (
@@ -29,7 +29,8 @@ func main() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: peer [flags] server SCENARIO\n"+
 			"       peer [flags] client SCENARIO URL   (stays until its input ends)\n"+
 			"       peer [flags] crowd                 (echoes until its input ends)\n"+
-			"       peer [flags] chat URL NAME         (posts each line of its input)")
+			"       peer [flags] chat URL NAME         (posts each line of its input)\n"+
+			"       peer [flags] hpack                 (encodes and decodes, see hpack.go)")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -50,6 +51,10 @@ func main() {
 		// Its input says when it is over.
 		dog.Stop()
 		err = chat(flag.Arg(1), flag.Arg(2), *roots)
+	case flag.Arg(0) == "hpack" && flag.NArg() == 1:
+		// Its input says when it is over.
+		dog.Stop()
+		err = hpackPeer(os.Stdin, os.Stdout)
 	default:
 		flag.Usage()
 		os.Exit(2)

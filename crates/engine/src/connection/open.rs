@@ -1,0 +1,170 @@
+//! Heads that go out: requests, responses, trailers.
+
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+
+use super::{Connection, Inner};
+use crate::error::{OpenError, SendError};
+use crate::frame::headers;
+use crate::head::{Asked, Outgoing, Protocol};
+use crate::limits::Row;
+use crate::schedule::DEFAULT_URGENCY;
+use crate::stream::{ContentLength, Go, RecvHalf, SendHalf, Stream};
+use crate::streams::LAST_ID;
+use crate::window::{RecvWindow, SendWindow};
+use crate::{Priority, StreamId, UnsendableHead};
+
+impl Connection {
+    /// Opens a stream, as a client. If `end`, the request has no content, and nothing more can be sent
+    /// on it.
+    ///
+    /// # Errors
+    ///
+    /// What [`OpenError`] lists; nothing has changed then.
+    pub fn open(&mut self, request: &Request<()>, end: bool) -> Result<StreamId, OpenError> {
+        let inner = &mut self.inner;
+        if inner.is_server {
+            return Err(OpenError::Server);
+        }
+        if inner.failed.is_some() || inner.their_last.is_some() || inner.our_last.is_some() {
+            return Err(OpenError::GoingAway);
+        }
+        let id = StreamId::new(inner.next_id).ok_or(OpenError::UsedUp)?;
+        if let Some(max) = inner.theirs.max_concurrent_streams
+            && inner.streams.open() >= max as usize
+        {
+            return Err(OpenError::Limit { max });
+        }
+        let is_connect = request.method() == Method::CONNECT;
+        if is_connect
+            && !inner.theirs.enable_connect_protocol
+            && request.extensions().get::<Protocol>().is_some()
+        {
+            return Err(OpenError::NotOffered);
+        }
+        let head = Outgoing::request(request).map_err(OpenError::Unsendable)?;
+        let fits = inner.check_size(&head).and_then(|()| match end {
+            true => check_empty(&head),
+            false => Ok(()),
+        });
+        fits.map_err(OpenError::Unsendable)?;
+        let urgency = match request.headers().is_empty() {
+            true => DEFAULT_URGENCY,
+            false => Priority::from_headers(request.headers()).urgency(),
+        };
+        inner.write_head(id, &head, end);
+        inner.next_id = if id.get() == LAST_ID { 1 << 31 } else { id.get() + 2 };
+        // A head and trailers are due (RFC 9113 §8.1).
+        inner.limits.expect(Row::Heads, 2);
+        let stream = Stream {
+            id: id.get(),
+            send: if end { SendHalf::Ended } else { SendHalf::Body },
+            recv: RecvHalf::Head,
+            update_listed: false,
+            asked: Asked::from(request.method()),
+            length: ContentLength::new(None),
+            send_window: SendWindow::new(inner.theirs.initial_window_size),
+            recv_window: RecvWindow::new(inner.stream_window),
+        };
+        inner.enter(stream, urgency);
+        Ok(id)
+    }
+
+    /// Sends an interim response (1xx, but for 101, which HTTP/2 has not: RFC 9113 §8.6).
+    ///
+    /// # Errors
+    ///
+    /// The stream is over, was answered, or is a client's; or the head cannot be sent.
+    pub fn inform(&mut self, id: StreamId, response: &Response<()>) -> Result<(), SendError> {
+        let status = response.status();
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(SendError::Order);
+        }
+        let head = Outgoing::response(response).map_err(SendError::Unsendable)?;
+        self.inner.send_head(id, &head, Go::Interim)
+    }
+
+    /// Sends the response, as a server. If `end`, it has no content, as that to a HEAD request must be,
+    /// and nothing more can be sent on the stream.
+    ///
+    /// # Errors
+    ///
+    /// The stream is over, was answered, or is a client's; or the head cannot be sent.
+    pub fn respond(
+        &mut self,
+        id: StreamId,
+        response: &Response<()>,
+        end: bool,
+    ) -> Result<(), SendError> {
+        if response.status().is_informational() {
+            return Err(SendError::Order);
+        }
+        let head = Outgoing::response(response).map_err(SendError::Unsendable)?;
+        self.inner.send_head(id, &head, Go::Head { end })
+    }
+
+    /// Sends trailers, which end this side of the stream.
+    ///
+    /// # Errors
+    ///
+    /// The stream is over; its head has not been sent, or its end has; it is a CONNECT, which has none
+    /// (RFC 9113 §8.5); or the trailers cannot be sent.
+    pub fn trailers(&mut self, id: StreamId, trailers: &HeaderMap) -> Result<(), SendError> {
+        let trailers = Outgoing::trailers(trailers).map_err(SendError::Unsendable)?;
+        self.inner.send_head(id, &trailers, Go::Trailers)
+    }
+}
+
+impl Inner {
+    fn send_head(&mut self, id: StreamId, head: &Outgoing<'_>, go: Go) -> Result<(), SendError> {
+        let slot = self.slot(id).ok_or(SendError::Over)?;
+        let Some(stream) = self.streams.at(slot) else { return Err(SendError::Over) };
+        if go == Go::Trailers && stream.asked == Asked::Connect {
+            return Err(SendError::Order);
+        }
+        let (after, asked) = (stream.send.after(go).ok_or(SendError::Order)?, stream.asked);
+        self.check_size(head).map_err(SendError::Unsendable)?;
+        if go == (Go::Head { end: true }) && asked != Asked::Head {
+            check_empty(head).map_err(SendError::Unsendable)?;
+        }
+        let Some(stream) = self.streams.at(slot) else { return Err(SendError::Over) };
+        stream.send = after;
+        let end = stream.send == SendHalf::Ended;
+        self.write_head(id, head, end);
+        if end {
+            self.schedule.leave(slot);
+            self.look_whether_over(slot);
+        }
+        Ok(())
+    }
+
+    /// Whether the peer takes a head of this size; one that is larger would be refused
+    /// (RFC 9113 §10.5.1).
+    fn check_size(&self, head: &Outgoing<'_>) -> Result<(), UnsendableHead> {
+        let Some(max) = self.theirs.max_header_list_size else { return Ok(()) };
+        match head.size() {
+            size if size > max as usize => Err(UnsendableHead::new(format!(
+                "fields of {size} bytes, at most {max} were expected, which the peer takes \
+                 (RFC 9113 §6.5.2)"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_head(&mut self, id: StreamId, head: &Outgoing<'_>, end: bool) {
+        let Inner { output, encoder, theirs, .. } = self;
+        headers::write(id, end, theirs.max_frame_size, &mut output.bytes, |into| {
+            head.write(encoder, into);
+        });
+    }
+}
+
+/// A head that ends its side may announce no content (RFC 9113 §8.1.1).
+fn check_empty(head: &Outgoing<'_>) -> Result<(), UnsendableHead> {
+    match head.content_length() {
+        Some(length @ 1..) => Err(UnsendableHead::new(format!(
+            "a content-length of {length} and the end of the stream, none or 0 was expected \
+             (RFC 9113 §8.1.1)"
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,110 @@
+//! The bytes of the peer: cut into frames, each weighed, each given to its own.
+
+use std::time::Instant;
+
+use super::{Connection, Inner};
+use crate::frame::{Frame, Head, Kind};
+use crate::limits::{Cost, Row, Weight};
+use crate::{ConnectionError, Visitor};
+
+impl Connection {
+    /// Takes bytes of the peer, all of them, however they are cut, and tells the visitor what they
+    /// mean. `now` is when they came; it must not go back.
+    ///
+    /// Answers that HTTP/2 asks for are output. A caller that receives without ever handing out output
+    /// is taken for a peer that does not read: see [`transmit`](Connection::transmit).
+    ///
+    /// # Errors
+    ///
+    /// The connection has failed: the peer has broken a rule that ends it, or sends too much of what
+    /// costs work (RFC 9113 §5.4.1, §10.5). GOAWAY is output, which should still be written. Later
+    /// calls do nothing but give the same error. [`ConnectionError::first_bytes`] tells a peer that
+    /// does not speak HTTP/2 at all.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+        visitor: &mut impl Visitor,
+    ) -> Result<(), ConnectionError> {
+        let Connection { deframer, inner } = self;
+        if let Some(error) = &inner.failed {
+            return Err(error.clone());
+        }
+        // It may have changed since.
+        deframer.set_max_frame_size(inner.ours.max_frame_size());
+        let mut input = bytes;
+        loop {
+            let taken = match deframer.next(&mut input) {
+                Ok(None) => return Ok(()),
+                Ok(Some(frame)) => inner.frame(frame, now, visitor),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = taken {
+                return Err(inner.fail(error));
+            }
+            if input.is_empty() && deframer.is_between_frames() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Inner {
+    #[inline]
+    fn frame(
+        &mut self,
+        frame: Frame<'_>,
+        now: Instant,
+        visitor: &mut impl Visitor,
+    ) -> Result<(), ConnectionError> {
+        match frame {
+            // Most frames are these, and flow control bounds them.
+            Frame::Head(Head { kind: Kind::DATA, len: 1.., .. }) => Ok(()),
+            Frame::Head(head) => self.weigh(head, now),
+            Frame::Data(data) => self.data(data, now, visitor),
+            Frame::Headers(headers) => self.headers(headers, now, visitor),
+            Frame::WindowUpdate { stream: None, increment } => self.connection_credit(increment),
+            Frame::WindowUpdate { stream: Some(id), increment } => {
+                self.stream_credit(id, increment, now, visitor)
+            }
+            Frame::Reset { stream, reason } => self.peer_reset(stream, reason, visitor),
+            Frame::Settings(entries) => self.peer_settings(entries, visitor),
+            Frame::SettingsAck => {
+                if self.settings_acknowledged() {
+                    visitor.settings_acknowledged();
+                }
+                Ok(())
+            }
+            Frame::Ping(payload) => self.peer_ping(payload),
+            Frame::Pong(payload) => {
+                self.pings = self.pings.saturating_sub(1);
+                visitor.pong(payload);
+                Ok(())
+            }
+            Frame::GoAway(go_away) => {
+                self.peer_goes_away(go_away, visitor);
+                Ok(())
+            }
+            // Nothing of RFC 7540's priorities is used (RFC 9113 §5.3.2).
+            Frame::Priority { .. } => Ok(()),
+            Frame::PriorityUpdate { stream, priority } => {
+                self.priority_update(stream, priority);
+                Ok(())
+            }
+            Frame::Broken { stream, error } => self.broken_frame(stream, &error, now, visitor),
+        }
+    }
+
+    /// Charges a frame to its row of the limits, before anything is done for it.
+    fn weigh(&mut self, head: Head, now: Instant) -> Result<(), ConnectionError> {
+        let Head { kind, flags, len, .. } = head;
+        let weight = Weight { kind: kind.0, flags: flags.0, len, at_server: self.is_server };
+        match weight.cost() {
+            Cost::Of(row, cost) => self.spend(row, cost, now),
+            Cost::Answer if kind == Kind::SETTINGS && self.ours.are_sent() => Ok(()),
+            Cost::Answer if kind == Kind::PING && self.pings > 0 => Ok(()),
+            Cost::Answer => self.spend(Row::Unasked, 1, now),
+            Cost::Window | Cost::Place | Cost::Error => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! DATA that goes out: whose turn it is, how much may go, and the nine bytes before it.
+
+use super::{Connection, Inner};
+use crate::frame::{data, rst_stream};
+use crate::stream::{Go, SendHalf, Stream};
+use crate::streams::{Found, Known};
+use crate::{Reason, StreamId};
+
+/// What goes before content that is sent, and how much of it may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DataHead {
+    /// The frame's header, which goes right before the content.
+    pub header: [u8; 9],
+    /// Bytes of content that belong to the frame. Both windows have been debited by as many.
+    pub len: usize,
+    /// The frame ends this side of the stream.
+    pub end: bool,
+}
+
+impl Connection {
+    /// Begins a DATA frame for a stream of which the caller has `available` bytes, the last of all if
+    /// `end`. `None` if nothing can go now: the windows are shut, the response has not been sent, or
+    /// the side has ended. A stream that a window holds up is remembered, and comes back by
+    /// [`next_to_send`](Connection::next_to_send).
+    ///
+    /// The frame goes behind all that was handed out before, so [`transmit`](Connection::transmit)
+    /// must have been called since the last call that outputs something.
+    pub fn send_data(&mut self, id: StreamId, available: usize, end: bool) -> Option<DataHead> {
+        let most = self.inner.max_data();
+        let slot = self.inner.slot(id)?;
+        debug_assert!(self.inner.output.bytes.is_empty(), "take the output before sending data");
+        let Inner { streams, schedule, send_window, .. } = &mut self.inner;
+        let stream = streams.at(slot)?;
+        if stream.send != SendHalf::Body || (available == 0 && !end) {
+            return None;
+        }
+        let len = available.min(most).min(room(stream, send_window.available()));
+        if len == 0 && available > 0 {
+            match stream.send_window.available() {
+                0 => schedule.block(slot),
+                _ => schedule.want(slot),
+            }
+            return None;
+        }
+        let end = end && len == available;
+        self.inner.take(slot, len, end);
+        Some(DataHead { header: data::head(id, len as u32, end).bytes(), len, end })
+    }
+
+    /// Lets a frame that the caller has not begun to write take in more: `available` further bytes of
+    /// the stream, the last of all if `end`. Gives how many were added, and writes the header anew.
+    ///
+    /// The frame must be the last that was asked for on its stream, and no trailers may have followed.
+    pub fn extend_data(
+        &mut self,
+        id: StreamId,
+        head: &mut DataHead,
+        available: usize,
+        end: bool,
+    ) -> usize {
+        let most = self.inner.max_data().saturating_sub(head.len);
+        let Some(slot) = self.inner.slot(id) else { return 0 };
+        let Inner { streams, send_window, .. } = &self.inner;
+        let Some(stream) = streams.peek(slot) else { return 0 };
+        if head.end || stream.send != SendHalf::Body {
+            return 0;
+        }
+        let len = available.min(most).min(room(stream, send_window.available()));
+        head.end = end && len == available;
+        head.len += len;
+        self.inner.take(slot, len, head.end);
+        head.header = data::head(id, head.len as u32, head.end).bytes();
+        len
+    }
+
+    /// Takes back a frame of which nothing was written, and resets its stream. What it took of the
+    /// connection's window comes back.
+    pub fn withdraw(&mut self, id: StreamId, head: DataHead, reason: Reason) {
+        if self.inner.failed.is_some() {
+            return;
+        }
+        self.inner.send_window.untake(head.len);
+        match self.inner.streams.find(id.get()) {
+            Found::Live(_) => self.reset(id, reason),
+            // It was over with this frame, of which the peer hears nothing now.
+            Found::Gone(Known::Closed(crate::streams::Closed::Ended)) if head.end => {
+                rst_stream::write(id, reason, &mut self.inner.output.bytes);
+            }
+            Found::Gone(_) | Found::Idle => {}
+        }
+    }
+
+    /// How many bytes of content could go now on a stream; 0 also where none can go at all.
+    pub fn send_capacity(&self, id: StreamId) -> usize {
+        match self.inner.peek(id) {
+            Some(stream) if stream.send == SendHalf::Body => {
+                room(stream, self.inner.send_window.available())
+            }
+            _ => 0,
+        }
+    }
+
+    /// What the window of a stream allows, whatever the connection's does: negative where SETTINGS have
+    /// taken back more than was left (RFC 9113 §6.9.2), 0 for a stream that is over.
+    pub fn stream_capacity(&self, id: StreamId) -> i64 {
+        self.inner.peek(id).map_or(0, |stream| stream.send_window.signed())
+    }
+
+    /// How many bytes of content could go now on all streams together.
+    pub fn connection_capacity(&self) -> usize {
+        self.inner.send_window.available()
+    }
+
+    /// The caller has content for a stream, which gets its turn by
+    /// [`next_to_send`](Connection::next_to_send), once.
+    pub fn want_send(&mut self, id: StreamId) {
+        if let Some(slot) = self.inner.slot(id) {
+            self.inner.schedule.want(slot);
+        }
+    }
+
+    /// The caller has nothing for a stream but its end, for which no window is needed. It gets its
+    /// turn before all that have content.
+    pub fn want_send_end(&mut self, id: StreamId) {
+        if let Some(slot) = self.inner.slot(id) {
+            self.inner.schedule.want_end(slot);
+        }
+    }
+
+    /// The stream that should send next, whose windows allow it: the most urgent (RFC 9218 §10), and
+    /// in turn among equals. It is not given again until the caller wants it to send, so one that has
+    /// more after a frame goes behind the others. Streams that their windows hold up come back by
+    /// themselves.
+    pub fn next_to_send(&mut self) -> Option<StreamId> {
+        if self.inner.failed.is_some() {
+            return None;
+        }
+        let Inner { streams, schedule, send_window, .. } = &mut self.inner;
+        let is_open = |slot| streams.peek(slot).is_some_and(|s| s.send_window.available() > 0);
+        let slot = schedule.next(send_window.available() == 0, is_open)?;
+        StreamId::new(streams.peek(slot)?.id)
+    }
+
+    /// Whether [`next_to_send`](Connection::next_to_send) could give a stream: one waits for its turn,
+    /// although windows may still hold it up.
+    pub fn has_turns(&self) -> bool {
+        self.inner.schedule.has_turns()
+    }
+}
+
+/// What both windows allow.
+#[inline]
+fn room(stream: &Stream, connection: usize) -> usize {
+    stream.send_window.available().min(connection)
+}
+
+impl Inner {
+    /// The largest content of a DATA frame.
+    #[inline]
+    fn max_data(&self) -> usize {
+        self.config.max_data_frame_size.min(self.theirs.max_frame_size) as usize
+    }
+
+    /// A stream that is open, to be looked at.
+    pub(super) fn peek(&self, id: StreamId) -> Option<&Stream> {
+        self.streams.get(id.get())
+    }
+
+    /// Debits both windows, and ends the side.
+    #[inline]
+    fn take(&mut self, slot: u32, len: usize, end: bool) {
+        let Some(stream) = self.streams.at(slot) else { return };
+        stream.send_window.take(len);
+        self.send_window.take(len);
+        self.limits.sent(len);
+        if end {
+            // Data may go, as the callers have seen.
+            stream.send = stream.send.after(Go::Data { end }).unwrap_or(SendHalf::Ended);
+            self.schedule.leave(slot);
+            self.look_whether_over(slot);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Where a request goes: `:scheme`, `:authority` and `:path` (RFC 9113 §8.3.1), to and from a URI.
+
+use http::uri::{Authority, PathAndQuery, Scheme};
+
+use crate::error::shown;
+
+pub(super) fn scheme(value: &[u8]) -> Result<Scheme, String> {
+    match value {
+        b"https" => Ok(Scheme::HTTPS),
+        b"http" => Ok(Scheme::HTTP),
+        _ => Scheme::try_from(value).ok().filter(is_scheme).ok_or_else(|| {
+            format!(
+                "the pseudo-header field \":scheme\" with {}, a scheme was expected \
+                 (RFC 9113 §8.3.1)",
+                shown(value)
+            )
+        }),
+    }
+}
+
+/// RFC 3986 §3.1; `http` also takes an empty one, and one that begins with a digit.
+fn is_scheme(scheme: &Scheme) -> bool {
+    scheme.as_str().starts_with(|first: char| first.is_ascii_alphabetic())
+}
+
+/// The value of the field `name`, which is `:authority` or `host`.
+pub(super) fn authority(name: &str, value: &[u8]) -> Result<Authority, String> {
+    let authority = Authority::try_from(value).map_err(|_| bad_authority(name, value))?;
+    check_authority(name, &authority)?;
+    Ok(authority)
+}
+
+/// Refuses user information, which may not be sent (RFC 9113 §8.3.1), and ports that are no numbers.
+pub(super) fn check_authority(name: &str, authority: &Authority) -> Result<(), String> {
+    let text = authority.as_str();
+    // Nearly all are names alone, and looking for that takes a tenth of the rest.
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')) {
+        return Ok(());
+    }
+    if text.contains('@') {
+        return Err(format!(
+            "{name} with user information, a host and at most a port were expected \
+             (RFC 9113 §8.3.1)"
+        ));
+    }
+    if has_port_or_none(authority) { Ok(()) } else { Err(bad_authority(name, text.as_bytes())) }
+}
+
+#[cold]
+fn bad_authority(name: &str, value: &[u8]) -> String {
+    format!(
+        "{name} with {}, a host and at most a port were expected (RFC 9113 §8.3.1)",
+        shown(value)
+    )
+}
+
+/// The port is a number, or missing.
+fn has_port_or_none(authority: &Authority) -> bool {
+    match port(authority) {
+        None | Some("") => true,
+        Some(port) => is_port(port),
+    }
+}
+
+/// A tunnel cannot go to a port that is not said (RFC 9113 §8.5, RFC 9110 §9.3.6).
+pub(super) fn check_tunnel(authority: &Authority) -> Result<(), String> {
+    if port(authority).is_some_and(is_port) {
+        return Ok(());
+    }
+    Err(format!(
+        "CONNECT to {}, a host and a port were expected (RFC 9113 §8.5)",
+        shown(authority.as_str().as_bytes())
+    ))
+}
+
+/// All that follows the colon behind the host; there is no user information.
+fn port(authority: &Authority) -> Option<&str> {
+    authority.as_str().strip_prefix(authority.host())?.strip_prefix(':')
+}
+
+fn is_port(port: &str) -> bool {
+    port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+}
+
+pub(super) fn path(value: &[u8]) -> Result<PathAndQuery, String> {
+    match value {
+        b"/" => return Ok(PathAndQuery::from_static("/")),
+        b"*" => return Ok(PathAndQuery::from_static("*")),
+        // A fragment would be cut off silently.
+        [b'/', rest @ ..] if !rest.contains(&b'#') => {
+            if let Ok(path) = PathAndQuery::try_from(value) {
+                return Ok(path);
+            }
+        }
+        _ => {}
+    }
+    Err(format!(
+        "the pseudo-header field \":path\" with {}, an absolute path was expected \
+         (RFC 9113 §8.3.1)",
+        shown(value)
+    ))
+}
+
+/// Whether both name the same place, with the scheme's own port said or not.
+pub(super) fn is_same(scheme: &Scheme, authority: &Authority, host: &Authority) -> bool {
+    let number = |authority: &Authority| match (authority.port_u16(), scheme.as_str()) {
+        (None, "http") => Some(80),
+        (None, "https") => Some(443),
+        (port, _) => port,
+    };
+    authority.host().eq_ignore_ascii_case(host.host()) && number(authority) == number(host)
+}
+
+/// Every `http` and `https` URI has an authority (RFC 9113 §8.3.1).
+pub(super) fn needs_authority(scheme: &Scheme) -> bool {
+    *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS
+}

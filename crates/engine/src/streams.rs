@@ -1,0 +1,163 @@
+//! The store of streams: those that are open by slot, and what is known of the others.
+//!
+//! Only clients open streams (neither side pushes), so all identifiers are odd.
+
+mod closed;
+mod table;
+
+pub(crate) use closed::{Closed, Known};
+
+use crate::stream::Stream;
+use closed::ClosedStreams;
+use table::Table;
+
+/// The highest identifier (RFC 9113 §5.1.1).
+pub(crate) const LAST_ID: u32 = (1 << 31) - 1;
+
+/// Where a stream stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Open or half-closed, in this slot.
+    Live(u32),
+    /// It was never opened.
+    Idle,
+    /// It is over, or was passed over.
+    Gone(Known),
+}
+
+/// All streams of a connection.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    slots: Vec<Option<Stream>>,
+    free: Vec<u32>,
+    table: Table,
+    closed: ClosedStreams,
+    /// The highest identifier that was opened; 0 if none was.
+    highest: u32,
+    open: usize,
+    /// The last stream that was looked for, because most frames are for the one before.
+    last: (u32, u32),
+}
+
+impl Streams {
+    pub(crate) fn new() -> Streams {
+        Streams {
+            slots: Vec::new(),
+            free: Vec::new(),
+            table: Table::new(),
+            closed: ClosedStreams::default(),
+            highest: 0,
+            open: 0,
+            last: (0, 0),
+        }
+    }
+
+    /// Opens a stream, whose identifier is above all others; gives its slot.
+    pub(crate) fn insert(&mut self, stream: Stream) -> u32 {
+        let id = stream.id;
+        debug_assert!(id > self.highest && id % 2 == 1);
+        self.highest = id;
+        self.open += 1;
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = Some(stream);
+                slot
+            }
+            None => {
+                self.slots.push(Some(stream));
+                self.slots.len() as u32 - 1
+            }
+        };
+        self.table.insert(id, slot);
+        self.last = (id, slot);
+        slot
+    }
+
+    /// The identifier is taken, by a stream that is over at once.
+    pub(crate) fn pass(&mut self, id: u32, how: Closed) {
+        debug_assert!(id > self.highest);
+        self.highest = id;
+        self.closed.insert(id, how);
+    }
+
+    /// The slot of a stream that is open.
+    #[inline]
+    pub(crate) fn slot(&mut self, id: u32) -> Option<u32> {
+        if self.last.0 == id && id != 0 {
+            return Some(self.last.1);
+        }
+        if id.is_multiple_of(2) {
+            return None;
+        }
+        let slot = self.table.get(id)?;
+        self.last = (id, slot);
+        Some(slot)
+    }
+
+    /// A stream that is open, to be looked at.
+    pub(crate) fn get(&self, id: u32) -> Option<&Stream> {
+        match id % 2 {
+            0 => None,
+            _ => self.peek(self.table.get(id)?),
+        }
+    }
+
+    /// Where the stream with this identifier stands. Servers open none, so the even ones are idle.
+    #[inline]
+    pub(crate) fn find(&mut self, id: u32) -> Found {
+        match self.slot(id) {
+            Some(slot) => Found::Live(slot),
+            None if id > self.highest || id.is_multiple_of(2) => Found::Idle,
+            None => Found::Gone(self.closed.get(id)),
+        }
+    }
+
+    /// The stream in a slot that is taken.
+    #[inline]
+    pub(crate) fn at(&mut self, slot: u32) -> Option<&mut Stream> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// The stream in a slot, to be looked at.
+    #[inline]
+    pub(crate) fn peek(&self, slot: u32) -> Option<&Stream> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    /// The stream is over.
+    pub(crate) fn remove(&mut self, slot: u32, how: Closed) -> Option<Stream> {
+        let stream = self.slots.get_mut(slot as usize)?.take()?;
+        self.table.remove(stream.id);
+        self.closed.insert(stream.id, how);
+        self.free.push(slot);
+        self.open -= 1;
+        self.last = (0, 0);
+        Some(stream)
+    }
+
+    /// A stream that was over has come to another end than was known.
+    pub(crate) fn note(&mut self, id: u32, how: Closed) {
+        self.closed.insert(id, how);
+    }
+
+    /// All that are open, with their slots.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Stream)> {
+        let slots = (0..).zip(&mut self.slots);
+        slots.filter_map(|(slot, stream)| Some((slot, stream.as_mut()?)))
+    }
+
+    /// All that are open.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Stream> {
+        self.slots.iter().flatten()
+    }
+
+    /// How many are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// The highest identifier that was opened; 0 if none was.
+    pub(crate) fn highest(&self) -> u32 {
+        self.highest
+    }
+}

@@ -1,0 +1,136 @@
+//! From a stream's identifier to its slot: a small table with open addressing.
+//!
+//! Identifiers follow each other, so their own low bits spread them better than a hash would. The
+//! cost of a peer that makes them meet is bounded by the number of streams that it may open.
+
+const EMPTY: u32 = 0;
+
+const FIRST: usize = 8;
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    id: u32,
+    slot: u32,
+}
+
+/// The slots of the streams that are open.
+#[derive(Debug)]
+pub(crate) struct Table {
+    entries: Vec<Entry>,
+    len: usize,
+}
+
+impl Table {
+    pub(crate) fn new() -> Table {
+        Table { entries: vec![Entry { id: EMPTY, slot: 0 }; FIRST], len: 0 }
+    }
+
+    fn mask(&self) -> usize {
+        self.entries.len() - 1
+    }
+
+    fn home(&self, id: u32) -> usize {
+        (id >> 1) as usize & self.mask()
+    }
+
+    /// Adds a stream that is not there.
+    pub(crate) fn insert(&mut self, id: u32, slot: u32) {
+        // A quarter stays free, so that a search ends soon.
+        if (self.len + 1) * 4 > self.entries.len() * 3 {
+            let larger = vec![Entry { id: EMPTY, slot: 0 }; self.entries.len() * 2];
+            for entry in std::mem::replace(&mut self.entries, larger) {
+                if entry.id != EMPTY {
+                    self.place(entry);
+                }
+            }
+        }
+        self.len += 1;
+        self.place(Entry { id, slot });
+    }
+
+    fn place(&mut self, entry: Entry) {
+        let mut index = self.home(entry.id);
+        while self.entries[index].id != EMPTY {
+            index = (index + 1) & self.mask();
+        }
+        self.entries[index] = entry;
+    }
+
+    /// The slot of a stream.
+    #[inline]
+    pub(crate) fn get(&self, id: u32) -> Option<u32> {
+        let mut index = self.home(id);
+        loop {
+            let entry = self.entries[index];
+            if entry.id == id {
+                return Some(entry.slot);
+            }
+            if entry.id == EMPTY {
+                return None;
+            }
+            index = (index + 1) & self.mask();
+        }
+    }
+
+    /// Removes a stream, and gives its slot.
+    pub(crate) fn remove(&mut self, id: u32) -> Option<u32> {
+        let mut hole = self.home(id);
+        while self.entries[hole].id != id {
+            if self.entries[hole].id == EMPTY {
+                return None;
+            }
+            hole = (hole + 1) & self.mask();
+        }
+        let slot = self.entries[hole].slot;
+        self.len -= 1;
+        // Those behind it that could not have their own place move up.
+        let mut index = hole;
+        loop {
+            index = (index + 1) & self.mask();
+            let entry = self.entries[index];
+            if entry.id == EMPTY {
+                break;
+            }
+            let mask = self.mask();
+            let from_home = index.wrapping_sub(self.home(entry.id)) & mask;
+            let from_hole = index.wrapping_sub(hole) & mask;
+            if from_home >= from_hole {
+                self.entries[hole] = entry;
+                hole = index;
+            }
+        }
+        self.entries[hole].id = EMPTY;
+        Some(slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_does_as_a_map_does(steps in proptest::collection::vec((0..64_u32, any::<bool>()), 0..400)) {
+            let (mut table, mut map) = (Table::new(), HashMap::new());
+            for (slot, (number, insert)) in (0..).zip(steps) {
+                // Many of them have one home.
+                let id = (number % 8) * 1024 + (number / 8) * 2 + 1;
+                if insert && !map.contains_key(&id) {
+                    table.insert(id, slot);
+                    map.insert(id, slot);
+                } else if !insert {
+                    prop_assert_eq!(table.remove(id), map.remove(&id));
+                }
+                for number in 0..64 {
+                    let id = (number % 8) * 1024 + (number / 8) * 2 + 1;
+                    prop_assert_eq!(table.get(id), map.get(&id).copied());
+                }
+                prop_assert_eq!(table.len, map.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Blocks that were damaged: are they refused by both, or do both read the same?
+
+use anyhow::Result;
+use h2conn_engine::fuzzing::hpack::{Decoder, Encoder, Error};
+use proptest::prelude::*;
+use proptest::test_runner::{TestCaseError, TestRunner};
+use proptest::{collection, sample};
+
+use crate::lists::{Step, cases, steps};
+use crate::peer::{Peer, decoded, encoded, failed};
+
+/// What becomes of a block at a place, which is taken modulo its length.
+#[derive(Clone, Debug)]
+enum Damage {
+    Flip(sample::Index, u8),
+    Cut(sample::Index),
+    Insert(sample::Index, Vec<u8>),
+    Append(Vec<u8>),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let place = any::<sample::Index>;
+    // Indices, integers that go on, updates, ones: what a decoder must look at twice.
+    let telling = sample::select(vec![0x80, 0xff, 0x7f, 0x3f, 0x20, 0x3e, 0x0f, 0x1f, 0xbe, 0x00]);
+    let bytes = collection::vec(prop_oneof![telling, any::<u8>()], 1..6);
+    prop_oneof![
+        4 => (place(), 0..8_u8).prop_map(|(at, bit)| Damage::Flip(at, bit)),
+        1 => place().prop_map(Damage::Cut),
+        2 => (place(), bytes.clone()).prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
+        1 => bytes.prop_map(Damage::Append),
+    ]
+}
+
+impl Damage {
+    fn to(&self, mut block: Vec<u8>) -> Vec<u8> {
+        match self {
+            Damage::Flip(at, bit) if !block.is_empty() => {
+                let at = at.index(block.len());
+                block[at] ^= 1 << bit;
+            }
+            Damage::Flip(..) => {}
+            Damage::Cut(at) => block.truncate(at.index(block.len() + 1)),
+            Damage::Insert(at, bytes) => {
+                let at = at.index(block.len() + 1);
+                block.splice(at..at, bytes.iter().copied());
+            }
+            Damage::Append(bytes) => block.extend(bytes),
+        }
+        block
+    }
+}
+
+/// Both decoders refuse a damaged block, or both read the same. `stricter` lists for what ours
+/// refuses some that the other one takes.
+pub(crate) fn are_equal(peer: &Peer, stricter: fn(Error) -> bool) -> Result<()> {
+    let input = (steps(), collection::vec(damage(), 1..4));
+    TestRunner::new(cases(400)).run(&input, |(steps, damages)| {
+        peer.reset().map_err(failed)?;
+        let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new(4096));
+        let blocks: Vec<Vec<u8>> = steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Block(list) => Some(encoded(&mut encoder, list)),
+                Step::Limit(_) => None,
+            })
+            .collect();
+        // Blocks as they are make entries; then the last is damaged.
+        let Some((last, before)) = blocks.split_last() else { return Ok(()) };
+        for block in before {
+            let ours = decoded(&mut decoder, block).map_err(|error| failed(error.into()))?;
+            prop_assert_eq!(peer.decode(block).map_err(failed)?, ours);
+        }
+        let block = damages.iter().fold(last.clone(), |block, damage| damage.to(block));
+        match (decoded(&mut decoder, &block), peer.decode(&block)) {
+            (Ok(ours), Ok(theirs)) => prop_assert_eq!(ours, theirs, "{:x?}", block),
+            (Err(_), Err(_)) => {}
+            (Err(ours), Ok(_)) if stricter(ours) => {}
+            (ours, theirs) => {
+                let what = format!("{block:x?}: {ours:?}, {theirs:?}");
+                return Err(TestCaseError::fail(what));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! The engine from outside: bytes in, bytes out, and what the visitor hears.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod cuts;
+mod floods;
+mod goaway;
+mod messages;
+mod model;
+mod peers;
+mod resets;
+mod sending;
+mod settings;
+mod states;
+mod support;
+mod windows;
