@@ -41,7 +41,7 @@ use tokio::time::Instant;
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
 use crate::conn::{self, Control, LinkInfo, Offer, Proof, Stream};
-use crate::error::{ErrorKind, Event, Reason, Result, Text, request_name};
+use crate::error::{Ending, ErrorKind, Reason, Result, Text, request_name};
 use crate::pipe::{Buffers, Outbox};
 use crate::sync::{AtomicBool, Mutex, lock};
 use driver::Driver;
@@ -120,7 +120,7 @@ impl Link {
         info: LinkInfo,
         config: &Config,
         places: Places,
-    ) -> Result<(Link, Lease), Event> {
+    ) -> Result<(Link, Lease), Ending> {
         let windows = Windows::new(config);
         let (wire, gauge) = wire::wrap(io, Bytes::new(), false);
         let shared = Shared::new(info, config, places);
@@ -147,7 +147,7 @@ impl Link {
         config: &Config,
         incoming: mpsc::Sender<Offer>,
         budget: &Arc<Budget>,
-    ) -> Result<Link, Event> {
+    ) -> Result<Link, Ending> {
         let windows = Windows::new(config);
         let (wire, gauge) = wire::wrap(io, prefix, true);
         let shared = Shared::new(info, config, Places::default());
@@ -285,16 +285,16 @@ impl Shared {
     /// Asks the driver; if it is gone, answers in its place.
     fn command(&self, command: Command) {
         let end = lock(&self.end);
-        match (&end.event, command) {
+        match (&end.ending, command) {
             (None, command) => {
                 lock(&self.commands).push(command);
                 drop(end);
                 self.ask();
             }
-            (Some(event), Command::Open(stream, ..)) => {
-                let event = event.clone();
+            (Some(ending), Command::Open(stream, ..)) => {
+                let ending = ending.clone();
                 drop(end);
-                self.refuse(&stream, &event);
+                self.refuse(&stream, &ending);
             }
             (Some(_), Command::Confirm(proof, answer)) => {
                 let outcome = end.confirmation(proof);
@@ -333,7 +333,7 @@ impl Shared {
     /// No stream works any more. The first reason counts.
     fn end(&self, last: Last) {
         let mut end = lock(&self.end);
-        let event = end.set(last);
+        let ending = end.set(last);
         let commands = self.take_commands();
         let mut answers = Vec::new();
         let mut opened = Vec::new();
@@ -349,7 +349,7 @@ impl Shared {
         drop(end);
         self.set_going_away();
         for stream in opened {
-            self.refuse(&stream, &event);
+            self.refuse(&stream, &ending);
         }
         for (answer, outcome) in answers {
             let _ = answer.send(outcome);
@@ -376,11 +376,11 @@ impl Shared {
 
     /// Fails a stream that never reached the wire. If the link had been up, trying again is safe,
     /// and makes a new one; if not, what it failed by is what there is to say.
-    fn refuse(&self, stream: &Stream, event: &Event) {
+    fn refuse(&self, stream: &Stream, ending: &Ending) {
         let what = request_name(&stream.request.method, &stream.request.uri);
         let error = match self.is_established() {
-            true => Event::NotProcessed(unsent(event)).connect_error(&what),
-            false => event.connect_error(&what),
+            true => Ending::NotProcessed(unsent(ending)).connect_error(&what),
+            false => ending.connect_error(&what),
         };
         stream.cut(error.clone(), error.clone());
         stream.set_done(Err(error));
@@ -397,10 +397,10 @@ impl Shared {
 }
 
 /// What became of a request that never reached the wire, though its link had been up.
-fn unsent(event: &Event) -> Text {
-    match event {
-        Event::Gone(Some(cause)) => format!("the link ended before the request was sent: {cause}"),
-        event => format!("the link ended before the request was sent ({event})"),
+fn unsent(ending: &Ending) -> Text {
+    match ending {
+        Ending::Gone(Some(cause)) => format!("the link ended before the request was sent: {cause}"),
+        ending => format!("the link ended before the request was sent ({ending})"),
     }
     .into()
 }

@@ -16,7 +16,7 @@ use super::ends::{Ends, Server};
 use super::linger::{Linger, Lingering};
 use crate::alive::{Counted, Kind};
 use crate::conn::{Stream, Wish, runtime_is_gone};
-use crate::error::{Error, ErrorKind, Event, Reason};
+use crate::error::{Ending, Error, ErrorKind, Reason};
 
 /// Frames that are taken before other tasks are let in.
 const TURN: usize = 64;
@@ -85,8 +85,8 @@ where
                 }
                 None if ended => self.end_of_body(),
                 // hyper makes an end of this reset, and of no other.
-                None => return self.cut(&Event::Reset(Reason::NO_ERROR)),
-                Some(Err(error)) => return self.cut(&event(error.into())),
+                None => return self.cut(&Ending::Reset(Reason::NO_ERROR)),
+                Some(Err(error)) => return self.cut(&ending(error.into())),
             }
         }
         cx.waker().wake_by_ref();
@@ -105,8 +105,8 @@ where
     }
 
     /// Fails what is not over yet.
-    fn cut(&mut self, event: &Event) {
-        self.fail(event.read_error(), event.write_error());
+    fn cut(&mut self, ending: &Ending) {
+        self.fail(ending.read_error(), ending.write_error());
     }
 
     fn fail(&mut self, read: Error, write: Error) {
@@ -151,7 +151,7 @@ where
                 Lingering::Over(error) => self.finish(Err(error)),
                 Lingering::Stuck => {
                     self.stream.reset(Reason::CANCEL, TOOK_NOTHING);
-                    self.cut(&Event::Silent(TOOK_NOTHING.into()));
+                    self.cut(&Ending::Silent(TOOK_NOTHING.into()));
                 }
             },
         }
@@ -179,8 +179,8 @@ where
         this.ends.register_pump(cx);
         if let Wish::Reset(reason) = this.stream.wish() {
             // Before the request's body says so in its own way.
-            let event = Event::Local(reason, "the connection was reset on this side".into());
-            this.cut(&event);
+            let ending = Ending::Local(reason, "the connection was reset on this side".into());
+            this.cut(&ending);
         }
         this.receive(cx);
         this.finish_up(cx);
@@ -201,20 +201,20 @@ impl<B> Drop for Pump<B> {
 }
 
 /// What an error of a request's body means. Frameworks wrap the one that knows.
-fn event(error: Box<dyn StdError + Send + Sync>) -> Event {
+fn ending(error: Box<dyn StdError + Send + Sync>) -> Ending {
     let mut next: Option<&(dyn StdError + 'static)> = Some(&*error);
     while let Some(level) = next {
         if let Some(h2) = level.downcast_ref::<h2::Error>() {
             let reason =
                 h2.reason().map_or(Reason::PROTOCOL_ERROR, |r| Reason::from_code(r.into()));
             return match h2 {
-                h2 if h2.is_io() => Event::Gone(None),
-                h2 if h2.is_reset() && h2.is_remote() => Event::Reset(reason),
-                h2 if h2.is_go_away() && h2.is_remote() => Event::GoAway(reason, "".into()),
-                h2 => Event::Violation(reason, h2.to_string().into()),
+                h2 if h2.is_io() => Ending::Gone(None),
+                h2 if h2.is_reset() && h2.is_remote() => Ending::Reset(reason),
+                h2 if h2.is_go_away() && h2.is_remote() => Ending::GoAway(reason, "".into()),
+                h2 => Ending::Violation(reason, h2.to_string().into()),
             };
         }
         next = level.source();
     }
-    Event::Gone(Some(Arc::new(io::Error::other(error))))
+    Ending::Gone(Some(Arc::new(io::Error::other(error))))
 }

@@ -155,7 +155,7 @@ impl Dialer {
         };
         let config = Config { pace: terms.pace, ..self.config.clone() };
         let link = Link::client(io, info, &config, terms.places).await;
-        link.map_err(|event| event.connect_error(what))
+        link.map_err(|ending| ending.connect_error(what))
     }
 
     fn tls_connector(&self) -> Result<&Connector> {

@@ -38,7 +38,7 @@ use super::{Command, Shared};
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
 use crate::conn::Offer;
-use crate::error::{Error, Event};
+use crate::error::{Ending, Error};
 use crate::observe::Cause;
 
 /// Turns before other tasks are let in.
@@ -130,7 +130,7 @@ pub(super) struct Driver {
     /// No stream is left, or h2 has ended the link: the timer by which it should be gone.
     leaving: Option<delay_queue::Key>,
     broken: bool,
-    end: Option<Event>,
+    end: Option<Ending>,
     /// h2 has ended the link without an error.
     ended_well: bool,
     /// Everything is over but the transport.
@@ -393,12 +393,12 @@ impl Driver {
                 Timer::Handshake if !self.reading.seen_settings => {
                     let first = self.gauge.first_bytes();
                     let time = self.config.handshake_timeout;
-                    self.give_up(Event::Silent(end::silence(&first, time).into()));
+                    self.give_up(Ending::Silent(end::silence(&first, time).into()));
                 }
                 Timer::Handshake => {}
                 Timer::Broken => {
                     let error = self.gauge.write_error().map(Arc::new);
-                    self.give_up(Event::Gone(error));
+                    self.give_up(Ending::Gone(error));
                 }
                 Timer::KeepAlive => self.check_life(),
                 Timer::Goodbye => {

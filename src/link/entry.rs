@@ -17,7 +17,7 @@ use super::fault;
 use super::quiet::Quiet;
 use super::wire::WantedResets;
 use crate::conn::Stream;
-use crate::error::{Error, ErrorKind, Event, Reason, request_name};
+use crate::error::{Ending, Error, ErrorKind, Reason, request_name};
 use crate::pipe::Batch;
 
 /// One stream: its h2 handles, which nobody else touches (T4), and how far it has come.
@@ -168,21 +168,21 @@ impl Entry {
         matches!(self.head, Head::Unsent(_) | Head::Asked(_))
     }
 
-    /// Ends both directions because of `event`. What has arrived is still read first.
-    pub(super) fn cut(&mut self, event: &Event) {
-        self.is_cut = !event.is_of_stream();
+    /// Ends both directions because of `ending`. What has arrived is still read first.
+    pub(super) fn cut(&mut self, ending: &Ending) {
+        self.is_cut = !ending.is_of_stream();
         let (read, write) = if self.awaits_answer() {
-            if let (Event::Reset(Reason::REFUSED_STREAM), Some(lease)) = (event, &self.lease) {
+            if let (Ending::Reset(Reason::REFUSED_STREAM), Some(lease)) = (ending, &self.lease) {
                 lease.was_refused();
             }
             let what = self.what();
-            let connect = event.connect_error(&what);
-            match event {
-                Event::Gone(_) => (connect, event.write_error()),
+            let connect = ending.connect_error(&what);
+            match ending {
+                Ending::Gone(_) => (connect, ending.write_error()),
                 _ => (connect.clone(), connect),
             }
         } else {
-            (event.read_error(), event.write_error())
+            (ending.read_error(), ending.write_error())
         };
         self.fail(read, write);
     }
@@ -195,10 +195,10 @@ impl Entry {
         self.end(Err(read));
     }
 
-    /// Sends RST_STREAM, and fails what the user still waits for with `event`.
-    pub(super) fn reset(&mut self, reason: Reason, event: &Event) {
+    /// Sends RST_STREAM, and fails what the user still waits for with `ending`.
+    pub(super) fn reset(&mut self, reason: Reason, ending: &Ending) {
         self.send_reset(reason);
-        self.cut(event);
+        self.cut(ending);
     }
 
     /// Sends RST_STREAM; h2 sends it only if the stream is not over already.

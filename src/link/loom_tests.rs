@@ -246,7 +246,7 @@ fn a_stream_that_is_opened_while_its_link_ends_is_told_and_so_is_who_waits_for_t
             poll_fn(|cx| Pin::new(&mut driver).poll(cx)).await;
             driver.shared.end(Last::good());
             for stream in &driver.streams {
-                stream.set_done(Err(Event::Gone(None).read_error()));
+                stream.set_done(Err(Ending::Gone(None).read_error()));
             }
         });
         ended.join().expect("did not panic");

@@ -21,7 +21,7 @@ use super::super::linger::{Linger, Lingering};
 use super::wire::Wire;
 use super::{WebSockets, close};
 use crate::conn::{Stream, Wish, runtime_is_gone};
-use crate::error::{Error, ErrorKind, Event, Reason};
+use crate::error::{Ending, Error, ErrorKind, Reason};
 
 /// What one message holds at most.
 const MOST: usize = 64 << 10;
@@ -170,7 +170,7 @@ impl Session {
                 // A raw frame is never received.
                 Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(error)) => self.broken(socket, error),
-                None => self.cut(&Event::Gone(None)),
+                None => self.cut(&Ending::Gone(None)),
             }
         }
         cx.waker().wake_by_ref();
@@ -191,8 +191,8 @@ impl Session {
 
     /// The client has said its last word, and will not listen any more.
     fn peer_closed(&mut self, frame: Option<&CloseFrame>) {
-        if let Err(event) = close::meaning(frame) {
-            return self.cut(&event);
+        if let Err(ending) = close::meaning(frame) {
+            return self.cut(&ending);
         }
         self.received_end = true;
         if !self.closed {
@@ -229,7 +229,7 @@ impl Session {
             // It did not wait for the answer to its close frame.
             return self.stream.outbox.mark_sent(self.position);
         }
-        let error = Event::Gone(Some(Arc::new(error))).write_error();
+        let error = Ending::Gone(Some(Arc::new(error))).write_error();
         self.closed = true;
         self.stream.outbox.fail(error.clone());
         // Who does not read is to know all the same.
@@ -315,7 +315,7 @@ impl Session {
 
     fn give_up(&mut self) {
         self.stream.reset(Reason::CANCEL, TOOK_NOTHING);
-        self.cut(&Event::Silent(TOOK_NOTHING.into()));
+        self.cut(&Ending::Silent(TOOK_NOTHING.into()));
     }
 
     /// Ends a connection whose client does what it must not.
@@ -326,7 +326,7 @@ impl Session {
         self.say_why(socket, close::refusal(code, why));
         let message = format!("the peer was told {}: {why}", u16::from(code));
         let error = Error::new(ErrorKind::Protocol, message).by_the_peer();
-        self.cut(&Event::Failed(error.with_reason(Reason::PROTOCOL_ERROR)));
+        self.cut(&Ending::Failed(error.with_reason(Reason::PROTOCOL_ERROR)));
     }
 
     fn broken<S>(&mut self, socket: &mut Socket<S>, error: tungstenite::Error)
@@ -336,12 +336,12 @@ impl Session {
         use tungstenite::Error::{Capacity, Protocol, Utf8};
         let code = match &error {
             Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                return self.cut(&Event::Gone(None));
+                return self.cut(&Ending::Gone(None));
             }
             Protocol(_) => CloseCode::Protocol,
             Capacity(_) => CloseCode::Size,
             Utf8(_) => CloseCode::Invalid,
-            _ => return self.cut(&Event::Gone(Some(Arc::new(into_io(error))))),
+            _ => return self.cut(&Ending::Gone(Some(Arc::new(into_io(error))))),
         };
         self.refuse(socket, code, &error.to_string());
     }
@@ -359,11 +359,11 @@ impl Session {
     }
 
     /// Fails what is not over yet.
-    fn cut(&mut self, event: &Event) {
+    fn cut(&mut self, ending: &Ending) {
         if self.over {
             return;
         }
-        let (read, write) = (event.read_error(), event.write_error());
+        let (read, write) = (ending.read_error(), ending.write_error());
         let how = Err(if self.received_end { write.clone() } else { read.clone() });
         self.stream.cut(read, write);
         self.finish(how);
@@ -376,15 +376,15 @@ impl Session {
     }
 }
 
-fn reset_here(reason: Reason) -> Event {
-    Event::Local(reason, "the connection was reset on this side".into())
+fn reset_here(reason: Reason) -> Ending {
+    Ending::Local(reason, "the connection was reset on this side".into())
 }
 
-fn no_upgrade(error: Option<hyper::Error>) -> Event {
+fn no_upgrade(error: Option<hyper::Error>) -> Ending {
     let message = "the server has not handed over the transport of the WebSocket: the response was \
                    dropped, or the server does not serve upgrades (hyper: with_upgrades)";
     let dropped = Error::new(ErrorKind::Truncated, message);
-    Event::Failed(match error {
+    Ending::Failed(match error {
         Some(error) => dropped.with_source(error),
         None => dropped,
     })

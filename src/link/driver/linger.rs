@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Driver;
 use crate::config::{LINGER_BYTES, LINGER_STALL};
 use crate::conn::Wish;
-use crate::error::{Error, ErrorKind, Event, Reason};
+use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::link::entry::{Draining, Entry, Flushing, Head, Linger, Told};
 use crate::link::outcome::given_up;
 use crate::link::peer::Peer;
@@ -141,7 +141,7 @@ impl Driver {
                     "the peer took nothing for {} s of what was still to be sent",
                     LINGER_STALL.as_secs()
                 );
-                self.give_up_bytes(key, &Event::Silent(message.into()));
+                self.give_up_bytes(key, &Ending::Silent(message.into()));
             }
             Linger::No | Linger::Flushing(_) => {}
         }
@@ -149,12 +149,12 @@ impl Driver {
 
     /// Resets a stream that may still have something to send. Of one that nobody holds, the link's end
     /// tells: its user would otherwise take the loss for success.
-    pub(super) fn give_up_bytes(&mut self, key: usize, event: &Event) {
+    pub(super) fn give_up_bytes(&mut self, key: usize, ending: &Ending) {
         let Some(entry) = self.streams.get_mut(key) else { return };
         if entry.loses_unseen() {
-            self.lost.get_or_insert_with(|| given_up(event));
+            self.lost.get_or_insert_with(|| given_up(ending));
         }
-        entry.reset(Reason::CANCEL, event);
+        entry.reset(Reason::CANCEL, ending);
         self.look_at(key);
     }
 
@@ -186,8 +186,8 @@ impl Driver {
     /// Ends the streams that are still in use: those that have sent their END_STREAM as if their users
     /// had let them go, the rest with a reset.
     pub(super) fn end_use(&mut self) {
-        let event =
-            Event::Local(Reason::CANCEL, "the client was closed, and its time is up".into());
+        let ending =
+            Ending::Local(Reason::CANCEL, "the client was closed, and its time is up".into());
         let keys: Vec<usize> = self.streams.iter().map(|(key, _)| key).collect();
         for key in keys {
             let Some(entry) = self.streams.get_mut(key).filter(|entry| !entry.over) else {
@@ -199,7 +199,7 @@ impl Driver {
             if entry.stream.outbox.is_finishing() {
                 entry.stream.close();
             } else {
-                entry.reset(Reason::CANCEL, &event);
+                entry.reset(Reason::CANCEL, &ending);
                 self.cut += 1;
                 self.cut_in_use += 1;
             }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::{Driver, Timer, stay};
 use crate::config::REJECTION_WAIT;
 use crate::conn::{Offer, Stream, Wish};
-use crate::error::{Event, Reason};
+use crate::error::{Ending, Reason};
 use crate::link::Lease;
 use crate::link::budget::Share;
 use crate::link::connect;
@@ -111,7 +111,7 @@ impl Driver {
         if let Wish::Reset(reason) = wish
             && !entry.over
         {
-            entry.reset(reason, &Event::Local(reason, "reset on this side".into()));
+            entry.reset(reason, &Ending::Local(reason, "reset on this side".into()));
         }
         let may_answer = room > 0;
         let was_over = entry.over;
@@ -187,7 +187,7 @@ impl Driver {
             }
             let Peer::Client { send: Some(send), .. } = &mut self.peer else {
                 self.unsent.pop_front();
-                entry.cut(&Event::NotProcessed("the link was closed before the request".into()));
+                entry.cut(&Ending::NotProcessed("the link was closed before the request".into()));
                 self.look_at(key);
                 continue;
             };
@@ -224,11 +224,11 @@ impl Driver {
                 }
                 Err(error) => {
                     entry.head = Head::Unsent(retry);
-                    let event = match fault::stream_end(error, self.end.as_ref(), false) {
-                        Event::Violation(_, text) => Event::NotProcessed(text),
-                        event => event,
+                    let ending = match fault::stream_end(error, self.end.as_ref(), false) {
+                        Ending::Violation(_, text) => Ending::NotProcessed(text),
+                        ending => ending,
                     };
-                    entry.cut(&event);
+                    entry.cut(&ending);
                 }
             }
             self.look_at(key);
@@ -391,10 +391,10 @@ impl Driver {
             entry.stream.inbox.len(),
         );
         observe::hoarder_reset(&entry.stream.link.peer, &message);
-        let event = Event::Local(Reason::ENHANCE_YOUR_CALM, message.into());
-        entry.stream.inbox.abort(event.read_error());
+        let ending = Ending::Local(Reason::ENHANCE_YOUR_CALM, message.into());
+        entry.stream.inbox.abort(ending.read_error());
         if !entry.over {
-            entry.reset(Reason::ENHANCE_YOUR_CALM, &event);
+            entry.reset(Reason::ENHANCE_YOUR_CALM, &ending);
         }
         self.look_at(key);
     }
