@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{request, response};
+use http::{StatusCode, request, response};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -219,10 +219,11 @@ impl Stream {
         lock(&self.answer).to_send.take()
     }
 
-    /// Whether the answer refuses the request.
+    /// Whether the answer refuses the request. A WebSocket over HTTP/1.1 is accepted by 101.
     pub(crate) fn is_refused(&self) -> bool {
         let answer = lock(&self.answer);
-        matches!(&answer.head, Some(Ok(head)) if !head.status.is_success())
+        let accepts = |status: StatusCode| status.is_success() || status.is_informational();
+        matches!(&answer.head, Some(Ok(head)) if !accepts(head.status))
     }
 
     /// The response head has arrived, or will not. The first word counts.
