@@ -5,6 +5,7 @@ mod close;
 mod deadline;
 mod framed;
 mod halves;
+mod linger;
 #[cfg(all(test, h2conn_loom))]
 mod loom_tests;
 mod stats;
@@ -29,6 +30,7 @@ pub use addr::Addr;
 pub use close::OnDrop;
 pub(crate) use close::runtime_is_gone;
 pub use halves::{ReadHalf, ReuniteError, WriteHalf};
+pub(crate) use linger::{Delivery, Facts, Linger, Progress, Terms, Verdict, ended};
 pub use stats::Stats;
 pub(crate) use stream::{Control, LinkInfo, Offer, Proof, Stream, Wish};
 pub use transport::Transport;

@@ -1,97 +1,77 @@
-//! The bounded end of a connection that its user has let go.
+//! The end of a connection on a server that is not ours: `conn::linger`, with the clock of its task.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::Context;
+use std::task::{Context, Poll};
 
-use tokio::time::{Duration, Sleep, sleep};
+use tokio::time::{Duration, Instant, Sleep, sleep_until};
 
-use crate::config::{LINGER_BYTES, LINGER_STALL};
-use crate::error::{Error, ErrorKind, Reason};
+use crate::conn::{self, Delivery, Facts, Stream, Terms, Verdict, Wish, ended};
+use crate::error::{Ending, Error, Reason};
 
 pub(super) struct Linger {
-    /// How long the client has to end its side.
-    limit: Duration,
-    stage: Stage,
+    terms: Terms,
+    end: conn::Linger,
     timer: Option<Pin<Box<Sleep>>>,
-}
-
-#[derive(Clone, Copy, Default)]
-enum Stage {
-    /// Still in use.
-    #[default]
-    No,
-    /// What was written is being taken; how far it had come at the last look.
-    Flushing(u64),
-    /// The client may finish its side; bytes of it that were dropped since.
-    Draining(usize),
 }
 
 /// What has become of the end.
 pub(super) enum Lingering {
     GoesOn,
-    /// Everything is sent, and the client had its time to finish: which limit it is over.
-    Over(Error),
+    Over(Result<(), Error>),
     /// The client takes nothing of what is still to be sent.
-    Stuck,
+    Stuck(Ending),
 }
 
 impl Linger {
     pub(super) fn new(limit: Duration) -> Linger {
-        Linger { limit, stage: Stage::No, timer: None }
+        let terms = Terms { limit, delivery: Delivery::HandedOver, reset: Reason::NO_ERROR };
+        Linger { terms, end: conn::Linger::default(), timer: None }
     }
 
     /// Bytes that nobody will read have arrived.
     pub(super) fn dropped(&mut self, bytes: usize) {
-        if let Stage::Draining(dropped) = &mut self.stage {
-            *dropped += bytes;
-        }
+        self.end.dropped(bytes);
     }
 
-    /// Looks at the clock. `progress` grows with what the client's side takes; `sent` says whether
-    /// everything has been sent, the end included.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, progress: u64, sent: bool) -> Lingering {
+    /// Looks whether the stream has ended, and at the clock if its user has let it go. `position`
+    /// grows with what the client's side takes.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &Stream,
+        received_end: bool,
+        position: u64,
+    ) -> Lingering {
+        let (sent, failed) = (stream.outbox.is_sent(), stream.outbox.check());
+        // Read last: a failure that is the user's reset must be seen as a reset, of which the task is
+        // about to hear.
+        let closing = stream.wish() == Wish::Close;
+        if let Some(how) = ended(received_end, sent, closing, failed) {
+            return Lingering::Over(how);
+        }
+        if !closing {
+            return Lingering::GoesOn;
+        }
         loop {
-            match self.stage {
-                Stage::No | Stage::Flushing(_) if sent => {
-                    self.wait(Stage::Draining(0), self.limit);
+            match self.end.look(Instant::now(), &self.terms, Facts::of(stream, position)) {
+                Verdict::Stuck(ending) => return Lingering::Stuck(ending),
+                Verdict::Over(_, how) => return Lingering::Over(how),
+                // Nobody can be asked here.
+                Verdict::Ask | Verdict::Wait(None) => return Lingering::GoesOn,
+                Verdict::Wait(Some(until)) if self.wait(cx, until).is_pending() => {
+                    return Lingering::GoesOn;
                 }
-                Stage::No => self.wait(Stage::Flushing(progress), LINGER_STALL),
-                Stage::Draining(dropped) if dropped > LINGER_BYTES => {
-                    return Lingering::Over(too_much());
-                }
-                Stage::Flushing(_) | Stage::Draining(_) => {}
-            }
-            let late = self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
-            match self.stage {
-                _ if !late => return Lingering::GoesOn,
-                Stage::No => return Lingering::GoesOn,
-                Stage::Draining(_) => return Lingering::Over(too_late(self.limit)),
-                Stage::Flushing(before) if progress == before => return Lingering::Stuck,
-                Stage::Flushing(_) => self.wait(Stage::Flushing(progress), LINGER_STALL),
+                Verdict::Wait(Some(_)) => {}
             }
         }
     }
 
-    fn wait(&mut self, stage: Stage, time: Duration) {
-        self.stage = stage;
-        self.timer = Some(Box::pin(sleep(time)));
+    fn wait(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        timer.as_mut().poll(cx)
     }
-}
-
-fn too_late(limit: Duration) -> Error {
-    let message = format!(
-        "everything was handed to the server, and the client has not ended its side within {} s, the \
-         linger_timeout of this side",
-        limit.as_secs_f32()
-    );
-    Error::new(ErrorKind::TimedOut, message).with_reason(Reason::NO_ERROR)
-}
-
-fn too_much() -> Error {
-    let message = format!(
-        "everything was handed to the server, and the client goes on sending: more than \
-         {LINGER_BYTES} bytes have come since, which nobody reads"
-    );
-    Error::new(ErrorKind::Aborted, message).with_reason(Reason::NO_ERROR)
 }

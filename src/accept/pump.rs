@@ -136,24 +136,14 @@ where
             // Who does not read is to know all the same.
             self.stream.set_done(Err(cut_off()));
         }
-        let wish = self.stream.wish();
-        match (&self.body, self.stream.outbox.check()) {
-            (None, _) if sent => return self.finish(Ok(())),
-            (None, Err(error)) => return self.finish(Err(error)),
-            (Some(_), Err(error)) if wish == Wish::Close => return self.finish(Err(error)),
-            _ => {}
-        }
-        match wish {
-            // A reset that has come since wakes the pump again.
-            Wish::Live | Wish::WriteOnly | Wish::Reset(_) => {}
-            Wish::Close => match self.linger.poll(cx, self.stream.outbox.settle(), sent) {
-                Lingering::GoesOn => {}
-                Lingering::Over(error) => self.finish(Err(error)),
-                Lingering::Stuck => {
-                    self.stream.reset(Reason::CANCEL, TOOK_NOTHING);
-                    self.cut(&Ending::Silent(TOOK_NOTHING.into()));
-                }
-            },
+        let (received_end, position) = (self.body.is_none(), self.stream.outbox.settle());
+        match self.linger.poll(cx, &self.stream, received_end, position) {
+            Lingering::GoesOn => {}
+            Lingering::Over(how) => self.finish(how),
+            Lingering::Stuck(ending) => {
+                self.stream.reset(Reason::CANCEL, ending.to_string());
+                self.cut(&ending);
+            }
         }
     }
 }
@@ -164,8 +154,6 @@ fn cut_off() -> Error {
                    say";
     Error::new(ErrorKind::Reset, message)
 }
-
-const TOOK_NOTHING: &str = "the client took nothing for 30 s of what was still to be sent";
 
 impl<B> Future for Pump<B>
 where

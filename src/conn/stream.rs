@@ -1,5 +1,6 @@
 //! What a connection's user and the driver of its link share.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -236,7 +237,7 @@ impl Stream {
     }
 
     /// Resets the stream: everything that is queued is lost, on both sides.
-    pub(crate) fn reset(&self, reason: Reason, why: &'static str) {
+    pub(crate) fn reset(&self, reason: Reason, why: impl Into<Cow<'static, str>>) {
         let mut fate = lock(&self.fate);
         if fate.done.is_none() {
             fate.reset.get_or_insert(reason);

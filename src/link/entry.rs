@@ -16,7 +16,7 @@ use super::bandwidth::Part;
 use super::fault;
 use super::quiet::Quiet;
 use super::wire::WantedResets;
-use crate::conn::Stream;
+use crate::conn::{Linger, Stream};
 use crate::error::{Ending, Error, ErrorKind, Reason, request_name};
 use crate::pipe::Batch;
 
@@ -42,7 +42,8 @@ pub(super) struct Entry {
     pub(super) part: Part,
     pub(super) send_state: SendState,
     pub(super) linger: Linger,
-    pub(super) timer: Option<delay_queue::Key>,
+    /// When its linger, or a refusal's body, is looked at again.
+    pub(super) timer: Option<(delay_queue::Key, Instant)>,
     /// Where a timeout is set for it.
     pub(super) quiet: Option<Box<Quiet>>,
     /// A client's place on the link, until the stream is over.
@@ -82,55 +83,6 @@ pub(super) struct SendState {
     pub(super) end_may_go: bool,
 }
 
-/// The bounded end of a connection that its user has let go.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Linger {
-    /// Still in use.
-    No,
-    /// Everything written is being sent.
-    Flushing(Flushing),
-    /// Everything is sent, and the peer may finish its side.
-    Draining(Draining),
-}
-
-/// How far sending had come at the last look.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Flushing {
-    /// Of the stream, and of all that the transport has taken.
-    pub(super) position: u64,
-    pub(super) taken: u64,
-    /// The PING by which a peer that takes nothing was asked whether anything is still on its way.
-    pub(super) asked: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Draining {
-    /// Since the end was sent.
-    pub(super) since: Instant,
-    /// Bytes of the peer that were dropped, since then or since it knows of the end.
-    pub(super) dropped: usize,
-    /// Whether it does.
-    pub(super) told: Told,
-}
-
-/// Whether the peer knows that this side has ended.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Told {
-    No,
-    /// It was asked, by this PING.
-    Asked {
-        ping: u64,
-        at: Instant,
-    },
-    Yes,
-}
-
-impl Draining {
-    pub(super) fn new(since: Instant) -> Draining {
-        Draining { since, dropped: 0, told: Told::No }
-    }
-}
-
 impl Entry {
     pub(super) fn new(
         stream: Arc<Stream>,
@@ -149,7 +101,7 @@ impl Entry {
             held: 0,
             part: Part::default(),
             send_state: SendState::default(),
-            linger: Linger::No,
+            linger: Linger::default(),
             timer: None,
             quiet: None,
             lease: None,

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use http::{HeaderMap, Method, Response};
 
-use super::entry::{Entry, Head, Linger};
+use super::entry::{Entry, Head};
 use super::fault;
 use crate::config::REJECTION_BODY;
 use crate::error::{Ending, Error, Reason};
@@ -164,9 +164,7 @@ impl Entry {
             }
             return 0;
         }
-        if let Linger::Draining(draining) = &mut self.linger {
-            draining.dropped += len;
-        }
+        self.linger.dropped(len);
         if len > 0 {
             self.held += len;
             self.stream.inbox.push(bytes);

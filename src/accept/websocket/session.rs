@@ -105,11 +105,13 @@ impl Session {
                     self.last_word = Some(close::reset(reason));
                     self.cut(&reset_here(reason));
                 }
-                Wish::Close => match self.linger.poll(cx, 0, false) {
-                    Lingering::GoesOn => {}
-                    Lingering::Over(_) | Lingering::Stuck => self.give_up(),
-                },
-                Wish::Live | Wish::WriteOnly => {}
+                Wish::Close | Wish::Live | Wish::WriteOnly => {
+                    match self.linger.poll(cx, &self.stream, false, 0) {
+                        Lingering::GoesOn => {}
+                        Lingering::Over(how) => self.finish(how),
+                        Lingering::Stuck(ending) => self.give_up(&ending),
+                    }
+                }
             },
         }
         if self.over { Poll::Ready(None) } else { Poll::Pending }
@@ -290,32 +292,20 @@ impl Session {
         if self.over {
             return;
         }
-        let sent = self.stream.outbox.is_sent();
-        match (self.received_end, self.stream.outbox.check()) {
-            (true, _) if sent => return self.finish(Ok(())),
-            (true, Err(error)) => return self.finish(Err(error)),
-            (false, Err(error)) if self.stream.wish() == Wish::Close => {
-                return self.finish(Err(error));
-            }
-            _ => {}
-        }
-        if self.stream.wish() != Wish::Close {
-            // A reset that has come since wakes this task again.
-            return;
-        }
-        match self.linger.poll(cx, socket.get_ref().written(), sent) {
+        let written = socket.get_ref().written();
+        match self.linger.poll(cx, &self.stream, self.received_end, written) {
             Lingering::GoesOn => {}
-            Lingering::Over(error) => self.finish(Err(error)),
-            Lingering::Stuck => {
+            Lingering::Over(how) => self.finish(how),
+            Lingering::Stuck(ending) => {
                 self.say_why(socket, close::reset(Reason::CANCEL));
-                self.give_up();
+                self.give_up(&ending);
             }
         }
     }
 
-    fn give_up(&mut self) {
-        self.stream.reset(Reason::CANCEL, TOOK_NOTHING);
-        self.cut(&Ending::Silent(TOOK_NOTHING.into()));
+    fn give_up(&mut self, ending: &Ending) {
+        self.stream.reset(Reason::CANCEL, ending.to_string());
+        self.cut(ending);
     }
 
     /// Ends a connection whose client does what it must not.
@@ -399,8 +389,6 @@ fn into_io(error: tungstenite::Error) -> io::Error {
 
 const PEER_CLOSED: &str = "the peer has closed the WebSocket, and takes nothing more: what was \
                            not yet sent is lost";
-
-const TOOK_NOTHING: &str = "the client took nothing for 30 s of what was still to be sent";
 
 /// A session that ends before its stream, with its runtime or by a panic, fails it.
 impl Drop for Session {

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::Request;
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
 
 use super::{Driver, Timer, stay};
 use crate::config::REJECTION_WAIT;
@@ -128,7 +128,7 @@ impl Driver {
         self.probe.count(&mut entry.part, received.released);
         entry.look_at_movement(received.held > 0);
         if received.rejected {
-            self.set_timer(key, REJECTION_WAIT);
+            self.set_timer(key, Instant::now() + REJECTION_WAIT);
         }
         self.watch_movement(key);
         self.finish_up(key, wish);
@@ -139,19 +139,22 @@ impl Driver {
         }
     }
 
-    /// Looks at the stream again after `time`. It has one timer; the last one counts.
-    pub(super) fn set_timer(&mut self, key: usize, time: Duration) {
+    /// Looks at the stream again then. It has one timer; the last one counts.
+    pub(super) fn set_timer(&mut self, key: usize, at: Instant) {
         let Some(entry) = self.streams.get_mut(key) else { return };
-        if let Some(old) = entry.timer.take() {
+        if entry.timer.as_ref().is_some_and(|(_, set)| *set == at) {
+            return;
+        }
+        if let Some((old, _)) = entry.timer.take() {
             self.timers.try_remove(&old);
         }
-        entry.timer = Some(self.timers.insert(Timer::Stream(key), time));
+        entry.timer = Some((self.timers.insert_at(Timer::Stream(key), at), at));
     }
 
     pub(super) fn remove(&mut self, key: usize) {
         let Some(entry) = self.streams.try_remove(key) else { return };
         let quiet = entry.quiet.as_ref().and_then(|quiet| quiet.timer.as_ref());
-        for timer in entry.timer.iter().chain(quiet.map(|(timer, _)| timer)) {
+        for (timer, _) in entry.timer.iter().chain(quiet) {
             self.timers.try_remove(timer);
         }
         self.held -= entry.held;
