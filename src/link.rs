@@ -8,6 +8,7 @@
 
 mod bandwidth;
 mod budget;
+mod carrier;
 mod connect;
 mod driver;
 mod entry;
@@ -30,7 +31,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
-use std::task::{Poll, Waker};
+use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,14 +41,15 @@ use tokio::time::Instant;
 
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
-use crate::conn::{self, Control, LinkInfo, Offer, Proof, Stream};
+use crate::conn::{self, Carrier, LinkInfo, Offer, Stream};
 use crate::error::{Ending, ErrorKind, Reason, Result, Text, request_name};
-use crate::pipe::{Buffers, Outbox};
+use crate::pipe::Buffers;
 use crate::sync::{AtomicBool, Mutex, lock};
+use carrier::{LinkCarrier, Proof};
 use driver::Driver;
 use outcome::{End, Last};
 use peer::Peer;
-use signal::{Signal, StreamWaker};
+use signal::Signal;
 use window::Windows;
 
 pub(crate) use budget::Budget;
@@ -64,7 +66,7 @@ pub(crate) struct Link {
 
 /// What the handles of a link and its driver share.
 pub(crate) struct Shared {
-    signal: Arc<Signal>,
+    signal: Signal,
     buffers: Arc<Buffers>,
     info: Arc<LinkInfo>,
     began: Instant,
@@ -73,7 +75,7 @@ pub(crate) struct Shared {
     send_queue: usize,
     reset_on_drop: bool,
     unused: AtomicBool,
-    /// Something was asked of the driver that no stream's waker tells.
+    /// Something was asked of the driver that no stream's carrier tells.
     asked: AtomicBool,
     /// Whether the link takes no more streams, because one of its ends has said so.
     going_away: watch::Sender<bool>,
@@ -87,7 +89,7 @@ pub(crate) struct Shared {
 
 /// What a handle asks of the driver.
 enum Command {
-    Open(Arc<Stream>, Arc<StreamWaker>, Option<Lease>),
+    Open(Arc<Stream>, Arc<LinkCarrier>, Option<Lease>),
     Ping(oneshot::Sender<Duration>),
     Confirm(Proof, oneshot::Sender<Result<()>>),
     /// Ends the streams that are still in use: with END_STREAM those that have sent theirs, the rest
@@ -154,7 +156,7 @@ impl Link {
         let handshake = peer::server_builder(config, &windows).handshake(wire).await;
         let conn = handshake.map_err(|error| fault::link_end(Err(error), &[], false))?;
         let peer = Peer::Server { conn: Box::new(conn) };
-        let share = budget.join(Waker::from(Arc::clone(&shared.signal)));
+        let share = budget.join(Waker::from(Arc::clone(&shared)));
         let incoming = Some((incoming, share));
         // What one client complains of is no concern of the others.
         let config = Config { pace: Arc::default(), ..config.clone() };
@@ -266,20 +268,26 @@ impl Shared {
         })
     }
 
+    /// A link that nothing drives.
+    #[cfg(test)]
+    fn alone() -> Arc<Shared> {
+        let other = conn::Addr::Other;
+        let info = LinkInfo::new(crate::observe::Side::Client, other.clone(), other);
+        Shared::new(info, &Config::default(), Places::default())
+    }
+
     /// A new stream of this link.
     fn stream(
         self: &Arc<Self>,
         request: request::Parts,
         transport: conn::Transport,
-        waker: Arc<StreamWaker>,
-    ) -> Arc<Stream> {
-        let mover = Waker::from(waker);
-        let outbox = Outbox::new(self.send_queue, Arc::clone(&self.buffers), mover.clone());
-        let control = Arc::clone(self) as Arc<dyn Control>;
-        let stream =
-            Stream::new(request, transport, Arc::clone(&self.info), control, outbox, mover);
+    ) -> (Arc<Stream>, Arc<LinkCarrier>) {
+        let carrier = LinkCarrier::new(self);
+        let riding = Arc::clone(&carrier) as Arc<dyn Carrier>;
+        let (info, buffers) = (Arc::clone(&self.info), Arc::clone(&self.buffers));
+        let stream = Stream::new(request, transport, info, riding, self.send_queue, buffers);
         stream.reset_on_drop(self.reset_on_drop);
-        Arc::new(stream)
+        (Arc::new(stream), carrier)
     }
 
     /// Asks the driver; if it is gone, answers in its place.
@@ -405,25 +413,14 @@ fn unsent(ending: &Ending) -> Text {
     .into()
 }
 
-impl Control for Shared {
-    fn ping(&self) -> Result<oneshot::Receiver<Duration>> {
-        let (answer, time) = oneshot::channel();
-        self.command(Command::Ping(answer));
-        Ok(time)
+/// The driver's own waker: something has happened that no stream's carrier tells.
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.signal.notify();
     }
 
-    fn confirm(&self, proof: Proof) -> Option<oneshot::Receiver<Result<()>>> {
-        let (answer, outcome) = oneshot::channel();
-        self.command(Command::Confirm(proof, answer));
-        Some(outcome)
-    }
-
-    fn draining(&self) -> watch::Receiver<bool> {
-        self.going_away.subscribe()
-    }
-
-    fn rtt(&self) -> Option<Duration> {
-        *lock(&self.rtt)
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.signal.notify();
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::builder::Limits;
 use super::drain::Place;
-use super::ends::{Ends, Server};
+use super::ends::BodyCarrier;
 use super::linger::{Linger, Lingering};
 use crate::alive::{Counted, Kind};
 use crate::conn::{Stream, Wish, runtime_is_gone};
@@ -23,8 +23,7 @@ const TURN: usize = 64;
 
 pub(super) struct Pump<B> {
     stream: Arc<Stream>,
-    ends: Arc<Ends>,
-    server: Arc<Server>,
+    carrier: Arc<BodyCarrier>,
     /// `None` when nothing will be read of it any more.
     body: Option<Pin<Box<B>>>,
     /// Bytes that may wait in the inbox.
@@ -42,8 +41,7 @@ where
 {
     pub(super) fn new(
         stream: Arc<Stream>,
-        ends: Arc<Ends>,
-        server: Arc<Server>,
+        carrier: Arc<BodyCarrier>,
         body: B,
         limits: Limits,
         place: Place,
@@ -52,8 +50,7 @@ where
         stream.inbox.set_threshold(room / 4);
         Pump {
             stream,
-            ends,
-            server,
+            carrier,
             body: Some(Box::pin(body)),
             room,
             linger: Linger::new(linger),
@@ -118,10 +115,10 @@ where
     fn finish(&mut self, how: Result<(), Error>) {
         self.over = true;
         self.body = None;
-        self.server.set_going_away();
+        self.carrier.server().set_going_away();
         self.stream.set_done(how);
         // If the response has not ended, it is to end with the reset.
-        self.ends.wake_body();
+        self.carrier.wake_body();
     }
 
     /// Sees to the end: what the user wants of it, and what is still awaited.
@@ -130,7 +127,7 @@ where
             return;
         }
         let sent = self.stream.outbox.is_sent();
-        if !sent && self.ends.is_cut_off() {
+        if !sent && self.carrier.server().is_cut_off() {
             // What the client has sent before can still be read.
             self.stream.outbox.fail(cut_off());
             // Who does not read is to know all the same.
@@ -164,7 +161,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        this.ends.register_pump(cx);
+        this.carrier.server().register_task(cx);
         if let Wish::Reset(reason) = this.stream.wish() {
             // Before the request's body says so in its own way.
             let ending = Ending::Local(reason, "the connection was reset on this side".into());
@@ -182,7 +179,7 @@ impl<B> Drop for Pump<B> {
         if !self.over {
             let error = runtime_is_gone();
             self.stream.cut(error.clone(), error.clone());
-            self.server.set_going_away();
+            self.carrier.server().set_going_away();
             self.stream.set_done(Err(error));
         }
     }

@@ -13,6 +13,7 @@ use tokio_util::time::delay_queue;
 
 use super::Lease;
 use super::bandwidth::Part;
+use super::carrier::LinkCarrier;
 use super::fault;
 use super::quiet::Quiet;
 use super::wire::WantedResets;
@@ -28,7 +29,7 @@ use crate::pipe::Batch;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) stream: Arc<Stream>,
-    pub(super) waker: Waker,
+    pub(super) carrier: Arc<LinkCarrier>,
     pub(super) head: Head,
     pub(super) send: Option<SendStream<Batch>>,
     pub(super) recv: Option<RecvStream>,
@@ -86,13 +87,13 @@ pub(super) struct SendState {
 impl Entry {
     pub(super) fn new(
         stream: Arc<Stream>,
-        waker: Waker,
+        carrier: Arc<LinkCarrier>,
         head: Head,
         wanted_resets: WantedResets,
     ) -> Entry {
         Entry {
             stream,
-            waker,
+            carrier,
             head,
             send: None,
             recv: None,
@@ -108,6 +109,11 @@ impl Entry {
             is_cut: false,
             wanted_resets,
         }
+    }
+
+    /// Lists the stream for its driver.
+    pub(super) fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.carrier))
     }
 
     /// What the request was, for an error's text.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use http::request;
 use tokio::time::Instant;
 
-use super::{Command, Shared, StreamWaker};
+use super::{Command, Shared};
 use crate::conn::{Stream, Transport};
 
 /// Who waits for places on a link.
@@ -217,9 +217,8 @@ impl Shared {
         request: request::Parts,
         transport: Transport,
     ) -> Arc<Stream> {
-        let waker = StreamWaker::new(&self.signal);
-        let stream = self.stream(request, transport, Arc::clone(&waker));
-        self.command(Command::Open(Arc::clone(&stream), waker, lease));
+        let (stream, carrier) = self.stream(request, transport);
+        self.command(Command::Open(Arc::clone(&stream), carrier, lease));
         stream
     }
 }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use super::carrier::Proof;
 use super::frames::first_reset;
-use crate::conn::Proof;
 use crate::error::{Ending, Error, ErrorKind, Reason, Result};
 use crate::pipe::WakerSet;
 

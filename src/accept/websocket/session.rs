@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
 
 use super::super::builder::Limits;
-use super::super::ends::{Ends, Server};
+use super::super::ends::Server;
 use super::super::linger::{Linger, Lingering};
 use super::wire::Wire;
 use super::{WebSockets, close};
@@ -41,7 +41,6 @@ pub(super) type Socket<T> = WebSocketStream<Wire<T>>;
 /// One connection, from its acceptance to its end.
 pub(in super::super) struct Session {
     stream: Arc<Stream>,
-    ends: Arc<Ends>,
     server: Arc<Server>,
     /// Bytes that may wait in the inbox.
     room: usize,
@@ -63,7 +62,6 @@ pub(in super::super) struct Session {
 impl Session {
     pub(in super::super) fn new(
         stream: Arc<Stream>,
-        ends: Arc<Ends>,
         server: Arc<Server>,
         limits: Limits,
         websockets: &WebSockets,
@@ -72,7 +70,6 @@ impl Session {
         stream.inbox.set_threshold(room / 4);
         Session {
             stream,
-            ends,
             server,
             room,
             text_messages: websockets.text_messages,
@@ -92,8 +89,8 @@ impl Session {
         cx: &mut Context<'_>,
         upgrade: &mut OnUpgrade,
     ) -> Poll<Option<Upgraded>> {
-        self.ends.register_pump(cx);
-        if self.ends.is_cut_off() {
+        self.server.register_task(cx);
+        if self.server.is_cut_off() {
             self.cut(&no_upgrade(None));
             return Poll::Ready(None);
         }
@@ -137,7 +134,7 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.ends.register_pump(cx);
+        self.server.register_task(cx);
         if let Wish::Reset(reason) = self.stream.wish() {
             self.say_why(socket, close::reset(reason));
             self.cut(&reset_here(reason));

@@ -12,8 +12,8 @@ use std::task::{Context, Waker};
 use tokio::sync::oneshot;
 
 use super::Driver;
-use crate::conn::Proof;
 use crate::error::{Ending, Result};
+use crate::link::carrier::Proof;
 use crate::link::entry::Head;
 use crate::link::outcome::{Last, reset_in_use, unconfirmed, was_reset};
 use crate::link::peer::Peer;
@@ -202,7 +202,7 @@ impl Driver {
             };
             entry.send_state.end_may_go = true;
             if entry.stream.outbox.is_let_go() {
-                entry.stream.set_ping(self.gauge.ask_now());
+                entry.carrier.set_ping(self.gauge.ask_now());
             }
             entry.send(&mut cx, 0, self.end.as_ref());
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use h2::RecvStream;
 use h2::server::SendResponse;
@@ -17,13 +17,13 @@ use crate::conn::{Offer, Stream, Wish};
 use crate::error::{Ending, Reason};
 use crate::link::Lease;
 use crate::link::budget::Share;
+use crate::link::carrier::LinkCarrier;
 use crate::link::connect;
 use crate::link::entry::{Entry, Head};
 use crate::link::fault;
 use crate::link::peer::{Arrival, Peer};
 use crate::link::quiet::Quiet;
 use crate::link::recv::head_size;
-use crate::link::signal::StreamWaker;
 use crate::link::wire::Reading;
 use crate::observe::{self, Cause};
 use crate::pipe::Batch;
@@ -33,7 +33,7 @@ impl Driver {
     pub(super) fn open(
         &mut self,
         stream: Arc<Stream>,
-        waker: Arc<StreamWaker>,
+        carrier: Arc<LinkCarrier>,
         lease: Option<Lease>,
     ) {
         self.idle.is_over();
@@ -41,10 +41,9 @@ impl Driver {
         connect::set_protocol(&mut request, &stream.transport);
         let head = Head::Unsent(request);
         let wanted = self.gauge.wanted_resets();
-        let mut entry = Entry::new(stream, Waker::from(Arc::clone(&waker)), head, wanted);
+        let mut entry = Entry::new(stream, carrier, head, wanted);
         entry.lease = lease;
         let key = self.insert(entry);
-        waker.set_key(key);
         self.unsent.push_back(key);
         self.look_at(key);
     }
@@ -77,20 +76,15 @@ impl Driver {
         place: OwnedPermit<Offer>,
     ) {
         let (mut parts, body) = request.into_parts();
-        let waker = StreamWaker::new(&self.shared.signal);
         let transport = connect::transport_of(&mut parts);
-        let stream = self.shared.stream(parts, transport, Arc::clone(&waker));
-        stream.set_id(respond.stream_id().as_u32());
-        let mut entry = Entry::new(
-            Arc::clone(&stream),
-            Waker::from(Arc::clone(&waker)),
-            Head::Unanswered(respond),
-            self.gauge.wanted_resets(),
-        );
+        let (stream, carrier) = self.shared.stream(parts, transport);
+        carrier.set_id(respond.stream_id().as_u32());
+        let head = Head::Unanswered(respond);
+        let wanted = self.gauge.wanted_resets();
+        let mut entry = Entry::new(Arc::clone(&stream), carrier, head, wanted);
         entry.recv = Some(body);
         place.send(Offer::new(stream));
         let key = self.insert(entry);
-        waker.set_key(key);
         self.look_at(key);
     }
 
@@ -98,14 +92,18 @@ impl Driver {
         entry.quiet = Quiet::new(&self.config);
         entry.stream.inbox.set_threshold(self.windows.stream() as usize / 4);
         self.watch_peer();
-        self.streams.insert(entry)
+        let place = self.streams.vacant_entry();
+        entry.carrier.set_key(place.key());
+        let key = place.key();
+        place.insert(entry);
+        key
     }
 
     /// Does for one stream what can be done now.
     pub(super) fn look_at(&mut self, key: usize) {
         let room = self.heads_room();
         let Some(entry) = self.streams.get_mut(key) else { return };
-        let waker = entry.waker.clone();
+        let waker = entry.waker();
         let mut cx = Context::from_waker(&waker);
         let wish = entry.stream.wish();
         if let Wish::Reset(reason) = wish
@@ -219,7 +217,7 @@ impl Driver {
             let mut used_up = false;
             match result.and_then(|()| send.send_request(request, false)) {
                 Ok((response, send)) => {
-                    entry.stream.set_id(response.stream_id().as_u32());
+                    entry.carrier.set_id(response.stream_id().as_u32());
                     used_up =
                         stay::is_nearly_last(response.stream_id(), self.config.last_stream_id);
                     entry.head = Head::Asked(response);
