@@ -1,18 +1,9 @@
 //! Accepting inside a server that the program already has: hyper, axum, anything that gives an
 //! `http::Request` with a streaming body.
-//!
-//! ```text
-//! user write ─► outbox ─► Body ─► the server's HTTP/2
-//! inbox ◄─ Pump ◄─ the request's body ◄─ the server's HTTP/2
-//! ```
 
-mod body;
 mod builder;
 mod check;
 mod drain;
-mod ends;
-mod linger;
-mod pump;
 #[cfg(feature = "websocket")]
 mod websocket;
 
@@ -23,17 +14,14 @@ use bytes::Bytes;
 use http::{Request, Response, request, response};
 
 use crate::conn::{Addr, Carrier, Conn, LinkInfo, Stream, Transport};
+use crate::hosted::{Accepted, Body, BodyCarrier, Pump, Server};
 use crate::observe::Side;
+#[cfg(feature = "websocket")]
+use crate::websocket::{MessageCarrier, Session, run, upgrade};
 use builder::Settings;
-use drain::Accepted;
 #[cfg(feature = "websocket")]
-use ends::MessageCarrier;
-use ends::{BodyCarrier, Server};
-use pump::Pump;
-#[cfg(feature = "websocket")]
-use websocket::{Handshake, Session};
+use websocket::Handshake;
 
-pub use body::Body;
 pub use builder::AcceptorBuilder;
 pub use check::AcceptError;
 #[cfg(feature = "websocket")]
@@ -202,7 +190,7 @@ impl Acceptor {
             #[cfg(feature = "websocket")]
             Form::WebSocket(websockets, handshake) => {
                 let (mut parts, _) = request.into_parts();
-                let upgrade = websocket::upgrade(&mut parts);
+                let upgrade = upgrade(&mut parts);
                 let transport = handshake.transport();
                 let (head, ()) = handshake.answer(self.settings.response()).into_parts();
                 let stream = self.stream(parts, transport, &head, MessageCarrier::new(&server));
@@ -212,8 +200,9 @@ impl Acceptor {
                 };
                 let limits = self.settings.limits();
                 let place = self.accepted.enter(&stream, &server);
-                let session = Session::new(Arc::clone(&stream), server, limits, &websockets);
-                tokio::spawn(websocket::run(session, upgrade, websockets.config(), place));
+                let text = websockets.text_messages;
+                let session = Session::new(Arc::clone(&stream), server, limits, text);
+                tokio::spawn(run(session, upgrade, websockets.max_message_size, place));
                 (Conn::new(stream), Response::from_parts(head, body))
             }
         }

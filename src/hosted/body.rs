@@ -10,9 +10,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::ends::BodyCarrier;
+use super::carrier::BodyCarrier;
 #[cfg(feature = "websocket")]
-use super::ends::Server;
+use super::carrier::Server;
 use crate::conn::{Stream, Wish};
 use crate::error::{Error, ErrorKind, Reason};
 
@@ -60,21 +60,21 @@ impl Drop for Upgrade {
 }
 
 impl Body {
-    pub(super) fn new(stream: Arc<Stream>, carrier: Arc<BodyCarrier>) -> Body {
+    pub(crate) fn new(stream: Arc<Stream>, carrier: Arc<BodyCarrier>) -> Body {
         Body(Inner::Conn(Outgoing { stream, carrier, ended: false }))
     }
 
-    pub(super) fn empty() -> Body {
+    pub(crate) fn empty() -> Body {
         Body(Inner::Full(None))
     }
 
     /// The body of the response to a WebSocket over HTTP/1.1: none, and the server is to look.
     #[cfg(feature = "websocket")]
-    pub(super) fn upgrade(server: Arc<Server>) -> Body {
+    pub(crate) fn upgrade(server: Arc<Server>) -> Body {
         Body(Inner::Upgrade(Upgrade { server, looked_at: AtomicBool::new(false) }))
     }
 
-    pub(super) fn full(text: Bytes) -> Body {
+    pub(crate) fn full(text: Bytes) -> Body {
         Body(Inner::Full(Some(text)))
     }
 }

@@ -15,13 +15,11 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
 
-use super::super::builder::Limits;
-use super::super::ends::Server;
-use super::super::linger::{Linger, Lingering};
+use super::close;
 use super::wire::Wire;
-use super::{WebSockets, close};
 use crate::conn::{Stream, Wish, runtime_is_gone};
 use crate::error::{Ending, Error, ErrorKind, Reason};
+use crate::hosted::{Limits, Linger, Lingering, Server};
 
 /// What one message holds at most.
 const MOST: usize = 64 << 10;
@@ -39,7 +37,7 @@ const PONGS: usize = 64 << 10;
 pub(super) type Socket<T> = WebSocketStream<Wire<T>>;
 
 /// One connection, from its acceptance to its end.
-pub(in super::super) struct Session {
+pub(crate) struct Session {
     stream: Arc<Stream>,
     server: Arc<Server>,
     /// Bytes that may wait in the inbox.
@@ -60,11 +58,11 @@ pub(in super::super) struct Session {
 }
 
 impl Session {
-    pub(in super::super) fn new(
+    pub(crate) fn new(
         stream: Arc<Stream>,
         server: Arc<Server>,
         limits: Limits,
-        websockets: &WebSockets,
+        text_messages: bool,
     ) -> Session {
         let Limits { room, linger } = limits;
         stream.inbox.set_threshold(room / 4);
@@ -72,7 +70,7 @@ impl Session {
             stream,
             server,
             room,
-            text_messages: websockets.text_messages,
+            text_messages,
             position: 0,
             closed: false,
             pongs: 0,

@@ -10,9 +10,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::builder::Limits;
-use super::drain::Place;
-use super::ends::BodyCarrier;
+use super::Limits;
+use super::accepted::Place;
+use super::carrier::BodyCarrier;
 use super::linger::{Linger, Lingering};
 use crate::alive::{Counted, Kind};
 use crate::conn::{Stream, Wish, runtime_is_gone};
@@ -21,7 +21,7 @@ use crate::error::{Ending, Error, ErrorKind, Reason};
 /// Frames that are taken before other tasks are let in.
 const TURN: usize = 64;
 
-pub(super) struct Pump<B> {
+pub(crate) struct Pump<B> {
     stream: Arc<Stream>,
     carrier: Arc<BodyCarrier>,
     /// `None` when nothing will be read of it any more.
@@ -39,7 +39,7 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    pub(super) fn new(
+    pub(crate) fn new(
         stream: Arc<Stream>,
         carrier: Arc<BodyCarrier>,
         body: B,

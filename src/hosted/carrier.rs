@@ -1,4 +1,4 @@
-//! A server that is not ours, as a carrier: of the two bodies of a request, or of a WebSocket.
+//! A server that is not ours, as the carrier of the two bodies of a request.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -15,7 +15,7 @@ use crate::sync::{AtomicBool, AtomicWaker};
 /// The state that a connection, its task and its server share. The server can be asked for hardly
 /// anything.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     /// The task that sees to the connection.
     task: AtomicWaker,
     /// The server has dropped the response before its end.
@@ -27,7 +27,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new() -> Arc<Server> {
+    pub(crate) fn new() -> Arc<Server> {
         Arc::new(Server {
             task: AtomicWaker::new(),
             cut_off: AtomicBool::new(false),
@@ -36,71 +36,75 @@ impl Server {
         })
     }
 
-    pub(super) fn register_task(&self, cx: &Context<'_>) {
+    pub(crate) fn register_task(&self, cx: &Context<'_>) {
         self.task.register(cx.waker());
     }
 
-    pub(super) fn wake_task(&self) {
+    pub(crate) fn wake_task(&self) {
         self.task.wake();
     }
 
-    pub(super) fn cut_off(&self) {
+    pub(crate) fn cut_off(&self) {
         self.cut_off.store(true, SeqCst);
         self.task.wake();
     }
 
-    pub(super) fn is_cut_off(&self) -> bool {
+    pub(crate) fn is_cut_off(&self) -> bool {
         self.cut_off.load(SeqCst)
     }
 
-    pub(super) fn set_going_away(&self) {
+    pub(crate) fn set_going_away(&self) {
         self.going_away.send_replace(true);
     }
 
-    pub(super) fn set_cut(&self) {
+    pub(crate) fn set_cut(&self) {
         self.cut.send_replace(true);
     }
 
     /// Waits until the connection has no more time, whatever is still to be done for it.
     #[cfg(feature = "websocket")]
-    pub(super) async fn cut(&self) {
+    pub(crate) async fn cut(&self) {
         // It fails only when the sender is gone, which is `self`.
         let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
     }
 
     #[cfg(feature = "websocket")]
-    pub(super) fn is_going_away(&self) -> bool {
+    pub(crate) fn is_going_away(&self) -> bool {
         *self.going_away.borrow()
     }
 
-    fn ping(&self) -> Result<oneshot::Receiver<Duration>> {
+    pub(crate) fn ping(&self) -> Result<oneshot::Receiver<Duration>> {
         let message = "the server that accepted this connection gives no access to its pings";
         Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
+    pub(crate) fn draining(&self) -> watch::Receiver<bool> {
+        self.going_away.subscribe()
     }
 }
 
 /// The bodies of a request and its response. The server polls the response's, and the task the
 /// request's.
 #[derive(Debug)]
-pub(super) struct BodyCarrier {
+pub(crate) struct BodyCarrier {
     body: AtomicWaker,
     server: Arc<Server>,
 }
 
 impl BodyCarrier {
-    pub(super) fn new(server: &Arc<Server>) -> Arc<BodyCarrier> {
+    pub(crate) fn new(server: &Arc<Server>) -> Arc<BodyCarrier> {
         Arc::new(BodyCarrier { body: AtomicWaker::new(), server: Arc::clone(server) })
     }
 
-    pub(super) fn server(&self) -> &Server {
+    pub(crate) fn server(&self) -> &Server {
         &self.server
     }
 
-    pub(super) fn register_body(&self, cx: &Context<'_>) {
+    pub(crate) fn register_body(&self, cx: &Context<'_>) {
         self.body.register(cx.waker());
     }
 
-    pub(super) fn wake_body(&self) {
+    pub(crate) fn wake_body(&self) {
         self.body.wake();
     }
 }
@@ -126,44 +130,6 @@ impl Carrier for BodyCarrier {
     }
 
     fn draining(&self) -> watch::Receiver<bool> {
-        self.server.going_away.subscribe()
-    }
-}
-
-/// The messages of a WebSocket, which the task moves both ways.
-#[cfg(feature = "websocket")]
-#[derive(Debug)]
-pub(super) struct MessageCarrier(Arc<Server>);
-
-#[cfg(feature = "websocket")]
-impl MessageCarrier {
-    pub(super) fn new(server: &Arc<Server>) -> Arc<MessageCarrier> {
-        Arc::new(MessageCarrier(Arc::clone(server)))
-    }
-}
-
-#[cfg(feature = "websocket")]
-impl Mover for MessageCarrier {
-    fn written(self: Arc<Self>) {
-        self.0.wake_task();
-    }
-
-    fn read(self: Arc<Self>) {
-        self.0.wake_task();
-    }
-}
-
-#[cfg(feature = "websocket")]
-impl Carrier for MessageCarrier {
-    fn changed(self: Arc<Self>) {
-        self.0.wake_task();
-    }
-
-    fn ping(&self) -> Result<oneshot::Receiver<Duration>> {
-        self.0.ping()
-    }
-
-    fn draining(&self) -> watch::Receiver<bool> {
-        self.0.going_away.subscribe()
+        self.server.draining()
     }
 }

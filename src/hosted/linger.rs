@@ -9,14 +9,14 @@ use tokio::time::{Duration, Instant, Sleep, sleep_until};
 use crate::conn::{self, Delivery, Facts, Stream, Terms, Verdict, Wish, ended};
 use crate::error::{Ending, Error, Reason};
 
-pub(super) struct Linger {
+pub(crate) struct Linger {
     terms: Terms,
     end: conn::Linger,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// What has become of the end.
-pub(super) enum Lingering {
+pub(crate) enum Lingering {
     GoesOn,
     Over(Result<(), Error>),
     /// The client takes nothing of what is still to be sent.
@@ -24,19 +24,19 @@ pub(super) enum Lingering {
 }
 
 impl Linger {
-    pub(super) fn new(limit: Duration) -> Linger {
+    pub(crate) fn new(limit: Duration) -> Linger {
         let terms = Terms { limit, delivery: Delivery::HandedOver, reset: Reason::NO_ERROR };
         Linger { terms, end: conn::Linger::default(), timer: None }
     }
 
     /// Bytes that nobody will read have arrived.
-    pub(super) fn dropped(&mut self, bytes: usize) {
+    pub(crate) fn dropped(&mut self, bytes: usize) {
         self.end.dropped(bytes);
     }
 
     /// Looks whether the stream has ended, and at the clock if its user has let it go. `position`
     /// grows with what the client's side takes.
-    pub(super) fn poll(
+    pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         stream: &Stream,
