@@ -10,6 +10,7 @@ mod body;
 mod carrier;
 mod linger;
 mod pump;
+mod reason;
 
 use std::time::Duration;
 

@@ -13,6 +13,7 @@ use http_body::{Frame, SizeHint};
 use super::carrier::BodyCarrier;
 #[cfg(feature = "websocket")]
 use super::carrier::Server;
+use super::reason::source_of;
 use crate::conn::{Stream, Wish};
 use crate::error::{Error, ErrorKind, Reason};
 
@@ -153,7 +154,7 @@ impl Outgoing {
         self.ended = true;
         let error = Error::new(ErrorKind::Aborted, "the connection was reset on this side")
             .with_reason(reason)
-            .with_source(h2::Error::from(h2::Reason::from(reason.code())));
+            .with_source(source_of(reason));
         Poll::Ready(Some(Err(error)))
     }
 }

@@ -3,7 +3,6 @@
 
 use std::error::Error as StdError;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,6 +13,7 @@ use super::Limits;
 use super::accepted::Place;
 use super::carrier::BodyCarrier;
 use super::linger::{Linger, Lingering};
+use super::reason;
 use crate::alive::{Counted, Kind};
 use crate::conn::{Stream, Wish, runtime_is_gone};
 use crate::error::{Ending, Error, ErrorKind, Reason};
@@ -83,7 +83,7 @@ where
                 None if ended => self.end_of_body(),
                 // hyper makes an end of this reset, and of no other.
                 None => return self.cut(&Ending::Reset(Reason::NO_ERROR)),
-                Some(Err(error)) => return self.cut(&ending(error.into())),
+                Some(Err(error)) => return self.cut(&reason::ending(error.into())),
             }
         }
         cx.waker().wake_by_ref();
@@ -183,23 +183,4 @@ impl<B> Drop for Pump<B> {
             self.stream.set_done(Err(error));
         }
     }
-}
-
-/// What an error of a request's body means. Frameworks wrap the one that knows.
-fn ending(error: Box<dyn StdError + Send + Sync>) -> Ending {
-    let mut next: Option<&(dyn StdError + 'static)> = Some(&*error);
-    while let Some(level) = next {
-        if let Some(h2) = level.downcast_ref::<h2::Error>() {
-            let reason =
-                h2.reason().map_or(Reason::PROTOCOL_ERROR, |r| Reason::from_code(r.into()));
-            return match h2 {
-                h2 if h2.is_io() => Ending::Gone(None),
-                h2 if h2.is_reset() && h2.is_remote() => Ending::Reset(reason),
-                h2 if h2.is_go_away() && h2.is_remote() => Ending::GoAway(reason, "".into()),
-                h2 => Ending::Violation(reason, h2.to_string().into()),
-            };
-        }
-        next = level.source();
-    }
-    Ending::Gone(Some(Arc::new(io::Error::other(error))))
 }
