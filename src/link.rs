@@ -55,7 +55,7 @@ use window::Windows;
 pub(crate) use budget::Budget;
 pub(crate) use frames::PREFACE;
 pub(crate) use lease::{Lease, Places, Watch};
-pub(crate) use wire::Transport;
+pub(crate) use wire::Socket;
 
 /// A handle of a link. A client's link ends when its last handle and its last stream are gone.
 #[derive(Clone, Debug)]
@@ -118,7 +118,7 @@ impl Link {
     ///
     /// What the transport says, if it ends at once.
     pub(crate) async fn client(
-        io: Box<dyn Transport>,
+        io: Box<dyn Socket>,
         info: LinkInfo,
         config: &Config,
         places: Places,
@@ -143,7 +143,7 @@ impl Link {
     ///
     /// Why the client's preface did not come.
     pub(crate) async fn server(
-        io: Box<dyn Transport>,
+        io: Box<dyn Socket>,
         prefix: Bytes,
         info: LinkInfo,
         config: &Config,
