@@ -1,39 +1,27 @@
 //! Accepting inside a server that the program already has: hyper, axum, anything that gives an
 //! `http::Request` with a streaming body.
-//!
-//! ```text
-//! user write ─► outbox ─► Body ─► the server's HTTP/2
-//! inbox ◄─ Pump ◄─ the request's body ◄─ the server's HTTP/2
-//! ```
 
-mod body;
 mod builder;
 mod check;
 mod drain;
-mod ends;
-mod linger;
-mod pump;
 #[cfg(feature = "websocket")]
 mod websocket;
 
 use std::error::Error as StdError;
 use std::sync::{Arc, LazyLock};
-use std::task::Waker;
 
 use bytes::Bytes;
 use http::{Request, Response, request, response};
 
-use crate::conn::{Addr, Conn, LinkInfo, Stream, Transport};
+use crate::conn::{Addr, Carrier, Conn, LinkInfo, Stream, Transport};
+use crate::hosted::{Accepted, Body, BodyCarrier, Pump, Server};
 use crate::observe::Side;
-use crate::pipe::Outbox;
-use builder::Settings;
-use drain::Accepted;
-use ends::{Ends, Server};
-use pump::Pump;
 #[cfg(feature = "websocket")]
-use websocket::{Handshake, Session};
+use crate::websocket::{MessageCarrier, Session, run, upgrade};
+use builder::Settings;
+#[cfg(feature = "websocket")]
+use websocket::Handshake;
 
-pub use body::Body;
 pub use builder::AcceptorBuilder;
 pub use check::AcceptError;
 #[cfg(feature = "websocket")]
@@ -185,42 +173,39 @@ impl Acceptor {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let (ends, server) = (Ends::new(), Server::new());
+        let server = Server::new();
         match form {
             Form::Bodies => {
                 let (parts, received) = request.into_parts();
                 let (head, ()) = self.settings.response().into_parts();
-                let outbox = self.outbox(ends.body_waker());
-                let stream = self.stream(parts, Transport::Request, outbox, &head, &ends, &server);
-                let body = Body::new(Arc::clone(&stream), Arc::clone(&ends));
+                let carrier = BodyCarrier::new(&server);
+                let riding = Arc::clone(&carrier) as _;
+                let stream = self.stream(parts, Transport::Request, &head, riding);
+                let body = Body::new(Arc::clone(&stream), Arc::clone(&carrier));
                 let limits = self.settings.limits();
                 let place = self.accepted.enter(&stream, &server);
-                tokio::spawn(Pump::new(Arc::clone(&stream), ends, server, received, limits, place));
+                tokio::spawn(Pump::new(Arc::clone(&stream), carrier, received, limits, place));
                 (Conn::new(stream), Response::from_parts(head, body))
             }
             #[cfg(feature = "websocket")]
             Form::WebSocket(websockets, handshake) => {
                 let (mut parts, _) = request.into_parts();
-                let upgrade = websocket::upgrade(&mut parts);
+                let upgrade = upgrade(&mut parts);
                 let transport = handshake.transport();
                 let (head, ()) = handshake.answer(self.settings.response()).into_parts();
-                let outbox = self.outbox(ends.waker());
-                let stream = self.stream(parts, transport, outbox, &head, &ends, &server);
+                let stream = self.stream(parts, transport, &head, MessageCarrier::new(&server));
                 let body = match stream.transport {
-                    Transport::WebSocketHttp1 => Body::upgrade(Arc::clone(&ends)),
+                    Transport::WebSocketHttp1 => Body::upgrade(Arc::clone(&server)),
                     _ => Body::empty(),
                 };
                 let limits = self.settings.limits();
                 let place = self.accepted.enter(&stream, &server);
-                let session = Session::new(Arc::clone(&stream), ends, server, limits, &websockets);
-                tokio::spawn(websocket::run(session, upgrade, websockets.config(), place));
+                let text = websockets.text_messages;
+                let session = Session::new(Arc::clone(&stream), server, limits, text);
+                tokio::spawn(run(session, upgrade, websockets.max_message_size, place));
                 (Conn::new(stream), Response::from_parts(head, body))
             }
         }
-    }
-
-    fn outbox(&self, mover: Waker) -> Outbox {
-        Outbox::new(self.settings.send_queue, Arc::clone(&self.settings.buffers), mover)
     }
 
     /// A stream that has been answered with `head`.
@@ -228,14 +213,13 @@ impl Acceptor {
         &self,
         request: request::Parts,
         transport: Transport,
-        outbox: Outbox,
         head: &response::Parts,
-        ends: &Arc<Ends>,
-        server: &Arc<Server>,
+        carrier: Arc<dyn Carrier>,
     ) -> Arc<Stream> {
+        let Settings { send_queue, buffers, .. } = &*self.settings;
         let link = LinkInfo::new(Side::Accept, Addr::Other, builder::peer_of(&request));
-        let control = Arc::clone(server) as _;
-        let stream = Stream::new(request, transport, Arc::new(link), control, outbox, ends.waker());
+        let (link, buffers) = (Arc::new(link), Arc::clone(buffers));
+        let stream = Stream::new(request, transport, link, carrier, *send_queue, buffers);
         stream.reset_on_drop(self.settings.reset_on_drop);
         stream.set_answer(Ok(head.clone()));
         Arc::new(stream)

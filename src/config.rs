@@ -222,15 +222,9 @@ const LONGEST_STAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// 256 KiB: below it, not even the base of the link's window would hold a frame.
 const LEAST_LINK_MEMORY: u32 = 256 << 10;
 
-/// A connection that was let go is given up when the peer takes nothing for this long.
-pub(crate) const LINGER_STALL: Duration = Duration::from_secs(30);
-
 /// 30 s: a peer that is about to end its side has done so in a round trip, and one that first does
 /// something with what it has got takes seconds. Meanwhile the connection holds its place.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Bytes that a peer may go on sending after it knows that nobody reads them any more.
-pub(crate) const LINGER_BYTES: usize = 1 << 20;
 
 /// How much of the body of a refusal is kept, and how long it is waited for.
 pub(crate) const REJECTION_BODY: usize = 64 << 10;

@@ -1,10 +1,12 @@
 //! The user's connection.
 
 mod addr;
+mod carrier;
 mod close;
 mod deadline;
 mod framed;
 mod halves;
+mod linger;
 #[cfg(all(test, h2conn_loom))]
 mod loom_tests;
 mod stats;
@@ -26,11 +28,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::error::{Error, ErrorKind, Result};
 
 pub use addr::Addr;
+pub(crate) use carrier::Carrier;
 pub use close::OnDrop;
 pub(crate) use close::runtime_is_gone;
 pub use halves::{ReadHalf, ReuniteError, WriteHalf};
+pub(crate) use linger::{Delivery, Facts, Linger, Progress, Terms, Verdict, ended};
 pub use stats::Stats;
-pub(crate) use stream::{Control, LinkInfo, Offer, Proof, Stream, Wish};
+pub(crate) use stream::{LinkInfo, Offer, Stream, Wish};
 pub use transport::Transport;
 
 /// A full-duplex connection over one HTTP/2 stream.
@@ -163,7 +167,7 @@ impl Conn {
     ///
     /// Dropping the future drops the answer.
     pub async fn ping(&self) -> Result<Duration> {
-        self.stream().control.ping()?.await.map_err(|_| {
+        self.stream().carrier.ping()?.await.map_err(|_| {
             Error::new(ErrorKind::Truncated, "the link ended before its peer answered a ping")
         })
     }

@@ -1,6 +1,6 @@
-//! What goes wrong, and the one table that says what each event becomes.
+//! What goes wrong, and the one table that says what each ending becomes.
 
-mod event;
+mod ending;
 mod reason;
 
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri, response};
 
-pub(crate) use event::{Event, Text};
+pub(crate) use ending::{Ending, Text};
 pub use reason::Reason;
 
 /// The result of this crate's fallible calls.

@@ -86,6 +86,7 @@ pub mod codec;
 mod config;
 mod conn;
 mod error;
+mod hosted;
 mod link;
 mod listener;
 mod observe;
@@ -93,6 +94,8 @@ mod pipe;
 mod sync;
 pub mod testing;
 pub mod tls;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 #[doc(no_inline)]
 pub use http;
@@ -101,12 +104,13 @@ pub use tokio_util;
 
 #[cfg(feature = "websocket")]
 pub use accept::WebSockets;
-pub use accept::{AcceptError, Acceptor, AcceptorBuilder, Body, accept};
+pub use accept::{AcceptError, Acceptor, AcceptorBuilder, accept};
 pub use client::{
     Client, ClientBuilder, ClientStats, Destination, LinkPolicy, LinkStats, OriginStats, connect,
 };
 pub use conn::{Addr, Conn, OnDrop, ReadHalf, ReuniteError, Stats, Transport, WriteHalf};
 pub use error::{Error, ErrorKind, Reason, Result};
+pub use hosted::Body;
 pub use listener::{Incoming, Listener, ListenerBuilder, ListenerHandle, ListenerStats};
 
 #[cfg(doctest)]

@@ -8,6 +8,7 @@
 
 mod bandwidth;
 mod budget;
+mod carrier;
 mod connect;
 mod driver;
 mod entry;
@@ -30,7 +31,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
-use std::task::{Poll, Waker};
+use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,20 +41,21 @@ use tokio::time::Instant;
 
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
-use crate::conn::{self, Control, LinkInfo, Offer, Proof, Stream};
-use crate::error::{ErrorKind, Event, Reason, Result, Text, request_name};
-use crate::pipe::{Buffers, Outbox};
+use crate::conn::{self, Carrier, LinkInfo, Offer, Stream};
+use crate::error::{Ending, ErrorKind, Reason, Result, Text, request_name};
+use crate::pipe::Buffers;
 use crate::sync::{AtomicBool, Mutex, lock};
+use carrier::{LinkCarrier, Proof};
 use driver::Driver;
 use outcome::{End, Last};
 use peer::Peer;
-use signal::{Signal, StreamWaker};
+use signal::Signal;
 use window::Windows;
 
 pub(crate) use budget::Budget;
 pub(crate) use frames::PREFACE;
 pub(crate) use lease::{Lease, Places, Watch};
-pub(crate) use wire::Transport;
+pub(crate) use wire::Socket;
 
 /// A handle of a link. A client's link ends when its last handle and its last stream are gone.
 #[derive(Clone, Debug)]
@@ -64,7 +66,7 @@ pub(crate) struct Link {
 
 /// What the handles of a link and its driver share.
 pub(crate) struct Shared {
-    signal: Arc<Signal>,
+    signal: Signal,
     buffers: Arc<Buffers>,
     info: Arc<LinkInfo>,
     began: Instant,
@@ -73,7 +75,7 @@ pub(crate) struct Shared {
     send_queue: usize,
     reset_on_drop: bool,
     unused: AtomicBool,
-    /// Something was asked of the driver that no stream's waker tells.
+    /// Something was asked of the driver that no stream's carrier tells.
     asked: AtomicBool,
     /// Whether the link takes no more streams, because one of its ends has said so.
     going_away: watch::Sender<bool>,
@@ -87,7 +89,7 @@ pub(crate) struct Shared {
 
 /// What a handle asks of the driver.
 enum Command {
-    Open(Arc<Stream>, Arc<StreamWaker>, Option<Lease>),
+    Open(Arc<Stream>, Arc<LinkCarrier>, Option<Lease>),
     Ping(oneshot::Sender<Duration>),
     Confirm(Proof, oneshot::Sender<Result<()>>),
     /// Ends the streams that are still in use: with END_STREAM those that have sent theirs, the rest
@@ -116,11 +118,11 @@ impl Link {
     ///
     /// What the transport says, if it ends at once.
     pub(crate) async fn client(
-        io: Box<dyn Transport>,
+        io: Box<dyn Socket>,
         info: LinkInfo,
         config: &Config,
         places: Places,
-    ) -> Result<(Link, Lease), Event> {
+    ) -> Result<(Link, Lease), Ending> {
         let windows = Windows::new(config);
         let (wire, gauge) = wire::wrap(io, Bytes::new(), false);
         let shared = Shared::new(info, config, places);
@@ -141,20 +143,20 @@ impl Link {
     ///
     /// Why the client's preface did not come.
     pub(crate) async fn server(
-        io: Box<dyn Transport>,
+        io: Box<dyn Socket>,
         prefix: Bytes,
         info: LinkInfo,
         config: &Config,
         incoming: mpsc::Sender<Offer>,
         budget: &Arc<Budget>,
-    ) -> Result<Link, Event> {
+    ) -> Result<Link, Ending> {
         let windows = Windows::new(config);
         let (wire, gauge) = wire::wrap(io, prefix, true);
         let shared = Shared::new(info, config, Places::default());
         let handshake = peer::server_builder(config, &windows).handshake(wire).await;
         let conn = handshake.map_err(|error| fault::link_end(Err(error), &[], false))?;
         let peer = Peer::Server { conn: Box::new(conn) };
-        let share = budget.join(Waker::from(Arc::clone(&shared.signal)));
+        let share = budget.join(Waker::from(Arc::clone(&shared)));
         let incoming = Some((incoming, share));
         // What one client complains of is no concern of the others.
         let config = Config { pace: Arc::default(), ..config.clone() };
@@ -266,35 +268,41 @@ impl Shared {
         })
     }
 
+    /// A link that nothing drives.
+    #[cfg(test)]
+    fn alone() -> Arc<Shared> {
+        let other = conn::Addr::Other;
+        let info = LinkInfo::new(crate::observe::Side::Client, other.clone(), other);
+        Shared::new(info, &Config::default(), Places::default())
+    }
+
     /// A new stream of this link.
     fn stream(
         self: &Arc<Self>,
         request: request::Parts,
         transport: conn::Transport,
-        waker: Arc<StreamWaker>,
-    ) -> Arc<Stream> {
-        let mover = Waker::from(waker);
-        let outbox = Outbox::new(self.send_queue, Arc::clone(&self.buffers), mover.clone());
-        let control = Arc::clone(self) as Arc<dyn Control>;
-        let stream =
-            Stream::new(request, transport, Arc::clone(&self.info), control, outbox, mover);
+    ) -> (Arc<Stream>, Arc<LinkCarrier>) {
+        let carrier = LinkCarrier::new(self);
+        let riding = Arc::clone(&carrier) as Arc<dyn Carrier>;
+        let (info, buffers) = (Arc::clone(&self.info), Arc::clone(&self.buffers));
+        let stream = Stream::new(request, transport, info, riding, self.send_queue, buffers);
         stream.reset_on_drop(self.reset_on_drop);
-        Arc::new(stream)
+        (Arc::new(stream), carrier)
     }
 
     /// Asks the driver; if it is gone, answers in its place.
     fn command(&self, command: Command) {
         let end = lock(&self.end);
-        match (&end.event, command) {
+        match (&end.ending, command) {
             (None, command) => {
                 lock(&self.commands).push(command);
                 drop(end);
                 self.ask();
             }
-            (Some(event), Command::Open(stream, ..)) => {
-                let event = event.clone();
+            (Some(ending), Command::Open(stream, ..)) => {
+                let ending = ending.clone();
                 drop(end);
-                self.refuse(&stream, &event);
+                self.refuse(&stream, &ending);
             }
             (Some(_), Command::Confirm(proof, answer)) => {
                 let outcome = end.confirmation(proof);
@@ -333,7 +341,7 @@ impl Shared {
     /// No stream works any more. The first reason counts.
     fn end(&self, last: Last) {
         let mut end = lock(&self.end);
-        let event = end.set(last);
+        let ending = end.set(last);
         let commands = self.take_commands();
         let mut answers = Vec::new();
         let mut opened = Vec::new();
@@ -349,7 +357,7 @@ impl Shared {
         drop(end);
         self.set_going_away();
         for stream in opened {
-            self.refuse(&stream, &event);
+            self.refuse(&stream, &ending);
         }
         for (answer, outcome) in answers {
             let _ = answer.send(outcome);
@@ -376,11 +384,11 @@ impl Shared {
 
     /// Fails a stream that never reached the wire. If the link had been up, trying again is safe,
     /// and makes a new one; if not, what it failed by is what there is to say.
-    fn refuse(&self, stream: &Stream, event: &Event) {
+    fn refuse(&self, stream: &Stream, ending: &Ending) {
         let what = request_name(&stream.request.method, &stream.request.uri);
         let error = match self.is_established() {
-            true => Event::NotProcessed(unsent(event)).connect_error(&what),
-            false => event.connect_error(&what),
+            true => Ending::NotProcessed(unsent(ending)).connect_error(&what),
+            false => ending.connect_error(&what),
         };
         if stream.fails_untold() {
             self.places.lost(&error);
@@ -400,33 +408,22 @@ impl Shared {
 }
 
 /// What became of a request that never reached the wire, though its link had been up.
-fn unsent(event: &Event) -> Text {
-    match event {
-        Event::Gone(Some(cause)) => format!("the link ended before the request was sent: {cause}"),
-        event => format!("the link ended before the request was sent ({event})"),
+fn unsent(ending: &Ending) -> Text {
+    match ending {
+        Ending::Gone(Some(cause)) => format!("the link ended before the request was sent: {cause}"),
+        ending => format!("the link ended before the request was sent ({ending})"),
     }
     .into()
 }
 
-impl Control for Shared {
-    fn ping(&self) -> Result<oneshot::Receiver<Duration>> {
-        let (answer, time) = oneshot::channel();
-        self.command(Command::Ping(answer));
-        Ok(time)
+/// The driver's own waker: something has happened that no stream's carrier tells.
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.signal.notify();
     }
 
-    fn confirm(&self, proof: Proof) -> Option<oneshot::Receiver<Result<()>>> {
-        let (answer, outcome) = oneshot::channel();
-        self.command(Command::Confirm(proof, answer));
-        Some(outcome)
-    }
-
-    fn draining(&self) -> watch::Receiver<bool> {
-        self.going_away.subscribe()
-    }
-
-    fn rtt(&self) -> Option<Duration> {
-        *lock(&self.rtt)
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.signal.notify();
     }
 }
 

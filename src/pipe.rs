@@ -5,8 +5,7 @@
 //! user write ─► Outbox ─► take ─► (HTTP/2) ─► push ─► Inbox ─► user read
 //! ```
 //!
-//! Every method takes a short lock and never waits. A queue wakes its mover through the
-//! [`Waker`](std::task::Waker) that it was made with.
+//! Every method takes a short lock and never waits. A queue tells its [`Mover`] once the lock is let go.
 
 mod buffers;
 mod inbox;
@@ -15,7 +14,20 @@ mod loom_tests;
 mod outbox;
 mod wakers;
 
+use std::fmt;
+use std::sync::Arc;
+
 pub(crate) use buffers::{Batch, Buffers};
 pub(crate) use inbox::Inbox;
 pub(crate) use outbox::Outbox;
 pub(crate) use wakers::WakerSet;
+
+/// The other end of a connection's queues. It is called with no lock held, so that it may do work at
+/// once; and as an `Arc`, because most movers put themselves on a list.
+pub(crate) trait Mover: fmt::Debug + Send + Sync {
+    /// Bytes lie in an outbox that was empty, or its end was asked for.
+    fn written(self: Arc<Self>);
+
+    /// Bytes have left an inbox, or are wanted no more, and their window is worth giving back.
+    fn read(self: Arc<Self>);
+}

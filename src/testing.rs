@@ -161,8 +161,8 @@ impl PairBuilder {
                 &budget
             ),
         );
-        let (client, _) = client.map_err(|event| event.read_error())?;
-        let server = server.map_err(|event| event.read_error())?;
+        let (client, _) = client.map_err(|ending| ending.read_error())?;
+        let server = server.map_err(|ending| ending.read_error())?;
         Ok(Pair { client, _server: server, incoming })
     }
 }

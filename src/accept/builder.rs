@@ -12,6 +12,7 @@ use super::WebSockets;
 use crate::config::{Config, Methods, check_time, parse_headers};
 use crate::conn::{Addr, OnDrop};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hosted::Limits;
 use crate::pipe::Buffers;
 
 /// Bytes that wait for their reader, beside what the server itself holds: a quarter of the default
@@ -134,15 +135,6 @@ impl Default for Settings {
             buffers: Arc::default(),
         }
     }
-}
-
-/// The bounds of a connection of a server that is not ours.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// Bytes that may wait in the inbox.
-    pub(super) room: usize,
-    /// How long the client has to end its side of a connection that was let go.
-    pub(super) linger: Duration,
 }
 
 impl Settings {

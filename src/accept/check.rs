@@ -5,8 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
-use super::Body;
 use crate::config::{Methods, method_not_allowed};
+use crate::hosted::Body;
 
 /// Why a request cannot become a connection.
 ///

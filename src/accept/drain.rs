@@ -1,19 +1,13 @@
 //! Ending what an acceptor has accepted, in good order.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode, header};
-use slab::Slab;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::ends::Server;
 use super::{AcceptError, Acceptor};
-use crate::conn::{Addr, Stream};
-use crate::error::Reason;
+use crate::conn::Addr;
 use crate::observe::{self, Side};
-use crate::sync::{Mutex, MutexGuard, lock};
 
 impl Acceptor {
     /// Ends what this acceptor and its clones have accepted: [`Conn::draining`](crate::Conn::draining)
@@ -77,7 +71,7 @@ impl Acceptor {
 
     /// Refuses a request that comes too late.
     pub(super) fn check_open(&self, method: &Method) -> Result<(), AcceptError> {
-        if lock(&self.accepted.all).stage == Stage::Open {
+        if self.accepted.is_open() {
             return Ok(());
         }
         let text = "the server is shutting down, and takes no more connections; try again, by \
@@ -85,102 +79,5 @@ impl Acceptor {
         let error = AcceptError::new(StatusCode::SERVICE_UNAVAILABLE, text)
             .with_field(header::RETRY_AFTER, "1");
         Err(error.for_method(method))
-    }
-}
-
-/// The connections that an acceptor and its clones have made.
-#[derive(Debug, Default)]
-pub(super) struct Accepted {
-    all: Mutex<All>,
-    open: watch::Sender<usize>,
-}
-
-#[derive(Debug, Default)]
-struct All {
-    stage: Stage,
-    conns: Slab<(Arc<Stream>, Arc<Server>)>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
-    #[default]
-    Open,
-    Draining,
-    /// The deadline is past.
-    Cut,
-}
-
-impl Accepted {
-    /// Keeps a new connection until its place is dropped.
-    pub(super) fn enter(self: &Arc<Self>, stream: &Arc<Stream>, server: &Arc<Server>) -> Place {
-        let mut all = lock(&self.all);
-        let key = all.conns.insert((Arc::clone(stream), Arc::clone(server)));
-        self.open.send_replace(all.conns.len());
-        let stage = all.stage;
-        drop(all);
-        // A drain may have begun after the request was looked at.
-        if stage != Stage::Open {
-            server.set_going_away();
-        }
-        if stage == Stage::Cut {
-            cut(stream, server);
-        }
-        Place { accepted: Arc::clone(self), key }
-    }
-
-    /// Tells those that there are, and gives how many.
-    fn begin(&self) -> usize {
-        let mut all = lock(&self.all);
-        if all.stage == Stage::Open {
-            all.stage = Stage::Draining;
-        }
-        let open = Accepted::list(all);
-        for (_, server) in &open {
-            server.set_going_away();
-        }
-        open.len()
-    }
-
-    /// Resets those that are left, and gives how many.
-    fn cut(&self) -> usize {
-        let mut all = lock(&self.all);
-        all.stage = Stage::Cut;
-        let left = Accepted::list(all);
-        for (stream, server) in &left {
-            cut(stream, server);
-        }
-        left.len()
-    }
-
-    /// A copy: who is woken must not find the list locked.
-    fn list(all: MutexGuard<'_, All>) -> Vec<(Arc<Stream>, Arc<Server>)> {
-        all.conns.iter().map(|(_, conn)| conn.clone()).collect()
-    }
-
-    /// Waits until there are none.
-    async fn none(&self) {
-        // It fails only when the sender is gone, which is `self`.
-        let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
-    }
-}
-
-fn cut(stream: &Stream, server: &Server) {
-    stream.reset(Reason::CANCEL, "the server is shutting down, and its time is up");
-    server.set_cut();
-}
-
-/// The place of one connection among those of its acceptor.
-#[derive(Debug)]
-pub(super) struct Place {
-    accepted: Arc<Accepted>,
-    key: usize,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut all = lock(&self.accepted.all);
-        let conn = all.conns.try_remove(self.key);
-        self.accepted.open.send_replace(all.conns.len());
-        drop((all, conn));
     }
 }

@@ -1,40 +1,17 @@
-//! WebSockets as connections (feature `websocket`): over HTTP/1.1 (RFC 6455) and over HTTP/2
+//! Which WebSockets are accepted (feature `websocket`): over HTTP/1.1 (RFC 6455) and over HTTP/2
 //! (RFC 8441).
-//!
-//! ```text
-//! user write ─► outbox ─► Session ─► binary messages ─► the server's transport
-//! inbox ◄─ Session ◄─ binary messages ◄─ the server's transport
-//! ```
 
-mod close;
-mod farewell;
 mod handshake;
 mod origin;
-mod session;
-mod wire;
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Duration;
-
-use http::request;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::AcceptorBuilder;
-use super::drain::Place;
-use crate::alive::{Counted, Kind};
 use crate::config::is_token;
 use crate::error::{Error, ErrorKind, Result};
-use farewell::Farewell;
 use origin::Origins;
-use wire::Wire;
 
 pub(crate) use handshake::Handshake;
-pub(super) use session::Session;
 
 /// Which WebSockets become connections, and within which limits: the settings of
 /// [`AcceptorBuilder::websockets`].
@@ -66,8 +43,8 @@ pub(super) use session::Session;
 pub struct WebSockets {
     origins: Origins,
     subprotocols: Vec<String>,
-    text_messages: bool,
-    max_message_size: usize,
+    pub(super) text_messages: bool,
+    pub(super) max_message_size: usize,
 }
 
 /// 1 MiB: a message is held whole before any of it can be read.
@@ -159,21 +136,7 @@ impl WebSockets {
         }
         self.origins.check()
     }
-
-    pub(super) fn config(&self) -> WebSocketConfig {
-        WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(WRITE_BUFFER)
-            .max_message_size(Some(self.max_message_size))
-            .max_frame_size(Some(self.max_message_size))
-    }
 }
-
-/// It is kept by idle connections too, and cleared before each read.
-const READ_BUFFER: usize = 16 << 10;
-
-/// Messages go to the transport together once so many bytes are there, and at the end of a turn.
-const WRITE_BUFFER: usize = 64 << 10;
 
 impl AcceptorBuilder {
     /// How WebSockets become connections, which they do by default: see [`WebSockets`]. The status
@@ -187,41 +150,5 @@ impl AcceptorBuilder {
     pub fn no_websockets(mut self) -> Self {
         self.settings.websockets = None;
         self
-    }
-}
-
-/// The transport that the server will hand over.
-pub(super) fn upgrade(request: &mut request::Parts) -> OnUpgrade {
-    let upgrade = request.extensions.remove::<OnUpgrade>();
-    upgrade.expect("a request without it is refused by `Handshake::of`")
-}
-
-/// How long a transport is waited for, to tell its client of a reset that came before it.
-const UPGRADE: Duration = Duration::from_secs(1);
-
-/// Moves the bytes of a connection from the time that its request has been answered.
-pub(super) async fn run(
-    mut session: Session,
-    mut upgrade: OnUpgrade,
-    config: WebSocketConfig,
-    _place: Place,
-) {
-    let _counted = Counted::new(Kind::Task);
-    let mut upgraded = poll_fn(|cx| session.poll_upgrade(cx, &mut upgrade)).await;
-    let last_word = session.take_last_word();
-    if last_word.is_some() {
-        // The user has been told already; the response may be on its way.
-        upgraded = timeout(UPGRADE, upgrade).await.ok().and_then(|upgraded| upgraded.ok());
-    }
-    let Some(transport) = upgraded.map(TokioIo::new) else { return };
-    let wire = Wire::new(transport);
-    let mut socket = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
-    poll_fn(|cx| session.poll(cx, &mut socket)).await;
-    let farewell = Farewell { last_word, owes: session.owes() };
-    let server = session.into_server();
-    // The client must learn how it ended before its transport does (RFC 6455 §7.1.1).
-    tokio::select! {
-        () = farewell.say(socket) => {}
-        () = server.cut() => {}
     }
 }

@@ -356,7 +356,7 @@ impl ClientBuilder {
         let info = LinkInfo::new(Side::Client, Addr::Other, Addr::Other);
         let slot = Slot::for_one_link();
         let link = Link::client(Box::new(io), info, &self.config, slot.places()).await;
-        let (link, _) = link.map_err(|event| event.connect_error("over the given transport"))?;
+        let (link, _) = link.map_err(|ending| ending.connect_error("over the given transport"))?;
         slot.put(link);
         self.finish(Some(slot))
     }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::target::Origin;
-use crate::link::Transport;
+use crate::link::Socket;
 
 /// Where a client wants a transport to, for [`ClientBuilder::connector`](crate::ClientBuilder::connector).
 ///
@@ -46,7 +46,7 @@ impl fmt::Display for Destination {
     }
 }
 
-type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Transport>>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Socket>>> + Send>>;
 
 /// The program's function.
 #[derive(Clone)]
@@ -57,15 +57,15 @@ impl TransportFn {
     where
         F: Fn(Destination) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = io::Result<T>> + Send + 'static,
-        T: Transport + 'static,
+        T: Socket + 'static,
     {
         TransportFn(Arc::new(move |destination| {
             let connecting = connect(destination);
-            Box::pin(async move { Ok(Box::new(connecting.await?) as Box<dyn Transport>) })
+            Box::pin(async move { Ok(Box::new(connecting.await?) as Box<dyn Socket>) })
         }))
     }
 
-    pub(super) async fn connect(&self, destination: Destination) -> io::Result<Box<dyn Transport>> {
+    pub(super) async fn connect(&self, destination: Destination) -> io::Result<Box<dyn Socket>> {
         (self.0)(destination).await
     }
 }

@@ -17,7 +17,7 @@ use super::target::{Origin, Target};
 use crate::config::Config;
 use crate::conn::{Addr, LinkInfo};
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Lease, Link, Transport};
+use crate::link::{Lease, Link, Socket};
 use crate::observe::Side;
 use crate::tls::{ClientTls, Connector, Explained};
 
@@ -135,7 +135,7 @@ impl Dialer {
         self.link(origin, stream, info, &what, terms).await
     }
 
-    async fn link<T: Transport + 'static>(
+    async fn link<T: Socket + 'static>(
         &self,
         origin: &Origin,
         io: T,
@@ -143,7 +143,7 @@ impl Dialer {
         what: &str,
         terms: Terms,
     ) -> Result<(Link, Lease)> {
-        let io: Box<dyn Transport> = match origin.tls {
+        let io: Box<dyn Socket> = match origin.tls {
             false => Box::new(io),
             true => {
                 let handshake = self.tls_connector()?.connect(&origin.host, io).await;
@@ -155,7 +155,7 @@ impl Dialer {
         };
         let config = Config { pace: terms.pace, ..self.config.clone() };
         let link = Link::client(io, info, &config, terms.places).await;
-        link.map_err(|event| event.connect_error(what))
+        link.map_err(|ending| ending.connect_error(what))
     }
 
     fn tls_connector(&self) -> Result<&Connector> {

@@ -82,7 +82,7 @@ impl Conn {
     /// Dropping the future changes nothing.
     pub async fn draining(&self) {
         // An error means that the link is gone altogether.
-        let _ = self.stream().control.draining().wait_for(|draining| *draining).await;
+        let _ = self.stream().carrier.draining().wait_for(|draining| *draining).await;
     }
 
     /// Sets what dropping the connection, or its write half, without a shutdown does.
@@ -131,7 +131,7 @@ impl Stream {
                     && !self.outbox.has_unsent_bytes() => {}
             how => how?,
         }
-        match self.control.confirm(self.proof()) {
+        match self.carrier.confirm() {
             Some(outcome) => outcome.await.unwrap_or_else(|_| Err(runtime_is_gone())),
             None => Ok(()),
         }

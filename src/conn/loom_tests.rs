@@ -1,7 +1,7 @@
 //! A user's tasks meet each other and the mover, in every order. A task that is left waiting for
 //! what has happened is a deadlock, which loom reports.
 
-use std::task::Waker;
+use std::task::{Wake, Waker};
 
 use loom::future::block_on;
 use tokio::sync::{oneshot, watch};
@@ -9,13 +9,14 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::observe::Side;
-use crate::pipe::Outbox;
 use crate::sync::model::{Bell, explore, spawn};
 
-#[derive(Debug)]
-struct NoLink;
+/// As a carrier, a bell knows no link.
+impl Carrier for Bell {
+    fn changed(self: Arc<Self>) {
+        self.wake();
+    }
 
-impl Control for NoLink {
     fn ping(&self) -> Result<oneshot::Receiver<Duration>> {
         Err(Error::new(ErrorKind::Unsupported, "there is no link"))
     }
@@ -28,12 +29,11 @@ impl Control for NoLink {
 /// A stream whose outbox takes one byte, and what wakes its mover.
 fn stream() -> (Arc<Stream>, Arc<Bell>) {
     let bell = Arc::new(Bell::default());
-    let mover = Waker::from(Arc::clone(&bell));
-    let outbox = Outbox::new(1, Arc::default(), mover.clone());
     let link = LinkInfo::new(Side::Client, Addr::Other, Addr::Other);
     let request = http::Request::new(()).into_parts().0;
-    let stream =
-        Stream::new(request, Transport::Request, Arc::new(link), Arc::new(NoLink), outbox, mover);
+    let carrier = Arc::clone(&bell) as Arc<dyn Carrier>;
+    let (transport, link) = (Transport::Request, Arc::new(link));
+    let stream = Stream::new(request, transport, link, carrier, 1, Arc::default());
     (Arc::new(stream), bell)
 }
 

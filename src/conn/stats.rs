@@ -78,7 +78,7 @@ impl Stream {
             receive_queued: self.inbox.len() as u64,
             stalls,
             stalled,
-            rtt: self.control.rtt(),
+            rtt: self.carrier.rtt(),
             age: self.began.elapsed(),
         }
     }

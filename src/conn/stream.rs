@@ -1,23 +1,21 @@
 //! What a connection's user and the driver of its link share.
 
-use std::fmt;
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::sync::atomic::Ordering::SeqCst;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{request, response};
-use tokio::sync::{oneshot, watch};
+use http::{StatusCode, request, response};
 use tokio::time::Instant;
 
 use super::deadline::Deadline;
 use super::stats::Stalls;
-use super::{Addr, Transport};
+use super::{Addr, Carrier, Transport};
 use crate::alive::{Counted, Kind};
 use crate::error::{Error, ErrorKind, Reason};
 use crate::observe::{self, Side};
-use crate::pipe::{Inbox, Outbox, WakerSet};
+use crate::pipe::{Buffers, Inbox, Outbox, WakerSet};
 use crate::sync::{AtomicBool, Mutex, lock};
 
 /// What all connections of a link have in common.
@@ -47,42 +45,9 @@ impl LinkInfo {
     }
 }
 
-/// What a connection asks of its link.
-pub(crate) trait Control: fmt::Debug + Send + Sync {
-    /// Sends a PING and gives the round trip's time; gives nothing when the link ends first.
-    ///
-    /// # Errors
-    ///
-    /// When the link has no pings.
-    fn ping(&self) -> Result<oneshot::Receiver<Duration>, Error>;
-
-    /// Asks whether the peer's HTTP/2 has got all that was sent of a stream; `None` when the link
-    /// cannot know.
-    fn confirm(&self, _proof: Proof) -> Option<oneshot::Receiver<Result<(), Error>>> {
-        None
-    }
-
-    /// Becomes true when one end of the link has said that it is going away.
-    fn draining(&self) -> watch::Receiver<bool>;
-
-    /// The last round trip that the link has measured, if it measures any.
-    fn rtt(&self) -> Option<Duration> {
-        None
-    }
-}
-
-/// By what a link knows what its peer has got of a stream.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Proof {
-    /// The stream's identifier.
-    pub(crate) stream: u32,
-    /// The number of the PING behind all of its bytes; 0 is none.
-    pub(crate) ping: u64,
-}
-
 /// One stream: the two queues, the two heads, and how it ends.
 ///
-/// The user's side asks by setting state and waking the mover; the mover answers by setting state
+/// The user's side asks by setting state and telling the carrier, whose mover answers by setting state
 /// and waking the user's tasks. Neither side waits for the other.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -91,7 +56,7 @@ pub(crate) struct Stream {
     pub(crate) request: request::Parts,
     pub(crate) transport: Transport,
     pub(crate) link: Arc<LinkInfo>,
-    pub(crate) control: Arc<dyn Control>,
+    pub(super) carrier: Arc<dyn Carrier>,
     pub(super) read_deadline: Deadline,
     pub(super) write_deadline: Deadline,
     pub(crate) stalls: Stalls,
@@ -99,11 +64,6 @@ pub(crate) struct Stream {
     answer: Mutex<Answer>,
     fate: Mutex<Fate>,
     reset_on_drop: AtomicBool,
-    /// Its identifier on the link, once it has one.
-    id: AtomicU32,
-    /// The number of the PING behind all of its bytes, if there was one.
-    ping: AtomicU64,
-    mover: Waker,
     observed: observe::Conn,
     _counted: Counted,
 }
@@ -149,18 +109,18 @@ impl Stream {
         request: request::Parts,
         transport: Transport,
         link: Arc<LinkInfo>,
-        control: Arc<dyn Control>,
-        outbox: Outbox,
-        mover: Waker,
+        carrier: Arc<dyn Carrier>,
+        send_queue: usize,
+        buffers: Arc<Buffers>,
     ) -> Stream {
         Stream {
-            inbox: Inbox::new(outbox.buffers(), mover.clone()),
-            outbox,
+            inbox: Inbox::new(Arc::clone(&buffers), Arc::clone(&carrier) as _),
+            outbox: Outbox::new(send_queue, buffers, Arc::clone(&carrier) as _),
             observed: observe::Conn::opened(&link.observed, &request),
             request,
             transport,
             link,
-            control,
+            carrier,
             read_deadline: Deadline::default(),
             write_deadline: Deadline::default(),
             stalls: Stalls::default(),
@@ -168,9 +128,6 @@ impl Stream {
             answer: Mutex::default(),
             fate: Mutex::default(),
             reset_on_drop: AtomicBool::new(false),
-            id: AtomicU32::new(0),
-            ping: AtomicU64::new(0),
-            mover,
             _counted: Counted::new(Kind::Stream),
         }
     }
@@ -197,7 +154,7 @@ impl Stream {
         answer.to_send = Some(head.clone());
         let before = answer.head.replace(Ok(head));
         drop(answer);
-        self.mover.wake_by_ref();
+        self.tell();
         match before {
             Some(Err(error)) => Err(error),
             _ => Ok(()),
@@ -219,10 +176,11 @@ impl Stream {
         lock(&self.answer).to_send.take()
     }
 
-    /// Whether the answer refuses the request.
+    /// Whether the answer refuses the request. A WebSocket over HTTP/1.1 is accepted by 101.
     pub(crate) fn is_refused(&self) -> bool {
         let answer = lock(&self.answer);
-        matches!(&answer.head, Some(Ok(head)) if !head.status.is_success())
+        let accepts = |status: StatusCode| status.is_success() || status.is_informational();
+        matches!(&answer.head, Some(Ok(head)) if !accepts(head.status))
     }
 
     /// The response head has arrived, or will not. The first word counts.
@@ -235,7 +193,7 @@ impl Stream {
     }
 
     /// Resets the stream: everything that is queued is lost, on both sides.
-    pub(crate) fn reset(&self, reason: Reason, why: &'static str) {
+    pub(crate) fn reset(&self, reason: Reason, why: impl Into<Cow<'static, str>>) {
         let mut fate = lock(&self.fate);
         if fate.done.is_none() {
             fate.reset.get_or_insert(reason);
@@ -244,22 +202,12 @@ impl Stream {
         let error = Error::new(ErrorKind::Aborted, why).with_reason(reason);
         self.inbox.abort(error.clone());
         self.outbox.fail(error);
-        self.mover.wake_by_ref();
+        self.tell();
     }
 
-    /// The link has given it an identifier.
-    pub(crate) fn set_id(&self, id: u32) {
-        self.id.store(id, SeqCst);
-    }
-
-    /// A PING with this number follows all of its bytes.
-    pub(crate) fn set_ping(&self, number: u64) {
-        self.ping.store(number, SeqCst);
-    }
-
-    /// The facts by which its link tells what the peer has got of it.
-    pub(super) fn proof(&self) -> Proof {
-        Proof { stream: self.id.load(SeqCst), ping: self.ping.load(SeqCst) }
+    /// Tells the carrier that something else is wanted.
+    fn tell(&self) {
+        Arc::clone(&self.carrier).changed();
     }
 
     /// As [`Stream::close`], for somebody who will ask whether the peer has got everything, and who waits
@@ -293,7 +241,7 @@ impl Stream {
         self.outbox.finish_with(error.clone());
         self.inbox.abort(error);
         lock(&self.fate).closing = true;
-        self.mover.wake_by_ref();
+        self.tell();
     }
 
     pub(crate) fn reset_on_drop(&self, reset: bool) {
@@ -310,6 +258,7 @@ impl Stream {
         fate.closing |= self.outbox.is_finishing();
         drop(fate);
         self.inbox.discard();
+        self.tell();
     }
 
     /// The writer is gone.
@@ -323,7 +272,7 @@ impl Stream {
         let mut fate = lock(&self.fate);
         fate.closing |= fate.read_dropped;
         drop(fate);
-        self.mover.wake_by_ref();
+        self.tell();
     }
 
     fn reset_by_panic(&self) {

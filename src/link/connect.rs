@@ -4,7 +4,7 @@ use h2::ext::Protocol;
 use http::{Request, request};
 
 use crate::conn::Transport;
-use crate::error::{Error, ErrorKind, Event};
+use crate::error::{Ending, Error, ErrorKind};
 
 /// Gives a client's request the `:protocol` that its transport has.
 pub(super) fn set_protocol(request: &mut Request<()>, transport: &Transport) {
@@ -23,12 +23,12 @@ pub(super) fn transport_of(request: &mut request::Parts) -> Transport {
 }
 
 /// The server's SETTINGS are there, and do not allow `:protocol` (RFC 8441 §3).
-pub(super) fn not_offered(protocol: &str) -> Event {
+pub(super) fn not_offered(protocol: &str) -> Ending {
     let message = format!(
         "the server does not offer extended CONNECT (RFC 8441), which the protocol {protocol:?} \
          needs: its SETTINGS came without SETTINGS_ENABLE_CONNECT_PROTOCOL = 1; let the server, and \
          each proxy before it, offer it (Listener: ListenerBuilder::protocols), or connect by an \
          ordinary request"
     );
-    Event::Failed(Error::new(ErrorKind::Unsupported, message).by_the_peer())
+    Ending::Failed(Error::new(ErrorKind::Unsupported, message).by_the_peer())
 }

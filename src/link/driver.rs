@@ -27,18 +27,18 @@ use tokio_util::time::{DelayQueue, delay_queue};
 
 use super::bandwidth::Probe;
 use super::budget::Share;
+use super::carrier::NO_KEY;
 use super::entry::Entry;
 use super::peer::{Arrival, Peer};
 use super::ping::{KeepAlive, Pinger};
 use super::send::Sent;
-use super::signal::NO_KEY;
 use super::window::Windows;
 use super::wire::{DATA_ROOM, Gauge, Reading};
 use super::{Command, Shared};
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
 use crate::conn::Offer;
-use crate::error::{Error, Event};
+use crate::error::{Ending, Error};
 use crate::observe::Cause;
 
 /// Turns before other tasks are let in.
@@ -130,7 +130,7 @@ pub(super) struct Driver {
     /// No stream is left, or h2 has ended the link: the timer by which it should be gone.
     leaving: Option<delay_queue::Key>,
     broken: bool,
-    end: Option<Event>,
+    end: Option<Ending>,
     /// h2 has ended the link without an error.
     ended_well: bool,
     /// Everything is over but the transport.
@@ -176,7 +176,7 @@ impl Driver {
         }
         let pinger = Pinger::new(peer.ping_pong());
         let reading = gauge.drive(&mut Context::from_waker(Waker::noop()));
-        let waker = Waker::from(Arc::clone(&shared.signal));
+        let waker = Waker::from(Arc::clone(&shared));
         let (incoming, share) = incoming.unzip();
         let first_pace = config.pace.doublings();
         let while_idle = config.keep_alive_while_idle;
@@ -260,7 +260,7 @@ impl Driver {
     fn obey(&mut self) {
         for command in self.shared.take_commands() {
             match command {
-                Command::Open(stream, waker, lease) => self.open(stream, waker, lease),
+                Command::Open(stream, carrier, lease) => self.open(stream, carrier, lease),
                 Command::Ping(answer) => self.pinger.ask(answer),
                 Command::Confirm(proof, answer) => self.confirm(proof, answer),
                 Command::EndUse => self.end_use(),
@@ -298,7 +298,7 @@ impl Driver {
                 return;
             }
             let Some(entry) = self.streams.get_mut(key) else { continue };
-            let waker = entry.waker.clone();
+            let waker = entry.waker();
             let mut cx = Context::from_waker(&waker);
             let sent = entry.send(&mut cx, room, self.end.as_ref());
             if sent == Sent::AllButTheEnd {
@@ -393,12 +393,12 @@ impl Driver {
                 Timer::Handshake if !self.reading.seen_settings => {
                     let first = self.gauge.first_bytes();
                     let time = self.config.handshake_timeout;
-                    self.give_up(Event::Silent(end::silence(&first, time).into()));
+                    self.give_up(Ending::Silent(end::silence(&first, time).into()));
                 }
                 Timer::Handshake => {}
                 Timer::Broken => {
                     let error = self.gauge.write_error().map(Arc::new);
-                    self.give_up(Event::Gone(error));
+                    self.give_up(Ending::Gone(error));
                 }
                 Timer::KeepAlive => self.check_life(),
                 Timer::Goodbye => {

@@ -13,11 +13,12 @@ use tokio_util::time::delay_queue;
 
 use super::Lease;
 use super::bandwidth::Part;
+use super::carrier::LinkCarrier;
 use super::fault;
 use super::quiet::Quiet;
 use super::wire::WantedResets;
-use crate::conn::Stream;
-use crate::error::{Error, ErrorKind, Event, Reason, request_name};
+use crate::conn::{Linger, Stream};
+use crate::error::{Ending, Error, ErrorKind, Reason, request_name};
 use crate::pipe::Batch;
 
 /// One stream: its h2 handles, which nobody else touches (T4), and how far it has come.
@@ -28,7 +29,7 @@ use crate::pipe::Batch;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) stream: Arc<Stream>,
-    pub(super) waker: Waker,
+    pub(super) carrier: Arc<LinkCarrier>,
     pub(super) head: Head,
     pub(super) send: Option<SendStream<Batch>>,
     pub(super) recv: Option<RecvStream>,
@@ -42,7 +43,8 @@ pub(super) struct Entry {
     pub(super) part: Part,
     pub(super) send_state: SendState,
     pub(super) linger: Linger,
-    pub(super) timer: Option<delay_queue::Key>,
+    /// When its linger, or a refusal's body, is looked at again.
+    pub(super) timer: Option<(delay_queue::Key, Instant)>,
     /// Where a timeout is set for it.
     pub(super) quiet: Option<Box<Quiet>>,
     /// A client's place on the link, until the stream is over.
@@ -82,65 +84,16 @@ pub(super) struct SendState {
     pub(super) end_may_go: bool,
 }
 
-/// The bounded end of a connection that its user has let go.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Linger {
-    /// Still in use.
-    No,
-    /// Everything written is being sent.
-    Flushing(Flushing),
-    /// Everything is sent, and the peer may finish its side.
-    Draining(Draining),
-}
-
-/// How far sending had come at the last look.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Flushing {
-    /// Of the stream, and of all that the transport has taken.
-    pub(super) position: u64,
-    pub(super) taken: u64,
-    /// The PING by which a peer that takes nothing was asked whether anything is still on its way.
-    pub(super) asked: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Draining {
-    /// Since the end was sent.
-    pub(super) since: Instant,
-    /// Bytes of the peer that were dropped, since then or since it knows of the end.
-    pub(super) dropped: usize,
-    /// Whether it does.
-    pub(super) told: Told,
-}
-
-/// Whether the peer knows that this side has ended.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Told {
-    No,
-    /// It was asked, by this PING.
-    Asked {
-        ping: u64,
-        at: Instant,
-    },
-    Yes,
-}
-
-impl Draining {
-    pub(super) fn new(since: Instant) -> Draining {
-        Draining { since, dropped: 0, told: Told::No }
-    }
-}
-
 impl Entry {
     pub(super) fn new(
         stream: Arc<Stream>,
-        waker: Waker,
+        carrier: Arc<LinkCarrier>,
         head: Head,
         wanted_resets: WantedResets,
     ) -> Entry {
         Entry {
             stream,
-            waker,
+            carrier,
             head,
             send: None,
             recv: None,
@@ -149,13 +102,18 @@ impl Entry {
             held: 0,
             part: Part::default(),
             send_state: SendState::default(),
-            linger: Linger::No,
+            linger: Linger::default(),
             timer: None,
             quiet: None,
             lease: None,
             is_cut: false,
             wanted_resets,
         }
+    }
+
+    /// Lists the stream for its driver.
+    pub(super) fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.carrier))
     }
 
     /// What the request was, for an error's text.
@@ -168,21 +126,21 @@ impl Entry {
         matches!(self.head, Head::Unsent(_) | Head::Asked(_))
     }
 
-    /// Ends both directions because of `event`. What has arrived is still read first.
-    pub(super) fn cut(&mut self, event: &Event) {
-        self.is_cut = !event.is_of_stream();
+    /// Ends both directions because of `ending`. What has arrived is still read first.
+    pub(super) fn cut(&mut self, ending: &Ending) {
+        self.is_cut = !ending.is_of_stream();
         let (read, write) = if self.awaits_answer() {
-            if let (Event::Reset(Reason::REFUSED_STREAM), Some(lease)) = (event, &self.lease) {
+            if let (Ending::Reset(Reason::REFUSED_STREAM), Some(lease)) = (ending, &self.lease) {
                 lease.was_refused();
             }
             let what = self.what();
-            let connect = event.connect_error(&what);
-            match event {
-                Event::Gone(_) => (connect, event.write_error()),
+            let connect = ending.connect_error(&what);
+            match ending {
+                Ending::Gone(_) => (connect, ending.write_error()),
                 _ => (connect.clone(), connect),
             }
         } else {
-            (event.read_error(), event.write_error())
+            (ending.read_error(), ending.write_error())
         };
         self.fail(read, write);
     }
@@ -199,19 +157,18 @@ impl Entry {
     /// Tells a client that a connection which its user has let go has not been through: nobody else can
     /// be told. A reset that the user asked for is no loss.
     fn note_loss(&self, error: &Error) {
-        let known = matches!(&self.linger, Linger::Draining(Draining { told: Told::Yes, .. }));
         if let Some(lease) = &self.lease
             && self.stream.fails_untold()
-            && !known
+            && !self.linger.is_told()
         {
             lease.was_lost(error);
         }
     }
 
-    /// Sends RST_STREAM, and fails what the user still waits for with `event`.
-    pub(super) fn reset(&mut self, reason: Reason, event: &Event) {
+    /// Sends RST_STREAM, and fails what the user still waits for with `ending`.
+    pub(super) fn reset(&mut self, reason: Reason, ending: &Ending) {
         self.send_reset(reason);
-        self.cut(event);
+        self.cut(ending);
     }
 
     /// Sends RST_STREAM; h2 sends it only if the stream is not over already.

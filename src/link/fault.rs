@@ -3,20 +3,20 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::error::{Event, Reason};
+use crate::error::{Ending, Reason};
 
 /// Why a link has ended.
-pub(super) fn link_end(result: Result<(), h2::Error>, first: &[u8], seen_settings: bool) -> Event {
+pub(super) fn link_end(result: Result<(), h2::Error>, first: &[u8], seen_settings: bool) -> Ending {
     if !seen_settings && !first.is_empty() {
-        return Event::NotHttp2(what_was_seen(first).into());
+        return Ending::NotHttp2(what_was_seen(first).into());
     }
     match result {
-        Ok(()) => Event::Gone(None),
+        Ok(()) => Ending::Gone(None),
         Err(error) if error.is_go_away() && error.is_remote() => {
-            Event::GoAway(reason(&error), debug_data(&error).into())
+            Ending::GoAway(reason(&error), debug_data(&error).into())
         }
-        Err(error) if error.is_io() => Event::Gone(error.into_io().map(Arc::new)),
-        Err(error) => Event::Violation(reason(&error), error.to_string().into()),
+        Err(error) if error.is_io() => Ending::Gone(error.into_io().map(Arc::new)),
+        Err(error) => Ending::Violation(reason(&error), error.to_string().into()),
     }
 }
 
@@ -31,9 +31,9 @@ pub(super) fn farewell(text: &str) -> Option<Arc<io::Error>> {
 
 /// Why a stream has ended. `link_end` is the link's own reason, if it has ended; `answered` says
 /// whether the peer has shown that it processes the stream.
-pub(super) fn stream_end(error: h2::Error, link_end: Option<&Event>, answered: bool) -> Event {
+pub(super) fn stream_end(error: h2::Error, link_end: Option<&Ending>, answered: bool) -> Ending {
     if error.is_reset() && error.is_remote() {
-        return Event::Reset(reason(&error));
+        return Ending::Reset(reason(&error));
     }
     if error.is_go_away() && error.is_remote() && !answered {
         // h2 gives this to the streams above the last one that the GOAWAY names, and to no other.
@@ -46,18 +46,18 @@ pub(super) fn stream_end(error: h2::Error, link_end: Option<&Event>, answered: b
              (GOAWAY, {}{said}); try again",
             reason(&error)
         );
-        return Event::NotProcessed(message.into());
+        return Ending::NotProcessed(message.into());
     }
-    if let Some(event) = link_end {
-        return event.clone();
+    if let Some(ending) = link_end {
+        return ending.clone();
     }
     if error.is_io() {
-        return Event::Gone(error.into_io().map(Arc::new));
+        return Ending::Gone(error.into_io().map(Arc::new));
     }
     if error.is_go_away() && error.is_remote() {
-        return Event::GoAway(reason(&error), debug_data(&error).into());
+        return Ending::GoAway(reason(&error), debug_data(&error).into());
     }
-    Event::Violation(reason(&error), error.to_string().into())
+    Ending::Violation(reason(&error), error.to_string().into())
 }
 
 /// Whether h2 refuses to send on a stream because the peer has reset it. It says so as if the caller had

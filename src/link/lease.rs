@@ -15,7 +15,7 @@ use http::request;
 use tokio::time::Instant;
 
 use super::outcome::lost_unseen;
-use super::{Command, Shared, StreamWaker};
+use super::{Command, Shared};
 use crate::conn::{Stream, Transport};
 use crate::error::Error;
 
@@ -234,9 +234,8 @@ impl Shared {
         request: request::Parts,
         transport: Transport,
     ) -> Arc<Stream> {
-        let waker = StreamWaker::new(&self.signal);
-        let stream = self.stream(request, transport, Arc::clone(&waker));
-        self.command(Command::Open(Arc::clone(&stream), waker, lease));
+        let (stream, carrier) = self.stream(request, transport);
+        self.command(Command::Open(Arc::clone(&stream), carrier, lease));
         stream
     }
 }

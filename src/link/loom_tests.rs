@@ -3,15 +3,14 @@
 //! deadlock, which loom reports.
 
 use std::pin::Pin;
-use std::task::{Context, Wake};
+use std::task::Context;
 
 use bytes::Buf;
 use loom::future::block_on;
 
-use super::signal::NO_KEY;
+use super::carrier::NO_KEY;
 use super::*;
-use crate::conn::{Addr, Transport::Request};
-use crate::observe::Side;
+use crate::conn::Transport::Request;
 use crate::sync::model::{explore, spawn};
 
 /// What stands for h2 and the socket: it wakes the driver by the link's signal, and is polled in
@@ -51,18 +50,16 @@ struct Miniature {
 impl Miniature {
     /// `turns` is how many follow each other before the driver gives way.
     fn new(turns: usize, expected: usize) -> Miniature {
-        let (local, peer) = (Addr::Other, Addr::Other);
-        let info = LinkInfo::new(Side::Client, local, peer);
-        let shared = Shared::new(info, &Config::default(), Places::default());
+        let shared = Shared::alone();
         let source = Arc::default();
         Miniature { shared, source, streams: Vec::new(), turns, expected, seen: 0 }
     }
 
     /// As `Driver::open`.
-    fn open(&mut self, stream: Arc<Stream>, waker: &StreamWaker) {
+    fn open(&mut self, stream: Arc<Stream>, carrier: &LinkCarrier) {
         let key = self.streams.len();
         self.streams.push(stream);
-        waker.set_key(key);
+        carrier.set_key(key);
         self.look_at(key);
     }
 
@@ -86,14 +83,14 @@ impl Miniature {
     fn turn(&mut self) {
         for command in self.shared.take_commands() {
             match command {
-                Command::Open(stream, waker, _) => self.open(stream, &waker),
+                Command::Open(stream, carrier, _) => self.open(stream, &carrier),
                 _ => self.seen += 1,
             }
         }
         self.seen += usize::from(self.shared.is_unused());
         self.look_at_ready_streams();
         self.shared.signal.clear();
-        let waker = Waker::from(Arc::clone(&self.shared.signal));
+        let waker = Waker::from(Arc::clone(&self.shared));
         self.seen += self.source.poll(&Context::from_waker(&waker));
         self.look_at_ready_streams();
     }
@@ -180,9 +177,8 @@ fn every_byte_of_every_stream_is_seen() {
         explore(move || {
             let mut driver = Miniature::new(turns, writes.iter().sum());
             let users = writes.map(|writes| {
-                let waker = StreamWaker::new(&driver.shared.signal);
-                let stream = driver.shared.stream(request(), Request, Arc::clone(&waker));
-                driver.open(Arc::clone(&stream), &waker);
+                let (stream, carrier) = driver.shared.stream(request(), Request);
+                driver.open(Arc::clone(&stream), &carrier);
                 spawn(async move {
                     for _ in 0..writes {
                         write(&stream, b"x").await;
@@ -204,9 +200,8 @@ fn what_is_written_while_a_stream_is_being_opened_is_seen() {
             let driver = Miniature::new(turns, 2);
             let shared = Arc::clone(&driver.shared);
             let user = spawn(async move {
-                let waker = StreamWaker::new(&shared.signal);
-                let stream = shared.stream(request(), Request, Arc::clone(&waker));
-                shared.command(Command::Open(Arc::clone(&stream), waker, None));
+                let (stream, carrier) = shared.stream(request(), Request);
+                shared.command(Command::Open(Arc::clone(&stream), carrier, None));
                 write(&stream, b"x").await;
                 write(&stream, b"y").await;
             });
@@ -232,7 +227,7 @@ fn a_stream_that_is_opened_while_its_link_ends_is_told_and_so_is_who_waits_for_t
     explore(|| {
         let driver = Miniature::new(16, 1);
         let link = Link::new(Arc::clone(&driver.shared));
-        let signal = Arc::downgrade(&driver.shared.signal);
+        let shared = Arc::downgrade(&driver.shared);
         let user = spawn(async move {
             let stream = link.open(request(), Request);
             let how = poll_fn(|cx| stream.poll_done(cx)).await;
@@ -246,27 +241,27 @@ fn a_stream_that_is_opened_while_its_link_ends_is_told_and_so_is_who_waits_for_t
             poll_fn(|cx| Pin::new(&mut driver).poll(cx)).await;
             driver.shared.end(Last::good());
             for stream in &driver.streams {
-                stream.set_done(Err(Event::Gone(None).read_error()));
+                stream.set_done(Err(Ending::Gone(None).read_error()));
             }
         });
         ended.join().expect("did not panic");
         assert!(user.join().expect("did not panic").is_err());
-        assert!(signal.upgrade().is_none(), "the list of ready streams keeps nothing alive");
+        assert!(shared.upgrade().is_none(), "the list of ready streams keeps nothing alive");
     });
 }
 
 #[test]
 fn a_stream_that_is_woken_while_its_driver_goes_keeps_nothing_alive() {
     explore(|| {
-        let signal = Signal::new();
-        let weak = Arc::downgrade(&signal);
-        let stream = StreamWaker::new(&signal);
+        let shared = Shared::alone();
+        let weak = Arc::downgrade(&shared);
+        let carrier = LinkCarrier::new(&shared);
         let user = spawn(async move {
-            stream.wake_by_ref();
-            stream.wake();
+            carrier.wake_by_ref();
+            carrier.wake();
         });
-        signal.close();
-        drop(signal);
+        shared.signal.close();
+        drop(shared);
         user.join().expect("did not panic");
         assert!(weak.upgrade().is_none());
     });

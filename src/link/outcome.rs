@@ -4,17 +4,17 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use super::carrier::Proof;
 use super::frames::first_reset;
-use crate::conn::Proof;
-use crate::error::{Error, ErrorKind, Event, Reason, Result};
+use crate::error::{Ending, Error, ErrorKind, Reason, Result};
 use crate::pipe::WakerSet;
 
 /// The end of a link, as its handles see it.
 #[derive(Debug, Default)]
 pub(super) struct End {
     /// Why no stream works any more.
-    pub(super) event: Option<Event>,
-    /// Whether the peer has got everything, once there is an event.
+    pub(super) ending: Option<Ending>,
+    /// Whether the peer has got everything, once the link has ended.
     pub(super) outcome: Option<Result<()>>,
     /// Whether it may be more than the ends of streams that the peer has not got.
     pub(super) owes_bytes: bool,
@@ -29,7 +29,7 @@ pub(super) struct End {
 
 /// The facts that a driver knows when its link has ended.
 pub(super) struct Last {
-    pub(super) event: Event,
+    pub(super) ending: Ending,
     /// Whether the peer has got everything.
     pub(super) outcome: Result<()>,
     /// Whether it may be more than the ends of streams that the peer has not got.
@@ -45,7 +45,7 @@ impl Last {
     /// An end in good order.
     pub(super) fn good() -> Last {
         let (confirmed, resets) = (0, VecDeque::new());
-        Last { event: Event::Gone(None), outcome: Ok(()), owes_bytes: false, confirmed, resets }
+        Last { ending: Ending::Gone(None), outcome: Ok(()), owes_bytes: false, confirmed, resets }
     }
 }
 
@@ -55,29 +55,29 @@ impl End {
         if let Some(code) = first_reset(&self.resets, proof.stream) {
             return was_reset(code);
         }
-        match (&self.event, &self.outcome) {
+        match (&self.ending, &self.outcome) {
             // It has hung up upon the end, which came right behind the last PING.
-            (Some(Event::Gone(_)), _) if proof.ping != 0 && proof.ping <= self.confirmed => Ok(()),
+            (Some(Ending::Gone(_)), _) if proof.ping != 0 && proof.ping <= self.confirmed => Ok(()),
             (_, outcome) => outcome.clone().unwrap_or(Ok(())),
         }
     }
 
     /// Takes account of the end. The first reason counts, and is given back.
-    pub(super) fn set(&mut self, last: Last) -> Event {
-        if let Some(event) = &self.event {
-            return event.clone();
+    pub(super) fn set(&mut self, last: Last) -> Ending {
+        if let Some(ending) = &self.ending {
+            return ending.clone();
         }
         self.outcome = Some(last.outcome);
         self.owes_bytes = last.owes_bytes;
         self.confirmed = last.confirmed;
         self.resets = last.resets;
-        self.event.insert(last.event).clone()
+        self.ending.insert(last.ending).clone()
     }
 }
 
 /// The peer has reset a stream that was over here: it has not taken all of it.
 pub(super) fn was_reset(code: u32) -> Result<()> {
-    Err(Event::Reset(Reason::from_code(code)).write_error())
+    Err(Ending::Reset(Reason::from_code(code)).write_error())
 }
 
 pub(super) fn reset_in_use(conns: usize) -> Error {
@@ -89,8 +89,8 @@ pub(super) fn reset_in_use(conns: usize) -> Error {
 }
 
 /// A stream was reset here that nobody held, and that still had something to send.
-pub(super) fn given_up(event: &Event) -> Error {
-    event
+pub(super) fn given_up(ending: &Ending) -> Error {
+    ending
         .write_error()
         .during("a connection that was dropped has lost bytes that it still had to send")
 }
@@ -101,10 +101,10 @@ pub(super) fn lost_unseen(error: &Error) -> Error {
 }
 
 /// Why nobody knows whether the peer has got the last bytes.
-pub(super) fn unconfirmed(event: &Event) -> Error {
+pub(super) fn unconfirmed(ending: &Ending) -> Error {
     const WHAT: &str = "the peer has not acknowledged the last of what was sent, which may be lost";
-    match event {
-        Event::Gone(source) => {
+    match ending {
+        Ending::Gone(source) => {
             let error = Error::new(ErrorKind::Closed, format!("the transport ended, and {WHAT}"));
             let error = error.by_the_peer();
             match source {
@@ -114,6 +114,6 @@ pub(super) fn unconfirmed(event: &Event) -> Error {
                 None => error,
             }
         }
-        event => event.write_error().during(WHAT),
+        ending => ending.write_error().during(WHAT),
     }
 }

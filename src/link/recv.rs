@@ -8,10 +8,10 @@ use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use http::{HeaderMap, Method, Response};
 
-use super::entry::{Entry, Head, Linger};
+use super::entry::{Entry, Head};
 use super::fault;
 use crate::config::REJECTION_BODY;
-use crate::error::{Error, Event, Reason};
+use crate::error::{Ending, Error, Reason};
 use crate::pipe::Batch;
 
 /// What the driver must do for a stream after a look at it.
@@ -44,7 +44,7 @@ impl Entry {
     pub(super) fn receive(
         &mut self,
         cx: &mut Context<'_>,
-        link_end: Option<&Event>,
+        link_end: Option<&Ending>,
         may_answer: bool,
     ) -> Received {
         let mut received = Received::default();
@@ -62,14 +62,14 @@ impl Entry {
     }
 
     /// Waits for the client's response; `true` when a refusal has just come.
-    fn poll_response(&mut self, cx: &mut Context<'_>, link_end: Option<&Event>) -> bool {
+    fn poll_response(&mut self, cx: &mut Context<'_>, link_end: Option<&Ending>) -> bool {
         let Head::Asked(response) = &mut self.head else { return false };
         match Pin::new(response).poll(cx) {
             Poll::Pending => false,
             Poll::Ready(Ok(response)) => self.answered(response),
             Poll::Ready(Err(error)) => {
-                let event = fault::stream_end(error, link_end, false);
-                self.cut(&event);
+                let ending = fault::stream_end(error, link_end, false);
+                self.cut(&ending);
                 false
             }
         }
@@ -112,7 +112,7 @@ impl Entry {
         size
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>, link_end: Option<&Event>) -> usize {
+    fn poll_body(&mut self, cx: &mut Context<'_>, link_end: Option<&Ending>) -> usize {
         let mut held = 0;
         while !self.received_end {
             let Some(recv) = &mut self.recv else { break };
@@ -120,15 +120,15 @@ impl Entry {
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(bytes))) => held += self.keep(bytes),
                 Poll::Ready(Some(Err(error))) => {
-                    let event = fault::stream_end(error, link_end, true);
+                    let ending = fault::stream_end(error, link_end, true);
                     if !self.finish_rejection() {
-                        self.cut(&event);
+                        self.cut(&ending);
                     }
                 }
                 Poll::Ready(None) if self.has_forbidden_trailers(cx) => {
                     let reason = Reason::PROTOCOL_ERROR;
                     let text = "it sent trailers on a CONNECT stream, which carries data only";
-                    self.reset(reason, &Event::Violation(reason, text.into()));
+                    self.reset(reason, &Ending::Violation(reason, text.into()));
                 }
                 Poll::Ready(None) => {
                     self.received_end = true;
@@ -164,9 +164,7 @@ impl Entry {
             }
             return 0;
         }
-        if let Linger::Draining(draining) = &mut self.linger {
-            draining.dropped += len;
-        }
+        self.linger.dropped(len);
         if len > 0 {
             self.held += len;
             self.stream.inbox.push(bytes);
@@ -187,7 +185,7 @@ impl Entry {
     }
 
     /// Hears of a reset where no body is left to tell it: after the peer's END_STREAM.
-    fn poll_reset(&mut self, cx: &mut Context<'_>, link_end: Option<&Event>) {
+    fn poll_reset(&mut self, cx: &mut Context<'_>, link_end: Option<&Ending>) {
         if self.over || !self.received_end {
             return;
         }
@@ -196,18 +194,18 @@ impl Entry {
             (None, Head::Unanswered(respond)) => SendResponse::<Batch>::poll_reset(respond, cx),
             _ => return,
         };
-        let event = match poll {
+        let ending = match poll {
             Poll::Pending => return,
             Poll::Ready(Ok(reason)) => {
                 // h2 gives a reason here also when it is the link that has ended with it.
                 let reason = fault::from_h2(reason);
-                let of_link = link_end.filter(|event| event.is_of_link(reason));
-                of_link.cloned().unwrap_or(Event::Reset(reason))
+                let of_link = link_end.filter(|ending| ending.is_of_link(reason));
+                of_link.cloned().unwrap_or(Ending::Reset(reason))
             }
             Poll::Ready(Err(error)) => fault::stream_end(error, link_end, true),
         };
-        self.is_cut = !event.is_of_stream();
-        let error = event.write_error();
+        self.is_cut = !ending.is_of_stream();
+        let error = ending.write_error();
         self.stream.outbox.fail(error.clone());
         self.end(Err(error));
     }

@@ -6,7 +6,7 @@ use bytes::Buf;
 
 use super::entry::{Entry, Head};
 use super::fault;
-use crate::error::Event;
+use crate::error::Ending;
 
 /// What became of a stream's turn to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Entry {
         &mut self,
         cx: &mut Context<'_>,
         share: usize,
-        link_end: Option<&Event>,
+        link_end: Option<&Ending>,
     ) -> Sent {
         if self.over || matches!(self.head, Head::Rejected(..)) {
             return Sent::All;
@@ -52,8 +52,8 @@ impl Entry {
                 // The stream cannot send any more; its receiving side, or `poll_reset`, says why.
                 Poll::Ready(None) => return Sent::All,
                 Poll::Ready(Some(Err(error))) => {
-                    let event = fault::stream_end(error, link_end, true);
-                    self.cut(&event);
+                    let ending = fault::stream_end(error, link_end, true);
+                    self.cut(&ending);
                     return Sent::All;
                 }
                 Poll::Ready(Some(Ok(room))) => room.min(share),
@@ -75,8 +75,8 @@ impl Entry {
                     // this end, which is all that there was.
                     return Sent::All;
                 }
-                let event = fault::stream_end(error, link_end, true);
-                self.cut(&event);
+                let ending = fault::stream_end(error, link_end, true);
+                self.cut(&ending);
                 return Sent::All;
             }
         }

@@ -7,17 +7,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::task::{Context, Wake};
+use std::task::Context;
 
-use crate::sync::{AtomicBool, AtomicU8, AtomicUsize, AtomicWaker, Mutex, lock};
+use super::carrier::LinkCarrier;
+use crate::sync::{AtomicU8, AtomicWaker, Mutex, lock};
 
 /// The driver sleeps; a wake must reach its task.
 const ASLEEP: u8 = 0;
-/// In its turn, nothing new: who has just listed a stream is about to say so.
+/// Running, nothing new. A carrier that has just listed its stream has yet to set LISTED.
 const AWAKE: u8 = 1;
-/// In its turn, and streams may have been listed since it last took the list.
+/// Running, and streams may have been listed since the driver last took the list.
 const LISTED: u8 = 2;
-/// In its turn, and something else has happened since it last looked.
+/// Running, and something else has happened since the driver last looked.
 const FLAGGED: u8 = 3;
 /// Its task has been woken and has not run yet.
 const WOKEN: u8 = 4;
@@ -27,20 +28,20 @@ pub(crate) struct Signal {
     state: AtomicU8,
     task: AtomicWaker,
     /// `None` when the driver is gone.
-    ready: Mutex<Option<Vec<Arc<StreamWaker>>>>,
+    ready: Mutex<Option<Vec<Arc<LinkCarrier>>>>,
 }
 
 impl Signal {
-    pub(crate) fn new() -> Arc<Signal> {
+    pub(crate) fn new() -> Signal {
         let state = AtomicU8::new(WOKEN);
         let ready = Mutex::new(Some(Vec::new()));
-        Arc::new(Signal { state, task: AtomicWaker::new(), ready })
+        Signal { state, task: AtomicWaker::new(), ready }
     }
 
     /// The driver's task has been polled.
     pub(crate) fn begin(&self, cx: &Context<'_>) {
         self.task.register(cx.waker());
-        // Who was listed while the task was on its way could not say so.
+        // A stream that was listed while the task was on its way has set no flag.
         self.state.store(LISTED, SeqCst);
     }
 
@@ -68,11 +69,11 @@ impl Signal {
         if self.state.load(SeqCst) == AWAKE {
             return;
         }
-        // Before the list is taken: who comes in between is in it, and flags at worst in vain.
+        // Before the list is taken: a stream that is listed in between is in it, and its flag is at worst
+        // in vain.
         let _ = self.state.compare_exchange(LISTED, AWAKE, SeqCst, SeqCst);
-        for waker in lock(&self.ready).iter_mut().flat_map(|ready| ready.drain(..)) {
-            waker.listed.store(false, SeqCst);
-            keys.push(waker.key.load(SeqCst));
+        for carrier in lock(&self.ready).iter_mut().flat_map(|ready| ready.drain(..)) {
+            keys.push(carrier.unlist());
         }
     }
 
@@ -85,6 +86,14 @@ impl Signal {
     /// Sets the flag of a driver in its turn, or wakes its task.
     pub(crate) fn notify(&self) {
         self.rouse(FLAGGED);
+    }
+
+    /// Puts a stream on the list, and sets the flag of a driver in its turn, or wakes its task.
+    pub(super) fn list(&self, carrier: Arc<LinkCarrier>) {
+        if let Some(ready) = &mut *lock(&self.ready) {
+            ready.push(carrier);
+        }
+        self.rouse(LISTED);
     }
 
     fn rouse(&self, flag: u8) {
@@ -104,58 +113,12 @@ impl Signal {
     }
 }
 
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        self.notify();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.notify();
-    }
-}
-
-/// The waker of one stream.
-#[derive(Debug)]
-pub(crate) struct StreamWaker {
-    key: AtomicUsize,
-    listed: AtomicBool,
-    signal: Arc<Signal>,
-}
-
-/// The key of a stream that its driver has not seen yet.
-pub(crate) const NO_KEY: usize = usize::MAX;
-
-impl StreamWaker {
-    pub(crate) fn new(signal: &Arc<Signal>) -> Arc<StreamWaker> {
-        let (key, listed) = (AtomicUsize::new(NO_KEY), AtomicBool::new(false));
-        Arc::new(StreamWaker { key, listed, signal: Arc::clone(signal) })
-    }
-
-    /// The driver has given the stream its place.
-    pub(crate) fn set_key(&self, key: usize) {
-        self.key.store(key, SeqCst);
-    }
-}
-
-impl Wake for StreamWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.listed.swap(true, SeqCst) {
-            if let Some(ready) = &mut *lock(&self.signal.ready) {
-                ready.push(Arc::clone(self));
-            }
-            self.signal.rouse(LISTED);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::{Wake, Waker};
 
+    use super::super::Shared;
     use super::*;
 
     #[derive(Default)]
@@ -171,8 +134,8 @@ mod tests {
     fn a_wake_in_the_turn_is_a_flag_and_a_wake_in_sleep_reaches_the_task_once() {
         let task = Arc::new(Task::default());
         let waker = Waker::from(Arc::clone(&task));
-        let signal = Signal::new();
-        let mine = Waker::from(Arc::clone(&signal));
+        let shared = Shared::alone();
+        let (signal, mine) = (&shared.signal, Waker::from(Arc::clone(&shared)));
 
         signal.begin(&Context::from_waker(&waker));
         mine.wake_by_ref();
@@ -191,12 +154,13 @@ mod tests {
 
     #[test]
     fn a_stream_is_listed_once_until_it_is_taken() {
-        let signal = Signal::new();
+        let shared = Shared::alone();
+        let signal = &shared.signal;
         signal.begin(&Context::from_waker(Waker::noop()));
         let streams = [7, 8].map(|key| {
-            let stream = StreamWaker::new(&signal);
-            stream.set_key(key);
-            Waker::from(stream)
+            let carrier = LinkCarrier::new(&shared);
+            carrier.set_key(key);
+            Waker::from(carrier)
         });
         streams[0].wake_by_ref();
         streams[0].wake_by_ref();
@@ -209,7 +173,7 @@ mod tests {
         assert!(signal.sleep(), "all that has happened is dealt with");
         streams[1].wake_by_ref();
         signal.begin(&Context::from_waker(Waker::noop()));
-        Waker::from(Arc::clone(&signal)).wake();
+        Waker::from(Arc::clone(&shared)).wake();
         streams[0].wake_by_ref();
         signal.take_ready(&mut keys);
         assert_eq!(keys, [7, 8, 8, 7]);

@@ -23,10 +23,10 @@ use confirm::Confirm;
 
 pub(crate) use gauge::{Gauge, Reading, WantedResets};
 
-/// What a link runs on.
-pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+/// The transport of a link: a socket, TLS over one, or whatever the program gives.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
 /// Bytes handed up a turn: a frame of ours. h2 reads the next one into the same buffer if the driver
 /// has emptied it meanwhile; of several in a turn each takes a buffer of its own, whose pages are new.
@@ -60,7 +60,7 @@ const FIRST: usize = 64;
 pub(crate) struct Wire(Arc<Mutex<Inner>>);
 
 struct Inner {
-    io: Box<dyn Transport>,
+    io: Box<dyn Socket>,
     /// Bytes that were read before the link began.
     prefix: Bytes,
     quota: usize,
@@ -104,7 +104,7 @@ struct Inner {
 }
 
 /// Wraps `io`; `prefix` is what has already been read from it, `client` says whose preface comes.
-pub(crate) fn wrap(io: Box<dyn Transport>, prefix: Bytes, peer_is_client: bool) -> (Wire, Gauge) {
+pub(crate) fn wrap(io: Box<dyn Socket>, prefix: Bytes, peer_is_client: bool) -> (Wire, Gauge) {
     let inner = Arc::new(Mutex::new(Inner {
         io,
         prefix,

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::handshake::Server;
 use crate::conn::Addr;
-use crate::link::Transport;
+use crate::link::Socket;
 use crate::observe;
 
 /// How long accepting rests after the system has refused a socket, for want of file descriptors
@@ -23,7 +23,7 @@ const CALM: Duration = Duration::from_secs(1);
 
 /// A socket that clients come in by.
 pub(super) trait Accept: Send + Sync + 'static {
-    type Io: Transport + 'static;
+    type Io: Socket + 'static;
 
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Io, Addr, Addr)>> + Send;
 }

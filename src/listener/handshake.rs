@@ -15,7 +15,7 @@ use crate::alive::{Counted, Kind};
 use crate::config::Config;
 use crate::conn::{Addr, LinkInfo, Offer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Link, PREFACE, Transport};
+use crate::link::{Link, PREFACE, Socket};
 use crate::observe::{self, Side};
 use crate::tls::Acceptor;
 
@@ -33,7 +33,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Makes a link of a client's transport, or refuses it, in the background.
-    pub(super) fn take_in<T: Transport + 'static>(self: Arc<Self>, io: T, local: Addr, peer: Addr) {
+    pub(super) fn take_in<T: Socket + 'static>(self: Arc<Self>, io: T, local: Addr, peer: Addr) {
         match self.shared.limits.admit(&peer) {
             Admission::Welcome(slot) => {
                 tokio::spawn(async move { self.welcome(io, local, peer, slot).await });
@@ -47,7 +47,7 @@ impl Server {
     }
 
     /// Tells a client that it is over a cap.
-    async fn refuse<T: Transport + 'static>(&self, io: T, refusal: Refusal) {
+    async fn refuse<T: Socket + 'static>(&self, io: T, refusal: Refusal) {
         let _counted = Counted::new(Kind::Task);
         let told = async {
             match &self.tls {
@@ -61,7 +61,7 @@ impl Server {
 
     async fn welcome<T>(&self, io: T, local: Addr, peer: Addr, mut slot: Slot)
     where
-        T: Transport + 'static,
+        T: Socket + 'static,
     {
         let _counted = Counted::new(Kind::Task);
         let info = LinkInfo::new(Side::Server, local, peer.clone());
@@ -84,7 +84,7 @@ impl Server {
         self.shared.links.keep(link, &mut slot).await;
     }
 
-    async fn handshake<T: Transport + 'static>(&self, io: T, mut info: LinkInfo) -> Result<Link> {
+    async fn handshake<T: Socket + 'static>(&self, io: T, mut info: LinkInfo) -> Result<Link> {
         match &self.tls {
             None => self.http2(io, info).await,
             Some(tls) => {
@@ -96,7 +96,7 @@ impl Server {
         }
     }
 
-    async fn http2<T: Transport + 'static>(&self, mut io: T, info: LinkInfo) -> Result<Link> {
+    async fn http2<T: Socket + 'static>(&self, mut io: T, info: LinkInfo) -> Result<Link> {
         let first = match read_preface(&mut io).await? {
             Spoken::Http2(first) => first,
             Spoken::Other(seen) => return Err(refusal::not_http2(io, seen).await),
@@ -104,7 +104,7 @@ impl Server {
         let io = Box::new(io);
         let (first, incoming) = (first.freeze(), self.sender.clone());
         let link = Link::server(io, first, info, &self.config, incoming, &self.shared.budget).await;
-        link.map_err(|event| event.read_error())
+        link.map_err(|ending| ending.read_error())
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::handshake::{Spoken, read_preface};
 use super::limits::Cap;
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::Transport;
+use crate::link::Socket;
 
 /// What a client that speaks HTTP/1 may send before its answer.
 const HTTP1_HEAD: usize = 16 << 10;
@@ -18,7 +18,7 @@ const HTTP1_HEAD: usize = 16 << 10;
 /// Tells a client that it is over a cap: by GOAWAY that excludes every request (RFC 9113 §6.8), or
 /// by 503. The reason is NO_ERROR, because with another one, Go's client among others takes a
 /// request that nobody has looked at for one that failed.
-pub(super) async fn over_cap<T: Transport>(mut io: T, cap: Cap) -> Result<()> {
+pub(super) async fn over_cap<T: Socket>(mut io: T, cap: Cap) -> Result<()> {
     match read_preface(&mut io).await? {
         Spoken::Http2(_) => {
             farewell(&mut io, &goaway(&cap.to_string())).await;
@@ -46,7 +46,7 @@ fn goaway(text: &str) -> BytesMut {
 }
 
 /// Tells a client that does not speak HTTP/2 so, and gives the error to log.
-pub(super) async fn not_http2<T: Transport>(io: T, seen: BytesMut) -> Error {
+pub(super) async fn not_http2<T: Socket>(io: T, seen: BytesMut) -> Error {
     let text = "This is an h2conn server. A full-duplex connection needs HTTP/2, and this request \
                 came by HTTP/1. Over TLS, offer \"h2\" in ALPN; without TLS, begin with HTTP/2 \
                 right away (curl: --http2-prior-knowledge).\n";
@@ -55,7 +55,7 @@ pub(super) async fn not_http2<T: Transport>(io: T, seen: BytesMut) -> Error {
 
 /// Answers a client that speaks HTTP/1 with `status`, which may have fields behind it, and `text`;
 /// one that speaks TLS gets an alert. Gives what it spoke as an error.
-async fn send_away<T: Transport>(mut io: T, mut seen: BytesMut, status: &str, text: &str) -> Error {
+async fn send_away<T: Socket>(mut io: T, mut seen: BytesMut, status: &str, text: &str) -> Error {
     const TLS_HANDSHAKE: u8 = 0x16;
     /// A fatal alert, `unexpected_message` (RFC 8446 §6).
     const TLS_ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 10];
@@ -100,7 +100,7 @@ async fn send_away<T: Transport>(mut io: T, mut seen: BytesMut, status: &str, te
 
 /// Says a last word, and stays until the client has heard it: a socket that is closed with bytes
 /// unread is reset, and the word lost.
-async fn farewell(io: &mut (impl Transport + ?Sized), word: &[u8]) {
+async fn farewell(io: &mut (impl Socket + ?Sized), word: &[u8]) {
     let said = async {
         io.write_all(word).await?;
         io.shutdown().await?;

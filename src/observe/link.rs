@@ -11,7 +11,7 @@ use tracing::instrument::{Instrument, Instrumented};
 
 use super::meters::{self, Bytes};
 use super::{Side, TARGET};
-use crate::error::{Event, Reason};
+use crate::error::{Ending, Reason};
 
 /// What a link reports of itself.
 #[derive(Debug)]
@@ -129,37 +129,37 @@ impl Link {
 
     /// The link is over, and `cut` connections were not; `established` says whether the peer had
     /// shown that it speaks HTTP/2. Only the first call counts.
-    pub(crate) fn closed(&self, event: &Event, cut: usize, established: bool) {
+    pub(crate) fn closed(&self, ending: &Ending, cut: usize, established: bool) {
         if !self.open.swap(false, SeqCst) {
             return;
         }
         let side = self.side.name();
-        let reason = self.reason(event, cut, established);
+        let reason = self.reason(ending, cut, established);
         meters::count("h2conn_links_closed_total", [("side", side), ("reason", reason)]);
         meters::add("h2conn_links_open", [("side", side)], -1.0);
         let _entered = self.span.enter();
         if reason == "abuse" {
-            tracing::warn!(target: TARGET, reason, cut, detail = %event, "link closed");
+            tracing::warn!(target: TARGET, reason, cut, detail = %ending, "link closed");
         } else {
-            tracing::debug!(target: TARGET, reason, cut, detail = %event, "link closed");
+            tracing::debug!(target: TARGET, reason, cut, detail = %ending, "link closed");
         }
     }
 
-    fn reason(&self, event: &Event, cut: usize, established: bool) -> &'static str {
-        match (event, self.cause.get()) {
-            (Event::Gone(_) | Event::Local(..), Some(cause)) if cut == 0 => cause.name(),
+    fn reason(&self, ending: &Ending, cut: usize, established: bool) -> &'static str {
+        match (ending, self.cause.get()) {
+            (Ending::Gone(_) | Ending::Local(..), Some(cause)) if cut == 0 => cause.name(),
             _ if !established => "handshake",
-            (Event::Gone(_), _) if cut == 0 => "by_peer",
-            (Event::Gone(_), _) => "lost",
-            (Event::GoAway(Reason::NO_ERROR, _), _) => Cause::GoAway.name(),
-            (Event::GoAway(..), _) => "goaway_error",
-            (Event::Violation(Reason::ENHANCE_YOUR_CALM, _), _) => "abuse",
-            (Event::Local(..), _) => "aborted",
-            (Event::Silent(_), _) => "silent",
-            (Event::Failed(_), _) => "runtime",
-            (Event::Violation(..) | Event::NotHttp2(_), _) => "protocol",
+            (Ending::Gone(_), _) if cut == 0 => "by_peer",
+            (Ending::Gone(_), _) => "lost",
+            (Ending::GoAway(Reason::NO_ERROR, _), _) => Cause::GoAway.name(),
+            (Ending::GoAway(..), _) => "goaway_error",
+            (Ending::Violation(Reason::ENHANCE_YOUR_CALM, _), _) => "abuse",
+            (Ending::Local(..), _) => "aborted",
+            (Ending::Silent(_), _) => "silent",
+            (Ending::Failed(_), _) => "runtime",
+            (Ending::Violation(..) | Ending::NotHttp2(_), _) => "protocol",
             // These are of streams.
-            (Event::Reset(_) | Event::NotProcessed(_), _) => "lost",
+            (Ending::Reset(_) | Ending::NotProcessed(_), _) => "lost",
         }
     }
 }
@@ -174,18 +174,18 @@ mod tests {
     #[test]
     fn each_end_of_a_link_has_a_reason_of_its_own() {
         let text: Arc<str> = "why".into();
-        let reason = |event: Event, cut| Link::new(Side::Client).reason(&event, cut, true);
-        assert_eq!(reason(Event::Gone(None), 0), "by_peer");
-        assert_eq!(reason(Event::Gone(None), 1), "lost");
-        assert_eq!(reason(Event::GoAway(Reason::NO_ERROR, text.clone()), 1), "goaway");
-        assert_eq!(reason(Event::GoAway(Reason::PROTOCOL_ERROR, text.clone()), 0), "goaway_error");
-        let violation = |code| reason(Event::Violation(code, text.clone()), 0);
+        let reason = |ending: Ending, cut| Link::new(Side::Client).reason(&ending, cut, true);
+        assert_eq!(reason(Ending::Gone(None), 0), "by_peer");
+        assert_eq!(reason(Ending::Gone(None), 1), "lost");
+        assert_eq!(reason(Ending::GoAway(Reason::NO_ERROR, text.clone()), 1), "goaway");
+        assert_eq!(reason(Ending::GoAway(Reason::PROTOCOL_ERROR, text.clone()), 0), "goaway_error");
+        let violation = |code| reason(Ending::Violation(code, text.clone()), 0);
         assert_eq!(violation(Reason::ENHANCE_YOUR_CALM), "abuse");
         assert_eq!(violation(Reason::FRAME_SIZE_ERROR), "protocol");
-        assert_eq!(reason(Event::Local(Reason::CANCEL, text.clone()), 1), "aborted");
-        assert_eq!(reason(Event::Silent(text.clone()), 1), "silent");
+        assert_eq!(reason(Ending::Local(Reason::CANCEL, text.clone()), 1), "aborted");
+        assert_eq!(reason(Ending::Silent(text.clone()), 1), "silent");
         let runtime = Error::new(ErrorKind::Aborted, "the runtime is gone");
-        assert_eq!(reason(Event::Failed(runtime), 1), "runtime");
+        assert_eq!(reason(Ending::Failed(runtime), 1), "runtime");
     }
 
     #[test]
@@ -193,12 +193,12 @@ mod tests {
         let link = Link::new(Side::Server);
         link.retired(Cause::GoAway);
         link.retired(Cause::ShutDown);
-        assert_eq!(link.reason(&Event::Gone(None), 0, true), "goaway");
-        assert_eq!(link.reason(&Event::Gone(None), 2, true), "lost");
-        let aborted = Event::Local(Reason::CANCEL, "its time is up".into());
+        assert_eq!(link.reason(&Ending::Gone(None), 0, true), "goaway");
+        assert_eq!(link.reason(&Ending::Gone(None), 2, true), "lost");
+        let aborted = Ending::Local(Reason::CANCEL, "its time is up".into());
         assert_eq!(link.reason(&aborted, 0, true), "goaway");
         assert_eq!(link.reason(&aborted, 1, true), "aborted");
-        let silent = Event::Silent("no SETTINGS".into());
+        let silent = Ending::Silent("no SETTINGS".into());
         assert_eq!(link.reason(&silent, 0, false), "handshake");
     }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::ReadBuf;
 
-use super::WakerSet;
 use super::buffers::{BUFFER, Buffers, Chunk};
+use super::{Mover, WakerSet};
 use crate::error::Error;
 use crate::sync::{Mutex, lock};
 
@@ -32,7 +32,7 @@ const IDLE: usize = 4 * 1024;
 pub(crate) struct Inbox {
     state: Mutex<State>,
     buffers: Arc<Buffers>,
-    mover: Waker,
+    mover: Arc<dyn Mover>,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ struct State {
 }
 
 impl Inbox {
-    pub(crate) fn new(buffers: Arc<Buffers>, mover: Waker) -> Inbox {
+    pub(crate) fn new(buffers: Arc<Buffers>, mover: Arc<dyn Mover>) -> Inbox {
         Inbox { state: Mutex::new(State { threshold: 1, ..State::default() }), buffers, mover }
     }
 
@@ -74,7 +74,7 @@ impl Inbox {
         let due = state.consume(before - buf.remaining());
         drop(state);
         if due {
-            self.mover.wake_by_ref();
+            Arc::clone(&self.mover).read();
         }
         Poll::Ready(Ok(()))
     }
@@ -91,7 +91,7 @@ impl Inbox {
         let due = state.consume(chunk.len());
         drop(state);
         if due {
-            self.mover.wake_by_ref();
+            Arc::clone(&self.mover).read();
         }
         Poll::Ready(Ok(Some(chunk.into_bytes(&self.buffers))))
     }
@@ -102,7 +102,7 @@ impl Inbox {
         state.discarding = true;
         state.clear();
         drop(state);
-        self.mover.wake_by_ref();
+        Arc::clone(&self.mover).read();
     }
 
     /// Ends the queue at once: queued bytes are dropped, reads fail.
@@ -113,7 +113,7 @@ impl Inbox {
         let mut readers = state.readers.take();
         drop(state);
         readers.wake_all();
-        self.mover.wake_by_ref();
+        Arc::clone(&self.mover).read();
     }
 
     /// Queues bytes that have arrived.
@@ -159,7 +159,7 @@ impl Inbox {
         let due = state.consumed >= state.threshold;
         drop(state);
         if due {
-            self.mover.wake_by_ref();
+            Arc::clone(&self.mover).read();
         }
     }
 

@@ -3,25 +3,35 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Wake, Waker};
 
 use bytes::{Buf, Bytes};
 use loom::future::block_on;
 
 use super::buffers::BUFFER;
-use super::{Buffers, Inbox, Outbox};
+use super::{Buffers, Inbox, Mover, Outbox};
 use crate::error::{Error, ErrorKind};
 use crate::sync::model::{Bell, explore, spawn};
 
+impl Mover for Bell {
+    fn written(self: Arc<Self>) {
+        self.wake();
+    }
+
+    fn read(self: Arc<Self>) {
+        self.wake();
+    }
+}
+
 fn outbox(capacity: usize) -> (Arc<Outbox>, Arc<Bell>, Arc<Buffers>) {
     let (bell, buffers): (Arc<Bell>, Arc<Buffers>) = Default::default();
-    let outbox = Outbox::new(capacity, Arc::clone(&buffers), Waker::from(Arc::clone(&bell)));
+    let outbox = Outbox::new(capacity, Arc::clone(&buffers), Arc::clone(&bell) as _);
     (Arc::new(outbox), bell, buffers)
 }
 
 fn inbox() -> (Arc<Inbox>, Arc<Bell>) {
     let bell = Arc::new(Bell::default());
-    (Arc::new(Inbox::new(Arc::default(), Waker::from(Arc::clone(&bell)))), bell)
+    (Arc::new(Inbox::new(Arc::default(), Arc::clone(&bell) as _)), bell)
 }
 
 fn gone() -> Error {

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::WakerSet;
 use super::buffers::{BUFFER, Batch, Buffers, Chunk, SMALL};
+use super::{Mover, WakerSet};
 use crate::error::{Error, ErrorKind};
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, lock};
 
@@ -25,7 +25,7 @@ pub(crate) struct Outbox {
     outstanding: Arc<AtomicUsize>,
     buffers: Arc<Buffers>,
     capacity: usize,
-    mover: Waker,
+    mover: Arc<dyn Mover>,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +73,7 @@ pub(crate) struct Run {
 }
 
 impl Outbox {
-    pub(crate) fn new(capacity: usize, buffers: Arc<Buffers>, mover: Waker) -> Outbox {
+    pub(crate) fn new(capacity: usize, buffers: Arc<Buffers>, mover: Arc<dyn Mover>) -> Outbox {
         Outbox {
             state: Mutex::default(),
             outstanding: Arc::default(),
@@ -81,11 +81,6 @@ impl Outbox {
             capacity: capacity.max(1),
             mover,
         }
-    }
-
-    /// Where its buffers come from.
-    pub(crate) fn buffers(&self) -> Arc<Buffers> {
-        Arc::clone(&self.buffers)
     }
 
     /// Accepts as many bytes as there is room for, at least one of a non-empty `bytes`.
@@ -122,7 +117,7 @@ impl Outbox {
         }
         drop(state);
         if was_idle {
-            self.mover.wake_by_ref();
+            Arc::clone(&self.mover).written();
         }
         Poll::Ready(Ok(accepted))
     }
@@ -153,7 +148,7 @@ impl Outbox {
         }
         drop(state);
         if was_idle {
-            self.mover.wake_by_ref();
+            Arc::clone(&self.mover).written();
         }
         Poll::Ready(Ok(()))
     }
@@ -182,7 +177,7 @@ impl Outbox {
         let mut writers = state.writers.take();
         drop(state);
         writers.wake_all();
-        self.mover.wake_by_ref();
+        Arc::clone(&self.mover).written();
     }
 
     /// Wakes those who wait for room or for their bytes to be sent, to look again at what else

@@ -22,6 +22,7 @@ mod h2load;
 mod h2spec;
 mod hostile;
 mod http1;
+mod imports;
 mod keep_alive;
 mod leaks;
 mod limits;

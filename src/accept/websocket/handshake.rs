@@ -6,8 +6,8 @@ use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::super::check::AcceptError;
 use super::WebSockets;
+use crate::accept::AcceptError;
 use crate::config::method_not_allowed;
 use crate::conn::Transport;
 

@@ -55,7 +55,7 @@ impl Site {
         let config = Config { pace: terms.pace, ..self.client.clone() };
         let info = info(Side::Client);
         let link = Link::client(Box::new(client), info, &config, terms.places).await;
-        link.map_err(|event| event.connect_error("over memory"))
+        link.map_err(|ending| ending.connect_error("over memory"))
     }
 
     async fn place(&self) -> Result<Lease> {

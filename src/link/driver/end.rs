@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{CUT_SHORT, Driver, PARTING};
 use crate::conn::runtime_is_gone;
-use crate::error::{Error, Event, Reason};
+use crate::error::{Ending, Error, Reason};
 use crate::link::entry::Head;
 use crate::link::outcome::given_up;
 use crate::link::peer::Peer;
@@ -17,16 +17,16 @@ use crate::observe::Cause;
 impl Driver {
     /// Resets what lives, so that each stream's peer learns why, and then says goodbye.
     pub(super) fn abort(&mut self, reason: Reason, why: &'static str) {
-        let event = Event::Local(reason, why.into());
+        let ending = Ending::Local(reason, why.into());
         for (_, entry) in &mut self.streams {
             if !entry.over {
-                entry.reset(reason, &event);
+                entry.reset(reason, &ending);
                 self.cut += 1;
             }
         }
         self.let_h2_speak();
         self.peer.abort(h2::Reason::NO_ERROR);
-        self.give_up(event);
+        self.give_up(ending);
     }
 
     /// Has h2 write what it was told, for a link that is about to end.
@@ -55,13 +55,13 @@ impl Driver {
         let explained = failure.as_ref().and_then(Error::from_io);
         let end = match (explained, self.gauge.write_error()) {
             // The transport knows better than h2 what went wrong: TLS, most of all.
-            (Some(error), _) if !reading.seen_settings => Event::Failed(error.clone()),
+            (Some(error), _) if !reading.seen_settings => Ending::Failed(error.clone()),
             (_, Some(error)) if result.is_ok() && !self.streams.is_empty() => {
-                Event::Gone(Some(Arc::new(error)))
+                Ending::Gone(Some(Arc::new(error)))
             }
             _ => match fault::link_end(result, &self.gauge.first_bytes(), reading.seen_settings) {
-                Event::Gone(None) => Event::Gone(fault::farewell(&self.gauge.goaway_text())),
-                event => event,
+                Ending::Gone(None) => Ending::Gone(fault::farewell(&self.gauge.goaway_text())),
+                ending => ending,
             },
         };
         self.set_end(end);
@@ -69,45 +69,45 @@ impl Driver {
 
     /// From now on the link has ended. What its end teaches is in force before any user hears of it,
     /// from a stream, and connects again.
-    pub(super) fn set_end(&mut self, event: Event) {
-        let event = self.with_the_peers_reason(event);
+    pub(super) fn set_end(&mut self, ending: Ending) {
+        let ending = self.with_the_peers_reason(ending);
         self.shared.set_going_away();
         // A complaint of a listener's client is over with its link.
         if matches!(self.peer, Peer::Client { .. })
-            && is_about_pings(&event)
+            && is_about_pings(&ending)
             && self.config.pace.slow_down(self.first_pace)
             && let Some(interval) = self.interval()
         {
             let info = &self.shared.info;
             info.observed.pings_slowed(&info.peer, interval);
         }
-        self.end = Some(event);
+        self.end = Some(ending);
     }
 
     /// A transport can fail before h2 has come to tell of the GOAWAY that explains it.
-    fn with_the_peers_reason(&self, end: Event) -> Event {
+    fn with_the_peers_reason(&self, end: Ending) -> Ending {
         match (&end, self.gauge.goaway_error()) {
-            (Event::Gone(_), Some(code)) => {
+            (Ending::Gone(_), Some(code)) => {
                 let text = self.gauge.goaway_text();
-                Event::GoAway(Reason::from_code(code), text.into())
+                Ending::GoAway(Reason::from_code(code), text.into())
             }
             _ => end,
         }
     }
 
     /// Ends the link without waiting for the peer; what h2 has to say is said if it can be.
-    pub(super) fn give_up(&mut self, event: Event) {
+    pub(super) fn give_up(&mut self, ending: Ending) {
         if self.end.is_none() {
             self.let_h2_speak();
             let waker = self.waker.clone();
             self.gauge.drive(&mut Context::from_waker(&waker));
-            self.set_end(event);
+            self.set_end(ending);
         }
     }
 
     /// Hands on what has arrived, and fails what is left with the link's reason.
     pub(super) fn finish(&mut self) {
-        let event = self.end.clone().unwrap_or(Event::Gone(None));
+        let ending = self.end.clone().unwrap_or(Ending::Gone(None));
         let mut cx = Context::from_waker(Waker::noop());
         // Where h2 has ended the link by itself, it has written everything first. Otherwise what it
         // still had is dropped, and nobody knows how much that was.
@@ -115,7 +115,7 @@ impl Driver {
         let Reading { accepted, flushed, .. } = self.reading;
         for (_, entry) in &mut self.streams {
             let was_over = entry.over;
-            entry.receive(&mut cx, Some(&event), true);
+            entry.receive(&mut cx, Some(&ending), true);
             if entry.over {
                 self.cut += usize::from(!was_over && entry.is_cut);
                 continue;
@@ -125,18 +125,18 @@ impl Driver {
             }
             if entry.received_end && !entry.stream.outbox.has_unsent_bytes() {
                 // At the most it is our END_STREAM that the peer has not got, and it has gone.
-                let error = event.write_error();
+                let error = ending.write_error();
                 let finishing = entry.stream.outbox.is_finishing();
                 entry.stream.outbox.fail(error.clone());
                 entry.end(if finishing { Ok(()) } else { Err(error) });
                 self.cut += usize::from(!finishing);
             } else if self.shared.is_established() && matches!(entry.head, Head::Unsent(_)) {
-                entry.cut(&Event::NotProcessed(unsent(&event)));
+                entry.cut(&Ending::NotProcessed(unsent(&ending)));
             } else {
                 if entry.loses_unseen() {
-                    self.lost.get_or_insert_with(|| given_up(&event));
+                    self.lost.get_or_insert_with(|| given_up(&ending));
                 }
-                entry.cut(&event);
+                entry.cut(&ending);
                 self.cut += 1;
             }
             if matches!(entry.head, Head::Unanswered(_))
@@ -144,15 +144,15 @@ impl Driver {
                 && !entry.stream.inbox.is_complete()
             {
                 // Nobody can accept it any more; it is not to hold what is counted no longer.
-                entry.stream.inbox.abort(event.read_error());
+                entry.stream.inbox.abort(ending.read_error());
             }
         }
-        self.shared.info.observed.closed(&event, self.cut, self.reading.seen_settings);
+        self.shared.info.observed.closed(&ending, self.cut, self.reading.seen_settings);
         self.streams.clear();
         self.incoming = None;
         self.share = None;
-        let time = if matches!(event, Event::Local(..)) { CUT_SHORT } else { PARTING };
-        let last = self.last(event);
+        let time = if matches!(ending, Ending::Local(..)) { CUT_SHORT } else { PARTING };
+        let last = self.last(ending);
         self.shared.end(last);
         self.parting = Some(Box::pin(tokio::time::sleep(time)));
     }
@@ -191,16 +191,16 @@ impl Driver {
         if self.end.is_none() {
             self.gauge.say_goodbye(Reason::ENHANCE_YOUR_CALM.code(), &why);
             self.peer.abort(h2::Reason::ENHANCE_YOUR_CALM);
-            self.give_up(Event::Violation(Reason::ENHANCE_YOUR_CALM, why.into()));
+            self.give_up(Ending::Violation(Reason::ENHANCE_YOUR_CALM, why.into()));
         }
     }
 }
 
 /// Whether the peer has ended the link because it was asked too often whether it lives; the text is
 /// what gRPC's servers say.
-fn is_about_pings(event: &Event) -> bool {
+fn is_about_pings(ending: &Ending) -> bool {
     let calm = Reason::ENHANCE_YOUR_CALM;
-    matches!(event, Event::GoAway(reason, text) if *reason == calm && text.contains("too_many_pings"))
+    matches!(ending, Ending::GoAway(reason, text) if *reason == calm && text.contains("too_many_pings"))
 }
 
 /// Says what came of a handshake that did not end.
@@ -219,15 +219,15 @@ pub(super) fn silence(first: &[u8], time: Duration) -> String {
 /// A driver that ends before its link, with its runtime or by a panic, fails all its streams.
 impl Drop for Driver {
     fn drop(&mut self) {
-        let event = Event::Failed(runtime_is_gone());
+        let ending = Ending::Failed(runtime_is_gone());
         for (_, entry) in &mut self.streams {
             if !entry.over {
-                entry.cut(&event);
+                entry.cut(&ending);
                 self.cut += 1;
             }
         }
-        self.shared.info.observed.closed(&event, self.cut, true);
-        let last = self.last(event);
+        self.shared.info.observed.closed(&ending, self.cut, true);
+        let last = self.last(ending);
         self.shared.end(last);
         self.shared.set_gone();
         self.shared.signal.close();

@@ -12,8 +12,8 @@ use std::task::{Context, Waker};
 use tokio::sync::oneshot;
 
 use super::Driver;
-use crate::conn::Proof;
-use crate::error::{Event, Result};
+use crate::error::{Ending, Result};
+use crate::link::carrier::Proof;
 use crate::link::entry::Head;
 use crate::link::outcome::{Last, reset_in_use, unconfirmed, was_reset};
 use crate::link::peer::Peer;
@@ -134,14 +134,14 @@ impl Driver {
         self.farewell = self.gauge.ask_behind_all();
         self.shared.set_going_away();
         self.watch_peer();
-        let event = Event::NotProcessed(unsent(&Event::Gone(self.farewell_text())));
+        let ending = Ending::NotProcessed(unsent(&Ending::Gone(self.farewell_text())));
         let mut left = std::mem::take(&mut self.unsent);
         for key in left.drain(..) {
             if let Some(entry) = self.streams.get_mut(key)
                 && !entry.over
                 && matches!(entry.head, Head::Unsent(_))
             {
-                entry.cut(&event);
+                entry.cut(&ending);
                 self.look_at(key);
             }
         }
@@ -159,7 +159,7 @@ impl Driver {
         }
         if self.reading.read_end {
             let error = self.gauge.take_read_error().map(Arc::new);
-            self.set_end(Event::Gone(error.or_else(|| self.farewell_text())));
+            self.set_end(Ending::Gone(error.or_else(|| self.farewell_text())));
         } else if self.reading.broken {
             // A timer gives the peer's reason time to come.
         } else if self.reading.confirmed >= self.farewell {
@@ -171,15 +171,15 @@ impl Driver {
     /// The time of a link that leaves and owes nothing is up.
     pub(super) fn stop_leaving(&mut self) {
         self.ended_well = self.is_over;
-        self.give_up(Event::Gone(None));
+        self.give_up(Ending::Gone(None));
     }
 
     /// The link has ended: what is known of what the peer has got.
-    pub(super) fn last(&mut self, event: Event) -> Last {
+    pub(super) fn last(&mut self, ending: Ending) -> Last {
         let owes_bytes = self.lost.is_some() || self.reading.owes_bytes;
         let outcome = match (self.cut_in_use, self.lost.take()) {
             (0, Some(lost)) => Err(lost),
-            (0, None) if self.reading.owes => Err(unconfirmed(&event)),
+            (0, None) if self.reading.owes => Err(unconfirmed(&ending)),
             (0, None) => Ok(()),
             (n, _) => Err(reset_in_use(n)),
         };
@@ -190,7 +190,7 @@ impl Driver {
             }
         }
         let (confirmed, resets) = (self.reading.confirmed, self.gauge.take_resets());
-        Last { event, outcome, owes_bytes, confirmed, resets }
+        Last { ending, outcome, owes_bytes, confirmed, resets }
     }
 
     /// Puts a PING behind the bytes of streams, and then sends their ends.
@@ -202,7 +202,7 @@ impl Driver {
             };
             entry.send_state.end_may_go = true;
             if entry.stream.outbox.is_let_go() {
-                entry.stream.set_ping(self.gauge.ask_now());
+                entry.carrier.set_ping(self.gauge.ask_now());
             }
             entry.send(&mut cx, 0, self.end.as_ref());
         }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Driver, Timer};
 use crate::config::KEEP_ALIVE_INTERVAL;
-use crate::error::Event;
+use crate::error::Ending;
 use crate::link::ping::Due;
 
 impl Driver {
@@ -63,7 +63,7 @@ impl Driver {
             }
             Due::Dead => {
                 let epitaph = self.keep_alive.epitaph(now, self.reading.backlog(), &self.config);
-                return self.give_up(Event::Silent(epitaph.into()));
+                return self.give_up(Ending::Silent(epitaph.into()));
             }
         };
         self.watching = true;
@@ -101,7 +101,7 @@ impl Driver {
             Some((limit, verdict)) => {
                 let stream = &entry.stream;
                 stream.link.observed.timed_out(limit, stream.request.uri.path());
-                self.give_up_bytes(key, &Event::Silent(verdict.into()));
+                self.give_up_bytes(key, &Ending::Silent(verdict.into()));
             }
             None => self.watch_movement(key),
         }

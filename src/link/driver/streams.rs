@@ -2,28 +2,28 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::Request;
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
 
 use super::{Driver, Timer, stay};
 use crate::config::REJECTION_WAIT;
 use crate::conn::{Offer, Stream, Wish};
-use crate::error::{Event, Reason};
+use crate::error::{Ending, Reason};
 use crate::link::Lease;
 use crate::link::budget::Share;
+use crate::link::carrier::LinkCarrier;
 use crate::link::connect;
 use crate::link::entry::{Entry, Head};
 use crate::link::fault;
 use crate::link::peer::{Arrival, Peer};
 use crate::link::quiet::Quiet;
 use crate::link::recv::head_size;
-use crate::link::signal::StreamWaker;
 use crate::link::wire::Reading;
 use crate::observe::{self, Cause};
 use crate::pipe::Batch;
@@ -33,7 +33,7 @@ impl Driver {
     pub(super) fn open(
         &mut self,
         stream: Arc<Stream>,
-        waker: Arc<StreamWaker>,
+        carrier: Arc<LinkCarrier>,
         lease: Option<Lease>,
     ) {
         self.idle.is_over();
@@ -41,10 +41,9 @@ impl Driver {
         connect::set_protocol(&mut request, &stream.transport);
         let head = Head::Unsent(request);
         let wanted = self.gauge.wanted_resets();
-        let mut entry = Entry::new(stream, Waker::from(Arc::clone(&waker)), head, wanted);
+        let mut entry = Entry::new(stream, carrier, head, wanted);
         entry.lease = lease;
         let key = self.insert(entry);
-        waker.set_key(key);
         self.unsent.push_back(key);
         self.look_at(key);
     }
@@ -77,20 +76,15 @@ impl Driver {
         place: OwnedPermit<Offer>,
     ) {
         let (mut parts, body) = request.into_parts();
-        let waker = StreamWaker::new(&self.shared.signal);
         let transport = connect::transport_of(&mut parts);
-        let stream = self.shared.stream(parts, transport, Arc::clone(&waker));
-        stream.set_id(respond.stream_id().as_u32());
-        let mut entry = Entry::new(
-            Arc::clone(&stream),
-            Waker::from(Arc::clone(&waker)),
-            Head::Unanswered(respond),
-            self.gauge.wanted_resets(),
-        );
+        let (stream, carrier) = self.shared.stream(parts, transport);
+        carrier.set_id(respond.stream_id().as_u32());
+        let head = Head::Unanswered(respond);
+        let wanted = self.gauge.wanted_resets();
+        let mut entry = Entry::new(Arc::clone(&stream), carrier, head, wanted);
         entry.recv = Some(body);
         place.send(Offer::new(stream));
         let key = self.insert(entry);
-        waker.set_key(key);
         self.look_at(key);
     }
 
@@ -98,20 +92,24 @@ impl Driver {
         entry.quiet = Quiet::new(&self.config);
         entry.stream.inbox.set_threshold(self.windows.stream() as usize / 4);
         self.watch_peer();
-        self.streams.insert(entry)
+        let place = self.streams.vacant_entry();
+        entry.carrier.set_key(place.key());
+        let key = place.key();
+        place.insert(entry);
+        key
     }
 
     /// Does for one stream what can be done now.
     pub(super) fn look_at(&mut self, key: usize) {
         let room = self.heads_room();
         let Some(entry) = self.streams.get_mut(key) else { return };
-        let waker = entry.waker.clone();
+        let waker = entry.waker();
         let mut cx = Context::from_waker(&waker);
         let wish = entry.stream.wish();
         if let Wish::Reset(reason) = wish
             && !entry.over
         {
-            entry.reset(reason, &Event::Local(reason, "reset on this side".into()));
+            entry.reset(reason, &Ending::Local(reason, "reset on this side".into()));
         }
         let may_answer = room > 0;
         let was_over = entry.over;
@@ -128,7 +126,7 @@ impl Driver {
         self.probe.count(&mut entry.part, received.released);
         entry.look_at_movement(received.held > 0);
         if received.rejected {
-            self.set_timer(key, REJECTION_WAIT);
+            self.set_timer(key, Instant::now() + REJECTION_WAIT);
         }
         self.watch_movement(key);
         self.finish_up(key, wish);
@@ -139,19 +137,22 @@ impl Driver {
         }
     }
 
-    /// Looks at the stream again after `time`. It has one timer; the last one counts.
-    pub(super) fn set_timer(&mut self, key: usize, time: Duration) {
+    /// Looks at the stream again then. It has one timer; the last one counts.
+    pub(super) fn set_timer(&mut self, key: usize, at: Instant) {
         let Some(entry) = self.streams.get_mut(key) else { return };
-        if let Some(old) = entry.timer.take() {
+        if entry.timer.as_ref().is_some_and(|(_, set)| *set == at) {
+            return;
+        }
+        if let Some((old, _)) = entry.timer.take() {
             self.timers.try_remove(&old);
         }
-        entry.timer = Some(self.timers.insert(Timer::Stream(key), time));
+        entry.timer = Some((self.timers.insert_at(Timer::Stream(key), at), at));
     }
 
     pub(super) fn remove(&mut self, key: usize) {
         let Some(entry) = self.streams.try_remove(key) else { return };
         let quiet = entry.quiet.as_ref().and_then(|quiet| quiet.timer.as_ref());
-        for timer in entry.timer.iter().chain(quiet.map(|(timer, _)| timer)) {
+        for (timer, _) in entry.timer.iter().chain(quiet) {
             self.timers.try_remove(timer);
         }
         self.held -= entry.held;
@@ -187,7 +188,7 @@ impl Driver {
             }
             let Peer::Client { send: Some(send), .. } = &mut self.peer else {
                 self.unsent.pop_front();
-                entry.cut(&Event::NotProcessed("the link was closed before the request".into()));
+                entry.cut(&Ending::NotProcessed("the link was closed before the request".into()));
                 self.look_at(key);
                 continue;
             };
@@ -216,7 +217,7 @@ impl Driver {
             let mut used_up = false;
             match result.and_then(|()| send.send_request(request, false)) {
                 Ok((response, send)) => {
-                    entry.stream.set_id(response.stream_id().as_u32());
+                    entry.carrier.set_id(response.stream_id().as_u32());
                     used_up =
                         stay::is_nearly_last(response.stream_id(), self.config.last_stream_id);
                     entry.head = Head::Asked(response);
@@ -224,11 +225,11 @@ impl Driver {
                 }
                 Err(error) => {
                     entry.head = Head::Unsent(retry);
-                    let event = match fault::stream_end(error, self.end.as_ref(), false) {
-                        Event::Violation(_, text) => Event::NotProcessed(text),
-                        event => event,
+                    let ending = match fault::stream_end(error, self.end.as_ref(), false) {
+                        Ending::Violation(_, text) => Ending::NotProcessed(text),
+                        ending => ending,
                     };
-                    entry.cut(&event);
+                    entry.cut(&ending);
                 }
             }
             self.look_at(key);
@@ -391,10 +392,10 @@ impl Driver {
             entry.stream.inbox.len(),
         );
         observe::hoarder_reset(&entry.stream.link.peer, &message);
-        let event = Event::Local(Reason::ENHANCE_YOUR_CALM, message.into());
-        entry.stream.inbox.abort(event.read_error());
+        let ending = Ending::Local(Reason::ENHANCE_YOUR_CALM, message.into());
+        entry.stream.inbox.abort(ending.read_error());
         if !entry.over {
-            entry.reset(Reason::ENHANCE_YOUR_CALM, &event);
+            entry.reset(Reason::ENHANCE_YOUR_CALM, &ending);
         }
         self.look_at(key);
     }

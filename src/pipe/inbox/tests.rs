@@ -1,13 +1,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::Wake;
+use std::task::{Wake, Waker};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::error::ErrorKind;
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Count(AtomicUsize);
 
 impl Wake for Count {
@@ -16,9 +16,19 @@ impl Wake for Count {
     }
 }
 
+impl Mover for Count {
+    fn written(self: Arc<Self>) {
+        self.wake();
+    }
+
+    fn read(self: Arc<Self>) {
+        self.wake();
+    }
+}
+
 fn inbox() -> (Inbox, Arc<Count>) {
     let mover = Arc::new(Count::default());
-    (Inbox::new(Arc::default(), Waker::from(Arc::clone(&mover))), mover)
+    (Inbox::new(Arc::default(), Arc::clone(&mover) as _), mover)
 }
 
 fn read(inbox: &Inbox, most: usize) -> Poll<Result<Vec<u8>, Error>> {

@@ -1,12 +1,12 @@
 use std::sync::atomic::Ordering::SeqCst;
-use std::task::Wake;
+use std::task::{Wake, Waker};
 
 use bytes::Buf;
 use proptest::prelude::*;
 
 use super::*;
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Count(AtomicUsize);
 
 impl Wake for Count {
@@ -15,9 +15,19 @@ impl Wake for Count {
     }
 }
 
+impl Mover for Count {
+    fn written(self: Arc<Self>) {
+        self.wake();
+    }
+
+    fn read(self: Arc<Self>) {
+        self.wake();
+    }
+}
+
 fn outbox(capacity: usize) -> (Outbox, Arc<Count>) {
     let mover = Arc::new(Count::default());
-    (Outbox::new(capacity, Arc::default(), Waker::from(Arc::clone(&mover))), mover)
+    (Outbox::new(capacity, Arc::default(), Arc::clone(&mover) as _), mover)
 }
 
 fn write(outbox: &Outbox, bytes: &[u8]) -> Poll<Result<usize, Error>> {

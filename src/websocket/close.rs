@@ -3,7 +3,7 @@
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::error::{Error, ErrorKind, Event, Reason};
+use crate::error::{Ending, Error, ErrorKind, Reason};
 
 /// A reset has the status of its reason's number above this one, in the range that is free for
 /// programs.
@@ -36,7 +36,7 @@ fn frame(code: CloseCode, why: &str) -> CloseFrame {
 }
 
 /// How a client's close frame ends its side: `Ok` is a good end.
-pub(super) fn meaning(frame: Option<&CloseFrame>) -> Result<(), Event> {
+pub(super) fn meaning(frame: Option<&CloseFrame>) -> Result<(), Ending> {
     let Some(frame) = frame else { return Ok(()) };
     let code = u16::from(frame.code);
     let reason = match frame.code {
@@ -52,7 +52,7 @@ pub(super) fn meaning(frame: Option<&CloseFrame>) -> Result<(), Event> {
     };
     let message = format!("the peer closed the WebSocket with the status {code}{why} ({reason})");
     let error = Error::new(ErrorKind::Reset, message).with_reason(reason).by_the_peer();
-    Err(Event::Failed(error))
+    Err(Ending::Failed(error))
 }
 
 #[cfg(test)]
@@ -63,7 +63,7 @@ mod tests {
     fn a_reason_comes_back_from_its_status() {
         for code in [0, 1, 8, 13, 14, 999] {
             let frame = reset(Reason::from_code(code));
-            let Err(Event::Failed(error)) = meaning(Some(&frame)) else {
+            let Err(Ending::Failed(error)) = meaning(Some(&frame)) else {
                 panic!("{frame:?} is a reset")
             };
             assert_eq!(error.reason(), Some(Reason::from_code(code)));
@@ -89,7 +89,7 @@ mod tests {
         ] {
             let seen = match meaning(Some(&frame(CloseCode::from(code), "why"))) {
                 Ok(()) => None,
-                Err(Event::Failed(error)) => {
+                Err(Ending::Failed(error)) => {
                     assert!(error.to_string().contains(&format!("{code}, \"why\"")), "{error}");
                     error.reason()
                 }

@@ -15,13 +15,11 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
 
-use super::super::builder::Limits;
-use super::super::ends::{Ends, Server};
-use super::super::linger::{Linger, Lingering};
+use super::close;
 use super::wire::Wire;
-use super::{WebSockets, close};
 use crate::conn::{Stream, Wish, runtime_is_gone};
-use crate::error::{Error, ErrorKind, Event, Reason};
+use crate::error::{Ending, Error, ErrorKind, Reason};
+use crate::hosted::{Limits, Linger, Lingering, Server};
 
 /// What one message holds at most.
 const MOST: usize = 64 << 10;
@@ -39,9 +37,8 @@ const PONGS: usize = 64 << 10;
 pub(super) type Socket<T> = WebSocketStream<Wire<T>>;
 
 /// One connection, from its acceptance to its end.
-pub(in super::super) struct Session {
+pub(crate) struct Session {
     stream: Arc<Stream>,
-    ends: Arc<Ends>,
     server: Arc<Server>,
     /// Bytes that may wait in the inbox.
     room: usize,
@@ -61,21 +58,19 @@ pub(in super::super) struct Session {
 }
 
 impl Session {
-    pub(in super::super) fn new(
+    pub(crate) fn new(
         stream: Arc<Stream>,
-        ends: Arc<Ends>,
         server: Arc<Server>,
         limits: Limits,
-        websockets: &WebSockets,
+        text_messages: bool,
     ) -> Session {
         let Limits { room, linger } = limits;
         stream.inbox.set_threshold(room / 4);
         Session {
             stream,
-            ends,
             server,
             room,
-            text_messages: websockets.text_messages,
+            text_messages,
             position: 0,
             closed: false,
             pongs: 0,
@@ -92,8 +87,8 @@ impl Session {
         cx: &mut Context<'_>,
         upgrade: &mut OnUpgrade,
     ) -> Poll<Option<Upgraded>> {
-        self.ends.register_pump(cx);
-        if self.ends.is_cut_off() {
+        self.server.register_task(cx);
+        if self.server.is_cut_off() {
             self.cut(&no_upgrade(None));
             return Poll::Ready(None);
         }
@@ -105,11 +100,13 @@ impl Session {
                     self.last_word = Some(close::reset(reason));
                     self.cut(&reset_here(reason));
                 }
-                Wish::Close => match self.linger.poll(cx, 0, false) {
-                    Lingering::GoesOn => {}
-                    Lingering::Over(_) | Lingering::Stuck => self.give_up(),
-                },
-                Wish::Live | Wish::WriteOnly => {}
+                Wish::Close | Wish::Live | Wish::WriteOnly => {
+                    match self.linger.poll(cx, &self.stream, false, 0) {
+                        Lingering::GoesOn => {}
+                        Lingering::Over(how) => self.finish(how),
+                        Lingering::Stuck(ending) => self.give_up(&ending),
+                    }
+                }
             },
         }
         if self.over { Poll::Ready(None) } else { Poll::Pending }
@@ -135,7 +132,7 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.ends.register_pump(cx);
+        self.server.register_task(cx);
         if let Wish::Reset(reason) = self.stream.wish() {
             self.say_why(socket, close::reset(reason));
             self.cut(&reset_here(reason));
@@ -170,7 +167,7 @@ impl Session {
                 // A raw frame is never received.
                 Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(error)) => self.broken(socket, error),
-                None => self.cut(&Event::Gone(None)),
+                None => self.cut(&Ending::Gone(None)),
             }
         }
         cx.waker().wake_by_ref();
@@ -191,8 +188,8 @@ impl Session {
 
     /// The client has said its last word, and will not listen any more.
     fn peer_closed(&mut self, frame: Option<&CloseFrame>) {
-        if let Err(event) = close::meaning(frame) {
-            return self.cut(&event);
+        if let Err(ending) = close::meaning(frame) {
+            return self.cut(&ending);
         }
         self.received_end = true;
         if !self.closed {
@@ -229,7 +226,7 @@ impl Session {
             // It did not wait for the answer to its close frame.
             return self.stream.outbox.mark_sent(self.position);
         }
-        let error = Event::Gone(Some(Arc::new(error))).write_error();
+        let error = Ending::Gone(Some(Arc::new(error))).write_error();
         self.closed = true;
         self.stream.outbox.fail(error.clone());
         // Who does not read is to know all the same.
@@ -290,32 +287,20 @@ impl Session {
         if self.over {
             return;
         }
-        let sent = self.stream.outbox.is_sent();
-        match (self.received_end, self.stream.outbox.check()) {
-            (true, _) if sent => return self.finish(Ok(())),
-            (true, Err(error)) => return self.finish(Err(error)),
-            (false, Err(error)) if self.stream.wish() == Wish::Close => {
-                return self.finish(Err(error));
-            }
-            _ => {}
-        }
-        if self.stream.wish() != Wish::Close {
-            // A reset that has come since wakes this task again.
-            return;
-        }
-        match self.linger.poll(cx, socket.get_ref().written(), sent) {
+        let written = socket.get_ref().written();
+        match self.linger.poll(cx, &self.stream, self.received_end, written) {
             Lingering::GoesOn => {}
-            Lingering::Over(error) => self.finish(Err(error)),
-            Lingering::Stuck => {
+            Lingering::Over(how) => self.finish(how),
+            Lingering::Stuck(ending) => {
                 self.say_why(socket, close::reset(Reason::CANCEL));
-                self.give_up();
+                self.give_up(&ending);
             }
         }
     }
 
-    fn give_up(&mut self) {
-        self.stream.reset(Reason::CANCEL, TOOK_NOTHING);
-        self.cut(&Event::Silent(TOOK_NOTHING.into()));
+    fn give_up(&mut self, ending: &Ending) {
+        self.stream.reset(Reason::CANCEL, ending.to_string());
+        self.cut(ending);
     }
 
     /// Ends a connection whose client does what it must not.
@@ -326,7 +311,7 @@ impl Session {
         self.say_why(socket, close::refusal(code, why));
         let message = format!("the peer was told {}: {why}", u16::from(code));
         let error = Error::new(ErrorKind::Protocol, message).by_the_peer();
-        self.cut(&Event::Failed(error.with_reason(Reason::PROTOCOL_ERROR)));
+        self.cut(&Ending::Failed(error.with_reason(Reason::PROTOCOL_ERROR)));
     }
 
     fn broken<S>(&mut self, socket: &mut Socket<S>, error: tungstenite::Error)
@@ -336,12 +321,12 @@ impl Session {
         use tungstenite::Error::{Capacity, Protocol, Utf8};
         let code = match &error {
             Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                return self.cut(&Event::Gone(None));
+                return self.cut(&Ending::Gone(None));
             }
             Protocol(_) => CloseCode::Protocol,
             Capacity(_) => CloseCode::Size,
             Utf8(_) => CloseCode::Invalid,
-            _ => return self.cut(&Event::Gone(Some(Arc::new(into_io(error))))),
+            _ => return self.cut(&Ending::Gone(Some(Arc::new(into_io(error))))),
         };
         self.refuse(socket, code, &error.to_string());
     }
@@ -359,11 +344,11 @@ impl Session {
     }
 
     /// Fails what is not over yet.
-    fn cut(&mut self, event: &Event) {
+    fn cut(&mut self, ending: &Ending) {
         if self.over {
             return;
         }
-        let (read, write) = (event.read_error(), event.write_error());
+        let (read, write) = (ending.read_error(), ending.write_error());
         let how = Err(if self.received_end { write.clone() } else { read.clone() });
         self.stream.cut(read, write);
         self.finish(how);
@@ -376,15 +361,15 @@ impl Session {
     }
 }
 
-fn reset_here(reason: Reason) -> Event {
-    Event::Local(reason, "the connection was reset on this side".into())
+fn reset_here(reason: Reason) -> Ending {
+    Ending::Local(reason, "the connection was reset on this side".into())
 }
 
-fn no_upgrade(error: Option<hyper::Error>) -> Event {
+fn no_upgrade(error: Option<hyper::Error>) -> Ending {
     let message = "the server has not handed over the transport of the WebSocket: the response was \
                    dropped, or the server does not serve upgrades (hyper: with_upgrades)";
     let dropped = Error::new(ErrorKind::Truncated, message);
-    Event::Failed(match error {
+    Ending::Failed(match error {
         Some(error) => dropped.with_source(error),
         None => dropped,
     })
@@ -399,8 +384,6 @@ fn into_io(error: tungstenite::Error) -> io::Error {
 
 const PEER_CLOSED: &str = "the peer has closed the WebSocket, and takes nothing more: what was \
                            not yet sent is lost";
-
-const TOOK_NOTHING: &str = "the client took nothing for 30 s of what was still to be sent";
 
 /// A session that ends before its stream, with its runtime or by a panic, fails it.
 impl Drop for Session {

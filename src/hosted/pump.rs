@@ -3,28 +3,27 @@
 
 use std::error::Error as StdError;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::builder::Limits;
-use super::drain::Place;
-use super::ends::{Ends, Server};
+use super::Limits;
+use super::accepted::Place;
+use super::carrier::BodyCarrier;
 use super::linger::{Linger, Lingering};
+use super::reason;
 use crate::alive::{Counted, Kind};
 use crate::conn::{Stream, Wish, runtime_is_gone};
-use crate::error::{Error, ErrorKind, Event, Reason};
+use crate::error::{Ending, Error, ErrorKind, Reason};
 
 /// Frames that are taken before other tasks are let in.
 const TURN: usize = 64;
 
-pub(super) struct Pump<B> {
+pub(crate) struct Pump<B> {
     stream: Arc<Stream>,
-    ends: Arc<Ends>,
-    server: Arc<Server>,
+    carrier: Arc<BodyCarrier>,
     /// `None` when nothing will be read of it any more.
     body: Option<Pin<Box<B>>>,
     /// Bytes that may wait in the inbox.
@@ -40,10 +39,9 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    pub(super) fn new(
+    pub(crate) fn new(
         stream: Arc<Stream>,
-        ends: Arc<Ends>,
-        server: Arc<Server>,
+        carrier: Arc<BodyCarrier>,
         body: B,
         limits: Limits,
         place: Place,
@@ -52,8 +50,7 @@ where
         stream.inbox.set_threshold(room / 4);
         Pump {
             stream,
-            ends,
-            server,
+            carrier,
             body: Some(Box::pin(body)),
             room,
             linger: Linger::new(linger),
@@ -85,8 +82,8 @@ where
                 }
                 None if ended => self.end_of_body(),
                 // hyper makes an end of this reset, and of no other.
-                None => return self.cut(&Event::Reset(Reason::NO_ERROR)),
-                Some(Err(error)) => return self.cut(&event(error.into())),
+                None => return self.cut(&Ending::Reset(Reason::NO_ERROR)),
+                Some(Err(error)) => return self.cut(&reason::ending(error.into())),
             }
         }
         cx.waker().wake_by_ref();
@@ -105,8 +102,8 @@ where
     }
 
     /// Fails what is not over yet.
-    fn cut(&mut self, event: &Event) {
-        self.fail(event.read_error(), event.write_error());
+    fn cut(&mut self, ending: &Ending) {
+        self.fail(ending.read_error(), ending.write_error());
     }
 
     fn fail(&mut self, read: Error, write: Error) {
@@ -118,10 +115,10 @@ where
     fn finish(&mut self, how: Result<(), Error>) {
         self.over = true;
         self.body = None;
-        self.server.set_going_away();
+        self.carrier.server().set_going_away();
         self.stream.set_done(how);
         // If the response has not ended, it is to end with the reset.
-        self.ends.wake_body();
+        self.carrier.wake_body();
     }
 
     /// Sees to the end: what the user wants of it, and what is still awaited.
@@ -130,30 +127,20 @@ where
             return;
         }
         let sent = self.stream.outbox.is_sent();
-        if !sent && self.ends.is_cut_off() {
+        if !sent && self.carrier.server().is_cut_off() {
             // What the client has sent before can still be read.
             self.stream.outbox.fail(cut_off());
             // Who does not read is to know all the same.
             self.stream.set_done(Err(cut_off()));
         }
-        let wish = self.stream.wish();
-        match (&self.body, self.stream.outbox.check()) {
-            (None, _) if sent => return self.finish(Ok(())),
-            (None, Err(error)) => return self.finish(Err(error)),
-            (Some(_), Err(error)) if wish == Wish::Close => return self.finish(Err(error)),
-            _ => {}
-        }
-        match wish {
-            // A reset that has come since wakes the pump again.
-            Wish::Live | Wish::WriteOnly | Wish::Reset(_) => {}
-            Wish::Close => match self.linger.poll(cx, self.stream.outbox.settle(), sent) {
-                Lingering::GoesOn => {}
-                Lingering::Over(error) => self.finish(Err(error)),
-                Lingering::Stuck => {
-                    self.stream.reset(Reason::CANCEL, TOOK_NOTHING);
-                    self.cut(&Event::Silent(TOOK_NOTHING.into()));
-                }
-            },
+        let (received_end, position) = (self.body.is_none(), self.stream.outbox.settle());
+        match self.linger.poll(cx, &self.stream, received_end, position) {
+            Lingering::GoesOn => {}
+            Lingering::Over(how) => self.finish(how),
+            Lingering::Stuck(ending) => {
+                self.stream.reset(Reason::CANCEL, ending.to_string());
+                self.cut(&ending);
+            }
         }
     }
 }
@@ -165,8 +152,6 @@ fn cut_off() -> Error {
     Error::new(ErrorKind::Reset, message)
 }
 
-const TOOK_NOTHING: &str = "the client took nothing for 30 s of what was still to be sent";
-
 impl<B> Future for Pump<B>
 where
     B: http_body::Body<Data = Bytes>,
@@ -176,11 +161,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        this.ends.register_pump(cx);
+        this.carrier.server().register_task(cx);
         if let Wish::Reset(reason) = this.stream.wish() {
             // Before the request's body says so in its own way.
-            let event = Event::Local(reason, "the connection was reset on this side".into());
-            this.cut(&event);
+            let ending = Ending::Local(reason, "the connection was reset on this side".into());
+            this.cut(&ending);
         }
         this.receive(cx);
         this.finish_up(cx);
@@ -194,27 +179,8 @@ impl<B> Drop for Pump<B> {
         if !self.over {
             let error = runtime_is_gone();
             self.stream.cut(error.clone(), error.clone());
-            self.server.set_going_away();
+            self.carrier.server().set_going_away();
             self.stream.set_done(Err(error));
         }
     }
-}
-
-/// What an error of a request's body means. Frameworks wrap the one that knows.
-fn event(error: Box<dyn StdError + Send + Sync>) -> Event {
-    let mut next: Option<&(dyn StdError + 'static)> = Some(&*error);
-    while let Some(level) = next {
-        if let Some(h2) = level.downcast_ref::<h2::Error>() {
-            let reason =
-                h2.reason().map_or(Reason::PROTOCOL_ERROR, |r| Reason::from_code(r.into()));
-            return match h2 {
-                h2 if h2.is_io() => Event::Gone(None),
-                h2 if h2.is_reset() && h2.is_remote() => Event::Reset(reason),
-                h2 if h2.is_go_away() && h2.is_remote() => Event::GoAway(reason, "".into()),
-                h2 => Event::Violation(reason, h2.to_string().into()),
-            };
-        }
-        next = level.source();
-    }
-    Event::Gone(Some(Arc::new(io::Error::other(error))))
 }

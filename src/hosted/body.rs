@@ -10,7 +10,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::ends::Ends;
+use super::carrier::BodyCarrier;
+#[cfg(feature = "websocket")]
+use super::carrier::Server;
+use super::reason::source_of;
 use crate::conn::{Stream, Wish};
 use crate::error::{Error, ErrorKind, Reason};
 
@@ -36,7 +39,7 @@ enum Inner {
 /// The sending side of a connection.
 struct Outgoing {
     stream: Arc<Stream>,
-    ends: Arc<Ends>,
+    carrier: Arc<BodyCarrier>,
     ended: bool,
 }
 
@@ -44,7 +47,7 @@ struct Outgoing {
 /// hands over the transport of a request for an upgrade whatever it is answered.
 #[cfg(feature = "websocket")]
 struct Upgrade {
-    ends: Arc<Ends>,
+    server: Arc<Server>,
     looked_at: AtomicBool,
 }
 
@@ -52,27 +55,27 @@ struct Upgrade {
 impl Drop for Upgrade {
     fn drop(&mut self) {
         if !self.looked_at.load(SeqCst) {
-            self.ends.cut_off();
+            self.server.cut_off();
         }
     }
 }
 
 impl Body {
-    pub(super) fn new(stream: Arc<Stream>, ends: Arc<Ends>) -> Body {
-        Body(Inner::Conn(Outgoing { stream, ends, ended: false }))
+    pub(crate) fn new(stream: Arc<Stream>, carrier: Arc<BodyCarrier>) -> Body {
+        Body(Inner::Conn(Outgoing { stream, carrier, ended: false }))
     }
 
-    pub(super) fn empty() -> Body {
+    pub(crate) fn empty() -> Body {
         Body(Inner::Full(None))
     }
 
     /// The body of the response to a WebSocket over HTTP/1.1: none, and the server is to look.
     #[cfg(feature = "websocket")]
-    pub(super) fn upgrade(ends: Arc<Ends>) -> Body {
-        Body(Inner::Upgrade(Upgrade { ends, looked_at: AtomicBool::new(false) }))
+    pub(crate) fn upgrade(server: Arc<Server>) -> Body {
+        Body(Inner::Upgrade(Upgrade { server, looked_at: AtomicBool::new(false) }))
     }
 
-    pub(super) fn full(text: Bytes) -> Body {
+    pub(crate) fn full(text: Bytes) -> Body {
         Body(Inner::Full(Some(text)))
     }
 }
@@ -125,7 +128,7 @@ impl Outgoing {
         if self.ended {
             return Poll::Ready(None);
         }
-        self.ends.register_body(cx);
+        self.carrier.register_body(cx);
         if let Wish::Reset(reason) = self.stream.wish() {
             return self.break_off(reason);
         }
@@ -137,7 +140,7 @@ impl Outgoing {
         self.stream.outbox.mark_sent(run.position);
         if run.end {
             self.ended = true;
-            self.ends.wake_pump();
+            self.carrier.server().wake_task();
         }
         match run.bytes {
             Some(bytes) => Poll::Ready(Some(Ok(bytes))),
@@ -151,7 +154,7 @@ impl Outgoing {
         self.ended = true;
         let error = Error::new(ErrorKind::Aborted, "the connection was reset on this side")
             .with_reason(reason)
-            .with_source(h2::Error::from(h2::Reason::from(reason.code())));
+            .with_source(source_of(reason));
         Poll::Ready(Some(Err(error)))
     }
 }
@@ -159,7 +162,7 @@ impl Outgoing {
 impl Drop for Outgoing {
     fn drop(&mut self) {
         if !self.ended {
-            self.ends.cut_off();
+            self.carrier.server().cut_off();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What each event on a stream or its link becomes, for a reader, a writer and a connector.
+//! What the end of a stream, or of its link, becomes for a reader, a writer and a connector.
 
 use std::fmt;
 use std::io;
@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::{Error, ErrorKind, Reason};
 
-/// How a stream ended, other than by END_STREAM.
+/// Why a stream or its link ended, other than by END_STREAM.
 #[derive(Clone, Debug)]
-pub(crate) enum Event {
+pub(crate) enum Ending {
     /// The peer sent RST_STREAM.
     Reset(Reason),
     /// The peer sent GOAWAY with an error, and ended the link.
@@ -32,17 +32,17 @@ pub(crate) enum Event {
 /// A message that several errors are made from.
 pub(crate) type Text = Arc<str>;
 
-impl Event {
+impl Ending {
     /// What reads get, after the bytes that arrived before it.
     pub(crate) fn read_error(&self) -> Error {
         match self {
-            Event::Reset(Reason::NO_ERROR) => {
+            Ending::Reset(Reason::NO_ERROR) => {
                 let message = "the peer reset the stream with NO_ERROR before its end: what was \
                                read is not all that was sent";
                 reset(ErrorKind::Truncated, message, Reason::NO_ERROR)
             }
-            Event::Reset(reason) => was_reset(*reason),
-            Event::Gone(source) => gone(
+            Ending::Reset(reason) => was_reset(*reason),
+            Ending::Gone(source) => gone(
                 ErrorKind::Truncated,
                 "the transport ended before the stream did: what was read is not all that was sent",
                 source,
@@ -54,15 +54,15 @@ impl Event {
     /// What write, flush and shutdown get.
     pub(crate) fn write_error(&self) -> Error {
         match self {
-            Event::Reset(reason @ (Reason::NO_ERROR | Reason::STREAM_CLOSED)) => {
+            Ending::Reset(reason @ (Reason::NO_ERROR | Reason::STREAM_CLOSED)) => {
                 let message = format!(
                     "the peer has stopped listening: it reset the stream with {reason}, and what \
                      was not yet sent is lost"
                 );
                 reset(ErrorKind::Closed, message, *reason)
             }
-            Event::Reset(reason) => was_reset(*reason),
-            Event::Gone(source) => {
+            Ending::Reset(reason) => was_reset(*reason),
+            Ending::Gone(source) => {
                 gone(ErrorKind::Closed, "the transport ended before everything was sent", source)
             }
             other => other.either_error(),
@@ -72,87 +72,87 @@ impl Event {
     /// What a connector gets, before any response; `what` names the request.
     pub(crate) fn connect_error(&self, what: &str) -> Error {
         match self {
-            Event::Reset(Reason::REFUSED_STREAM) => {
+            Ending::Reset(Reason::REFUSED_STREAM) => {
                 let message = format!(
                     "{what}: the server refused the stream before looking at it \
                      (REFUSED_STREAM): it is at its limits or going away; try again"
                 );
                 reset(ErrorKind::Refused, message, Reason::REFUSED_STREAM).retryable()
             }
-            Event::Reset(Reason::HTTP_1_1_REQUIRED) => {
+            Ending::Reset(Reason::HTTP_1_1_REQUIRED) => {
                 let message = format!(
                     "{what}: the server wants HTTP/1.1 for this (HTTP_1_1_REQUIRED), which cannot \
                      carry a full-duplex connection; ask its operator to allow HTTP/2 here"
                 );
                 reset(ErrorKind::Unsupported, message, Reason::HTTP_1_1_REQUIRED)
             }
-            Event::Reset(Reason::NO_ERROR) => {
+            Ending::Reset(Reason::NO_ERROR) => {
                 let message =
                     format!("{what}: the server ended the stream without a response (NO_ERROR)");
                 reset(ErrorKind::Truncated, message, Reason::NO_ERROR)
             }
-            Event::Reset(reason) => {
+            Ending::Reset(reason) => {
                 let message =
                     format!("{what}: the server reset the stream before it answered ({reason})");
                 reset(ErrorKind::Reset, message, *reason)
             }
-            Event::NotProcessed(text) => Error::new(ErrorKind::Refused, format!("{what}: {text}"))
+            Ending::NotProcessed(text) => Error::new(ErrorKind::Refused, format!("{what}: {text}"))
                 .with_reason(Reason::REFUSED_STREAM)
                 .by_the_peer()
                 .retryable(),
-            Event::Gone(source) => gone(
+            Ending::Gone(source) => gone(
                 ErrorKind::Truncated,
                 format!("{what}: the server ended the transport before it answered"),
                 source,
             ),
-            Event::NotHttp2(text) => {
+            Ending::NotHttp2(text) => {
                 Error::new(ErrorKind::Unsupported, format!("{what}: {text}")).by_the_peer()
             }
-            Event::Silent(text) => Error::new(ErrorKind::TimedOut, format!("{what}: {text}")),
-            Event::Failed(error) => error.clone().during(what),
+            Ending::Silent(text) => Error::new(ErrorKind::TimedOut, format!("{what}: {text}")),
+            Ending::Failed(error) => error.clone().during(what),
             other => other.either_error(),
         }
     }
 
     /// Whether it concerns one stream only, whatever becomes of the link.
     pub(crate) fn is_of_stream(&self) -> bool {
-        matches!(self, Event::Reset(_) | Event::NotProcessed(_))
+        matches!(self, Ending::Reset(_) | Ending::NotProcessed(_))
     }
 
     /// Whether it ended the whole link, with this reason.
     pub(crate) fn is_of_link(&self, reason: Reason) -> bool {
-        matches!(self, Event::GoAway(of, _) | Event::Violation(of, _) if *of == reason)
+        matches!(self, Ending::GoAway(of, _) | Ending::Violation(of, _) if *of == reason)
     }
 
     /// The rows of the table that are the same for readers and writers.
     fn either_error(&self) -> Error {
         match self {
-            Event::GoAway(reason, text) => {
+            Ending::GoAway(reason, text) => {
                 let said = if text.is_empty() { String::new() } else { format!(": {text:?}") };
                 let message = format!("the peer ended the link with GOAWAY ({reason}{said})");
                 reset(ErrorKind::Reset, message, *reason)
             }
-            Event::Violation(reason, text) => {
+            Ending::Violation(reason, text) => {
                 let message =
                     format!("the peer broke the rules of HTTP/2 and was told {reason}: {text}");
                 reset(ErrorKind::Protocol, message, *reason)
             }
-            Event::Local(reason, text) => {
+            Ending::Local(reason, text) => {
                 Error::new(ErrorKind::Aborted, text.to_string()).with_reason(*reason)
             }
-            Event::Silent(text) => Error::new(ErrorKind::TimedOut, text.to_string()),
-            Event::NotHttp2(text) => {
+            Ending::Silent(text) => Error::new(ErrorKind::TimedOut, text.to_string()),
+            Ending::NotHttp2(text) => {
                 Error::new(ErrorKind::Unsupported, text.to_string()).by_the_peer()
             }
-            Event::Failed(error) => error.clone(),
-            Event::Reset(_) | Event::NotProcessed(_) | Event::Gone(_) => {
+            Ending::Failed(error) => error.clone(),
+            Ending::Reset(_) | Ending::NotProcessed(_) | Ending::Gone(_) => {
                 self.connect_error("the connection")
             }
         }
     }
 }
 
-impl fmt::Display for Event {
+impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.read_error(), f)
     }
@@ -188,18 +188,18 @@ mod tests {
 
     use super::*;
 
-    fn kinds(event: Event) -> (io::ErrorKind, io::ErrorKind, io::ErrorKind) {
+    fn kinds(ending: Ending) -> (io::ErrorKind, io::ErrorKind, io::ErrorKind) {
         (
-            io::Error::from(event.read_error()).kind(),
-            io::Error::from(event.write_error()).kind(),
-            io::Error::from(event.connect_error("POST http://x/")).kind(),
+            io::Error::from(ending.read_error()).kind(),
+            io::Error::from(ending.write_error()).kind(),
+            io::Error::from(ending.connect_error("POST http://x/")).kind(),
         )
     }
 
     #[test]
-    fn the_table_of_what_each_event_becomes() {
+    fn the_table_of_what_each_ending_becomes() {
         let text: Text = "why".into();
-        let reset = |reason| kinds(Event::Reset(reason));
+        let reset = |reason| kinds(Ending::Reset(reason));
         assert_eq!(reset(Reason::NO_ERROR), (UnexpectedEof, BrokenPipe, UnexpectedEof));
         for reason in [
             Reason::CANCEL,
@@ -214,30 +214,30 @@ mod tests {
         assert_eq!(reset(Reason::STREAM_CLOSED).1, BrokenPipe);
         assert_eq!(reset(Reason::REFUSED_STREAM).2, ConnectionRefused);
         assert_eq!(reset(Reason::HTTP_1_1_REQUIRED).2, Unsupported);
-        assert_eq!(kinds(Event::NotProcessed(text.clone())).2, ConnectionRefused);
+        assert_eq!(kinds(Ending::NotProcessed(text.clone())).2, ConnectionRefused);
         assert_eq!(
-            kinds(Event::GoAway(Reason::INTERNAL_ERROR, text.clone())),
+            kinds(Ending::GoAway(Reason::INTERNAL_ERROR, text.clone())),
             (ConnectionReset, ConnectionReset, ConnectionReset)
         );
-        assert_eq!(kinds(Event::Gone(None)), (UnexpectedEof, BrokenPipe, UnexpectedEof));
+        assert_eq!(kinds(Ending::Gone(None)), (UnexpectedEof, BrokenPipe, UnexpectedEof));
         assert_eq!(
-            kinds(Event::Violation(Reason::PROTOCOL_ERROR, text.clone())),
+            kinds(Ending::Violation(Reason::PROTOCOL_ERROR, text.clone())),
             (InvalidData, InvalidData, InvalidData)
         );
         assert_eq!(
-            kinds(Event::Local(Reason::CANCEL, text.clone())),
+            kinds(Ending::Local(Reason::CANCEL, text.clone())),
             (ConnectionAborted, ConnectionAborted, ConnectionAborted)
         );
-        assert_eq!(kinds(Event::Silent(text.clone())), (TimedOut, TimedOut, TimedOut));
-        assert_eq!(kinds(Event::NotHttp2(text)), (Unsupported, Unsupported, Unsupported));
+        assert_eq!(kinds(Ending::Silent(text.clone())), (TimedOut, TimedOut, TimedOut));
+        assert_eq!(kinds(Ending::NotHttp2(text)), (Unsupported, Unsupported, Unsupported));
     }
 
     #[test]
     fn only_what_the_peer_has_not_looked_at_is_retryable() {
-        let connect = |event: Event| event.connect_error("x").is_retryable();
-        assert!(connect(Event::Reset(Reason::REFUSED_STREAM)));
-        assert!(connect(Event::NotProcessed("GOAWAY".into())));
-        assert!(!connect(Event::Reset(Reason::CANCEL)));
-        assert!(!connect(Event::Gone(None)));
+        let connect = |ending: Ending| ending.connect_error("x").is_retryable();
+        assert!(connect(Ending::Reset(Reason::REFUSED_STREAM)));
+        assert!(connect(Ending::NotProcessed("GOAWAY".into())));
+        assert!(!connect(Ending::Reset(Reason::CANCEL)));
+        assert!(!connect(Ending::Gone(None)));
     }
 }

@@ -1,0 +1,34 @@
+//! Connections on a server that is not ours: hyper, and all that is built on it.
+//!
+//! ```text
+//! user write ─► outbox ─► Body ─► the server's HTTP/2
+//! inbox ◄─ Pump ◄─ the request's body ◄─ the server's HTTP/2
+//! ```
+
+mod accepted;
+mod body;
+mod carrier;
+mod linger;
+mod pump;
+mod reason;
+
+use std::time::Duration;
+
+pub(crate) use accepted::Accepted;
+pub use body::Body;
+pub(crate) use carrier::{BodyCarrier, Server};
+pub(crate) use pump::Pump;
+#[cfg(feature = "websocket")]
+pub(crate) use {
+    accepted::Place,
+    linger::{Linger, Lingering},
+};
+
+/// The bounds of a connection of a server that is not ours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Bytes that may wait in the inbox.
+    pub(crate) room: usize,
+    /// How long the client has to end its side of a connection that was let go.
+    pub(crate) linger: Duration,
+}

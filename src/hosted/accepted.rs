@@ -1,0 +1,113 @@
+//! The connections of one acceptor, and their end in good order.
+
+use std::sync::Arc;
+
+use slab::Slab;
+use tokio::sync::watch;
+
+use super::carrier::Server;
+use crate::conn::Stream;
+use crate::error::Reason;
+use crate::sync::{Mutex, MutexGuard, lock};
+
+/// The connections that an acceptor and its clones have made.
+#[derive(Debug, Default)]
+pub(crate) struct Accepted {
+    all: Mutex<All>,
+    open: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    stage: Stage,
+    conns: Slab<(Arc<Stream>, Arc<Server>)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Open,
+    Draining,
+    /// The deadline is past.
+    Cut,
+}
+
+impl Accepted {
+    /// Whether no drain has begun.
+    pub(crate) fn is_open(&self) -> bool {
+        lock(&self.all).stage == Stage::Open
+    }
+
+    /// Keeps a new connection until its place is dropped.
+    pub(crate) fn enter(self: &Arc<Self>, stream: &Arc<Stream>, server: &Arc<Server>) -> Place {
+        let mut all = lock(&self.all);
+        let key = all.conns.insert((Arc::clone(stream), Arc::clone(server)));
+        self.open.send_replace(all.conns.len());
+        let stage = all.stage;
+        drop(all);
+        // A drain may have begun after the request was looked at.
+        if stage != Stage::Open {
+            server.set_going_away();
+        }
+        if stage == Stage::Cut {
+            cut(stream, server);
+        }
+        Place { accepted: Arc::clone(self), key }
+    }
+
+    /// Tells those that there are, and gives how many.
+    pub(crate) fn begin(&self) -> usize {
+        let mut all = lock(&self.all);
+        if all.stage == Stage::Open {
+            all.stage = Stage::Draining;
+        }
+        let open = Accepted::list(all);
+        for (_, server) in &open {
+            server.set_going_away();
+        }
+        open.len()
+    }
+
+    /// Resets those that are left, and gives how many.
+    pub(crate) fn cut(&self) -> usize {
+        let mut all = lock(&self.all);
+        all.stage = Stage::Cut;
+        let left = Accepted::list(all);
+        for (stream, server) in &left {
+            cut(stream, server);
+        }
+        left.len()
+    }
+
+    /// A copy: who is woken must not find the list locked.
+    fn list(all: MutexGuard<'_, All>) -> Vec<(Arc<Stream>, Arc<Server>)> {
+        all.conns.iter().map(|(_, conn)| conn.clone()).collect()
+    }
+
+    /// Waits until there are none.
+    pub(crate) async fn none(&self) {
+        // It fails only when the sender is gone, which is `self`.
+        let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+    }
+}
+
+fn cut(stream: &Stream, server: &Server) {
+    stream.reset(Reason::CANCEL, "the server is shutting down, and its time is up");
+    server.set_cut();
+}
+
+/// The place of one connection among those of its acceptor.
+#[derive(Debug)]
+pub(crate) struct Place {
+    accepted: Arc<Accepted>,
+    key: usize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = lock(&self.accepted.all);
+        let conn = all.conns.try_remove(self.key);
+        self.accepted.open.send_replace(all.conns.len());
+        drop((all, conn));
+    }
+}

@@ -1,0 +1,135 @@
+//! A server that is not ours, as the carrier of the two bodies of a request.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+use crate::conn::Carrier;
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipe::Mover;
+use crate::sync::{AtomicBool, AtomicWaker};
+
+/// The state that a connection, its task and its server share. The server can be asked for hardly
+/// anything.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// The task that sees to the connection.
+    task: AtomicWaker,
+    /// The server has dropped the response before its end.
+    cut_off: AtomicBool,
+    /// The connection is over, or its acceptor is being drained.
+    going_away: watch::Sender<bool>,
+    /// The time of its acceptor's drain is up.
+    cut: watch::Sender<bool>,
+}
+
+impl Server {
+    pub(crate) fn new() -> Arc<Server> {
+        Arc::new(Server {
+            task: AtomicWaker::new(),
+            cut_off: AtomicBool::new(false),
+            going_away: watch::Sender::new(false),
+            cut: watch::Sender::new(false),
+        })
+    }
+
+    pub(crate) fn register_task(&self, cx: &Context<'_>) {
+        self.task.register(cx.waker());
+    }
+
+    pub(crate) fn wake_task(&self) {
+        self.task.wake();
+    }
+
+    pub(crate) fn cut_off(&self) {
+        self.cut_off.store(true, SeqCst);
+        self.task.wake();
+    }
+
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.cut_off.load(SeqCst)
+    }
+
+    pub(crate) fn set_going_away(&self) {
+        self.going_away.send_replace(true);
+    }
+
+    pub(crate) fn set_cut(&self) {
+        self.cut.send_replace(true);
+    }
+
+    /// Waits until the connection has no more time, whatever is still to be done for it.
+    #[cfg(feature = "websocket")]
+    pub(crate) async fn cut(&self) {
+        // It fails only when the sender is gone, which is `self`.
+        let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
+    }
+
+    #[cfg(feature = "websocket")]
+    pub(crate) fn is_going_away(&self) -> bool {
+        *self.going_away.borrow()
+    }
+
+    pub(crate) fn ping(&self) -> Result<oneshot::Receiver<Duration>> {
+        let message = "the server that accepted this connection gives no access to its pings";
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
+    pub(crate) fn draining(&self) -> watch::Receiver<bool> {
+        self.going_away.subscribe()
+    }
+}
+
+/// The bodies of a request and its response. The server polls the response's, and the task the
+/// request's.
+#[derive(Debug)]
+pub(crate) struct BodyCarrier {
+    body: AtomicWaker,
+    server: Arc<Server>,
+}
+
+impl BodyCarrier {
+    pub(crate) fn new(server: &Arc<Server>) -> Arc<BodyCarrier> {
+        Arc::new(BodyCarrier { body: AtomicWaker::new(), server: Arc::clone(server) })
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    pub(crate) fn register_body(&self, cx: &Context<'_>) {
+        self.body.register(cx.waker());
+    }
+
+    pub(crate) fn wake_body(&self) {
+        self.body.wake();
+    }
+}
+
+impl Mover for BodyCarrier {
+    fn written(self: Arc<Self>) {
+        self.body.wake();
+    }
+
+    fn read(self: Arc<Self>) {
+        self.server.wake_task();
+    }
+}
+
+impl Carrier for BodyCarrier {
+    fn changed(self: Arc<Self>) {
+        self.body.wake();
+        self.server.wake_task();
+    }
+
+    fn ping(&self) -> Result<oneshot::Receiver<Duration>> {
+        self.server.ping()
+    }
+
+    fn draining(&self) -> watch::Receiver<bool> {
+        self.server.draining()
+    }
+}

@@ -1,0 +1,77 @@
+//! The end of a connection on a server that is not ours: `conn::linger`, with the clock of its task.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::time::{Duration, Instant, Sleep, sleep_until};
+
+use crate::conn::{self, Delivery, Facts, Stream, Terms, Verdict, Wish, ended};
+use crate::error::{Ending, Error, Reason};
+
+pub(crate) struct Linger {
+    terms: Terms,
+    end: conn::Linger,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What has become of the end.
+pub(crate) enum Lingering {
+    GoesOn,
+    Over(Result<(), Error>),
+    /// The client takes nothing of what is still to be sent.
+    Stuck(Ending),
+}
+
+impl Linger {
+    pub(crate) fn new(limit: Duration) -> Linger {
+        let terms = Terms { limit, delivery: Delivery::HandedOver, reset: Reason::NO_ERROR };
+        Linger { terms, end: conn::Linger::default(), timer: None }
+    }
+
+    /// Bytes that nobody will read have arrived.
+    pub(crate) fn dropped(&mut self, bytes: usize) {
+        self.end.dropped(bytes);
+    }
+
+    /// Looks whether the stream has ended, and at the clock if its user has let it go. `position`
+    /// grows with what the client's side takes.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &Stream,
+        received_end: bool,
+        position: u64,
+    ) -> Lingering {
+        let (sent, failed) = (stream.outbox.is_sent(), stream.outbox.check());
+        // Read last: a failure that is the user's reset must be seen as a reset, of which the task is
+        // about to hear.
+        let closing = stream.wish() == Wish::Close;
+        if let Some(how) = ended(received_end, sent, closing, failed) {
+            return Lingering::Over(how);
+        }
+        if !closing {
+            return Lingering::GoesOn;
+        }
+        loop {
+            match self.end.look(Instant::now(), &self.terms, Facts::of(stream, position)) {
+                Verdict::Stuck(ending) => return Lingering::Stuck(ending),
+                Verdict::Over(_, how) => return Lingering::Over(how),
+                // Nobody can be asked here.
+                Verdict::Ask | Verdict::Wait(None) => return Lingering::GoesOn,
+                Verdict::Wait(Some(until)) if self.wait(cx, until).is_pending() => {
+                    return Lingering::GoesOn;
+                }
+                Verdict::Wait(Some(_)) => {}
+            }
+        }
+    }
+
+    fn wait(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        timer.as_mut().poll(cx)
+    }
+}

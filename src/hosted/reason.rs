@@ -1,0 +1,32 @@
+//! The reasons of resets, which hyper takes from h2's errors and hides in its own. No other file but
+//! those of `link` names h2.
+
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+
+use crate::error::{Ending, Reason};
+
+/// The source that an error of the response's body must have for hyper to reset with this reason.
+pub(super) fn source_of(reason: Reason) -> impl StdError + Send + Sync + 'static {
+    h2::Error::from(h2::Reason::from(reason.code()))
+}
+
+/// What an error of a request's body means. Frameworks wrap the one that knows.
+pub(super) fn ending(error: Box<dyn StdError + Send + Sync>) -> Ending {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(&*error);
+    while let Some(level) = next {
+        if let Some(h2) = level.downcast_ref::<h2::Error>() {
+            let reason =
+                h2.reason().map_or(Reason::PROTOCOL_ERROR, |r| Reason::from_code(r.into()));
+            return match h2 {
+                h2 if h2.is_io() => Ending::Gone(None),
+                h2 if h2.is_reset() && h2.is_remote() => Ending::Reset(reason),
+                h2 if h2.is_go_away() && h2.is_remote() => Ending::GoAway(reason, "".into()),
+                h2 => Ending::Violation(reason, h2.to_string().into()),
+            };
+        }
+        next = level.source();
+    }
+    Ending::Gone(Some(Arc::new(io::Error::other(error))))
+}

@@ -1,0 +1,120 @@
+//! A link, as the carrier of one of its streams.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::task::Wake;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+use super::{Command, Shared};
+use crate::conn::Carrier;
+use crate::error::Result;
+use crate::pipe::Mover;
+use crate::sync::{AtomicBool, AtomicUsize, lock};
+
+/// The way to the driver for a stream's users and for h2: it puts the stream on the driver's list, once.
+#[derive(Debug)]
+pub(crate) struct LinkCarrier {
+    key: AtomicUsize,
+    listed: AtomicBool,
+    /// The stream's identifier on the link, once it has one.
+    id: AtomicU32,
+    /// The number of the PING behind all of its bytes; 0 is none.
+    ping: AtomicU64,
+    link: Arc<Shared>,
+}
+
+/// The key of a stream that its driver has not seen yet.
+pub(super) const NO_KEY: usize = usize::MAX;
+
+/// The facts by which a link tells what its peer has got of a stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proof {
+    /// The stream's identifier.
+    pub(super) stream: u32,
+    /// The number of the PING behind all of its bytes; 0 is none.
+    pub(super) ping: u64,
+}
+
+impl LinkCarrier {
+    pub(super) fn new(link: &Arc<Shared>) -> Arc<LinkCarrier> {
+        Arc::new(LinkCarrier {
+            key: AtomicUsize::new(NO_KEY),
+            listed: AtomicBool::new(false),
+            id: AtomicU32::new(0),
+            ping: AtomicU64::new(0),
+            link: Arc::clone(link),
+        })
+    }
+
+    /// The driver has given the stream its place.
+    pub(super) fn set_key(&self, key: usize) {
+        self.key.store(key, SeqCst);
+    }
+
+    /// HTTP/2 has given the stream an identifier.
+    pub(super) fn set_id(&self, id: u32) {
+        self.id.store(id, SeqCst);
+    }
+
+    /// A PING with this number follows all bytes of the stream.
+    pub(super) fn set_ping(&self, number: u64) {
+        self.ping.store(number, SeqCst);
+    }
+
+    /// Leaves the list, and gives the stream's key.
+    pub(super) fn unlist(&self) -> usize {
+        self.listed.store(false, SeqCst);
+        self.key.load(SeqCst)
+    }
+}
+
+impl Wake for LinkCarrier {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.listed.swap(true, SeqCst) {
+            self.link.signal.list(Arc::clone(self));
+        }
+    }
+}
+
+impl Mover for LinkCarrier {
+    fn written(self: Arc<Self>) {
+        self.wake();
+    }
+
+    fn read(self: Arc<Self>) {
+        self.wake();
+    }
+}
+
+impl Carrier for LinkCarrier {
+    fn changed(self: Arc<Self>) {
+        self.wake();
+    }
+
+    fn ping(&self) -> Result<oneshot::Receiver<Duration>> {
+        let (answer, time) = oneshot::channel();
+        self.link.command(Command::Ping(answer));
+        Ok(time)
+    }
+
+    fn confirm(&self) -> Option<oneshot::Receiver<Result<()>>> {
+        let (answer, outcome) = oneshot::channel();
+        let proof = Proof { stream: self.id.load(SeqCst), ping: self.ping.load(SeqCst) };
+        self.link.command(Command::Confirm(proof, answer));
+        Some(outcome)
+    }
+
+    fn draining(&self) -> watch::Receiver<bool> {
+        self.link.going_away.subscribe()
+    }
+
+    fn rtt(&self) -> Option<Duration> {
+        *lock(&self.link.rtt)
+    }
+}

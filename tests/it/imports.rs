@@ -1,0 +1,212 @@
+//! The order of imports that `docs/architecture.md` promises, read from the source itself.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+/// From left to right; the first three import nothing.
+const CORE: [&str; 7] = ["alive", "error", "sync", "observe", "config", "pipe", "conn"];
+
+/// What a module may import beside the whole of [`CORE`].
+const ABOVE: [(&str, &[&str]); 9] = [
+    ("tls", &[]),
+    ("link", &[]),
+    ("client", &["tls", "link"]),
+    ("listener", &["tls", "link"]),
+    ("hosted", &[]),
+    ("websocket", &["hosted"]),
+    ("accept", &["hosted", "websocket"]),
+    ("axum", &["accept"]),
+    ("testing", &["link", "listener"]),
+];
+
+/// Crates that only some files may name. A file is allowed by the beginning of its path.
+const CRATES: [(&str, &[&str]); 7] = [
+    ("h2", &["link.rs", "link/", "hosted/reason.rs"]),
+    ("hyper", &["accept/websocket", "websocket.rs", "websocket/"]),
+    ("tokio_tungstenite", &["accept/websocket", "websocket.rs", "websocket/"]),
+    ("http_body", &["accept.rs", "hosted/", "axum.rs"]),
+    ("tokio_rustls", &["tls.rs", "tls/"]),
+    ("tracing", &["observe.rs", "observe/"]),
+    ("metrics", &["observe.rs", "observe/"]),
+];
+
+/// One file of the library: its path below `src`, its modules, and its text without comments and
+/// tests.
+struct Source {
+    path: String,
+    modules: Vec<String>,
+    text: String,
+}
+
+impl Source {
+    fn read(root: &Path, path: &Path) -> Result<Source> {
+        let path = path.strip_prefix(root)?;
+        let modules = path.with_extension("");
+        let modules = modules.iter().map(|part| part.to_string_lossy().into_owned());
+        let text = fs::read_to_string(root.join(path))?;
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let code = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+        Ok(Source {
+            path: path.to_string_lossy().into_owned(),
+            modules: modules.collect(),
+            text: code.collect::<Vec<_>>().join("\n"),
+        })
+    }
+
+    fn module(&self) -> &str {
+        &self.modules[0]
+    }
+
+    /// The modules of the crate's root that the file names, by `crate::` or by as many `super::` as
+    /// lead there.
+    fn imports(&self) -> BTreeSet<&str> {
+        let up = "super::".repeat(self.modules.len());
+        let roots = [self.after("crate::"), self.after(&up)].concat();
+        let mut imports = BTreeSet::new();
+        for rest in roots {
+            match rest.strip_prefix('{') {
+                Some(group) => imports.extend(firsts(group)),
+                None => imports.extend(identifier(rest)),
+            }
+        }
+        imports.retain(|name| {
+            CORE.contains(name) || *name == "codec" || ABOVE.iter().any(|(above, _)| above == name)
+        });
+        imports.remove(self.module());
+        imports
+    }
+
+    /// What follows each `word` that is not part of a longer path or name.
+    fn after(&self, word: &str) -> Vec<&str> {
+        let found = self.text.match_indices(word).filter(|(at, _)| {
+            let before = self.text[..*at].chars().next_back();
+            before.is_none_or(|c| !c.is_alphanumeric() && !['_', ':'].contains(&c))
+        });
+        found.map(|(at, _)| &self.text[at + word.len()..]).collect()
+    }
+
+    fn names_crate(&self, name: &str) -> bool {
+        let path = format!("{name}::");
+        !self.after(&path).is_empty()
+    }
+}
+
+fn identifier(text: &str) -> Option<&str> {
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    Some(&text[..end]).filter(|name| !name.is_empty())
+}
+
+/// The first identifiers of the members of a group, up to its end.
+fn firsts(group: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut found) = (0, 0, Vec::new());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                found.extend(identifier(group[start..at].trim_start()));
+                start = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn may_import(module: &str, name: &str) -> bool {
+    if module == "codec" {
+        return false;
+    }
+    let place = |name| CORE.iter().position(|core| *core == name);
+    match (place(module), place(name)) {
+        (Some(importer), Some(imported)) => imported < importer && importer > 2,
+        (Some(_), None) => false,
+        (None, Some(_)) => true,
+        (None, None) => {
+            ABOVE.iter().any(|(above, others)| *above == module && others.contains(&name))
+        }
+    }
+}
+
+/// All of the library but the root, which imports what it likes, and files of tests.
+fn sources() -> Result<Vec<Source>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut folders, mut sources) = (vec![root.clone()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let path: PathBuf = entry?.path();
+            let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+            match stem.as_deref() {
+                Some("tests" | "loom_tests" | "model" | "lib") => {}
+                _ if path.is_dir() => folders.push(path),
+                _ => sources.push(Source::read(&root, &path)?),
+            }
+        }
+    }
+    ensure!(sources.len() > 100, "{} files are not the whole library", sources.len());
+    Ok(sources)
+}
+
+#[test]
+fn imports_go_one_way() -> Result<()> {
+    let mut wrong = Vec::new();
+    for source in sources()? {
+        let module = source.module();
+        let known = CORE.contains(&module)
+            || module == "codec"
+            || ABOVE.iter().any(|(above, _)| *above == module);
+        ensure!(known, "{} has no place in the order: give it one", source.path);
+        for name in source.imports() {
+            if !may_import(module, name) {
+                wrong.push(format!("{} imports {name}", source.path));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "against docs/architecture.md:\n{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn each_crate_is_named_where_it_belongs_only() -> Result<()> {
+    let mut wrong = Vec::new();
+    for source in sources()? {
+        for (name, allowed) in CRATES {
+            let is_allowed = allowed.iter().any(|path| source.path.starts_with(path));
+            if source.names_crate(name) && !is_allowed {
+                wrong.push(format!("{} names {name}", source.path));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "against docs/architecture.md:\n{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn an_import_is_seen_in_every_form() {
+    let source = |modules: &[&str], text: &str| Source {
+        path: String::new(),
+        modules: modules.iter().map(|module| (*module).to_owned()).collect(),
+        text: text.to_owned(),
+    };
+    let conn = |text| source(&["conn", "stream"], text);
+    for (text, expected) in [
+        ("use crate::pipe::{Inbox, Outbox};", &["pipe"][..]),
+        ("use crate::{link::Link, sync::{lock, Mutex}, error};", &["error", "link", "sync"]),
+        ("fn f() -> crate::error::Error", &["error"]),
+        ("use super::super::link::Link;", &["link"]),
+        ("use super::link::Link;", &[]),
+        ("use crate::conn::Conn;", &[]),
+        ("use other_crate::link::Link; pub(in crate::conn) fn f()", &[]),
+    ] {
+        let seen: Vec<_> = conn(text).imports().into_iter().map(str::to_owned).collect();
+        assert_eq!(seen, expected, "{text}");
+    }
+    assert!(source(&["conn"], "use h2::Reason;").names_crate("h2"));
+    assert!(!source(&["conn"], "crate::h2::Reason, xh2::y").names_crate("h2"));
+}
