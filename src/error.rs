@@ -1,7 +1,6 @@
 //! What goes wrong, and the one table that says what each ending becomes.
 
 mod ending;
-mod reason;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -13,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri, response};
 
 pub(crate) use ending::{Ending, Text};
-pub use reason::Reason;
+pub use h2conn_engine::Reason;
 
 /// The result of this crate's fallible calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
