@@ -7,6 +7,8 @@ mod model {
     pub(crate) mod run;
 }
 
+use std::time::Instant;
+
 use arbitrary::{Arbitrary, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use model::run::{Operation, Setting, run};
@@ -72,4 +74,4 @@ fn operation(u: &mut Unstructured<'_>) -> Result<Operation> {
     })
 }
 
-fuzz_target!(|input: Input| run(&input.setting, &input.operations));
+fuzz_target!(|input: Input| run(Instant::now(), &input.setting, &input.operations));

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 use run::{Operation, Setting, run};
 
+use crate::support::start;
+
 fn operation() -> impl Strategy<Value = Operation> {
     let pick = 0..8_u8;
     let len = prop_oneof![4 => 0..100_u16, 2 => 0..5_000_u16, 1 => any::<u16>()];
@@ -55,6 +57,6 @@ fn credit_balances_and_every_byte_arrives() {
         setting in setting(),
         operations in proptest::collection::vec((0_usize..2, operation()), 0..150),
     )| {
-        run(&setting, &operations);
+        run(start(), &setting, &operations);
     });
 }

@@ -103,13 +103,13 @@ struct World {
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
 
-/// Plays operations, each at the client (0) or the server (1), and checks after each.
+/// Plays operations from `now` on, each at the client (0) or the server (1), and checks after each.
 ///
 /// # Panics
 ///
 /// If anything is not as it must be.
-pub(crate) fn run(setting: &Setting, operations: &[(usize, Operation)]) {
-    let mut world = World::new(setting);
+pub(crate) fn run(now: Instant, setting: &Setting, operations: &[(usize, Operation)]) {
+    let mut world = World::new(now, setting);
     world.check();
     for (at, operation) in operations {
         world.act(at % 2, *operation);
@@ -119,7 +119,7 @@ pub(crate) fn run(setting: &Setting, operations: &[(usize, Operation)]) {
 }
 
 impl World {
-    fn new(setting: &Setting) -> World {
+    fn new(now: Instant, setting: &Setting) -> World {
         let config = Config {
             stream_window: setting.stream_window,
             connection_window: setting.connection_window,
@@ -130,8 +130,6 @@ impl World {
         let side = |connection, at| Side { connection, app: App::new(at), wire: Wire::new(at) };
         let sides =
             [side(Connection::client(&config), CLIENT), side(Connection::server(&config), SERVER)];
-        #[expect(clippy::disallowed_methods, reason = "a test says what time it is")]
-        let now = Instant::now();
         World { sides, now }
     }
 
