@@ -32,7 +32,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
 pub(crate) fn cases(few: u32) -> Config {
     let long = var_os("H2CONN_LONG").is_some();
     Config {
-        cases: if long { few * 50 } else { few },
+        cases: if long { few * 20 } else { few },
         failure_persistence: None,
         ..Config::default()
     }

@@ -1,12 +1,12 @@
-//! A program that encodes and decodes as the lines say that it gets.
+//! A program that encodes and decodes as the lines say that it gets (`interop/go/hpack.go`).
 
 use std::cell::RefCell;
 use std::fmt::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use h2conn_engine::fuzzing::hpack::{Decoder, Encoder, Field, Indexing};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use h2conn_engine::fuzzing::hpack::{Decoder, Encoder, Error, Field, Indexing};
 use proptest::test_runner::{TestCaseError, TestRunner};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -15,17 +15,18 @@ use tokio::time::timeout;
 
 use crate::lists::{Item, Step, cases, steps};
 
-/// A line is answered within this, or the program hangs.
-const ANSWER: Duration = Duration::from_secs(20);
+/// The lines of a case are answered within this, or the program hangs.
+const ANSWERS: Duration = Duration::from_secs(60);
 
-/// A field as the program has decoded it: name, value, and whether it must never be indexed.
+/// A field as a decoder has it: name, value, and whether it must never be indexed.
 pub(crate) type Decoded = (Vec<u8>, Vec<u8>, bool);
 
 /// The program as it runs. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Peer {
     runtime: Runtime,
-    pipes: RefCell<Pipes>,
+    /// Or why there are none any more: answers that come late would pass for the next ones.
+    pipes: RefCell<Result<Pipes, String>>,
 }
 
 #[derive(Debug)]
@@ -35,6 +36,21 @@ struct Pipes {
     _child: Child,
 }
 
+/// What the program does next.
+#[derive(Debug)]
+pub(crate) enum Order<'a> {
+    /// It takes a limit that we have announced for its encoder.
+    Limit(u32),
+    /// Its decoder takes a limit that we have acknowledged.
+    Allow(u32),
+    Encode(&'a [Item]),
+    Decode(&'a [u8]),
+}
+
+/// What it says: that the order is done, with what came of it, or why not.
+#[derive(Debug)]
+pub(crate) struct Answer(String);
+
 impl Peer {
     pub(crate) fn start(command: &mut Command) -> Result<Peer> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -43,117 +59,142 @@ impl Peer {
             let mut child = command.spawn()?;
             let input = child.stdin.take().context("no input")?;
             let output = BufReader::new(child.stdout.take().context("no output")?);
-            anyhow::Ok(RefCell::new(Pipes { input, output, _child: child }))
+            anyhow::Ok(Pipes { input, output, _child: child })
         })?;
-        Ok(Peer { runtime, pipes })
+        Ok(Peer { runtime, pipes: RefCell::new(Ok(pipes)) })
     }
 
-    /// Begins a connection.
-    pub(crate) fn reset(&self) -> Result<()> {
-        self.ask("reset").map(drop)
-    }
-
-    /// We have announced a limit for the program's encoder.
-    pub(crate) fn limit(&self, size: u32) -> Result<()> {
-        self.ask(&format!("limit {size}")).map(drop)
-    }
-
-    /// We have acknowledged a limit that the program has announced for our encoder.
-    pub(crate) fn allow(&self, size: u32) -> Result<()> {
-        self.ask(&format!("allow {size}")).map(drop)
-    }
-
-    pub(crate) fn encode(&self, list: &[Item]) -> Result<Vec<u8>> {
-        let mut line = String::from("encode");
-        for (name, value, how) in list {
-            let never = u8::from(*how == Indexing::Never);
-            write!(line, " {}/{}/{never}", digits(name), digits(value))?;
+    /// Gives orders as on a new connection, all at once. There is an answer to each.
+    pub(crate) fn play(&self, orders: &[Order<'_>]) -> Result<Vec<Answer>> {
+        let lines: String = orders.iter().map(|order| format!("{}\n", order.line())).collect();
+        let lines = format!("reset\n{lines}");
+        let mut pipes = self.pipes.borrow_mut();
+        let Pipes { input, output, .. } = match &mut *pipes {
+            Ok(pipes) => pipes,
+            Err(why) => bail!("{why}"),
+        };
+        let writing = async { Ok(input.write_all(lines.as_bytes()).await?) };
+        let reading = async {
+            let mut answers = Vec::new();
+            for _ in lines.lines() {
+                let mut answer = String::new();
+                ensure!(output.read_line(&mut answer).await? != 0, "the program has ended");
+                answers.push(Answer(answer.trim_end().into()));
+            }
+            Ok(answers)
+        };
+        let both = async { tokio::try_join!(writing, reading) };
+        let result = self.runtime.block_on(async { timeout(ANSWERS, both).await? });
+        match result {
+            Ok(((), mut answers)) => {
+                answers.remove(0).done()?;
+                Ok(answers)
+            }
+            Err(error) => {
+                let why = format!("no answers to {lines}: {error:#}");
+                *pipes = Err(why.clone());
+                bail!(why)
+            }
         }
-        bytes(&self.ask(&line)?)
+    }
+}
+
+impl Order<'_> {
+    fn line(&self) -> String {
+        match self {
+            Order::Limit(size) => format!("limit {size}"),
+            Order::Allow(size) => format!("allow {size}"),
+            Order::Decode(block) => format!("decode {}", digits(block)),
+            Order::Encode(list) => list.iter().fold("encode".into(), |line, (name, value, how)| {
+                let never = u8::from(*how == Indexing::Never);
+                format!("{line} {}/{}/{never}", digits(name), digits(value))
+            }),
+        }
+    }
+}
+
+impl Answer {
+    pub(crate) fn done(&self) -> Result<&str> {
+        let done = self.0.strip_prefix("ok").map(str::trim_start);
+        done.with_context(|| format!("the program says: {}", self.0))
     }
 
-    pub(crate) fn decode(&self, block: &[u8]) -> Result<Vec<Decoded>> {
-        let answer = self.ask(&format!("decode {}", digits(block)))?;
+    pub(crate) fn block(&self) -> Result<Vec<u8>> {
+        bytes(self.done()?)
+    }
+
+    pub(crate) fn fields(&self) -> Result<Vec<Decoded>> {
         let field = |text: &str| {
             let mut parts = text.split('/');
             let mut part = || parts.next().context("no field");
             Ok((bytes(part()?)?, bytes(part()?)?, part()? == "1"))
         };
-        answer.split_whitespace().map(field).collect()
-    }
-
-    fn ask(&self, line: &str) -> Result<String> {
-        let mut pipes = self.pipes.borrow_mut();
-        let Pipes { input, output, .. } = &mut *pipes;
-        let answer = self.runtime.block_on(async {
-            timeout(ANSWER, async {
-                input.write_all(format!("{line}\n").as_bytes()).await?;
-                let mut answer = String::new();
-                output.read_line(&mut answer).await?;
-                anyhow::Ok(answer)
-            })
-            .await
-        });
-        let answer = answer.with_context(|| format!("no answer to {line}"))??;
-        match answer.trim_end().split_once(' ') {
-            None if answer.trim_end() == "ok" => Ok(String::new()),
-            Some(("ok", said)) => Ok(said.into()),
-            _ => bail!("{}", answer.trim_end()),
-        }
+        self.done()?.split_whitespace().map(field).collect()
     }
 }
 
 /// The program decodes what our encoder makes of random lists.
 pub(crate) fn their_decoder_takes_our_blocks(peer: &Peer) -> Result<()> {
-    TestRunner::new(cases(100)).run(&steps(), |steps| {
-        peer.reset().map_err(failed)?;
+    let case = |steps: Vec<Step>| {
         let mut encoder = Encoder::new();
-        for step in &steps {
-            let list = match step {
+        let blocks: Vec<Vec<u8>> = steps
+            .iter()
+            .map(|step| match step {
+                Step::Block(list) => encoded(&mut encoder, list),
                 Step::Limit(limit) => {
                     encoder.set_limit(*limit);
-                    peer.allow(*limit).map_err(failed)?;
-                    continue;
+                    Vec::new()
                 }
-                Step::Block(list) => list,
+            })
+            .collect();
+        let order = |(step, block)| match step {
+            &Step::Limit(limit) => Order::Allow(limit),
+            Step::Block(_) => Order::Decode(block),
+        };
+        let orders: Vec<_> =
+            steps.iter().zip(blocks.iter().map(Vec::as_slice)).map(order).collect();
+        for (step, answer) in steps.iter().zip(peer.play(&orders)?) {
+            let Step::Block(list) = step else {
+                answer.done()?;
+                continue;
             };
-            let decoded = peer.decode(&encoded(&mut encoder, list)).map_err(failed)?;
-            let sent: Vec<Decoded> = list
+            let fields = answer.fields()?;
+            let sent = list
                 .iter()
-                .map(|(name, value, how)| (name.clone(), value.clone(), *how == Indexing::Never))
-                .collect();
-            if decoded != sent {
-                return Err(TestCaseError::fail(format!("{decoded:?}")));
-            }
+                .map(|(name, value, how)| (name.clone(), value.clone(), *how == Indexing::Never));
+            ensure!(sent.eq(fields.iter().cloned()), "{fields:?}");
         }
         Ok(())
-    })?;
-    Ok(())
+    };
+    Ok(TestRunner::new(cases(100)).run(&steps(), |steps| case(steps).map_err(failed))?)
 }
 
 /// Our decoder takes what the program makes of random lists.
 pub(crate) fn our_decoder_takes_their_blocks(peer: &Peer) -> Result<()> {
-    TestRunner::new(cases(100)).run(&steps(), |steps| {
-        peer.reset().map_err(failed)?;
+    let case = |steps: Vec<Step>| {
+        let orders: Vec<_> = steps
+            .iter()
+            .map(|step| match step {
+                &Step::Limit(limit) => Order::Limit(limit),
+                Step::Block(list) => Order::Encode(list),
+            })
+            .collect();
         let mut decoder = Decoder::new(4096);
-        for step in &steps {
-            let list = match step {
+        for (step, answer) in steps.iter().zip(peer.play(&orders)?) {
+            match step {
                 Step::Limit(limit) => {
+                    answer.done()?;
                     decoder.set_limit(*limit);
-                    peer.limit(*limit).map_err(failed)?;
-                    continue;
                 }
-                Step::Block(list) => list,
-            };
-            let block = peer.encode(list).map_err(failed)?;
-            decoded_as(&mut decoder, &block, list).map_err(failed)?;
+                Step::Block(list) => is_decoded_as(&mut decoder, &answer.block()?, list)?,
+            }
         }
         Ok(())
-    })?;
-    Ok(())
+    };
+    Ok(TestRunner::new(cases(100)).run(&steps(), |steps| case(steps).map_err(failed))?)
 }
 
-fn decoded_as(decoder: &mut Decoder, block: &[u8], list: &[Item]) -> Result<()> {
+fn is_decoded_as(decoder: &mut Decoder, block: &[u8], list: &[Item]) -> Result<()> {
     let fields = decoded(decoder, block)?;
     ensure!(fields.len() == list.len(), "{fields:?}");
     for (field, (name, value, how)) in fields.iter().zip(list) {
@@ -173,10 +214,7 @@ pub(crate) fn encoded(encoder: &mut Encoder, list: &[Item]) -> Vec<u8> {
     block
 }
 
-pub(crate) fn decoded(
-    decoder: &mut Decoder,
-    block: &[u8],
-) -> Result<Vec<Decoded>, h2conn_engine::fuzzing::hpack::Error> {
+pub(crate) fn decoded(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<Decoded>, Error> {
     let mut fields = Vec::new();
     decoder.decode(block, &mut |field: Field<'_>| {
         fields.push((field.name.to_vec(), field.value.to_vec(), field.never_indexed));
@@ -196,9 +234,9 @@ fn digits(bytes: &[u8]) -> String {
 }
 
 fn bytes(digits: &str) -> Result<Vec<u8>> {
-    ensure!(digits.len().is_multiple_of(2) && digits.is_ascii(), "no bytes: {digits}");
-    (0..digits.len())
-        .step_by(2)
-        .map(|at| Ok(u8::from_str_radix(&digits[at..at + 2], 16)?))
-        .collect()
+    let pairs = digits.as_bytes().chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair)?;
+        u8::from_str_radix(pair, 16).map_err(|_| anyhow!("no bytes: {digits}"))
+    });
+    pairs.collect()
 }
