@@ -38,6 +38,8 @@ const ROWS: [(&str, Size); 15] = [
     // A browser sends one for each request, which are due, and more when a tab is chosen.
     ("PRIORITY_UPDATE frames", size(10_000, 1_000)),
     ("SETTINGS frames", size(1_000, 100)),
+    // Beside one for each DATA frame that this side sends: gRPC measures the line by a PING behind
+    // what it reads, as soon as the last one is answered.
     ("PING frames", size(10_000, 2_000)),
     ("CONTINUATION frames", size(1_000, 50)),
     // Beside two for each byte that this side sends: on the stream, and on the connection.
@@ -58,6 +60,10 @@ const ROWS: [(&str, Size); 15] = [
     // In bytes, beside what the windows allowed when the streams were reset.
     ("bytes for streams that are over", size(64 << 20, 16 << 20)),
 ];
+
+/// The most WINDOW_UPDATEs that can be due: two for each byte of 2 MiB that are on their way. A peer
+/// that reads late, and then gives credit for each small frame by itself, sends them all at once.
+const MOST_UPDATES_DUE: u64 = 4 << 20;
 
 const fn size(most: u32, per_second: u32) -> Size {
     Size { most, per_second }
@@ -159,20 +165,26 @@ impl Limits {
         self.buckets[row as usize].expect(count);
     }
 
-    /// This side has sent so many bytes of content.
+    /// This side has sent so many bytes of content, in one frame.
     #[inline]
     pub(crate) fn sent(&mut self, bytes: usize) {
-        let updates = u32::try_from(bytes.saturating_mul(2)).unwrap_or(u32::MAX);
-        let row = Row::WindowUpdates as usize;
-        self.buckets[row].add(ROWS[row].1, updates);
+        let updates = (bytes as u64).saturating_mul(2);
+        self.buckets[Row::WindowUpdates as usize].expect_up_to(MOST_UPDATES_DUE, updates);
+        self.add_one(Row::Pings);
     }
 
-    /// A stream was opened, by either side: a PING may come behind its end.
+    /// A stream was opened, by either side: a PING may come behind its end, and a WINDOW_UPDATE that
+    /// makes its window larger.
     #[inline]
     pub(crate) fn opened(&mut self) {
-        for row in [Row::Pings, Row::PriorityUpdates] {
-            self.buckets[row as usize].add(ROWS[row as usize].1, 1);
+        for row in [Row::Pings, Row::PriorityUpdates, Row::WindowUpdates] {
+            self.add_one(row);
         }
+    }
+
+    #[inline]
+    fn add_one(&mut self, row: Row) {
+        self.buckets[row as usize].add(ROWS[row as usize].1, 1);
     }
 }
 

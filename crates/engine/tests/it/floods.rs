@@ -181,6 +181,35 @@ fn credit_for_every_byte_is_honest() {
 }
 
 #[test]
+fn credit_for_every_byte_that_comes_late_is_honest() {
+    let mut end = End::client();
+    end.request(false);
+    for _ in 0..65_535 {
+        assert_eq!(end.send(1, 1, false), Some(1));
+    }
+    for _ in 0..65_535 {
+        end.ok(&[window_update(0, 1), window_update(1, 1)].concat());
+    }
+}
+
+#[test]
+fn a_ping_for_every_frame_and_credit_for_every_stream_are_honest() {
+    let mut end = End::server();
+    end.ok(&open(1, false));
+    end.answer(1, false);
+    for _ in 0..50_000 {
+        assert_eq!(end.send(1, 1, false), Some(1));
+        end.ok(&[window_update(0, 1), window_update(1, 1), frame(PING, 0, 0, &[0; 8])].concat());
+        end.take();
+    }
+    for number in 1..50_000 {
+        end.ok(&[open(stream(number), true), window_update(stream(number), 1 << 20)].concat());
+        end.answer(stream(number), true);
+        end.heard();
+    }
+}
+
+#[test]
 fn tiny_frames_are_bounded_by_the_window_and_by_nothing_else() {
     let mut end = End::server();
     end.ok(&open(1, false));
