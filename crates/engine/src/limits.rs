@@ -33,6 +33,8 @@ pub(crate) enum Row {
 
 /// The name of each row, as errors say it, what it has in stock, and what a second adds.
 const ROWS: [(&str, Size); 15] = [
+    // Beside one for each stream that a client opens, and for each that a server has answered before
+    // all of the request was there.
     ("RST_STREAM frames", size(20_000, 2_000)),
     ("PRIORITY frames", size(10_000, 100)),
     // A browser sends one for each request, which are due, and more when a tab is chosen.
@@ -44,8 +46,7 @@ const ROWS: [(&str, Size); 15] = [
     ("CONTINUATION frames", size(1_000, 50)),
     // Beside two for each byte that this side sends: on the stream, and on the connection.
     ("WINDOW_UPDATE frames", size(20_000, 2_000)),
-    // Beside a server's answers, which are due: interim ones (RFC 9110 §15.2), of which honest
-    // servers send one or two.
+    // Beside a server's answers, which are due, with two interim ones each (RFC 9110 §15.2).
     ("HEADERS frames", size(1_000, 100)),
     // Some libraries flush an empty frame now and then.
     ("DATA frames without content", size(1_000, 100)),
@@ -180,6 +181,14 @@ impl Limits {
         for row in [Row::Pings, Row::PriorityUpdates, Row::WindowUpdates] {
             self.add_one(row);
         }
+    }
+
+    /// A server has answered a request before all of it was there. Resets that do not come cannot be
+    /// saved up for later.
+    #[inline]
+    pub(crate) fn answered(&mut self) {
+        let most = ROWS[Row::Resets as usize].1.most.into();
+        self.buckets[Row::Resets as usize].expect_up_to(most, 1);
     }
 
     #[inline]

@@ -53,8 +53,10 @@ impl Connection {
         };
         inner.write_head(id, &head, end);
         inner.next_id = if id.get() == LAST_ID { 1 << 31 } else { id.get() + 2 };
-        // A head and trailers are due (RFC 9113 §8.1).
-        inner.limits.expect(Row::Heads, 2);
+        // Two interim responses, a head and trailers are due (RFC 9113 §8.1), and a reset: a server
+        // may end each answer by one, where it has not read all of the request.
+        inner.limits.expect(Row::Heads, 4);
+        inner.limits.expect(Row::Resets, 1);
         let stream = Stream {
             id: id.get(),
             send: if end { SendHalf::Ended } else { SendHalf::Body },
@@ -131,8 +133,7 @@ impl Inner {
         let end = stream.send == SendHalf::Ended;
         self.write_head(id, head, end);
         if end {
-            self.schedule.leave(slot);
-            self.look_whether_over(slot);
+            self.sent_end(slot);
         }
         Ok(())
     }

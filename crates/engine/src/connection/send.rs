@@ -177,8 +177,7 @@ impl Inner {
         if end {
             // Data may go, as the callers have seen.
             stream.send = stream.send.after(Go::Data { end }).unwrap_or(SendHalf::Ended);
-            self.schedule.leave(slot);
-            self.look_whether_over(slot);
+            self.sent_end(slot);
         }
     }
 }

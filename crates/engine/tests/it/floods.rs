@@ -79,6 +79,29 @@ fn rapid_reset_has_its_end() {
 }
 
 #[test]
+fn resets_of_streams_that_were_answered_are_honest() {
+    let mut client = End::client();
+    let mut server = End::server();
+    for number in 0..50_000 {
+        let id = client.request(false).get();
+        let answer = frame(HEADERS, END_HEADERS | END_STREAM, id, OK);
+        client.ok(&[answer, rst(id, NO_ERROR)].concat());
+        client.heard();
+
+        server.ok(&open(stream(number), false));
+        match number % 2 {
+            0 => server.answer(stream(number), true),
+            _ => {
+                server.answer(stream(number), false);
+                server.send(stream(number), 0, true);
+            }
+        }
+        server.ok(&rst(stream(number), NO_ERROR));
+        server.heard();
+    }
+}
+
+#[test]
 fn rapid_reset_that_is_no_faster_than_honest_clients_goes_on() {
     let mut end = End::server();
     for number in 0..100_000 {
@@ -158,12 +181,14 @@ fn interim_responses_have_their_end_and_due_ones_none() {
     end.request(true);
     let interim = frame(HEADERS, END_HEADERS, 1, b"\x08\x03103");
     let (count, what) = flood(&mut end, 2_000, |_| interim.clone());
-    assert!(what.contains("HEADERS") && count == 1_002, "{count}: {what}");
+    assert!(what.contains("HEADERS") && count == 1_004, "{count}: {what}");
     let mut end = End::client();
     for _ in 0..30_000 {
         let stream = end.request(true).get();
+        end.ok(&frame(HEADERS, END_HEADERS, stream, b"\x08\x03100"));
         end.ok(&frame(HEADERS, END_HEADERS, stream, b"\x08\x03103"));
-        end.ok(&frame(HEADERS, END_HEADERS | END_STREAM, stream, OK));
+        end.ok(&frame(HEADERS, END_HEADERS, stream, OK));
+        end.ok(&frame(HEADERS, END_HEADERS | END_STREAM, stream, TRAILERS));
         end.heard();
     }
 }
