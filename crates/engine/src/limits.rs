@@ -43,6 +43,7 @@ const ROWS: [(&str, Size); 15] = [
     // Beside one for each DATA frame that this side sends: gRPC measures the line by a PING behind
     // what it reads, as soon as the last one is answered.
     ("PING frames", size(10_000, 2_000)),
+    // Beside one behind each full frame of a field block.
     ("CONTINUATION frames", size(1_000, 50)),
     // Beside two for each byte that this side sends: on the stream, and on the connection.
     ("WINDOW_UPDATE frames", size(20_000, 2_000)),
@@ -189,6 +190,12 @@ impl Limits {
     pub(crate) fn answered(&mut self) {
         let most = ROWS[Row::Resets as usize].1.most.into();
         self.buckets[Row::Resets as usize].expect_up_to(most, 1);
+    }
+
+    /// A frame of a field block came that was full.
+    #[inline]
+    pub(crate) fn expect_continuation(&mut self) {
+        self.buckets[Row::Continuations as usize].expect_up_to(1, 1);
     }
 
     #[inline]

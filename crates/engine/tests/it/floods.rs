@@ -153,6 +153,24 @@ fn continuations_have_their_end() {
 }
 
 #[test]
+fn continuations_of_large_heads_are_honest() {
+    let config = Config { max_header_list_size: 64 << 10, ..Config::default() };
+    let mut end = End::server_with(&config);
+    // A field of 40,000 bytes, which its client may put into no table.
+    let block = [GET, b"\x00\x01x\x7f\xc1\xb7\x02", &[b'~'; 40_000]].concat();
+    for stream in (0..3_000).map(stream) {
+        let bytes = [
+            frame(HEADERS, END_STREAM, stream, &block[..16_384]),
+            frame(CONTINUATION, 0, stream, &block[16_384..32_768]),
+            frame(CONTINUATION, END_HEADERS, stream, &block[32_768..]),
+        ];
+        end.ok(&bytes.concat());
+        end.answer(stream, true);
+        end.ear = Ear::default();
+    }
+}
+
+#[test]
 fn a_block_that_never_ends_is_bounded_in_bytes() {
     let mut end = End::server();
     let part = vec![0x82; 60_000];
