@@ -98,6 +98,12 @@ impl Inner {
             Found::Gone(Known::Closed(Closed::ResetHere)) => {
                 self.streams.note(id.get(), Closed::ResetByPeer)
             }
+            // It left before this side's end had come there (RFC 9113 §5.1).
+            Found::Gone(Known::Closed(Closed::Ended)) => {
+                self.streams.note(id.get(), Closed::ResetByPeer);
+                visitor.late_reset(id, reason);
+            }
+            Found::Gone(Known::Forgotten) => visitor.late_reset(id, reason),
             Found::Gone(_) => {}
         }
         Ok(())
