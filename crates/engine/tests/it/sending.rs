@@ -56,6 +56,20 @@ fn a_frame_that_was_never_written_can_be_taken_back() {
 }
 
 #[test]
+fn a_last_frame_can_be_taken_back_when_its_stream_is_long_forgotten() {
+    let mut end = End::server();
+    end.ok(&open(1, true));
+    end.answer(1, false);
+    let head = end.connection.send_data(id(1), 100, true).unwrap();
+    for number in 1..5_000 {
+        end.ok(&open(2 * number + 1, true));
+        end.answer(2 * number + 1, true);
+    }
+    end.connection.withdraw(id(1), head, CANCEL);
+    assert_eq!(end.sent().last().map(|sent| (sent.kind, sent.stream)), Some((RST_STREAM, 1)));
+}
+
+#[test]
 fn streams_have_turns_by_urgency_and_come_back_when_their_window_opens() {
     let mut end = End::client();
     end.ok(&frame(SETTINGS, 0, 0, &setting(4, 100)));
