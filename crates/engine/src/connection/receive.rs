@@ -88,10 +88,7 @@ impl Inner {
             }
             // Nothing of RFC 7540's priorities is used (RFC 9113 §5.3.2).
             Frame::Priority { .. } => Ok(()),
-            Frame::PriorityUpdate { stream, priority } => {
-                self.priority_update(stream, priority);
-                Ok(())
-            }
+            Frame::PriorityUpdate { stream, priority } => self.priority_update(stream, priority),
             Frame::Broken { stream, error } => self.broken_frame(stream, &error, now, visitor),
         }
     }

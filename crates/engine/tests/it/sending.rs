@@ -136,6 +136,12 @@ fn a_priority_update_counts_before_and_after_its_stream_is_opened() {
 }
 
 #[test]
+fn a_priority_update_for_a_push_stream_ends_the_connection() {
+    let mut end = End::server();
+    assert_eq!(end.fails(&frame(PRIORITY_UPDATE, 0, 0, b"\0\0\0\x02u=1")), PROTOCOL_ERROR);
+}
+
+#[test]
 fn a_client_tells_how_soon_it_wants_a_stream() {
     let mut end = End::client();
     let stream = end.request(true);
