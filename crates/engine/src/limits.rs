@@ -59,7 +59,7 @@ const ROWS: [(&str, Size); 15] = [
     // each (CVE-2025-8671). An honest one breaks them where it cannot know better, in bursts: it
     // opens more streams than it may before it has seen the SETTINGS.
     ("stream errors, each of which calls for a reset", size(20_000, 200)),
-    // In bytes, beside what the windows allowed when the streams were reset.
+    // In bytes with the heads of frames, beside what the windows allowed when the streams were reset.
     ("bytes for streams that are over", size(64 << 20, 16 << 20)),
 ];
 

@@ -293,6 +293,20 @@ fn content_for_streams_that_are_over_has_its_end() {
 }
 
 #[test]
+fn empty_ends_of_streams_that_are_long_over_have_their_end() {
+    let mut end = End::server_with(&Config { stream_window: 0, ..Config::default() });
+    end.ok(&frame(SETTINGS, ACK, 0, &[]));
+    for stream in (0..5_000).map(stream) {
+        end.ok(&open(stream, false));
+        end.connection.reset(id(stream), CANCEL);
+        end.take();
+    }
+    let bytes = data(1, true, b"").repeat(10_000);
+    let (count, what) = flood(&mut end, 1_000, |_| bytes.clone());
+    assert!((700..800).contains(&count), "{count}: {what}");
+}
+
+#[test]
 fn a_peer_that_never_reads_its_answers_is_cut_off() {
     let mut end = End::server();
     let mut count = 0;
