@@ -134,6 +134,9 @@ fn crumbs_of_a_cookie_are_joined() {
     let block = [GET, b"\x0f\x11\x03a=1", b"\x0f\x11\x03b=2"].concat();
     end.ok(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block));
     assert_eq!(end.ear.requests[0].headers()["cookie"], "a=1; b=2");
+    let block = [GET, b"\x0f\x11\x03a=1", b"\x0f\x11\x00", b"\x0f\x11\x03b=2", b"\x0f\x11\x00"];
+    end.ok(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &block.concat()));
+    assert_eq!(end.ear.requests[1].headers()["cookie"], "a=1; b=2", "no blank at its end");
 }
 
 #[test]
