@@ -75,11 +75,18 @@ impl Connection {
         if !self.inner.output.bytes.is_empty() {
             return Output::Now;
         }
-        match self.inner.updates.due() {
+        match self.inner.updates_due() {
             Due::Nothing => Output::Nothing,
             Due::CanWait => Output::CanWait,
             Due::Now => Output::Now,
         }
+    }
+
+    /// Bytes that wait for [`transmit`](Connection::transmit), credit excepted. Heads and resets of the
+    /// caller's are among them without a limit: one whose transport is full stops receiving when this
+    /// grows, or a peer that asks and never reads makes it answer into memory.
+    pub fn waiting(&self) -> usize {
+        self.inner.output.bytes.len()
     }
 
     /// Appends all that must be written, DATA excepted, to `into`, credit that could wait included.
@@ -101,7 +108,7 @@ impl Connection {
             }
             (output.acks, output.answers) = (0, 0);
         }
-        if self.inner.updates.due() != Due::Nothing {
+        if self.inner.updates_due() != Due::Nothing {
             self.inner.write_updates(into);
         }
     }
@@ -153,6 +160,15 @@ impl Connection {
 }
 
 impl Inner {
+    /// Credit goes no further than the GOAWAY of a connection that has failed.
+    #[inline]
+    fn updates_due(&self) -> Due {
+        match self.failed {
+            Some(_) => Due::Nothing,
+            None => self.updates.due(),
+        }
+    }
+
     fn write_go_away(&mut self, last: u32, reason: Reason, debug: &[u8]) {
         let last = self.our_last.map_or(last, |before| before.min(last));
         self.our_last = Some(last);

@@ -244,3 +244,29 @@ fn nothing_can_be_done_with_a_connection_that_has_failed() {
     assert!(end.sent().is_empty());
     assert!(end.connection.tick(end.now).is_err());
 }
+
+#[test]
+fn nothing_follows_the_last_go_away_not_even_credit() {
+    let mut end = End::server();
+    end.ok(&[open(1, false), data(1, false, &[0; 60_000]).repeat(17)].concat());
+    end.connection.release_stream(id(1), 17 * 60_000);
+    assert_ne!(end.connection.output(), Output::Nothing);
+    let mut bytes = frame(PING, 0, 0, b"short");
+    bytes.truncate(9);
+    assert_eq!(end.feed(&bytes).map_err(|error| error.reason()), Err(FRAME_SIZE_ERROR));
+    end.connection.release_connection(17 * 60_000);
+    let sent = end.sent();
+    assert_eq!((sent.len(), sent[0].kind), (1, GOAWAY));
+    assert_eq!(end.connection.output(), Output::Nothing);
+}
+
+#[test]
+fn what_waits_can_be_weighed() {
+    let mut end = End::server();
+    assert_eq!(end.connection.waiting(), 0);
+    end.ok(&open(1, true));
+    end.connection.respond(id(1), &http::Response::new(()), true).unwrap();
+    assert_eq!(end.connection.waiting(), 10);
+    assert_eq!(end.take().len(), 10);
+    assert_eq!(end.connection.waiting(), 0);
+}
