@@ -85,8 +85,8 @@ impl Connection {
         self.inner.send_head(id, &head, Go::Interim)
     }
 
-    /// Sends the response, as a server. If `end`, it has no content, as that to a HEAD request must be,
-    /// and nothing more can be sent on the stream.
+    /// Sends the response, as a server. If `end`, it has no content, as that to a HEAD request and one
+    /// with status 204 or 304 must be, and nothing more can be sent on the stream.
     ///
     /// # Errors
     ///
@@ -125,7 +125,7 @@ impl Inner {
         }
         let (after, asked) = (stream.send.after(go).ok_or(SendError::Order)?, stream.asked);
         self.check_size(head).map_err(SendError::Unsendable)?;
-        if go == (Go::Head { end: true }) && asked != Asked::Head {
+        if go == (Go::Head { end: true }) && asked != Asked::Head && !head.is_not_modified() {
             check_empty(head).map_err(SendError::Unsendable)?;
         }
         let Some(stream) = self.streams.at(slot) else { return Err(SendError::Over) };

@@ -268,4 +268,7 @@ fn heads_that_the_peer_would_refuse_are_told_before() {
         "a HEAD request has no content"
     );
     assert_eq!(end.connection.open_streams(), 1);
+    end.ok(&open(5, true));
+    let known = Response::builder().status(304).header("content-length", 5).body(()).unwrap();
+    assert_eq!(end.connection.respond(id(5), &known, true), Ok(()), "nor has a 304");
 }
