@@ -130,6 +130,10 @@ impl Inner {
         }
         let Some(stream) = self.streams.at(slot) else { return Err(SendError::Over) };
         stream.send = after;
+        if asked == Asked::Connect && matches!(go, Go::Head { .. }) && !head.is_success() {
+            // No tunnel, but a response like any other, as the client takes it.
+            stream.asked = Asked::Other;
+        }
         let end = stream.send == SendHalf::Ended;
         self.write_head(id, head, end);
         if end {

@@ -231,6 +231,10 @@ fn a_connect_stream_has_data_and_no_trailers() {
     server.ok(&frame(HEADERS, END_HEADERS, 1, b"\x02\x07CONNECT\x01\x03a:1"));
     server.answer(1, false);
     assert_eq!(server.connection.trailers(id(1), &trailers), Err(SendError::Order));
+    server.ok(&frame(HEADERS, END_HEADERS, 3, b"\x02\x07CONNECT\x01\x03a:1"));
+    let refusal = Response::builder().status(404).body(()).unwrap();
+    server.connection.respond(id(3), &refusal, false).unwrap();
+    assert_eq!(server.connection.trailers(id(3), &trailers), Ok(()));
 }
 
 #[test]
