@@ -44,6 +44,7 @@ impl Connection {
                 return Err(inner.fail(error));
             }
             if input.is_empty() && deframer.is_between_frames() {
+                deframer.release();
                 return Ok(());
             }
         }

@@ -180,6 +180,23 @@ fn a_block_that_never_ends_is_bounded_in_bytes() {
 }
 
 #[test]
+fn a_head_that_has_come_is_not_kept() {
+    let block = [GET, b"\x00\x01x\x7f\x81\x63", &[b'a'; 12_800]].concat();
+    let frames = [
+        frame(HEADERS, END_STREAM, 1, &block[..5_000]),
+        frame(CONTINUATION, END_HEADERS, 1, &block[5_000..]),
+    ];
+    for bytes in [frames.concat(), frame(HEADERS, END_HEADERS | END_STREAM, 1, &block)] {
+        let mut end = End::server();
+        end.ok(&bytes[..bytes.len() - 1]);
+        assert!(end.connection.held() >= 7_000);
+        end.ok(&bytes[bytes.len() - 1..]);
+        assert_eq!(end.heard().len(), 1);
+        assert_eq!(end.connection.held(), 0, "the connection can idle for long now");
+    }
+}
+
+#[test]
 fn a_bomb_of_compression_is_decoded_and_not_kept() {
     let mut end = End::server();
     // A field of 3,900 bytes goes into the table, and is then named by one byte each time.
