@@ -81,6 +81,13 @@ impl Deframer {
         self.payload.held() + self.block.held()
     }
 
+    /// Gives back the room of what was handed on: nothing may come for long.
+    #[inline]
+    pub(crate) fn release(&mut self) {
+        self.payload.release();
+        self.block.release();
+    }
+
     /// The next frame, or piece of one. `None` when all of the input is taken.
     ///
     /// # Errors

@@ -33,17 +33,21 @@ pub(crate) enum Row {
 
 /// The name of each row, as errors say it, what it has in stock, and what a second adds.
 const ROWS: [(&str, Size); 15] = [
+    // Beside one for each stream that a client opens, and for each that a server has answered before
+    // all of the request was there.
     ("RST_STREAM frames", size(20_000, 2_000)),
     ("PRIORITY frames", size(10_000, 100)),
     // A browser sends one for each request, which are due, and more when a tab is chosen.
     ("PRIORITY_UPDATE frames", size(10_000, 1_000)),
     ("SETTINGS frames", size(1_000, 100)),
+    // Beside one for each DATA frame that this side sends: gRPC measures the line by a PING behind
+    // what it reads, as soon as the last one is answered.
     ("PING frames", size(10_000, 2_000)),
+    // Beside one behind each full frame of a field block.
     ("CONTINUATION frames", size(1_000, 50)),
     // Beside two for each byte that this side sends: on the stream, and on the connection.
     ("WINDOW_UPDATE frames", size(20_000, 2_000)),
-    // Beside a server's answers, which are due: interim ones (RFC 9110 §15.2), of which honest
-    // servers send one or two.
+    // Beside a server's answers, which are due, with two interim ones each (RFC 9110 §15.2).
     ("HEADERS frames", size(1_000, 100)),
     // Some libraries flush an empty frame now and then.
     ("DATA frames without content", size(1_000, 100)),
@@ -55,9 +59,13 @@ const ROWS: [(&str, Size); 15] = [
     // each (CVE-2025-8671). An honest one breaks them where it cannot know better, in bursts: it
     // opens more streams than it may before it has seen the SETTINGS.
     ("stream errors, each of which calls for a reset", size(20_000, 200)),
-    // In bytes, beside what the windows allowed when the streams were reset.
+    // In bytes with the heads of frames, beside what the windows allowed when the streams were reset.
     ("bytes for streams that are over", size(64 << 20, 16 << 20)),
 ];
+
+/// The most WINDOW_UPDATEs that can be due: two for each byte of 2 MiB that are on their way. A peer
+/// that reads late, and then gives credit for each small frame by itself, sends them all at once.
+const MOST_UPDATES_DUE: u64 = 4 << 20;
 
 const fn size(most: u32, per_second: u32) -> Size {
     Size { most, per_second }
@@ -159,20 +167,40 @@ impl Limits {
         self.buckets[row as usize].expect(count);
     }
 
-    /// This side has sent so many bytes of content.
+    /// This side has sent so many bytes of content, in one frame.
     #[inline]
     pub(crate) fn sent(&mut self, bytes: usize) {
-        let updates = u32::try_from(bytes.saturating_mul(2)).unwrap_or(u32::MAX);
-        let row = Row::WindowUpdates as usize;
-        self.buckets[row].add(ROWS[row].1, updates);
+        let updates = (bytes as u64).saturating_mul(2);
+        self.buckets[Row::WindowUpdates as usize].expect_up_to(MOST_UPDATES_DUE, updates);
+        self.add_one(Row::Pings);
     }
 
-    /// A stream was opened, by either side: a PING may come behind its end.
+    /// A stream was opened, by either side: a PING may come behind its end, and a WINDOW_UPDATE that
+    /// makes its window larger.
     #[inline]
     pub(crate) fn opened(&mut self) {
-        for row in [Row::Pings, Row::PriorityUpdates] {
-            self.buckets[row as usize].add(ROWS[row as usize].1, 1);
+        for row in [Row::Pings, Row::PriorityUpdates, Row::WindowUpdates] {
+            self.add_one(row);
         }
+    }
+
+    /// A server has answered a request before all of it was there. Resets that do not come cannot be
+    /// saved up for later.
+    #[inline]
+    pub(crate) fn answered(&mut self) {
+        let most = ROWS[Row::Resets as usize].1.most.into();
+        self.buckets[Row::Resets as usize].expect_up_to(most, 1);
+    }
+
+    /// A frame of a field block came that was full.
+    #[inline]
+    pub(crate) fn expect_continuation(&mut self) {
+        self.buckets[Row::Continuations as usize].expect_up_to(1, 1);
+    }
+
+    #[inline]
+    fn add_one(&mut self, row: Row) {
+        self.buckets[row as usize].add(ROWS[row as usize].1, 1);
     }
 }
 

@@ -10,8 +10,8 @@ use crate::{Reason, Settings, StreamError, StreamId};
 /// cannot call the connection: it notes what must be done, and the caller does that afterwards. What
 /// an event changes is already in force when its method is called.
 ///
-/// After `reset`, `broken` or `not_processed`, and after the end of both sides, nothing more is heard
-/// of a stream.
+/// After `reset`, `broken` or `not_processed`, nothing more is heard of a stream, and after the end of
+/// both sides only `late_reset`.
 pub trait Visitor {
     /// A server's client has opened a stream. If `end`, no content follows, and there is no call of
     /// [`end`](Visitor::end).
@@ -45,6 +45,14 @@ pub trait Visitor {
 
     /// The peer has reset the stream (RST_STREAM).
     fn reset(&mut self, id: StreamId, reason: Reason);
+
+    /// The peer has reset a stream that was over here because it had ended its own side: what it had
+    /// not read when it did so, it has thrown away, although END_STREAM had been sent behind it. Of a
+    /// stream that this side has reset, or that lived longer than thousands of others, this can be heard
+    /// as well, so the caller ignores a stream that it does not look for.
+    fn late_reset(&mut self, id: StreamId, reason: Reason) {
+        let _ = (id, reason);
+    }
 
     /// The peer has broken a rule on the stream, and the engine has reset it. A server hears this
     /// also of requests that it has never heard of, because they were malformed or too large.

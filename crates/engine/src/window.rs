@@ -72,6 +72,8 @@ pub(crate) struct RecvWindow {
     available: i64,
     held: i64,
     target: i64,
+    /// The target was chosen for this window alone, and SETTINGS leave it as it is.
+    is_own: bool,
 }
 
 /// How much a credit that is due is worth a frame.
@@ -89,7 +91,7 @@ impl RecvWindow {
     /// A window of which the peer knows.
     pub(crate) fn new(initial: u32) -> RecvWindow {
         let initial = i64::from(initial.min(MAX));
-        RecvWindow { available: initial, held: 0, target: initial }
+        RecvWindow { available: initial, held: 0, target: initial, is_own: false }
     }
 
     /// The peer has sent so many bytes that count.
@@ -115,13 +117,17 @@ impl RecvWindow {
     /// The size that the window should have when nothing is held.
     pub(crate) fn set_target(&mut self, target: u32) {
         self.target = i64::from(target.min(MAX));
+        self.is_own = true;
     }
 
     /// SETTINGS_INITIAL_WINDOW_SIZE of this side has changed by this much, and the peer's count with
-    /// it.
+    /// it. A target of its own stays, and the difference becomes due: a target that went down with the
+    /// setting could come to 0, and no credit would ever be due again.
     pub(crate) fn shift(&mut self, by: i64) {
         self.available += by;
-        self.target = (self.target + by).clamp(0, i64::from(MAX));
+        if !self.is_own {
+            self.target = (self.target + by).clamp(0, i64::from(MAX));
+        }
     }
 
     /// The credit that is due to the peer; negative where the target was lowered below what the peer
@@ -151,7 +157,8 @@ impl RecvWindow {
 
     /// Takes the credit that is due, for a WINDOW_UPDATE.
     pub(crate) fn update(&mut self) -> Option<u32> {
-        // A window below 0 may be due more than one frame can give (RFC 9113 §6.9); the rest follows.
+        // A window below 0 may be due more than one frame can give (RFC 9113 §6.9); the next call
+        // gives the rest.
         let credit = self.credit().min(i64::from(MAX));
         let credit = u32::try_from(credit).ok().filter(|credit| *credit > 0)?;
         self.available += i64::from(credit);

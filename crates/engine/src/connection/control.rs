@@ -98,6 +98,12 @@ impl Inner {
             Found::Gone(Known::Closed(Closed::ResetHere)) => {
                 self.streams.note(id.get(), Closed::ResetByPeer)
             }
+            // It left before this side's end had come there (RFC 9113 §5.1).
+            Found::Gone(Known::Closed(Closed::Ended)) => {
+                self.streams.note(id.get(), Closed::ResetByPeer);
+                visitor.late_reset(id, reason);
+            }
+            Found::Gone(Known::Forgotten) => visitor.late_reset(id, reason),
             Found::Gone(_) => {}
         }
         Ok(())
@@ -181,10 +187,20 @@ impl Inner {
     }
 
     /// PRIORITY_UPDATE (RFC 9218 §7.1).
-    pub(super) fn priority_update(&mut self, id: StreamId, priority: Priority) {
+    pub(super) fn priority_update(
+        &mut self,
+        id: StreamId,
+        priority: Priority,
+    ) -> Result<(), ConnectionError> {
         match self.streams.find(id.get()) {
             Found::Live(slot) => self.schedule.set_urgency(slot, priority.urgency()),
             Found::Gone(_) => {}
+            Found::Idle if id.is_server_initiated() => {
+                return Err(ConnectionError::protocol(format!(
+                    "a PRIORITY_UPDATE frame for stream {id}, a push stream that is idle, one of a \
+                     client was expected (RFC 9218 §7.1)"
+                )));
+            }
             Found::Idle => {
                 self.early_urgencies.retain(|(early, _)| *early != id.get());
                 if self.early_urgencies.len() == EARLY {
@@ -193,6 +209,7 @@ impl Inner {
                 self.early_urgencies.push((id.get(), priority.urgency()));
             }
         }
+        Ok(())
     }
 
     /// The urgency of a stream that opens now: a PRIORITY_UPDATE counts before the field

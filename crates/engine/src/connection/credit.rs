@@ -53,19 +53,16 @@ impl Connection {
     }
 
     /// Sets the window of a stream: how many bytes the peer may have sent that are not released. A
-    /// smaller one takes back nothing, but gives no more until it is reached. For a stream that is
+    /// smaller one takes back nothing, but gives no more until it is reached. From then on
+    /// [`set_initial_window`](Connection::set_initial_window) leaves it alone. For a stream that is
     /// over this does nothing.
     pub fn set_stream_window(&mut self, id: StreamId, bytes: u32) {
         let Some(slot) = self.inner.slot(id) else { return };
-        let Inner { streams, updates, .. } = &mut self.inner;
-        let Some(stream) = streams.at(slot) else { return };
+        let Some(stream) = self.inner.streams.at(slot) else { return };
         let old = stream.recv_window.target();
         stream.recv_window.set_target(bytes);
         if bytes > old && stream.recv_window.owes() {
-            if !std::mem::replace(&mut stream.update_listed, true) {
-                updates.streams.push(slot);
-            }
-            updates.raise(Due::CanWait);
+            self.inner.list_update(slot, Due::CanWait);
         }
     }
 
@@ -104,10 +101,16 @@ impl Inner {
         let Some(stream) = self.streams.at(slot) else { return };
         stream.recv_window.release(bytes);
         let due = stream.recv_window.due();
-        if due == Due::Nothing || stream.recv == RecvHalf::Ended {
-            return;
+        if due != Due::Nothing && stream.recv != RecvHalf::Ended {
+            self.list_update(slot, due);
         }
+    }
+
+    /// A WINDOW_UPDATE goes out for the stream of this slot.
+    #[inline]
+    pub(super) fn list_update(&mut self, slot: u32, due: Due) {
         self.updates.raise(due);
+        let Some(stream) = self.streams.at(slot) else { return };
         if std::mem::replace(&mut stream.update_listed, true) {
             return;
         }
@@ -146,11 +149,11 @@ impl Inner {
         }
         for slot in self.updates.streams.drain(..) {
             let Some(stream) = self.streams.at(slot) else { continue };
-            if std::mem::take(&mut stream.update_listed)
-                && stream.recv != RecvHalf::Ended
-                && let Some(credit) = stream.recv_window.update()
-            {
-                window_update::write(StreamId::new(stream.id), credit, into);
+            if std::mem::take(&mut stream.update_listed) && stream.recv != RecvHalf::Ended {
+                // More than one only if the window was far below 0.
+                while let Some(credit) = stream.recv_window.update() {
+                    window_update::write(StreamId::new(stream.id), credit, into);
+                }
             }
         }
         self.updates.due = Due::Nothing;

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::{Inner, end};
-use crate::frame::Data;
+use crate::frame::{Data, Head};
 use crate::limits::Row;
 use crate::stream::{Came, RecvHalf, Refused};
 use crate::streams::{Closed, Found, Known};
@@ -116,7 +116,8 @@ impl Inner {
             Known::Closed(Closed::ResetByPeer) => self.refuse_after_reset(id, now)?,
             Known::Closed(Closed::ResetHere) | Known::Forgotten => {}
         }
-        self.spend(Row::DeadData, flow, now)
+        // The frame's head counts too, or frames without content would cost nothing.
+        self.spend(Row::DeadData, flow + Head::LEN as u32, now)
     }
 
     /// A stream that was reset here has ended at the peer's side too, which then sends no more.

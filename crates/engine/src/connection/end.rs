@@ -33,6 +33,18 @@ impl Inner {
         }
     }
 
+    /// This side has sent END_STREAM.
+    #[inline]
+    pub(super) fn sent_end(&mut self, slot: u32) {
+        self.schedule.leave(slot);
+        let is_unread = self.streams.peek(slot).is_some_and(|s| s.recv != RecvHalf::Ended);
+        if self.is_server && is_unread {
+            // The client got all that it asked for, and may spare itself the rest of its request.
+            self.limits.answered();
+        }
+        self.look_whether_over(slot);
+    }
+
     pub(super) fn remove(&mut self, slot: u32, how: Closed) {
         self.schedule.leave(slot);
         self.streams.remove(slot, how);

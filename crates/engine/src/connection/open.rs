@@ -53,8 +53,10 @@ impl Connection {
         };
         inner.write_head(id, &head, end);
         inner.next_id = if id.get() == LAST_ID { 1 << 31 } else { id.get() + 2 };
-        // A head and trailers are due (RFC 9113 §8.1).
-        inner.limits.expect(Row::Heads, 2);
+        // Two interim responses, a head and trailers are due (RFC 9113 §8.1), and a reset: a server
+        // may end each answer by one, where it has not read all of the request.
+        inner.limits.expect(Row::Heads, 4);
+        inner.limits.expect(Row::Resets, 1);
         let stream = Stream {
             id: id.get(),
             send: if end { SendHalf::Ended } else { SendHalf::Body },
@@ -83,8 +85,8 @@ impl Connection {
         self.inner.send_head(id, &head, Go::Interim)
     }
 
-    /// Sends the response, as a server. If `end`, it has no content, as that to a HEAD request must be,
-    /// and nothing more can be sent on the stream.
+    /// Sends the response, as a server. If `end`, it has no content, as that to a HEAD request and one
+    /// with status 204 or 304 must be, and nothing more can be sent on the stream.
     ///
     /// # Errors
     ///
@@ -123,16 +125,19 @@ impl Inner {
         }
         let (after, asked) = (stream.send.after(go).ok_or(SendError::Order)?, stream.asked);
         self.check_size(head).map_err(SendError::Unsendable)?;
-        if go == (Go::Head { end: true }) && asked != Asked::Head {
+        if go == (Go::Head { end: true }) && asked != Asked::Head && !head.is_not_modified() {
             check_empty(head).map_err(SendError::Unsendable)?;
         }
         let Some(stream) = self.streams.at(slot) else { return Err(SendError::Over) };
         stream.send = after;
+        if asked == Asked::Connect && matches!(go, Go::Head { .. }) && !head.is_success() {
+            // No tunnel, but a response like any other, as the client takes it.
+            stream.asked = Asked::Other;
+        }
         let end = stream.send == SendHalf::Ended;
         self.write_head(id, head, end);
         if end {
-            self.schedule.leave(slot);
-            self.look_whether_over(slot);
+            self.sent_end(slot);
         }
         Ok(())
     }

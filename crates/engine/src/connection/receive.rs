@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::{Connection, Inner};
 use crate::frame::{Frame, Head, Kind};
 use crate::limits::{Cost, Row, Weight};
+use crate::settings::MIN_MAX_FRAME_SIZE;
 use crate::{ConnectionError, Visitor};
 
 impl Connection {
@@ -43,6 +44,7 @@ impl Connection {
                 return Err(inner.fail(error));
             }
             if input.is_empty() && deframer.is_between_frames() {
+                deframer.release();
                 return Ok(());
             }
         }
@@ -87,10 +89,7 @@ impl Inner {
             }
             // Nothing of RFC 7540's priorities is used (RFC 9113 §5.3.2).
             Frame::Priority { .. } => Ok(()),
-            Frame::PriorityUpdate { stream, priority } => {
-                self.priority_update(stream, priority);
-                Ok(())
-            }
+            Frame::PriorityUpdate { stream, priority } => self.priority_update(stream, priority),
             Frame::Broken { stream, error } => self.broken_frame(stream, &error, now, visitor),
         }
     }
@@ -100,11 +99,16 @@ impl Inner {
         let Head { kind, flags, len, .. } = head;
         let weight = Weight { kind: kind.0, flags: flags.0, len, at_server: self.is_server };
         match weight.cost() {
-            Cost::Of(row, cost) => self.spend(row, cost, now),
-            Cost::Answer if kind == Kind::SETTINGS && self.ours.are_sent() => Ok(()),
-            Cost::Answer if kind == Kind::PING && self.pings > 0 => Ok(()),
-            Cost::Answer => self.spend(Row::Unasked, 1, now),
-            Cost::Window | Cost::Place | Cost::Error => Ok(()),
+            Cost::Of(row, cost) => self.spend(row, cost, now)?,
+            Cost::Answer if kind == Kind::SETTINGS && self.ours.are_sent() => {}
+            Cost::Answer if kind == Kind::PING && self.pings > 0 => {}
+            Cost::Answer => self.spend(Row::Unasked, 1, now)?,
+            Cost::Window | Cost::Place | Cost::Error => {}
         }
+        if matches!(kind, Kind::HEADERS | Kind::CONTINUATION) && len >= MIN_MAX_FRAME_SIZE {
+            // A full frame, behind which the rest of a large block has to come.
+            self.limits.expect_continuation();
+        }
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use super::{Connection, Inner};
 use crate::frame::{data, rst_stream};
 use crate::stream::{Go, SendHalf, Stream};
-use crate::streams::{Found, Known};
+use crate::streams::{Closed, Found, Known};
 use crate::{Reason, StreamId};
 
 /// What goes before content that is sent, and how much of it may go.
@@ -83,8 +83,9 @@ impl Connection {
         self.inner.send_window.untake(head.len);
         match self.inner.streams.find(id.get()) {
             Found::Live(_) => self.reset(id, reason),
-            // It was over with this frame, of which the peer hears nothing now.
-            Found::Gone(Known::Closed(crate::streams::Closed::Ended)) if head.end => {
+            // It was over with this frame, of which the peer hears nothing now. What is forgotten may
+            // have been so long before the frame is taken back.
+            Found::Gone(Known::Closed(Closed::Ended) | Known::Forgotten) if head.end => {
                 rst_stream::write(id, reason, &mut self.inner.output.bytes);
             }
             Found::Gone(_) | Found::Idle => {}
@@ -177,8 +178,7 @@ impl Inner {
         if end {
             // Data may go, as the callers have seen.
             stream.send = stream.send.after(Go::Data { end }).unwrap_or(SendHalf::Ended);
-            self.schedule.leave(slot);
-            self.look_whether_over(slot);
+            self.sent_end(slot);
         }
     }
 }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::{Connection, Inner};
 use crate::settings::Settings;
-use crate::{Config, ConnectionError, Reason, frame, window};
+use crate::stream::RecvHalf;
+use crate::window::{self, Due};
+use crate::{Config, ConnectionError, Reason, frame};
 
 #[derive(Debug)]
 pub(super) struct Ours {
@@ -75,7 +77,8 @@ impl Ours {
 
 impl Connection {
     /// Sets the window of all streams, in bytes: those that open from now on, and by the difference
-    /// those that are open (RFC 9113 §6.9.2). The peer hears of it by SETTINGS, one at a time.
+    /// those that are open (RFC 9113 §6.9.2) and have no window of their own by
+    /// [`set_stream_window`](Connection::set_stream_window). The peer hears of it by SETTINGS, one at a time.
     pub fn set_initial_window(&mut self, bytes: u32) {
         self.inner.ours.wanted.initial_window_size = bytes.min(window::MAX);
         self.inner.send_settings();
@@ -154,8 +157,16 @@ impl Inner {
     fn shift_windows(&mut self, old: u32, new: u32) {
         let by = i64::from(new) - i64::from(old);
         self.stream_window = new;
-        for (_, stream) in self.streams.iter_mut() {
+        let mut owing = Vec::new();
+        for (slot, stream) in self.streams.iter_mut() {
             stream.recv_window.shift(by);
+            let due = stream.recv_window.due();
+            if due != Due::Nothing && stream.recv != RecvHalf::Ended {
+                owing.push((slot, due));
+            }
+        }
+        for (slot, due) in owing {
+            self.list_update(slot, due);
         }
     }
 

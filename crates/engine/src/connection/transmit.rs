@@ -7,8 +7,9 @@ use crate::window::Due;
 use crate::{ConnectionError, Reason, StreamId, frame};
 
 /// The most acknowledgements, and bytes of any answers, that the peer can make wait here. Beyond,
-/// it does not read, or asks for more than anybody needs.
-const MOST_ACKS: usize = 1_000;
+/// it does not read, or asks for more than anybody needs. 10,000 connections that a client closes at
+/// once, each with a PING behind its end, are honest, and thousands of them fit into one read.
+const MOST_ACKS: usize = 10_000;
 const MOST_ANSWERS: usize = 256 << 10;
 
 /// Room that is kept from one time to the next.
@@ -75,17 +76,24 @@ impl Connection {
         if !self.inner.output.bytes.is_empty() {
             return Output::Now;
         }
-        match self.inner.updates.due() {
+        match self.inner.updates_due() {
             Due::Nothing => Output::Nothing,
             Due::CanWait => Output::CanWait,
             Due::Now => Output::Now,
         }
     }
 
+    /// Bytes that wait for [`transmit`](Connection::transmit), credit excepted. Heads and resets of the
+    /// caller's are among them without a limit: one whose transport is full stops receiving when this
+    /// grows, or a peer that asks and never reads makes it answer into memory.
+    pub fn waiting(&self) -> usize {
+        self.inner.output.bytes.len()
+    }
+
     /// Appends all that must be written, DATA excepted, to `into`, credit that could wait included.
     ///
     /// It must be written before DATA whose head is asked for afterwards, and behind all before. What
-    /// the peer can make wait here between two calls is bounded (1,000 acknowledgements, 256 KiB);
+    /// the peer can make wait here between two calls is bounded (10,000 acknowledgements, 256 KiB);
     /// the caller bounds what waits at its side by not calling this while too much does.
     pub fn transmit(&mut self, now: Instant, into: &mut Vec<u8>) {
         let Inner { output, ours, .. } = &mut self.inner;
@@ -101,7 +109,7 @@ impl Connection {
             }
             (output.acks, output.answers) = (0, 0);
         }
-        if self.inner.updates.due() != Due::Nothing {
+        if self.inner.updates_due() != Due::Nothing {
             self.inner.write_updates(into);
         }
     }
@@ -153,6 +161,15 @@ impl Connection {
 }
 
 impl Inner {
+    /// Credit goes no further than the GOAWAY of a connection that has failed.
+    #[inline]
+    fn updates_due(&self) -> Due {
+        match self.failed {
+            Some(_) => Due::Nothing,
+            None => self.updates.due(),
+        }
+    }
+
     fn write_go_away(&mut self, last: u32, reason: Reason, debug: &[u8]) {
         let last = self.our_last.map_or(last, |before| before.min(last));
         self.our_last = Some(last);

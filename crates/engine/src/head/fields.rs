@@ -153,7 +153,8 @@ impl Fields {
             if !value.iter().all(|&byte| is_value_byte(byte)) {
                 return Err(bad_value(name, value));
             }
-            if !self.cookie.is_empty() {
+            // One that is empty adds nothing: a value may not end with a blank.
+            if !self.cookie.is_empty() && !value.is_empty() {
                 self.cookie.extend_from_slice(b"; ");
             }
             self.cookie.extend_from_slice(value);

@@ -97,6 +97,16 @@ impl<'a> Outgoing<'a> {
         self.content_length
     }
 
+    /// It is a response of status 2xx.
+    pub(crate) fn is_success(&self) -> bool {
+        matches!(self.pseudo, Pseudo::Status(status) if status.is_success())
+    }
+
+    /// It is a 304, whose `content-length` is that of what it does not send (RFC 9110 §8.6).
+    pub(crate) fn is_not_modified(&self) -> bool {
+        matches!(self.pseudo, Pseudo::Status(StatusCode::NOT_MODIFIED))
+    }
+
     /// The size that the peer's SETTINGS_MAX_HEADER_LIST_SIZE limits, in bytes (RFC 9113 §6.5.2).
     pub(crate) fn size(&self) -> usize {
         let mut size = 0;

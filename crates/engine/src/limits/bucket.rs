@@ -73,6 +73,12 @@ impl Bucket {
         self.due = self.due.saturating_add(frames);
     }
 
+    /// As [`Bucket::expect`], but not more than `most` altogether.
+    #[inline]
+    pub(crate) fn expect_up_to(&mut self, most: u64, frames: u64) {
+        self.due = self.due.saturating_add(frames).min(most);
+    }
+
     /// This many more are honest now, up to the whole stock.
     #[inline]
     pub(crate) fn add(&mut self, size: Size, frames: u32) {

@@ -81,6 +81,20 @@ fn a_peer_may_acknowledge_every_byte_that_it_gets() {
 }
 
 #[test]
+fn a_peer_may_acknowledge_all_bytes_late_and_no_more_than_that() {
+    let (mut limits, now) = (Limits::new(), start());
+    for _ in 0..1_000_000 {
+        limits.sent(1);
+    }
+    let count = |limits: &mut Limits| {
+        (0..).take_while(|_| limits.spend(Row::WindowUpdates, 1, now).is_ok()).count()
+    };
+    assert_eq!(count(&mut limits), 2_020_000);
+    limits.sent(1 << 40);
+    assert_eq!(count(&mut limits), 4 << 20, "what is due is bounded");
+}
+
+#[test]
 fn a_flood_ends_also_when_it_is_slow_and_lasts() {
     let (mut limits, mut now) = (Limits::new(), start());
     let mut count = 0;

@@ -134,6 +134,9 @@ fn crumbs_of_a_cookie_are_joined() {
     let block = [GET, b"\x0f\x11\x03a=1", b"\x0f\x11\x03b=2"].concat();
     end.ok(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block));
     assert_eq!(end.ear.requests[0].headers()["cookie"], "a=1; b=2");
+    let block = [GET, b"\x0f\x11\x03a=1", b"\x0f\x11\x00", b"\x0f\x11\x03b=2", b"\x0f\x11\x00"];
+    end.ok(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &block.concat()));
+    assert_eq!(end.ear.requests[1].headers()["cookie"], "a=1; b=2", "no blank at its end");
 }
 
 #[test]
@@ -228,6 +231,10 @@ fn a_connect_stream_has_data_and_no_trailers() {
     server.ok(&frame(HEADERS, END_HEADERS, 1, b"\x02\x07CONNECT\x01\x03a:1"));
     server.answer(1, false);
     assert_eq!(server.connection.trailers(id(1), &trailers), Err(SendError::Order));
+    server.ok(&frame(HEADERS, END_HEADERS, 3, b"\x02\x07CONNECT\x01\x03a:1"));
+    let refusal = Response::builder().status(404).body(()).unwrap();
+    server.connection.respond(id(3), &refusal, false).unwrap();
+    assert_eq!(server.connection.trailers(id(3), &trailers), Ok(()));
 }
 
 #[test]
@@ -265,4 +272,7 @@ fn heads_that_the_peer_would_refuse_are_told_before() {
         "a HEAD request has no content"
     );
     assert_eq!(end.connection.open_streams(), 1);
+    end.ok(&open(5, true));
+    let known = Response::builder().status(304).header("content-length", 5).body(()).unwrap();
+    assert_eq!(end.connection.respond(id(5), &known, true), Ok(()), "nor has a 304");
 }

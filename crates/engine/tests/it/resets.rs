@@ -22,6 +22,36 @@ fn a_reset_after_the_end_is_heard_while_this_side_is_open() {
 }
 
 #[test]
+fn a_reset_after_both_ends_is_heard_once_and_apart() {
+    let mut end = End::client();
+    end.request(false);
+    end.ok(&frame(HEADERS, END_HEADERS | END_STREAM, 1, OK));
+    assert_eq!(end.send(1, 100, true), Some(100));
+    assert_eq!(end.connection.open_streams(), 0);
+    end.heard();
+    // The server has not read the content, and has not seen its end.
+    end.ok(&[rst(1, CANCEL), rst(1, CANCEL), window_update(1, 1)].concat());
+    assert_eq!(end.heard(), [Heard::LateReset(1, CANCEL)]);
+    assert!(end.sent().is_empty());
+    // One that lived longer than thousands of others, of which nothing is known any more.
+    end.request(false);
+    for _ in 0..5_000 {
+        let id = end.request(true).get();
+        end.ok(&frame(HEADERS, END_HEADERS | END_STREAM, id, OK));
+    }
+    end.ok(&frame(HEADERS, END_HEADERS | END_STREAM, 3, OK));
+    end.send(3, 100, true);
+    end.heard();
+    end.ok(&rst(3, CANCEL));
+    assert_eq!(end.heard(), [Heard::LateReset(3, CANCEL)]);
+    let id = end.request(false);
+    end.connection.reset(id, CANCEL);
+    end.take();
+    end.ok(&rst(id.get(), CANCEL));
+    assert!(end.heard().is_empty(), "resets that cross say nothing");
+}
+
+#[test]
 fn resets_that_cross_are_no_fault_of_anybody() {
     let mut end = End::server();
     end.ok(&open(1, false));

@@ -56,6 +56,20 @@ fn a_frame_that_was_never_written_can_be_taken_back() {
 }
 
 #[test]
+fn a_last_frame_can_be_taken_back_when_its_stream_is_long_forgotten() {
+    let mut end = End::server();
+    end.ok(&open(1, true));
+    end.answer(1, false);
+    let head = end.connection.send_data(id(1), 100, true).unwrap();
+    for number in 1..5_000 {
+        end.ok(&open(2 * number + 1, true));
+        end.answer(2 * number + 1, true);
+    }
+    end.connection.withdraw(id(1), head, CANCEL);
+    assert_eq!(end.sent().last().map(|sent| (sent.kind, sent.stream)), Some((RST_STREAM, 1)));
+}
+
+#[test]
 fn streams_have_turns_by_urgency_and_come_back_when_their_window_opens() {
     let mut end = End::client();
     end.ok(&frame(SETTINGS, 0, 0, &setting(4, 100)));
@@ -119,6 +133,12 @@ fn a_priority_update_counts_before_and_after_its_stream_is_opened() {
     end.connection.set_urgency(id(5), 7);
     want(&mut end);
     assert_eq!(turns(&mut end), [3, 1, 5]);
+}
+
+#[test]
+fn a_priority_update_for_a_push_stream_ends_the_connection() {
+    let mut end = End::server();
+    assert_eq!(end.fails(&frame(PRIORITY_UPDATE, 0, 0, b"\0\0\0\x02u=1")), PROTOCOL_ERROR);
 }
 
 #[test]
@@ -223,4 +243,30 @@ fn nothing_can_be_done_with_a_connection_that_has_failed() {
     assert_eq!(end.send(1, 1, true), None);
     assert!(end.sent().is_empty());
     assert!(end.connection.tick(end.now).is_err());
+}
+
+#[test]
+fn nothing_follows_the_last_go_away_not_even_credit() {
+    let mut end = End::server();
+    end.ok(&[open(1, false), data(1, false, &[0; 60_000]).repeat(17)].concat());
+    end.connection.release_stream(id(1), 17 * 60_000);
+    assert_ne!(end.connection.output(), Output::Nothing);
+    let mut bytes = frame(PING, 0, 0, b"short");
+    bytes.truncate(9);
+    assert_eq!(end.feed(&bytes).map_err(|error| error.reason()), Err(FRAME_SIZE_ERROR));
+    end.connection.release_connection(17 * 60_000);
+    let sent = end.sent();
+    assert_eq!((sent.len(), sent[0].kind), (1, GOAWAY));
+    assert_eq!(end.connection.output(), Output::Nothing);
+}
+
+#[test]
+fn what_waits_can_be_weighed() {
+    let mut end = End::server();
+    assert_eq!(end.connection.waiting(), 0);
+    end.ok(&open(1, true));
+    end.connection.respond(id(1), &http::Response::new(()), true).unwrap();
+    assert_eq!(end.connection.waiting(), 10);
+    assert_eq!(end.take().len(), 10);
+    assert_eq!(end.connection.waiting(), 0);
 }

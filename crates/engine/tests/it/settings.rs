@@ -106,6 +106,33 @@ fn this_sides_window_rises_at_once_and_falls_when_it_is_acknowledged() {
 }
 
 #[test]
+fn a_stream_with_a_window_of_its_own_keeps_it_when_the_setting_falls() {
+    for own_first in [true, false] {
+        let mut end = End::server();
+        end.ok(&open(1, false));
+        if own_first {
+            end.connection.set_stream_window(id(1), 256 << 10);
+        }
+        end.connection.set_initial_window(64 << 10);
+        if !own_first {
+            end.connection.set_stream_window(id(1), 256 << 10);
+        }
+        end.take();
+        end.ok(&frame(SETTINGS, ACK, 0, &[]));
+        // What SETTINGS have taken back comes back by a WINDOW_UPDATE.
+        end.take();
+        assert_eq!(end.connection.stream_credit(id(1)), 256 << 10);
+        for _ in 0..100 {
+            end.ok(&data(1, false, &[0; 60_000]));
+            end.connection.release_stream(id(1), 60_000);
+            end.connection.release_connection(60_000);
+            end.take();
+        }
+        assert_eq!(end.connection.unreleased(), 0);
+    }
+}
+
+#[test]
 fn no_setting_lifts_a_window_above_what_the_peer_can_take() {
     let mut end = End::server();
     end.ok(&open(1, false));

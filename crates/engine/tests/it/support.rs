@@ -122,6 +122,7 @@ pub(crate) enum Heard {
     Trailers(u32, usize),
     End(u32),
     Reset(u32, Reason),
+    LateReset(u32, Reason),
     Broken(u32, Reason),
     NotProcessed(u32),
     Settings(Box<Settings>),
@@ -170,6 +171,10 @@ impl Visitor for Ear {
 
     fn reset(&mut self, id: StreamId, reason: Reason) {
         self.heard.push(Heard::Reset(id.get(), reason));
+    }
+
+    fn late_reset(&mut self, id: StreamId, reason: Reason) {
+        self.heard.push(Heard::LateReset(id.get(), reason));
     }
 
     fn broken(&mut self, id: StreamId, error: &StreamError) {
