@@ -73,7 +73,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `examples/echo.rs` and `examples/client.rs` are a server and a client over TCP.
+//! `examples/engine_server.rs` and `examples/engine_client.rs` are a server and a client over TCP.
 
 mod config;
 mod connection;

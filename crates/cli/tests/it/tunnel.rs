@@ -87,6 +87,12 @@ async fn ask(mut tcp: TcpStream, question: &[u8]) -> io::Result<Vec<u8>> {
     soon("a question", talk).await
 }
 
+/// As [`ask`], of an address that refuses: the reset can come before connecting is over.
+async fn refused(address: &str) {
+    let asking = async { ask(TcpStream::connect(address).await?, b"").await };
+    asking.await.unwrap_err();
+}
+
 /// Connects by SOCKS5; gives the reply code too.
 async fn by_socks(proxy: &str, host: &str, port: u16) -> (TcpStream, u8) {
     let mut tcp = TcpStream::connect(proxy).await.unwrap();
@@ -177,8 +183,7 @@ async fn a_refusal_is_a_reset_whose_rule_the_user_is_told() {
     let denied = address(&forward.says(", for 127.0.0.1").await);
     let unknown = address(&forward.says(", for db.example").await);
     let socks = address(&forward.says("for SOCKS5").await);
-    let tcp = TcpStream::connect(denied).await.unwrap();
-    ask(tcp, b"").await.unwrap_err();
+    refused(&denied).await;
     forward.says(&format!("403: {target} is denied by the server's rule {deny}")).await;
     let (_, reply) = by_socks(&socks, "localhost", port(&target)).await;
     assert_eq!(reply, 2, "not allowed by the rules");
@@ -192,7 +197,7 @@ async fn a_refusal_is_a_reset_whose_rule_the_user_is_told() {
     let named = Server::start(&["--allow", "*.example:80"]).await;
     let mut forward = named.forward(&["-L", "0:db.example:5432"]);
     let unknown = address(&forward.says(", for db.example").await);
-    ask(TcpStream::connect(unknown).await.unwrap(), b"").await.unwrap_err();
+    refused(&unknown).await;
     forward
         .says("403: db.example:5432 is not allowed by any of the server's rules: *.example:80")
         .await;

@@ -51,12 +51,12 @@ fn example(name: &str) -> Result<PathBuf> {
 }
 
 fn echo() -> Result<(Running, String)> {
-    listening(Command::new(example("echo")?).arg("127.0.0.1:0"))
+    listening(Command::new(example("engine_server")?).arg("127.0.0.1:0"))
 }
 
 /// Runs the client of the examples, which fails if not all answers are good.
 fn client(words: &[&str]) -> Result<()> {
-    let output = run(Command::new(example("client")?).args(words))?;
+    let output = run(Command::new(example("engine_client")?).args(words))?;
     ensure!(output.status.success(), "{}", text(&output));
     aloud(format_args!("client {}: {}", words.join(" "), text(&output)));
     Ok(())

@@ -1,5 +1,5 @@
 //! The work of the engine alone, for `valgrind --tool=callgrind` or `perf stat`: two engines in memory.
-//! `instructions trip N` sends 64 bytes there and back N times, `instructions open N` opens N streams,
+//! `engine_instructions trip N` sends 64 bytes there and back N times, `engine_instructions open N` opens N streams,
 //! each with a request, a response and an end of both sides. The difference of two N is N's worth.
 
 use std::time::Instant;

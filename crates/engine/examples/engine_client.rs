@@ -1,7 +1,7 @@
 //! A client over cleartext TCP, for trying the engine against servers of others: sends requests, all
 //! at once, and says what comes back.
 //!
-//! `cargo run --example client -- 127.0.0.1:8080 / 3 1000000` posts a megabyte to `/` three times; with
+//! `cargo run -p h2conn-engine --example engine_client -- 127.0.0.1:8080 / 3 1000000` posts a megabyte to `/` three times; with
 //! no number of bytes it gets. A server that sends back what it gets is checked with `--echo`.
 
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
 //! A server over cleartext TCP that sends back what it gets, for trying the engine against clients of
-//! others: `cargo run --example echo -- 127.0.0.1:8080`, and then
+//! others: `cargo run -p h2conn-engine --example engine_server -- 127.0.0.1:8080`, and then
 //! `curl --http2-prior-knowledge -d hello http://127.0.0.1:8080/`.
 //!
 //! Two threads for each connection: one reads, the other does everything else. Content is kept until
