@@ -15,6 +15,13 @@ fn allocated(what: impl FnOnce()) -> usize {
     MEMORY.get_peak_memory()
 }
 
+/// The least of some tries: the thread that runs the tests allocates now and then too.
+fn least(mut what: impl FnMut(u32)) -> Option<usize> {
+    (0..TRIES).map(|number| allocated(|| what(number))).min()
+}
+
+const TRIES: u32 = 5;
+
 /// A request whose path and identifier are new each time, so that entries come and go.
 fn request(encoder: &mut Encoder, number: u32, block: &mut Vec<u8>) {
     let mut path = *b"/a/path/0000000000";
@@ -49,8 +56,9 @@ fn neither_a_warm_connection_nor_a_bomb_allocates_anything() {
     // The first fill both tables.
     let warming = allocated(|| exchange(0..200));
     assert!((4096..40_000).contains(&warming), "{warming}");
-    assert_eq!(allocated(|| exchange(200..10_200)), 0);
-    assert_eq!(fields, 10_200 * 6);
+    let warm = least(|number| exchange(200 + number * 10_000..200 + (number + 1) * 10_000));
+    assert_eq!(warm, Some(0));
+    assert_eq!(fields, (200 + TRIES * 10_000) * 6);
 
     let mut decoder = Decoder::new(4096);
     let mut bomb = b"\x40\x01a\x7f\xa1\x1e".to_vec();
@@ -59,6 +67,7 @@ fn neither_a_warm_connection_nor_a_bomb_allocates_anything() {
     let bomb = vec![0xbe; 16 << 10];
     let mut bytes = 0;
     let mut sink = |field: Field<'_>| bytes += field.size();
-    assert_eq!(allocated(|| assert_eq!(decoder.decode(&bomb, &mut sink), Ok(()))), 0);
-    assert_eq!(bytes, 4033 << 14);
+    let bombed = least(|_| assert_eq!(decoder.decode(&bomb, &mut sink), Ok(())));
+    assert_eq!(bombed, Some(0));
+    assert_eq!(bytes, (4033 << 14) * TRIES as usize);
 }
