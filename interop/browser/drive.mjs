@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { chromium } from "playwright-core";
 import { handshakes } from "./netlog.mjs";
 
-// What no run takes, unless something hangs.
-export const WATCHDOG = 60_000;
+// No run takes as long, unless something hangs: other processes can have most of the machine.
+export const WATCHDOG = 600_000;
 
 // Has `play` drive a browser, and gives the handshakes of all its WebSockets. The protocol is "h2",
 // or "http/1.1" for a browser without HTTP/2; `viewport` is the size of its pages.
@@ -24,7 +24,9 @@ export async function drive(protocol, viewport, play) {
     const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
     const browser = await chromium.launch({ executablePath, args });
     try {
-      await play(await browser.newContext({ ignoreHTTPSErrors: true, viewport }));
+      const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport });
+      context.setDefaultTimeout(WATCHDOG);
+      await play(context);
     } finally {
       await browser.close();
     }

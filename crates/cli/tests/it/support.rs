@@ -23,7 +23,7 @@ use tempfile::TempDir;
 pub(crate) type TestResult<T = ()> = anyhow::Result<T>;
 
 /// What nothing takes here, unless something hangs.
-pub(crate) const WATCHDOG: Duration = Duration::from_secs(60);
+pub(crate) const WATCHDOG: Duration = Duration::from_secs(600);
 
 /// The program, in an environment that names no proxy.
 pub(crate) fn program() -> Command {

@@ -18,7 +18,7 @@ use foreign::Manners;
 use proxy::{Mode, Proxy};
 use user::{User, run};
 
-const WATCHDOG: u64 = 30;
+const WATCHDOG: u64 = 300;
 
 #[tokio::test]
 async fn a_name_in_use_is_refused_with_the_reason() -> TestResult {

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Guest, Site, TestResult, within};
 
-const WATCHDOG: u64 = 30;
+const WATCHDOG: u64 = 300;
 
 #[tokio::test]
 async fn members_hear_each_other_in_gob_and_in_json() -> TestResult {

@@ -27,7 +27,7 @@ mod curl;
 mod tools;
 
 /// Longer than that of `chat.mjs`, which leaves no browser and no files behind.
-const WATCHDOG: u64 = 90;
+const WATCHDOG: u64 = 900;
 
 /// What `chat.mjs` posts.
 const WIDE: &str = "Grüße 漢字 👩‍👩‍👧 שלום";
