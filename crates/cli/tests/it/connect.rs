@@ -51,6 +51,9 @@ fn input_is_sent_to_its_end_though_the_peer_has_ended_its_own_direction() -> Tes
         conn.shutdown().await?;
         let mut all = Vec::new();
         conn.read_to_end(&mut all).await?;
+        drop(conn);
+        // The client wants to know that this has everything: a peer that exits now may not say so.
+        listener.drain(crate::support::WATCHDOG).await;
         Ok(all)
     })?;
     let bytes = noise(3_000_000);
