@@ -256,7 +256,8 @@ impl Client {
     ///
     /// That a server has not acknowledged everything, so that what was last sent may be lost, and why:
     /// [`ErrorKind::TimedOut`] when it has vanished, or when it took nothing for 30 seconds of what a dropped
-    /// connection had still to send; [`ErrorKind::Closed`] when it has ended the transport.
+    /// connection had still to send; [`ErrorKind::Closed`] when it has ended the transport
+    /// (a server that has acknowledged every byte, and ended its side of every connection, may do so).
     /// [`ErrorKind::Aborted`] when connections were still in use and were reset. Also that a connection which
     /// was dropped has failed since the client was made, with bytes written that the server had not acknowledged,
     /// for example because its link died: the first such error, once.

@@ -113,6 +113,7 @@ impl Driver {
         // still had is dropped, and nobody knows how much that was.
         let in_order = self.ended_well && !self.reading.read_end;
         let Reading { accepted, flushed, .. } = self.reading;
+        let cut_before = self.cut;
         for (_, entry) in &mut self.streams {
             let was_over = entry.over;
             entry.receive(&mut cx, Some(&ending), true);
@@ -152,7 +153,7 @@ impl Driver {
         self.incoming = None;
         self.share = None;
         let time = if matches!(ending, Ending::Local(..)) { CUT_SHORT } else { PARTING };
-        let last = self.last(ending);
+        let last = self.last(ending, self.cut == cut_before);
         self.shared.end(last);
         self.parting = Some(Box::pin(tokio::time::sleep(time)));
     }
@@ -227,7 +228,7 @@ impl Drop for Driver {
             }
         }
         self.shared.info.observed.closed(&ending, self.cut, true);
-        let last = self.last(ending);
+        let last = self.last(ending, false);
         self.shared.end(last);
         self.shared.set_gone();
         self.shared.signal.close();

@@ -174,12 +174,15 @@ impl Driver {
         self.give_up(Ending::Gone(None));
     }
 
-    /// The link has ended: what is known of what the peer has got.
-    pub(super) fn last(&mut self, ending: Ending) -> Last {
+    /// The link has ended: the knowledge of what the peer has got. `spares` says that the end has cut no
+    /// stream. A peer that has acknowledged every byte, and has ended its side of all streams, may then hang
+    /// up upon the last end of this side, and acknowledges no more.
+    pub(super) fn last(&mut self, ending: Ending, spares: bool) -> Last {
         let owes_bytes = self.lost.is_some() || self.reading.owes_bytes;
+        let hung_up = spares && !owes_bytes && matches!(ending, Ending::Gone(_));
         let outcome = match (self.cut_in_use, self.lost.take()) {
             (0, Some(lost)) => Err(lost),
-            (0, None) if self.reading.owes => Err(unconfirmed(&ending)),
+            (0, None) if self.reading.owes && !hung_up => Err(unconfirmed(&ending)),
             (0, None) => Ok(()),
             (n, _) => Err(reset_in_use(n)),
         };

@@ -97,20 +97,22 @@ async fn a_peer_that_hangs_up_has_got_what_it_has_acknowledged_and_no_more() -> 
             (&conn).write_all(b"all of it").await?;
             raw.send(DATA, END_STREAM, 1, b"").await?;
             ensure!((&conn).read(&mut [0]).await? == 0);
-            let closing = tokio::spawn(async move { conn.close().await });
+            let closing = tokio::spawn(async move { tokio::join!(conn.close(), client.close()) });
             let (before, _) = pings_around_the_end(&mut raw).await?;
             if acknowledges {
                 raw.send(PING, ACK, 0, &before).await?;
             }
             drop(raw);
-            let closed = closing.await?;
-            if acknowledges {
-                return Ok(closed?);
+            let (conn, client) = closing.await?;
+            for closed in [conn, client] {
+                if acknowledges {
+                    closed?;
+                    continue;
+                }
+                let error = closed.err().context("nobody has acknowledged a byte")?;
+                ensure!(error.kind() == ErrorKind::Closed, "{error:?}");
+                ensure!(error.to_string().contains("may be lost"), "{error}");
             }
-            let error = closed.err().context("nobody has acknowledged a byte")?;
-            ensure!(error.kind() == ErrorKind::Closed, "{error:?}");
-            ensure!(error.to_string().contains("may be lost"), "{error}");
-            drop(client);
             Ok(())
         })
         .await
