@@ -1,4 +1,4 @@
-//! What goes wrong, and the one table that says what each ending becomes.
+//! Errors, and the one table that says what each ending becomes.
 
 mod ending;
 

@@ -16,7 +16,7 @@ use model::run::{Operation, Setting, run};
 /// Operations that are played; what the bytes say beyond is left out.
 const MOST: usize = 150;
 
-/// What the strategies of the test make, from bytes.
+/// The input that the strategies of the test make, made from bytes.
 #[derive(Debug)]
 struct Input {
     setting: Setting,

@@ -151,7 +151,7 @@ impl Pool {
         self.totals.stats(origins)
     }
 
-    /// What connections that nobody held have lost since the last call, on links that have ended
+    /// The first loss of connections that nobody held since the last call, on links that have ended
     /// meanwhile too.
     pub(super) fn take_loss(&self) -> Result<()> {
         let only = self.only.as_ref().map_or(Ok(()), |slot| slot.take_loss());

@@ -97,7 +97,7 @@ impl Totals {
         lock(&self.loss).get_or_insert(error);
     }
 
-    /// What has been lost since the last call.
+    /// The first loss since the last call.
     pub(super) fn take_loss(&self) -> Result<()> {
         lock(&self.loss).take().map_or(Ok(()), Err)
     }

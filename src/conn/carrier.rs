@@ -1,4 +1,4 @@
-//! What a connection rides on: a link of ours, a server that is not ours, a WebSocket.
+//! The carriers of connections: a link of ours, a server that is not ours, a WebSocket.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -30,13 +30,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long the peer of a refused request may go on with it: nobody wants to have it.
 const REFUSAL: Duration = Duration::from_secs(1);
 
-/// What a carrier brings to every end on it.
+/// The terms that a carrier brings to every end on it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     /// How long the peer has to end its side: the `linger_timeout`.
     pub(crate) limit: Duration,
     pub(crate) delivery: Delivery,
-    /// What a stream is reset with whose peer has everything, and did not end its side. After any reason
+    /// The reason for the reset of a stream whose peer has everything, and did not end its side. After any reason
     /// but NO_ERROR, clients and proxies throw away what they hold of a server's complete answer
     /// (RFC 9113 §8.1).
     pub(crate) reset: Reason,
@@ -60,7 +60,7 @@ pub(crate) struct Progress {
     pub(crate) transport: u64,
 }
 
-/// What is known of a stream, while it ends.
+/// Facts about a stream, while it ends.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Facts {
     /// Everything that was written is on the transport, and so is END_STREAM.
@@ -74,7 +74,7 @@ pub(crate) struct Facts {
     pub(crate) refused: bool,
 }
 
-/// What the mover of the stream must do.
+/// The next thing that the mover of the stream must do.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// Look again at this time, or when something has happened.

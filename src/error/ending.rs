@@ -1,4 +1,4 @@
-//! What the end of a stream, or of its link, becomes for a reader, a writer and a connector.
+//! Endings of streams and links, and what each becomes for a reader, a writer and a connector.
 
 use std::fmt;
 use std::io;

@@ -15,7 +15,7 @@ pub(crate) struct Linger {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// What has become of the end.
+/// The outcome of the end, so far.
 pub(crate) enum Lingering {
     GoesOn,
     Over(Result<(), Error>),

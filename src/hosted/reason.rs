@@ -12,7 +12,7 @@ pub(super) fn source_of(reason: Reason) -> impl StdError + Send + Sync + 'static
     h2::Error::from(h2::Reason::from(reason.code()))
 }
 
-/// What an error of a request's body means. Frameworks wrap the one that knows.
+/// The ending that an error of a request's body means. Frameworks wrap the one that knows.
 pub(super) fn ending(error: Box<dyn StdError + Send + Sync>) -> Ending {
     let mut next: Option<&(dyn StdError + 'static)> = Some(&*error);
     while let Some(level) = next {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 /// From left to right; the first three import nothing.
 const CORE: [&str; 7] = ["alive", "error", "sync", "observe", "config", "pipe", "conn"];
 
-/// What a module may import beside the whole of [`CORE`].
+/// The modules that a module may import beside the whole of [`CORE`].
 const ABOVE: [(&str, &[&str]); 9] = [
     ("tls", &[]),
     ("link", &[]),
@@ -81,7 +81,7 @@ impl Source {
         imports
     }
 
-    /// What follows each `word` that is not part of a longer path or name.
+    /// The text behind each `word` that is not part of a longer path or name.
     fn after(&self, word: &str) -> Vec<&str> {
         let found = self.text.match_indices(word).filter(|(at, _)| {
             let before = self.text[..*at].chars().next_back();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use h2conn_engine::{Config, Connection, Output, Reason, StreamError, StreamId, Visitor};
 use http::{HeaderMap, Request, Response};
 
-/// What is written at once.
+/// The most that is written at once.
 const BATCH: usize = 64 << 10;
 
 /// How long the server may be silent.

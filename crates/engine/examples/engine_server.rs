@@ -21,7 +21,7 @@ use http::{HeaderMap, Request, Response};
 /// The answer to a request without content.
 const GREETING: &[u8] = b"This server sends back what it gets.\n";
 
-/// What is written at once.
+/// The most that is written at once.
 const BATCH: usize = 256 << 10;
 
 fn main() -> io::Result<()> {
@@ -122,7 +122,7 @@ fn give_up(
 #[derive(Default)]
 struct Streams {
     open: HashMap<StreamId, Stream>,
-    /// What the client has done, to be acted upon.
+    /// Events of the client that wait to be acted upon.
     opened: Vec<StreamId>,
     touched: Vec<StreamId>,
     /// Content of streams that are over and was not sent back.

@@ -1,10 +1,10 @@
-//! What one end of a connection chooses.
+//! The choices of one end of a connection.
 
 use std::time::Duration;
 
 use crate::window;
 
-/// What one end chooses. Values out of a range that RFC 9113 sets count as the nearest in it.
+/// The choices of one end. Values out of a range that RFC 9113 sets count as the nearest in it.
 ///
 /// ```
 /// use h2conn_engine::Config;

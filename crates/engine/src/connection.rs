@@ -55,7 +55,7 @@ struct Inner {
     is_server: bool,
     config: Config,
     ours: settings::Ours,
-    /// What the peer takes, and whether it has said so.
+    /// The peer's SETTINGS, and whether they have come.
     theirs: Settings,
     has_settings: bool,
     decoder: Decoder,
@@ -136,7 +136,7 @@ impl Connection {
         Connection { deframer, inner }
     }
 
-    /// What the peer takes, as far as its SETTINGS have come; before, what RFC 9113 §6.5.2 begins with.
+    /// The peer's SETTINGS; before they come, the initial values of RFC 9113 §6.5.2.
     pub fn peer_settings(&self) -> &Settings {
         &self.inner.theirs
     }

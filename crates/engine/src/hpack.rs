@@ -18,7 +18,7 @@ pub use self::decoder::Decoder;
 pub use self::encoder::{Encoder, Indexing};
 pub use self::error::Error;
 
-/// What an entry counts beyond its bytes (RFC 7541 §4.1).
+/// The size of an entry beyond its bytes (RFC 7541 §4.1).
 const OVERHEAD: usize = 32;
 
 /// The size of both tables of a connection before any SETTINGS, in bytes as RFC 7541 §4.1 counts
@@ -37,7 +37,7 @@ pub struct Field<'a> {
 }
 
 impl Field<'_> {
-    /// What the field counts in a table and in a list, in bytes (RFC 7541 §4.1, RFC 9113 §6.5.2).
+    /// The size of the field in a table and in a list, in bytes (RFC 7541 §4.1, RFC 9113 §6.5.2).
     pub fn size(&self) -> usize {
         size(self.name, self.value)
     }

@@ -1,7 +1,7 @@
 //! One table of limits: every type of frame, with every flag, has a row, a cost and an end.
 //!
-//! What a frame costs this side beside its bytes, no flow control bounds but DATA's. So a peer may
-//! send of each kind what an honest one would at its worst, and is told to calm down beyond
+//! Flow control bounds the cost of DATA alone, so all other frames are bounded here. A peer may send
+//! of each kind as many as an honest one would at its worst, and is told to calm down beyond
 //! (ENHANCE_YOUR_CALM, RFC 9113 §10.5). The figures are generous: a client that drops 10,000
 //! connections at once is honest.
 
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bucket::{Bucket, Size};
 
-/// What is counted together.
+/// Frames that are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Row {
     Resets,
@@ -71,7 +71,7 @@ const fn size(most: u32, per_second: u32) -> Size {
     Size { most, per_second }
 }
 
-/// What a frame costs.
+/// The cost of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cost {
     /// So many of this row.
@@ -136,7 +136,7 @@ impl Weight {
     }
 }
 
-/// What a peer has left of each row.
+/// The stock that a peer has left of each row.
 #[derive(Debug)]
 pub(crate) struct Limits {
     buckets: [Bucket; ROWS.len()],

@@ -22,7 +22,7 @@ pub(crate) struct Stream {
     pub(crate) recv: RecvHalf,
     /// It is in the list of streams for which a WINDOW_UPDATE goes out.
     pub(crate) update_listed: bool,
-    /// What its request asked for, as far as its content depends on that.
+    /// The kind of its request, as far as the response's content depends on that.
     pub(crate) asked: Asked,
     pub(crate) length: ContentLength,
     pub(crate) send_window: SendWindow,

@@ -1,4 +1,4 @@
-//! What the peer does, as the caller hears of it.
+//! The peer's doings, as the caller hears of them.
 
 use http::{HeaderMap, Request, Response};
 

@@ -13,7 +13,7 @@ pub(crate) const DEFAULT: u32 = 65_535;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overflow;
 
-/// What this side may still send.
+/// The window for sending: how much this side may still send.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendWindow(i32);
 
@@ -63,7 +63,7 @@ impl SendWindow {
     }
 }
 
-/// What the peer may still send, and what becomes of it.
+/// The window for receiving: how much the peer may still send, and what becomes of it.
 ///
 /// `available` (the peer may send it) + `held` (received, and not yet released by the caller) + what
 /// is due to the peer = `target`, always.
@@ -171,7 +171,7 @@ impl RecvWindow {
         MAX - most as u32
     }
 
-    /// What the peer may still send.
+    /// How much the peer may still send.
     pub(crate) fn available(&self) -> i64 {
         self.available
     }
@@ -181,7 +181,7 @@ impl RecvWindow {
         self.target as u32
     }
 
-    /// What the caller has not yet released.
+    /// How much the caller has not yet released.
     pub(crate) fn held(&self) -> usize {
         self.held as usize
     }

@@ -1,4 +1,4 @@
-//! What HPACK allocates, in a process of its own.
+//! The memory that HPACK allocates, in a process of its own.
 
 use std::alloc::System;
 

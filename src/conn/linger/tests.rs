@@ -10,7 +10,7 @@ fn hosted() -> Terms {
     Terms { limit: LIMIT, delivery: Delivery::HandedOver, reset: Reason::NO_ERROR }
 }
 
-/// What happens to a stream that is let go at 0 s.
+/// An event for a stream that is let go at 0 s.
 #[derive(Clone, Copy)]
 enum Step {
     /// The stream has got so far, and the transport has taken so much of all.

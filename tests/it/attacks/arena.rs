@@ -32,7 +32,7 @@ const MEMORY: u64 = 48 << 10;
 /// is not optimized. Without an attack it is a few milliseconds.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What nothing takes of what must be gone, or over, once an attack is: time enough for any machine.
+/// The time in which everything must be gone, or over, once an attack is: enough for any machine.
 const GONE: Duration = Duration::from_secs(60);
 
 /// One at a time, or they would measure each other.

@@ -9,7 +9,7 @@ use crate::frame::window_update;
 use crate::stream::RecvHalf;
 use crate::window::Due;
 
-/// What waits for a WINDOW_UPDATE.
+/// Windows that wait for a WINDOW_UPDATE.
 #[derive(Debug)]
 pub(super) struct Updates {
     /// The slots of streams. A stream that is over leaves its own behind, until the next look.
@@ -78,13 +78,13 @@ impl Connection {
         }
     }
 
-    /// What the peer may still send on a stream; negative where SETTINGS have taken back more than it
+    /// How much the peer may still send on a stream, in bytes; negative where SETTINGS have taken back more than it
     /// had left, 0 for a stream that is over.
     pub fn stream_credit(&self, id: StreamId) -> i64 {
         self.inner.peek(id).map_or(0, |stream| stream.recv_window.available())
     }
 
-    /// What the peer may still send on all streams.
+    /// How much the peer may still send on all streams together, in bytes.
     pub fn connection_credit(&self) -> i64 {
         self.inner.recv_window.available()
     }

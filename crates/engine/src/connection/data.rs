@@ -86,7 +86,7 @@ impl Inner {
         }
     }
 
-    /// What the stream itself says to a frame.
+    /// Whether the stream itself takes a frame.
     #[inline]
     fn take_data(&mut self, slot: u32, content: usize, data: &Data<'_>) -> Result<(), Refused> {
         let Some(stream) = self.streams.at(slot) else { return Ok(()) };

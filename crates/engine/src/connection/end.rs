@@ -104,7 +104,7 @@ impl Inner {
         id: StreamId,
         now: Instant,
     ) -> Result<(), ConnectionError> {
-        // What follows is dropped without another answer.
+        // Frames that follow are dropped without another answer.
         self.streams.note(id.get(), Closed::ResetHere);
         self.answer_reset(id, Reason::STREAM_CLOSED, now)
     }

@@ -19,7 +19,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// What [`OpenError`] lists; nothing has changed then.
+    /// The cases of [`OpenError`]; nothing has changed then.
     pub fn open(&mut self, request: &Request<()>, end: bool) -> Result<StreamId, OpenError> {
         let inner = &mut self.inner;
         if inner.is_server {

@@ -6,7 +6,7 @@ use crate::stream::{Go, SendHalf, Stream};
 use crate::streams::{Closed, Found, Known};
 use crate::{Reason, StreamId};
 
-/// What goes before content that is sent, and how much of it may go.
+/// The header that goes before content, and how much of the content may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DataHead {
@@ -102,7 +102,7 @@ impl Connection {
         }
     }
 
-    /// What the window of a stream allows, whatever the connection's does: negative where SETTINGS have
+    /// How much the window of a stream allows, whatever the connection's does: negative where SETTINGS have
     /// taken back more than was left (RFC 9113 §6.9.2), 0 for a stream that is over.
     pub fn stream_capacity(&self, id: StreamId) -> i64 {
         self.inner.peek(id).map_or(0, |stream| stream.send_window.signed())
@@ -150,7 +150,7 @@ impl Connection {
     }
 }
 
-/// What both windows allow.
+/// How much both windows allow.
 #[inline]
 fn room(stream: &Stream, connection: usize) -> usize {
     stream.send_window.available().min(connection)

@@ -13,11 +13,11 @@ use crate::{Config, ConnectionError, Reason, frame};
 
 #[derive(Debug)]
 pub(super) struct Ours {
-    /// What the peer has acknowledged.
+    /// The values that the peer has acknowledged.
     acknowledged: Settings,
-    /// What it has been sent since.
+    /// The values that it has been sent since.
     sent: Option<Sent>,
-    /// What it should know.
+    /// The values that it should know.
     wanted: Settings,
 }
 
@@ -121,7 +121,7 @@ impl Inner {
         frame::settings::write(wanted.changes_from(acknowledged), &mut self.output.bytes);
         *sent = Some(Sent { settings: *wanted, at: None });
         let (old, new) = (*acknowledged, *wanted);
-        // What allows the peer more counts at once: it may use it before its acknowledgement is read.
+        // A value that allows the peer more counts at once: it may use it before its acknowledgement is read.
         if new.initial_window_size > old.initial_window_size {
             self.shift_windows(old.initial_window_size, new.initial_window_size);
         }
@@ -140,7 +140,7 @@ impl Inner {
 
     /// The peer has acknowledged the SETTINGS on their way; `false` if there were none.
     ///
-    /// What allows it less counts from here on.
+    /// A value that allows it less counts from here on.
     pub(super) fn settings_acknowledged(&mut self) -> bool {
         let Some(Sent { settings: new, .. }) = self.ours.sent.take() else { return false };
         let old = std::mem::replace(&mut self.ours.acknowledged, new);

@@ -1,4 +1,4 @@
-//! What goes out beside DATA: collected, counted, handed out.
+//! Output beside DATA: collected, counted, handed out.
 
 use std::time::Instant;
 

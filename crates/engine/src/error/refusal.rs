@@ -1,4 +1,4 @@
-//! What the caller asked for and the engine cannot do.
+//! Errors for calls that the engine cannot carry out.
 
 use std::error::Error;
 use std::fmt;

@@ -47,7 +47,7 @@ impl Decoder {
         }
     }
 
-    /// What the entries of the table count, in bytes.
+    /// The size of the table's entries, in bytes.
     #[cfg(test)]
     pub(super) fn table_size(&self) -> usize {
         self.table.size()
@@ -59,7 +59,7 @@ impl Decoder {
         self.table.entries()
     }
 
-    /// What the decoder holds beside the table's entries, in bytes.
+    /// The memory beside the table's entries, in bytes.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
         self.room.capacity()

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::size;
 
-/// What the first entries get room for, in bytes.
+/// The first room for entries, in bytes.
 const FIRST_ROOM: usize = 256;
 
 /// Entries first in, first out, within a limit of bytes. Their names and values stand one behind
@@ -38,7 +38,7 @@ impl Table {
         self.entries.len()
     }
 
-    /// What all entries count (RFC 7541 §4.1), in bytes.
+    /// The size of all entries (RFC 7541 §4.1), in bytes.
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
         self.size

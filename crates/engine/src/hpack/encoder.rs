@@ -15,7 +15,7 @@ const SIZE_UPDATE: (u8, u32) = (0x20, 5);
 const NEVER_INDEXED: (u8, u32) = (0x10, 4);
 const PASSING: (u8, u32) = (0x00, 4);
 
-/// What the tables on the way may do with a field.
+/// Whether the tables on the way may keep a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Indexing {
     /// Keep it: the next field that is equal takes a byte or two.

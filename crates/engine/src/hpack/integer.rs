@@ -25,7 +25,7 @@ fn write_rest(mut rest: usize, into: &mut Vec<u8>) {
     into.push(rest as u8);
 }
 
-/// What is left of a block.
+/// The rest of a block.
 #[derive(Debug)]
 pub(super) struct Input<'a>(&'a [u8]);
 

@@ -23,7 +23,7 @@ pub(super) struct Search {
     links: [Link; ENTRIES],
 }
 
-/// What is known of the entry with a number, by that number modulo the length of `links`.
+/// Facts about the entry with a number, by that number modulo the length of `links`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Link {
     hash: u32,

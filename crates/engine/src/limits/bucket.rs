@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-/// What fits into a bucket, and how fast it fills.
+/// How much fits into a bucket, and how fast it fills.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     pub(crate) most: u32,

@@ -1,4 +1,4 @@
-//! What `content-length` has promised (RFC 9113 §8.1.1).
+//! The promise of `content-length` (RFC 9113 §8.1.1).
 
 use super::Refused;
 use crate::Reason;

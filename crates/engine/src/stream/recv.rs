@@ -13,7 +13,7 @@ pub(crate) enum RecvHalf {
     Ended,
 }
 
-/// What the peer sends on a stream.
+/// Something of the peer that comes on a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Came {
     /// An interim response (1xx).

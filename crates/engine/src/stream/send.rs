@@ -11,7 +11,7 @@ pub(crate) enum SendHalf {
     Ended,
 }
 
-/// What this side sends on a stream.
+/// Something of this side that goes out on a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Go {
     /// An interim response (1xx).

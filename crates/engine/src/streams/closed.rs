@@ -1,4 +1,4 @@
-//! What is known of streams that are over, in bounded memory: one word a stream, of the last 4,096
+//! Knowledge of streams that are over, in bounded memory: one word a stream, of the last 4,096
 //! of each end.
 
 /// How a stream came to its end.
@@ -12,7 +12,7 @@ pub(crate) enum Closed {
     ResetHere = 3,
 }
 
-/// What is known of a stream that is not open, and whose identifier is not above the highest.
+/// Knowledge of a stream that is not open, and whose identifier is not above the highest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
     /// It is over.
@@ -26,7 +26,7 @@ pub(crate) enum Known {
 /// The most that is remembered.
 const MOST: usize = 4_096;
 
-/// What is remembered at first.
+/// The number of streams that have room at first.
 const FIRST: usize = 64;
 
 /// The streams of one end that are over. A stream's place is its number, modulo the size.
@@ -70,7 +70,7 @@ impl ClosedStreams {
         }
     }
 
-    /// What is known of a stream.
+    /// How a stream ended, as far as that is known.
     pub(crate) fn get(&self, id: u32) -> Known {
         let number = id >> 1;
         let word = match self.words.is_empty() {

@@ -36,7 +36,7 @@ struct Pipes {
     _child: Child,
 }
 
-/// What the program does next.
+/// The program's next order.
 #[derive(Debug)]
 pub(crate) enum Order<'a> {
     /// It takes a limit that we have announced for its encoder.
@@ -47,7 +47,7 @@ pub(crate) enum Order<'a> {
     Decode(&'a [u8]),
 }
 
-/// What it says: that the order is done, with what came of it, or why not.
+/// The program's answer: that the order is done, with what came of it, or why not.
 #[derive(Debug)]
 pub(crate) struct Answer(String);
 

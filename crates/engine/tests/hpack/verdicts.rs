@@ -9,7 +9,7 @@ use proptest::{collection, sample};
 use crate::lists::{Step, cases, steps};
 use crate::peer::{Order, Peer, decoded, encoded, failed};
 
-/// What becomes of a block at a place, which is taken modulo its length.
+/// The damage to a block at a place, which is taken modulo its length.
 #[derive(Clone, Debug)]
 enum Damage {
     Flip(sample::Index, u8),

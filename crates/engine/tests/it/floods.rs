@@ -26,7 +26,7 @@ fn stream(number: u32) -> u32 {
 
 #[test]
 fn every_type_of_frame_that_takes_no_window_and_no_place_has_its_end() {
-    // What stands in the frames, where it matters.
+    // The frames' payloads, where they matter.
     let payload = |kind: u8| -> Vec<u8> {
         match kind {
             DATA | SETTINGS => vec![],
@@ -318,7 +318,7 @@ fn content_for_streams_that_are_over_has_its_end() {
     end.connection.reset(id(1), CANCEL);
     let bytes = data(1, false, &[0; 60_000]);
     let (count, what) = flood(&mut end, 2_000, |_| bytes.clone());
-    // What was on its way when the stream was reset, and 64 MiB.
+    // The bytes on their way when the stream was reset, and 64 MiB.
     assert!((1_100..1_200).contains(&count), "{count}: {what}");
 }
 

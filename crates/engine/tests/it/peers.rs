@@ -100,7 +100,7 @@ fn go(folder: &Path, package: &str, name: &str) -> Result<Option<PathBuf>> {
         go.current_dir(folder).env("GOTOOLCHAIN", "local").stdin(Stdio::null());
         go
     };
-    // What cannot be found is missing here; what cannot be compiled is a fault.
+    // A module that cannot be found is missing here; one that cannot be compiled is a fault.
     let listed = go().args(["list", "-deps", package]).output()?;
     if !listed.status.success() {
         skipped(format_args!("Go has not all it takes: {}", text(&listed).replace('\n', " | ")));

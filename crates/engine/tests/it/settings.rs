@@ -119,7 +119,7 @@ fn a_stream_with_a_window_of_its_own_keeps_it_when_the_setting_falls() {
         }
         end.take();
         end.ok(&frame(SETTINGS, ACK, 0, &[]));
-        // What SETTINGS have taken back comes back by a WINDOW_UPDATE.
+        // The bytes that SETTINGS have taken back come back by a WINDOW_UPDATE.
         end.take();
         assert_eq!(end.connection.stream_credit(id(1)), 256 << 10);
         for _ in 0..100 {

@@ -4,7 +4,7 @@ use h2conn_engine::Reason;
 
 use crate::support::*;
 
-/// What becomes of a frame.
+/// The answer to a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Fine,

@@ -111,7 +111,7 @@ pub(crate) fn frames(mut bytes: &[u8]) -> Vec<Raw> {
     frames
 }
 
-/// What a visitor has heard.
+/// An event that a visitor has heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
     Request(u32, String, bool),
@@ -287,7 +287,7 @@ impl End {
         frames(&self.take())
     }
 
-    /// What was heard since the last look.
+    /// The events that were heard since the last look.
     pub(crate) fn heard(&mut self) -> Vec<Heard> {
         std::mem::take(&mut self.ear.heard)
     }

@@ -11,7 +11,7 @@ use h2conn_engine::{Config, Connection, Output, Reason, StreamId};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use wire::Wire;
 
-/// What both ends choose.
+/// The choices of both ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
     pub(crate) stream_window: u32,
@@ -20,7 +20,7 @@ pub(crate) struct Setting {
     pub(crate) max_concurrent_streams: u32,
 }
 
-/// What one end does. A stream is picked among those that it knows, modulo their number.
+/// A step of one end. A stream is picked among those that it knows, modulo their number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation {
     /// A client opens a stream, a server answers one.
@@ -263,7 +263,7 @@ impl World {
         connection.receive(now, &bytes, app).expect("both ends are honest");
     }
 
-    /// What must hold after each step.
+    /// Checks the invariants, which must hold after each step.
     fn check(&mut self) {
         for side in &mut self.sides {
             side.transmit(self.now);

@@ -136,7 +136,7 @@ impl App {
         }
     }
 
-    /// What is queued, whether an end follows, and whether trailers are it.
+    /// The bytes that are queued, whether an end follows, and whether trailers are it.
     pub(super) fn to_send(&self, id: StreamId) -> (usize, bool, bool) {
         match self.of(id) {
             Some(flow) if flow.is_live() && !flow.ended => {
@@ -180,7 +180,7 @@ impl App {
         self.flows.values().map(|flow| flow.unreleased).sum()
     }
 
-    /// What this end has sent has arrived there, or its stream was reset and both know.
+    /// Everything that this end has sent has arrived there, or its stream was reset and both know.
     pub(super) fn all_arrived_at(&self, other: &App) {
         for (id, flow) in &self.flows {
             let Some(there) = other.flows.get(id) else {

@@ -145,7 +145,7 @@ impl Wire {
 
     /// How much larger this end counts its streams' windows than the other, whose wire is given.
     pub(super) fn window_counted_by(&self, other: &Wire) -> i64 {
-        // What allows more counts before it is acknowledged, what allows less does not.
+        // A value that allows more counts before it is acknowledged, one that allows less does not.
         let counted = self.windows[other.acks..].iter().max().copied().unwrap_or_default();
         counted - self.windows[self.read]
     }
