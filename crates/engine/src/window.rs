@@ -79,11 +79,11 @@ pub(crate) struct RecvWindow {
 /// How much a credit that is due is worth a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Due {
-    /// Below half of the window: it is not yet worth a WINDOW_UPDATE.
+    /// Below a quarter of the window: it is not yet worth a WINDOW_UPDATE.
     Nothing,
-    /// From half of the window on: it goes with whatever is written next.
+    /// From a quarter of the window on: it goes with whatever is written next.
     CanWait,
-    /// From three quarters on: the peer may soon have to stop.
+    /// From half of it on: the peer may soon have to stop.
     Now,
 }
 
@@ -141,9 +141,9 @@ impl RecvWindow {
     #[inline]
     pub(crate) fn due(&self) -> Due {
         let credit = self.credit();
-        if credit <= 0 || credit * 2 < self.target {
+        if credit <= 0 || credit * 4 < self.target {
             Due::Nothing
-        } else if credit * 4 < self.target * 3 {
+        } else if credit * 2 < self.target {
             Due::CanWait
         } else {
             Due::Now
@@ -229,8 +229,8 @@ mod tests {
         assert_eq!(window.receive(101), Err(Overflow));
         assert_eq!(window.receive(80), Ok(()));
         assert_eq!((window.due(), window.update()), (Due::Nothing, None));
-        window.release(49);
-        assert_eq!(window.due(), Due::Nothing, "less than half");
+        window.release(24);
+        assert_eq!(window.due(), Due::Nothing, "less than a quarter");
         window.release(1);
         assert_eq!(window.due(), Due::CanWait);
         window.release(1_000);

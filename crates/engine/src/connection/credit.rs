@@ -1,7 +1,9 @@
 //! Credit that goes back to the peer (RFC 9113 §6.9).
 //!
-//! A window is given back in few frames: nothing below half of it, from half on with whatever goes
-//! out next, and from three quarters on at once.
+//! A window is given back in few frames: nothing below a quarter of it, from a quarter on with whatever
+//! goes out next, and from half on at once. What is held back makes the window smaller: a peer that
+//! waits for it sends three quarters of it in a round trip. With halves, one that may have no more
+//! than a round trip holds would send half as fast as the line.
 
 use super::{Connection, Inner};
 use crate::StreamId;

@@ -201,7 +201,7 @@ impl Inner {
                 match fault {
                     Some(error) => Err(error),
                     None if asked == Asked::Connect => Err(StreamError::protocol(
-                        "HEADERS on a CONNECT stream, DATA was expected (RFC 9113 §8.5)",
+                        "trailers on a CONNECT stream, DATA alone was expected (RFC 9113 §8.5)",
                     )),
                     None => self.trailers(slot, id, trailers, end, visitor),
                 }

@@ -193,12 +193,12 @@ fn a_large_head_goes_in_several_frames() {
 }
 
 #[test]
-fn credit_waits_until_half_of_the_window_and_is_urgent_at_three_quarters() {
+fn credit_waits_until_a_quarter_of_the_window_and_is_urgent_at_half() {
     let config = Config { stream_window: 100, connection_window: 65_535, ..Config::default() };
     let mut end = End::server_with(&config);
     end.ok(&[open(1, false), data(1, false, &[0; 100])].concat());
     end.connection.release_connection(100);
-    end.connection.release_stream(id(1), 49);
+    end.connection.release_stream(id(1), 24);
     assert_eq!(end.connection.output(), Output::Nothing);
     end.connection.release_stream(id(1), 1);
     assert_eq!(end.connection.output(), Output::CanWait);
@@ -207,7 +207,7 @@ fn credit_waits_until_half_of_the_window_and_is_urgent_at_three_quarters() {
     let sent = end.sent();
     assert_eq!(
         sent,
-        [Raw { kind: WINDOW_UPDATE, flags: 0, stream: 1, payload: vec![0, 0, 0, 75] }]
+        [Raw { kind: WINDOW_UPDATE, flags: 0, stream: 1, payload: vec![0, 0, 0, 50] }]
     );
     assert_eq!(end.connection.output(), Output::Nothing);
 }
