@@ -20,6 +20,7 @@ mod go;
 mod go_library;
 mod h2load;
 mod h2spec;
+mod honest;
 mod hostile;
 mod http1;
 mod imports;
@@ -44,7 +45,6 @@ mod support;
 mod timeouts;
 mod tls;
 mod transports;
-mod traps;
 #[cfg(unix)]
 mod unix;
 mod websocket;

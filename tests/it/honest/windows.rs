@@ -1,4 +1,4 @@
-//! T6 and T8: windows, and traffic both ways at once.
+//! Windows, and traffic both ways at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::support::{checked, long};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t6_an_unread_conn_neither_slows_nor_starves_its_sibling() -> Result<()> {
+async fn an_unread_conn_neither_slows_nor_starves_its_sibling() -> Result<()> {
     const SIBLING: u64 = 64 << 20;
     checked(60, async {
         // The sibling would make the hoarder's window grow too.
@@ -51,7 +51,7 @@ async fn t6_an_unread_conn_neither_slows_nor_starves_its_sibling() -> Result<()>
 static STUFFED: AtomicUsize = AtomicUsize::new(0);
 
 #[tokio::test]
-async fn t6_past_the_links_memory_the_conn_that_hoards_most_is_reset() -> Result<()> {
+async fn past_the_links_memory_the_conn_that_hoards_most_is_reset() -> Result<()> {
     checked(60, async {
         let mut listener = Listener::builder().max_link_memory(1 << 20).bind("127.0.0.1:0").await?;
         let url = format!("http://{}/", listener.local_addr());
@@ -102,7 +102,7 @@ async fn t6_past_the_links_memory_the_conn_that_hoards_most_is_reset() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t8_bulk_both_ways_with_pings_and_settings_over_a_narrow_pipe_never_stops() -> Result<()> {
+async fn bulk_both_ways_with_pings_and_settings_over_a_narrow_pipe_never_stops() -> Result<()> {
     let time = Duration::from_secs(if long() { 60 } else { 5 });
     checked(time.as_secs() + 60, async move {
         let (client, server) = duplex(16 << 10);

@@ -1,4 +1,5 @@
-//! The traps of h2 (T1 to T10 of `docs/architecture.md`), each provoked.
+//! Traffic of honest peers that HTTP/2 libraries stumble over: small frames, ends that come together, full
+//! windows, streams that were reset with messages on their way.
 
 mod ends;
 mod framework;
@@ -34,7 +35,7 @@ async fn echo(conn: Conn) -> io::Result<u64> {
 }
 
 #[tokio::test]
-async fn t1_ten_thousand_one_byte_frames_to_a_sleeping_reader_all_arrive() -> Result<()> {
+async fn ten_thousand_one_byte_frames_to_a_sleeping_reader_all_arrive() -> Result<()> {
     checked(60, async {
         let (mut listener, address) = listen().await?;
         let mut raw = Raw::client(TcpStream::connect(&address).await?).await?;
@@ -69,7 +70,7 @@ async fn t1_ten_thousand_one_byte_frames_to_a_sleeping_reader_all_arrive() -> Re
 }
 
 #[tokio::test]
-async fn t1_ten_thousand_one_byte_writes_do_not_kill_a_hyper_server_that_sleeps() -> Result<()> {
+async fn ten_thousand_one_byte_writes_do_not_kill_a_hyper_server_that_sleeps() -> Result<()> {
     use http_body_util::{BodyExt, Empty};
     use hyper::body::{Bytes, Incoming};
     use hyper::service::service_fn;
@@ -113,7 +114,7 @@ async fn t1_ten_thousand_one_byte_writes_do_not_kill_a_hyper_server_that_sleeps(
 }
 
 #[tokio::test]
-async fn t2_no_empty_data_frame_is_sent_but_the_one_that_ends_the_stream() -> Result<()> {
+async fn no_empty_data_frame_is_sent_but_the_one_that_ends_the_stream() -> Result<()> {
     checked(30, async {
         let (mut listener, address) = listen().await?;
         let mut raw = Raw::client(TcpStream::connect(&address).await?).await?;
@@ -145,7 +146,7 @@ async fn t2_no_empty_data_frame_is_sent_but_the_one_that_ends_the_stream() -> Re
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t3_a_write_and_then_a_drop_loses_nothing_on_either_side() -> Result<()> {
+async fn a_write_and_then_a_drop_loses_nothing_on_either_side() -> Result<()> {
     checked(60, async {
         let mut pair = Pair::new().await?;
         for round in 0..1_000_usize {
@@ -165,7 +166,7 @@ async fn t3_a_write_and_then_a_drop_loses_nothing_on_either_side() -> Result<()>
 }
 
 #[tokio::test]
-async fn t5_streams_share_a_narrow_link_window_without_starving_each_other() -> Result<()> {
+async fn streams_share_a_narrow_link_window_without_starving_each_other() -> Result<()> {
     checked(60, async {
         let (client_io, server_io) = duplex(16 << 10);
         let server = tokio::spawn(async move {

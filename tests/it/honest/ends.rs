@@ -1,4 +1,4 @@
-//! T9 and T10: the ends of streams and of transports.
+//! The ends of streams and of transports.
 
 use std::io;
 
@@ -14,7 +14,7 @@ use crate::support::raw::{self, DATA, END_STREAM, HEADERS, OK, REQUEST, RST_STRE
 use crate::support::trickle::Trickle;
 
 #[tokio::test]
-async fn t9_data_its_end_and_the_end_of_the_transport_in_one_read_is_a_clean_end() -> Result<()> {
+async fn data_its_end_and_the_end_of_the_transport_in_one_read_is_a_clean_end() -> Result<()> {
     checked(30, async {
         for len in [0, 1, 300, 16_384] {
             let (client_io, server_io) = duplex(1 << 20);
@@ -39,7 +39,7 @@ async fn t9_data_its_end_and_the_end_of_the_transport_in_one_read_is_a_clean_end
 }
 
 #[tokio::test]
-async fn t9_the_end_of_the_transport_without_end_stream_is_no_end_of_file() -> Result<()> {
+async fn the_end_of_the_transport_without_end_stream_is_no_end_of_file() -> Result<()> {
     checked(30, async {
         let (client_io, server_io) = duplex(1 << 20);
         let server = tokio::spawn(async move {
@@ -64,8 +64,7 @@ async fn t9_the_end_of_the_transport_without_end_stream_is_no_end_of_file() -> R
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t10_two_thousand_aborted_conns_with_messages_in_flight_leave_the_link_alive() -> Result<()>
-{
+async fn two_thousand_aborted_conns_with_messages_in_flight_leave_the_link_alive() -> Result<()> {
     checked(60, async {
         let mut pair = Pair::new().await?;
         let (mut first, mut last) = pair.open().await?;
@@ -85,7 +84,7 @@ async fn t10_two_thousand_aborted_conns_with_messages_in_flight_leave_the_link_a
 }
 
 #[tokio::test]
-async fn t10_frames_for_streams_that_were_reset_here_do_not_end_the_link() -> Result<()> {
+async fn frames_for_streams_that_were_reset_here_do_not_end_the_link() -> Result<()> {
     checked(60, async {
         let (mut listener, address) = listen().await?;
         let mut raw = Raw::client(TcpStream::connect(&address).await?).await?;

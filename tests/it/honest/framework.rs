@@ -1,4 +1,4 @@
-//! T2 and T3 on `accept` inside hyper and axum.
+//! The same of `accept` inside hyper and axum.
 
 use std::io;
 
@@ -97,7 +97,7 @@ async fn play(conn: Conn, mine: u64, theirs: u64) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t2_a_thousand_conns_on_one_hyper_link_send_no_empty_frame_but_their_ends() -> Result<()> {
+async fn a_thousand_conns_on_one_hyper_link_send_no_empty_frame_but_their_ends() -> Result<()> {
     const CONNS: u64 = 1_000;
     checked(60, async {
         let (server_io, mut conns) = hyper_over_memory(PIPE, stock(), Acceptor::default());
@@ -137,7 +137,7 @@ async fn t2_a_thousand_conns_on_one_hyper_link_send_no_empty_frame_but_their_end
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t3_a_write_and_then_a_drop_loses_nothing_under_hyper_and_axum() -> Result<()> {
+async fn a_write_and_then_a_drop_loses_nothing_under_hyper_and_axum() -> Result<()> {
     checked(60, async {
         for host in [Host::Hyper, Host::Axum] {
             let (site, mut conns) = host.listen(Over::Cleartext).await?;
