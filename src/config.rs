@@ -70,7 +70,7 @@ pub(crate) struct Config {
 /// 1 MiB: with 10 ms of round trip it carries 70 MB/s from the first byte on.
 const WINDOW: u32 = 1 << 20;
 
-/// 32 MiB: h2 gives a window back in thirds, so it takes 1.5 times what the path holds, and 1 Gbit/s
+/// 32 MiB: HTTP/2 gives a window back in quarters, so it takes 1.3 times what the path holds, and 1 Gbit/s
 /// holds 12.5 MB at 100 ms.
 const MAX_WINDOW: u32 = 32 << 20;
 
@@ -85,10 +85,10 @@ const SEND_QUEUE: usize = 128 << 10;
 /// small message wait longer behind a large one.
 const MAX_FRAME_SIZE: u32 = 64 << 10;
 
-/// 16 KiB, where h2 itself would take 16 MiB.
+/// 16 KiB: what most servers take.
 const MAX_HEADER_LIST_SIZE: u32 = 16 << 10;
 
-/// Each stream costs memory before anyone has looked at it; h2 itself would take any number.
+/// Each stream costs memory before anyone has looked at it.
 const MAX_CONNS: u32 = 4096;
 
 /// 2³¹−1 (RFC 9113 §5.1.1).

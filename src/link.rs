@@ -1,31 +1,28 @@
-//! A link: one HTTP/2 connection, which many connections of users share. The only place that
-//! names h2.
+//! A link: one HTTP/2 connection, which many connections of users share.
 //!
 //! ```text
-//! outbox ─► driver ─► h2 ─► wire ─► (TLS) ─► socket
-//! inbox ◄─ driver ◄─ h2 ◄─ wire ◄─ (TLS) ◄─ socket
+//! outbox ─► driver ─► session: HTTP/2 ─► (TLS) ─► socket
+//! inbox ◄─ events ◄─ session: HTTP/2 ◄─ (TLS) ◄─ socket
 //! ```
 
 mod bandwidth;
 mod budget;
 mod carrier;
-mod connect;
 mod driver;
 mod entry;
+mod events;
 mod fault;
-mod frames;
 mod lease;
 #[cfg(all(test, h2conn_loom))]
 mod loom_tests;
 mod outcome;
-mod peer;
 mod ping;
 mod quiet;
-mod recv;
 mod send;
+mod session;
 mod signal;
+mod trace;
 mod window;
-mod wire;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -35,6 +32,7 @@ use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2conn_engine::Connection;
 use http::request;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -48,14 +46,14 @@ use crate::sync::{AtomicBool, Mutex, lock};
 use carrier::{LinkCarrier, Proof};
 use driver::Driver;
 use outcome::{End, Last};
-use peer::Peer;
+use session::Session;
 use signal::Signal;
+use trace::Trace;
 use window::Windows;
 
 pub(crate) use budget::Budget;
-pub(crate) use frames::PREFACE;
 pub(crate) use lease::{Lease, Places, Watch};
-pub(crate) use wire::Socket;
+pub(crate) use session::{PREFACE, Socket};
 
 /// A handle of a link. A client's link ends when its last handle and its last stream are gone.
 #[derive(Clone, Debug)]
@@ -113,56 +111,44 @@ impl Drop for InUse {
 impl Link {
     /// Begins HTTP/2 as a client over `io`, and spawns the driver. Does not wait for the server.
     /// The lease is the first of the link, which could otherwise be gone before there is one.
-    ///
-    /// # Errors
-    ///
-    /// What the transport says, if it ends at once.
-    pub(crate) async fn client(
+    pub(crate) fn client(
         io: Box<dyn Socket>,
         info: LinkInfo,
         config: &Config,
         places: Places,
-    ) -> Result<(Link, Lease), Ending> {
+    ) -> (Link, Lease) {
         let windows = Windows::new(config);
-        let (wire, gauge) = wire::wrap(io, Bytes::new(), false);
         let shared = Shared::new(info, config, places);
-        let handshake = peer::client_builder(config, &windows).handshake(wire).await;
-        let (send, conn) = handshake.map_err(|error| fault::link_end(Err(error), &[], false))?;
-        let peer = Peer::Client { conn: Box::new(conn), send: Some(send) };
+        let http2 = Connection::client(&http2_config(config, &windows));
+        let session = Session::new(http2, io, Bytes::new(), Trace::new(0, PREFACE.len()));
         let lease = Lease::first(&shared);
-        let driver = Driver::new(Arc::clone(&shared), peer, gauge, config.clone(), windows, None);
+        let driver = Driver::new(Arc::clone(&shared), session, config.clone(), windows, None);
         tokio::spawn(shared.info.observed.watch(driver));
-        Ok((Link::new(shared), lease))
+        (Link::new(shared), lease)
     }
 
     /// Begins HTTP/2 as a server over `io`, of which `prefix` has already been read, and spawns the
     /// driver. New streams go to `incoming`; what finds no place there, or no memory in `budget`, is
     /// refused.
-    ///
-    /// # Errors
-    ///
-    /// Why the client's preface did not come.
-    pub(crate) async fn server(
+    pub(crate) fn server(
         io: Box<dyn Socket>,
         prefix: Bytes,
         info: LinkInfo,
         config: &Config,
         incoming: mpsc::Sender<Offer>,
         budget: &Arc<Budget>,
-    ) -> Result<Link, Ending> {
+    ) -> Link {
         let windows = Windows::new(config);
-        let (wire, gauge) = wire::wrap(io, prefix, true);
         let shared = Shared::new(info, config, Places::default());
-        let handshake = peer::server_builder(config, &windows).handshake(wire).await;
-        let conn = handshake.map_err(|error| fault::link_end(Err(error), &[], false))?;
-        let peer = Peer::Server { conn: Box::new(conn) };
+        let http2 = Connection::server(&http2_config(config, &windows));
+        let session = Session::new(http2, io, prefix, Trace::new(PREFACE.len(), 0));
         let share = budget.join(Waker::from(Arc::clone(&shared)));
         let incoming = Some((incoming, share));
         // What one client complains of is no concern of the others.
         let config = Config { pace: Arc::default(), ..config.clone() };
-        let driver = Driver::new(Arc::clone(&shared), peer, gauge, config, windows, incoming);
+        let driver = Driver::new(Arc::clone(&shared), session, config, windows, incoming);
         tokio::spawn(shared.info.observed.watch(driver));
-        Ok(Link::new(shared))
+        Link::new(shared)
     }
 
     fn new(shared: Arc<Shared>) -> Link {
@@ -404,6 +390,21 @@ impl Shared {
         let mut watchers = end.watchers.take();
         drop(end);
         watchers.wake_all();
+    }
+}
+
+/// How HTTP/2 is set up.
+fn http2_config(config: &Config, windows: &Windows) -> h2conn_engine::Config {
+    h2conn_engine::Config {
+        stream_window: windows.stream(),
+        connection_window: windows.base(),
+        max_frame_size: config.max_frame_size,
+        max_header_list_size: config.max_header_list_size,
+        max_concurrent_streams: config.max_conns,
+        extended_connect: config.extended_connect,
+        // Only silence ends a link, and keep-alive sees to that: SETTINGS can be behind a lot of data.
+        settings_timeout: Duration::MAX,
+        ..h2conn_engine::Config::default()
     }
 }
 

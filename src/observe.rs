@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind};
 
 pub(crate) use conn::Conn;
-pub(crate) use link::{Cause, Link};
+pub(crate) use link::{Cause, Link, Way};
 
 /// Everything is reported under this target, whatever module it comes from.
 const TARGET: &str = "h2conn";

@@ -150,19 +150,11 @@ impl PairBuilder {
         let info = |side| LinkInfo::new(side, Addr::Other, Addr::Other);
         let (sender, incoming) = mpsc::channel(self.config.max_conns as usize);
         let budget = Budget::new(self.config.max_memory);
-        let (client, server) = tokio::join!(
-            Link::client(Box::new(client), info(Side::Client), &self.config, Places::default()),
-            Link::server(
-                Box::new(server),
-                Bytes::new(),
-                info(Side::Server),
-                &self.config,
-                sender,
-                &budget
-            ),
-        );
-        let (client, _) = client.map_err(|ending| ending.read_error())?;
-        let server = server.map_err(|ending| ending.read_error())?;
+        let config = &self.config;
+        let (client, server) = (Box::new(client), Box::new(server));
+        let (client, _) = Link::client(client, info(Side::Client), config, Places::default());
+        let info = info(Side::Server);
+        let server = Link::server(server, Bytes::new(), info, config, sender, &budget);
         Ok(Pair { client, _server: server, incoming })
     }
 }

@@ -340,7 +340,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](ClientBuilder::build), and when the transport ends at once.
+    /// As [`build`](ClientBuilder::build).
     ///
     /// # Cancel safety
     ///
@@ -355,8 +355,7 @@ impl ClientBuilder {
         self.config.pace = Arc::default();
         let info = LinkInfo::new(Side::Client, Addr::Other, Addr::Other);
         let slot = Slot::for_one_link();
-        let link = Link::client(Box::new(io), info, &self.config, slot.places()).await;
-        let (link, _) = link.map_err(|ending| ending.connect_error("over the given transport"))?;
+        let (link, _) = Link::client(Box::new(io), info, &self.config, slot.places());
         slot.put(link);
         self.finish(Some(slot))
     }

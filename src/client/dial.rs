@@ -154,8 +154,7 @@ impl Dialer {
             }
         };
         let config = Config { pace: terms.pace, ..self.config.clone() };
-        let link = Link::client(io, info, &config, terms.places).await;
-        link.map_err(|ending| ending.connect_error(what))
+        Ok(Link::client(io, info, &config, terms.places))
     }
 
     fn tls_connector(&self) -> Result<&Connector> {

@@ -117,7 +117,7 @@ fn with_its_deadline_cleared_a_read_goes_on_and_loses_nothing() {
             }
         });
         read.set_read_deadline(Some(Instant::now()));
-        stream.inbox.push(Bytes::from_static(b"x"));
+        stream.inbox.push(b"x");
         read.set_read_deadline(None);
         Waker::from(cleared).wake();
         let got = reader.join().expect("did not panic");

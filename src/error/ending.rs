@@ -119,11 +119,6 @@ impl Ending {
         matches!(self, Ending::Reset(_) | Ending::NotProcessed(_))
     }
 
-    /// Whether it ended the whole link, with this reason.
-    pub(crate) fn is_of_link(&self, reason: Reason) -> bool {
-        matches!(self, Ending::GoAway(of, _) | Ending::Violation(of, _) if *of == reason)
-    }
-
     /// The rows of the table that are the same for readers and writers.
     fn either_error(&self) -> Error {
         match self {

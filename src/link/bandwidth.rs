@@ -55,8 +55,8 @@ pub(super) struct Need {
 }
 
 /// Twice the window, or what was read in a round trip, if that is so much that the sender may have
-/// waited. Who waits for windows sends two thirds of one in a round trip, or more: h2 gives them back
-/// when it has a third of one to give.
+/// waited. Who waits for windows sends three quarters of one in a round trip, or more: HTTP/2 gives them
+/// back when it has a quarter of one to give.
 fn need(read: u64, window: u32) -> Option<u64> {
     let window = u64::from(window);
     (read * 5 >= window * 3).then_some(2 * read.max(window))

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::pipe::Mover;
 use crate::sync::{AtomicBool, AtomicUsize, lock};
 
-/// The way to the driver for a stream's users and for h2: it puts the stream on the driver's list, once.
+/// The way to the driver for a stream's users: it puts the stream on the driver's list, once.
 #[derive(Debug)]
 pub(crate) struct LinkCarrier {
     key: AtomicUsize,

@@ -1,13 +1,13 @@
-//! The one task of a link: the only code that touches h2.
+//! The one task of a link: the only code that touches its HTTP/2.
 //!
-//! A turn takes what users ask for, moves what has come to the inboxes, hands what is to go to h2,
-//! lets h2 read and write, and looks at what has left. Turns go on while there is work, a bounded
-//! number at a time.
+//! A turn takes what users ask for, reads, moves what has come to the inboxes, writes what may go, and looks at
+//! what has left. Turns go on while there is work, for a bounded time.
 
 mod end;
 mod leave;
 mod life;
 mod linger;
+mod news;
 mod stay;
 mod streams;
 
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use leave::Waiter;
+use leave::{Shutdown, Waiter};
 use slab::Slab;
 use stay::Idle;
 use tokio::sync::mpsc;
@@ -29,24 +29,37 @@ use super::bandwidth::Probe;
 use super::budget::Share;
 use super::carrier::NO_KEY;
 use super::entry::Entry;
-use super::peer::{Arrival, Peer};
+use super::events::{Ids, News, Place};
 use super::ping::{KeepAlive, Pinger};
 use super::send::Sent;
+use super::session::{Moved, Session};
 use super::window::Windows;
-use super::wire::{DATA_ROOM, Gauge, Reading};
 use super::{Command, Shared};
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
 use crate::conn::Offer;
 use crate::error::{Ending, Error};
-use crate::observe::Cause;
+use crate::observe::{Cause, Side};
 
-/// Turns before other tasks are let in.
+/// Other tasks are let in after so many turns, or after this time: a runtime of one thread looks for what
+/// its sockets have only after some 60 turns of whoever is always busy.
 const TURNS: usize = 16;
+const TURNS_TIME: Duration = Duration::from_millis(1);
 
-/// Heads wait while this much waits for the transport: they are control bytes, which may not fill
-/// the spill.
+/// Content that is written in a turn: a frame of ours. More of it would not be faster, and what comes next
+/// to be sent waits for it.
+const DATA_ROOM: usize = 64 << 10;
+
+/// Bytes that are read in a turn, or a few more.
+const QUOTA: usize = 64 << 10;
+
+/// Heads wait while this much waits for the transport: they are nothing that the peer has asked for, which is
+/// bounded.
 const HEADS_ROOM: usize = 64 << 10;
+
+/// Streams that a client opens before the server has said how many it takes. RFC 9113 §6.5.2 asks
+/// servers to take as many.
+const STREAMS_AT_FIRST: usize = 100;
 
 /// A client that owes nothing must have said after this that no request of it is on its way.
 const GOODBYE: Duration = Duration::from_secs(10);
@@ -63,8 +76,7 @@ const CUT_SHORT: Duration = Duration::from_millis(500);
 
 pub(super) struct Driver {
     shared: Arc<Shared>,
-    peer: Peer,
-    gauge: Gauge,
+    session: Session,
     config: Config,
     windows: Windows,
     probe: Probe,
@@ -77,17 +89,25 @@ pub(super) struct Driver {
     /// A timer for that is set.
     watching: bool,
     streams: Slab<Entry>,
+    /// Their places, by their numbers.
+    ids: Ids,
+    /// What the peer has done since the last turn.
+    news: News,
+    /// There may be more to read at once.
+    read_more: bool,
+    seen_goaway: bool,
     /// Streams whose request is not yet sent.
     unsent: VecDeque<usize>,
-    /// Streams that have something to send, in turn.
-    sendable: VecDeque<usize>,
+    /// Streams want to send, and have not had their turn.
+    sendable: bool,
+    /// The link's window for sending is used up, and those who want to send have been told.
+    link_blocked: bool,
     /// Streams whose END_STREAM goes behind a PING, which goes behind their bytes.
     ends: Vec<usize>,
-    /// Streams of which something has been handed over and not yet written.
+    /// Streams of which something has been handed out and not yet written.
     unsettled: Vec<usize>,
     /// Room for the keys of a turn's ready streams.
     ready: Vec<usize>,
-    arrivals: VecDeque<Arrival>,
     /// Where a server's new streams go.
     incoming: Option<mpsc::Sender<Offer>>,
     /// A server's part in what all links of its listener may hold.
@@ -96,22 +116,15 @@ pub(super) struct Driver {
     idle: Idle,
     /// Streams whose answer waits for room.
     unanswered: Vec<usize>,
-    /// About the bytes of heads handed over in this turn; with what waits for the transport, they
-    /// are bounded by [`HEADS_ROOM`].
-    heads: usize,
     heads_wait: bool,
     /// A request can only go, or fail, once the peer's SETTINGS are there.
     settings_wait: bool,
-    /// Bytes that h2 holds because their streams' windows have shrunk below them.
-    stuck: usize,
-    /// SETTINGS that the peer was sent, and that it has acknowledged.
-    settings_sent: u64,
-    settings_acks: u64,
     /// Bytes that all streams hold unread.
     held: usize,
-    reading: Reading,
     closing: bool,
-    /// h2 has ended the link in good order, and the link is about to leave.
+    /// How far a server has come in saying that it takes no more streams.
+    shutdown: Shutdown,
+    /// The last word is said in good order, and the link is about to leave.
     is_over: bool,
     /// Those who wait for the peer to have got what was sent.
     waiters: Vec<Waiter>,
@@ -127,14 +140,15 @@ pub(super) struct Driver {
     cut_in_use: usize,
     /// Why a stream that nobody holds was given up before all of it was sent: the first of those.
     lost: Option<Error>,
-    /// No stream is left, or h2 has ended the link: the timer by which it should be gone.
+    /// No stream is left, or the last word is said: the timer by which the link should be gone.
     leaving: Option<delay_queue::Key>,
     broken: bool,
     end: Option<Ending>,
-    /// h2 has ended the link without an error.
+    /// The link has ended in good order, with everything written.
     ended_well: bool,
     /// Everything is over but the transport.
     parting: Option<Pin<Box<Sleep>>>,
+    /// The task's own.
     waker: Waker,
     _counted: Counted,
 }
@@ -163,8 +177,7 @@ enum Timer {
 impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
-        mut peer: Peer,
-        gauge: Gauge,
+        session: Session,
         config: Config,
         windows: Windows,
         incoming: Option<(mpsc::Sender<Offer>, Share)>,
@@ -174,45 +187,41 @@ impl Driver {
         if let Some(age) = config.max_link_age {
             timers.insert(Timer::Age, stay::about(age));
         }
-        let pinger = Pinger::new(peer.ping_pong());
-        let reading = gauge.drive(&mut Context::from_waker(Waker::noop()));
-        let waker = Waker::from(Arc::clone(&shared));
         let (incoming, share) = incoming.unzip();
         let first_pace = config.pace.doublings();
         let while_idle = config.keep_alive_while_idle;
         let mut driver = Driver {
             shared,
-            peer,
-            gauge,
+            session,
             config,
             windows,
             probe: Probe::new(),
-            pinger,
+            pinger: Pinger::default(),
             keep_alive: KeepAlive::new(Instant::now()),
             took: Instant::now(),
             first_pace,
             watching: false,
             streams: Slab::new(),
+            ids: Ids::default(),
+            news: News::default(),
+            read_more: false,
+            seen_goaway: false,
             unsent: VecDeque::new(),
-            sendable: VecDeque::new(),
+            sendable: false,
+            link_blocked: false,
             ends: Vec::new(),
             unsettled: Vec::new(),
             ready: Vec::new(),
-            arrivals: VecDeque::new(),
             incoming,
             share,
             timers,
             idle: Idle::default(),
             unanswered: Vec::new(),
-            heads: 0,
             heads_wait: false,
             settings_wait: false,
-            stuck: 0,
-            settings_sent: 1,
-            settings_acks: 0,
             held: 0,
-            reading,
             closing: false,
+            shutdown: Shutdown::default(),
             is_over: false,
             waiters: Vec::new(),
             asked: 0,
@@ -226,7 +235,7 @@ impl Driver {
             end: None,
             ended_well: false,
             parting: None,
-            waker,
+            waker: Waker::noop().clone(),
             _counted: Counted::new(Kind::Task),
         };
         if while_idle {
@@ -236,24 +245,33 @@ impl Driver {
     }
 
     fn turn(&mut self) {
+        self.shared.signal.clear();
         self.obey();
+        self.read();
         self.look_at_ready_streams();
         self.send_answers();
         self.send_requests();
         self.stop_opening();
         self.send_data();
-        self.drive_h2();
-        self.learn();
+        self.flush();
         // Streams that were reset must be known as such before their bytes are counted as sent.
         self.look_at_ready_streams();
         self.settle();
         self.answer_waiters();
-        self.refresh_windows();
         self.adjust_windows();
         self.check_peer();
         self.look_whether_idle();
         self.leave();
         self.poll_timers();
+    }
+
+    fn is_client(&self) -> bool {
+        self.shared.info.observed.side() == Side::Client
+    }
+
+    /// What has moved so far.
+    fn moved(&self) -> Moved {
+        self.session.moved()
     }
 
     /// Takes what the link's handles ask for.
@@ -272,7 +290,7 @@ impl Driver {
             }
         }
         let unused = self.shared.is_unused() && self.is_empty();
-        if unused && matches!(self.peer, Peer::Client { .. }) {
+        if unused && self.is_client() {
             self.shared.info.observed.retired(Cause::Unused);
             self.shut_down();
         }
@@ -289,92 +307,84 @@ impl Driver {
         self.ready = ready;
     }
 
-    /// Hands data to h2 while the transport takes it, to one stream after the other.
+    /// Writes content while the transport takes it, a frame of one stream after the other.
     fn send_data(&mut self) {
-        while let Some(key) = self.sendable.pop_front() {
-            let room = self.data_room();
-            if room == 0 {
-                self.sendable.push_front(key);
-                return;
-            }
+        if self.end.is_some() {
+            return;
+        }
+        let waker = self.waker.clone();
+        let mut cx = Context::from_waker(&waker);
+        if self.session.waiting() > 0 {
+            self.session.flush(&mut cx);
+        }
+        // What the transport does not take at once is copied, so nothing is added to it.
+        let mut room = if self.session.waiting() == 0 { DATA_ROOM } else { 0 };
+        self.sendable = self.session.state().has_turns();
+        while room > 0 && self.session.may_send() {
+            let Some(id) = self.session.http2().next_to_send() else {
+                self.sendable = false;
+                break;
+            };
+            let Some(&Place::Entry(key)) = self.ids.get(&id) else { continue };
             let Some(entry) = self.streams.get_mut(key) else { continue };
-            let waker = entry.waker();
-            let mut cx = Context::from_waker(&waker);
-            let sent = entry.send(&mut cx, room, self.end.as_ref());
-            if sent == Sent::AllButTheEnd {
-                self.ends.push(key);
-            }
+            let (sent, len) = entry.send(&mut cx, &mut self.session, room);
+            room = room.saturating_sub(len);
             entry.note_stall(sent == Sent::Blocked);
+            entry.send_state.queued = sent == Sent::More;
+            match sent {
+                Sent::All => {}
+                Sent::AllButTheEnd => self.ends.push(key),
+                Sent::More | Sent::Blocked => self.session.http2().want_send(id),
+            }
             if !entry.send_state.unsettled {
                 entry.send_state.unsettled = true;
                 self.unsettled.push(key);
             }
-            match sent {
-                Sent::More => self.sendable.push_back(key),
-                Sent::All | Sent::AllButTheEnd | Sent::Blocked => entry.send_state.queued = false,
-            }
         }
+        self.send_ends();
+        self.tell_who_is_blocked();
     }
 
-    /// How much more data may wait for the transport: none while some does, for what the transport
-    /// does not take at once is copied. A stream may take all of it before the next has its turn.
-    fn data_room(&self) -> usize {
-        if self.reading.backlog() > 0 {
-            return 0;
+    /// Takes note, once, of the streams that wait for the link's own window.
+    fn tell_who_is_blocked(&mut self) {
+        let blocked = self.session.state().connection_capacity() == 0;
+        if blocked == std::mem::replace(&mut self.link_blocked, blocked) || !blocked {
+            return;
         }
-        let in_h2 = self.shared.buffers.in_flight().saturating_sub(self.stuck);
-        DATA_ROOM.saturating_sub(in_h2)
+        for (_, entry) in &mut self.streams {
+            if entry.send_state.queued {
+                entry.send_state.queued = false;
+                entry.note_stall(true);
+            }
+        }
     }
 
     /// How much more of heads may wait for the transport.
     fn heads_room(&self) -> usize {
-        HEADS_ROOM.saturating_sub(self.reading.backlog() + self.heads)
+        HEADS_ROOM.saturating_sub(self.session.control_waiting())
     }
 
-    /// Lets h2 read and write, once.
-    fn drive_h2(&mut self) {
-        self.gauge.begin_turn();
-        self.shared.signal.clear();
+    /// Writes what HTTP/2 has to say besides content, and what has waited for the transport.
+    fn flush(&mut self) {
         let waker = self.waker.clone();
         let mut cx = Context::from_waker(&waker);
-        if self.is_over {
-            self.gauge.read_on(&mut cx);
-        } else {
-            self.poll_h2(&mut cx);
-            if !self.ends.is_empty() {
-                self.send_ends();
-                self.poll_h2(&mut cx);
-            }
-        }
-        // The wire takes everything, so what h2 still holds waits for its streams' windows.
-        self.stuck = self.shared.buffers.in_flight();
-        self.heads = 0;
         self.poll_ping(&mut cx);
-        let before = std::mem::replace(&mut self.reading, self.gauge.drive(&mut cx));
-        if self.config.stall_timeout.is_some() && self.reading.taken != before.taken {
+        let before = self.moved();
+        self.session.collect();
+        self.session.flush(&mut cx);
+        let moved = self.moved();
+        if self.config.stall_timeout.is_some() && moved.taken != before.taken {
             self.took = Instant::now();
         }
-        self.shared.info.observed.moved(self.reading.flushed, self.reading.received);
+        self.shared.info.observed.moved(moved.flushed, moved.received);
         self.look_for_life();
-        while let Some(arrival) = self.arrivals.pop_front() {
-            self.arrive(arrival);
-        }
-    }
-
-    fn poll_h2(&mut self, cx: &mut Context<'_>) {
-        if self.end.is_none()
-            && !self.is_over
-            && let Poll::Ready(result) = self.peer.poll(cx, &mut self.arrivals)
-        {
-            self.end_of_h2(result);
-        }
     }
 
     fn poll_timers(&mut self) {
-        if self.reading.broken && !std::mem::replace(&mut self.broken, true) {
+        if self.session.is_broken() && !std::mem::replace(&mut self.broken, true) {
             self.timers.insert(Timer::Broken, LAST_WORDS);
         }
-        // A server's h2 asks its client whether requests are still on their way, and the client may
+        // A server asks its client whether requests are still on their way, and the client may
         // not answer. Where something is owed to it, its silence is bounded by keep-alive instead.
         let leaves = self.is_leaving() && !self.owes();
         let time = if self.is_over { PARTING } else { GOODBYE };
@@ -390,14 +400,14 @@ impl Driver {
         let mut cx = Context::from_waker(&waker);
         while let Poll::Ready(Some(expired)) = self.timers.poll_expired(&mut cx) {
             match expired.into_inner() {
-                Timer::Handshake if !self.reading.seen_settings => {
-                    let first = self.gauge.first_bytes();
+                Timer::Handshake if !self.session.state().has_peer_settings() => {
                     let time = self.config.handshake_timeout;
-                    self.give_up(Ending::Silent(end::silence(&first, time).into()));
+                    let silence = end::silence(self.session.first_bytes(), time);
+                    self.give_up(Ending::Silent(silence.into()));
                 }
                 Timer::Handshake => {}
                 Timer::Broken => {
-                    let error = self.gauge.write_error().map(Arc::new);
+                    let error = self.session.write_error();
                     self.give_up(Ending::Gone(error));
                 }
                 Timer::KeepAlive => self.check_life(),
@@ -418,9 +428,12 @@ impl Driver {
 
     /// Whether the driver itself has left something that another turn can do now.
     fn has_work(&self) -> bool {
-        (!self.sendable.is_empty() && self.data_room() > 0)
+        let has_settings = self.session.state().has_peer_settings();
+        let transport_takes = self.session.waiting() == 0 && !self.session.is_broken();
+        self.read_more
+            || (transport_takes && (self.sendable || self.session.has_output()))
             || (self.heads_wait && self.heads_room() > 0)
-            || (self.settings_wait && self.reading.has_settings)
+            || (self.settings_wait && has_settings)
     }
 }
 
@@ -431,9 +444,13 @@ impl Future for Driver {
         let this = &mut *self;
         let shared = Arc::clone(&this.shared);
         shared.signal.begin(cx);
+        let began = std::time::Instant::now();
+        if !this.waker.will_wake(cx.waker()) {
+            this.waker = cx.waker().clone();
+        }
         for _ in 0..TURNS {
             if this.parting.is_some() {
-                return this.part(&mut Context::from_waker(cx.waker()));
+                return this.part(cx);
             }
             this.turn();
             if this.end.is_some() {
@@ -443,7 +460,7 @@ impl Future for Driver {
             if !this.has_work() && shared.sleep() {
                 return Poll::Pending;
             }
-            if this.reading.crowded {
+            if began.elapsed() > TURNS_TIME {
                 break;
             }
         }

@@ -1,13 +1,10 @@
 //! The driver's side of one stream.
 
 use std::sync::Arc;
-use std::task::Waker;
 
 use bytes::BytesMut;
-use h2::client::ResponseFuture;
-use h2::server::SendResponse;
-use h2::{RecvStream, SendStream};
-use http::{Request, response};
+use h2conn_engine::{SendError, StreamId};
+use http::{Method, Request, Response, response};
 use tokio::time::Instant;
 use tokio_util::time::delay_queue;
 
@@ -16,29 +13,38 @@ use super::bandwidth::Part;
 use super::carrier::LinkCarrier;
 use super::fault;
 use super::quiet::Quiet;
-use super::wire::WantedResets;
+use super::session::Session;
+use crate::config::REJECTION_BODY;
 use crate::conn::{Linger, Stream};
 use crate::error::{Ending, Error, ErrorKind, Reason, request_name};
-use crate::pipe::Batch;
 
-/// One stream: its h2 handles, which nobody else touches (T4), and how far it has come.
+/// One stream, and how far it has come.
 ///
-/// The handles are kept until the stream is over, because dropping the last one makes h2 discard
-/// what it still has to send (T3), and until the user has read everything, because what is unread
+/// It is kept until the stream is over, and until the user has read everything, because what is unread
 /// counts against the link's window.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) stream: Arc<Stream>,
     pub(super) carrier: Arc<LinkCarrier>,
     pub(super) head: Head,
-    pub(super) send: Option<SendStream<Batch>>,
-    pub(super) recv: Option<RecvStream>,
+    /// Its number, once HTTP/2 knows of it.
+    pub(super) id: Option<StreamId>,
+    /// Content may be sent: the head of this side is through, and its end is not.
+    pub(super) sends: bool,
+    /// The peer has done something to it, and the driver has not looked at it since.
+    pub(super) touched: bool,
+    /// Content has come since the driver has looked at it.
+    pub(super) received: bool,
     /// END_STREAM, or the end of an error, has come in.
     pub(super) received_end: bool,
     /// Both directions are over, or the stream was cut.
     pub(super) over: bool,
     /// Bytes given to the inbox whose window is not yet given back.
     pub(super) held: usize,
+    /// Bytes that nobody gets, whose window is not yet given back.
+    spare: usize,
+    /// It must be reset, as soon as HTTP/2 can be told.
+    wants_reset: Option<Reason>,
     /// Its part in what is counted for the windows.
     pub(super) part: Part,
     pub(super) send_state: SendState,
@@ -51,7 +57,6 @@ pub(super) struct Entry {
     pub(super) lease: Option<Lease>,
     /// It was ended by something that can end a whole link.
     pub(super) is_cut: bool,
-    wanted_resets: WantedResets,
 }
 
 /// Where the exchange of heads stands.
@@ -60,11 +65,11 @@ pub(super) enum Head {
     /// Client: the request waits for its turn.
     Unsent(Request<()>),
     /// Client: sent.
-    Asked(ResponseFuture),
+    Asked,
     /// Client: the answer is not 2xx, and the beginning of its body is collected.
     Rejected(Box<response::Parts>, BytesMut),
     /// Server: the user has not answered yet.
-    Unanswered(SendResponse<Batch>),
+    Unanswered,
     /// Both heads are through.
     Done,
 }
@@ -74,9 +79,9 @@ pub(super) enum Head {
 pub(super) struct SendState {
     /// It is in the queue of streams that can send.
     pub(super) queued: bool,
-    /// It is in the list of streams of which h2 or the wire may still hold bytes.
+    /// It is in the list of streams whose bytes may not all have left.
     pub(super) unsettled: bool,
-    /// Once the wire has written so much, the outbox is sent up to this position.
+    /// Once so much of the link is flushed, the outbox is sent up to this position.
     pub(super) mark: Option<(u64, u64)>,
     /// The peer's window is full.
     pub(super) blocked: bool,
@@ -85,21 +90,20 @@ pub(super) struct SendState {
 }
 
 impl Entry {
-    pub(super) fn new(
-        stream: Arc<Stream>,
-        carrier: Arc<LinkCarrier>,
-        head: Head,
-        wanted_resets: WantedResets,
-    ) -> Entry {
+    pub(super) fn new(stream: Arc<Stream>, carrier: Arc<LinkCarrier>, head: Head) -> Entry {
         Entry {
             stream,
             carrier,
             head,
-            send: None,
-            recv: None,
+            id: None,
+            sends: false,
+            touched: false,
+            received: false,
             received_end: false,
             over: false,
             held: 0,
+            spare: 0,
+            wants_reset: None,
             part: Part::default(),
             send_state: SendState::default(),
             linger: Linger::default(),
@@ -107,13 +111,7 @@ impl Entry {
             quiet: None,
             lease: None,
             is_cut: false,
-            wanted_resets,
         }
-    }
-
-    /// Lists the stream for its driver.
-    pub(super) fn waker(&self) -> Waker {
-        Waker::from(Arc::clone(&self.carrier))
     }
 
     /// What the request was, for an error's text.
@@ -123,7 +121,119 @@ impl Entry {
 
     /// Whether a response is still due to this client's user.
     fn awaits_answer(&self) -> bool {
-        matches!(self.head, Head::Unsent(_) | Head::Asked(_))
+        matches!(self.head, Head::Unsent(_) | Head::Asked)
+    }
+
+    /// The server has answered, and what it says is told to the user at once.
+    pub(super) fn was_answered(&mut self, response: Response<()>) {
+        let (head, ()) = response.into_parts();
+        if let Some(lease) = &self.lease {
+            lease.was_answered();
+        }
+        self.stream.set_answer(Ok(head.clone()));
+        self.head = match head.status.is_success() {
+            true => Head::Done,
+            false => Head::Rejected(Box::new(head), BytesMut::new()),
+        };
+    }
+
+    /// Puts bytes that have come where they belong; says how many the inbox has taken on.
+    pub(super) fn keep(&mut self, content: &[u8]) -> usize {
+        if self.over {
+            self.spare += content.len();
+            return 0;
+        }
+        if let Head::Rejected(_, body) = &mut self.head {
+            let room = REJECTION_BODY - body.len();
+            body.extend_from_slice(&content[..content.len().min(room)]);
+            self.spare += content.len();
+            if room <= content.len() {
+                self.finish_rejection();
+            }
+            return 0;
+        }
+        self.linger.dropped(content.len());
+        self.received = true;
+        self.held += content.len();
+        self.stream.inbox.push(content);
+        content.len()
+    }
+
+    /// The peer has ended its side.
+    pub(super) fn has_received_end(&mut self) {
+        if self.over {
+            return;
+        }
+        self.received_end = true;
+        if !self.finish_rejection() {
+            self.stream.inbox.finish(Ok(()));
+        }
+    }
+
+    /// Turns a refusal, with what has come of its body, into the error that the user gets.
+    /// `false` if there is none.
+    pub(super) fn finish_rejection(&mut self) -> bool {
+        let what = self.what();
+        let Head::Rejected(head, body) = &mut self.head else { return false };
+        let error = Error::rejected(&what, (**head).clone(), body.split().freeze());
+        self.head = Head::Done;
+        self.wants_reset = Some(Reason::CANCEL);
+        self.fail(error.clone(), error);
+        true
+    }
+
+    /// The peer has ended the stream before its time.
+    pub(super) fn was_cut_by_the_peer(&mut self, ending: &Ending) {
+        if self.over || self.finish_rejection() {
+            return;
+        }
+        if !self.received_end {
+            return self.cut(ending);
+        }
+        self.is_cut = !ending.is_of_stream();
+        let error = ending.write_error();
+        self.stream.outbox.fail(error.clone());
+        self.end(Err(error));
+    }
+
+    /// Sends the server's answer, which its user has given.
+    pub(super) fn answer(&mut self, session: &mut Session) {
+        let (Some(id), Some(head)) = (self.id, self.stream.take_answer()) else { return };
+        self.head = Head::Done;
+        // The answer to a HEAD request has no body (RFC 9110 §9.3.2), whatever was written.
+        let bodiless = self.stream.request.method == Method::HEAD;
+        match session.respond(id, &Response::from_parts(head, ()), bodiless) {
+            Ok(()) if bodiless => {
+                self.stream.outbox.finish();
+                drop(self.stream.outbox.take(usize::MAX));
+                self.stream.outbox.mark_sent(self.stream.outbox.settle());
+            }
+            Ok(()) => self.sends = true,
+            Err(SendError::Unsendable(error)) => {
+                let ending = fault::unsendable("response", &error);
+                self.reset(session, Reason::INTERNAL_ERROR, &ending);
+            }
+            // The stream is over, and its user has been told why.
+            Err(_) => {}
+        }
+    }
+
+    /// Gives back the windows of what the user has read, and of what nobody gets; says how many bytes
+    /// the user had read.
+    pub(super) fn release(&mut self, session: &mut Session) -> usize {
+        let consumed = self.stream.inbox.take_consumed();
+        let released = consumed + std::mem::take(&mut self.spare);
+        if released > 0 {
+            self.held -= consumed;
+            if self.over {
+                self.stream.inbox.set_threshold(self.held);
+            }
+            if let Some(id) = self.id {
+                session.http2().release_stream(id, released);
+            }
+            session.http2().release_connection(released);
+        }
+        consumed
     }
 
     /// Ends both directions because of `ending`. What has arrived is still read first.
@@ -166,26 +276,30 @@ impl Entry {
     }
 
     /// Sends RST_STREAM, and fails what the user still waits for with `ending`.
-    pub(super) fn reset(&mut self, reason: Reason, ending: &Ending) {
-        self.send_reset(reason);
+    pub(super) fn reset(&mut self, session: &mut Session, reason: Reason, ending: &Ending) {
+        self.send_reset(session, reason);
         self.cut(ending);
     }
 
-    /// Sends RST_STREAM; h2 sends it only if the stream is not over already.
-    pub(super) fn send_reset(&mut self, reason: Reason) {
-        let (code, reason) = (reason.code(), fault::to_h2(reason));
-        if let Some(send) = &mut self.send {
-            self.wanted_resets.note(send.stream_id().as_u32(), code);
-            send.send_reset(reason);
-        } else if let Head::Unanswered(respond) = &mut self.head {
-            self.wanted_resets.note(respond.stream_id().as_u32(), code);
-            respond.send_reset(reason);
+    /// Sends RST_STREAM, if the stream is not over already.
+    pub(super) fn send_reset(&mut self, session: &mut Session, reason: Reason) {
+        self.wants_reset = None;
+        if let Some(id) = self.id {
+            session.http2().reset(id, reason);
+        }
+    }
+
+    /// Sends the RST_STREAM that could not be sent before.
+    pub(super) fn send_wanted_reset(&mut self, session: &mut Session) {
+        if let Some(reason) = self.wants_reset {
+            self.send_reset(session, reason);
         }
     }
 
     /// Nothing will be sent or received any more.
     pub(super) fn end(&mut self, how: Result<(), Error>) {
         self.over = true;
+        self.sends = false;
         self.received_end = true;
         self.note_stall(false);
         self.lease = None;

@@ -1,88 +1,69 @@
-//! Says in our terms what h2 reports, with the help of what the wire has seen.
+//! Says in our terms what HTTP/2 and the transport report.
 
 use std::io;
 use std::sync::Arc;
 
-use crate::error::{Ending, Reason};
+use h2conn_engine::{ConnectionError, UnsendableHead};
 
-/// Why a link has ended.
-pub(super) fn link_end(result: Result<(), h2::Error>, first: &[u8], seen_settings: bool) -> Ending {
-    if !seen_settings && !first.is_empty() {
-        return Ending::NotHttp2(what_was_seen(first).into());
-    }
-    match result {
-        Ok(()) => Ending::Gone(None),
-        Err(error) if error.is_go_away() && error.is_remote() => {
-            Ending::GoAway(reason(&error), debug_data(&error).into())
-        }
-        Err(error) if error.is_io() => Ending::Gone(error.into_io().map(Arc::new)),
-        Err(error) => Ending::Violation(reason(&error), error.to_string().into()),
+use crate::error::{Ending, Error, ErrorKind, Reason};
+
+/// What the peer has said in a GOAWAY.
+#[derive(Clone, Debug)]
+pub(super) struct GoAway {
+    pub(super) reason: Reason,
+    /// A text for people; anything can stand in it.
+    pub(super) text: String,
+}
+
+/// The peer has broken a rule that ends the link.
+pub(super) fn violation(error: &ConnectionError) -> Ending {
+    match error.first_bytes() {
+        Some(first) => not_http2(first),
+        None => Ending::Violation(error.reason(), error.what().into()),
     }
 }
 
+/// The peer does not speak HTTP/2, by its first bytes.
+pub(super) fn not_http2(first: &[u8]) -> Ending {
+    Ending::NotHttp2(what_was_seen(first).into())
+}
+
 /// What the peer has said before it ended the link in good order, as a cause of what that costs.
-pub(super) fn farewell(text: &str) -> Option<Arc<io::Error>> {
-    if text.is_empty() {
-        return None;
-    }
+pub(super) fn farewell(goaway: Option<&GoAway>) -> Option<Arc<io::Error>> {
+    let text = goaway.map(|goaway| &goaway.text).filter(|text| !text.is_empty())?;
     let message = format!("the peer said in its GOAWAY: {text:?}");
     Some(Arc::new(io::Error::new(io::ErrorKind::UnexpectedEof, message)))
 }
 
-/// Why a stream has ended. `link_end` is the link's own reason, if it has ended; `answered` says
-/// whether the peer has shown that it processes the stream.
-pub(super) fn stream_end(error: h2::Error, link_end: Option<&Ending>, answered: bool) -> Ending {
-    if error.is_reset() && error.is_remote() {
-        return Ending::Reset(reason(&error));
-    }
-    if error.is_go_away() && error.is_remote() && !answered {
-        // h2 gives this to the streams above the last one that the GOAWAY names, and to no other.
-        let said = match debug_data(&error) {
-            text if text.is_empty() => String::new(),
-            text => format!(": {text:?}"),
-        };
-        let message = format!(
-            "the server takes no more requests on this link and has not looked at this one \
-             (GOAWAY, {}{said}); try again",
-            reason(&error)
-        );
-        return Ending::NotProcessed(message.into());
-    }
-    if let Some(ending) = link_end {
-        return ending.clone();
-    }
-    if error.is_io() {
-        return Ending::Gone(error.into_io().map(Arc::new));
-    }
-    if error.is_go_away() && error.is_remote() {
-        return Ending::GoAway(reason(&error), debug_data(&error).into());
-    }
-    Ending::Violation(reason(&error), error.to_string().into())
+/// A request that the server has not looked at, and will not.
+pub(super) fn not_processed(goaway: &GoAway) -> Ending {
+    let said = match &goaway.text {
+        text if text.is_empty() => String::new(),
+        text => format!(": {text:?}"),
+    };
+    let message = format!(
+        "the server takes no more requests on this link and has not looked at this one (GOAWAY, \
+         {}{said}); try again",
+        goaway.reason
+    );
+    Ending::NotProcessed(message.into())
 }
 
-/// Whether h2 refuses to send on a stream because the peer has reset it. It says so as if the caller had
-/// made a mistake, without a reason.
-pub(super) fn is_of_a_stream_that_is_over(error: &h2::Error) -> bool {
-    error.reason().is_none() && !error.is_io()
+/// The server's SETTINGS are there, and do not allow `:protocol` (RFC 8441 §3).
+pub(super) fn not_offered(protocol: &str) -> Ending {
+    let message = format!(
+        "the server does not offer extended CONNECT (RFC 8441), which the protocol {protocol:?} \
+         needs: its SETTINGS came without SETTINGS_ENABLE_CONNECT_PROTOCOL = 1; let the server, and \
+         each proxy before it, offer it (Listener: ListenerBuilder::protocols), or connect by an \
+         ordinary request"
+    );
+    Ending::Failed(Error::new(ErrorKind::Unsupported, message).by_the_peer())
 }
 
-pub(super) fn reason(error: &h2::Error) -> Reason {
-    error.reason().map_or(Reason::PROTOCOL_ERROR, from_h2)
-}
-
-pub(super) fn from_h2(reason: h2::Reason) -> Reason {
-    Reason::from_code(reason.into())
-}
-
-pub(super) fn to_h2(reason: Reason) -> h2::Reason {
-    h2::Reason::from(reason.code())
-}
-
-/// The text in a GOAWAY, which h2 only prints: `… (b"text")`.
-fn debug_data(error: &h2::Error) -> String {
-    let text = error.to_string();
-    let quoted = text.split_once("(b\"").and_then(|(_, rest)| rest.strip_suffix("\")"));
-    quoted.unwrap_or("").to_owned()
+/// A head that the peer would have to refuse.
+pub(super) fn unsendable(head: &str, error: &UnsendableHead) -> Ending {
+    let message = format!("the {head} cannot be sent: {error}");
+    Ending::Failed(Error::new(ErrorKind::InvalidInput, message))
 }
 
 /// Names what a peer that does not speak HTTP/2 seems to speak.
@@ -113,18 +94,11 @@ mod tests {
 
     #[test]
     fn a_peer_that_speaks_something_else_is_named() {
-        let seen = |first: &[u8]| link_end(Ok(()), first, false).to_string();
+        let seen = |first: &[u8]| not_http2(first).to_string();
         let http = seen(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n");
         assert!(http.contains("\"HTTP/1.1 400 Bad Request\""), "{http}");
         assert!(seen(&[0x15, 3, 3, 0, 2, 2, 10]).contains("https://"));
         let ssh = seen(b"SSH-2.0-OpenSSH_9.2\r\n");
         assert!(ssh.contains("SSH-2.0-OpenSSH_9.2\\r\\n"), "{ssh}");
-    }
-
-    #[test]
-    fn reasons_keep_their_codes_on_the_way_to_h2_and_back() {
-        for code in [0, 1, 8, 13, 14, 0xffff_ffff] {
-            assert_eq!(from_h2(to_h2(Reason::from_code(code))).code(), code);
-        }
     }
 }

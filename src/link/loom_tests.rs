@@ -1,5 +1,5 @@
 //! Users wake a driver while it works, goes to sleep, sleeps and ends, in every order. The driver
-//! here is the real one's protocol without h2: what it would leave undone in its sleep is a
+//! here is the real one's protocol without HTTP/2: what it would leave undone in its sleep is a
 //! deadlock, which loom reports.
 
 use std::pin::Pin;
@@ -13,8 +13,7 @@ use super::*;
 use crate::conn::Transport::Request;
 use crate::sync::model::{explore, spawn};
 
-/// What stands for h2 and the socket: it wakes the driver by the link's signal, and is polled in
-/// every turn.
+/// What stands for the socket: it wakes the driver by the link's signal, and is polled in every turn.
 #[derive(Debug, Default)]
 struct Source(Mutex<(usize, Option<Waker>)>);
 

@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 
 use super::carrier::Proof;
-use super::frames::first_reset;
 use crate::error::{Ending, Error, ErrorKind, Reason, Result};
 use crate::pipe::WakerSet;
 
@@ -73,6 +72,13 @@ impl End {
         self.resets = last.resets;
         self.ending.insert(last.ending).clone()
     }
+}
+
+/// The code of the first reset of a stream, if it was an error's. Go's servers send STREAM_CLOSED for what
+/// comes after their NO_ERROR, and that means nothing more.
+pub(super) fn first_reset(resets: &VecDeque<(u32, u32)>, stream: u32) -> Option<u32> {
+    let (_, code) = resets.iter().find(|(of, _)| *of == stream)?;
+    (*code != 0).then_some(*code)
 }
 
 /// The peer has reset a stream that was over here: it has not taken all of it.

@@ -1,40 +1,44 @@
-//! One PING at a time: h2 lets its user have one, so everyone who wants to know the round trip, or
-//! whether the peer is still there, shares it.
+//! PINGs (RFC 9113 §6.7) that ask whether the peer is there, and how long a round trip takes.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Duration;
 
-use h2::{Ping, PingPong};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::wire::Reading;
+use super::session::Moved;
 use crate::config::Config;
+
+/// The payload of the PING behind a server's first GOAWAY.
+pub(super) const SHUTDOWN: [u8; 8] = *b"h2conn\0\x01";
+
+/// The payload of a PING whose answer is only a sign of life.
+pub(super) const NUDGE: [u8; 8] = *b"h2conn\0\0";
+
+/// The beginning of the payloads of PINGs that measure; a number follows.
+const MARK: [u8; 4] = *b"h2rt";
 
 /// Peers take many PINGs for an attack, ours included, so they are not sent faster than this.
 const PAUSE: Duration = Duration::from_millis(1);
 
 pub(super) type Answer = oneshot::Sender<Duration>;
 
-#[derive(Debug)]
+/// Measures round trips. One PING is on its way at a time, and everybody who wants to know shares it.
+#[derive(Debug, Default)]
 pub(super) struct Pinger {
-    /// `None` when the link has ended.
-    ping_pong: Option<PingPong>,
-    /// The PING on its way, and who waits for it.
+    /// How many were sent, which is the number of the last.
+    sent: u32,
+    /// When the PING on its way was sent, and who waits for it.
     in_flight: Option<(Instant, Vec<Answer>)>,
     waiting: Vec<Answer>,
-    /// One is to be sent even if nobody waits for it.
+    /// One must be sent even if nobody waits for it.
     wanted: bool,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Pinger {
-    pub(super) fn new(ping_pong: Option<PingPong>) -> Pinger {
-        Pinger { ping_pong, in_flight: None, waiting: Vec::new(), wanted: false, pause: None }
-    }
-
     pub(super) fn ask(&mut self, answer: Answer) {
         self.waiting.push(answer);
     }
@@ -45,52 +49,44 @@ impl Pinger {
         self.wanted
     }
 
-    /// Sends what is asked for, and hands out what has come: the time of a round trip, if one has
-    /// just ended.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Option<Duration> {
-        let measured = self.poll_pong(cx).unwrap_or_else(|_| {
-            // The link ends in its own way; dropping the askers tells them.
-            self.ping_pong = None;
-            self.in_flight = None;
-            None
-        });
-        if self.ping_pong.is_none() {
-            self.waiting.clear();
+    /// A PING with this payload was answered: the time of the round trip, if it was the one on its way.
+    pub(super) fn answered(&mut self, payload: [u8; 8]) -> Option<Duration> {
+        if payload != self.payload() {
+            return None;
         }
-        self.send(cx);
-        measured
-    }
-
-    fn poll_pong(&mut self, cx: &mut Context<'_>) -> Result<Option<Duration>, h2::Error> {
-        let (Some(ping_pong), Some((sent, _))) = (&mut self.ping_pong, &self.in_flight) else {
-            return Ok(None);
-        };
-        let (sent, Poll::Ready(pong)) = (*sent, ping_pong.poll_pong(cx)) else { return Ok(None) };
-        pong?;
+        let (sent, askers) = self.in_flight.take()?;
         let time = sent.elapsed();
-        for asker in self.in_flight.take().into_iter().flat_map(|(_, askers)| askers) {
+        for asker in askers {
             let _ = asker.send(time);
         }
         self.pause = Some(Box::pin(sleep_until(sent + PAUSE)));
-        Ok(Some(time))
+        Some(time)
     }
 
-    fn send(&mut self, cx: &mut Context<'_>) {
+    /// The payload of the PING that must be sent now, if one must.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Option<[u8; 8]> {
+        if self.in_flight.is_some() {
+            return None;
+        }
         self.waiting.retain(|asker| !asker.is_closed());
-        if (self.waiting.is_empty() && !self.wanted) || self.in_flight.is_some() {
-            return;
+        if self.waiting.is_empty() && !self.wanted {
+            return None;
         }
         if self.pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_pending()) {
-            return;
+            return None;
         }
         self.pause = None;
-        let Some(ping_pong) = &mut self.ping_pong else { return };
-        if ping_pong.send_ping(Ping::opaque()).is_ok() {
-            self.in_flight = Some((Instant::now(), std::mem::take(&mut self.waiting)));
-            self.wanted = false;
-            // Registers for the answer; it cannot be there yet.
-            let _ = ping_pong.poll_pong(cx);
-        }
+        self.sent = self.sent.wrapping_add(1);
+        self.in_flight = Some((Instant::now(), std::mem::take(&mut self.waiting)));
+        self.wanted = false;
+        Some(self.payload())
+    }
+
+    fn payload(&self) -> [u8; 8] {
+        let mut payload = [0; 8];
+        payload[..4].copy_from_slice(&MARK);
+        payload[4..].copy_from_slice(&self.sent.to_be_bytes());
+        payload
     }
 }
 
@@ -102,7 +98,7 @@ impl Pinger {
 /// was not full proves nothing; it goes to the buffers of this machine.
 #[derive(Debug)]
 pub(super) struct KeepAlive {
-    /// What the wire had received and the transport taken at the last look.
+    /// What the session had received and the transport taken at the last look.
     received: u64,
     taken: u64,
     /// The transport had left something then.
@@ -143,14 +139,14 @@ impl KeepAlive {
 
     /// Takes note of what a turn has moved. `true` if the peer has long had nothing from this side,
     /// though it talks: it may be waiting for a sign of life, behind data that is slow to get here.
-    pub(super) fn look(&mut self, reading: &Reading, interval: Duration) -> bool {
-        let received = reading.received != self.received;
-        let took = reading.taken != self.taken;
-        let was_full = std::mem::replace(&mut self.full, reading.taken < reading.accepted);
+    pub(super) fn look(&mut self, moved: &Moved, interval: Duration) -> bool {
+        let received = moved.received != self.received;
+        let took = moved.taken != self.taken;
+        let was_full = std::mem::replace(&mut self.full, moved.taken < moved.accepted);
         if !received && !took {
             return false;
         }
-        (self.received, self.taken) = (reading.received, reading.taken);
+        (self.received, self.taken) = (moved.received, moved.taken);
         let now = Instant::now();
         if received {
             self.heard = now;
@@ -224,8 +220,8 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(15);
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn reading(received: u64, taken: u64, accepted: u64) -> Reading {
-        Reading { received, taken, accepted, ..Reading::default() }
+    fn moved(received: u64, taken: u64, accepted: u64) -> Moved {
+        Moved { received, taken, accepted, ..Moved::default() }
     }
 
     #[tokio::test(start_paused = true)]
@@ -234,7 +230,7 @@ mod tests {
         let mut due = || {
             let due = peer.due(Instant::now(), INTERVAL, TIMEOUT);
             let heard = match due {
-                Due::Dead => peer.look(&reading(1, 0, 0), INTERVAL),
+                Due::Dead => peer.look(&moved(1, 0, 0), INTERVAL),
                 _ => false,
             };
             assert!(!heard);
@@ -267,18 +263,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_a_transport_that_was_full_proves_life_by_what_it_takes() {
         let mut peer = KeepAlive::new(Instant::now());
-        let mut after = |reading: Reading| {
-            peer.look(&reading, INTERVAL);
+        let mut after = |now: Moved| {
+            peer.look(&now, INTERVAL);
             peer.due(Instant::now(), INTERVAL, TIMEOUT)
         };
         advance(SECOND).await;
-        assert_eq!(after(reading(0, 10, 10)), Due::Later(INTERVAL - SECOND));
+        assert_eq!(after(moved(0, 10, 10)), Due::Later(INTERVAL - SECOND));
         advance(SECOND).await;
-        assert_eq!(after(reading(0, 15, 20)), Due::Later(INTERVAL - 2 * SECOND));
+        assert_eq!(after(moved(0, 15, 20)), Due::Later(INTERVAL - 2 * SECOND));
         advance(SECOND).await;
-        assert_eq!(after(reading(0, 20, 20)), Due::Later(INTERVAL));
+        assert_eq!(after(moved(0, 20, 20)), Due::Later(INTERVAL));
         advance(SECOND).await;
-        assert_eq!(after(reading(0, 30, 30)), Due::Later(INTERVAL - SECOND));
+        assert_eq!(after(moved(0, 30, 30)), Due::Later(INTERVAL - SECOND));
     }
 
     #[tokio::test(start_paused = true)]
@@ -286,20 +282,17 @@ mod tests {
         let mut peer = KeepAlive::new(Instant::now());
         let mut signs = Vec::new();
         for second in 0..60 {
-            if peer.look(&reading(second + 1, 0, 0), INTERVAL) {
+            if peer.look(&moved(second + 1, 0, 0), INTERVAL) {
                 signs.push(second);
             }
             advance(SECOND).await;
         }
         assert_eq!(signs, [15, 31, 47]);
         for second in 60..120 {
-            assert!(
-                !peer.look(&reading(second + 1, second, second), INTERVAL),
-                "it says something"
-            );
+            assert!(!peer.look(&moved(second + 1, second, second), INTERVAL), "it says something");
             advance(SECOND).await;
         }
         advance(INTERVAL).await;
-        assert!(!peer.look(&reading(1000, 119, 119), INTERVAL), "one byte may yet be answered");
+        assert!(!peer.look(&moved(1000, 119, 119), INTERVAL), "one byte may yet be answered");
     }
 }

@@ -1,12 +1,11 @@
-//! The sending side of a stream: outbox to h2.
+//! The sending side of a stream: outbox to HTTP/2.
 
-use std::task::{Context, Poll};
-
-use bytes::Buf;
+use std::task::Context;
 
 use super::entry::{Entry, Head};
-use super::fault;
-use crate::error::Ending;
+use super::session::{Moved, Session};
+use crate::conn::Wish;
+use crate::error::Reason;
 
 /// What became of a stream's turn to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,78 +14,62 @@ pub(super) enum Sent {
     All,
     /// Nothing but END_STREAM, which waits until a PING is behind the bytes.
     AllButTheEnd,
-    /// The peer's window is full; the stream's waker tells when it opens.
+    /// A window is full; HTTP/2 brings the stream back when it opens.
     Blocked,
     /// There is more, and the stream may go on at its next turn.
     More,
 }
 
 impl Entry {
-    /// Whether bytes or END_STREAM wait, and h2 would take them.
+    /// Whether bytes or END_STREAM wait, and HTTP/2 would take them.
     pub(super) fn can_send(&self) -> bool {
         let (queued, end) = self.stream.outbox.pending();
-        self.send.is_some() && !self.over && (queued > 0 || end)
+        self.sends && !self.over && (queued > 0 || end)
     }
 
-    /// Hands at most `share` bytes to h2, as far as the peer's windows allow.
-    ///
-    /// Capacity is reserved for bytes in hand only, and what is left of it is given back: h2 takes
-    /// what one stream has reserved from the others (T5).
+    /// Sends one frame of at most `share` bytes, as far as the peer's windows allow; gives the frame's size too.
     pub(super) fn send(
         &mut self,
         cx: &mut Context<'_>,
+        session: &mut Session,
         share: usize,
-        link_end: Option<&Ending>,
-    ) -> Sent {
-        if self.over || matches!(self.head, Head::Rejected(..)) {
-            return Sent::All;
+    ) -> (Sent, usize) {
+        let Some(id) = self.id.filter(|_| self.sends && !self.over) else { return (Sent::All, 0) };
+        if matches!(self.head, Head::Rejected(..)) {
+            return (Sent::All, 0);
         }
         let holds_end = self.holds_end();
-        let Some(send) = &mut self.send else { return Sent::All };
         let (queued, end) = self.stream.outbox.pending();
-        let (wanted, mut room) = (queued.min(share), 0);
-        if queued > 0 {
-            send.reserve_capacity(wanted);
-            room = match poll_room(send, cx) {
-                Poll::Pending => return Sent::Blocked,
-                // The stream cannot send any more; its receiving side, or `poll_reset`, says why.
-                Poll::Ready(None) => return Sent::All,
-                Poll::Ready(Some(Err(error))) => {
-                    let ending = fault::stream_end(error, link_end, true);
-                    self.cut(&ending);
-                    return Sent::All;
-                }
-                Poll::Ready(Some(Ok(room))) => room.min(share),
-            };
-        } else if !end {
-            return Sent::All;
+        if queued == 0 && (holds_end || !end) {
+            return (if end { Sent::AllButTheEnd } else { Sent::All }, 0);
         }
-        let taken = match holds_end {
-            true => self.stream.outbox.take_bytes(room),
-            false => self.stream.outbox.take(room),
+        let wanted = queued.min(share);
+        let may_end = end && !holds_end && wanted == queued;
+        let Some(head) = session.http2().send_data(id, wanted, may_end) else {
+            return (Sent::Blocked, 0);
         };
-        let mut used = 0;
-        if let Some(batch) = taken.batch {
-            used = batch.remaining();
-            let end = batch.is_end();
-            if let Err(error) = send.send_data(batch, end) {
-                if used == 0 && fault::is_of_a_stream_that_is_over(&error) {
-                    // The peer's reset is there, and `poll_reset` says which. It did not want to have
-                    // this end, which is all that there was.
-                    return Sent::All;
-                }
-                let ending = fault::stream_end(error, link_end, true);
-                self.cut(&ending);
-                return Sent::All;
-            }
-        }
-        if taken.left > 0 {
-            return Sent::More;
-        }
-        if used < wanted {
-            send.reserve_capacity(0);
-        }
-        if holds_end { Sent::AllButTheEnd } else { Sent::All }
+        let taken = match head.end {
+            true => self.stream.outbox.take(head.len),
+            false => self.stream.outbox.take_bytes(head.len),
+        };
+        let Some(batch) = taken.batch else {
+            // The user has reset the stream at this very moment.
+            let reason = match self.stream.wish() {
+                Wish::Reset(reason) => reason,
+                _ => Reason::CANCEL,
+            };
+            session.http2().withdraw(id, head, reason);
+            return (Sent::All, 0);
+        };
+        session.write(cx, &head, batch);
+        self.sends = !head.end;
+        let sent = match taken.left {
+            0 if holds_end && end => Sent::AllButTheEnd,
+            0 => Sent::All,
+            _ if session.state().send_capacity(id) == 0 => Sent::Blocked,
+            _ => Sent::More,
+        };
+        (sent, head.header.len() + head.len)
     }
 
     /// Whether END_STREAM must wait for a PING: its acknowledgement proves that the peer has got every
@@ -106,7 +89,8 @@ impl Entry {
 
     /// Looks at what has left, for the user who waits for room or for its bytes to be sent.
     /// `true` while there may be more to see.
-    pub(super) fn settle(&mut self, accepted: u64, flushed: u64) -> bool {
+    pub(super) fn settle(&mut self, moved: &Moved) -> bool {
+        let Moved { accepted, flushed, .. } = *moved;
         let released = self.stream.outbox.settle();
         if self.over {
             // A stream that was cut has let its bytes go without sending them.
@@ -117,7 +101,7 @@ impl Entry {
             self.stream.outbox.mark_sent(released);
         } else {
             match self.send_state.mark {
-                Some((wire, position)) if flushed >= wire => {
+                Some((end, position)) if flushed >= end => {
                     self.stream.outbox.mark_sent(position);
                     self.send_state.mark = Some((accepted, released));
                 }
@@ -126,23 +110,5 @@ impl Entry {
             }
         }
         !self.stream.outbox.is_taken_sent()
-    }
-}
-
-/// The bytes that h2 would send now. Its `poll_capacity` tells of changes only, so the present
-/// state is looked at first.
-fn poll_room(
-    send: &mut h2::SendStream<crate::pipe::Batch>,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<usize, h2::Error>>> {
-    loop {
-        match send.capacity() {
-            0 => match send.poll_capacity(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(end) => return Poll::Ready(end),
-            },
-            room => return Poll::Ready(Some(Ok(room))),
-        }
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! Each stream has a waker of its own, which puts the stream on the ready list: a turn costs what
 //! the streams with work cost, however many are open. While the driver is in its turn, a wake only
-//! sets a flag (h2 wakes its task inside nearly every call), which the driver looks at before it
-//! goes to sleep.
+//! sets a flag, which the driver looks at before it goes to sleep.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -45,9 +44,8 @@ impl Signal {
         self.state.store(LISTED, SeqCst);
     }
 
-    /// What has happened until now is about to be dealt with: h2 and the wire are about to be
-    /// polled, and then the list is taken. Whatever else is not seen by polling must be kept track of
-    /// apart.
+    /// What has happened until now is about to be dealt with, by a turn. Whatever a turn does not look
+    /// at must be kept track of apart.
     pub(crate) fn clear(&self) {
         let _ = self.state.compare_exchange(FLAGGED, LISTED, SeqCst, SeqCst);
     }
@@ -63,8 +61,7 @@ impl Signal {
         cx.waker().wake_by_ref();
     }
 
-    /// Moves the ready streams' keys to `keys`. That some were listed is dealt with then: most often
-    /// HTTP/2 lists them while it is polled, and it would be a turn for nothing.
+    /// Moves the ready streams' keys to `keys`. That some were listed is dealt with then.
     pub(crate) fn take_ready(&self, keys: &mut Vec<usize>) {
         if self.state.load(SeqCst) == AWAKE {
             return;

@@ -1,4 +1,4 @@
-//! Receive windows: how much the peer may send, on each stream and on the link (T6).
+//! Receive windows: how much the peer may send, on each stream and on the link.
 //!
 //! The link's memory `M` is split in two. A quarter, the base, is what the link's own window keeps
 //! open whatever its streams hold unread, so that a stream that nobody reads cannot freeze its

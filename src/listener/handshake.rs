@@ -103,8 +103,7 @@ impl Server {
         };
         let io = Box::new(io);
         let (first, incoming) = (first.freeze(), self.sender.clone());
-        let link = Link::server(io, first, info, &self.config, incoming, &self.shared.budget).await;
-        link.map_err(|ending| ending.read_error())
+        Ok(Link::server(io, first, info, &self.config, incoming, &self.shared.budget))
     }
 }
 

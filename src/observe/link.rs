@@ -25,6 +25,13 @@ pub(crate) struct Link {
     cause: OnceLock<Cause>,
 }
 
+/// The direction of a frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    Received,
+    Sent,
+}
+
 /// Why a link takes no more streams, and ends with the last of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
@@ -102,6 +109,26 @@ impl Link {
     /// So many bytes in all have gone out and come in, as HTTP/2 has them.
     pub(crate) fn moved(&self, sent: u64, received: u64) {
         self.bytes.moved(sent, received);
+    }
+
+    /// The peer has said what it takes.
+    pub(crate) fn peer_settings(&self, settings: &dyn Display) {
+        let _entered = self.span.enter();
+        tracing::debug!(target: TARGET, %settings, "settings of the peer");
+    }
+
+    /// Whether anybody wants to hear of each frame.
+    pub(crate) fn traces_frames() -> bool {
+        tracing::enabled!(target: TARGET, tracing::Level::TRACE)
+    }
+
+    /// A frame has come or goes out, on the link of the current span.
+    pub(crate) fn frame(way: Way, kind: &str, flags: u8, len: usize, stream: u32) {
+        let way = match way {
+            Way::Received => "received",
+            Way::Sent => "sent",
+        };
+        tracing::trace!(target: TARGET, way, kind, flags, len, stream, "frame");
     }
 
     /// A round trip was measured.

@@ -25,9 +25,7 @@ const IDLE: usize = 4 * 1024;
 /// It has no bound of its own: the peer's flow-control window bounds it, which the mover gives
 /// back only as the user reads (RFC 9113 §5.2).
 ///
-/// Everything is copied in. A `Bytes` that was kept would pin the read buffer that it was cut from,
-/// and HTTP/2 would have to allocate another one for the next frame; as it is, it uses the same
-/// one again.
+/// Everything is copied in: the links of a thread share the room that they read into.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     state: Mutex<State>,
@@ -117,16 +115,14 @@ impl Inbox {
     }
 
     /// Queues bytes that have arrived.
-    pub(crate) fn push(&self, bytes: Bytes) {
+    pub(crate) fn push(&self, bytes: &[u8]) {
         let mut state = lock(&self.state);
         state.arrived += bytes.len() as u64;
         if state.discarding || state.end.is_some() {
             state.consumed += bytes.len();
             return;
         }
-        state.append(&bytes, &self.buffers);
-        // The read buffer of HTTP/2 that they were cut from is free again.
-        drop(bytes);
+        state.append(bytes, &self.buffers);
         let mut readers = state.readers.take();
         drop(state);
         readers.wake_all();

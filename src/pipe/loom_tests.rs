@@ -70,7 +70,7 @@ async fn send_all(outbox: &Outbox, bell: &Bell) -> Vec<u8> {
 #[test]
 fn a_writer_gets_the_room_that_it_waits_for_and_its_flush_ends() {
     explore(|| {
-        let (outbox, bell, buffers) = outbox(1);
+        let (outbox, bell, _) = outbox(1);
         let user = spawn({
             let outbox = Arc::clone(&outbox);
             async move {
@@ -85,7 +85,6 @@ fn a_writer_gets_the_room_that_it_waits_for_and_its_flush_ends() {
         });
         assert_eq!(block_on(send_all(&outbox, &bell)), b"ab.");
         assert_eq!(user.join().expect("did not panic"), Ok(()));
-        assert_eq!(buffers.in_flight(), 0);
     });
 }
 
@@ -214,8 +213,8 @@ fn a_reader_gets_what_comes_and_the_end_after_it() {
                 Ok(got)
             }
         });
-        inbox.push(Bytes::from_static(b"a"));
-        inbox.push(Bytes::from_static(b"b"));
+        inbox.push(b"a");
+        inbox.push(b"b");
         block_on(got_all.rung());
         inbox.finish(Ok(()));
         let got: Result<Vec<u8>> = reader.join().expect("did not panic");
@@ -231,9 +230,9 @@ fn every_reader_hears_of_an_abort_and_all_the_window_is_given_back() {
             let inbox = Arc::clone(&inbox);
             spawn(async move { while read(&inbox).await.is_ok() {} })
         });
-        inbox.push(Bytes::from_static(b"abc"));
+        inbox.push(b"abc");
         inbox.abort(gone());
-        inbox.push(Bytes::from_static(b"d"));
+        inbox.push(b"d");
         let mut released = inbox.take_consumed();
         block_on(async {
             while released < 4 {
@@ -254,8 +253,8 @@ fn the_mover_hears_of_everything_that_is_read_even_while_the_threshold_is_lowere
         let (inbox, bell) = inbox();
         inbox.set_threshold(4);
         // A full buffer, and another.
-        inbox.push(Bytes::from(vec![0; BUFFER]));
-        inbox.push(Bytes::from_static(b"abc"));
+        inbox.push(&[0; BUFFER]);
+        inbox.push(b"abc");
         let reader = spawn({
             let inbox = Arc::clone(&inbox);
             async move { (read(&inbox).await.is_ok(), read(&inbox).await.is_ok()) }
@@ -288,7 +287,7 @@ fn what_comes_while_the_reader_goes_is_given_back() {
             });
             let mut released = 0;
             for _ in 0..2 {
-                inbox.push(Bytes::from_static(b"ab"));
+                inbox.push(b"ab");
                 released += inbox.take_consumed();
             }
             block_on(async {

@@ -261,7 +261,7 @@ impl Outbox {
         if state.failed.is_some() {
             return Taken { batch: None, left: 0 };
         }
-        let chunks = state.split_front(most);
+        let chunks = state.split_front(most, &self.buffers);
         let end = end_may_go && state.queued == 0 && state.end == End::Requested;
         if chunks.is_empty() && !end {
             return Taken { batch: None, left: state.queued };
@@ -283,7 +283,7 @@ impl Outbox {
             return Run::default();
         }
         let first = state.chunks.front().map_or(0, Chunk::len);
-        let run = state.split_front(first.min(most)).pop_front();
+        let run = state.split_front(first.min(most), &self.buffers).pop_front();
         let end = state.queued == 0 && state.end == End::Requested;
         if end {
             state.end = End::Taken;
@@ -319,11 +319,6 @@ impl Outbox {
         let mut watchers = state.watchers.take();
         drop(state);
         watchers.wake_all();
-    }
-
-    /// Whether HTTP/2 has let go of all that was taken: it is with the transport's wrapper.
-    pub(crate) fn is_let_go(&self) -> bool {
-        self.outstanding.load(Relaxed) == 0
     }
 
     /// Whether everything that was taken is on the transport.
@@ -379,7 +374,7 @@ impl State {
         }
     }
 
-    fn split_front(&mut self, most: usize) -> VecDeque<Chunk> {
+    fn split_front(&mut self, most: usize, buffers: &Arc<Buffers>) -> VecDeque<Chunk> {
         if self.queued <= most {
             self.queued = 0;
             return std::mem::take(&mut self.chunks);
@@ -389,8 +384,11 @@ impl State {
         while room > 0 {
             let Some(front) = self.chunks.front_mut() else { break };
             let n = front.len().min(room);
-            let chunk =
-                if n == front.len() { self.chunks.pop_front() } else { Some(front.split_to(n)) };
+            let chunk = if n == front.len() {
+                self.chunks.pop_front()
+            } else {
+                Some(front.split_to(n, buffers))
+            };
             taken.extend(chunk);
             room -= n;
         }

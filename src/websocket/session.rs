@@ -182,7 +182,7 @@ impl Session {
     fn keep(&mut self, bytes: Bytes) {
         self.linger.dropped(bytes.len());
         if !bytes.is_empty() {
-            self.stream.inbox.push(bytes);
+            self.stream.inbox.push(&bytes);
         }
     }
 

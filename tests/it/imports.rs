@@ -24,9 +24,9 @@ const ABOVE: [(&str, &[&str]); 9] = [
 
 /// Crates that only some files may name. A file is allowed by the beginning of its path.
 const CRATES: [(&str, &[&str]); 8] = [
-    ("h2", &["link.rs", "link/", "hosted/reason.rs"]),
-    // For its error codes, until the links stand on it.
-    ("h2conn_engine", &["error.rs"]),
+    // For the reasons of resets under hyper.
+    ("h2", &["hosted/reason.rs"]),
+    ("h2conn_engine", &["error.rs", "link.rs", "link/"]),
     ("hyper", &["accept/websocket", "websocket.rs", "websocket/"]),
     ("tokio_tungstenite", &["accept/websocket", "websocket.rs", "websocket/"]),
     ("http_body", &["accept.rs", "hosted/", "axum.rs"]),

@@ -35,6 +35,10 @@ fn a_request_that_was_reset_before_anybody_accepted_it_leaves_nothing() -> TestR
             raw.send(RST_STREAM, 0, stream, &8_u32.to_be_bytes()).await?;
             raw.send(PING, 0, 0, b"have you").await?;
             raw.wait_for(PING, 0).await?;
+            if alive().streams == 0 {
+                // All of it came at once, and nobody is asked to accept it.
+                continue;
+            }
             let incoming = listener.accept().await.context("the request")?;
             ensure!(alive().streams == 1, "{}", alive());
             // Whether it was seen in time or is found out by reading, the client has taken it back.

@@ -48,14 +48,13 @@ impl Site {
         tokio::spawn(async move {
             let budget = Budget::new(config.max_memory);
             let (io, info) = (Box::new(server), info(Side::Server));
-            let link = Link::server(io, Bytes::new(), info, &config, offers, &budget).await;
+            let link = Link::server(io, Bytes::new(), info, &config, offers, &budget);
             // A listener keeps its links as long as they live.
-            let _ = link.expect("it speaks HTTP/2").ended().await;
+            let _ = link.ended().await;
         });
         let config = Config { pace: terms.pace, ..self.client.clone() };
         let info = info(Side::Client);
-        let link = Link::client(Box::new(client), info, &config, terms.places).await;
-        link.map_err(|ending| ending.connect_error("over memory"))
+        Ok(Link::client(Box::new(client), info, &config, terms.places))
     }
 
     async fn place(&self) -> Result<Lease> {

@@ -1,7 +1,6 @@
 //! How a link ends: by itself, by its handles, by a peer that breaks the rules, by its runtime.
 
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::{CUT_SHORT, Driver, PARTING};
@@ -9,10 +8,7 @@ use crate::conn::runtime_is_gone;
 use crate::error::{Ending, Error, Reason};
 use crate::link::entry::Head;
 use crate::link::outcome::given_up;
-use crate::link::peer::Peer;
-use crate::link::wire::Reading;
 use crate::link::{fault, unsent};
-use crate::observe::Cause;
 
 impl Driver {
     /// Resets what lives, so that each stream's peer learns why, and then says goodbye.
@@ -20,51 +16,40 @@ impl Driver {
         let ending = Ending::Local(reason, why.into());
         for (_, entry) in &mut self.streams {
             if !entry.over {
-                entry.reset(reason, &ending);
+                entry.reset(&mut self.session, reason, &ending);
                 self.cut += 1;
             }
         }
-        self.let_h2_speak();
-        self.peer.abort(h2::Reason::NO_ERROR);
+        self.say_goodbye(Reason::NO_ERROR, "");
         self.give_up(ending);
     }
 
-    /// Has h2 write what it was told, for a link that is about to end.
-    fn let_h2_speak(&mut self) {
-        if self.end.is_none() && !self.is_over {
-            let waker = self.waker.clone();
-            let _ = self.peer.poll(&mut Context::from_waker(&waker), &mut self.arrivals);
-        }
+    /// Says the last word: nothing that the peer may still open is looked at.
+    pub(super) fn say_goodbye(&mut self, reason: Reason, text: &str) {
+        let last = self.session.state().last_peer_stream();
+        self.session.go_away(last, reason, text);
+        self.session.must_part();
     }
 
-    /// h2 says that the link is over. Where that is no failure, the link stays until its peer has got
-    /// everything.
-    pub(super) fn end_of_h2(&mut self, result: Result<(), h2::Error>) {
-        let reading = self.gauge.read();
-        match result {
-            Ok(()) if !reading.read_end && !reading.broken => self.begin_to_leave(),
-            result => self.end_of_link(result),
+    /// The transport gives no more. Its reason comes before what the streams will say.
+    pub(super) fn transport_has_ended(&mut self) {
+        let has_settings = self.session.state().has_peer_settings();
+        let failure = self.session.take_read_error();
+        if failure.is_none() {
+            self.session.must_part();
         }
-    }
-
-    /// The link has ended: its reason comes before what the streams will say (T9).
-    pub(super) fn end_of_link(&mut self, result: Result<(), h2::Error>) {
-        let reading = self.gauge.read();
-        let failure = self.gauge.take_read_error();
-        self.ended_well = result.is_ok();
-        let explained = failure.as_ref().and_then(Error::from_io);
-        let end = match (explained, self.gauge.write_error()) {
-            // The transport knows better than h2 what went wrong: TLS, most of all.
-            (Some(error), _) if !reading.seen_settings => Ending::Failed(error.clone()),
-            (_, Some(error)) if result.is_ok() && !self.streams.is_empty() => {
-                Ending::Gone(Some(Arc::new(error)))
+        let explained = failure.as_ref().and_then(|error| Error::from_io(error)).cloned();
+        let first = self.session.first_bytes();
+        let ending = match (explained, self.session.write_error()) {
+            // The transport knows better than HTTP/2 what went wrong: TLS, most of all.
+            (Some(error), _) if !has_settings => Ending::Failed(error),
+            _ if !has_settings && !first.is_empty() && self.is_client() => fault::not_http2(first),
+            (_, Some(error)) if failure.is_none() && !self.streams.is_empty() => {
+                Ending::Gone(Some(error))
             }
-            _ => match fault::link_end(result, &self.gauge.first_bytes(), reading.seen_settings) {
-                Ending::Gone(None) => Ending::Gone(fault::farewell(&self.gauge.goaway_text())),
-                ending => ending,
-            },
+            _ => Ending::Gone(failure.or_else(|| fault::farewell(self.news.goaway.as_ref()))),
         };
-        self.set_end(end);
+        self.set_end(ending);
     }
 
     /// From now on the link has ended. What its end teaches is in force before any user hears of it,
@@ -73,7 +58,7 @@ impl Driver {
         let ending = self.with_the_peers_reason(ending);
         self.shared.set_going_away();
         // A complaint of a listener's client is over with its link.
-        if matches!(self.peer, Peer::Client { .. })
+        if self.is_client()
             && is_about_pings(&ending)
             && self.config.pace.slow_down(self.first_pace)
             && let Some(interval) = self.interval()
@@ -84,45 +69,39 @@ impl Driver {
         self.end = Some(ending);
     }
 
-    /// A transport can fail before h2 has come to tell of the GOAWAY that explains it.
+    /// A transport can fail before anybody has looked at the GOAWAY that explains it.
     fn with_the_peers_reason(&self, end: Ending) -> Ending {
-        match (&end, self.gauge.goaway_error()) {
-            (Ending::Gone(_), Some(code)) => {
-                let text = self.gauge.goaway_text();
-                Ending::GoAway(Reason::from_code(code), text.into())
+        match (&end, &self.news.goaway) {
+            (Ending::Gone(_), Some(goaway)) if goaway.reason != Reason::NO_ERROR => {
+                Ending::GoAway(goaway.reason, goaway.text.as_str().into())
             }
             _ => end,
         }
     }
 
-    /// Ends the link without waiting for the peer; what h2 has to say is said if it can be.
+    /// Ends the link without waiting for the peer; what HTTP/2 has to say is said if it can be.
     pub(super) fn give_up(&mut self, ending: Ending) {
         if self.end.is_none() {
-            self.let_h2_speak();
             let waker = self.waker.clone();
-            self.gauge.drive(&mut Context::from_waker(&waker));
+            self.session.collect();
+            self.session.flush(&mut Context::from_waker(&waker));
             self.set_end(ending);
         }
     }
 
-    /// Hands on what has arrived, and fails what is left with the link's reason.
+    /// Fails what is left with the link's reason.
     pub(super) fn finish(&mut self) {
         let ending = self.end.clone().unwrap_or(Ending::Gone(None));
-        let mut cx = Context::from_waker(Waker::noop());
-        // Where h2 has ended the link by itself, it has written everything first. Otherwise what it
-        // still had is dropped, and nobody knows how much that was.
-        let in_order = self.ended_well && !self.reading.read_end;
-        let Reading { accepted, flushed, .. } = self.reading;
+        // A link that has left in good order has written everything first.
+        let in_order = self.ended_well && !self.session.has_read_end();
+        let moved = self.moved();
         let cut_before = self.cut;
         for (_, entry) in &mut self.streams {
-            let was_over = entry.over;
-            entry.receive(&mut cx, Some(&ending), true);
             if entry.over {
-                self.cut += usize::from(!was_over && entry.is_cut);
                 continue;
             }
             if in_order {
-                entry.settle(accepted, flushed);
+                entry.settle(&moved);
             }
             if entry.received_end && !entry.stream.outbox.has_unsent_bytes() {
                 // At the most it is our END_STREAM that the peer has not got, and it has gone.
@@ -140,7 +119,7 @@ impl Driver {
                 entry.cut(&ending);
                 self.cut += 1;
             }
-            if matches!(entry.head, Head::Unanswered(_))
+            if matches!(entry.head, Head::Unanswered)
                 && !entry.stream.was_answered()
                 && !entry.stream.inbox.is_complete()
             {
@@ -148,7 +127,8 @@ impl Driver {
                 entry.stream.inbox.abort(ending.read_error());
             }
         }
-        self.shared.info.observed.closed(&ending, self.cut, self.reading.seen_settings);
+        let established = self.session.state().has_peer_settings();
+        self.shared.info.observed.closed(&ending, self.cut, established);
         self.streams.clear();
         self.incoming = None;
         self.share = None;
@@ -162,36 +142,18 @@ impl Driver {
     /// is reset, and what it still had to send is lost.
     pub(super) fn part(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let late = self.parting.as_mut().is_none_or(|time| time.as_mut().poll(cx).is_ready());
-        if !late && self.gauge.poll_parted(cx).is_pending() {
+        if !late && self.session.poll_parted(cx).is_pending() {
             return Poll::Pending;
         }
         self.shared.set_gone();
         Poll::Ready(())
     }
 
-    /// Takes in the peer's words about the link, which must be in force before the user of any stream hears
-    /// what else it has said.
-    pub(super) fn learn(&mut self) {
-        if self.reading.seen_settings {
-            self.shared.set_established();
-        }
-        if self.reading.seen_goaway {
-            self.shared.info.observed.retired(Cause::GoAway);
-            self.shared.set_going_away();
-        }
-        self.note_limit();
-    }
-
-    /// Ends the link of a peer that breaks the rules that are ours.
+    /// Ends the link of a peer that does not read what it asks for.
     pub(super) fn check_peer(&mut self) {
-        let why = match (self.reading.abuse, self.reading.overflowing) {
-            (Some(what), _) => format!("too many {what}"),
-            (None, true) => "answers pile up that are not read".to_owned(),
-            (None, false) => return,
-        };
-        if self.end.is_none() {
-            self.gauge.say_goodbye(Reason::ENHANCE_YOUR_CALM.code(), &why);
-            self.peer.abort(h2::Reason::ENHANCE_YOUR_CALM);
+        if self.end.is_none() && self.session.is_overflowing() {
+            let why = "answers pile up that are not read";
+            self.say_goodbye(Reason::ENHANCE_YOUR_CALM, why);
             self.give_up(Ending::Violation(Reason::ENHANCE_YOUR_CALM, why.into()));
         }
     }

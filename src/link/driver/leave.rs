@@ -5,19 +5,16 @@
 //! stays until the PING is acknowledged, for as long as the peer shows life (keep-alive). Slowness is
 //! not bounded, silence is.
 
-use std::io;
-use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::Context;
 
+use h2conn_engine::StreamId;
 use tokio::sync::oneshot;
 
 use super::Driver;
-use crate::error::{Ending, Result};
+use crate::error::{Ending, Reason, Result};
 use crate::link::carrier::Proof;
-use crate::link::entry::Head;
-use crate::link::outcome::{Last, reset_in_use, unconfirmed, was_reset};
-use crate::link::peer::Peer;
-use crate::link::{Command, fault, unsent};
+use crate::link::outcome::{Last, first_reset, reset_in_use, unconfirmed, was_reset};
+use crate::link::{Command, fault, ping};
 
 /// Somebody who waits for the peer to have got what was sent so far.
 #[derive(Debug)]
@@ -35,6 +32,28 @@ enum Who {
     Stream(usize),
 }
 
+/// How far a server has come in saying that it takes no more streams (RFC 9113 §6.8): those that its client
+/// opens until it has heard of that are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Shutdown {
+    #[default]
+    No,
+    /// The client is asked, by a PING, to say when it has heard of it.
+    Asked,
+    /// It has heard of it.
+    Answered,
+    /// The last stream is named that is taken.
+    Named,
+}
+
+impl Shutdown {
+    pub(super) fn is_answered(&mut self) {
+        if *self == Shutdown::Asked {
+            *self = Shutdown::Answered;
+        }
+    }
+}
+
 impl Driver {
     pub(super) fn shut_down(&mut self) {
         if !self.closing {
@@ -42,31 +61,54 @@ impl Driver {
             self.shared.set_going_away();
             self.watch_peer();
             self.stop_opening();
-            // A timer may be the reason, and h2 writes its GOAWAY when it is driven next.
+            // A timer may be the reason, and the GOAWAY is written in the next turn.
             self.shared.ask();
         }
     }
 
-    /// Tells h2 that no stream will follow. Requests that wait for their turn, or that somebody has a
+    /// Says that no stream will follow. Requests that wait for their turn, or that somebody has a
     /// place for, go first. A client's last word, upon which many servers hang up, waits until the
     /// server has everything else; a server's is what tells its client to go, and comes at once.
     pub(super) fn stop_opening(&mut self) {
-        if !self.closing || self.is_over || !self.unsent.is_empty() || !self.has_all_leases() {
+        if !self.closing || self.is_over || self.end.is_some() {
             return;
         }
-        match &self.peer {
-            Peer::Client { send: None, .. } => {}
-            Peer::Client { .. } if !self.streams.is_empty() => {}
-            Peer::Client { .. } if self.owes() => {
+        if !self.unsent.is_empty() || !self.has_all_leases() {
+            return;
+        }
+        match self.is_client() {
+            false => self.stop_accepting(),
+            true if !self.streams.is_empty() => {}
+            true if self.owes() => {
                 self.ask_peer();
             }
-            Peer::Client { .. } | Peer::Server { .. } => self.peer.shut_down(),
+            true => {
+                self.session.go_away(None, Reason::NO_ERROR, "");
+                self.begin_to_leave();
+            }
+        }
+    }
+
+    /// A server takes the streams that were opened until its client has heard that no more are taken.
+    fn stop_accepting(&mut self) {
+        if self.shutdown == Shutdown::No {
+            self.shutdown = Shutdown::Asked;
+            self.session.go_away(Some(StreamId::MAX), Reason::NO_ERROR, "");
+            self.session.http2().ping(ping::SHUTDOWN);
+        }
+        if self.shutdown == Shutdown::Answered {
+            self.shutdown = Shutdown::Named;
+            let last = self.session.state().last_peer_stream();
+            self.session.go_away(last, Reason::NO_ERROR, "");
+        }
+        if self.shutdown == Shutdown::Named && self.streams.is_empty() {
+            self.begin_to_leave();
         }
     }
 
     /// Whether somebody waits for the peer to have got something, or would if they knew.
     pub(super) fn owes(&self) -> bool {
-        self.reading.owes || !self.waiters.is_empty()
+        self.session.owes() || !self.waiters.is_empty()
     }
 
     /// Whether the link has nothing left to do but to see that the peer has got everything.
@@ -76,7 +118,7 @@ impl Driver {
 
     /// Asks the peer, by a PING, for everything that was written so far; gives the PING's number.
     fn ask_peer(&mut self) -> u64 {
-        let ping = self.gauge.ask();
+        let ping = self.session.ask();
         if ping > self.asked {
             self.asked = ping;
             // The next turn sends it.
@@ -99,7 +141,7 @@ impl Driver {
         let ping = self.ask_peer();
         self.waiters.push(Waiter { ping, who });
         self.watch_peer();
-        if ping <= self.reading.confirmed {
+        if ping <= self.session.confirmed() {
             // The next turn tells.
             self.shared.ask();
         }
@@ -108,7 +150,7 @@ impl Driver {
 
     /// Tells those who wait for what the peer has got by now.
     pub(super) fn answer_waiters(&mut self) {
-        let confirmed = self.reading.confirmed;
+        let confirmed = self.session.confirmed();
         if self.closing && confirmed != std::mem::replace(&mut self.answered, confirmed) {
             // The link may have waited for that, to say goodbye.
             self.shared.ask();
@@ -120,7 +162,7 @@ impl Driver {
         for waiter in come.collect::<Vec<_>>() {
             match waiter.who {
                 Who::User(proof, answer) => {
-                    let reset = self.gauge.reset_of(proof.stream);
+                    let reset = first_reset(&self.news.resets, proof.stream);
                     let _ = answer.send(reset.map_or(Ok(()), was_reset));
                 }
                 Who::Stream(key) => self.lingering_is_confirmed(key, waiter.ping),
@@ -128,43 +170,24 @@ impl Driver {
         }
     }
 
-    /// h2 has ended the link in good order, and has written all it had, its GOAWAY last.
-    pub(super) fn begin_to_leave(&mut self) {
+    /// The last word is said in good order, and nothing is left but to see that the peer has it.
+    fn begin_to_leave(&mut self) {
         self.is_over = true;
-        self.farewell = self.gauge.ask_behind_all();
+        self.session.must_part();
+        self.farewell = self.session.ask_behind_all();
         self.shared.set_going_away();
         self.watch_peer();
-        let ending = Ending::NotProcessed(unsent(&Ending::Gone(self.farewell_text())));
-        let mut left = std::mem::take(&mut self.unsent);
-        for key in left.drain(..) {
-            if let Some(entry) = self.streams.get_mut(key)
-                && !entry.over
-                && matches!(entry.head, Head::Unsent(_))
-            {
-                entry.cut(&ending);
-                self.look_at(key);
-            }
-        }
     }
 
-    /// The peer's text in its GOAWAY, if any: the reason why requests are not sent any more.
-    fn farewell_text(&self) -> Option<Arc<io::Error>> {
-        fault::farewell(&self.gauge.goaway_text())
-    }
-
-    /// Once h2 is over: waits until everything is written, and the peer has it.
+    /// Once all is said: waits until everything is written, and the peer has it.
     pub(super) fn leave(&mut self) {
-        if !self.is_over || self.end.is_some() {
+        if !self.is_over || self.end.is_some() || self.session.is_broken() {
+            // Where the transport is broken, a timer gives the peer's reason time to come.
             return;
         }
-        if self.reading.read_end {
-            let error = self.gauge.take_read_error().map(Arc::new);
-            self.set_end(Ending::Gone(error.or_else(|| self.farewell_text())));
-        } else if self.reading.broken {
-            // A timer gives the peer's reason time to come.
-        } else if self.reading.confirmed >= self.farewell {
+        if self.session.confirmed() >= self.farewell {
             self.ended_well = true;
-            self.end_of_link(Ok(()));
+            self.set_end(Ending::Gone(fault::farewell(self.news.goaway.as_ref())));
         }
     }
 
@@ -178,11 +201,11 @@ impl Driver {
     /// stream. A peer that has acknowledged every byte, and has ended its side of all streams, may then hang
     /// up upon the last end of this side, and acknowledges no more.
     pub(super) fn last(&mut self, ending: Ending, spares: bool) -> Last {
-        let owes_bytes = self.lost.is_some() || self.reading.owes_bytes;
+        let owes_bytes = self.lost.is_some() || self.session.owes_bytes();
         let hung_up = spares && !owes_bytes && matches!(ending, Ending::Gone(_));
         let outcome = match (self.cut_in_use, self.lost.take()) {
             (0, Some(lost)) => Err(lost),
-            (0, None) if self.reading.owes && !hung_up => Err(unconfirmed(&ending)),
+            (0, None) if self.session.owes() && !hung_up => Err(unconfirmed(&ending)),
             (0, None) => Ok(()),
             (n, _) => Err(reset_in_use(n)),
         };
@@ -192,22 +215,21 @@ impl Driver {
                 self.shared.command(Command::Confirm(proof, answer));
             }
         }
-        let (confirmed, resets) = (self.reading.confirmed, self.gauge.take_resets());
+        let (confirmed, resets) = (self.session.confirmed(), std::mem::take(&mut self.news.resets));
         Last { ending, outcome, owes_bytes, confirmed, resets }
     }
 
     /// Puts a PING behind the bytes of streams, and then sends their ends.
     pub(super) fn send_ends(&mut self) {
-        let mut cx = Context::from_waker(Waker::noop());
+        let waker = self.waker.clone();
+        let mut cx = Context::from_waker(&waker);
         for key in std::mem::take(&mut self.ends) {
             let Some(entry) = self.streams.get_mut(key).filter(|entry| !entry.over) else {
                 continue;
             };
             entry.send_state.end_may_go = true;
-            if entry.stream.outbox.is_let_go() {
-                entry.carrier.set_ping(self.gauge.ask_now());
-            }
-            entry.send(&mut cx, 0, self.end.as_ref());
+            entry.carrier.set_ping(self.session.ask_now());
+            entry.send(&mut cx, &mut self.session, 0);
         }
     }
 }

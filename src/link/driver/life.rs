@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Driver, Timer};
 use crate::config::KEEP_ALIVE_INTERVAL;
 use crate::error::Ending;
-use crate::link::ping::Due;
+use crate::link::ping::{self, Due};
 
 impl Driver {
     /// The link's interval, if it is kept alive. A link that leaves always is, or one whose peer has
@@ -29,7 +29,7 @@ impl Driver {
     /// Takes note of what a turn has moved.
     pub(super) fn look_for_life(&mut self) {
         let Some(interval) = self.interval() else { return };
-        if self.keep_alive.look(&self.reading, interval) && self.is_kept_alive() {
+        if self.keep_alive.look(&self.moved(), interval) && self.is_kept_alive() {
             self.ask_for_life();
         }
     }
@@ -62,7 +62,7 @@ impl Driver {
                 next
             }
             Due::Dead => {
-                let epitaph = self.keep_alive.epitaph(now, self.reading.backlog(), &self.config);
+                let epitaph = self.keep_alive.epitaph(now, self.moved().backlog(), &self.config);
                 return self.give_up(Ending::Silent(epitaph.into()));
             }
         };
@@ -107,15 +107,16 @@ impl Driver {
         }
     }
 
-    /// Sends a PING: by h2, unless the one that h2 can have is still on its way.
+    /// Sends a PING, which measures the round trip unless one that does is still on its way.
     fn ask_for_life(&mut self) {
         if !self.send_ping() {
-            let waker = self.waker.clone();
-            self.gauge.nudge(&mut Context::from_waker(&waker));
+            self.session.http2().ping(ping::NUDGE);
         }
+        // It leaves in the next turn: a timer may be the reason.
+        self.shared.ask();
     }
 
-    /// Sends h2's PING; `false` if one is on its way already.
+    /// Sends a PING that measures the round trip; `false` if one is on its way already.
     pub(super) fn send_ping(&mut self) -> bool {
         let wanted = self.pinger.want();
         if wanted {
@@ -126,7 +127,13 @@ impl Driver {
     }
 
     pub(super) fn poll_ping(&mut self, cx: &mut Context<'_>) {
-        let Some(time) = self.pinger.poll(cx) else { return };
+        if let Some(payload) = self.pinger.poll(cx) {
+            self.session.http2().ping(payload);
+        }
+    }
+
+    /// A round trip was measured.
+    pub(super) fn has_measured(&mut self, time: Duration) {
         self.shared.set_rtt(time);
         if let Some(need) = self.probe.end(self.windows.stream(), self.windows.base()) {
             self.windows.grow(need);

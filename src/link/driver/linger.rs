@@ -7,7 +7,6 @@ use crate::conn::{Delivery, Facts, Progress, Terms, Verdict, Wish, ended};
 use crate::error::{Ending, Reason};
 use crate::link::entry::{Entry, Head};
 use crate::link::outcome::given_up;
-use crate::link::peer::Peer;
 
 impl Driver {
     /// Sees to a stream's end: what is still awaited, and its removal when nothing is.
@@ -30,7 +29,7 @@ impl Driver {
 
     fn linger(&mut self, key: usize) {
         let (now, terms) = (Instant::now(), self.terms());
-        let transport = self.reading.taken;
+        let transport = self.moved().taken;
         while let Some(entry) = self.streams.get_mut(key) {
             let stream = entry.stream.outbox.settle();
             let facts = Facts {
@@ -49,7 +48,7 @@ impl Driver {
                 }
                 Verdict::Stuck(ending) => return self.give_up_bytes(key, &ending),
                 Verdict::Over(reason, how) => {
-                    entry.send_reset(reason);
+                    entry.send_reset(&mut self.session, reason);
                     entry.give_up_on_an_answer();
                     return entry.end(how);
                 }
@@ -58,10 +57,7 @@ impl Driver {
     }
 
     fn terms(&self) -> Terms {
-        let reset = match self.peer {
-            Peer::Client { .. } => Reason::CANCEL,
-            Peer::Server { .. } => Reason::NO_ERROR,
-        };
+        let reset = if self.is_client() { Reason::CANCEL } else { Reason::NO_ERROR };
         let limit = self.config.linger_timeout;
         Terms { limit, delivery: Delivery::Acknowledged, reset }
     }
@@ -89,7 +85,7 @@ impl Driver {
         if entry.loses_unseen() {
             self.lost.get_or_insert_with(|| given_up(ending));
         }
-        entry.reset(Reason::CANCEL, ending);
+        entry.reset(&mut self.session, Reason::CANCEL, ending);
         self.look_at(key);
     }
 
@@ -109,7 +105,7 @@ impl Driver {
             if entry.stream.outbox.is_finishing() {
                 entry.stream.close();
             } else {
-                entry.reset(Reason::CANCEL, &ending);
+                entry.reset(&mut self.session, Reason::CANCEL, &ending);
                 self.cut += 1;
                 self.cut_in_use += 1;
             }

@@ -5,11 +5,10 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
-use h2::StreamId;
+use h2conn_engine::StreamId;
 use tokio::time::Instant;
 
 use super::{Driver, Timer};
-use crate::link::peer::Peer;
 use crate::observe::Cause;
 
 /// Since when nobody has used the link, and whether a timer runs because of it.
@@ -38,7 +37,7 @@ pub(super) fn about(time: Duration) -> Duration {
 const SPARE_IDS: u32 = 1 << 16;
 
 pub(super) fn is_nearly_last(id: StreamId, last: u32) -> bool {
-    id.as_u32() >= last.saturating_sub(2 * SPARE_IDS)
+    id.get() >= last.saturating_sub(2 * SPARE_IDS)
 }
 
 impl Driver {
@@ -49,18 +48,11 @@ impl Driver {
 
     /// Whether all who have a place here have opened their streams.
     pub(super) fn has_all_leases(&self) -> bool {
-        let Peer::Client { send: Some(_), .. } = self.peer else { return true };
+        if !self.is_client() || self.is_over {
+            return true;
+        }
         let here = self.streams.iter().filter(|(_, entry)| entry.lease.is_some()).count();
         self.shared.places.active() <= here
-    }
-
-    /// Tells those who want places how many streams the peer takes.
-    pub(super) fn note_limit(&self) {
-        if let Peer::Client { send: Some(send), .. } = &self.peer
-            && self.reading.has_settings
-        {
-            self.shared.places.set_limit(send.current_max_send_streams());
-        }
     }
 
     pub(super) fn look_whether_idle(&mut self) {

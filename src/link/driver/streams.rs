@@ -2,31 +2,25 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use h2::RecvStream;
-use h2::server::SendResponse;
-use http::Request;
+use h2conn_engine::{OpenError, Protocol};
+use http::{Request, request};
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
-use super::{Driver, Timer, stay};
+use super::{Driver, STREAMS_AT_FIRST, Timer, stay};
 use crate::config::REJECTION_WAIT;
-use crate::conn::{Offer, Stream, Wish};
+use crate::conn::{Offer, Stream, Transport, Wish};
 use crate::error::{Ending, Reason};
-use crate::link::Lease;
 use crate::link::budget::Share;
 use crate::link::carrier::LinkCarrier;
-use crate::link::connect;
 use crate::link::entry::{Entry, Head};
+use crate::link::events::{Arrival, Place};
 use crate::link::fault;
-use crate::link::peer::{Arrival, Peer};
 use crate::link::quiet::Quiet;
-use crate::link::recv::head_size;
-use crate::link::wire::Reading;
+use crate::link::{Lease, unsent};
 use crate::observe::{self, Cause};
-use crate::pipe::Batch;
 
 impl Driver {
     /// A stream of ours.
@@ -38,10 +32,10 @@ impl Driver {
     ) {
         self.idle.is_over();
         let mut request = Request::from_parts(stream.request.clone(), ());
-        connect::set_protocol(&mut request, &stream.transport);
-        let head = Head::Unsent(request);
-        let wanted = self.gauge.wanted_resets();
-        let mut entry = Entry::new(stream, carrier, head, wanted);
+        if let Some(Ok(protocol)) = stream.transport.protocol().map(Protocol::new) {
+            request.extensions_mut().insert(protocol);
+        }
+        let mut entry = Entry::new(stream, carrier, Head::Unsent(request));
         entry.lease = lease;
         let key = self.insert(entry);
         self.unsent.push_back(key);
@@ -49,42 +43,42 @@ impl Driver {
     }
 
     /// A stream of the peer's.
-    pub(super) fn arrive(&mut self, (request, mut respond): Arrival) {
+    pub(super) fn arrive(&mut self, arrival: Arrival) {
         let memory = self.takes_more();
-        let Some(incoming) = &self.incoming else { return };
-        let limit = match incoming.clone().try_reserve_owned() {
-            Ok(place) if memory => return self.take_in(request, respond, place),
-            Ok(_) => Some("max_memory"),
-            Err(TrySendError::Full(_)) => Some("backlog"),
+        let limit = match self.incoming.clone().map(|incoming| incoming.try_reserve_owned()) {
+            _ if arrival.gone => None,
+            Some(Ok(place)) if memory => return self.take_in(arrival, place),
+            Some(Ok(_)) => Some("max_memory"),
+            Some(Err(TrySendError::Full(_))) => Some("backlog"),
             // The listener is on its way out.
-            Err(TrySendError::Closed(_)) => None,
+            Some(Err(TrySendError::Closed(_))) | None => None,
         };
         // Nobody takes it, or not soon enough: the client may try again.
-        let refused = h2::Reason::REFUSED_STREAM;
-        self.gauge.wanted_resets().note(respond.stream_id().as_u32(), refused.into());
-        respond.send_reset(refused);
+        self.ids.remove(&arrival.id);
+        self.session.http2().reset(arrival.id, Reason::REFUSED_STREAM);
+        self.session.http2().release_connection(arrival.content.len());
         if let Some(limit) = limit {
             observe::refused(limit, &self.shared.info.peer);
         }
     }
 
     /// A stream of the peer's, for which the listener has a place.
-    fn take_in(
-        &mut self,
-        request: Request<RecvStream>,
-        respond: SendResponse<Batch>,
-        place: OwnedPermit<Offer>,
-    ) {
-        let (mut parts, body) = request.into_parts();
-        let transport = connect::transport_of(&mut parts);
+    fn take_in(&mut self, arrival: Arrival, place: OwnedPermit<Offer>) {
+        let (mut parts, ()) = arrival.request.into_parts();
+        let transport = transport_of(&mut parts);
         let (stream, carrier) = self.shared.stream(parts, transport);
-        carrier.set_id(respond.stream_id().as_u32());
-        let head = Head::Unanswered(respond);
-        let wanted = self.gauge.wanted_resets();
-        let mut entry = Entry::new(Arc::clone(&stream), carrier, head, wanted);
-        entry.recv = Some(body);
+        carrier.set_id(arrival.id.get());
+        let mut entry = Entry::new(Arc::clone(&stream), carrier, Head::Unanswered);
+        entry.id = Some(arrival.id);
+        if !arrival.content.is_empty() {
+            self.held += entry.keep(&arrival.content);
+        }
+        if arrival.end {
+            entry.has_received_end();
+        }
         place.send(Offer::new(stream));
         let key = self.insert(entry);
+        self.ids.insert(arrival.id, Place::Entry(key));
         self.look_at(key);
     }
 
@@ -101,40 +95,55 @@ impl Driver {
 
     /// Does for one stream what can be done now.
     pub(super) fn look_at(&mut self, key: usize) {
-        let room = self.heads_room();
+        let may_answer = self.heads_room() > 0;
         let Some(entry) = self.streams.get_mut(key) else { return };
-        let waker = entry.waker();
-        let mut cx = Context::from_waker(&waker);
         let wish = entry.stream.wish();
+        entry.send_wanted_reset(&mut self.session);
         if let Wish::Reset(reason) = wish
             && !entry.over
         {
-            entry.reset(reason, &Ending::Local(reason, "reset on this side".into()));
+            let ending = Ending::Local(reason, "reset on this side".into());
+            entry.reset(&mut self.session, reason, &ending);
         }
-        let may_answer = room > 0;
-        let was_over = entry.over;
-        let received = entry.receive(&mut cx, self.end.as_ref(), may_answer);
-        if self.end.is_some() && !was_over && entry.over && entry.is_cut {
-            self.cut += 1;
+        if !entry.over && matches!(entry.head, Head::Unanswered) && entry.stream.has_answer() {
+            if may_answer {
+                entry.answer(&mut self.session);
+            } else {
+                self.heads_wait = true;
+                self.unanswered.push(key);
+            }
         }
-        self.heads += received.head;
-        if received.waits {
-            self.heads_wait = true;
-            self.unanswered.push(key);
-        }
-        self.held = self.held + received.held - received.released;
-        self.probe.count(&mut entry.part, received.released);
-        entry.look_at_movement(received.held > 0);
-        if received.rejected {
+        let released = entry.release(&mut self.session);
+        self.held -= released;
+        self.probe.count(&mut entry.part, released);
+        let received = std::mem::take(&mut entry.received);
+        entry.look_at_movement(received);
+        let is_rejected = matches!(entry.head, Head::Rejected(..));
+        if is_rejected && entry.timer.is_none() {
             self.set_timer(key, Instant::now() + REJECTION_WAIT);
         }
         self.watch_movement(key);
         self.finish_up(key, wish);
+        self.want_to_send(key);
+    }
+
+    /// Gives a stream its turn to send, if it has something.
+    fn want_to_send(&mut self, key: usize) {
         let Some(entry) = self.streams.get_mut(key) else { return };
-        if entry.can_send() && !entry.send_state.queued {
-            entry.send_state.queued = true;
-            self.sendable.push_back(key);
+        let Some(id) = entry.id.filter(|_| entry.can_send() && !entry.send_state.queued) else {
+            return;
+        };
+        let http2 = self.session.http2();
+        let (bytes, _) = entry.stream.outbox.pending();
+        if bytes == 0 {
+            http2.want_send_end(id);
+        } else {
+            http2.want_send(id);
         }
+        let is_blocked = bytes > 0 && http2.send_capacity(id) == 0;
+        entry.note_stall(is_blocked);
+        entry.send_state.queued = !is_blocked;
+        self.sendable |= !is_blocked;
     }
 
     /// Looks at the stream again then. It has one timer; the last one counts.
@@ -151,6 +160,9 @@ impl Driver {
 
     pub(super) fn remove(&mut self, key: usize) {
         let Some(entry) = self.streams.try_remove(key) else { return };
+        if let Some(id) = &entry.id {
+            self.ids.remove(id);
+        }
         let quiet = entry.quiet.as_ref().and_then(|quiet| quiet.timer.as_ref());
         for (timer, _) in entry.timer.iter().chain(quiet) {
             self.timers.try_remove(timer);
@@ -173,83 +185,71 @@ impl Driver {
     /// Sends the requests that wait, as far as the peer takes more streams.
     pub(super) fn send_requests(&mut self) {
         self.settings_wait = false;
+        if self.end.is_some() {
+            return;
+        }
         while let Some(&key) = self.unsent.front() {
             if self.heads_room() == 0 {
                 self.heads_wait = true;
                 return;
             }
-            let Some(entry) = self.streams.get_mut(key) else {
-                self.unsent.pop_front();
-                continue;
-            };
-            if entry.over || !matches!(entry.head, Head::Unsent(_)) {
-                self.unsent.pop_front();
-                continue;
+            if !self.send_request(key) {
+                return;
             }
-            let Peer::Client { send: Some(send), .. } = &mut self.peer else {
-                self.unsent.pop_front();
-                entry.cut(&Ending::NotProcessed("the link was closed before the request".into()));
-                self.look_at(key);
-                continue;
-            };
-            if let Some(protocol) = entry.stream.transport.protocol() {
-                if !self.reading.has_settings {
-                    self.settings_wait = true;
-                    return;
-                }
-                if !send.is_extended_connect_protocol_enabled() {
-                    self.unsent.pop_front();
-                    entry.cut(&connect::not_offered(protocol));
-                    self.look_at(key);
-                    continue;
-                }
-            }
-            let result = match send.poll_ready(&mut Context::from_waker(&self.waker)) {
-                Poll::Pending => return,
-                Poll::Ready(result) => result,
-            };
             self.unsent.pop_front();
-            let Head::Unsent(request) = std::mem::replace(&mut entry.head, Head::Done) else {
-                continue;
-            };
-            self.heads += head_size(request.headers()) + request.uri().path().len();
-            let retry = request.clone();
-            let mut used_up = false;
-            match result.and_then(|()| send.send_request(request, false)) {
-                Ok((response, send)) => {
-                    entry.carrier.set_id(response.stream_id().as_u32());
-                    used_up =
-                        stay::is_nearly_last(response.stream_id(), self.config.last_stream_id);
-                    entry.head = Head::Asked(response);
-                    entry.send = Some(send);
-                }
-                Err(error) => {
-                    entry.head = Head::Unsent(retry);
-                    let ending = match fault::stream_end(error, self.end.as_ref(), false) {
-                        Ending::Violation(_, text) => Ending::NotProcessed(text),
-                        ending => ending,
-                    };
-                    entry.cut(&ending);
-                }
-            }
             self.look_at(key);
-            if used_up {
-                self.shared.info.observed.retired(Cause::UsedUp);
-                self.shut_down();
-            }
         }
+    }
+
+    /// Sends a request; `false` if it must wait, and those behind it.
+    fn send_request(&mut self, key: usize) -> bool {
+        let Some(entry) = self.streams.get_mut(key).filter(|entry| !entry.over) else {
+            return true;
+        };
+        let Head::Unsent(request) = &entry.head else { return true };
+        let state = self.session.state();
+        let has_settings = state.has_peer_settings();
+        let protocol = entry.stream.transport.protocol();
+        if !has_settings && (protocol.is_some() || state.open_streams() >= STREAMS_AT_FIRST) {
+            self.settings_wait = true;
+            return false;
+        }
+        let ending = match (self.session.open(request), protocol) {
+            (Ok(id), _) => {
+                entry.head = Head::Asked;
+                entry.id = Some(id);
+                entry.sends = true;
+                entry.carrier.set_id(id.get());
+                self.ids.insert(id, Place::Entry(key));
+                if stay::is_nearly_last(id, self.config.last_stream_id) {
+                    self.shared.info.observed.retired(Cause::UsedUp);
+                    self.shut_down();
+                }
+                return true;
+            }
+            (Err(OpenError::Limit { .. }), _) => return false,
+            (Err(OpenError::NotOffered), Some(protocol)) => fault::not_offered(protocol),
+            (Err(OpenError::Unsendable(error)), _) => fault::unsendable("request", &error),
+            (Err(error), _) => match &self.news.goaway {
+                Some(goaway) => fault::not_processed(goaway),
+                None => {
+                    Ending::NotProcessed(unsent(&Ending::NotProcessed(error.to_string().into())))
+                }
+            },
+        };
+        entry.cut(&ending);
+        true
     }
 
     /// Tells the users whose bytes have left.
     pub(super) fn settle(&mut self) {
         if self.end.is_some() {
-            // h2 has dropped what it had, sent or not.
+            // Nobody knows how much of it is sent.
             return;
         }
-        let Reading { accepted, flushed, .. } = self.reading;
         let mut index = 0;
         while let Some(&key) = self.unsettled.get(index) {
-            if self.settle_one(key, accepted, flushed) {
+            if self.settle_one(key) {
                 index += 1;
             } else {
                 self.unsettled.swap_remove(index);
@@ -258,9 +258,10 @@ impl Driver {
     }
 
     /// Whether there is more to see of the stream.
-    fn settle_one(&mut self, key: usize, accepted: u64, flushed: u64) -> bool {
+    fn settle_one(&mut self, key: usize) -> bool {
+        let moved = self.moved();
         let Some(entry) = self.streams.get_mut(key) else { return false };
-        let more = entry.settle(accepted, flushed);
+        let more = entry.settle(&moved);
         entry.send_state.unsettled = more;
         entry.look_at_movement(false);
         if entry.stream.outbox.is_sent() {
@@ -270,36 +271,16 @@ impl Driver {
         more && self.streams.contains(key)
     }
 
-    /// New windows are in force: streams whose window fell below what their users have read must
-    /// say so, and h2 looks at that only when it is asked.
-    pub(super) fn refresh_windows(&mut self) {
-        let acks = std::mem::replace(&mut self.settings_acks, self.reading.settings_acks);
-        if acks == self.reading.settings_acks {
-            return;
-        }
-        if acks == 0 {
-            // A round trip that has cost nothing.
-            self.shared.set_first_rtt(self.shared.began.elapsed());
-        }
-        for (_, entry) in &mut self.streams {
-            if let Some(recv) = &mut entry.recv
-                && !entry.over
-            {
-                let _ = recv.flow_control().release_capacity(0);
-            }
-        }
-    }
-
-    /// Keeps what the peer may send within the link's memory (T6).
+    /// Keeps what the peer may send within the link's memory.
     pub(super) fn adjust_windows(&mut self) {
         self.measure();
         if let Some(window) = self.windows.wanted_link_window(self.held) {
-            self.peer.set_link_window(window);
+            self.session.http2().set_connection_window(window);
         }
         if let Some(window) = self.windows.wanted_stream_window(self.streams.len())
-            && self.peer.set_stream_window(window)
+            && self.session.state().are_settings_acknowledged()
         {
-            self.settings_sent += 1;
+            self.session.http2().set_initial_window(window);
             self.windows.set_stream_window(window);
             for (_, entry) in &self.streams {
                 if !entry.over {
@@ -323,7 +304,7 @@ impl Driver {
     /// those that are.
     fn measure(&mut self) {
         if self.windows.can_grow()
-            && self.settings_acks == self.settings_sent
+            && self.session.state().are_settings_acknowledged()
             && self.probe.is_due(self.windows.stream())
             && self.send_ping()
         {
@@ -375,7 +356,7 @@ impl Driver {
     /// a frame: little is left, and nobody is to be told off for what is not unread.
     fn release_all(&mut self) {
         for (_, entry) in &mut self.streams {
-            let released = entry.release();
+            let released = entry.release(&mut self.session);
             self.held -= released;
             self.probe.count(&mut entry.part, released);
         }
@@ -395,8 +376,16 @@ impl Driver {
         let ending = Ending::Local(Reason::ENHANCE_YOUR_CALM, message.into());
         entry.stream.inbox.abort(ending.read_error());
         if !entry.over {
-            entry.reset(Reason::ENHANCE_YOUR_CALM, &ending);
+            entry.reset(&mut self.session, Reason::ENHANCE_YOUR_CALM, &ending);
         }
         self.look_at(key);
+    }
+}
+
+/// What a client's request asks for.
+fn transport_of(request: &mut request::Parts) -> Transport {
+    match request.extensions.remove::<Protocol>() {
+        Some(protocol) => Transport::ExtendedConnect(protocol.as_str().into()),
+        None => Transport::Request,
     }
 }

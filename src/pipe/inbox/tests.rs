@@ -42,7 +42,7 @@ fn read(inbox: &Inbox, most: usize) -> Poll<Result<Vec<u8>, Error>> {
 fn bytes_come_before_the_end_and_the_end_stays() {
     let (inbox, _) = inbox();
     assert!(read(&inbox, 4).is_pending());
-    inbox.push(Bytes::from_static(b"hello"));
+    inbox.push(b"hello");
     inbox.finish(Err(Error::new(ErrorKind::Reset, "gone")));
     inbox.finish(Ok(()));
     assert!(matches!(read(&inbox, 4), Poll::Ready(Ok(b)) if b == b"hell"));
@@ -72,7 +72,7 @@ fn all_readers_are_woken_by_bytes_and_by_the_end() {
         }
         match wake {
             1 => {
-                inbox.push(Bytes::from_static(b"x"));
+                inbox.push(b"x");
                 assert!(matches!(read(&inbox, 1), Poll::Ready(Ok(_))));
             }
             _ => inbox.finish(Ok(())),
@@ -96,7 +96,7 @@ fn readers_can_be_woken_to_look_at_something_else() {
 #[test]
 fn it_is_complete_with_its_end_and_not_with_an_error() {
     let (whole, _) = inbox();
-    whole.push(Bytes::from_static(b"x"));
+    whole.push(b"x");
     assert!(!whole.is_complete());
     whole.finish(Ok(()));
     assert!(whole.is_complete());
@@ -109,7 +109,7 @@ fn it_is_complete_with_its_end_and_not_with_an_error() {
 fn the_mover_is_woken_at_the_threshold_and_told_every_byte_once() {
     let (inbox, mover) = inbox();
     inbox.set_threshold(4);
-    inbox.push(Bytes::from_static(b"abcdefgh"));
+    inbox.push(b"abcdefgh");
     let _ = read(&inbox, 3);
     assert_eq!(mover.0.load(SeqCst), 0);
     let _ = read(&inbox, 1);
@@ -117,14 +117,14 @@ fn the_mover_is_woken_at_the_threshold_and_told_every_byte_once() {
     assert_eq!((inbox.take_consumed(), inbox.take_consumed()), (4, 0));
     inbox.discard();
     assert_eq!(inbox.take_consumed(), 4);
-    inbox.push(Bytes::from_static(b"ij"));
+    inbox.push(b"ij");
     assert_eq!((inbox.len(), inbox.take_consumed()), (0, 2));
 }
 
 #[test]
 fn an_abort_drops_the_bytes_and_gives_their_window_back() {
     let (inbox, mover) = inbox();
-    inbox.push(Bytes::from_static(b"abc"));
+    inbox.push(b"abc");
     inbox.abort(Error::new(ErrorKind::Aborted, "closed here"));
     assert!(matches!(read(&inbox, 9), Poll::Ready(Err(e)) if e.kind() == ErrorKind::Aborted));
     assert_eq!((inbox.take_consumed(), mover.0.load(SeqCst)), (3, 1));
@@ -134,7 +134,7 @@ fn an_abort_drops_the_bytes_and_gives_their_window_back() {
 fn small_chunks_share_runs_of_up_to_64_kib() {
     let (inbox, _) = inbox();
     for _ in 0..5 {
-        inbox.push(Bytes::from(vec![1; 16 << 10]));
+        inbox.push(&vec![1; 16 << 10]);
     }
     assert_eq!(inbox.len(), 80 << 10);
     let mut cx = Context::from_waker(Waker::noop());
@@ -160,11 +160,11 @@ fn memory(inbox: &Inbox) -> (usize, Vec<bool>) {
 fn an_idle_queue_keeps_little_memory_and_does_not_allocate_for_each_message() {
     let (inbox, _) = inbox();
     for _ in 0..3 {
-        inbox.push(Bytes::from(vec![1; 100]));
+        inbox.push(&[1; 100]);
         let _ = read(&inbox, 100);
         assert!((100..=IDLE).contains(&memory(&inbox).0), "{:?}", memory(&inbox));
     }
-    inbox.push(Bytes::from(vec![1; 30_000]));
+    inbox.push(&vec![1; 30_000]);
     let _ = read(&inbox, 30_000);
     assert_eq!(memory(&inbox).0, 0);
     assert!(matches!(read(&inbox, 1), Poll::Pending));
@@ -174,10 +174,10 @@ fn an_idle_queue_keeps_little_memory_and_does_not_allocate_for_each_message() {
 fn large_chunks_go_into_recycled_buffers_and_small_ones_into_one_that_fits() {
     let (inbox, _) = inbox();
     for byte in 0..10 {
-        inbox.push(Bytes::from(vec![byte]));
+        inbox.push(&[byte]);
     }
     assert_eq!(memory(&inbox).1, [false]);
-    inbox.push(Bytes::from(vec![7; BUFFER]));
+    inbox.push(&vec![7; BUFFER]);
     assert_eq!(memory(&inbox).1, [true, false], "what had come goes with it");
     let mut all: Vec<u8> = (0..10).collect();
     all.extend([7; BUFFER]);
@@ -196,7 +196,7 @@ proptest! {
         for (index, size) in sizes.into_iter().enumerate() {
             let bytes: Vec<u8> = (0..size).map(|at| (at ^ index) as u8).collect();
             sent.extend_from_slice(&bytes);
-            inbox.push(Bytes::from(bytes));
+            inbox.push(&bytes);
             prop_assert!(memory(&inbox).0 <= 2 * sent.len().max(IDLE), "{:?}", memory(&inbox));
         }
         inbox.finish(Ok(()));

@@ -11,7 +11,7 @@ use crate::support::TestResult;
 use crate::support::raw::{CONTINUATION, END_HEADERS, END_STREAM, HEADERS, REQUEST, frame};
 
 /// `:status: 431` in HPACK: with its digits, and then as the newest entry of the table.
-const TOO_LARGE: [&[u8]; 2] = [&[0x48, 0x83, 0x69, 0x90, 0xff], &[0xbe]];
+const TOO_LARGE: [&[u8]; 2] = [&[0x48, 3, b'4', b'3', b'1'], &[0xbe]];
 
 /// A literal field without indexing, of this length, not Huffman-coded.
 fn field(name: &str, len: usize) -> Vec<u8> {

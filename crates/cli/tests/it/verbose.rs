@@ -41,7 +41,24 @@ fn twice_verbose_also_shows_the_log() -> TestResult {
     let server = Server::start(&["--echo"])?;
     let assert = h2conn(["connect", "-vvk", &server.url]).assert().success().stdout("");
     let said = String::from_utf8(assert.get_output().stderr.clone())?;
-    ensure!(said.contains("link opened") && !said.contains("h2::codec"), "{said}");
+    ensure!(said.contains("link opened") && !said.contains("kind="), "{said}");
+    Ok(())
+}
+
+#[test]
+fn three_times_verbose_also_shows_each_frame_of_both_directions() -> TestResult {
+    let server = Server::start(&["--echo"])?;
+    let args = ["connect", "-vvvk", &server.url];
+    let assert = h2conn(args).write_stdin("12345").assert().success().stdout("12345");
+    let said = String::from_utf8(assert.get_output().stderr.clone())?;
+    for way in ["sent", "received"] {
+        for kind in ["SETTINGS", "HEADERS", "DATA"] {
+            let frame = format!("way=\"{way}\" kind=\"{kind}\"");
+            ensure!(said.contains(&frame), "{frame:?} is not in: {said}");
+        }
+        let data = format!("way=\"{way}\" kind=\"DATA\" flags=0 len=5 stream=1");
+        ensure!(said.contains(&data), "{data:?} is not in: {said}");
+    }
     Ok(())
 }
 

@@ -1,26 +1,31 @@
-//! Proofs of what the peer's HTTP/2 has got: PINGs of the wire's own, each behind what was written
-//! before it.
+//! Proofs of what the peer's HTTP/2 has got: PINGs, each behind what was written before it.
 //!
 //! The kernel takes bytes long before the peer has them, and drops them when a socket is closed while
 //! the peer still sends. The acknowledgement of a PING (RFC 9113 §6.7) says that everything before
-//! it has been read. h2 has one PING at a time, which measures round trips, and none once it is
-//! over; these go past it, and it ignores their acknowledgements.
+//! it has been read.
 
 use std::collections::VecDeque;
-
-use crate::link::frames::Carried;
 
 /// The beginning of the payloads of these PINGs; a number follows.
 const MARK: [u8; 4] = *b"h2cn";
 
-/// A frame header and 8 bytes of payload.
-const LEN: usize = 9 + 8;
-
 /// More of them on their way would be noise: whoever asks then shares the next.
 const MOST: usize = 4;
 
+/// The worth of some bytes to the users of streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::link) enum Carried {
+    /// They are about the link.
+    #[default]
+    Nothing,
+    /// The ends of streams, and nothing else.
+    Ends,
+    /// Heads or bytes of users.
+    Bytes,
+}
+
 /// The PINGs on their way, and how far their acknowledgements have come. Positions count the bytes that
-/// the wire has taken from HTTP/2.
+/// HTTP/2 has handed out.
 #[derive(Debug, Default)]
 pub(super) struct Confirm {
     /// How many have been sent, which is the number of the last one.
@@ -62,18 +67,15 @@ impl Confirm {
         self.sent + 1
     }
 
-    /// The frame that must be sent now, behind all that was written up to `position`.
-    pub(super) fn next(&mut self, position: u64) -> Option<[u8; LEN]> {
+    /// The payload of the PING that must be sent now, behind all that was written up to `position`.
+    pub(super) fn next(&mut self, position: u64) -> Option<[u8; 8]> {
         if !self.wanted || self.behind.len() == MOST {
             return None;
         }
         self.wanted = false;
         self.sent += 1;
         self.behind.push_back(position);
-        let mut frame = [0; LEN];
-        frame[..9].copy_from_slice(b"\0\0\x08\x06\0\0\0\0\0");
-        frame[9..].copy_from_slice(&payload(self.sent));
-        Some(frame)
+        Some(payload(self.sent))
     }
 
     /// A PING with this payload was acknowledged, and with it all that were sent before: peers answer in
@@ -125,10 +127,6 @@ fn payload(number: u64) -> [u8; 8] {
 mod tests {
     use super::*;
 
-    fn pong(frame: [u8; LEN]) -> [u8; 8] {
-        frame[9..].try_into().expect("8 bytes")
-    }
-
     #[test]
     fn a_ping_confirms_what_was_written_before_it_and_no_more() {
         let mut confirm = Confirm::default();
@@ -146,11 +144,11 @@ mod tests {
         confirm.acknowledged(*b"h2conn\0\0");
         assert_eq!(confirm.last(), 0, "another's payload says nothing");
         assert!(confirm.owes_bytes());
-        confirm.acknowledged(pong(first));
+        confirm.acknowledged(first);
         assert_eq!((confirm.last(), confirm.owes()), (1, true));
         assert!(!confirm.owes_bytes(), "it is an end that is owed still");
-        confirm.acknowledged(pong(first));
-        confirm.acknowledged(pong(second));
+        confirm.acknowledged(first);
+        confirm.acknowledged(second);
         assert_eq!((confirm.last(), confirm.owes()), (2, false));
         assert_eq!(confirm.ask(), 2, "nothing is owed any more");
     }
@@ -158,19 +156,19 @@ mod tests {
     #[test]
     fn only_so_many_pings_are_on_their_way_and_an_answer_counts_for_those_before_it() {
         let mut confirm = Confirm::default();
-        let mut frames = Vec::new();
+        let mut pings = Vec::new();
         for position in 1..10 {
             confirm.owe(position, Carried::Bytes);
             confirm.ask();
-            frames.extend(confirm.next(position));
+            pings.extend(confirm.next(position));
         }
-        assert_eq!(frames.len(), MOST);
+        assert_eq!(pings.len(), MOST);
         let number = confirm.ask();
         assert_eq!(number, MOST as u64 + 1);
-        confirm.acknowledged(pong(frames[MOST - 1]));
+        confirm.acknowledged(pings[MOST - 1]);
         assert_eq!((confirm.last(), confirm.owes()), (MOST as u64, true));
         let last = confirm.next(9).expect("there is room again");
-        confirm.acknowledged(pong(last));
+        confirm.acknowledged(last);
         assert_eq!((confirm.last(), confirm.owes()), (number, false));
     }
 }

@@ -1,0 +1,84 @@
+//! What a link's peer has done: it is read, told to the streams at once, and then acted upon.
+
+use std::task::Context;
+
+use super::{Driver, QUOTA};
+use crate::link::events::{Events, News};
+use crate::link::fault;
+use crate::link::ping;
+use crate::link::session::Read;
+use crate::observe::Cause;
+
+impl Driver {
+    /// Reads what has come, up to the quota of a turn.
+    pub(super) fn read(&mut self) {
+        let waker = self.waker.clone();
+        let mut cx = Context::from_waker(&waker);
+        let mut quota = QUOTA;
+        let failure = loop {
+            let mut events = Events {
+                is_client: self.is_client(),
+                shared: &self.shared,
+                streams: &mut self.streams,
+                ids: &mut self.ids,
+                news: &mut self.news,
+            };
+            match self.session.read(&mut cx, &mut events) {
+                Ok((Read::More, n)) if n < quota => quota -= n,
+                Ok((read, _)) => {
+                    self.read_more = read == Read::More;
+                    break None;
+                }
+                Err(error) => {
+                    self.read_more = false;
+                    break Some(error);
+                }
+            }
+        };
+        self.act_upon_news();
+        if self.end.is_some() {
+            return;
+        }
+        if let Some(error) = failure {
+            self.give_up(fault::violation(&error));
+        } else if self.session.has_read_end() {
+            self.transport_has_ended();
+        }
+    }
+
+    fn act_upon_news(&mut self) {
+        for pong in std::mem::take(&mut self.news.pongs) {
+            self.session.acknowledged(pong);
+            if let Some(time) = self.pinger.answered(pong) {
+                self.has_measured(time);
+            }
+            if pong == ping::SHUTDOWN {
+                self.shutdown.is_answered();
+            }
+        }
+        if std::mem::take(&mut self.news.first_ack) {
+            // A round trip that has cost nothing.
+            self.shared.set_first_rtt(self.shared.began.elapsed());
+        }
+        if self.news.goaway.is_some() && !std::mem::replace(&mut self.seen_goaway, true) {
+            self.shared.info.observed.retired(Cause::GoAway);
+        }
+        self.held += std::mem::take(&mut self.news.held);
+        let dropped = std::mem::take(&mut self.news.dropped);
+        if dropped > 0 {
+            self.session.http2().release_connection(dropped);
+        }
+        let News { arrivals, touched, .. } = &mut self.news;
+        let (arrivals, mut touched) = (std::mem::take(arrivals), std::mem::take(touched));
+        for arrival in arrivals {
+            self.arrive(arrival);
+        }
+        for key in touched.drain(..) {
+            if let Some(entry) = self.streams.get_mut(key) {
+                entry.touched = false;
+            }
+            self.look_at(key);
+        }
+        self.news.touched = touched;
+    }
+}

@@ -1,0 +1,216 @@
+//! The doings of the peer, as HTTP/2 tells them, taken to the streams that they concern.
+//!
+//! HTTP/2 cannot be called meanwhile: what must be done because of an event is done when the driver next looks
+//! at the stream. What concerns the whole link is in force at once, before the user of any stream hears
+//! what else the peer has said.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+
+use bytes::BytesMut;
+use h2conn_engine::{Reason, Settings, StreamError, StreamId, Visitor};
+use http::{HeaderMap, Request, Response};
+use slab::Slab;
+
+use super::entry::Entry;
+use super::fault::GoAway;
+use super::{Shared, fault};
+use crate::error::Ending;
+
+/// How many of the peer's last resets are remembered: more than can come between a
+/// stream's end and the PING that is sent behind it.
+const RESETS: usize = 1024;
+
+/// Where a stream of HTTP/2 is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// Among the streams of the driver.
+    Entry(usize),
+    /// Among [`News::arrivals`].
+    Arrival(usize),
+}
+
+pub(super) type Ids = HashMap<StreamId, Place>;
+
+/// A stream that the peer has opened, and that nobody has looked at yet.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) id: StreamId,
+    pub(super) request: Request<()>,
+    /// What of its content has come already.
+    pub(super) content: BytesMut,
+    pub(super) end: bool,
+    /// The peer has taken it back.
+    pub(super) gone: bool,
+}
+
+/// The events that are the driver's to deal with.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub(super) arrivals: Vec<Arrival>,
+    /// The keys of the streams of which something was heard.
+    pub(super) touched: Vec<usize>,
+    /// Bytes that have come into inboxes.
+    pub(super) held: usize,
+    /// Bytes that have come for nobody.
+    pub(super) dropped: usize,
+    pub(super) pongs: Vec<[u8; 8]>,
+    /// The peer has acknowledged SETTINGS for the first time.
+    pub(super) first_ack: bool,
+    /// The peer's last GOAWAY.
+    pub(super) goaway: Option<GoAway>,
+    /// The last streams that the peer has reset, and the codes.
+    pub(super) resets: VecDeque<(u32, u32)>,
+}
+
+impl News {
+    fn note_reset(&mut self, id: StreamId, reason: Reason) {
+        if self.resets.len() == RESETS {
+            self.resets.pop_front();
+        }
+        self.resets.push_back((id.get(), reason.code()));
+    }
+}
+
+/// SETTINGS of the peer, as a log has them.
+struct Shown<'a>(&'a Settings);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { max_concurrent_streams, max_header_list_size, .. } = self.0;
+        write!(
+            f,
+            "initial_window_size={}, max_frame_size={}, header_table_size={}, \
+             enable_connect_protocol={}",
+            self.0.initial_window_size,
+            self.0.max_frame_size,
+            self.0.header_table_size,
+            u8::from(self.0.enable_connect_protocol)
+        )?;
+        if let Some(most) = max_concurrent_streams {
+            write!(f, ", max_concurrent_streams={most}")?;
+        }
+        if let Some(most) = max_header_list_size {
+            write!(f, ", max_header_list_size={most}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Hears of everything.
+pub(super) struct Events<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) streams: &'a mut Slab<Entry>,
+    pub(super) ids: &'a mut Ids,
+    pub(super) news: &'a mut News,
+    pub(super) is_client: bool,
+}
+
+impl Events<'_> {
+    /// The stream of this number, which the driver looks at once all that has come is told.
+    fn entry(&mut self, id: StreamId) -> Option<&mut Entry> {
+        let Place::Entry(key) = *self.ids.get(&id)? else { return None };
+        let entry = self.streams.get_mut(key)?;
+        if !std::mem::replace(&mut entry.touched, true) {
+            self.news.touched.push(key);
+        }
+        Some(entry)
+    }
+
+    /// The same, of those that nobody has looked at yet.
+    fn arrival(&mut self, id: StreamId) -> Option<&mut Arrival> {
+        match self.ids.get(&id)? {
+            Place::Arrival(index) => self.news.arrivals.get_mut(*index),
+            Place::Entry(_) => None,
+        }
+    }
+
+    /// Ends a stream because of what the peer has done to it.
+    fn cut(&mut self, id: StreamId, ending: &Ending) {
+        if let Some(arrival) = self.arrival(id) {
+            arrival.gone = true;
+        } else if let Some(entry) = self.entry(id) {
+            entry.was_cut_by_the_peer(ending);
+        }
+    }
+}
+
+impl Visitor for Events<'_> {
+    fn request(&mut self, id: StreamId, request: Request<()>, end: bool) {
+        self.ids.insert(id, Place::Arrival(self.news.arrivals.len()));
+        let content = BytesMut::new();
+        self.news.arrivals.push(Arrival { id, request, content, end, gone: false });
+    }
+
+    fn response(&mut self, id: StreamId, response: Response<()>, end: bool) {
+        let Some(entry) = self.entry(id) else { return };
+        entry.was_answered(response);
+        if end {
+            entry.has_received_end();
+        }
+    }
+
+    fn data(&mut self, id: StreamId, content: &[u8]) {
+        if let Some(entry) = self.entry(id) {
+            self.news.held += entry.keep(content);
+        } else if let Some(arrival) = self.arrival(id) {
+            arrival.content.extend_from_slice(content);
+        } else {
+            self.news.dropped += content.len();
+        }
+    }
+
+    fn trailers(&mut self, _: StreamId, _: HeaderMap) {}
+
+    fn end(&mut self, id: StreamId) {
+        if let Some(entry) = self.entry(id) {
+            entry.has_received_end();
+        } else if let Some(arrival) = self.arrival(id) {
+            arrival.end = true;
+        }
+    }
+
+    fn reset(&mut self, id: StreamId, reason: Reason) {
+        self.news.note_reset(id, reason);
+        self.cut(id, &Ending::Reset(reason));
+    }
+
+    fn late_reset(&mut self, id: StreamId, reason: Reason) {
+        self.news.note_reset(id, reason);
+    }
+
+    fn broken(&mut self, id: StreamId, error: &StreamError) {
+        self.cut(id, &Ending::Violation(error.reason(), error.what().into()));
+    }
+
+    fn not_processed(&mut self, id: StreamId) {
+        let ending = match &self.news.goaway {
+            Some(goaway) => fault::not_processed(goaway),
+            None => Ending::Gone(None),
+        };
+        self.cut(id, &ending);
+    }
+
+    fn settings(&mut self, settings: &Settings) {
+        self.shared.set_established();
+        self.shared.info.observed.peer_settings(&Shown(settings));
+        if self.is_client {
+            let limit = settings.max_concurrent_streams.unwrap_or(u32::MAX);
+            self.shared.places.set_limit(limit as usize);
+        }
+    }
+
+    fn settings_acknowledged(&mut self) {
+        self.news.first_ack = true;
+    }
+
+    fn pong(&mut self, payload: [u8; 8]) {
+        self.news.pongs.push(payload);
+    }
+
+    fn go_away(&mut self, _: Option<StreamId>, reason: Reason, debug: &[u8]) {
+        let text = String::from_utf8_lossy(debug).into_owned();
+        self.news.goaway = Some(GoAway { reason, text });
+        self.shared.set_going_away();
+    }
+}

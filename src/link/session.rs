@@ -1,0 +1,521 @@
+//! The session of a link: HTTP/2 (`h2conn-engine`) over a transport, and how much of what it says has
+//! really left.
+//!
+//! ```text
+//! calls, batches ─► engine ─► output ─► transport
+//!          events ◄─ engine ◄─ read ◄─ transport
+//! ```
+//!
+//! Nothing in here waits or decides: the driver does.
+
+mod confirm;
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use h2conn_engine::{
+    Connection, ConnectionError, DataHead, OpenError, Output, Reason, SendError, StreamId, Visitor,
+};
+use http::{Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::trace::Trace;
+use crate::pipe::Batch;
+pub(super) use confirm::Carried;
+use confirm::Confirm;
+
+/// The transport of a link: a socket, TLS over one, or whatever the program gives.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+
+/// The client's connection preface (RFC 9113 §3.4).
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Bytes that are read at once: two frames of ours with their heads. One with room for a single frame
+/// would take two reads for it.
+const READ: usize = 128 << 10;
+
+thread_local! {
+    /// Room to read into. It holds nothing between two reads, so that all links of a thread share it,
+    /// and an idle link has none.
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Content up to this size is copied behind what else goes out, and leaves with it in one system call.
+const GATHER: usize = 8 << 10;
+
+/// HTTP/2 hands out heads, answers and credit while no more than this waits for the transport; it bounds
+/// what a peer that does not read makes it collect.
+const CONTROL: usize = 64 << 10;
+
+/// More than this waiting means that the peer does not read, and makes us answer all the same: what a
+/// frame of ours takes, and 256 KiB beside, which are 20,000 RST_STREAMs.
+const MOST_WAITING: usize = (64 << 10) + (256 << 10);
+
+/// Room for output that is kept while nothing waits.
+const KEPT: usize = 16 << 10;
+
+/// How many of the peer's first bytes are kept for an error that says what was seen.
+const FIRST: usize = 64;
+
+/// Chunks of content that a write takes at once.
+const SLICES: usize = 18;
+
+/// How much has passed, ever, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Moved {
+    /// Handed out by HTTP/2.
+    pub(super) accepted: u64,
+    /// Taken by the transport, flushed or not.
+    pub(super) taken: u64,
+    /// Taken and flushed.
+    pub(super) flushed: u64,
+    /// Come from the peer.
+    pub(super) received: u64,
+}
+
+impl Moved {
+    /// Bytes that wait for the transport.
+    pub(super) fn backlog(&self) -> usize {
+        (self.accepted - self.flushed) as usize
+    }
+}
+
+/// What came of a read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// There may be more.
+    More,
+    /// The transport has no more for now, and wakes the task.
+    Nothing,
+    /// The transport gives no more, for good.
+    End,
+}
+
+/// HTTP/2 over a transport.
+pub(super) struct Session {
+    engine: Connection,
+    io: Box<dyn Socket>,
+    /// Bytes that were read before the link began.
+    prefix: Bytes,
+    /// Handed out by HTTP/2, and from `start` on not yet taken by the transport.
+    output: Vec<u8>,
+    start: usize,
+    moved: Moved,
+    /// The proofs of what the peer has got.
+    confirm: Confirm,
+    /// The transport has not taken all that it was last given.
+    full: bool,
+    /// HTTP/2 has heads that it has not yet handed out.
+    heads_wait: bool,
+    first: Vec<u8>,
+    trace: Option<Box<Trace>>,
+    /// The transport gives no more.
+    read_end: bool,
+    /// This side has ended the transport.
+    shut: bool,
+    /// The transport must be ended in order, behind a last word.
+    parts: bool,
+    /// Why the transport gives no more, where that is an error.
+    failed: Option<io::Error>,
+    /// The transport takes no more. Reading goes on: the reason may still be on its way.
+    broken: Option<io::Error>,
+}
+
+impl Session {
+    /// HTTP/2 over `io`, of which `prefix` has already been read.
+    pub(super) fn new(
+        engine: Connection,
+        io: Box<dyn Socket>,
+        prefix: Bytes,
+        trace: Option<Box<Trace>>,
+    ) -> Session {
+        Session {
+            engine,
+            io,
+            prefix,
+            output: Vec::new(),
+            start: 0,
+            moved: Moved::default(),
+            confirm: Confirm::default(),
+            full: false,
+            heads_wait: false,
+            first: Vec::new(),
+            trace,
+            read_end: false,
+            shut: false,
+            parts: false,
+            failed: None,
+            broken: None,
+        }
+    }
+
+    /// HTTP/2 itself, for what puts no heads and no content on the wire.
+    pub(super) fn http2(&mut self) -> &mut Connection {
+        &mut self.engine
+    }
+
+    /// The present state of HTTP/2.
+    pub(super) fn state(&self) -> &Connection {
+        &self.engine
+    }
+
+    pub(super) fn moved(&self) -> Moved {
+        self.moved
+    }
+
+    /// Opens a stream, with END_STREAM still to come.
+    pub(super) fn open(&mut self, request: &Request<()>) -> Result<StreamId, OpenError> {
+        let id = self.engine.open(request, false)?;
+        self.heads_wait = true;
+        Ok(id)
+    }
+
+    /// Answers a request; nothing follows if `end`.
+    pub(super) fn respond(
+        &mut self,
+        id: StreamId,
+        response: &Response<()>,
+        end: bool,
+    ) -> Result<(), SendError> {
+        self.engine.respond(id, response, end)?;
+        self.heads_wait = true;
+        Ok(())
+    }
+
+    /// Reads once, and has HTTP/2 tell what came.
+    ///
+    /// # Errors
+    ///
+    /// The peer has broken a rule that ends the connection, and HTTP/2 has its last word to say.
+    pub(super) fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        visitor: &mut impl Visitor,
+    ) -> Result<(Read, usize), ConnectionError> {
+        if self.read_end {
+            return Ok((Read::End, 0));
+        }
+        if self.prefix.has_remaining() {
+            let prefix = std::mem::take(&mut self.prefix);
+            return self.receive(&prefix, visitor).map(|()| (Read::More, prefix.len()));
+        }
+        let mut room = ROOM.take();
+        room.resize(READ, 0);
+        let mut buf = ReadBuf::new(&mut room);
+        let read = match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
+            Poll::Pending => Ok((Read::Nothing, 0)),
+            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                self.receive(buf.filled(), visitor).map(|()| (Read::More, buf.filled().len()))
+            }
+            Poll::Ready(end) => {
+                self.failed = end.err();
+                self.read_end = true;
+                Ok((Read::End, 0))
+            }
+        };
+        ROOM.set(room);
+        read
+    }
+
+    fn receive(&mut self, bytes: &[u8], visitor: &mut impl Visitor) -> Result<(), ConnectionError> {
+        self.moved.received += bytes.len() as u64;
+        if let Some(trace) = &mut self.trace {
+            trace.received(bytes);
+        }
+        if !self.engine.has_peer_settings() {
+            let wanted = FIRST.saturating_sub(self.first.len()).min(bytes.len());
+            self.first.extend_from_slice(&bytes[..wanted]);
+        }
+        let received = self.engine.receive(Instant::now().into_std(), bytes, visitor);
+        self.parts |= received.is_err();
+        received
+    }
+
+    /// The peer has acknowledged a PING with this payload.
+    pub(super) fn acknowledged(&mut self, payload: [u8; 8]) {
+        self.confirm.acknowledged(payload);
+    }
+
+    /// Takes what HTTP/2 has to say besides content, if the transport still takes something.
+    pub(super) fn collect(&mut self) {
+        if self.waiting() > CONTROL {
+            return;
+        }
+        self.transmit();
+        self.put_ping();
+    }
+
+    /// Puts a PING behind all that was handed out, if one is wanted.
+    fn put_ping(&mut self) {
+        if let Some(payload) = self.confirm.next(self.moved.accepted) {
+            self.engine.ping(payload);
+            self.transmit();
+        }
+    }
+
+    /// Whether content can follow what was handed out, and the transport may take it.
+    pub(super) fn may_send(&mut self) -> bool {
+        self.collect();
+        !self.full && self.engine.waiting() == 0
+    }
+
+    fn transmit(&mut self) {
+        if !self.has_output() {
+            return;
+        }
+        self.compact();
+        let before = self.output.len();
+        self.engine.transmit(Instant::now().into_std(), &mut self.output);
+        let carried = match std::mem::take(&mut self.heads_wait) {
+            true => Carried::Bytes,
+            false => Carried::Nothing,
+        };
+        self.count(self.output.len() - before, carried);
+        if let Some(trace) = &mut self.trace {
+            trace.sent(&self.output[before..]);
+        }
+        self.drop_unsendable();
+    }
+
+    fn count(&mut self, bytes: usize, carried: Carried) {
+        self.moved.accepted += bytes as u64;
+        self.confirm.owe(self.moved.accepted, carried);
+    }
+
+    /// Whether HTTP/2 has something to say. Credit is among it: the peer may be waiting for it, however little
+    /// it is.
+    pub(super) fn has_output(&self) -> bool {
+        self.engine.output() != Output::Nothing
+    }
+
+    /// Bytes that were handed out and that the transport has not taken.
+    pub(super) fn waiting(&self) -> usize {
+        self.output.len() - self.start
+    }
+
+    /// Bytes of heads, resets and answers on their way to the transport.
+    pub(super) fn control_waiting(&self) -> usize {
+        self.waiting() + self.engine.waiting()
+    }
+
+    /// Whether so much waits for the peer to read that it must be a fault of the peer.
+    pub(super) fn is_overflowing(&self) -> bool {
+        self.control_waiting() > MOST_WAITING
+    }
+
+    /// Writes a frame of content, or of nothing but END_STREAM. What the transport does not take is
+    /// copied.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>, head: &DataHead, mut batch: Batch) {
+        let carried = if head.len == 0 { Carried::Ends } else { Carried::Bytes };
+        self.count(head.header.len() + head.len, carried);
+        if let Some(trace) = &mut self.trace {
+            trace.sent(&head.header);
+            trace.sent_content(head.len);
+        }
+        self.compact();
+        let mut head_left = &head.header[..];
+        if head.len > GATHER && self.broken.is_none() {
+            let mut taken = self.write_with(cx, head_left, &batch);
+            self.full = taken < self.waiting() + head.header.len() + head.len;
+            let waited = taken.min(self.waiting());
+            self.start += waited;
+            taken -= waited;
+            head_left = &head_left[taken.min(head_left.len())..];
+            batch.advance(taken.saturating_sub(head.header.len()));
+            self.compact();
+        }
+        self.output.extend_from_slice(head_left);
+        while batch.has_remaining() {
+            let chunk = batch.chunk();
+            self.output.extend_from_slice(chunk);
+            let len = chunk.len();
+            batch.advance(len);
+        }
+        self.drop_unsendable();
+    }
+
+    /// Writes what waits, and then content with its head; gives how many bytes of them all were taken.
+    fn write_with(&mut self, cx: &mut Context<'_>, head: &[u8], batch: &Batch) -> usize {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        slices[0] = IoSlice::new(&self.output[self.start..]);
+        slices[1] = IoSlice::new(head);
+        let filled = 2 + batch.chunks_vectored(&mut slices[2..]);
+        let slices = &slices[usize::from(self.waiting() == 0)..filled];
+        match Pin::new(&mut self.io).poll_write_vectored(cx, slices) {
+            Poll::Ready(Ok(n)) => {
+                self.moved.taken += n as u64;
+                n
+            }
+            Poll::Ready(Err(error)) => {
+                self.break_off(error);
+                0
+            }
+            Poll::Pending => 0,
+        }
+    }
+
+    /// Uses room again that what has left took.
+    fn compact(&mut self) {
+        if self.start * 2 >= self.output.len() {
+            self.output.drain(..self.start);
+            self.start = 0;
+        }
+    }
+
+    /// Goes on writing. What a broken transport has not taken is never counted as flushed.
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
+        if self.moved.flushed == self.moved.accepted || self.broken.is_some() {
+            return;
+        }
+        self.full = self.waiting() > 0;
+        while self.waiting() > 0 {
+            match Pin::new(&mut self.io).poll_write(cx, &self.output[self.start..]) {
+                Poll::Ready(Ok(0)) => return self.break_off(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(n)) => {
+                    self.start += n;
+                    self.moved.taken += n as u64;
+                }
+                Poll::Ready(Err(error)) => return self.break_off(error),
+                Poll::Pending => return,
+            }
+        }
+        self.full = false;
+        self.compact();
+        if self.output.capacity() > KEPT {
+            self.output = Vec::new();
+        }
+        match Pin::new(&mut self.io).poll_flush(cx) {
+            Poll::Pending => {}
+            Poll::Ready(Err(error)) => self.break_off(error),
+            Poll::Ready(Ok(())) => self.moved.flushed = self.moved.accepted,
+        }
+    }
+
+    fn break_off(&mut self, error: io::Error) {
+        self.broken.get_or_insert(error);
+        self.drop_unsendable();
+    }
+
+    fn drop_unsendable(&mut self) {
+        if self.broken.is_some() {
+            (self.output, self.start) = (Vec::new(), 0);
+        }
+    }
+
+    /// Says goodbye: no streams of the peer's above `last` are taken.
+    pub(super) fn go_away(&mut self, last: Option<StreamId>, reason: Reason, text: &str) {
+        self.engine.go_away(last, reason, text.as_bytes());
+    }
+
+    /// The transport is ended in order once the link is over: a last word was said.
+    pub(super) fn must_part(&mut self) {
+        self.parts = true;
+    }
+
+    /// Ends this side of the transport behind all that was written, and waits for the peer to end its own; what still
+    /// comes is dropped. Ready at once where there is nothing to wait for.
+    pub(super) fn poll_parted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.parts && !self.shut && self.broken.is_none() {
+            self.transmit();
+            self.flush(cx);
+            if self.broken.is_none() && self.moved.backlog() > 0 {
+                return Poll::Pending;
+            }
+            let poll = Pin::new(&mut self.io).poll_shutdown(cx);
+            if poll.is_pending() {
+                return Poll::Pending;
+            }
+            self.shut = matches!(poll, Poll::Ready(Ok(())));
+        }
+        if !self.shut || self.read_end {
+            return Poll::Ready(());
+        }
+        let mut bytes = [0; 4096];
+        loop {
+            let mut buf = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Wants to know that the peer has got all that was written so far: gives the number of the PING
+    /// whose acknowledgement says so. It goes out with what is collected next.
+    pub(super) fn ask(&mut self) -> u64 {
+        self.confirm.ask()
+    }
+
+    /// As [`Session::ask`], and puts the PING at once behind what was written.
+    pub(super) fn ask_now(&mut self) -> u64 {
+        self.transmit();
+        let number = self.confirm.ask();
+        self.put_ping();
+        number
+    }
+
+    /// As [`Session::ask_now`], for everything that was said, whether it is owed or not.
+    pub(super) fn ask_behind_all(&mut self) -> u64 {
+        self.transmit();
+        self.confirm.want();
+        let number = self.confirm.next_number();
+        self.put_ping();
+        number
+    }
+
+    /// The number of the last PING of [`Session::ask`] that was acknowledged.
+    pub(super) fn confirmed(&self) -> u64 {
+        self.confirm.last()
+    }
+
+    /// Whether the peer may not have got something of a stream yet.
+    pub(super) fn owes(&self) -> bool {
+        self.heads_wait || self.confirm.owes()
+    }
+
+    /// Whether that may be more than the ends of streams.
+    pub(super) fn owes_bytes(&self) -> bool {
+        self.heads_wait || self.confirm.owes_bytes()
+    }
+
+    /// Whether the transport gives no more.
+    pub(super) fn has_read_end(&self) -> bool {
+        self.read_end
+    }
+
+    /// Whether the transport takes no more.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// The first bytes that the peer sent, until its SETTINGS were there.
+    pub(super) fn first_bytes(&self) -> &[u8] {
+        &self.first
+    }
+
+    /// Why the transport gives no more, if it has failed.
+    pub(super) fn take_read_error(&mut self) -> Option<Arc<io::Error>> {
+        self.failed.take().map(Arc::new)
+    }
+
+    /// Why the transport takes no more, if so.
+    pub(super) fn write_error(&self) -> Option<Arc<io::Error>> {
+        self.broken.as_ref().map(|error| Arc::new(copy_error(error)))
+    }
+}
+
+/// `io::Error` cannot be cloned; the kind and the text are what is needed of it twice.
+fn copy_error(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
