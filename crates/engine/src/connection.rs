@@ -218,6 +218,6 @@ impl Inner {
     /// How much a WINDOW_UPDATE of the connection is worth.
     #[inline]
     fn connection_due(&self) -> Due {
-        self.recv_window.due()
+        self.recv_window.due_of_the_rest()
     }
 }

@@ -140,10 +140,23 @@ impl RecvWindow {
     /// Whether the credit is worth a frame.
     #[inline]
     pub(crate) fn due(&self) -> Due {
+        self.due_of(self.target)
+    }
+
+    /// As [`RecvWindow::due`], for a window that many share: what some of them hold unreleased is none that
+    /// the others could use, so it does not count. Otherwise who holds most of it would keep the rest
+    /// too small to be worth a frame, for good.
+    #[inline]
+    pub(crate) fn due_of_the_rest(&self) -> Due {
+        self.due_of((self.target - self.held).max(i64::from(DEFAULT)))
+    }
+
+    #[inline]
+    fn due_of(&self, window: i64) -> Due {
         let credit = self.credit();
-        if credit <= 0 || credit * 4 < self.target {
+        if credit <= 0 || credit * 4 < window {
             Due::Nothing
-        } else if credit * 2 < self.target {
+        } else if credit * 2 < window {
             Due::CanWait
         } else {
             Due::Now
@@ -237,6 +250,20 @@ mod tests {
         assert_eq!((window.due(), window.held()), (Due::Now, 0));
         assert_eq!((window.update(), window.available()), (Some(80), 100));
         assert_eq!(window.update(), None);
+    }
+
+    #[test]
+    fn what_some_hold_does_not_keep_the_rest_from_the_others() {
+        const MIB: usize = 1 << 20;
+        let mut window = RecvWindow::new(64 * MIB as u32);
+        assert_eq!(window.receive(63 * MIB), Ok(()));
+        window.release(10 * MIB);
+        assert_eq!(window.due(), Due::Nothing);
+        assert_eq!(window.due_of_the_rest(), Due::Now, "10 of 11 that are not held");
+        assert_eq!(window.update(), Some(10 * MIB as u32));
+        assert_eq!(window.receive(11 * MIB), Ok(()));
+        window.release(8 << 10);
+        assert_eq!(window.due_of_the_rest(), Due::Nothing, "not even then in crumbs");
     }
 
     #[test]
