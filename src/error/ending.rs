@@ -114,11 +114,6 @@ impl Ending {
         }
     }
 
-    /// Whether it concerns one stream only, whatever becomes of the link.
-    pub(crate) fn is_of_stream(&self) -> bool {
-        matches!(self, Ending::Reset(_) | Ending::NotProcessed(_))
-    }
-
     /// The rows of the table that are the same for readers and writers.
     fn either_error(&self) -> Error {
         match self {

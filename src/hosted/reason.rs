@@ -1,5 +1,5 @@
-//! The reasons of resets, which hyper takes from h2's errors and hides in its own. No other file but
-//! those of `link` names h2.
+//! The reasons of resets, which hyper takes from h2's errors and hides in its own. No other file
+//! names h2.
 
 use std::error::Error as StdError;
 use std::io;

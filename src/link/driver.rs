@@ -46,6 +46,9 @@ use crate::observe::{Cause, Side};
 const TURNS: usize = 16;
 const TURNS_TIME: Duration = Duration::from_millis(1);
 
+/// So many streams fed by a read are not worth waiting for.
+const A_FEW: usize = 4;
+
 /// Content that is written in a turn: a frame of ours. More of it would not be faster, and what comes next
 /// to be sent waits for it.
 const DATA_ROOM: usize = 64 << 10;
@@ -95,6 +98,8 @@ pub(super) struct Driver {
     news: News,
     /// There may be more to read at once.
     read_more: bool,
+    /// How many streams the last read has fed.
+    fed: usize,
     seen_goaway: bool,
     /// Streams whose request is not yet sent.
     unsent: VecDeque<usize>,
@@ -119,6 +124,8 @@ pub(super) struct Driver {
     heads_wait: bool,
     /// A request can only go, or fail, once the peer's SETTINGS are there.
     settings_wait: bool,
+    /// A request can only go once the peer has fewer streams.
+    limit_waits: bool,
     /// Bytes that all streams hold unread.
     held: usize,
     closing: bool,
@@ -205,6 +212,7 @@ impl Driver {
             ids: Ids::default(),
             news: News::default(),
             read_more: false,
+            fed: 0,
             seen_goaway: false,
             unsent: VecDeque::new(),
             sendable: false,
@@ -219,6 +227,7 @@ impl Driver {
             unanswered: Vec::new(),
             heads_wait: false,
             settings_wait: false,
+            limit_waits: false,
             held: 0,
             closing: false,
             shutdown: Shutdown::default(),
@@ -334,6 +343,8 @@ impl Driver {
             match sent {
                 Sent::All => {}
                 Sent::AllButTheEnd => self.ends.push(key),
+                // It comes back by itself when its windows open.
+                Sent::Blocked if self.session.state().send_capacity(id) > 0 => {}
                 Sent::More | Sent::Blocked => self.session.http2().want_send(id),
             }
             if !entry.send_state.unsettled {
@@ -426,14 +437,24 @@ impl Driver {
         }
     }
 
+    /// Whether to give way, once, because most of those who have been fed by the last read are about to be run:
+    /// what they write then goes out together. A runtime runs who was woken last before the others, which is the driver
+    /// after the first of them has written.
+    fn waits_for_others(&mut self) -> bool {
+        std::mem::take(&mut self.fed) > A_FEW && self.end.is_none()
+    }
+
     /// Whether the driver itself has left something that another turn can do now.
     fn has_work(&self) -> bool {
-        let has_settings = self.session.state().has_peer_settings();
+        let state = self.session.state();
+        let has_settings = state.has_peer_settings();
+        let limit = state.peer_settings().max_concurrent_streams.unwrap_or(u32::MAX);
         let transport_takes = self.session.waiting() == 0 && !self.session.is_broken();
         self.read_more
             || (transport_takes && (self.sendable || self.session.has_output()))
             || (self.heads_wait && self.heads_room() > 0)
             || (self.settings_wait && has_settings)
+            || (self.limit_waits && state.open_streams() < limit as usize)
     }
 }
 
@@ -447,6 +468,10 @@ impl Future for Driver {
         let began = std::time::Instant::now();
         if !this.waker.will_wake(cx.waker()) {
             this.waker = cx.waker().clone();
+        }
+        if this.waits_for_others() {
+            shared.signal.give_way(cx);
+            return Poll::Pending;
         }
         for _ in 0..TURNS {
             if this.parting.is_some() {

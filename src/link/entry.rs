@@ -55,8 +55,10 @@ pub(super) struct Entry {
     pub(super) quiet: Option<Box<Quiet>>,
     /// A client's place on the link, until the stream is over.
     pub(super) lease: Option<Lease>,
-    /// It was ended by something that can end a whole link.
-    pub(super) is_cut: bool,
+    /// A refusal has come, and the driver has not looked at it since.
+    pub(super) was_rejected: bool,
+    /// Its answer waits for room, and it is on the driver's list of those.
+    pub(super) waits_to_answer: bool,
 }
 
 /// Where the exchange of heads stands.
@@ -110,7 +112,8 @@ impl Entry {
             timer: None,
             quiet: None,
             lease: None,
-            is_cut: false,
+            was_rejected: false,
+            waits_to_answer: false,
         }
     }
 
@@ -120,7 +123,7 @@ impl Entry {
     }
 
     /// Whether a response is still due to this client's user.
-    fn awaits_answer(&self) -> bool {
+    pub(super) fn awaits_answer(&self) -> bool {
         matches!(self.head, Head::Unsent(_) | Head::Asked)
     }
 
@@ -131,9 +134,10 @@ impl Entry {
             lease.was_answered();
         }
         self.stream.set_answer(Ok(head.clone()));
-        self.head = match head.status.is_success() {
-            true => Head::Done,
-            false => Head::Rejected(Box::new(head), BytesMut::new()),
+        self.was_rejected = !head.status.is_success();
+        self.head = match self.was_rejected {
+            false => Head::Done,
+            true => Head::Rejected(Box::new(head), BytesMut::new()),
         };
     }
 
@@ -190,7 +194,6 @@ impl Entry {
         if !self.received_end {
             return self.cut(ending);
         }
-        self.is_cut = !ending.is_of_stream();
         let error = ending.write_error();
         self.stream.outbox.fail(error.clone());
         self.end(Err(error));
@@ -202,6 +205,7 @@ impl Entry {
         self.head = Head::Done;
         // The answer to a HEAD request has no body (RFC 9110 §9.3.2), whatever was written.
         let bodiless = self.stream.request.method == Method::HEAD;
+        let status = head.status;
         match session.respond(id, &Response::from_parts(head, ()), bodiless) {
             Ok(()) if bodiless => {
                 self.stream.outbox.finish();
@@ -211,6 +215,10 @@ impl Entry {
             Ok(()) => self.sends = true,
             Err(SendError::Unsendable(error)) => {
                 let ending = fault::unsendable("response", &error);
+                self.reset(session, Reason::INTERNAL_ERROR, &ending);
+            }
+            Err(SendError::Order) => {
+                let ending = fault::no_response(status);
                 self.reset(session, Reason::INTERNAL_ERROR, &ending);
             }
             // The stream is over, and its user has been told why.
@@ -238,7 +246,6 @@ impl Entry {
 
     /// Ends both directions because of `ending`. What has arrived is still read first.
     pub(super) fn cut(&mut self, ending: &Ending) {
-        self.is_cut = !ending.is_of_stream();
         let (read, write) = if self.awaits_answer() {
             if let (Ending::Reset(Reason::REFUSED_STREAM), Some(lease)) = (ending, &self.lease) {
                 lease.was_refused();

@@ -21,6 +21,9 @@ use crate::error::Ending;
 /// stream's end and the PING that is sent behind it.
 const RESETS: usize = 1024;
 
+/// How much of the text in a GOAWAY is kept, in bytes: every stream that it ends has it in its error.
+const GOAWAY_TEXT: usize = 256;
+
 /// Where a stream of HTTP/2 is kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
@@ -36,12 +39,11 @@ pub(super) type Ids = HashMap<StreamId, Place>;
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) id: StreamId,
-    pub(super) request: Request<()>,
+    /// `None` where the peer has taken it back.
+    pub(super) request: Option<Request<()>>,
     /// What of its content has come already.
     pub(super) content: BytesMut,
     pub(super) end: bool,
-    /// The peer has taken it back.
-    pub(super) gone: bool,
 }
 
 /// The events that are the driver's to deal with.
@@ -55,8 +57,8 @@ pub(super) struct News {
     /// Bytes that have come for nobody.
     pub(super) dropped: usize,
     pub(super) pongs: Vec<[u8; 8]>,
-    /// The peer has acknowledged SETTINGS for the first time.
-    pub(super) first_ack: bool,
+    /// The peer has acknowledged SETTINGS.
+    pub(super) settings_acknowledged: bool,
     /// The peer's last GOAWAY.
     pub(super) goaway: Option<GoAway>,
     /// The last streams that the peer has reset, and the codes.
@@ -128,7 +130,9 @@ impl Events<'_> {
     /// Ends a stream because of what the peer has done to it.
     fn cut(&mut self, id: StreamId, ending: &Ending) {
         if let Some(arrival) = self.arrival(id) {
-            arrival.gone = true;
+            arrival.request = None;
+            let content = std::mem::take(&mut arrival.content);
+            self.news.dropped += content.len();
         } else if let Some(entry) = self.entry(id) {
             entry.was_cut_by_the_peer(ending);
         }
@@ -139,7 +143,7 @@ impl Visitor for Events<'_> {
     fn request(&mut self, id: StreamId, request: Request<()>, end: bool) {
         self.ids.insert(id, Place::Arrival(self.news.arrivals.len()));
         let content = BytesMut::new();
-        self.news.arrivals.push(Arrival { id, request, content, end, gone: false });
+        self.news.arrivals.push(Arrival { id, request: Some(request), content, end });
     }
 
     fn response(&mut self, id: StreamId, response: Response<()>, end: bool) {
@@ -184,8 +188,11 @@ impl Visitor for Events<'_> {
     }
 
     fn not_processed(&mut self, id: StreamId) {
+        let awaits_answer = self.entry(id).is_some_and(|entry| entry.awaits_answer());
         let ending = match &self.news.goaway {
-            Some(goaway) => fault::not_processed(goaway),
+            Some(goaway) if awaits_answer => fault::not_processed(goaway),
+            // It has answered what it says that it has not looked at.
+            Some(goaway) => Ending::GoAway(goaway.reason, goaway.text.as_str().into()),
             None => Ending::Gone(None),
         };
         self.cut(id, &ending);
@@ -201,7 +208,7 @@ impl Visitor for Events<'_> {
     }
 
     fn settings_acknowledged(&mut self) {
-        self.news.first_ack = true;
+        self.news.settings_acknowledged = true;
     }
 
     fn pong(&mut self, payload: [u8; 8]) {
@@ -209,7 +216,7 @@ impl Visitor for Events<'_> {
     }
 
     fn go_away(&mut self, _: Option<StreamId>, reason: Reason, debug: &[u8]) {
-        let text = String::from_utf8_lossy(debug).into_owned();
+        let text = String::from_utf8_lossy(&debug[..debug.len().min(GOAWAY_TEXT)]).into_owned();
         self.news.goaway = Some(GoAway { reason, text });
         self.shared.set_going_away();
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use h2conn_engine::{ConnectionError, UnsendableHead};
+use http::StatusCode;
 
 use crate::error::{Ending, Error, ErrorKind, Reason};
 
@@ -63,6 +64,13 @@ pub(super) fn not_offered(protocol: &str) -> Ending {
 /// A head that the peer would have to refuse.
 pub(super) fn unsendable(head: &str, error: &UnsendableHead) -> Ending {
     let message = format!("the {head} cannot be sent: {error}");
+    Ending::Failed(Error::new(ErrorKind::InvalidInput, message))
+}
+
+/// A status that answers nothing: the response proper still has to follow it (RFC 9110 §15.2).
+pub(super) fn no_response(status: StatusCode) -> Ending {
+    let message =
+        format!("{status} is no response: it is interim, and a final status was expected");
     Ending::Failed(Error::new(ErrorKind::InvalidInput, message))
 }
 

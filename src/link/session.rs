@@ -156,7 +156,8 @@ impl Session {
         }
     }
 
-    /// HTTP/2 itself, for what puts no heads and no content on the wire.
+    /// HTTP/2 itself. Heads go by [`Session::open`] and [`Session::respond`], content by [`Session::write`],
+    /// which count them.
     pub(super) fn http2(&mut self) -> &mut Connection {
         &mut self.engine
     }
@@ -451,6 +452,10 @@ impl Session {
     /// Wants to know that the peer has got all that was written so far: gives the number of the PING
     /// whose acknowledgement says so. It goes out with what is collected next.
     pub(super) fn ask(&mut self) -> u64 {
+        if self.heads_wait {
+            self.confirm.want();
+            return self.confirm.next_number();
+        }
         self.confirm.ask()
     }
 

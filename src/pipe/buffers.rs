@@ -130,10 +130,8 @@ impl Drop for Lent {
     }
 }
 
-/// What one hand-over gives to HTTP/2: one DATA frame if it fits the peer's frame size.
-///
-/// It counts itself out as it is consumed. That happens under HTTP/2's locks, so it only counts:
-/// the driver looks at the counter after it has polled (T7 in `docs/architecture.md`).
+/// The content of one DATA frame, on its way from an outbox to the transport. It counts itself out of the outbox as
+/// it is consumed.
 pub(crate) struct Batch {
     chunks: VecDeque<Chunk>,
     left: usize,

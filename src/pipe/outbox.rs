@@ -21,7 +21,7 @@ use crate::sync::{AtomicUsize, Mutex, MutexGuard, lock};
 #[derive(Debug)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
-    /// Taken, and not yet let go by HTTP/2.
+    /// Taken by a mover, and not yet written or copied by it.
     outstanding: Arc<AtomicUsize>,
     buffers: Arc<Buffers>,
     capacity: usize,
@@ -297,7 +297,7 @@ impl Outbox {
     }
 
     /// Looks at what HTTP/2 has let go, wakes writers that have room again, and gives the position
-    /// up to which everything is with the transport's wrapper.
+    /// up to which everything has been written or copied.
     pub(crate) fn settle(&self) -> u64 {
         let mut state = lock(&self.state);
         let released = state.taken - self.outstanding.load(Relaxed) as u64;

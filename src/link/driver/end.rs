@@ -97,7 +97,8 @@ impl Driver {
         let moved = self.moved();
         let cut_before = self.cut;
         for (_, entry) in &mut self.streams {
-            if entry.over {
+            // Of a refusal the user gets what has come.
+            if entry.over || entry.finish_rejection() {
                 continue;
             }
             if in_order {

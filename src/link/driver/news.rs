@@ -56,8 +56,8 @@ impl Driver {
                 self.shutdown.is_answered();
             }
         }
-        if std::mem::take(&mut self.news.first_ack) {
-            // A round trip that has cost nothing.
+        if std::mem::take(&mut self.news.settings_acknowledged) {
+            // The first time it is a round trip that has cost nothing.
             self.shared.set_first_rtt(self.shared.began.elapsed());
         }
         if self.news.goaway.is_some() && !std::mem::replace(&mut self.seen_goaway, true) {
@@ -70,8 +70,10 @@ impl Driver {
         }
         let News { arrivals, touched, .. } = &mut self.news;
         let (arrivals, mut touched) = (std::mem::take(arrivals), std::mem::take(touched));
+        self.fed += touched.len();
+        let memory = arrivals.iter().any(|arrival| arrival.request.is_some()) && self.takes_more();
         for arrival in arrivals {
-            self.arrive(arrival);
+            self.arrive(arrival, memory);
         }
         for key in touched.drain(..) {
             if let Some(entry) = self.streams.get_mut(key) {

@@ -13,13 +13,13 @@ use super::{Driver, STREAMS_AT_FIRST, Timer, stay};
 use crate::config::REJECTION_WAIT;
 use crate::conn::{Offer, Stream, Transport, Wish};
 use crate::error::{Ending, Reason};
+use crate::link::Lease;
 use crate::link::budget::Share;
 use crate::link::carrier::LinkCarrier;
 use crate::link::entry::{Entry, Head};
 use crate::link::events::{Arrival, Place};
 use crate::link::fault;
 use crate::link::quiet::Quiet;
-use crate::link::{Lease, unsent};
 use crate::observe::{self, Cause};
 
 impl Driver {
@@ -43,11 +43,14 @@ impl Driver {
     }
 
     /// A stream of the peer's.
-    pub(super) fn arrive(&mut self, arrival: Arrival) {
-        let memory = self.takes_more();
+    pub(super) fn arrive(&mut self, mut arrival: Arrival, memory: bool) {
+        let Some(request) = arrival.request.take() else {
+            // The client has taken it back.
+            self.ids.remove(&arrival.id);
+            return;
+        };
         let limit = match self.incoming.clone().map(|incoming| incoming.try_reserve_owned()) {
-            _ if arrival.gone => None,
-            Some(Ok(place)) if memory => return self.take_in(arrival, place),
+            Some(Ok(place)) if memory => return self.take_in(arrival, request, place),
             Some(Ok(_)) => Some("max_memory"),
             Some(Err(TrySendError::Full(_))) => Some("backlog"),
             // The listener is on its way out.
@@ -63,8 +66,8 @@ impl Driver {
     }
 
     /// A stream of the peer's, for which the listener has a place.
-    fn take_in(&mut self, arrival: Arrival, place: OwnedPermit<Offer>) {
-        let (mut parts, ()) = arrival.request.into_parts();
+    fn take_in(&mut self, arrival: Arrival, request: Request<()>, place: OwnedPermit<Offer>) {
+        let (mut parts, ()) = request.into_parts();
         let transport = transport_of(&mut parts);
         let (stream, carrier) = self.shared.stream(parts, transport);
         carrier.set_id(arrival.id.get());
@@ -110,7 +113,9 @@ impl Driver {
                 entry.answer(&mut self.session);
             } else {
                 self.heads_wait = true;
-                self.unanswered.push(key);
+                if !std::mem::replace(&mut entry.waits_to_answer, true) {
+                    self.unanswered.push(key);
+                }
             }
         }
         let released = entry.release(&mut self.session);
@@ -118,8 +123,7 @@ impl Driver {
         self.probe.count(&mut entry.part, released);
         let received = std::mem::take(&mut entry.received);
         entry.look_at_movement(received);
-        let is_rejected = matches!(entry.head, Head::Rejected(..));
-        if is_rejected && entry.timer.is_none() {
+        if std::mem::take(&mut entry.was_rejected) {
             self.set_timer(key, Instant::now() + REJECTION_WAIT);
         }
         self.watch_movement(key);
@@ -159,7 +163,10 @@ impl Driver {
     }
 
     pub(super) fn remove(&mut self, key: usize) {
-        let Some(entry) = self.streams.try_remove(key) else { return };
+        let Some(mut entry) = self.streams.try_remove(key) else { return };
+        // All that has come goes back to the link's window once, also what the user has read just now.
+        self.held -= entry.release(&mut self.session);
+        self.session.http2().release_connection(entry.held);
         if let Some(id) = &entry.id {
             self.ids.remove(id);
         }
@@ -178,6 +185,9 @@ impl Driver {
     pub(super) fn send_answers(&mut self) {
         self.heads_wait = false;
         for key in std::mem::take(&mut self.unanswered) {
+            if let Some(entry) = self.streams.get_mut(key) {
+                entry.waits_to_answer = false;
+            }
             self.look_at(key);
         }
     }
@@ -185,6 +195,7 @@ impl Driver {
     /// Sends the requests that wait, as far as the peer takes more streams.
     pub(super) fn send_requests(&mut self) {
         self.settings_wait = false;
+        self.limit_waits = false;
         if self.end.is_some() {
             return;
         }
@@ -227,14 +238,15 @@ impl Driver {
                 }
                 return true;
             }
-            (Err(OpenError::Limit { .. }), _) => return false,
+            (Err(OpenError::Limit { .. }), _) => {
+                self.limit_waits = true;
+                return false;
+            }
             (Err(OpenError::NotOffered), Some(protocol)) => fault::not_offered(protocol),
             (Err(OpenError::Unsendable(error)), _) => fault::unsendable("request", &error),
             (Err(error), _) => match &self.news.goaway {
                 Some(goaway) => fault::not_processed(goaway),
-                None => {
-                    Ending::NotProcessed(unsent(&Ending::NotProcessed(error.to_string().into())))
-                }
+                None => Ending::NotProcessed(error.to_string().into()),
             },
         };
         entry.cut(&ending);
@@ -344,7 +356,7 @@ impl Driver {
     }
 
     /// Whether there is memory for one more stream of the peer's.
-    fn takes_more(&mut self) -> bool {
+    pub(super) fn takes_more(&mut self) -> bool {
         let takes_more = |share: &Option<Share>| share.as_ref().is_none_or(Share::takes_more);
         if !takes_more(&self.share) {
             self.tell_what_is_unread();

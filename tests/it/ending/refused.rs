@@ -1,10 +1,11 @@
 //! The ends of requests that become no connection.
 
 use anyhow::{Context, Result, ensure};
-use h2conn::{Client, ErrorKind, Listener, OnDrop};
+use h2conn::http::StatusCode;
+use h2conn::{Client, ErrorKind, Listener, OnDrop, Reason};
 
 use crate::support::checked;
-use crate::support::raw::{self, DATA, END_STREAM, HEADERS, RST_STREAM, Raw};
+use crate::support::raw::{self, DATA, END_STREAM, HEADERS, PING, RST_STREAM, Raw};
 
 #[tokio::test]
 async fn a_request_that_nobody_answers_is_refused_and_may_be_tried_again() -> Result<()> {
@@ -69,4 +70,46 @@ async fn a_refusal(on_drop: OnDrop) -> Result<()> {
     ensure!(body == b"403 Forbidden\n");
     ensure!(raw.wait_for(RST_STREAM, 1).await?.payload == [0, 0, 0, 0]);
     Ok(())
+}
+
+/// What has come of a refusal is told, whatever becomes of the rest of it.
+#[tokio::test]
+async fn a_refusal_whose_server_hangs_up_in_the_middle_is_still_one() -> Result<()> {
+    checked(30, async {
+        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}/", socket.local_addr()?);
+        let server = tokio::spawn(async move {
+            let mut raw = Raw::server(socket.accept().await?.0).await?;
+            raw.wait_for(HEADERS, 1).await?;
+            // `:status: 404`.
+            raw.send(HEADERS, raw::END_HEADERS, 1, b"\x8d").await?;
+            raw.send(DATA, 0, 1, b"nothing h").await?;
+            // Both are read before the end comes.
+            raw.send(PING, 0, 0, b"have you").await?;
+            raw.wait_for(PING, 0).await?;
+            Result::<()>::Ok(())
+        });
+        let error = Client::new()?.connect(&url).await.err().context("it was refused")?;
+        server.await??;
+        ensure!(error.kind() == ErrorKind::Rejected, "{error}");
+        ensure!(error.status().is_some_and(|status| status == 404), "{error:?}");
+        ensure!(error.to_string().contains("nothing h"), "{error}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_interim_status_is_no_refusal() -> Result<()> {
+    checked(30, async {
+        let mut listener = Listener::builder().bind("127.0.0.1:0").await?;
+        let url = format!("http://{}/", listener.local_addr());
+        let client = Client::new()?;
+        let conn = client.open(&url).await?;
+        listener.accept().await.context("a request")?.reject(StatusCode::CONTINUE);
+        let error = conn.response().await.err().context("there is none")?;
+        ensure!(error.reason() == Some(Reason::INTERNAL_ERROR), "{error:?}");
+        Ok(())
+    })
+    .await
 }

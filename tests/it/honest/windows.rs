@@ -1,5 +1,6 @@
 //! Windows, and traffic both ways at once.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -8,9 +9,12 @@ use anyhow::{Context, Result, ensure};
 use h2conn::testing::Pair;
 use h2conn::{Client, Error, ErrorKind, Listener, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::support::raw::{self, DATA, END_STREAM, HEADERS, Raw, SETTINGS, WINDOW_UPDATE};
 use crate::support::{checked, long};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -160,6 +164,52 @@ async fn bulk_both_ways_with_pings_and_settings_over_a_narrow_pipe_never_stops()
         }
         ensure!(read == wrote, "{read} of {wrote} bytes");
         ensure!(wrote > rounds << 20, "{rounds} rounds, {wrote} bytes");
+        Ok(())
+    })
+    .await
+}
+
+/// The bytes that a user reads just before its Conn is over go back to the link too.
+#[tokio::test]
+async fn conns_that_end_leave_nothing_of_the_links_window_behind() -> Result<()> {
+    const EACH: usize = 1_000;
+    checked(60, async {
+        let socket = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}/", socket.local_addr()?);
+        // 64 KiB that the link's window keeps open.
+        let client = Client::builder().max_link_memory(256 << 10).build()?;
+        let (step, mut steps) = mpsc::channel::<()>(1);
+        let server = tokio::spawn(async move {
+            let mut raw = Raw::server(socket.accept().await?.0).await?;
+            raw.send(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).await?;
+            for stream in (1..).step_by(2) {
+                raw.wait_for(HEADERS, stream).await?;
+                raw.send(HEADERS, raw::END_HEADERS, stream, raw::OK).await?;
+                let Some(()) = steps.recv().await else { break };
+                raw.send(DATA, END_STREAM, stream, &[0; EACH]).await?;
+                let Some(()) = steps.recv().await else { break };
+                raw.send(WINDOW_UPDATE, 0, stream, &10_u32.to_be_bytes()).await?;
+                while !raw.wait_for(DATA, stream).await?.is_end() {}
+            }
+            Result::<()>::Ok(())
+        });
+        for _ in 0..100 {
+            let (conn, _) = client.connect(&url).await?;
+            let (mut reader, mut writer) = conn.into_split();
+            writer.write_all(b"0123456789").await?;
+            let mut ending = pin!(writer.shutdown());
+            // There is no window for it yet.
+            let waited = tokio::time::timeout(Duration::from_millis(20), &mut ending).await;
+            ensure!(waited.is_err(), "{waited:?}");
+            step.send(()).await?;
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).await?;
+            ensure!(all.len() == EACH);
+            step.send(()).await?;
+            ending.await?;
+        }
+        drop(step);
+        server.abort();
         Ok(())
     })
     .await
