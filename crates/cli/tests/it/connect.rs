@@ -167,7 +167,11 @@ fn a_reader_that_has_seen_enough_does_not_wait_for_a_peer_that_does_not_read() -
         let mut conn = listener.accept().await.context("a request")?.accept()?;
         // Nothing is ever read here.
         while conn.write_all(b"answer\n").await.is_ok() {}
-        Ok(conn.closed().await.is_err())
+        let was_reset = conn.closed().await.is_err();
+        drop(conn);
+        // It stays until its client knows that it has come so far.
+        listener.drain(crate::support::WATCHDOG).await;
+        Ok(was_reset)
     })?;
     let mut endless = std::process::Command::new("yes").stdout(Stdio::piped()).spawn()?;
     let mut child = program()
