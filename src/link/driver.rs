@@ -8,8 +8,10 @@ mod leave;
 mod life;
 mod linger;
 mod news;
+mod sending;
 mod stay;
 mod streams;
+mod timers;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -21,6 +23,7 @@ use std::time::Duration;
 use leave::{Shutdown, Waiter};
 use slab::Slab;
 use stay::Idle;
+use timers::Timer;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use tokio_util::time::{DelayQueue, delay_queue};
@@ -29,9 +32,8 @@ use super::bandwidth::Probe;
 use super::budget::Share;
 use super::carrier::NO_KEY;
 use super::entry::Entry;
-use super::events::{Ids, News, Place};
+use super::events::{Ids, News};
 use super::ping::{KeepAlive, Pinger};
-use super::send::Sent;
 use super::session::{Moved, Session};
 use super::window::Windows;
 use super::{Command, Shared};
@@ -94,13 +96,12 @@ pub(super) struct Driver {
     streams: Slab<Entry>,
     /// Their places, by their numbers.
     ids: Ids,
-    /// What the peer has done since the last turn.
+    /// The news of the peer since the last turn.
     news: News,
     /// There may be more to read at once.
     read_more: bool,
     /// How many streams the last read has fed.
     fed: usize,
-    seen_goaway: bool,
     /// Streams whose request is not yet sent.
     unsent: VecDeque<usize>,
     /// Streams want to send, and have not had their turn.
@@ -160,27 +161,6 @@ pub(super) struct Driver {
     _counted: Counted,
 }
 
-/// What a timer is for.
-#[derive(Clone, Copy, Debug)]
-enum Timer {
-    /// The peer's SETTINGS should have come.
-    Handshake,
-    /// The transport takes no more, and should have said why.
-    Broken,
-    /// The link should be gone.
-    Goodbye,
-    /// The peer has perhaps been silent for long.
-    KeepAlive,
-    /// Nobody may have used the link for long enough.
-    Idle,
-    /// The link has been there for long enough.
-    Age,
-    /// A stream's linger, or a refusal's body.
-    Stream(usize),
-    /// A stream on which perhaps nothing moves.
-    Quiet(usize),
-}
-
 impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
@@ -213,7 +193,6 @@ impl Driver {
             news: News::default(),
             read_more: false,
             fed: 0,
-            seen_goaway: false,
             unsent: VecDeque::new(),
             sendable: false,
             link_blocked: false,
@@ -278,7 +257,7 @@ impl Driver {
         self.shared.info.observed.side() == Side::Client
     }
 
-    /// What has moved so far.
+    /// The bytes that have moved so far.
     fn moved(&self) -> Moved {
         self.session.moved()
     }
@@ -314,127 +293,6 @@ impl Driver {
             }
         }
         self.ready = ready;
-    }
-
-    /// Writes content while the transport takes it, a frame of one stream after the other.
-    fn send_data(&mut self) {
-        if self.end.is_some() {
-            return;
-        }
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
-        if self.session.waiting() > 0 {
-            self.session.flush(&mut cx);
-        }
-        // What the transport does not take at once is copied, so nothing is added to it.
-        let mut room = if self.session.waiting() == 0 { DATA_ROOM } else { 0 };
-        self.sendable = self.session.state().has_turns();
-        while room > 0 && self.session.may_send() {
-            let Some(id) = self.session.http2().next_to_send() else {
-                self.sendable = false;
-                break;
-            };
-            let Some(&Place::Entry(key)) = self.ids.get(&id) else { continue };
-            let Some(entry) = self.streams.get_mut(key) else { continue };
-            let (sent, len) = entry.send(&mut cx, &mut self.session, room);
-            room = room.saturating_sub(len);
-            entry.note_stall(sent == Sent::Blocked);
-            entry.send_state.queued = sent == Sent::More;
-            match sent {
-                Sent::All => {}
-                Sent::AllButTheEnd => self.ends.push(key),
-                // It comes back by itself when its windows open.
-                Sent::Blocked if self.session.state().send_capacity(id) > 0 => {}
-                Sent::More | Sent::Blocked => self.session.http2().want_send(id),
-            }
-            if !entry.send_state.unsettled {
-                entry.send_state.unsettled = true;
-                self.unsettled.push(key);
-            }
-        }
-        self.send_ends();
-        self.tell_who_is_blocked();
-    }
-
-    /// Takes note, once, of the streams that wait for the link's own window.
-    fn tell_who_is_blocked(&mut self) {
-        let blocked = self.session.state().connection_capacity() == 0;
-        if blocked == std::mem::replace(&mut self.link_blocked, blocked) || !blocked {
-            return;
-        }
-        for (_, entry) in &mut self.streams {
-            if entry.send_state.queued {
-                entry.send_state.queued = false;
-                entry.note_stall(true);
-            }
-        }
-    }
-
-    /// How much more of heads may wait for the transport.
-    fn heads_room(&self) -> usize {
-        HEADS_ROOM.saturating_sub(self.session.control_waiting())
-    }
-
-    /// Writes what HTTP/2 has to say besides content, and what has waited for the transport.
-    fn flush(&mut self) {
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
-        self.poll_ping(&mut cx);
-        let before = self.moved();
-        self.session.collect();
-        self.session.flush(&mut cx);
-        let moved = self.moved();
-        if self.config.stall_timeout.is_some() && moved.taken != before.taken {
-            self.took = Instant::now();
-        }
-        self.shared.info.observed.moved(moved.flushed, moved.received);
-        self.look_for_life();
-    }
-
-    fn poll_timers(&mut self) {
-        if self.session.is_broken() && !std::mem::replace(&mut self.broken, true) {
-            self.timers.insert(Timer::Broken, LAST_WORDS);
-        }
-        // A server asks its client whether requests are still on their way, and the client may
-        // not answer. Where something is owed to it, its silence is bounded by keep-alive instead.
-        let leaves = self.is_leaving() && !self.owes();
-        let time = if self.is_over { PARTING } else { GOODBYE };
-        match self.leaving {
-            None if leaves => self.leaving = Some(self.timers.insert(Timer::Goodbye, time)),
-            Some(timer) if !leaves => {
-                self.timers.remove(&timer);
-                self.leaving = None;
-            }
-            _ => {}
-        }
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
-        while let Poll::Ready(Some(expired)) = self.timers.poll_expired(&mut cx) {
-            match expired.into_inner() {
-                Timer::Handshake if !self.session.state().has_peer_settings() => {
-                    let time = self.config.handshake_timeout;
-                    let silence = end::silence(self.session.first_bytes(), time);
-                    self.give_up(Ending::Silent(silence.into()));
-                }
-                Timer::Handshake => {}
-                Timer::Broken => {
-                    let error = self.session.write_error();
-                    self.give_up(Ending::Gone(error));
-                }
-                Timer::KeepAlive => self.check_life(),
-                Timer::Goodbye => {
-                    self.leaving = None;
-                    self.stop_leaving();
-                }
-                Timer::Idle => self.idle_time_is_up(),
-                Timer::Age => {
-                    self.shared.info.observed.retired(Cause::Old);
-                    self.shut_down();
-                }
-                Timer::Stream(key) => self.time_is_up(key),
-                Timer::Quiet(key) => self.check_movement(key),
-            }
-        }
     }
 
     /// Whether to give way, once, because most of those who have been fed by the last read are about to be run:

@@ -9,13 +9,14 @@ use std::fmt;
 
 use bytes::BytesMut;
 use h2conn_engine::{Reason, Settings, StreamError, StreamId, Visitor};
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use slab::Slab;
 
 use super::entry::Entry;
 use super::fault::GoAway;
 use super::{Shared, fault};
 use crate::error::Ending;
+use crate::observe::Cause;
 
 /// How many of the peer's last resets are remembered: more than can come between a
 /// stream's end and the PING that is sent behind it.
@@ -41,7 +42,7 @@ pub(super) struct Arrival {
     pub(super) id: StreamId,
     /// `None` where the peer has taken it back.
     pub(super) request: Option<Request<()>>,
-    /// What of its content has come already.
+    /// The content that has come already.
     pub(super) content: BytesMut,
     pub(super) end: bool,
 }
@@ -164,8 +165,6 @@ impl Visitor for Events<'_> {
         }
     }
 
-    fn trailers(&mut self, _: StreamId, _: HeaderMap) {}
-
     fn end(&mut self, id: StreamId) {
         if let Some(entry) = self.entry(id) {
             entry.has_received_end();
@@ -218,6 +217,7 @@ impl Visitor for Events<'_> {
     fn go_away(&mut self, _: Option<StreamId>, reason: Reason, debug: &[u8]) {
         let text = String::from_utf8_lossy(&debug[..debug.len().min(GOAWAY_TEXT)]).into_owned();
         self.news.goaway = Some(GoAway { reason, text });
+        self.shared.info.observed.retired(Cause::GoAway);
         self.shared.set_going_away();
     }
 }

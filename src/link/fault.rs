@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use crate::error::{Ending, Error, ErrorKind, Reason};
 
-/// What the peer has said in a GOAWAY.
+/// The words of the peer in a GOAWAY.
 #[derive(Clone, Debug)]
 pub(super) struct GoAway {
     pub(super) reason: Reason,
@@ -29,7 +29,7 @@ pub(super) fn not_http2(first: &[u8]) -> Ending {
     Ending::NotHttp2(what_was_seen(first).into())
 }
 
-/// What the peer has said before it ended the link in good order, as a cause of what that costs.
+/// The peer's words before it ended the link in good order, as a cause of the losses by that.
 pub(super) fn farewell(goaway: Option<&GoAway>) -> Option<Arc<io::Error>> {
     let text = goaway.map(|goaway| &goaway.text).filter(|text| !text.is_empty())?;
     let message = format!("the peer said in its GOAWAY: {text:?}");

@@ -13,7 +13,7 @@ use super::*;
 use crate::conn::Transport::Request;
 use crate::sync::model::{explore, spawn};
 
-/// What stands for the socket: it wakes the driver by the link's signal, and is polled in every turn.
+/// A stand-in for the socket: it wakes the driver by the link's signal, and is polled in every turn.
 #[derive(Debug, Default)]
 struct Source(Mutex<(usize, Option<Waker>)>);
 

@@ -98,7 +98,7 @@ impl Pinger {
 /// was not full proves nothing; it goes to the buffers of this machine.
 #[derive(Debug)]
 pub(super) struct KeepAlive {
-    /// What the session had received and the transport taken at the last look.
+    /// The bytes that the session had received, and the transport taken, at the last look.
     received: u64,
     taken: u64,
     /// The transport had left something then.

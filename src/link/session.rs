@@ -9,16 +9,16 @@
 //! Nothing in here waits or decides: the driver does.
 
 mod confirm;
+mod end;
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use h2conn_engine::{
-    Connection, ConnectionError, DataHead, OpenError, Output, Reason, SendError, StreamId, Visitor,
+    Connection, ConnectionError, DataHead, OpenError, Output, SendError, StreamId, Visitor,
 };
 use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -87,7 +87,7 @@ impl Moved {
     }
 }
 
-/// What came of a read.
+/// The outcome of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Read {
     /// There may be more.
@@ -408,112 +408,6 @@ impl Session {
         if self.broken.is_some() {
             (self.output, self.start) = (Vec::new(), 0);
         }
-    }
-
-    /// Says goodbye: no streams of the peer's above `last` are taken.
-    pub(super) fn go_away(&mut self, last: Option<StreamId>, reason: Reason, text: &str) {
-        self.engine.go_away(last, reason, text.as_bytes());
-    }
-
-    /// The transport is ended in order once the link is over: a last word was said.
-    pub(super) fn must_part(&mut self) {
-        self.parts = true;
-    }
-
-    /// Ends this side of the transport behind all that was written, and waits for the peer to end its own; what still
-    /// comes is dropped. Ready at once where there is nothing to wait for.
-    pub(super) fn poll_parted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.parts && !self.shut && self.broken.is_none() {
-            self.transmit();
-            self.flush(cx);
-            if self.broken.is_none() && self.moved.backlog() > 0 {
-                return Poll::Pending;
-            }
-            let poll = Pin::new(&mut self.io).poll_shutdown(cx);
-            if poll.is_pending() {
-                return Poll::Pending;
-            }
-            self.shut = matches!(poll, Poll::Ready(Ok(())));
-        }
-        if !self.shut || self.read_end {
-            return Poll::Ready(());
-        }
-        let mut bytes = [0; 4096];
-        loop {
-            let mut buf = ReadBuf::new(&mut bytes);
-            match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
-                Poll::Ready(_) => return Poll::Ready(()),
-            }
-        }
-    }
-
-    /// Wants to know that the peer has got all that was written so far: gives the number of the PING
-    /// whose acknowledgement says so. It goes out with what is collected next.
-    pub(super) fn ask(&mut self) -> u64 {
-        if self.heads_wait {
-            self.confirm.want();
-            return self.confirm.next_number();
-        }
-        self.confirm.ask()
-    }
-
-    /// As [`Session::ask`], and puts the PING at once behind what was written.
-    pub(super) fn ask_now(&mut self) -> u64 {
-        self.transmit();
-        let number = self.confirm.ask();
-        self.put_ping();
-        number
-    }
-
-    /// As [`Session::ask_now`], for everything that was said, whether it is owed or not.
-    pub(super) fn ask_behind_all(&mut self) -> u64 {
-        self.transmit();
-        self.confirm.want();
-        let number = self.confirm.next_number();
-        self.put_ping();
-        number
-    }
-
-    /// The number of the last PING of [`Session::ask`] that was acknowledged.
-    pub(super) fn confirmed(&self) -> u64 {
-        self.confirm.last()
-    }
-
-    /// Whether the peer may not have got something of a stream yet.
-    pub(super) fn owes(&self) -> bool {
-        self.heads_wait || self.confirm.owes()
-    }
-
-    /// Whether that may be more than the ends of streams.
-    pub(super) fn owes_bytes(&self) -> bool {
-        self.heads_wait || self.confirm.owes_bytes()
-    }
-
-    /// Whether the transport gives no more.
-    pub(super) fn has_read_end(&self) -> bool {
-        self.read_end
-    }
-
-    /// Whether the transport takes no more.
-    pub(super) fn is_broken(&self) -> bool {
-        self.broken.is_some()
-    }
-
-    /// The first bytes that the peer sent, until its SETTINGS were there.
-    pub(super) fn first_bytes(&self) -> &[u8] {
-        &self.first
-    }
-
-    /// Why the transport gives no more, if it has failed.
-    pub(super) fn take_read_error(&mut self) -> Option<Arc<io::Error>> {
-        self.failed.take().map(Arc::new)
-    }
-
-    /// Why the transport takes no more, if so.
-    pub(super) fn write_error(&self) -> Option<Arc<io::Error>> {
-        self.broken.as_ref().map(|error| Arc::new(copy_error(error)))
     }
 }
 

@@ -44,8 +44,8 @@ impl Signal {
         self.state.store(LISTED, SeqCst);
     }
 
-    /// What has happened until now is about to be dealt with, by a turn. Whatever a turn does not look
-    /// at must be kept track of apart.
+    /// All that has happened until now is about to be dealt with, by a turn. Events that a turn does not
+    /// look at must be kept track of apart.
     pub(crate) fn clear(&self) {
         let _ = self.state.compare_exchange(FLAGGED, LISTED, SeqCst, SeqCst);
     }

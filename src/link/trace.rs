@@ -13,8 +13,8 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    /// `None` where nobody wants to know. `prefaces` are the bytes that go before the first frame that is
-    /// received, and sent.
+    /// `None` where nobody wants to know. The two numbers are the bytes that go before the first frame
+    /// that is received, and sent.
     pub(super) fn new(received: usize, sent: usize) -> Option<Box<Trace>> {
         let cutter = |preface| Cutter { skip: preface, head: [0; HEAD], have: 0 };
         Link::traces_frames()

@@ -1,4 +1,4 @@
-//! What a link's peer has done: it is read, told to the streams at once, and then acted upon.
+//! The news of a link's peer: they are read, told to the streams at once, and then acted upon.
 
 use std::task::Context;
 
@@ -7,7 +7,6 @@ use crate::link::events::{Events, News};
 use crate::link::fault;
 use crate::link::ping;
 use crate::link::session::Read;
-use crate::observe::Cause;
 
 impl Driver {
     /// Reads what has come, up to the quota of a turn.
@@ -59,9 +58,6 @@ impl Driver {
         if std::mem::take(&mut self.news.settings_acknowledged) {
             // The first time it is a round trip that has cost nothing.
             self.shared.set_first_rtt(self.shared.began.elapsed());
-        }
-        if self.news.goaway.is_some() && !std::mem::replace(&mut self.seen_goaway, true) {
-            self.shared.info.observed.retired(Cause::GoAway);
         }
         self.held += std::mem::take(&mut self.news.held);
         let dropped = std::mem::take(&mut self.news.dropped);

@@ -394,7 +394,7 @@ impl Driver {
     }
 }
 
-/// What a client's request asks for.
+/// The transport that a client's request asks for.
 fn transport_of(request: &mut request::Parts) -> Transport {
     match request.extensions.remove::<Protocol>() {
         Some(protocol) => Transport::ExtendedConnect(protocol.as_str().into()),

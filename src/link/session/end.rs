@@ -1,0 +1,119 @@
+//! The end of a session: its last word, the proofs of what the peer has got, the end of its transport.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use h2conn_engine::{Reason, StreamId};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Session, copy_error};
+
+impl Session {
+    /// Says goodbye: no streams of the peer's above `last` are taken.
+    pub(in crate::link) fn go_away(&mut self, last: Option<StreamId>, reason: Reason, text: &str) {
+        self.engine.go_away(last, reason, text.as_bytes());
+    }
+
+    /// The transport is ended in order once the link is over: a last word was said.
+    pub(in crate::link) fn must_part(&mut self) {
+        self.parts = true;
+    }
+
+    /// Ends this side of the transport behind all that was written, and waits for the peer to end its own; what still
+    /// comes is dropped. Ready at once where there is nothing to wait for.
+    pub(in crate::link) fn poll_parted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.parts && !self.shut && self.broken.is_none() {
+            self.transmit();
+            self.flush(cx);
+            if self.broken.is_none() && self.moved.backlog() > 0 {
+                return Poll::Pending;
+            }
+            let poll = Pin::new(&mut self.io).poll_shutdown(cx);
+            if poll.is_pending() {
+                return Poll::Pending;
+            }
+            self.shut = matches!(poll, Poll::Ready(Ok(())));
+        }
+        if !self.shut || self.read_end {
+            return Poll::Ready(());
+        }
+        let mut bytes = [0; 4096];
+        loop {
+            let mut buf = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Wants to know that the peer has got all that was written so far: gives the number of the PING
+    /// whose acknowledgement says so. It goes out with what is collected next.
+    pub(in crate::link) fn ask(&mut self) -> u64 {
+        if self.heads_wait {
+            self.confirm.want();
+            return self.confirm.next_number();
+        }
+        self.confirm.ask()
+    }
+
+    /// As [`Session::ask`], and puts the PING at once behind what was written.
+    pub(in crate::link) fn ask_now(&mut self) -> u64 {
+        self.transmit();
+        let number = self.confirm.ask();
+        self.put_ping();
+        number
+    }
+
+    /// As [`Session::ask_now`], for everything that was said, whether it is owed or not.
+    pub(in crate::link) fn ask_behind_all(&mut self) -> u64 {
+        self.transmit();
+        self.confirm.want();
+        let number = self.confirm.next_number();
+        self.put_ping();
+        number
+    }
+
+    /// The number of the last PING of [`Session::ask`] that was acknowledged.
+    pub(in crate::link) fn confirmed(&self) -> u64 {
+        self.confirm.last()
+    }
+
+    /// Whether the peer may not have got something of a stream yet.
+    pub(in crate::link) fn owes(&self) -> bool {
+        self.heads_wait || self.confirm.owes()
+    }
+
+    /// Whether that may be more than the ends of streams.
+    pub(in crate::link) fn owes_bytes(&self) -> bool {
+        self.heads_wait || self.confirm.owes_bytes()
+    }
+
+    /// Whether the transport gives no more.
+    pub(in crate::link) fn has_read_end(&self) -> bool {
+        self.read_end
+    }
+
+    /// Whether the transport takes no more.
+    pub(in crate::link) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// The first bytes that the peer sent, until its SETTINGS were there.
+    pub(in crate::link) fn first_bytes(&self) -> &[u8] {
+        &self.first
+    }
+
+    /// Why the transport gives no more, if it has failed.
+    pub(in crate::link) fn take_read_error(&mut self) -> Option<Arc<io::Error>> {
+        self.failed.take().map(Arc::new)
+    }
+
+    /// Why the transport takes no more, if so.
+    pub(in crate::link) fn write_error(&self) -> Option<Arc<io::Error>> {
+        self.broken.as_ref().map(|error| Arc::new(copy_error(error)))
+    }
+}
