@@ -28,7 +28,7 @@ use crate::support::{
 /// in it.
 const MEMORY: u64 = 48 << 10;
 
-/// What a victim that is not optimized may work before the bystander has its echo. This is the
+/// The work that a victim, which is not optimized, may do before the bystander has its echo. This is the
 /// victim's own time on a processor: what else the machine does has no part in it.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -117,7 +117,7 @@ fn report(fault: &str, happened: &str, before: u64, peak: u64, worst: Waits) -> 
     Ok(())
 }
 
-/// What the slowest echo of a bystander took.
+/// The times of the slowest echo of a bystander.
 #[derive(Clone, Copy, Debug, Default)]
 struct Waits {
     waited: Duration,

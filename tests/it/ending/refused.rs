@@ -72,7 +72,7 @@ async fn a_refusal(on_drop: OnDrop) -> Result<()> {
     Ok(())
 }
 
-/// What has come of a refusal is told, whatever becomes of the rest of it.
+/// The user is told all that has come of a refusal, whatever becomes of the rest.
 #[tokio::test]
 async fn a_refusal_whose_server_hangs_up_in_the_middle_is_still_one() -> Result<()> {
     checked(30, async {

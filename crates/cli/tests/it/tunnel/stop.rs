@@ -81,7 +81,7 @@ async fn ctrl_c_ends_both_sides_in_good_order() {
     let (forward, direct, _) = ways(&server, &echo().await).await;
     let open = [connected(&direct[0]).await, connected(&direct[1]).await];
     forward.interrupt();
-    // Who is connected can finish.
+    // Clients that are connected can finish.
     for tcp in open {
         assert_eq!(ask(tcp, b"abc").await.unwrap(), b"abc");
     }
