@@ -8,10 +8,12 @@
 mod bandwidth;
 mod budget;
 mod carrier;
+mod desk;
 mod driver;
 mod entry;
 mod events;
 mod fault;
+mod ids;
 mod lease;
 #[cfg(all(test, h2conn_loom))]
 mod loom_tests;
@@ -25,10 +27,11 @@ mod trace;
 mod window;
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
-use std::task::{Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,6 +47,7 @@ use crate::error::{Ending, ErrorKind, Reason, Result, Text, request_name};
 use crate::pipe::Buffers;
 use crate::sync::{AtomicBool, Mutex, lock};
 use carrier::{LinkCarrier, Proof};
+use desk::Desk;
 use driver::Driver;
 use outcome::{End, Last};
 use session::Session;
@@ -65,6 +69,7 @@ pub(crate) struct Link {
 /// What the handles of a link and its driver share.
 pub(crate) struct Shared {
     signal: Signal,
+    desk: Desk<Driver>,
     buffers: Arc<Buffers>,
     info: Arc<LinkInfo>,
     began: Instant,
@@ -123,7 +128,7 @@ impl Link {
         let session = Session::new(http2, io, Bytes::new(), Trace::new(0, PREFACE.len()));
         let lease = Lease::first(&shared);
         let driver = Driver::new(Arc::clone(&shared), session, config.clone(), windows, None);
-        tokio::spawn(shared.info.observed.watch(driver));
+        shared.spawn(driver);
         (Link::new(shared), lease)
     }
 
@@ -147,7 +152,7 @@ impl Link {
         // What one client complains of is no concern of the others.
         let config = Config { pace: Arc::default(), ..config.clone() };
         let driver = Driver::new(Arc::clone(&shared), session, config, windows, incoming);
-        tokio::spawn(shared.info.observed.watch(driver));
+        shared.spawn(driver);
         Link::new(shared)
     }
 
@@ -237,6 +242,7 @@ impl Shared {
     fn new(info: LinkInfo, config: &Config, places: Places) -> Arc<Shared> {
         Arc::new(Shared {
             signal: Signal::new(),
+            desk: Desk::new(),
             buffers: Arc::default(),
             info: Arc::new(info.opened()),
             places,
@@ -252,6 +258,12 @@ impl Shared {
             end: Mutex::default(),
             _counted: Counted::new(Kind::Link),
         })
+    }
+
+    /// Begins to drive the link.
+    fn spawn(self: &Arc<Self>, driver: Driver) {
+        self.desk.set(driver);
+        tokio::spawn(self.info.observed.watch(Task(Arc::clone(self))));
     }
 
     /// A link that nothing drives.
@@ -310,8 +322,12 @@ impl Shared {
         !self.asked.load(SeqCst) && self.signal.sleep()
     }
 
+    /// Whether the driver was asked for something since the last time, commands among it.
+    fn take_asked(&self) -> bool {
+        self.asked.load(SeqCst) && self.asked.swap(false, SeqCst)
+    }
+
     fn take_commands(&self) -> Vec<Command> {
-        self.asked.store(false, SeqCst);
         std::mem::take(&mut lock(&self.commands))
     }
 
@@ -390,6 +406,23 @@ impl Shared {
         let mut watchers = end.watchers.take();
         drop(end);
         watchers.wake_all();
+    }
+}
+
+/// The task of a link's driver.
+struct Task(Arc<Shared>);
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.desk.poll(cx, Driver::poll)
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.desk.clear();
     }
 }
 

@@ -17,9 +17,9 @@ mod wakers;
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) use buffers::{Batch, Buffers};
+pub(crate) use buffers::Buffers;
 pub(crate) use inbox::Inbox;
-pub(crate) use outbox::Outbox;
+pub(crate) use outbox::{A_MESSAGE, Outbox};
 pub(crate) use wakers::WakerSet;
 
 /// The other end of a connection's queues. It is called with no lock held, so that it may do work at
@@ -27,6 +27,13 @@ pub(crate) use wakers::WakerSet;
 pub(crate) trait Mover: fmt::Debug + Send + Sync {
     /// Bytes lie in an outbox that was empty, or its end was asked for.
     fn written(self: Arc<Self>);
+
+    /// Puts bytes on the transport at once, the first of those that are given, as many as the outbox lets
+    /// [pass](Outbox::pass); gives how many. The rest must be queued.
+    fn write_through(self: Arc<Self>, bytes: &[u8]) -> usize {
+        let _ = bytes;
+        0
+    }
 
     /// Bytes have left an inbox, or are wanted no more, and their window is worth giving back.
     fn read(self: Arc<Self>);

@@ -9,11 +9,12 @@ use std::sync::PoisonError;
 #[cfg(not(all(test, h2conn_loom)))]
 pub(crate) use {
     atomic_waker::AtomicWaker,
-    std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize},
+    std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, fence},
     std::sync::{Mutex, MutexGuard},
 };
 #[cfg(all(test, h2conn_loom))]
 pub(crate) use {
+    loom::sync::atomic::fence,
     loom::sync::{Mutex, MutexGuard},
     model::{AtomicBool, AtomicU8, AtomicUsize, AtomicWaker},
 };

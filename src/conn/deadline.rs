@@ -55,10 +55,16 @@ impl Deadline {
     }
 
     /// Fails if the deadline has passed; otherwise sees to it that `alarm` is woken when it does.
+    #[inline]
     fn check(&self, direction: Direction, alarm: impl FnOnce() -> Waker) -> Result<()> {
-        if !self.armed.load(SeqCst) {
-            return Ok(());
+        match self.armed.load(SeqCst) {
+            true => self.check_time(direction, alarm),
+            false => Ok(()),
         }
+    }
+
+    #[cold]
+    fn check_time(&self, direction: Direction, alarm: impl FnOnce() -> Waker) -> Result<()> {
         let mut state = lock(&self.state);
         let Some(at) = state.at else { return Ok(()) };
         if at > Instant::now() && state.wait(at, alarm).is_pending() {

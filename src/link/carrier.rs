@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
-use std::task::Wake;
+use std::task::{Context, Wake};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+use super::driver::Driver;
 use super::{Command, Shared};
 use crate::conn::Carrier;
 use crate::error::Result;
@@ -53,6 +54,10 @@ impl LinkCarrier {
         self.key.store(key, SeqCst);
     }
 
+    pub(super) fn key(&self) -> usize {
+        self.key.load(SeqCst)
+    }
+
     /// HTTP/2 has given the stream an identifier.
     pub(super) fn set_id(&self, id: u32) {
         self.id.store(id, SeqCst);
@@ -84,7 +89,16 @@ impl Wake for LinkCarrier {
 
 impl Mover for LinkCarrier {
     fn written(self: Arc<Self>) {
-        self.wake();
+        let at_once = |driver: &mut Driver, cx: &mut Context<'_>| driver.send_at_once(&self, cx);
+        if !self.link.signal.is_asleep() || self.link.desk.visit(at_once) != Some(true) {
+            self.wake();
+        }
+    }
+
+    fn write_through(self: Arc<Self>, bytes: &[u8]) -> usize {
+        let send =
+            |driver: &mut Driver, cx: &mut Context<'_>| driver.send_past_outbox(&self, bytes, cx);
+        self.link.desk.visit(send).unwrap_or(0)
     }
 
     fn read(self: Arc<Self>) {

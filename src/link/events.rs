@@ -4,7 +4,7 @@
 //! at the stream. What concerns the whole link is in force at once, before the user of any stream hears
 //! what else the peer has said.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 
 use bytes::BytesMut;
@@ -14,6 +14,7 @@ use slab::Slab;
 
 use super::entry::Entry;
 use super::fault::GoAway;
+use super::ids::{Ids, Place};
 use super::{Shared, fault};
 use crate::error::Ending;
 use crate::observe::Cause;
@@ -24,17 +25,6 @@ const RESETS: usize = 1024;
 
 /// How much of the text in a GOAWAY is kept, in bytes: every stream that it ends has it in its error.
 const GOAWAY_TEXT: usize = 256;
-
-/// Where a stream of HTTP/2 is kept.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Place {
-    /// Among the streams of the driver.
-    Entry(usize),
-    /// Among [`News::arrivals`].
-    Arrival(usize),
-}
-
-pub(super) type Ids = HashMap<StreamId, Place>;
 
 /// A stream that the peer has opened, and that nobody has looked at yet.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use super::carrier::NO_KEY;
 use super::*;
 use crate::conn::Transport::Request;
 use crate::sync::model::{explore, spawn};
+use crate::sync::{AtomicUsize, AtomicWaker};
 
 /// A stand-in for the socket: it wakes the driver by the link's signal, and is polled in every turn.
 #[derive(Debug, Default)]
@@ -80,7 +81,8 @@ impl Miniature {
 
     /// As `Driver::turn`.
     fn turn(&mut self) {
-        for command in self.shared.take_commands() {
+        let asked = self.shared.take_asked();
+        for command in asked.then(|| self.shared.take_commands()).into_iter().flatten() {
             match command {
                 Command::Open(stream, carrier, _) => self.open(stream, &carrier),
                 _ => self.seen += 1,
@@ -263,5 +265,54 @@ fn a_stream_that_is_woken_while_its_driver_goes_keeps_nothing_alive() {
         drop(shared);
         user.join().expect("did not panic");
         assert!(weak.upgrade().is_none());
+    });
+}
+
+#[test]
+fn a_driver_that_finds_a_visitor_at_its_desk_is_woken_when_the_visitor_leaves() {
+    explore(|| {
+        let desk = Arc::new(Desk::new());
+        let (task, left) = (Arc::new(AtomicWaker::new()), Arc::new(AtomicUsize::new(0)));
+        desk.set(0_usize);
+        let visitors = [(); 2].map(|()| {
+            let (desk, task, left) = (Arc::clone(&desk), Arc::clone(&task), Arc::clone(&left));
+            spawn(async move {
+                let visit = |seen: &mut usize, _: &mut Context<'_>| {
+                    *seen += 1;
+                    // As a socket does that a visitor has written to.
+                    task.wake();
+                };
+                if desk.visit(visit).is_none() {
+                    left.fetch_add(1, SeqCst);
+                    task.wake();
+                }
+            })
+        });
+        block_on(poll_fn(|cx| {
+            task.register(cx.waker());
+            desk.poll(cx, |seen, _| match *seen + left.load(SeqCst) {
+                2 => Poll::Ready(()),
+                _ => Poll::Pending,
+            })
+        }));
+        for visitor in visitors {
+            visitor.join().expect("the visitor ends");
+        }
+    });
+}
+
+#[test]
+fn a_desk_that_is_cleared_takes_no_visits_and_ends_its_task() {
+    explore(|| {
+        let desk = Arc::new(Desk::new());
+        desk.set(Arc::new(()));
+        let visitor = {
+            let desk = Arc::clone(&desk);
+            spawn(async move { desk.visit(|driver: &mut Arc<()>, _| Arc::clone(driver)) })
+        };
+        desk.clear();
+        block_on(poll_fn(|cx| desk.poll(cx, |_, _| Poll::Pending)));
+        let visited = visitor.join().expect("the visitor ends");
+        assert!(visited.is_none_or(|driver| Arc::strong_count(&driver) == 1));
     });
 }

@@ -147,16 +147,19 @@ impl KeepAlive {
             return false;
         }
         (self.received, self.taken) = (moved.received, moved.taken);
+        if took {
+            self.mute = None;
+        }
+        if !received && !was_full {
+            return false;
+        }
         let now = Instant::now();
         if received {
             self.heard = now;
         }
-        if received || was_full {
-            self.alive = now;
-            self.asked = None;
-        }
+        self.alive = now;
+        self.asked = None;
         if took {
-            self.mute = None;
             return false;
         }
         let since = *self.mute.get_or_insert(now);

@@ -2,6 +2,7 @@
 
 use std::task::Context;
 
+use super::driver::DATA_ROOM;
 use super::entry::{Entry, Head};
 use super::session::{Moved, Session};
 use crate::conn::Wish;
@@ -21,12 +22,6 @@ pub(super) enum Sent {
 }
 
 impl Entry {
-    /// Whether bytes or END_STREAM wait, and HTTP/2 would take them.
-    pub(super) fn can_send(&self) -> bool {
-        let (queued, end) = self.stream.outbox.pending();
-        self.sends && !self.over && (queued > 0 || end)
-    }
-
     /// Sends one frame of at most `share` bytes, as far as the peer's windows allow; gives the frame's size too.
     pub(super) fn send(
         &mut self,
@@ -38,8 +33,8 @@ impl Entry {
         if matches!(self.head, Head::Rejected(..)) {
             return (Sent::All, 0);
         }
-        let holds_end = self.holds_end();
         let (queued, end) = self.stream.outbox.pending();
+        let holds_end = end && self.holds_end();
         if queued == 0 && (holds_end || !end) {
             return (if end { Sent::AllButTheEnd } else { Sent::All }, 0);
         }
@@ -64,7 +59,7 @@ impl Entry {
         session.write(cx, &head, batch);
         self.sends = !head.end;
         let sent = match taken.left {
-            0 if holds_end && end => Sent::AllButTheEnd,
+            0 if holds_end => Sent::AllButTheEnd,
             0 => Sent::All,
             _ if session.state().send_capacity(id) == 0 => Sent::Blocked,
             _ => Sent::More,
@@ -72,12 +67,39 @@ impl Entry {
         (sent, head.header.len() + head.len)
     }
 
+    /// Sends bytes that lie in no outbox: one frame after the other, while the transport takes them and the peer's
+    /// windows allow it, up to a turn's share. Gives how many bytes.
+    pub(super) fn send_past_outbox(
+        &mut self,
+        cx: &mut Context<'_>,
+        session: &mut Session,
+        bytes: &[u8],
+    ) -> usize {
+        let Some(id) = self.id.filter(|_| self.sends && !self.over) else { return 0 };
+        if matches!(self.head, Head::Rejected(..)) {
+            return 0;
+        }
+        let mut left = &bytes[..bytes.len().min(DATA_ROOM)];
+        let mut sent = 0;
+        while !left.is_empty() && session.may_send() {
+            let len = session.state().frame_capacity(id).min(left.len());
+            if len == 0 || !self.stream.outbox.pass(len) {
+                break;
+            }
+            let Some(head) = session.http2().send_data(id, len, false) else { break };
+            debug_assert_eq!(head.len, len, "a frame takes what there is room for");
+            let (now, later) = left.split_at(head.len);
+            session.write(cx, &head, now);
+            (left, sent) = (later, sent + head.len);
+        }
+        sent
+    }
+
     /// Whether END_STREAM must wait for a PING: its acknowledgement proves that the peer has got every
     /// byte, also where the peer hangs up as soon as it has read the end, and acknowledges nothing
     /// more. It is only sent where somebody can still ask.
     fn holds_end(&self) -> bool {
-        let (_, end) = self.stream.outbox.pending();
-        end && !self.send_state.end_may_go && self.stream.is_asked_about()
+        !self.send_state.end_may_go && self.stream.is_asked_about()
     }
 
     /// Takes note of whether the peer's window makes the stream wait.
@@ -91,24 +113,28 @@ impl Entry {
     /// `true` while there may be more to see.
     pub(super) fn settle(&mut self, moved: &Moved) -> bool {
         let Moved { accepted, flushed, .. } = *moved;
-        let released = self.stream.outbox.settle();
         if self.over {
             // A stream that was cut has let its bytes go without sending them.
+            self.stream.outbox.settle();
             return false;
         }
-        if accepted == flushed {
-            self.send_state.mark = None;
-            self.stream.outbox.mark_sent(released);
-        } else {
-            match self.send_state.mark {
-                Some((end, position)) if flushed >= end => {
-                    self.stream.outbox.mark_sent(position);
-                    self.send_state.mark = Some((accepted, released));
-                }
-                Some(_) => {}
-                None => self.send_state.mark = Some((accepted, released)),
+        let mark = &mut self.send_state.mark;
+        !self.stream.outbox.settle_up_to(|released| {
+            if accepted == flushed {
+                *mark = None;
+                return released;
             }
-        }
-        !self.stream.outbox.is_taken_sent()
+            match *mark {
+                Some((end, position)) if flushed >= end => {
+                    *mark = Some((accepted, released));
+                    position
+                }
+                Some(_) => 0,
+                None => {
+                    *mark = Some((accepted, released));
+                    0
+                }
+            }
+        })
     }
 }

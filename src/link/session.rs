@@ -25,7 +25,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::trace::Trace;
-use crate::pipe::Batch;
 pub(super) use confirm::Carried;
 use confirm::Confirm;
 
@@ -296,6 +295,11 @@ impl Session {
         self.engine.output() != Output::Nothing
     }
 
+    /// Whether other tasks than the link's may write: frames are reported in the span of the link's own.
+    pub(super) fn may_be_visited(&self) -> bool {
+        self.trace.is_none()
+    }
+
     /// Bytes that were handed out and that the transport has not taken.
     pub(super) fn waiting(&self) -> usize {
         self.output.len() - self.start
@@ -313,7 +317,7 @@ impl Session {
 
     /// Writes a frame of content, or of nothing but END_STREAM. What the transport does not take is
     /// copied.
-    pub(super) fn write(&mut self, cx: &mut Context<'_>, head: &DataHead, mut batch: Batch) {
+    pub(super) fn write(&mut self, cx: &mut Context<'_>, head: &DataHead, mut content: impl Buf) {
         let carried = if head.len == 0 { Carried::Ends } else { Carried::Bytes };
         self.count(head.header.len() + head.len, carried);
         if let Some(trace) = &mut self.trace {
@@ -323,31 +327,31 @@ impl Session {
         self.compact();
         let mut head_left = &head.header[..];
         if head.len > GATHER && self.broken.is_none() {
-            let mut taken = self.write_with(cx, head_left, &batch);
+            let mut taken = self.write_with(cx, head_left, &content);
             self.full = taken < self.waiting() + head.header.len() + head.len;
             let waited = taken.min(self.waiting());
             self.start += waited;
             taken -= waited;
             head_left = &head_left[taken.min(head_left.len())..];
-            batch.advance(taken.saturating_sub(head.header.len()));
+            content.advance(taken.saturating_sub(head.header.len()));
             self.compact();
         }
         self.output.extend_from_slice(head_left);
-        while batch.has_remaining() {
-            let chunk = batch.chunk();
+        while content.has_remaining() {
+            let chunk = content.chunk();
             self.output.extend_from_slice(chunk);
             let len = chunk.len();
-            batch.advance(len);
+            content.advance(len);
         }
         self.drop_unsendable();
     }
 
     /// Writes what waits, and then content with its head; gives how many bytes of them all were taken.
-    fn write_with(&mut self, cx: &mut Context<'_>, head: &[u8], batch: &Batch) -> usize {
+    fn write_with(&mut self, cx: &mut Context<'_>, head: &[u8], content: &impl Buf) -> usize {
         let mut slices = [IoSlice::new(&[]); SLICES];
         slices[0] = IoSlice::new(&self.output[self.start..]);
         slices[1] = IoSlice::new(head);
-        let filled = 2 + batch.chunks_vectored(&mut slices[2..]);
+        let filled = 2 + content.chunks_vectored(&mut slices[2..]);
         let slices = &slices[usize::from(self.waiting() == 0)..filled];
         match Pin::new(&mut self.io).poll_write_vectored(cx, slices) {
             Poll::Ready(Ok(n)) => {

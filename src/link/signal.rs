@@ -61,10 +61,11 @@ impl Signal {
         cx.waker().wake_by_ref();
     }
 
-    /// Moves the ready streams' keys to `keys`. That some were listed is dealt with then.
-    pub(crate) fn take_ready(&self, keys: &mut Vec<usize>) {
+    /// Moves the ready streams' keys to `keys`, and says whether there can be some. That some were listed
+    /// is dealt with then.
+    pub(crate) fn take_ready(&self, keys: &mut Vec<usize>) -> bool {
         if self.state.load(SeqCst) == AWAKE {
-            return;
+            return false;
         }
         // Before the list is taken: a stream that is listed in between is in it, and its flag is at worst
         // in vain.
@@ -72,6 +73,12 @@ impl Signal {
         for carrier in lock(&self.ready).iter_mut().flat_map(|ready| ready.drain(..)) {
             keys.push(carrier.unlist());
         }
+        true
+    }
+
+    /// Whether the driver sleeps, with nothing left undone.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.state.load(SeqCst) == ASLEEP
     }
 
     /// The driver is gone: nothing is listed any more. The list and its wakers hold each other.

@@ -111,6 +111,42 @@ impl Chunk {
     }
 }
 
+/// Chunks in their order, mostly one, which needs no allocation.
+#[derive(Debug, Default)]
+pub(super) struct Chunks {
+    first: Option<Chunk>,
+    more: VecDeque<Chunk>,
+}
+
+impl Chunks {
+    /// All chunks of a queue.
+    pub(super) fn of(queue: &mut VecDeque<Chunk>) -> Chunks {
+        let first = queue.pop_front();
+        let more = if queue.is_empty() { VecDeque::new() } else { std::mem::take(queue) };
+        Chunks { first, more }
+    }
+
+    pub(super) fn push(&mut self, chunk: Chunk) {
+        match self.first {
+            None => self.first = Some(chunk),
+            Some(_) => self.more.push_back(chunk),
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Chunk> {
+        let next = self.more.pop_front();
+        std::mem::replace(&mut self.first, next)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Chunk> {
+        self.first.iter().chain(&self.more)
+    }
+}
+
 /// A recyclable buffer that is out of our hands.
 struct Lent {
     buffer: Vec<u8>,
@@ -133,7 +169,7 @@ impl Drop for Lent {
 /// The content of one DATA frame, on its way from an outbox to the transport. It counts itself out of the outbox as
 /// it is consumed.
 pub(crate) struct Batch {
-    chunks: VecDeque<Chunk>,
+    chunks: Chunks,
     left: usize,
     end: bool,
     outstanding: Arc<AtomicUsize>,
@@ -143,7 +179,7 @@ pub(crate) struct Batch {
 
 impl Batch {
     pub(super) fn new(
-        chunks: VecDeque<Chunk>,
+        chunks: Chunks,
         end: bool,
         outstanding: Arc<AtomicUsize>,
         buffers: Arc<Buffers>,
@@ -171,12 +207,12 @@ impl Buf for Batch {
     }
 
     fn chunk(&self) -> &[u8] {
-        self.chunks.front().map_or(&[], Chunk::as_slice)
+        self.chunks.first.as_ref().map_or(&[], Chunk::as_slice)
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
-        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+        for (slice, chunk) in slices.iter_mut().zip(self.chunks.iter()) {
             *slice = IoSlice::new(chunk.as_slice());
             filled += 1;
         }
@@ -188,12 +224,12 @@ impl Buf for Batch {
         self.count_out(n, 0);
         self.left -= n;
         while n > 0 {
-            let Some(front) = self.chunks.front_mut() else { return };
+            let Some(front) = &mut self.chunks.first else { return };
             let step = n.min(front.len());
             front.advance(step);
             n -= step;
             if front.len() == 0
-                && let Some(empty) = self.chunks.pop_front()
+                && let Some(empty) = self.chunks.pop()
             {
                 empty.recycle(&self.buffers);
             }
@@ -204,7 +240,7 @@ impl Buf for Batch {
 impl Drop for Batch {
     fn drop(&mut self) {
         self.count_out(self.left, usize::from(self.end));
-        while let Some(chunk) = self.chunks.pop_front() {
+        while let Some(chunk) = self.chunks.pop() {
             chunk.recycle(&self.buffers);
         }
     }
@@ -225,7 +261,12 @@ mod tests {
         own.extend_from_slice(b"abcdef");
         let chunks =
             [Chunk::Own { buffer: own, start: 0 }, Chunk::Shared(Bytes::from_static(b"ghi"))];
-        Batch::new(chunks.into(), end, Arc::clone(outstanding), Arc::clone(buffers))
+        Batch::new(
+            Chunks::of(&mut chunks.into()),
+            end,
+            Arc::clone(outstanding),
+            Arc::clone(buffers),
+        )
     }
 
     #[test]

@@ -8,10 +8,17 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::buffers::{BUFFER, Batch, Buffers, Chunk, SMALL};
+use super::buffers::{BUFFER, Batch, Buffers, Chunk, Chunks, SMALL};
 use super::{Mover, WakerSet};
 use crate::error::{Error, ErrorKind};
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, lock};
+
+/// From this size on a system call for a write alone costs less than the copy that it saves.
+const LARGE: usize = 16 << 10;
+
+/// More than this at once is no question or answer, but part of something long, which is better sent by the mover
+/// while its user prepares the next part.
+pub(crate) const A_MESSAGE: usize = 32 << 10;
 
 /// Bytes on their way out, bounded: a write waits while the queue, and what HTTP/2 still holds of
 /// it, fill the capacity.
@@ -89,7 +96,27 @@ impl Outbox {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize, Error>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+        // Many bytes go past the queue if they can, which saves a copy.
+        let passed = match bytes.len() {
+            LARGE..=A_MESSAGE => Arc::clone(&self.mover).write_through(bytes),
+            _ => 0,
+        };
+        match passed {
+            0 => self.poll_write_vectored(cx, &[IoSlice::new(bytes)]),
+            n => Poll::Ready(Ok(n)),
+        }
+    }
+
+    /// Lets `bytes` go past the queue: they count as written, and as taken. `false` if something is queued, or
+    /// nothing may be written any more.
+    pub(crate) fn pass(&self, bytes: usize) -> bool {
+        let mut state = lock(&self.state);
+        let passes = state.queued == 0 && state.end == End::Open && state.check_open().is_ok();
+        if passes {
+            state.written += bytes as u64;
+            state.taken += bytes as u64;
+        }
+        passes
     }
 
     /// As [`Outbox::poll_write`], from several slices, which stay together.
@@ -283,7 +310,7 @@ impl Outbox {
             return Run::default();
         }
         let first = state.chunks.front().map_or(0, Chunk::len);
-        let run = state.split_front(first.min(most), &self.buffers).pop_front();
+        let run = state.split_front(first.min(most), &self.buffers).pop();
         let end = state.queued == 0 && state.end == End::Requested;
         if end {
             state.end = End::Taken;
@@ -299,14 +326,31 @@ impl Outbox {
     /// Looks at what HTTP/2 has let go, wakes writers that have room again, and gives the position
     /// up to which everything has been written or copied.
     pub(crate) fn settle(&self) -> u64 {
+        let mut position = 0;
+        self.settle_up_to(|released| {
+            position = released;
+            0
+        });
+        position
+    }
+
+    /// As [`Outbox::settle`], and `sent` says, of that position, up to which everything is on the transport.
+    /// Whether that is everything that was taken.
+    pub(crate) fn settle_up_to(&self, sent: impl FnOnce(u64) -> u64) -> bool {
         let mut state = lock(&self.state);
         let released = state.taken - self.outstanding.load(Relaxed) as u64;
-        if !state.writers.is_empty() && self.room(&state) * 3 >= self.capacity {
-            let mut writers = state.writers.take();
-            drop(state);
-            writers.wake_all();
+        let has_room = !state.writers.is_empty() && self.room(&state) * 3 >= self.capacity;
+        let mut writers = has_room.then(|| state.writers.take());
+        let sent = sent(released);
+        let news = sent > state.sent && !state.watchers.is_empty();
+        let mut watchers = news.then(|| state.watchers.take());
+        state.sent = state.sent.max(sent);
+        let all = state.sent == state.taken;
+        drop(state);
+        for tasks in writers.iter_mut().chain(&mut watchers) {
+            tasks.wake_all();
         }
-        released
+        all
     }
 
     /// Everything before `position` is on the transport.
@@ -319,12 +363,6 @@ impl Outbox {
         let mut watchers = state.watchers.take();
         drop(state);
         watchers.wake_all();
-    }
-
-    /// Whether everything that was taken is on the transport.
-    pub(crate) fn is_taken_sent(&self) -> bool {
-        let state = lock(&self.state);
-        state.sent == state.taken
     }
 
     /// Drops what is queued; writes fail from now on. The first error counts.
@@ -374,22 +412,21 @@ impl State {
         }
     }
 
-    fn split_front(&mut self, most: usize, buffers: &Arc<Buffers>) -> VecDeque<Chunk> {
+    fn split_front(&mut self, most: usize, buffers: &Arc<Buffers>) -> Chunks {
         if self.queued <= most {
             self.queued = 0;
-            return std::mem::take(&mut self.chunks);
+            return Chunks::of(&mut self.chunks);
         }
-        let mut taken = VecDeque::new();
+        let mut taken = Chunks::default();
         let mut room = most;
         while room > 0 {
             let Some(front) = self.chunks.front_mut() else { break };
             let n = front.len().min(room);
-            let chunk = if n == front.len() {
-                self.chunks.pop_front()
-            } else {
-                Some(front.split_to(n, buffers))
-            };
-            taken.extend(chunk);
+            if n < front.len() {
+                taken.push(front.split_to(n, buffers));
+            } else if let Some(chunk) = self.chunks.pop_front() {
+                taken.push(chunk);
+            }
             room -= n;
         }
         self.queued -= most - room;

@@ -137,21 +137,25 @@ impl Connection {
     }
 
     /// The peer's SETTINGS; before they come, the initial values of RFC 9113 §6.5.2.
+    #[inline]
     pub fn peer_settings(&self) -> &Settings {
         &self.inner.theirs
     }
 
     /// Whether the peer's first SETTINGS have come: it speaks HTTP/2.
+    #[inline]
     pub fn has_peer_settings(&self) -> bool {
         self.inner.has_settings
     }
 
     /// Whether the peer has acknowledged all SETTINGS of this side.
+    #[inline]
     pub fn are_settings_acknowledged(&self) -> bool {
         self.inner.ours.are_acknowledged()
     }
 
     /// The streams that are open or half-closed.
+    #[inline]
     pub fn open_streams(&self) -> usize {
         self.inner.streams.open()
     }

@@ -79,18 +79,18 @@ impl Driver {
         }
     }
 
-    /// Ends the link without waiting for the peer; what HTTP/2 has to say is said if it can be.
+    /// Ends the link without waiting for the peer.
     pub(super) fn give_up(&mut self, ending: Ending) {
         if self.end.is_none() {
-            let waker = self.waker.clone();
-            self.session.collect();
-            self.session.flush(&mut Context::from_waker(&waker));
             self.set_end(ending);
         }
     }
 
-    /// Fails what is left with the link's reason.
-    pub(super) fn finish(&mut self) {
+    /// Says what HTTP/2 still has to say, as far as the transport takes it, and fails what is left with the
+    /// link's reason.
+    pub(super) fn finish(&mut self, cx: &mut Context<'_>) {
+        self.session.collect();
+        self.session.flush(cx);
         let ending = self.end.clone().unwrap_or(Ending::Gone(None));
         // A link that has left in good order has written everything first.
         let in_order = self.ended_well && !self.session.has_read_end();

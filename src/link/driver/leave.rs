@@ -220,16 +220,14 @@ impl Driver {
     }
 
     /// Puts a PING behind the bytes of streams, and then sends their ends.
-    pub(super) fn send_ends(&mut self) {
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
+    pub(super) fn send_ends(&mut self, cx: &mut Context<'_>) {
         for key in std::mem::take(&mut self.ends) {
             let Some(entry) = self.streams.get_mut(key).filter(|entry| !entry.over) else {
                 continue;
             };
             entry.send_state.end_may_go = true;
             entry.carrier.set_ping(self.session.ask_now());
-            entry.send(&mut cx, &mut self.session, 0);
+            entry.send(cx, &mut self.session, 0);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Whether the peer is still there (keep-alive), and whether a stream still moves.
 
-use std::task::Context;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -79,7 +78,7 @@ impl Driver {
             return;
         }
         if let Some((old, _)) = quiet.timer.take() {
-            self.timers.try_remove(&old);
+            self.timers.remove(&old);
         }
         quiet.timer = Some((self.timers.insert_at(Timer::Quiet(key), due), due));
     }
@@ -116,20 +115,13 @@ impl Driver {
         self.shared.ask();
     }
 
-    /// Sends a PING that measures the round trip; `false` if one is on its way already.
+    /// Has a PING sent by the next turn that measures the round trip; `false` if one is on its way already.
     pub(super) fn send_ping(&mut self) -> bool {
         let wanted = self.pinger.want();
         if wanted {
-            let waker = self.waker.clone();
-            self.poll_ping(&mut Context::from_waker(&waker));
+            self.shared.ask();
         }
         wanted
-    }
-
-    pub(super) fn poll_ping(&mut self, cx: &mut Context<'_>) {
-        if let Some(payload) = self.pinger.poll(cx) {
-            self.session.http2().ping(payload);
-        }
     }
 
     /// A round trip was measured.

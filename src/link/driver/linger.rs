@@ -13,7 +13,7 @@ impl Driver {
     pub(super) fn finish_up(&mut self, key: usize, wish: Wish) {
         let Some(entry) = self.streams.get_mut(key) else { return };
         if !entry.over {
-            let sent = entry.stream.outbox.is_sent();
+            let sent = !entry.sends && entry.stream.outbox.is_sent();
             let closing = wish == Wish::Close && !matches!(entry.head, Head::Rejected(..));
             // A failure has ended the entry already.
             if let Some(how) = ended(entry.received_end, sent, closing, Ok(())) {

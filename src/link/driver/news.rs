@@ -7,12 +7,11 @@ use crate::link::events::{Events, News};
 use crate::link::fault;
 use crate::link::ping;
 use crate::link::session::Read;
+use crate::pipe::A_MESSAGE;
 
 impl Driver {
     /// Reads what has come, up to the quota of a turn.
-    pub(super) fn read(&mut self) {
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
+    pub(super) fn read(&mut self, cx: &mut Context<'_>) {
         let mut quota = QUOTA;
         let failure = loop {
             let mut events = Events {
@@ -22,7 +21,7 @@ impl Driver {
                 ids: &mut self.ids,
                 news: &mut self.news,
             };
-            match self.session.read(&mut cx, &mut events) {
+            match self.session.read(cx, &mut events) {
                 Ok((Read::More, n)) if n < quota => quota -= n,
                 Ok((read, _)) => {
                     self.read_more = read == Read::More;
@@ -59,7 +58,9 @@ impl Driver {
             // The first time it is a round trip that has cost nothing.
             self.shared.set_first_rtt(self.shared.began.elapsed());
         }
-        self.held += std::mem::take(&mut self.news.held);
+        let held = std::mem::take(&mut self.news.held);
+        self.held += held;
+        self.fed_bytes += held;
         let dropped = std::mem::take(&mut self.news.dropped);
         if dropped > 0 {
             self.session.http2().release_connection(dropped);
@@ -67,6 +68,11 @@ impl Driver {
         let News { arrivals, touched, .. } = &mut self.news;
         let (arrivals, mut touched) = (std::mem::take(arrivals), std::mem::take(touched));
         self.fed += touched.len();
+        match touched[..] {
+            [] => {}
+            [key] if held <= A_MESSAGE => self.fed_alone = Some(key),
+            [..] => self.fed_alone = None,
+        }
         let memory = arrivals.iter().any(|arrival| arrival.request.is_some()) && self.takes_more();
         for arrival in arrivals {
             self.arrive(arrival, memory);

@@ -1,23 +1,25 @@
 //! The writing of a turn: content first, then all else.
 
+use std::sync::Arc;
 use std::task::Context;
 
 use tokio::time::Instant;
 
 use super::{DATA_ROOM, Driver, HEADS_ROOM};
-use crate::link::events::Place;
+use crate::link::carrier::LinkCarrier;
+use crate::link::ids::Place;
 use crate::link::send::Sent;
+use crate::link::session::Session;
+use crate::pipe::A_MESSAGE;
 
 impl Driver {
     /// Writes content while the transport takes it, a frame of one stream after the other.
-    pub(super) fn send_data(&mut self) {
+    pub(super) fn send_data(&mut self, cx: &mut Context<'_>) {
         if self.end.is_some() {
             return;
         }
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
         if self.session.waiting() > 0 {
-            self.session.flush(&mut cx);
+            self.session.flush(cx);
         }
         // Content that the transport does not take at once is copied, so nothing is added to it.
         let mut room = if self.session.waiting() == 0 { DATA_ROOM } else { 0 };
@@ -29,7 +31,7 @@ impl Driver {
             };
             let Some(&Place::Entry(key)) = self.ids.get(&id) else { continue };
             let Some(entry) = self.streams.get_mut(key) else { continue };
-            let (sent, len) = entry.send(&mut cx, &mut self.session, room);
+            let (sent, len) = entry.send(cx, &mut self.session, room);
             room = room.saturating_sub(len);
             entry.note_stall(sent == Sent::Blocked);
             entry.send_state.queued = sent == Sent::More;
@@ -45,8 +47,77 @@ impl Driver {
                 self.unsettled.push(key);
             }
         }
-        self.send_ends();
+        self.send_ends(cx);
         self.tell_who_is_blocked();
+    }
+
+    /// Sends what a stream's user has just written, from the user's own task: the driver sleeps. `false` if there is
+    /// something left for the driver to do.
+    ///
+    /// That saves a task's turn, and costs a system call for each write. So it is only done for the first
+    /// write after a read of the link that has fed this stream alone, which is an answer, or the next
+    /// question: of many small writes, the others are gathered by the driver.
+    pub(in crate::link) fn send_at_once(
+        &mut self,
+        carrier: &Arc<LinkCarrier>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let key = carrier.key();
+        if self.fed_alone != Some(key) || !self.takes_visits() {
+            return false;
+        }
+        self.fed_alone = None;
+        let entry = self.streams.get_mut(key).filter(|entry| Arc::ptr_eq(&entry.carrier, carrier));
+        let Some(entry) = entry.filter(|entry| entry.stream.outbox.pending().0 <= A_MESSAGE) else {
+            return false;
+        };
+        let (sent, _) = entry.send(cx, &mut self.session, A_MESSAGE);
+        // Of the end the driver must hear.
+        let done = sent == Sent::All && entry.sends;
+        self.flush_visit(key, cx);
+        done
+    }
+
+    /// Sends bytes of a stream from their user's own task, without a copy; gives how many: none where others have
+    /// their turns first, the transport is full, or the peer's windows are shut.
+    pub(in crate::link) fn send_past_outbox(
+        &mut self,
+        carrier: &Arc<LinkCarrier>,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> usize {
+        let key = carrier.key();
+        if self.fed_alone != Some(key) || !self.takes_visits() {
+            return 0;
+        }
+        self.fed_alone = None;
+        let entry = self.streams.get_mut(key).filter(|entry| Arc::ptr_eq(&entry.carrier, carrier));
+        let sent = entry.map_or(0, |entry| entry.send_past_outbox(cx, &mut self.session, bytes));
+        if sent > 0 {
+            self.flush_visit(key, cx);
+        }
+        sent
+    }
+
+    /// Whether what a user writes could go to the transport at once.
+    fn takes_visits(&mut self) -> bool {
+        self.may_be_visited
+            && self.end.is_none()
+            && !self.sendable
+            && self.session.waiting() == 0
+            && self.session.may_send()
+    }
+
+    /// Writes what a visit has left in the session, and looks at what has left.
+    fn flush_visit(&mut self, key: usize, cx: &mut Context<'_>) {
+        self.flush_session(cx);
+        let moved = self.moved();
+        let Some(entry) = self.streams.get_mut(key) else { return };
+        let more = entry.settle(&moved);
+        entry.look_at_movement(false);
+        if more && !std::mem::replace(&mut entry.send_state.unsettled, true) {
+            self.unsettled.push(key);
+        }
     }
 
     /// Takes note, once, of the streams that wait for the link's own window.
@@ -63,24 +134,28 @@ impl Driver {
         }
     }
 
-    /// How much more of heads may wait for the transport.
-    pub(super) fn heads_room(&self) -> usize {
-        HEADS_ROOM.saturating_sub(self.session.control_waiting())
+    /// Writes what HTTP/2 has to say besides content, and what has waited for the transport.
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
+        if let Some(payload) = self.pinger.poll(cx) {
+            self.session.http2().ping(payload);
+        }
+        self.flush_session(cx);
+        self.look_for_life();
     }
 
-    /// Writes what HTTP/2 has to say besides content, and what has waited for the transport.
-    pub(super) fn flush(&mut self) {
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
-        self.poll_ping(&mut cx);
+    fn flush_session(&mut self, cx: &mut Context<'_>) {
         let before = self.moved();
         self.session.collect();
-        self.session.flush(&mut cx);
+        self.session.flush(cx);
         let moved = self.moved();
         if self.config.stall_timeout.is_some() && moved.taken != before.taken {
             self.took = Instant::now();
         }
         self.shared.info.observed.moved(moved.flushed, moved.received);
-        self.look_for_life();
     }
+}
+
+/// How much more of heads may wait for the transport.
+pub(super) fn heads_room(session: &Session) -> usize {
+    HEADS_ROOM.saturating_sub(session.control_waiting())
 }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
+use super::sending::heads_room;
 use super::{Driver, STREAMS_AT_FIRST, Timer, stay};
 use crate::config::REJECTION_WAIT;
 use crate::conn::{Offer, Stream, Transport, Wish};
@@ -17,8 +18,9 @@ use crate::link::Lease;
 use crate::link::budget::Share;
 use crate::link::carrier::LinkCarrier;
 use crate::link::entry::{Entry, Head};
-use crate::link::events::{Arrival, Place};
+use crate::link::events::Arrival;
 use crate::link::fault;
+use crate::link::ids::Place;
 use crate::link::quiet::Quiet;
 use crate::observe::{self, Cause};
 
@@ -98,7 +100,6 @@ impl Driver {
 
     /// Does for one stream what can be done now.
     pub(super) fn look_at(&mut self, key: usize) {
-        let may_answer = self.heads_room() > 0;
         let Some(entry) = self.streams.get_mut(key) else { return };
         let wish = entry.stream.wish();
         entry.send_wanted_reset(&mut self.session);
@@ -109,7 +110,7 @@ impl Driver {
             entry.reset(&mut self.session, reason, &ending);
         }
         if !entry.over && matches!(entry.head, Head::Unanswered) && entry.stream.has_answer() {
-            if may_answer {
+            if heads_room(&self.session) > 0 {
                 entry.answer(&mut self.session);
             } else {
                 self.heads_wait = true;
@@ -134,11 +135,15 @@ impl Driver {
     /// Gives a stream its turn to send, if it has something.
     fn want_to_send(&mut self, key: usize) {
         let Some(entry) = self.streams.get_mut(key) else { return };
-        let Some(id) = entry.id.filter(|_| entry.can_send() && !entry.send_state.queued) else {
+        let Some(id) = entry.id.filter(|_| entry.sends && !entry.over && !entry.send_state.queued)
+        else {
             return;
         };
+        let (bytes, end) = entry.stream.outbox.pending();
+        if bytes == 0 && !end {
+            return;
+        }
         let http2 = self.session.http2();
-        let (bytes, _) = entry.stream.outbox.pending();
         if bytes == 0 {
             http2.want_send_end(id);
         } else {
@@ -157,7 +162,7 @@ impl Driver {
             return;
         }
         if let Some((old, _)) = entry.timer.take() {
-            self.timers.try_remove(&old);
+            self.timers.remove(&old);
         }
         entry.timer = Some((self.timers.insert_at(Timer::Stream(key), at), at));
     }
@@ -172,7 +177,7 @@ impl Driver {
         }
         let quiet = entry.quiet.as_ref().and_then(|quiet| quiet.timer.as_ref());
         for (timer, _) in entry.timer.iter().chain(quiet) {
-            self.timers.try_remove(timer);
+            self.timers.remove(timer);
         }
         self.held -= entry.held;
         if self.streams.is_empty() {
@@ -184,6 +189,9 @@ impl Driver {
     /// Looks again at the streams whose answers had to wait for room.
     pub(super) fn send_answers(&mut self) {
         self.heads_wait = false;
+        if self.unanswered.is_empty() {
+            return;
+        }
         for key in std::mem::take(&mut self.unanswered) {
             if let Some(entry) = self.streams.get_mut(key) {
                 entry.waits_to_answer = false;
@@ -200,7 +208,7 @@ impl Driver {
             return;
         }
         while let Some(&key) = self.unsent.front() {
-            if self.heads_room() == 0 {
+            if heads_room(&self.session) == 0 {
                 self.heads_wait = true;
                 return;
             }
@@ -276,7 +284,7 @@ impl Driver {
         let more = entry.settle(&moved);
         entry.send_state.unsettled = more;
         entry.look_at_movement(false);
-        if entry.stream.outbox.is_sent() {
+        if !entry.sends && entry.stream.outbox.is_sent() {
             let wish = entry.stream.wish();
             self.finish_up(key, wish);
         }

@@ -1,10 +1,19 @@
 //! The timers of a link and of its streams, and the calls that they are for.
 
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::time::DelayQueue;
+use tokio_util::time::delay_queue::Key;
 
 use super::{Driver, GOODBYE, LAST_WORDS, PARTING, end};
 use crate::error::Ending;
+use crate::link::Shared;
 use crate::observe::Cause;
+use crate::sync::AtomicBool;
 
 /// The purpose of a timer.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +36,70 @@ pub(super) enum Timer {
     Quiet(usize),
 }
 
+/// All timers. They have a waker of their own, so that a turn looks at them only when one has fired, or a
+/// new one may be the first.
+#[derive(Debug)]
+pub(super) struct Timers {
+    queue: DelayQueue<Timer>,
+    bell: Arc<Bell>,
+    waker: Waker,
+}
+
+/// Rings when a timer fires, and wakes the driver.
+#[derive(Debug)]
+struct Bell {
+    rung: AtomicBool,
+    shared: Arc<Shared>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, SeqCst);
+        self.shared.signal.notify();
+    }
+}
+
+impl Timers {
+    pub(super) fn new(shared: &Arc<Shared>) -> Timers {
+        let bell = Arc::new(Bell { rung: AtomicBool::new(true), shared: Arc::clone(shared) });
+        Timers { queue: DelayQueue::new(), waker: Waker::from(Arc::clone(&bell)), bell }
+    }
+
+    pub(super) fn insert(&mut self, timer: Timer, after: Duration) -> Key {
+        self.bell.rung.store(true, SeqCst);
+        self.queue.insert(timer, after)
+    }
+
+    pub(super) fn insert_at(&mut self, timer: Timer, at: Instant) -> Key {
+        self.bell.rung.store(true, SeqCst);
+        self.queue.insert_at(timer, at)
+    }
+
+    /// Nothing happens if it has fired.
+    pub(super) fn remove(&mut self, key: &Key) {
+        self.bell.rung.store(true, SeqCst);
+        self.queue.try_remove(key);
+    }
+
+    /// The next timer that has fired.
+    fn poll(&mut self) -> Option<Timer> {
+        if !self.bell.rung.load(SeqCst) || !self.bell.rung.swap(false, SeqCst) {
+            return None;
+        }
+        match self.queue.poll_expired(&mut Context::from_waker(&self.waker)) {
+            Poll::Ready(Some(expired)) => {
+                self.bell.rung.store(true, SeqCst);
+                Some(expired.into_inner())
+            }
+            Poll::Ready(None) | Poll::Pending => None,
+        }
+    }
+}
+
 impl Driver {
     pub(super) fn poll_timers(&mut self) {
         if self.session.is_broken() && !std::mem::replace(&mut self.broken, true) {
@@ -44,10 +117,8 @@ impl Driver {
             }
             _ => {}
         }
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
-        while let Poll::Ready(Some(expired)) = self.timers.poll_expired(&mut cx) {
-            match expired.into_inner() {
+        while let Some(timer) = self.timers.poll() {
+            match timer {
                 Timer::Handshake if !self.session.state().has_peer_settings() => {
                     let time = self.config.handshake_timeout;
                     let silence = end::silence(self.session.first_bytes(), time);

@@ -38,6 +38,11 @@ fn sent(outbox: &Outbox, position: u64) -> Poll<Result<(), Error>> {
     outbox.poll_sent(&mut Context::from_waker(Waker::noop()), position)
 }
 
+/// Whether everything that was taken is on the transport.
+fn is_taken_sent(outbox: &Outbox) -> bool {
+    outbox.settle_up_to(|_| 0)
+}
+
 fn drain(batch: &mut Batch) -> Vec<u8> {
     let n = batch.remaining();
     batch.copy_to_bytes(n).to_vec()
@@ -209,7 +214,7 @@ fn a_run_says_where_it_ends_and_is_sent_when_its_taker_says_so() {
     assert_eq!((run.bytes.map(|bytes| bytes.len()), run.end), (Some(4_364), true));
     assert!(!outbox.is_sent());
     outbox.mark_sent(run.position);
-    assert!(outbox.is_sent() && outbox.is_taken_sent());
+    assert!(outbox.is_sent() && is_taken_sent(&outbox));
     assert!(matches!(sent(&outbox, outbox.position()), Poll::Ready(Ok(()))), "with the end");
     let run = outbox.take_run(usize::MAX);
     assert!(run.bytes.is_none() && !run.end, "the end is given once");
@@ -251,12 +256,12 @@ fn what_waits_and_what_is_left_is_told() {
     assert_eq!(outbox.pending(), (0, false));
     assert!(outbox.check().is_ok() && !outbox.is_finishing() && !outbox.is_sent());
     let _ = write(&outbox, b"abc");
-    assert!(outbox.has_unsent_bytes() && outbox.is_taken_sent());
+    assert!(outbox.has_unsent_bytes() && is_taken_sent(&outbox));
     outbox.finish();
     assert_eq!((outbox.pending(), outbox.is_finishing()), ((3, true), true));
     let batch = outbox.take(9).batch.expect("bytes and the end");
     assert_eq!(outbox.pending(), (0, false), "the end is taken");
-    assert!(!outbox.is_taken_sent());
+    assert!(!is_taken_sent(&outbox));
     drop(batch);
     outbox.mark_sent(outbox.settle());
     outbox.mark_sent(1);
@@ -317,4 +322,64 @@ proptest! {
         prop_assert!(got == written);
         prop_assert_eq!(outbox.settle(), written.len() as u64 + 1);
     }
+}
+
+/// A mover with a transport that takes up to `room` bytes at once.
+#[derive(Debug, Default)]
+struct Straight {
+    room: AtomicUsize,
+    outbox: Mutex<Option<Arc<Outbox>>>,
+    taken: Mutex<Vec<u8>>,
+}
+
+impl Mover for Straight {
+    fn written(self: Arc<Self>) {}
+
+    fn write_through(self: Arc<Self>, bytes: &[u8]) -> usize {
+        let n = bytes.len().min(self.room.load(SeqCst));
+        let passes = lock(&self.outbox).as_ref().is_some_and(|outbox| outbox.pass(n));
+        let n = if passes { n } else { 0 };
+        lock(&self.taken).extend_from_slice(&bytes[..n]);
+        n
+    }
+
+    fn read(self: Arc<Self>) {}
+}
+
+#[test]
+fn many_bytes_go_past_a_queue_that_is_empty_and_stay_in_order() {
+    let mover = Arc::new(Straight::default());
+    let outbox = Arc::new(Outbox::new(1 << 20, Arc::default(), Arc::clone(&mover) as _));
+    *lock(&mover.outbox) = Some(Arc::clone(&outbox));
+    let bytes: Vec<u8> = (0..LARGE + 100).map(|n| n as u8).collect();
+    let written = |bytes: &[u8]| match write(&outbox, bytes) {
+        Poll::Ready(Ok(n)) => n,
+        other => panic!("{other:?}"),
+    };
+
+    mover.room.store(LARGE, SeqCst);
+    assert_eq!(written(&bytes), LARGE, "as many as the transport takes");
+    assert_eq!((outbox.position(), outbox.pending()), (LARGE as u64, (0, false)));
+    assert!(outbox.has_unsent_bytes() && !is_taken_sent(&outbox));
+    outbox.mark_sent(LARGE as u64);
+    assert_eq!(outbox.progress(), (LARGE as u64, LARGE as u64));
+
+    assert_eq!(written(&bytes[..LARGE - 1]), LARGE - 1);
+    assert_eq!(outbox.pending().0, LARGE - 1, "few are queued, to be gathered");
+    assert_eq!(written(&bytes), bytes.len());
+    assert_eq!(outbox.pending().0, LARGE - 1 + bytes.len(), "behind what is queued");
+    assert_eq!(lock(&mover.taken)[..], bytes[..LARGE]);
+    drop(outbox.take(usize::MAX));
+
+    mover.room.store(0, SeqCst);
+    assert_eq!(written(&bytes), bytes.len());
+    assert_eq!(outbox.pending().0, bytes.len(), "the transport takes none");
+    drop(outbox.take(usize::MAX));
+
+    mover.room.store(usize::MAX, SeqCst);
+    outbox.finish();
+    let refused = write(&outbox, &bytes);
+    assert!(matches!(refused, Poll::Ready(Err(error)) if error.kind() == ErrorKind::Closed));
+    assert!(!outbox.pass(1), "nothing follows the end");
+    *lock(&mover.outbox) = None;
 }

@@ -102,6 +102,15 @@ impl Connection {
         }
     }
 
+    /// How many bytes of content the next DATA frame of a stream could carry now: as
+    /// [`send_capacity`](Connection::send_capacity), and no more than a frame takes.
+    pub fn frame_capacity(&self, id: StreamId) -> usize {
+        match self.inner.failed {
+            Some(_) => 0,
+            None => self.send_capacity(id).min(self.inner.max_data()),
+        }
+    }
+
     /// How much the window of a stream allows, whatever the connection's does: negative where SETTINGS have
     /// taken back more than was left (RFC 9113 §6.9.2), 0 for a stream that is over.
     pub fn stream_capacity(&self, id: StreamId) -> i64 {
@@ -109,6 +118,7 @@ impl Connection {
     }
 
     /// How many bytes of content could go now on all streams together.
+    #[inline]
     pub fn connection_capacity(&self) -> usize {
         self.inner.send_window.available()
     }
@@ -145,6 +155,7 @@ impl Connection {
 
     /// Whether [`next_to_send`](Connection::next_to_send) could give a stream: one waits for its turn,
     /// although windows may still hold it up.
+    #[inline]
     pub fn has_turns(&self) -> bool {
         self.inner.schedule.has_turns()
     }

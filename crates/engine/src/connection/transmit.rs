@@ -86,6 +86,7 @@ impl Connection {
     /// Bytes that wait for [`transmit`](Connection::transmit), credit excepted. Heads and resets of the
     /// caller's are among them without a limit: one whose transport is full stops receiving when this
     /// grows, or a peer that asks and never reads makes it answer into memory.
+    #[inline]
     pub fn waiting(&self) -> usize {
         self.inner.output.bytes.len()
     }
