@@ -43,6 +43,8 @@ pub(super) struct Entry {
     pub(super) held: usize,
     /// Bytes that nobody gets, whose window is not yet given back.
     spare: usize,
+    /// The peer need not have what was sent of it: one end has reset it before all was said.
+    pub(super) owes_nothing: bool,
     /// It must be reset, as soon as HTTP/2 can be told.
     wants_reset: Option<Reason>,
     /// Its part in what is counted for the windows.
@@ -105,6 +107,7 @@ impl Entry {
             over: false,
             held: 0,
             spare: 0,
+            owes_nothing: false,
             wants_reset: None,
             part: Part::default(),
             send_state: SendState::default(),
@@ -191,6 +194,7 @@ impl Entry {
         if self.over || self.finish_rejection() {
             return;
         }
+        self.owes_nothing = true;
         if !self.received_end {
             return self.cut(ending);
         }
@@ -291,6 +295,8 @@ impl Entry {
     /// Sends RST_STREAM, if the stream is not over already.
     pub(super) fn send_reset(&mut self, session: &mut Session, reason: Reason) {
         self.wants_reset = None;
+        // Of one whose END_STREAM has gone the peer must have all before it, whatever comes behind.
+        self.owes_nothing |= !self.stream.outbox.is_end_taken();
         if let Some(id) = self.id {
             session.http2().reset(id, reason);
         }

@@ -113,6 +113,8 @@ pub(super) struct Session {
     full: bool,
     /// HTTP/2 has heads that it has not yet handed out.
     heads_wait: bool,
+    /// Heads of streams among them that are over, and that the peer must have whole.
+    whole_heads_wait: bool,
     first: Vec<u8>,
     trace: Option<Box<Trace>>,
     /// The transport gives no more.
@@ -145,6 +147,7 @@ impl Session {
             confirm: Confirm::default(),
             full: false,
             heads_wait: false,
+            whole_heads_wait: false,
             first: Vec::new(),
             trace,
             read_end: false,
@@ -278,6 +281,9 @@ impl Session {
             false => Carried::Nothing,
         };
         self.count(self.output.len() - before, carried);
+        if std::mem::take(&mut self.whole_heads_wait) {
+            self.confirm.must_be_whole(self.moved.accepted);
+        }
         if let Some(trace) = &mut self.trace {
             trace.sent(&self.output[before..]);
         }

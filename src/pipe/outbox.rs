@@ -255,6 +255,11 @@ impl Outbox {
         lock(&self.state).end != End::Open
     }
 
+    /// Whether END_STREAM has been handed to HTTP/2.
+    pub(crate) fn is_end_taken(&self) -> bool {
+        lock(&self.state).end == End::Taken
+    }
+
     /// Whether every byte, and END_STREAM, is on the transport.
     pub(crate) fn is_sent(&self) -> bool {
         let state = lock(&self.state);

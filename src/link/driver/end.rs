@@ -130,11 +130,12 @@ impl Driver {
         }
         let established = self.session.state().has_peer_settings();
         self.shared.info.observed.closed(&ending, self.cut, established);
+        let are_left = self.has_owing_streams();
         self.streams.clear();
         self.incoming = None;
         self.share = None;
         let time = if matches!(ending, Ending::Local(..)) { CUT_SHORT } else { PARTING };
-        let last = self.last(ending, self.cut == cut_before);
+        let last = self.last(ending, self.cut == cut_before, are_left);
         self.shared.end(last);
         self.parting = Some(Box::pin(tokio::time::sleep(time)));
     }
@@ -191,7 +192,7 @@ impl Drop for Driver {
             }
         }
         self.shared.info.observed.closed(&ending, self.cut, true);
-        let last = self.last(ending, false);
+        let last = self.last(ending, false, self.has_owing_streams());
         self.shared.end(last);
         self.shared.set_gone();
         self.shared.signal.close();

@@ -108,7 +108,12 @@ impl Driver {
 
     /// Whether somebody waits for the peer to have got something, or would if they knew.
     pub(super) fn owes(&self) -> bool {
-        self.session.owes() || !self.waiters.is_empty()
+        self.session.owes(self.has_owing_streams()) || !self.waiters.is_empty()
+    }
+
+    /// Whether there are streams that the peer must have whole.
+    pub(super) fn has_owing_streams(&self) -> bool {
+        self.streams.iter().any(|(_, entry)| !entry.owes_nothing)
     }
 
     /// Whether the link has nothing left to do but to see that the peer has got everything.
@@ -198,14 +203,15 @@ impl Driver {
     }
 
     /// The link has ended: the knowledge of what the peer has got. `spares` says that the end has cut no
-    /// stream. A peer that has acknowledged every byte, and has ended its side of all streams, may then hang
-    /// up upon the last end of this side, and acknowledges no more.
-    pub(super) fn last(&mut self, ending: Ending, spares: bool) -> Last {
-        let owes_bytes = self.lost.is_some() || self.session.owes_bytes();
+    /// stream, `are_left` that there were some which the peer must have whole. A peer that has acknowledged
+    /// every byte, and has ended its side of all streams, may then hang up upon the last end of this side,
+    /// and acknowledges no more.
+    pub(super) fn last(&mut self, ending: Ending, spares: bool, are_left: bool) -> Last {
+        let owes_bytes = self.lost.is_some() || self.session.owes_bytes(are_left);
         let hung_up = spares && !owes_bytes && matches!(ending, Ending::Gone(_));
         let outcome = match (self.cut_in_use, self.lost.take()) {
             (0, Some(lost)) => Err(lost),
-            (0, None) if self.session.owes() && !hung_up => Err(unconfirmed(&ending)),
+            (0, None) if self.session.owes(are_left) && !hung_up => Err(unconfirmed(&ending)),
             (0, None) => Ok(()),
             (n, _) => Err(reset_in_use(n)),
         };

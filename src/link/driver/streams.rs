@@ -169,6 +169,9 @@ impl Driver {
 
     pub(super) fn remove(&mut self, key: usize) {
         let Some(mut entry) = self.streams.try_remove(key) else { return };
+        if !entry.owes_nothing {
+            self.session.must_be_whole();
+        }
         // All that has come goes back to the link's window once, also what the user has read just now.
         self.held -= entry.release(&mut self.session);
         self.session.http2().release_connection(entry.held);

@@ -40,6 +40,8 @@ pub(super) struct Confirm {
     owed: u64,
     /// Where the last of those ends that is more than the end of a stream.
     owed_bytes: u64,
+    /// How far writing had come when the last stream was over that the peer must have whole.
+    whole: u64,
     /// Another must be sent as soon as it may.
     wanted: bool,
 }
@@ -100,19 +102,29 @@ impl Confirm {
         }
     }
 
+    /// A stream is over of which the peer must have everything, and which ends before this position.
+    pub(super) fn must_be_whole(&mut self, position: u64) {
+        self.whole = position;
+    }
+
     /// The number of the last PING that was acknowledged.
     pub(super) fn last(&self) -> u64 {
         self.acked
     }
 
-    /// Whether the peer may not have got something of a stream.
-    pub(super) fn owes(&self) -> bool {
-        self.confirmed < self.owed
+    /// Whether the peer may not have got something of a stream: of any that were, or, where none are left that it
+    /// must have whole, of those that are over.
+    pub(super) fn owes(&self, are_left: bool) -> bool {
+        self.confirmed < self.up_to(self.owed, are_left)
     }
 
     /// Whether that may be more than the ends of streams.
-    pub(super) fn owes_bytes(&self) -> bool {
-        self.confirmed < self.owed_bytes
+    pub(super) fn owes_bytes(&self, are_left: bool) -> bool {
+        self.confirmed < self.up_to(self.owed_bytes, are_left)
+    }
+
+    fn up_to(&self, owed: u64, are_left: bool) -> u64 {
+        if are_left { owed } else { owed.min(self.whole) }
     }
 }
 
@@ -133,7 +145,7 @@ mod tests {
         assert_eq!(confirm.ask(), 0, "nothing is owed yet");
         assert_eq!(confirm.next(0), None);
         confirm.owe(100, Carried::Bytes);
-        assert!(confirm.owes());
+        assert!(confirm.owes(true));
         assert_eq!(confirm.ask(), 1);
         let first = confirm.next(120).expect("it was asked for");
         assert_eq!(confirm.next(120), None, "nobody has asked again");
@@ -143,13 +155,13 @@ mod tests {
         let second = confirm.next(200).expect("it was asked for");
         confirm.acknowledged(*b"h2conn\0\0");
         assert_eq!(confirm.last(), 0, "another's payload says nothing");
-        assert!(confirm.owes_bytes());
+        assert!(confirm.owes_bytes(true));
         confirm.acknowledged(first);
-        assert_eq!((confirm.last(), confirm.owes()), (1, true));
-        assert!(!confirm.owes_bytes(), "it is an end that is owed still");
+        assert_eq!((confirm.last(), confirm.owes(true)), (1, true));
+        assert!(!confirm.owes_bytes(true), "it is an end that is owed still");
         confirm.acknowledged(first);
         confirm.acknowledged(second);
-        assert_eq!((confirm.last(), confirm.owes()), (2, false));
+        assert_eq!((confirm.last(), confirm.owes(true)), (2, false));
         assert_eq!(confirm.ask(), 2, "nothing is owed any more");
     }
 
@@ -166,9 +178,26 @@ mod tests {
         let number = confirm.ask();
         assert_eq!(number, MOST as u64 + 1);
         confirm.acknowledged(pings[MOST - 1]);
-        assert_eq!((confirm.last(), confirm.owes()), (MOST as u64, true));
+        assert_eq!((confirm.last(), confirm.owes(true)), (MOST as u64, true));
         let last = confirm.next(9).expect("there is room again");
         confirm.acknowledged(last);
-        assert_eq!((confirm.last(), confirm.owes()), (number, false));
+        assert_eq!((confirm.last(), confirm.owes(true)), (number, false));
+    }
+
+    #[test]
+    fn nothing_is_owed_of_streams_that_were_reset_once_they_are_over() {
+        let mut confirm = Confirm::default();
+        confirm.owe(100, Carried::Bytes);
+        confirm.must_be_whole(100);
+        confirm.owe(200, Carried::Bytes);
+        confirm.owe(210, Carried::Ends);
+        assert!(confirm.owes(false), "the first hundred");
+        assert_eq!(confirm.ask(), 1);
+        let ping = confirm.next(150).expect("it was asked for");
+        confirm.acknowledged(ping);
+        assert!(confirm.owes(true) && confirm.owes_bytes(true));
+        assert!(!confirm.owes(false) && !confirm.owes_bytes(false));
+        confirm.must_be_whole(210);
+        assert!(confirm.owes(false) && confirm.owes_bytes(false));
     }
 }

@@ -82,14 +82,22 @@ impl Session {
         self.confirm.last()
     }
 
-    /// Whether the peer may not have got something of a stream yet.
-    pub(in crate::link) fn owes(&self) -> bool {
-        self.heads_wait || self.confirm.owes()
+    /// A stream is over, and the peer must have all that was said of it.
+    pub(in crate::link) fn must_be_whole(&mut self) {
+        self.confirm.must_be_whole(self.moved.accepted);
+        // Its head may be among those that are still to be handed out.
+        self.whole_heads_wait |= self.heads_wait;
+    }
+
+    /// Whether the peer may not have got something yet of streams that it must have whole. `are_left` says whether
+    /// some of those are not over.
+    pub(in crate::link) fn owes(&self, are_left: bool) -> bool {
+        self.whole_heads_wait || (are_left && self.heads_wait) || self.confirm.owes(are_left)
     }
 
     /// Whether that may be more than the ends of streams.
-    pub(in crate::link) fn owes_bytes(&self) -> bool {
-        self.heads_wait || self.confirm.owes_bytes()
+    pub(in crate::link) fn owes_bytes(&self, are_left: bool) -> bool {
+        self.whole_heads_wait || (are_left && self.heads_wait) || self.confirm.owes_bytes(are_left)
     }
 
     /// Whether the transport gives no more.

@@ -309,3 +309,58 @@ async fn an_answer_with_a_goodbye_that_crosses_the_end_is_a_good_end() -> Result
     }
     Ok(())
 }
+
+/// The ways in which a stream is over before the peer hangs up without having acknowledged anything.
+#[derive(Clone, Copy, Debug)]
+enum Over {
+    /// The peer has answered, and wants no more.
+    ByPeer,
+    /// This side has given it up.
+    ByUser,
+    /// This side has ended it, and reset it behind its end.
+    BehindItsEnd,
+}
+
+#[tokio::test]
+async fn a_stream_that_was_reset_before_its_end_is_owed_to_nobody() -> Result<()> {
+    for over in [Over::ByPeer, Over::ByUser, Over::BehindItsEnd] {
+        checked(30, async {
+            let (client, conn, mut raw) = answered().await?;
+            (&conn).write_all(b"some of it").await?;
+            match over {
+                Over::ByPeer => {
+                    let mut frames = crate::support::raw::frame(DATA, END_STREAM, 1, b"enough");
+                    let code = Reason::NO_ERROR.code().to_be_bytes();
+                    frames.extend(crate::support::raw::frame(RST_STREAM, 0, 1, &code));
+                    raw.io.write_all(&frames).await?;
+                    let mut answer = Vec::new();
+                    (&conn).read_to_end(&mut answer).await?;
+                    ensure!(answer == b"enough");
+                    ensure!(conn.closed().await.is_err(), "this side was open");
+                }
+                Over::ByUser => conn.reset(Reason::CANCEL),
+                Over::BehindItsEnd => {
+                    (&conn).shutdown().await?;
+                    conn.reset(Reason::NO_ERROR);
+                }
+            }
+            drop(conn);
+            let closing = tokio::spawn(async move { client.close().await });
+            // It hangs up upon the last word, whichever comes first.
+            let is_last = |kind| kind == RST_STREAM || kind == GOAWAY;
+            while read_frame(&mut raw.io).await?.is_some_and(|frame| !is_last(frame.kind)) {}
+            drop(raw);
+            match (over, closing.await?) {
+                (Over::BehindItsEnd, Err(error)) => {
+                    ensure!(error.to_string().contains("may be lost"))
+                }
+                (Over::BehindItsEnd, Ok(())) => anyhow::bail!("nobody has acknowledged its bytes"),
+                (_, closed) => closed?,
+            }
+            Ok(())
+        })
+        .await
+        .with_context(|| format!("{over:?}"))?;
+    }
+    Ok(())
+}
