@@ -68,15 +68,17 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `axum` | no | [`axum::Accept`], an extractor |
+//! | `accept` | no | [`accept()`] in the handlers of hyper, or of any server with the bodies of `http-body` |
+//! | `axum` | no | `accept`, and [`axum::Accept`], an extractor |
 //! | `gob` | no | [`codec::Gob`] |
 //! | `json` | yes | [`codec::Json`] |
 //! | `leak-check` | no | [`testing::alive`] and [`testing::none_alive`]: counts what a test leaves over |
 //! | `metrics` | no | counters and gauges for the `metrics` crate |
 //! | `postcard` | no | [`codec::Postcard`] |
 //! | `self-signed` | no | [`tls::Identity::self_signed`] |
-//! | `websocket` | no | [`accept()`] takes WebSockets too, over HTTP/1.1 and HTTP/2: [`WebSockets`] |
+//! | `websocket` | no | `accept`, which takes WebSockets too, over HTTP/1.1 and HTTP/2: [`WebSockets`] |
 
+#[cfg(feature = "accept")]
 mod accept;
 mod alive;
 #[cfg(feature = "axum")]
@@ -86,6 +88,7 @@ pub mod codec;
 mod config;
 mod conn;
 mod error;
+#[cfg(feature = "accept")]
 mod hosted;
 mod link;
 mod listener;
@@ -104,12 +107,14 @@ pub use tokio_util;
 
 #[cfg(feature = "websocket")]
 pub use accept::WebSockets;
+#[cfg(feature = "accept")]
 pub use accept::{AcceptError, Acceptor, AcceptorBuilder, accept};
 pub use client::{
     Client, ClientBuilder, ClientStats, Destination, LinkPolicy, LinkStats, OriginStats, connect,
 };
 pub use conn::{Addr, Conn, OnDrop, ReadHalf, ReuniteError, Stats, Transport, WriteHalf};
 pub use error::{Error, ErrorKind, Reason, Result};
+#[cfg(feature = "accept")]
 pub use hosted::Body;
 pub use listener::{Incoming, Listener, ListenerBuilder, ListenerHandle, ListenerStats};
 

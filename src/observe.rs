@@ -27,6 +27,7 @@ pub(crate) enum Side {
     /// A listener.
     Server,
     /// A server of hyper, axum or the like, whose requests we accept.
+    #[cfg(feature = "accept")]
     Accept,
 }
 
@@ -35,6 +36,7 @@ impl Side {
         match self {
             Side::Client => "client",
             Side::Server => "server",
+            #[cfg(feature = "accept")]
             Side::Accept => "accept",
         }
     }

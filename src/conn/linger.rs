@@ -48,6 +48,7 @@ pub(crate) enum Delivery {
     /// The peer can be asked: its acknowledgement follows all bytes.
     Acknowledged,
     /// A server that is not ours has taken everything, and tells no more.
+    #[cfg(feature = "accept")]
     HandedOver,
 }
 
@@ -185,6 +186,7 @@ impl Linger {
             Stage::No | Stage::Flushing { .. } if facts.sent => {
                 let told = match terms.delivery {
                     Delivery::Acknowledged => Told::No,
+                    #[cfg(feature = "accept")]
                     Delivery::HandedOver => Told::Yes(now),
                 };
                 self.0 = Stage::Draining { since: now, dropped: 0, told };
@@ -270,6 +272,7 @@ impl Delivery {
     fn took_nothing(self) -> String {
         let who = match self {
             Delivery::Acknowledged => "peer",
+            #[cfg(feature = "accept")]
             Delivery::HandedOver => "client",
         };
         let time = STALL.as_secs();
@@ -280,6 +283,7 @@ impl Delivery {
     fn has_everything(self) -> &'static str {
         match self {
             Delivery::Acknowledged => "the peer has acknowledged everything, and",
+            #[cfg(feature = "accept")]
             Delivery::HandedOver => "everything was handed to the server, and the client",
         }
     }

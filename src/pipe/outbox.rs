@@ -70,6 +70,7 @@ pub(crate) struct Taken {
 }
 
 /// What [`Outbox::take_run`] found.
+#[cfg(feature = "accept")]
 #[derive(Debug, Default)]
 pub(crate) struct Run {
     pub(crate) bytes: Option<Bytes>,
@@ -309,6 +310,7 @@ impl Outbox {
 
     /// Takes the first run of bytes, up to `most`, for somebody who bounds what it holds: they make
     /// room in the queue at once.
+    #[cfg(feature = "accept")]
     pub(crate) fn take_run(&self, most: usize) -> Run {
         let mut state = lock(&self.state);
         if state.failed.is_some() {
