@@ -72,7 +72,8 @@ pub(crate) struct Stream {
 #[derive(Debug, Default)]
 struct Answer {
     head: Option<Result<response::Parts, Error>>,
-    to_send: Option<response::Parts>,
+    /// It is the server's, and has not been sent.
+    is_unsent: bool,
     watchers: WakerSet,
 }
 
@@ -151,7 +152,7 @@ impl Stream {
     /// What had ended the stream before.
     pub(crate) fn give_answer(&self, head: response::Parts) -> Result<(), Error> {
         let mut answer = lock(&self.answer);
-        answer.to_send = Some(head.clone());
+        answer.is_unsent = true;
         let before = answer.head.replace(Ok(head));
         drop(answer);
         self.tell();
@@ -168,12 +169,14 @@ impl Stream {
 
     /// Whether there is an answer to be sent.
     pub(crate) fn has_answer(&self) -> bool {
-        lock(&self.answer).to_send.is_some()
+        lock(&self.answer).is_unsent
     }
 
     /// The answer that is to be sent; given once.
     pub(crate) fn take_answer(&self) -> Option<response::Parts> {
-        lock(&self.answer).to_send.take()
+        let mut answer = lock(&self.answer);
+        let head = std::mem::take(&mut answer.is_unsent).then(|| answer.head.clone());
+        head.flatten()?.ok()
     }
 
     /// Whether the answer refuses the request. A WebSocket over HTTP/1.1 is accepted by 101.

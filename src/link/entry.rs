@@ -67,7 +67,7 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) enum Head {
     /// Client: the request waits for its turn.
-    Unsent(Request<()>),
+    Unsent(Box<Request<()>>),
     /// Client: sent.
     Asked,
     /// Client: the answer is not 2xx, and the beginning of its body is collected.

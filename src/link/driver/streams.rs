@@ -37,7 +37,7 @@ impl Driver {
         if let Some(Ok(protocol)) = stream.transport.protocol().map(Protocol::new) {
             request.extensions_mut().insert(protocol);
         }
-        let mut entry = Entry::new(stream, carrier, Head::Unsent(request));
+        let mut entry = Entry::new(stream, carrier, Head::Unsent(Box::new(request)));
         entry.lease = lease;
         let key = self.insert(entry);
         self.unsent.push_back(key);

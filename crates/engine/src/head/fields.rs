@@ -60,6 +60,10 @@ pub(super) enum Taken<'a> {
     Pseudo(&'a [u8]),
 }
 
+/// Room for the fields of a program's request, which are kept as long as its stream; by itself the map makes room
+/// for six, 600 bytes.
+const A_FEW: usize = 3;
+
 #[derive(Debug)]
 pub(super) struct Fields {
     of: Of,
@@ -170,6 +174,9 @@ impl Fields {
             return Err(bad_value(name.as_str().as_bytes(), value));
         };
         value.set_sensitive(never_indexed);
+        if self.headers.is_empty() {
+            self.headers.reserve(A_FEW);
+        }
         if self.headers.try_append(name, value).is_err() {
             self.give_up(Fault::TooLarge);
         }
