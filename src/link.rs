@@ -322,7 +322,7 @@ impl Shared {
         !self.asked.load(SeqCst) && self.signal.sleep()
     }
 
-    /// Whether the driver was asked for something since the last time, commands among it.
+    /// Whether the driver was asked for something since this was last called, by a command or otherwise.
     fn take_asked(&self) -> bool {
         self.asked.load(SeqCst) && self.asked.swap(false, SeqCst)
     }

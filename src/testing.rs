@@ -18,11 +18,12 @@
 //! # }
 //! ```
 
+use std::any::TypeId;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::mpsc;
 
 #[cfg(feature = "leak-check")]
@@ -147,7 +148,11 @@ impl PairBuilder {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         self.config.check()?;
-        let info = |side| LinkInfo::new(side, Addr::Other, Addr::Other);
+        let info = |side| {
+            let mut info = LinkInfo::new(side, Addr::Other, Addr::Other);
+            info.any_task = TypeId::of::<T>() == TypeId::of::<DuplexStream>();
+            info
+        };
         let (sender, incoming) = mpsc::channel(self.config.max_conns as usize);
         let budget = Budget::new(self.config.max_memory);
         let config = &self.config;

@@ -25,12 +25,17 @@ pub(crate) struct LinkInfo {
     pub(crate) peer: Addr,
     /// The certificates that the peer showed, in DER, its own first.
     pub(crate) peer_certificates: Vec<Bytes>,
+    /// Any task may use the transport: it does not need the runtime in which the link was made, as those can that
+    /// programs bring along.
+    pub(crate) any_task: bool,
     pub(crate) observed: observe::Link,
 }
 
 impl LinkInfo {
     pub(crate) fn new(side: Side, local: Addr, peer: Addr) -> LinkInfo {
-        LinkInfo { local, peer, peer_certificates: Vec::new(), observed: observe::Link::new(side) }
+        let any_task = !matches!(peer, Addr::Other);
+        let (peer_certificates, observed) = (Vec::new(), observe::Link::new(side));
+        LinkInfo { local, peer, peer_certificates, any_task, observed }
     }
 
     /// Reports that the link begins.

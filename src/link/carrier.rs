@@ -6,6 +6,7 @@ use std::task::{Context, Wake};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
+use tokio::task::coop;
 
 use super::driver::Driver;
 use super::{Command, Shared};
@@ -58,6 +59,12 @@ impl LinkCarrier {
         self.key.load(SeqCst)
     }
 
+    /// Whether the user's task may act in the driver's place: the driver sleeps, with nothing left undone, and the
+    /// runtime would not put off what is done with the socket.
+    fn may_visit(&self) -> bool {
+        self.link.signal.is_asleep() && coop::has_budget_remaining()
+    }
+
     /// HTTP/2 has given the stream an identifier.
     pub(super) fn set_id(&self, id: u32) {
         self.id.store(id, SeqCst);
@@ -90,7 +97,7 @@ impl Wake for LinkCarrier {
 impl Mover for LinkCarrier {
     fn written(self: Arc<Self>) {
         let at_once = |driver: &mut Driver, cx: &mut Context<'_>| driver.send_at_once(&self, cx);
-        if !self.link.signal.is_asleep() || self.link.desk.visit(at_once) != Some(true) {
+        if !self.may_visit() || self.link.desk.visit(at_once) != Some(true) {
             self.wake();
         }
     }
@@ -98,7 +105,10 @@ impl Mover for LinkCarrier {
     fn write_through(self: Arc<Self>, bytes: &[u8]) -> usize {
         let send =
             |driver: &mut Driver, cx: &mut Context<'_>| driver.send_past_outbox(&self, bytes, cx);
-        self.link.desk.visit(send).unwrap_or(0)
+        match self.may_visit() {
+            true => self.link.desk.visit(send).unwrap_or(0),
+            false => 0,
+        }
     }
 
     fn read(self: Arc<Self>) {

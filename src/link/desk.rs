@@ -1,19 +1,42 @@
 //! The place of a link's driver: its task works there, and a user's task that writes, for a moment.
 //!
-//! Neither waits for the other: a user who finds the place taken leaves its bytes to the driver, and a driver
-//! that finds a user there is woken when the user leaves.
+//! Neither task waits: a user's that finds the place taken leaves its bytes to the driver, and the driver's that
+//! finds a user's there is woken when the user's has left.
 
 use std::sync::TryLockError;
 use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll, Waker};
 
-use crate::sync::{AtomicWaker, Mutex, fence, lock};
+use crate::sync::{AtomicWaker, Mutex, MutexGuard, fence, lock};
 
 /// The desk of a driver.
 pub(super) struct Desk<D> {
     work: Mutex<Option<Work<D>>>,
-    /// The driver's task, where it has found a user here.
+    /// The waker of the driver's task, where that has found a user's task here.
     missed: AtomicWaker,
+}
+
+/// A user's task at the desk: it leaves when this is dropped, the place before the rest.
+struct Visit<'a, D> {
+    place: MutexGuard<'a, Option<Work<D>>>,
+    _leaving: Leaving<'a, D>,
+}
+
+/// Wakes the driver's task if it has come meanwhile, or must end because the user's has panicked.
+struct Leaving<'a, D>(&'a Desk<D>);
+
+impl<D> Drop for Leaving<'_, D> {
+    fn drop(&mut self) {
+        // The driver's task has either found the place free since, or registered its waker.
+        fence(SeqCst);
+        self.0.missed.wake();
+        if std::thread::panicking()
+            && let Err(TryLockError::Poisoned(place)) = self.0.work.try_lock()
+            && let Some(work) = place.get_ref().as_ref()
+        {
+            work.task.wake_by_ref();
+        }
+    }
 }
 
 struct Work<D> {
@@ -40,17 +63,13 @@ impl<D> Desk<D> {
         drop(work);
     }
 
-    /// Lets a user's task act in the driver's place, with the context of the driver's task. `None` if it is taken, or
-    /// nobody's any more.
+    /// Lets a user's task act in the driver's place, with the context of the driver's task. `None` if the place is
+    /// taken, or the driver is over.
     pub(super) fn visit<T>(&self, act: impl FnOnce(&mut D, &mut Context<'_>) -> T) -> Option<T> {
-        let mut work = self.work.try_lock().ok()?;
-        let Work { driver, task } = work.as_mut()?;
-        let done = act(driver, &mut Context::from_waker(task));
-        drop(work);
-        // Either the driver has found the place free since, or its waker is here.
-        fence(SeqCst);
-        self.missed.wake();
-        Some(done)
+        let place = self.work.try_lock().ok()?;
+        let mut visit = Visit { place, _leaving: Leaving(self) };
+        let Work { driver, task } = visit.place.as_mut()?;
+        Some(act(driver, &mut Context::from_waker(task)))
     }
 
     /// Lets the driver's task work, now, or when a user who is there has left.
@@ -82,19 +101,53 @@ impl<D> Desk<D> {
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
 
     use super::*;
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Task(AtomicUsize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
 
     #[test]
     fn a_visitor_that_panics_ends_the_drivers_task() {
         let desk = Desk::new();
-        let mut cx = Context::from_waker(Waker::noop());
+        let task = Arc::new(Task::default());
+        let waker = Waker::from(Arc::clone(&task));
+        let mut cx = Context::from_waker(&waker);
         desk.set(1);
         assert_eq!(desk.visit(|driver, _| *driver + 1), Some(2));
         assert_eq!(desk.poll(&mut cx, |_, _| Poll::Pending), Poll::Pending);
         let visit = AssertUnwindSafe(|| desk.visit(|_, _| panic!("on purpose")));
+        let before = task.0.load(SeqCst);
         assert!(catch_unwind(visit).is_err());
+        assert_eq!(task.0.load(SeqCst), before + 1, "it would sleep, for nobody else knows");
         assert_eq!(desk.visit(|driver, _| *driver), None);
         assert_eq!(desk.poll(&mut cx, |_, _| Poll::Pending), Poll::Ready(()));
+    }
+
+    #[test]
+    fn a_driver_that_comes_during_a_visit_is_woken_also_by_a_panic() {
+        let desk = Desk::new();
+        let task = Arc::new(Task::default());
+        let waker = Waker::from(Arc::clone(&task));
+        desk.set(1);
+        let visit = AssertUnwindSafe(|| {
+            desk.visit(|_, _| {
+                let poll = desk.poll(&mut Context::from_waker(&waker), |_, _| Poll::Ready(()));
+                assert_eq!(poll, Poll::Pending);
+                panic!("on purpose");
+            })
+        });
+        assert!(catch_unwind(visit).is_err());
+        assert_eq!(task.0.load(SeqCst), 1);
     }
 }

@@ -40,7 +40,7 @@ use super::window::Windows;
 use super::{Command, Shared};
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
-use crate::conn::{Addr, Offer};
+use crate::conn::Offer;
 use crate::error::{Ending, Error};
 use crate::observe::{Cause, Side};
 
@@ -49,8 +49,8 @@ use crate::observe::{Cause, Side};
 const TURNS: usize = 16;
 const TURNS_TIME: Duration = Duration::from_millis(1);
 
-/// Other tasks are let in as well after so many bytes have come for them: those who read give back what the peer may
-/// send, and find it in the processor's caches.
+/// Other tasks are let in as well after so many bytes have come, so that their readers, who give back what the peer
+/// may send, begin before all of a window has come.
 const FED: usize = 128 << 10;
 
 /// So many streams fed by a read are not worth waiting for.
@@ -92,8 +92,10 @@ pub(super) struct Driver {
     probe: Probe,
     pinger: Pinger,
     keep_alive: KeepAlive,
-    /// When the transport last took something; kept up to date only for a `stall_timeout`.
+    /// When the transport last took something, and how much it had taken then; kept up to date only for a
+    /// `stall_timeout`.
     took: Instant,
+    taken: u64,
     /// How slow PINGs were by the wish of the peer when the link was made.
     first_pace: u8,
     /// A timer for that is set.
@@ -183,7 +185,7 @@ impl Driver {
             timers.insert(Timer::Age, stay::about(age));
         }
         let (incoming, share) = incoming.unzip();
-        let may_be_visited = session.may_be_visited() && !matches!(shared.info.peer, Addr::Other);
+        let may_be_visited = session.may_be_visited() && shared.info.any_task;
         let first_pace = config.pace.doublings();
         let while_idle = config.keep_alive_while_idle;
         let mut driver = Driver {
@@ -195,6 +197,7 @@ impl Driver {
             pinger: Pinger::default(),
             keep_alive: KeepAlive::new(Instant::now()),
             took: Instant::now(),
+            taken: 0,
             first_pace,
             watching: false,
             streams: Slab::new(),
@@ -353,6 +356,7 @@ impl Driver {
                 return Poll::Pending;
             }
             if self.fed_bytes >= FED {
+                self.fed = 0;
                 break;
             }
             if since.get_or_insert_with(std::time::Instant::now).elapsed() > TURNS_TIME {

@@ -43,7 +43,8 @@ pub(super) struct Entry {
     pub(super) held: usize,
     /// Bytes that nobody gets, whose window is not yet given back.
     spare: usize,
-    /// The peer need not have what was sent of it: one end has reset it before all was said.
+    /// The peer need not have what was sent of it: one end has given it up. Or it is over, and the session knows
+    /// what must arrive.
     pub(super) owes_nothing: bool,
     /// It must be reset, as soon as HTTP/2 can be told.
     wants_reset: Option<Reason>,
@@ -194,11 +195,16 @@ impl Entry {
         if self.over || self.finish_rejection() {
             return;
         }
-        self.owes_nothing = true;
         if !self.received_end {
+            self.owes_nothing = true;
             return self.cut(ending);
         }
+        // With an error behind its END_STREAM the peer may have thrown bytes away.
         let error = ending.write_error();
+        self.owes_nothing = matches!(ending, Ending::Reset(Reason::NO_ERROR));
+        if !self.owes_nothing {
+            self.note_loss(&error);
+        }
         self.stream.outbox.fail(error.clone());
         self.end(Err(error));
     }
@@ -295,7 +301,7 @@ impl Entry {
     /// Sends RST_STREAM, if the stream is not over already.
     pub(super) fn send_reset(&mut self, session: &mut Session, reason: Reason) {
         self.wants_reset = None;
-        // Of one whose END_STREAM has gone the peer must have all before it, whatever comes behind.
+        // Where END_STREAM has gone, the peer must have all that came before it in spite of the reset.
         self.owes_nothing |= !self.stream.outbox.is_end_taken();
         if let Some(id) = self.id {
             session.http2().reset(id, reason);

@@ -18,8 +18,8 @@ pub(super) enum Place {
 /// The places of a link's streams.
 pub(super) type Ids = HashMap<StreamId, Place, Keyed>;
 
-/// Two multiplications by a secret of the link: the numbers are the peer's to choose, in rising order, and no
-/// more of them are here than it may have streams.
+/// Two multiplications by a secret of the link. A peer chooses the numbers of its streams, in rising order; without
+/// the secret it cannot make them meet, and it has no more of them here than it may have streams.
 #[derive(Clone, Debug)]
 pub(super) struct Keyed(u64);
 

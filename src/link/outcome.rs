@@ -13,8 +13,10 @@ use crate::pipe::WakerSet;
 pub(super) struct End {
     /// Why no stream works any more.
     pub(super) ending: Option<Ending>,
-    /// Whether the peer has got everything, once the link has ended.
+    /// Whether the peer has got everything that is owed to it, once the link has ended.
     pub(super) outcome: Option<Result<()>>,
+    /// The same of everything that was sent, of reset streams too.
+    everything: Option<Result<()>>,
     /// Whether it may be more than the ends of streams that the peer has not got.
     pub(super) owes_bytes: bool,
     /// The number of the last PING that the peer has acknowledged.
@@ -29,8 +31,10 @@ pub(super) struct End {
 /// The facts that a driver knows when its link has ended.
 pub(super) struct Last {
     pub(super) ending: Ending,
-    /// Whether the peer has got everything.
+    /// Whether the peer has got everything that is owed to it.
     pub(super) outcome: Result<()>,
+    /// The same of everything that was sent, of reset streams too.
+    pub(super) everything: Result<()>,
     /// Whether it may be more than the ends of streams that the peer has not got.
     pub(super) owes_bytes: bool,
     /// The number of the last PING that the peer has acknowledged.
@@ -44,7 +48,14 @@ impl Last {
     /// An end in good order.
     pub(super) fn good() -> Last {
         let (confirmed, resets) = (0, VecDeque::new());
-        Last { ending: Ending::Gone(None), outcome: Ok(()), owes_bytes: false, confirmed, resets }
+        Last {
+            ending: Ending::Gone(None),
+            outcome: Ok(()),
+            everything: Ok(()),
+            owes_bytes: false,
+            confirmed,
+            resets,
+        }
     }
 }
 
@@ -54,10 +65,10 @@ impl End {
         if let Some(code) = first_reset(&self.resets, proof.stream) {
             return was_reset(code);
         }
-        match (&self.ending, &self.outcome) {
+        match &self.ending {
             // It has hung up upon the end, which came right behind the last PING.
-            (Some(Ending::Gone(_)), _) if proof.ping != 0 && proof.ping <= self.confirmed => Ok(()),
-            (_, outcome) => outcome.clone().unwrap_or(Ok(())),
+            Some(Ending::Gone(_)) if proof.ping != 0 && proof.ping <= self.confirmed => Ok(()),
+            _ => self.everything.clone().unwrap_or(Ok(())),
         }
     }
 
@@ -67,6 +78,7 @@ impl End {
             return ending.clone();
         }
         self.outcome = Some(last.outcome);
+        self.everything = Some(last.everything);
         self.owes_bytes = last.owes_bytes;
         self.confirmed = last.confirmed;
         self.resets = last.resets;

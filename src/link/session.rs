@@ -113,7 +113,8 @@ pub(super) struct Session {
     full: bool,
     /// HTTP/2 has heads that it has not yet handed out.
     heads_wait: bool,
-    /// Heads of streams among them that are over, and that the peer must have whole.
+    /// One of the heads that HTTP/2 has not yet handed out is of a stream that is over, and that the peer must have
+    /// whole.
     whole_heads_wait: bool,
     first: Vec<u8>,
     trace: Option<Box<Trace>>,
@@ -301,7 +302,8 @@ impl Session {
         self.engine.output() != Output::Nothing
     }
 
-    /// Whether other tasks than the link's may write: frames are reported in the span of the link's own.
+    /// Whether other tasks than the link's may write. They may not where frames are reported, because that is done in
+    /// the span of the link's task.
     pub(super) fn may_be_visited(&self) -> bool {
         self.trace.is_none()
     }

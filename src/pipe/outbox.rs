@@ -13,7 +13,7 @@ use super::{Mover, WakerSet};
 use crate::error::{Error, ErrorKind};
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, lock};
 
-/// From this size on a system call for a write alone costs less than the copy that it saves.
+/// From this size on, a system call for one write costs less than the copy that it saves.
 const LARGE: usize = 16 << 10;
 
 /// More than this at once is no question or answer, but part of something long, which is better sent by the mover
@@ -91,7 +91,8 @@ impl Outbox {
         }
     }
 
-    /// Accepts as many bytes as there is room for, at least one of a non-empty `bytes`.
+    /// Accepts as many bytes as there is room for, at least one of a non-empty `bytes`. A message can go past the
+    /// queue instead.
     pub(crate) fn poll_write(
         &self,
         cx: &mut Context<'_>,
@@ -341,8 +342,9 @@ impl Outbox {
         position
     }
 
-    /// As [`Outbox::settle`], and `sent` says, of that position, up to which everything is on the transport.
-    /// Whether that is everything that was taken.
+    /// As [`Outbox::settle`], for a mover that also knows what is on the transport: `sent` is called with the position that
+    /// `settle` would give, and gives the position up to which everything is. Returns whether everything that was
+    /// taken is on the transport.
     pub(crate) fn settle_up_to(&self, sent: impl FnOnce(u64) -> u64) -> bool {
         let mut state = lock(&self.state);
         let released = state.taken - self.outstanding.load(Relaxed) as u64;

@@ -41,6 +41,7 @@ mod restart;
 mod slow_line;
 mod soak;
 mod stats;
+mod straight;
 mod support;
 mod timeouts;
 mod tls;

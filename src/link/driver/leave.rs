@@ -113,7 +113,7 @@ impl Driver {
 
     /// Whether there are streams that the peer must have whole.
     pub(super) fn has_owing_streams(&self) -> bool {
-        self.streams.iter().any(|(_, entry)| !entry.owes_nothing)
+        self.streams.iter().any(|(_, entry)| entry.id.is_some() && !entry.owes_nothing)
     }
 
     /// Whether the link has nothing left to do but to see that the peer has got everything.
@@ -208,13 +208,21 @@ impl Driver {
     /// and acknowledges no more.
     pub(super) fn last(&mut self, ending: Ending, spares: bool, are_left: bool) -> Last {
         let owes_bytes = self.lost.is_some() || self.session.owes_bytes(are_left);
-        let hung_up = spares && !owes_bytes && matches!(ending, Ending::Gone(_));
-        let outcome = match (self.cut_in_use, self.lost.take()) {
-            (0, Some(lost)) => Err(lost),
-            (0, None) if self.session.owes(are_left) && !hung_up => Err(unconfirmed(&ending)),
-            (0, None) => Ok(()),
-            (n, _) => Err(reset_in_use(n)),
+        let lost = self.lost.take();
+        let outcome_of = |are_left: bool| {
+            let owes = self.session.owes(are_left);
+            let hung_up = spares && !self.session.owes_bytes(are_left) && lost.is_none();
+            match (self.cut_in_use, &lost) {
+                (0, Some(lost)) => Err(lost.clone()),
+                (0, None) if owes && !(hung_up && matches!(ending, Ending::Gone(_))) => {
+                    Err(unconfirmed(&ending))
+                }
+                (0, None) => Ok(()),
+                (n, _) => Err(reset_in_use(n)),
+            }
         };
+        // `close` asks about one stream, whose bytes nobody has counted apart.
+        let (outcome, everything) = (outcome_of(are_left), outcome_of(true));
         for waiter in std::mem::take(&mut self.waiters) {
             if let Who::User(proof, answer) = waiter.who {
                 // As those are answered who ask from now on.
@@ -222,7 +230,7 @@ impl Driver {
             }
         }
         let (confirmed, resets) = (self.session.confirmed(), std::mem::take(&mut self.news.resets));
-        Last { ending, outcome, owes_bytes, confirmed, resets }
+        Last { ending, outcome, everything, owes_bytes, confirmed, resets }
     }
 
     /// Puts a PING behind the bytes of streams, and then sends their ends.

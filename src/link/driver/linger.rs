@@ -3,9 +3,10 @@
 use tokio::time::Instant;
 
 use super::Driver;
+use super::streams::note_what_is_owed;
 use crate::conn::{Delivery, Facts, Progress, Terms, Verdict, Wish, ended};
 use crate::error::{Ending, Reason};
-use crate::link::entry::{Entry, Head};
+use crate::link::entry::Head;
 use crate::link::outcome::given_up;
 
 impl Driver {
@@ -22,7 +23,9 @@ impl Driver {
                 self.linger(key);
             }
         }
-        if self.streams.get(key).is_some_and(Entry::is_finished) {
+        let Some(entry) = self.streams.get_mut(key).filter(|entry| entry.over) else { return };
+        note_what_is_owed(entry, &mut self.session);
+        if entry.is_finished() {
             self.remove(key);
         }
     }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{DATA_ROOM, Driver, HEADS_ROOM};
 use crate::link::carrier::LinkCarrier;
+use crate::link::entry::Entry;
 use crate::link::ids::Place;
 use crate::link::send::Sent;
 use crate::link::session::Session;
@@ -17,6 +18,9 @@ impl Driver {
     pub(super) fn send_data(&mut self, cx: &mut Context<'_>) {
         if self.end.is_some() {
             return;
+        }
+        if let Some(payload) = self.pinger.poll(cx) {
+            self.session.http2().ping(payload);
         }
         if self.session.waiting() > 0 {
             self.session.flush(cx);
@@ -56,7 +60,8 @@ impl Driver {
     ///
     /// That saves a task's turn, and costs a system call for each write. So it is only done for the first
     /// write after a read of the link that has fed this stream alone, which is an answer, or the next
-    /// question: of many small writes, the others are gathered by the driver.
+    /// question. The driver gathers the writes that follow. A stream with timeouts is left to the driver as well, for a
+    /// timer can only be set in a runtime, and users need not be in one.
     pub(in crate::link) fn send_at_once(
         &mut self,
         carrier: &Arc<LinkCarrier>,
@@ -68,11 +73,12 @@ impl Driver {
         }
         self.fed_alone = None;
         let entry = self.streams.get_mut(key).filter(|entry| Arc::ptr_eq(&entry.carrier, carrier));
-        let Some(entry) = entry.filter(|entry| entry.stream.outbox.pending().0 <= A_MESSAGE) else {
-            return false;
+        let takes = |entry: &&mut Entry| {
+            entry.quiet.is_none() && entry.stream.outbox.pending().0 <= A_MESSAGE
         };
+        let Some(entry) = entry.filter(takes) else { return false };
         let (sent, _) = entry.send(cx, &mut self.session, A_MESSAGE);
-        // Of the end the driver must hear.
+        // The driver must hear of the end.
         let done = sent == Sent::All && entry.sends;
         self.flush_visit(key, cx);
         done
@@ -92,6 +98,7 @@ impl Driver {
         }
         self.fed_alone = None;
         let entry = self.streams.get_mut(key).filter(|entry| Arc::ptr_eq(&entry.carrier, carrier));
+        let entry = entry.filter(|entry| entry.quiet.is_none());
         let sent = entry.map_or(0, |entry| entry.send_past_outbox(cx, &mut self.session, bytes));
         if sent > 0 {
             self.flush_visit(key, cx);
@@ -111,6 +118,10 @@ impl Driver {
     /// Writes what a visit has left in the session, and looks at what has left.
     fn flush_visit(&mut self, key: usize, cx: &mut Context<'_>) {
         self.flush_session(cx);
+        self.look_for_life();
+        if self.session.is_broken() {
+            self.shared.ask();
+        }
         let moved = self.moved();
         let Some(entry) = self.streams.get_mut(key) else { return };
         let more = entry.settle(&moved);
@@ -136,20 +147,16 @@ impl Driver {
 
     /// Writes what HTTP/2 has to say besides content, and what has waited for the transport.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
-        if let Some(payload) = self.pinger.poll(cx) {
-            self.session.http2().ping(payload);
-        }
         self.flush_session(cx);
         self.look_for_life();
     }
 
     fn flush_session(&mut self, cx: &mut Context<'_>) {
-        let before = self.moved();
         self.session.collect();
         self.session.flush(cx);
         let moved = self.moved();
-        if self.config.stall_timeout.is_some() && moved.taken != before.taken {
-            self.took = Instant::now();
+        if self.config.stall_timeout.is_some() && moved.taken != self.taken {
+            (self.taken, self.took) = (moved.taken, Instant::now());
         }
         self.shared.info.observed.moved(moved.flushed, moved.received);
     }

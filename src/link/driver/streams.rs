@@ -22,6 +22,7 @@ use crate::link::events::Arrival;
 use crate::link::fault;
 use crate::link::ids::Place;
 use crate::link::quiet::Quiet;
+use crate::link::session::Session;
 use crate::observe::{self, Cause};
 
 impl Driver {
@@ -169,9 +170,7 @@ impl Driver {
 
     pub(super) fn remove(&mut self, key: usize) {
         let Some(mut entry) = self.streams.try_remove(key) else { return };
-        if !entry.owes_nothing {
-            self.session.must_be_whole();
-        }
+        note_what_is_owed(&mut entry, &mut self.session);
         // All that has come goes back to the link's window once, also what the user has read just now.
         self.held -= entry.release(&mut self.session);
         self.session.http2().release_connection(entry.held);
@@ -402,6 +401,13 @@ impl Driver {
             entry.reset(&mut self.session, Reason::ENHANCE_YOUR_CALM, &ending);
         }
         self.look_at(key);
+    }
+}
+
+/// Has the session remember, once, that a stream which is over must arrive whole.
+pub(super) fn note_what_is_owed(entry: &mut Entry, session: &mut Session) {
+    if !std::mem::replace(&mut entry.owes_nothing, true) && entry.id.is_some() {
+        session.must_be_whole();
     }
 }
 

@@ -102,7 +102,7 @@ impl Confirm {
         }
     }
 
-    /// A stream is over of which the peer must have everything, and which ends before this position.
+    /// A stream is over that the peer must have whole, and no byte of it comes behind this position.
     pub(super) fn must_be_whole(&mut self, position: u64) {
         self.whole = position;
     }
@@ -112,8 +112,8 @@ impl Confirm {
         self.acked
     }
 
-    /// Whether the peer may not have got something of a stream: of any that were, or, where none are left that it
-    /// must have whole, of those that are over.
+    /// Whether the peer may not have got something of a stream that it must have whole. `are_left` says that some of
+    /// those are not over; otherwise what was sent after the last of them was over does not count.
     pub(super) fn owes(&self, are_left: bool) -> bool {
         self.confirmed < self.up_to(self.owed, are_left)
     }

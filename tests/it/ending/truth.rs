@@ -9,7 +9,9 @@ use tokio::time::Instant;
 
 use crate::keep_alive::pings::scripted;
 use crate::support::checked;
-use crate::support::raw::{ACK, DATA, END_STREAM, GOAWAY, PING, RST_STREAM, Raw, read_frame};
+use crate::support::raw::{
+    ACK, DATA, END_STREAM, Frame, GOAWAY, PING, RST_STREAM, Raw, read_frame,
+};
 
 /// A Conn that has been answered, its client, and the server's end.
 async fn answered() -> Result<(Client, Conn, Raw<DuplexStream>)> {
@@ -314,7 +316,7 @@ async fn an_answer_with_a_goodbye_that_crosses_the_end_is_a_good_end() -> Result
 #[derive(Clone, Copy, Debug)]
 enum Over {
     /// The peer has answered, and wants no more.
-    ByPeer,
+    ByPeer(Reason),
     /// This side has given it up.
     ByUser,
     /// This side has ended it, and reset it behind its end.
@@ -323,14 +325,16 @@ enum Over {
 
 #[tokio::test]
 async fn a_stream_that_was_reset_before_its_end_is_owed_to_nobody() -> Result<()> {
-    for over in [Over::ByPeer, Over::ByUser, Over::BehindItsEnd] {
+    let by_peer = [Reason::NO_ERROR, Reason::CANCEL].map(Over::ByPeer);
+    for over in by_peer.into_iter().chain([Over::ByUser, Over::BehindItsEnd]) {
         checked(30, async {
             let (client, conn, mut raw) = answered().await?;
             (&conn).write_all(b"some of it").await?;
+            raw.wait_for(DATA, 1).await?;
             match over {
-                Over::ByPeer => {
+                Over::ByPeer(reason) => {
                     let mut frames = crate::support::raw::frame(DATA, END_STREAM, 1, b"enough");
-                    let code = Reason::NO_ERROR.code().to_be_bytes();
+                    let code = reason.code().to_be_bytes();
                     frames.extend(crate::support::raw::frame(RST_STREAM, 0, 1, &code));
                     raw.io.write_all(&frames).await?;
                     let mut answer = Vec::new();
@@ -346,16 +350,22 @@ async fn a_stream_that_was_reset_before_its_end_is_owed_to_nobody() -> Result<()
             }
             drop(conn);
             let closing = tokio::spawn(async move { client.close().await });
-            // It hangs up upon the last word, whichever comes first.
-            let is_last = |kind| kind == RST_STREAM || kind == GOAWAY;
-            while read_frame(&mut raw.io).await?.is_some_and(|frame| !is_last(frame.kind)) {}
+            // It hangs up upon the last word; where it is still asked what it has, upon the question.
+            let is_asked = matches!(over, Over::ByPeer(Reason::CANCEL));
+            let is_last = |frame: &Frame| match frame.kind {
+                RST_STREAM | GOAWAY => true,
+                PING => is_asked && frame.flags & ACK == 0,
+                _ => false,
+            };
+            while read_frame(&mut raw.io).await?.is_some_and(|frame| !is_last(&frame)) {}
             drop(raw);
-            match (over, closing.await?) {
-                (Over::BehindItsEnd, Err(error)) => {
-                    ensure!(error.to_string().contains("may be lost"))
-                }
-                (Over::BehindItsEnd, Ok(())) => anyhow::bail!("nobody has acknowledged its bytes"),
-                (_, closed) => closed?,
+            let closed = closing.await?;
+            // What the peer has thrown away, or must have in spite of the reset, may be lost.
+            if matches!(over, Over::ByPeer(Reason::CANCEL) | Over::BehindItsEnd) {
+                let error = closed.err().context("nobody has acknowledged its bytes")?;
+                ensure!(error.to_string().contains("may be lost"), "{error}");
+            } else {
+                closed?;
             }
             Ok(())
         })
@@ -363,4 +373,29 @@ async fn a_stream_that_was_reset_before_its_end_is_owed_to_nobody() -> Result<()
         .with_context(|| format!("{over:?}"))?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn close_is_no_success_where_a_peer_that_wants_no_more_has_acknowledged_nothing() -> Result<()>
+{
+    checked(30, async {
+        let (client, conn, mut raw) = answered().await?;
+        (&conn).write_all(b"some of it").await?;
+        raw.wait_for(DATA, 1).await?;
+        let mut frames = crate::support::raw::frame(DATA, END_STREAM, 1, b"enough");
+        let code = Reason::NO_ERROR.code().to_be_bytes();
+        frames.extend(crate::support::raw::frame(RST_STREAM, 0, 1, &code));
+        raw.io.write_all(&frames).await?;
+        ensure!(conn.closed().await.is_err(), "this side was open");
+        let closing = tokio::spawn(async move { conn.close().await });
+        let is_question = |kind, flags| kind == PING && flags & ACK == 0;
+        let mut last = raw.io;
+        while read_frame(&mut last).await?.is_some_and(|it| !is_question(it.kind, it.flags)) {}
+        drop(last);
+        let error = closing.await?.err().context("nobody has acknowledged its bytes")?;
+        ensure!(error.to_string().contains("may be lost"), "{error}");
+        drop(client);
+        Ok(())
+    })
+    .await
 }
