@@ -6,8 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use h2conn::{Client, ClientBuilder, Conn, Error, Listener, ListenerBuilder, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::support::relay::{Network, Way, relay};
 use crate::support::{TestResult, accept, checked, ours};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -131,6 +133,48 @@ async fn a_conn_whose_peer_takes_nothing_is_reset_and_one_with_nothing_to_send_s
             (&quiet.0).write_all(b"x").await?;
             (&quiet.1).read_exact(&mut [0]).await?;
         }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conn_that_waits_for_a_slow_transport_stays_as_long_as_that_takes_something() -> TestResult
+{
+    checked(3600, async {
+        // The last frame is a whole one.
+        const BULK: usize = 5 * (64 << 10);
+        let (client_io, near) = duplex(1 << 10);
+        let (far, server_io) = duplex(1 << 10);
+        // A frame of 64 KiB takes longer than the limit.
+        let way = Way { bytes_per_second: Some(4 << 10), depth: 1 << 10, ..Way::default() };
+        let (_network, network) = watch::channel(Network::both(way));
+        tokio::spawn(relay(near, far, network));
+        let mut listener = Listener::builder().build_over(server_io)?;
+        let client = Client::builder().stall_timeout(LIMIT).build_over(client_io).await?;
+        let mut pairs = Vec::new();
+        for _ in 0..2 {
+            let connect = client.connect("http://memory/");
+            let (conn, server) = tokio::join!(connect, accept(&mut listener));
+            pairs.push((conn?.0, server?));
+        }
+        let [bulk, small] = &pairs[..] else { unreachable!("two") };
+        let reading = async { (&bulk.1).read_exact(&mut vec![0; BULK]).await };
+        let writing = async {
+            (&bulk.0).write_all(&vec![7; BULK]).await?;
+            (&bulk.0).shutdown().await
+        };
+        let writing_little = async {
+            for _ in 0..3 {
+                sleep(SECOND).await;
+                (&small.0).write_all(b"behind it").await?;
+                (&small.1).read_exact(&mut [0; 9]).await?;
+            }
+            io::Result::Ok(())
+        };
+        let began = Instant::now();
+        tokio::try_join!(writing, reading, writing_little)?;
+        ensure!(began.elapsed() > 6 * LIMIT, "{:?}", began.elapsed());
         Ok(())
     })
     .await

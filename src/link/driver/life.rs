@@ -92,8 +92,8 @@ impl Driver {
         if entry.over {
             return;
         }
-        if entry.send_state.queued {
-            // Others of the link have their turns first, and the transport takes what they send.
+        if !entry.send_state.blocked {
+            // It waits for the transport, or for others of the link that have their turns first.
             quiet.excuse(self.took);
         }
         match quiet.verdict(Instant::now()) {
