@@ -65,6 +65,11 @@ impl LinkCarrier {
         self.link.signal.is_asleep() && coop::has_budget_remaining()
     }
 
+    fn visit<T>(&self, act: impl FnOnce(&mut Driver, &mut Context<'_>) -> T) -> Option<T> {
+        let _entered = self.link.info.observed.enter_to_trace();
+        self.link.desk.visit(act)
+    }
+
     /// HTTP/2 has given the stream an identifier.
     pub(super) fn set_id(&self, id: u32) {
         self.id.store(id, SeqCst);
@@ -97,7 +102,7 @@ impl Wake for LinkCarrier {
 impl Mover for LinkCarrier {
     fn written(self: Arc<Self>) {
         let at_once = |driver: &mut Driver, cx: &mut Context<'_>| driver.send_at_once(&self, cx);
-        if !self.may_visit() || self.link.desk.visit(at_once) != Some(true) {
+        if !self.may_visit() || self.visit(at_once) != Some(true) {
             self.wake();
         }
     }
@@ -106,7 +111,7 @@ impl Mover for LinkCarrier {
         let send =
             |driver: &mut Driver, cx: &mut Context<'_>| driver.send_past_outbox(&self, bytes, cx);
         match self.may_visit() {
-            true => self.link.desk.visit(send).unwrap_or(0),
+            true => self.visit(send).unwrap_or(0),
             false => 0,
         }
     }

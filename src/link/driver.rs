@@ -112,8 +112,6 @@ pub(super) struct Driver {
     fed_bytes: usize,
     /// The stream that the last read has fed, if it was one alone, and nobody has sent from its own task since.
     fed_alone: Option<usize>,
-    /// Users may send from their own tasks.
-    may_be_visited: bool,
     /// Streams whose request is not yet sent.
     unsent: VecDeque<usize>,
     /// Streams want to send, and have not had their turn.
@@ -185,7 +183,6 @@ impl Driver {
             timers.insert(Timer::Age, stay::about(age));
         }
         let (incoming, share) = incoming.unzip();
-        let may_be_visited = session.may_be_visited() && shared.info.any_task;
         let first_pace = config.pace.doublings();
         let while_idle = config.keep_alive_while_idle;
         let mut driver = Driver {
@@ -207,7 +204,6 @@ impl Driver {
             fed: 0,
             fed_bytes: 0,
             fed_alone: None,
-            may_be_visited,
             unsent: VecDeque::new(),
             sendable: false,
             link_blocked: false,

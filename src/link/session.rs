@@ -302,12 +302,6 @@ impl Session {
         self.engine.output() != Output::Nothing
     }
 
-    /// Whether other tasks than the link's may write. They may not where frames are reported, because that is done in
-    /// the span of the link's task.
-    pub(super) fn may_be_visited(&self) -> bool {
-        self.trace.is_none()
-    }
-
     /// Bytes that were handed out and that the transport has not taken.
     pub(super) fn waiting(&self) -> usize {
         self.output.len() - self.start

@@ -122,6 +122,11 @@ impl Link {
         tracing::enabled!(target: TARGET, tracing::Level::TRACE)
     }
 
+    /// Lets another task than the link's report frames.
+    pub(crate) fn enter_to_trace(&self) -> Option<tracing::span::Entered<'_>> {
+        Link::traces_frames().then(|| self.span.enter())
+    }
+
     /// A frame has come or goes out, on the link of the current span.
     pub(crate) fn frame(way: Way, kind: &str, flags: u8, len: usize, stream: u32) {
         let way = match way {

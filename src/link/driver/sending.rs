@@ -108,7 +108,7 @@ impl Driver {
 
     /// Whether what a user writes could go to the transport at once.
     fn takes_visits(&mut self) -> bool {
-        self.may_be_visited
+        self.shared.info.any_task
             && self.end.is_none()
             && !self.sendable
             && self.session.waiting() == 0
