@@ -80,8 +80,8 @@ async fn a_peer_that_never_reads_its_answers_is_cut_off() -> TestResult {
         raw.io.write_all(&writers.collect::<Vec<_>>()).await?;
         let pings = frame(PING, 0, 0, &[0; 8]).repeat(9_000);
         raw.io.write_all(&pings).await?;
-        // With those that follow they are as many as may wait, also where data has filled the transport before.
-        let more = frame(PING, 0, 0, &[0; 8]).repeat(150);
+        // As many more as there may be in six seconds.
+        let more = frame(PING, 0, 0, &[0; 8]).repeat(1_900);
         let mut second = interval(Duration::from_secs(1));
         second.tick().await;
         for _ in 0..6 {
@@ -102,10 +102,11 @@ async fn a_peer_that_never_reads_its_answers_is_cut_off() -> TestResult {
         Ok("cut off".to_owned())
     })
     .await?;
-    ensure!(
-        errors.iter().any(|error| error.contains("of answers wait for the peer to read")),
-        "{errors:?}"
-    );
+    // Three limits are near each other: 10,000 acknowledgements, 256 KiB of answers, and 320 KiB of all that waits. When
+    // data has filled the transport decides which is reached first.
+    let limits = ["wait for the peer to read", "answers pile up that are not read"];
+    let is_one = |error: &String| limits.iter().any(|limit| error.contains(limit));
+    ensure!(errors.iter().any(is_one), "{errors:?}");
     Ok(())
 }
 
