@@ -22,36 +22,30 @@ mod ping;
 mod quiet;
 mod send;
 mod session;
+mod shared;
 mod signal;
 mod trace;
 mod window;
 
-use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2conn_engine::Connection;
 use http::request;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::alive::{Counted, Kind};
 use crate::config::Config;
-use crate::conn::{self, Carrier, LinkInfo, Offer, Stream};
-use crate::error::{Ending, ErrorKind, Reason, Result, Text, request_name};
-use crate::pipe::Buffers;
-use crate::sync::{AtomicBool, Mutex, lock};
+use crate::conn::{self, LinkInfo, Offer, Stream};
+use crate::error::{ErrorKind, Reason, Result};
+use crate::sync::lock;
 use carrier::{LinkCarrier, Proof};
-use desk::Desk;
 use driver::Driver;
-use outcome::{End, Last};
 use session::Session;
-use signal::Signal;
+use shared::{Shared, unsent};
 use trace::Trace;
 use window::Windows;
 
@@ -64,30 +58,6 @@ pub(crate) use session::{PREFACE, Socket};
 pub(crate) struct Link {
     shared: Arc<Shared>,
     _in_use: Arc<InUse>,
-}
-
-/// What the handles of a link and its driver share.
-pub(crate) struct Shared {
-    signal: Signal,
-    desk: Desk<Driver>,
-    buffers: Arc<Buffers>,
-    info: Arc<LinkInfo>,
-    began: Instant,
-    places: Places,
-    commands: Mutex<Vec<Command>>,
-    send_queue: usize,
-    reset_on_drop: bool,
-    unused: AtomicBool,
-    /// Something was asked of the driver that no stream's carrier tells.
-    asked: AtomicBool,
-    /// Whether the link takes no more streams, because one of its ends has said so.
-    going_away: watch::Sender<bool>,
-    /// The peer has shown that it speaks HTTP/2.
-    established: AtomicBool,
-    /// The last round trip that was measured.
-    rtt: Mutex<Option<Duration>>,
-    end: Mutex<End>,
-    _counted: Counted,
 }
 
 /// What a handle asks of the driver.
@@ -238,194 +208,6 @@ impl WeakLink {
     }
 }
 
-impl Shared {
-    fn new(info: LinkInfo, config: &Config, places: Places) -> Arc<Shared> {
-        Arc::new(Shared {
-            signal: Signal::new(),
-            desk: Desk::new(),
-            buffers: Arc::default(),
-            info: Arc::new(info.opened()),
-            places,
-            commands: Mutex::default(),
-            send_queue: config.send_queue,
-            reset_on_drop: config.reset_on_drop,
-            unused: AtomicBool::new(false),
-            asked: AtomicBool::new(false),
-            going_away: watch::Sender::new(false),
-            began: Instant::now(),
-            established: AtomicBool::new(false),
-            rtt: Mutex::default(),
-            end: Mutex::default(),
-            _counted: Counted::new(Kind::Link),
-        })
-    }
-
-    /// Begins to drive the link.
-    fn spawn(self: &Arc<Self>, driver: Driver) {
-        self.desk.set(driver);
-        tokio::spawn(self.info.observed.watch(Task(Arc::clone(self))));
-    }
-
-    /// A link that nothing drives.
-    #[cfg(test)]
-    fn alone() -> Arc<Shared> {
-        let other = conn::Addr::Other;
-        let info = LinkInfo::new(crate::observe::Side::Client, other.clone(), other);
-        Shared::new(info, &Config::default(), Places::default())
-    }
-
-    /// A new stream of this link.
-    fn stream(
-        self: &Arc<Self>,
-        request: request::Parts,
-        transport: conn::Transport,
-    ) -> (Arc<Stream>, Arc<LinkCarrier>) {
-        let carrier = LinkCarrier::new(self);
-        let riding = Arc::clone(&carrier) as Arc<dyn Carrier>;
-        let (info, buffers) = (Arc::clone(&self.info), Arc::clone(&self.buffers));
-        let stream = Stream::new(request, transport, info, riding, self.send_queue, buffers);
-        stream.reset_on_drop(self.reset_on_drop);
-        (Arc::new(stream), carrier)
-    }
-
-    /// Asks the driver; if it is gone, answers in its place.
-    fn command(&self, command: Command) {
-        let end = lock(&self.end);
-        match (&end.ending, command) {
-            (None, command) => {
-                lock(&self.commands).push(command);
-                drop(end);
-                self.ask();
-            }
-            (Some(ending), Command::Open(stream, ..)) => {
-                let ending = ending.clone();
-                drop(end);
-                self.refuse(&stream, &ending);
-            }
-            (Some(_), Command::Confirm(proof, answer)) => {
-                let outcome = end.confirmation(proof);
-                drop(end);
-                let _ = answer.send(outcome);
-            }
-            (Some(_), Command::Ping(_)) => {}
-            (Some(_), Command::EndUse | Command::ShutDown | Command::Abort(..)) => {}
-        }
-    }
-
-    fn ask(&self) {
-        self.asked.store(true, SeqCst);
-        self.signal.notify();
-    }
-
-    /// The driver goes to sleep; `false` if there is something for it to do, and it must not.
-    fn sleep(&self) -> bool {
-        !self.asked.load(SeqCst) && self.signal.sleep()
-    }
-
-    /// Whether the driver was asked for something since this was last called, by a command or otherwise.
-    fn take_asked(&self) -> bool {
-        self.asked.load(SeqCst) && self.asked.swap(false, SeqCst)
-    }
-
-    fn take_commands(&self) -> Vec<Command> {
-        std::mem::take(&mut lock(&self.commands))
-    }
-
-    fn is_unused(&self) -> bool {
-        self.unused.load(SeqCst)
-    }
-
-    fn set_going_away(&self) {
-        self.places.close();
-        self.going_away.send_replace(true);
-    }
-
-    /// No stream works any more. The first reason counts.
-    fn end(&self, last: Last) {
-        let mut end = lock(&self.end);
-        let ending = end.set(last);
-        let commands = self.take_commands();
-        let mut answers = Vec::new();
-        let mut opened = Vec::new();
-        for command in commands {
-            match command {
-                Command::Open(stream, ..) => opened.push(stream),
-                Command::Confirm(proof, answer) => {
-                    answers.push((answer, end.confirmation(proof)));
-                }
-                _ => {}
-            }
-        }
-        drop(end);
-        self.set_going_away();
-        for stream in opened {
-            self.refuse(&stream, &ending);
-        }
-        for (answer, outcome) in answers {
-            let _ = answer.send(outcome);
-        }
-    }
-
-    fn set_established(&self) {
-        self.established.store(true, SeqCst);
-    }
-
-    fn is_established(&self) -> bool {
-        self.established.load(SeqCst)
-    }
-
-    fn set_rtt(&self, time: Duration) {
-        self.info.observed.measured(time);
-        *lock(&self.rtt) = Some(time);
-    }
-
-    /// What a PING has measured is better.
-    fn set_first_rtt(&self, time: Duration) {
-        lock(&self.rtt).get_or_insert(time);
-    }
-
-    /// Fails a stream that never reached the wire. If the link had been up, trying again is safe,
-    /// and makes a new one; if not, what it failed by is what there is to say.
-    fn refuse(&self, stream: &Stream, ending: &Ending) {
-        let what = request_name(&stream.request.method, &stream.request.uri);
-        let error = match self.is_established() {
-            true => Ending::NotProcessed(unsent(ending)).connect_error(&what),
-            false => ending.connect_error(&what),
-        };
-        if stream.fails_untold() {
-            self.places.lost(&error);
-        }
-        stream.cut(error.clone(), error.clone());
-        stream.set_done(Err(error));
-    }
-
-    /// The driver is about to end.
-    fn set_gone(&self) {
-        let mut end = lock(&self.end);
-        end.gone = true;
-        let mut watchers = end.watchers.take();
-        drop(end);
-        watchers.wake_all();
-    }
-}
-
-/// The task of a link's driver.
-struct Task(Arc<Shared>);
-
-impl Future for Task {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.desk.poll(cx, Driver::poll)
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.desk.clear();
-    }
-}
-
 /// How HTTP/2 is set up.
 fn http2_config(config: &Config, windows: &Windows) -> h2conn_engine::Config {
     h2conn_engine::Config {
@@ -438,34 +220,5 @@ fn http2_config(config: &Config, windows: &Windows) -> h2conn_engine::Config {
         // Only silence ends a link, and keep-alive sees to that: SETTINGS can be behind a lot of data.
         settings_timeout: Duration::MAX,
         ..h2conn_engine::Config::default()
-    }
-}
-
-/// What became of a request that never reached the wire, though its link had been up.
-fn unsent(ending: &Ending) -> Text {
-    match ending {
-        Ending::Gone(Some(cause)) => format!("the link ended before the request was sent: {cause}"),
-        ending => format!("the link ended before the request was sent ({ending})"),
-    }
-    .into()
-}
-
-/// The driver's own waker: something has happened that no stream's carrier tells.
-impl Wake for Shared {
-    fn wake(self: Arc<Self>) {
-        self.signal.notify();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.signal.notify();
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
-            .field("local", &self.info.local)
-            .field("peer", &self.info.peer)
-            .finish_non_exhaustive()
     }
 }

@@ -3,16 +3,20 @@
 //! deadlock, which loom reports.
 
 use std::pin::Pin;
-use std::task::Context;
+use std::sync::atomic::Ordering::SeqCst;
+use std::task::{Context, Wake};
 
 use bytes::Buf;
 use loom::future::block_on;
 
 use super::carrier::NO_KEY;
+use super::desk::Desk;
+use super::outcome::Last;
 use super::*;
 use crate::conn::Transport::Request;
+use crate::error::Ending;
 use crate::sync::model::{explore, spawn};
-use crate::sync::{AtomicUsize, AtomicWaker};
+use crate::sync::{AtomicUsize, AtomicWaker, Mutex};
 
 /// A stand-in for the socket: it wakes the driver by the link's signal, and is polled in every turn.
 #[derive(Debug, Default)]

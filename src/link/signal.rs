@@ -118,15 +118,16 @@ impl Signal {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::task::{Wake, Waker};
 
     use super::super::Shared;
     use super::*;
 
+    /// Counts how often it is woken.
     #[derive(Default)]
-    struct Task(AtomicUsize);
+    pub(in crate::link) struct Task(pub(in crate::link) AtomicUsize);
 
     impl Wake for Task {
         fn wake(self: Arc<Self>) {

@@ -48,7 +48,7 @@ fn server(over: Over) -> TestResult<(Site, mpsc::Receiver<Vec<u8>>)> {
     Ok((site.recv_timeout(WATCHDOG)?, bytes))
 }
 
-/// What comes until there are so many bytes.
+/// Collects bytes that come, until there are so many.
 fn receive(bytes: &mpsc::Receiver<Vec<u8>>, n: usize) -> TestResult<Vec<u8>> {
     let mut all = Vec::new();
     while all.len() < n {

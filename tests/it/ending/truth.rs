@@ -360,7 +360,7 @@ async fn a_stream_that_was_reset_before_its_end_is_owed_to_nobody() -> Result<()
             while read_frame(&mut raw.io).await?.is_some_and(|frame| !is_last(&frame)) {}
             drop(raw);
             let closed = closing.await?;
-            // What the peer has thrown away, or must have in spite of the reset, may be lost.
+            // Bytes may be lost where the peer has thrown them away, or must have them in spite of the reset.
             if matches!(over, Over::ByPeer(Reason::CANCEL) | Over::BehindItsEnd) {
                 let error = closed.err().context("nobody has acknowledged its bytes")?;
                 ensure!(error.to_string().contains("may be lost"), "{error}");

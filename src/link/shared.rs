@@ -1,0 +1,268 @@
+//! What the handles of a link and its driver share, and the task of the driver.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::task::{Context, Poll, Wake};
+use std::time::Duration;
+
+use http::request;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Command;
+use super::carrier::LinkCarrier;
+use super::desk::Desk;
+use super::driver::Driver;
+use super::lease::Places;
+use super::outcome::{End, Last};
+use super::signal::Signal;
+use crate::alive::{Counted, Kind};
+use crate::config::Config;
+use crate::conn::{self, Carrier, LinkInfo, Stream};
+use crate::error::{Ending, Text, request_name};
+use crate::pipe::Buffers;
+use crate::sync::{AtomicBool, Mutex, lock};
+
+/// What the handles of a link and its driver share.
+pub(crate) struct Shared {
+    pub(super) signal: Signal,
+    pub(super) desk: Desk<Driver>,
+    pub(super) buffers: Arc<Buffers>,
+    pub(super) info: Arc<LinkInfo>,
+    pub(super) began: Instant,
+    pub(super) places: Places,
+    pub(super) commands: Mutex<Vec<Command>>,
+    pub(super) send_queue: usize,
+    pub(super) reset_on_drop: bool,
+    pub(super) unused: AtomicBool,
+    /// Something was asked of the driver that no stream's carrier tells.
+    pub(super) asked: AtomicBool,
+    /// Whether the link takes no more streams, because one of its ends has said so.
+    pub(super) going_away: watch::Sender<bool>,
+    /// The peer has shown that it speaks HTTP/2.
+    pub(super) established: AtomicBool,
+    /// The last round trip that was measured.
+    pub(super) rtt: Mutex<Option<Duration>>,
+    pub(super) end: Mutex<End>,
+    _counted: Counted,
+}
+
+impl Shared {
+    pub(super) fn new(info: LinkInfo, config: &Config, places: Places) -> Arc<Shared> {
+        Arc::new(Shared {
+            signal: Signal::new(),
+            desk: Desk::new(),
+            buffers: Arc::default(),
+            info: Arc::new(info.opened()),
+            places,
+            commands: Mutex::default(),
+            send_queue: config.send_queue,
+            reset_on_drop: config.reset_on_drop,
+            unused: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
+            going_away: watch::Sender::new(false),
+            began: Instant::now(),
+            established: AtomicBool::new(false),
+            rtt: Mutex::default(),
+            end: Mutex::default(),
+            _counted: Counted::new(Kind::Link),
+        })
+    }
+
+    /// Begins to drive the link.
+    pub(super) fn spawn(self: &Arc<Self>, driver: Driver) {
+        self.desk.set(driver);
+        tokio::spawn(self.info.observed.watch(Task(Arc::clone(self))));
+    }
+
+    /// A link that nothing drives.
+    #[cfg(test)]
+    pub(super) fn alone() -> Arc<Shared> {
+        let other = conn::Addr::Other;
+        let info = LinkInfo::new(crate::observe::Side::Client, other.clone(), other);
+        Shared::new(info, &Config::default(), Places::default())
+    }
+
+    /// A new stream of this link.
+    pub(super) fn stream(
+        self: &Arc<Self>,
+        request: request::Parts,
+        transport: conn::Transport,
+    ) -> (Arc<Stream>, Arc<LinkCarrier>) {
+        let carrier = LinkCarrier::new(self);
+        let riding = Arc::clone(&carrier) as Arc<dyn Carrier>;
+        let (info, buffers) = (Arc::clone(&self.info), Arc::clone(&self.buffers));
+        let stream = Stream::new(request, transport, info, riding, self.send_queue, buffers);
+        stream.reset_on_drop(self.reset_on_drop);
+        (Arc::new(stream), carrier)
+    }
+
+    /// Asks the driver; if it is gone, answers in its place.
+    pub(super) fn command(&self, command: Command) {
+        let end = lock(&self.end);
+        match (&end.ending, command) {
+            (None, command) => {
+                lock(&self.commands).push(command);
+                drop(end);
+                self.ask();
+            }
+            (Some(ending), Command::Open(stream, ..)) => {
+                let ending = ending.clone();
+                drop(end);
+                self.refuse(&stream, &ending);
+            }
+            (Some(_), Command::Confirm(proof, answer)) => {
+                let outcome = end.confirmation(proof);
+                drop(end);
+                let _ = answer.send(outcome);
+            }
+            (Some(_), Command::Ping(_)) => {}
+            (Some(_), Command::EndUse | Command::ShutDown | Command::Abort(..)) => {}
+        }
+    }
+
+    pub(super) fn ask(&self) {
+        self.asked.store(true, SeqCst);
+        self.signal.notify();
+    }
+
+    /// The driver goes to sleep; `false` if there is something for it to do, and it must not.
+    pub(super) fn sleep(&self) -> bool {
+        !self.asked.load(SeqCst) && self.signal.sleep()
+    }
+
+    /// Whether the driver was asked for something since this was last called, by a command or otherwise.
+    pub(super) fn take_asked(&self) -> bool {
+        self.asked.load(SeqCst) && self.asked.swap(false, SeqCst)
+    }
+
+    pub(super) fn take_commands(&self) -> Vec<Command> {
+        std::mem::take(&mut lock(&self.commands))
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        self.unused.load(SeqCst)
+    }
+
+    pub(super) fn set_going_away(&self) {
+        self.places.close();
+        self.going_away.send_replace(true);
+    }
+
+    /// No stream works any more. The first reason counts.
+    pub(super) fn end(&self, last: Last) {
+        let mut end = lock(&self.end);
+        let ending = end.set(last);
+        let commands = self.take_commands();
+        let mut answers = Vec::new();
+        let mut opened = Vec::new();
+        for command in commands {
+            match command {
+                Command::Open(stream, ..) => opened.push(stream),
+                Command::Confirm(proof, answer) => {
+                    answers.push((answer, end.confirmation(proof)));
+                }
+                _ => {}
+            }
+        }
+        drop(end);
+        self.set_going_away();
+        for stream in opened {
+            self.refuse(&stream, &ending);
+        }
+        for (answer, outcome) in answers {
+            let _ = answer.send(outcome);
+        }
+    }
+
+    pub(super) fn set_established(&self) {
+        self.established.store(true, SeqCst);
+    }
+
+    pub(super) fn is_established(&self) -> bool {
+        self.established.load(SeqCst)
+    }
+
+    pub(super) fn set_rtt(&self, time: Duration) {
+        self.info.observed.measured(time);
+        *lock(&self.rtt) = Some(time);
+    }
+
+    /// What a PING has measured is better.
+    pub(super) fn set_first_rtt(&self, time: Duration) {
+        lock(&self.rtt).get_or_insert(time);
+    }
+
+    /// Fails a stream that never reached the wire. If the link had been up, trying again is safe,
+    /// and makes a new one; if not, what it failed by is what there is to say.
+    pub(super) fn refuse(&self, stream: &Stream, ending: &Ending) {
+        let what = request_name(&stream.request.method, &stream.request.uri);
+        let error = match self.is_established() {
+            true => Ending::NotProcessed(unsent(ending)).connect_error(&what),
+            false => ending.connect_error(&what),
+        };
+        if stream.fails_untold() {
+            self.places.lost(&error);
+        }
+        stream.cut(error.clone(), error.clone());
+        stream.set_done(Err(error));
+    }
+
+    /// The driver is about to end.
+    pub(super) fn set_gone(&self) {
+        let mut end = lock(&self.end);
+        end.gone = true;
+        let mut watchers = end.watchers.take();
+        drop(end);
+        watchers.wake_all();
+    }
+}
+
+/// The task of a link's driver.
+struct Task(Arc<Shared>);
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.desk.poll(cx, Driver::poll)
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.desk.clear();
+    }
+}
+
+/// What became of a request that never reached the wire, though its link had been up.
+pub(super) fn unsent(ending: &Ending) -> Text {
+    match ending {
+        Ending::Gone(Some(cause)) => format!("the link ended before the request was sent: {cause}"),
+        ending => format!("the link ended before the request was sent ({ending})"),
+    }
+    .into()
+}
+
+/// The driver's own waker: something has happened that no stream's carrier tells.
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.signal.notify();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.signal.notify();
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("local", &self.info.local)
+            .field("peer", &self.info.peer)
+            .finish_non_exhaustive()
+    }
+}
