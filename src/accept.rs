@@ -11,7 +11,7 @@ use std::error::Error as StdError;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use http::{Request, Response, request, response};
+use http::{Request, Response, StatusCode, request, response};
 
 use crate::conn::{Addr, Carrier, Conn, LinkInfo, Stream, Transport};
 use crate::hosted::{Accepted, Body, BodyCarrier, Pump, Server};
@@ -38,6 +38,9 @@ pub use websocket::WebSockets;
 ///
 /// With the feature `websocket`, a request for a WebSocket becomes a connection in the same way:
 /// see `WebSockets`.
+///
+/// A request of a browser for a page of another origin is refused with 403, whatever its form: see
+/// [`AcceptorBuilder::origins`].
 ///
 /// The response must go out by the same server that the request came in by; the connection lives
 /// on after the handler has returned, so hand it to a task. Dropping the response ends the
@@ -157,6 +160,14 @@ impl Acceptor {
     /// Whether the request can carry a connection, and in which form.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<Form, AcceptError> {
         self.check_open(request.method())?;
+        let form = self.form_of(request)?;
+        match self.settings.origins.refusal(request.uri(), request.headers()) {
+            None => Ok(form),
+            Some(text) => Err(AcceptError::new(StatusCode::FORBIDDEN, text)),
+        }
+    }
+
+    fn form_of<B>(&self, request: &Request<B>) -> Result<Form, AcceptError> {
         #[cfg(feature = "websocket")]
         if let Some(websockets) = &self.settings.websockets
             && let Some(handshake) = Handshake::of(request, websockets)?

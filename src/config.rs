@@ -2,6 +2,7 @@
 
 mod fields;
 mod methods;
+mod origins;
 mod pace;
 mod protocols;
 
@@ -12,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub(crate) use fields::{is_token, parse_headers};
 pub(crate) use methods::{Methods, method_not_allowed};
+pub(crate) use origins::Origins;
 pub(crate) use pace::Pace;
 pub(crate) use protocols::{Protocols, check_protocol};
 

@@ -17,7 +17,7 @@ use http::{StatusCode, header};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, Methods, Protocols, method_not_allowed};
+use crate::config::{Config, Methods, Origins, Protocols, method_not_allowed};
 use crate::conn::{Addr, Offer, Transport};
 use crate::link::Budget;
 #[cfg(unix)]
@@ -71,6 +71,7 @@ pub struct Listener {
     local: Addr,
     methods: Methods,
     protocols: Protocols,
+    origins: Origins,
     shared: Arc<Shared>,
     stopping: watch::Receiver<bool>,
     /// The task that takes in sockets; none where the program has brought the only transport.
@@ -135,18 +136,31 @@ impl Listener {
                 }
                 offer = self.incoming.recv() => offer?,
             };
-            let incoming = Incoming::new(offer);
-            if let Transport::ExtendedConnect(protocol) = incoming.transport() {
-                let Some(text) = self.protocols.refusal(protocol) else { return Some(incoming) };
-                incoming.refuse(StatusCode::NOT_IMPLEMENTED, None, format!("{text}\n"));
-                continue;
-            }
-            let Some(allowed) = self.methods.refusal(incoming.method()) else {
+            if let Some(incoming) = self.admit(Incoming::new(offer)) {
                 return Some(incoming);
-            };
-            let text = format!("{}\n", method_not_allowed(incoming.method(), &allowed));
-            incoming.refuse(StatusCode::METHOD_NOT_ALLOWED, Some((header::ALLOW, allowed)), text);
+            }
         }
+    }
+
+    /// Refuses requests that the program does not want to see.
+    fn admit(&self, incoming: Incoming) -> Option<Incoming> {
+        let refused = match incoming.transport() {
+            Transport::ExtendedConnect(protocol) => self
+                .protocols
+                .refusal(protocol)
+                .map(|text| (StatusCode::NOT_IMPLEMENTED, None, text)),
+            _ => self.methods.refusal(incoming.method()).map(|allowed| {
+                let text = method_not_allowed(incoming.method(), &allowed);
+                (StatusCode::METHOD_NOT_ALLOWED, Some((header::ALLOW, allowed)), text)
+            }),
+        };
+        let refused = refused.or_else(|| {
+            let text = self.origins.refusal(incoming.uri(), incoming.headers())?;
+            Some((StatusCode::FORBIDDEN, None, text))
+        });
+        let Some((status, field, text)) = refused else { return Some(incoming) };
+        incoming.refuse(status, field, format!("{text}\n"));
+        None
     }
 
     /// A handle to watch the listener by, and to end it, while a task waits in

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Response, StatusCode, request};
 use super::Acceptor;
 #[cfg(feature = "websocket")]
 use super::WebSockets;
-use crate::config::{Config, Methods, check_time, parse_headers};
+use crate::config::{Config, Methods, Origins, check_time, parse_headers};
 use crate::conn::{Addr, OnDrop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hosted::Limits;
@@ -31,6 +31,32 @@ impl AcceptorBuilder {
     /// As [`ListenerBuilder::methods`](crate::ListenerBuilder::methods).
     pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
         self.settings.methods = Methods::only(methods);
+        self
+    }
+
+    /// Lets pages of these origins connect, such as `https://example.com`, and of no others; `null` stands for pages
+    /// without an origin. `ws://` and `wss://` mean `http://` and `https://`, in the list and in a request: some clients
+    /// that are no browser send them. Default: the origin of the server itself, the host and port that the
+    /// request was sent to.
+    ///
+    /// A browser lets any page send requests to any server, with that server's cookies, so another site's page could
+    /// act in the name of its visitor. A request whose field `origin` is not allowed is answered 403, whatever
+    /// its form; so is one with `sec-fetch-site: cross-site` and no origin. Requests without both fields are those of
+    /// programs, and always allowed.
+    ///
+    /// The default does not compare the scheme, which is not known behind a proxy: a page that came by `http://` may
+    /// connect to the same host by `https://`, each at its default port. A proxy that sends another host on than the
+    /// browser has asked for makes every page a foreign one: list the origin then. And a name that somebody else lets
+    /// point here is this server's too, so a service for this machine alone should list its origins.
+    pub fn origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.settings.origins = Origins::only(origins);
+        self
+    }
+
+    /// Lets the pages of any origin connect. Browsers send this server's cookies along with them,
+    /// so any page that a user of yours visits can then act in that user's name.
+    pub fn dangerous_any_origin(mut self) -> Self {
+        self.settings.origins = Origins::Any;
         self
     }
 
@@ -83,6 +109,7 @@ impl AcceptorBuilder {
         let wrong = |message: String| Err(Error::new(ErrorKind::InvalidInput, message));
         let AcceptorBuilder { mut settings, headers } = self;
         settings.methods.check()?;
+        settings.origins.check()?;
         if !settings.status.is_success() {
             return wrong(format!("the status {} does not accept; use a 2xx", settings.status));
         }
@@ -106,6 +133,7 @@ impl AcceptorBuilder {
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) methods: Methods,
+    pub(super) origins: Origins,
     status: StatusCode,
     headers: HeaderMap,
     pub(super) receive_buffer: usize,
@@ -124,6 +152,7 @@ impl Default for Settings {
         let Config { send_queue, linger_timeout, .. } = Config::default();
         Settings {
             methods: Methods::default(),
+            origins: Origins::default(),
             status: StatusCode::OK,
             headers: HeaderMap::new(),
             receive_buffer: RECEIVE_BUFFER,

@@ -38,8 +38,8 @@ impl AcceptError {
     }
 
     /// The status that the client is answered with: 405 for the method, 505 for the version of
-    /// HTTP, 503 once the acceptor is [drained](crate::Acceptor::drain). For a WebSocket also 400 and 426 for a request that is not as it should be, 403 for
-    /// the origin, 501 for a server that cannot upgrade.
+    /// HTTP, 403 for a page of another origin, 503 once the acceptor is [drained](crate::Acceptor::drain). For a WebSocket also
+    /// 400 and 426 for a request that is not as it should be, 501 for a server that cannot upgrade.
     pub fn status(&self) -> StatusCode {
         self.status
     }

@@ -2,14 +2,12 @@
 //! (RFC 8441).
 
 mod handshake;
-mod origin;
 
 use std::sync::Arc;
 
 use super::AcceptorBuilder;
 use crate::config::is_token;
 use crate::error::{Error, ErrorKind, Result};
-use origin::Origins;
 
 pub(crate) use handshake::Handshake;
 
@@ -41,7 +39,6 @@ pub(crate) use handshake::Handshake;
 /// once so much has been sent in one go. Over HTTP/2 hyper holds up to 384 KiB more on their way.
 #[derive(Clone, Debug)]
 pub struct WebSockets {
-    origins: Origins,
     subprotocols: Vec<String>,
     pub(super) text_messages: bool,
     pub(super) max_message_size: usize,
@@ -56,7 +53,6 @@ const LONGEST_MESSAGE: usize = 1 << 30;
 impl Default for WebSockets {
     fn default() -> WebSockets {
         WebSockets {
-            origins: Origins::default(),
             subprotocols: Vec::new(),
             text_messages: false,
             max_message_size: MAX_MESSAGE_SIZE,
@@ -68,28 +64,6 @@ impl WebSockets {
     /// Every setting at its default.
     pub fn new() -> WebSockets {
         WebSockets::default()
-    }
-
-    /// The origins whose pages may connect, such as `https://example.com`; `null` stands for pages
-    /// without one. Requests that name no origin are not from a page, and always allowed. `ws://` and
-    /// `wss://` mean `http://` and `https://`, in the list and in a request: some clients that are no
-    /// browser send them.
-    ///
-    /// Default: the origin of the server itself, that is the host and the port that the request
-    /// was sent to. The scheme is not compared, since behind a proxy it is not known: a page that
-    /// came by `http://` may connect to the same host by `https://`, each at its default port. And a
-    /// name that somebody else lets point here is this server's too, so a service for this machine
-    /// alone should list its origins.
-    pub fn origins<S: Into<String>>(mut self, origins: impl IntoIterator<Item = S>) -> Self {
-        self.origins = Origins::Only(origins.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Lets the pages of any origin connect. Browsers send this server's cookies along with them,
-    /// so any page that a user of yours visits can then act in that user's name.
-    pub fn dangerous_any_origin(mut self) -> Self {
-        self.origins = Origins::Any;
-        self
     }
 
     /// Subprotocols (RFC 6455 §1.9) that this server speaks. The first of them that the client
@@ -134,7 +108,7 @@ impl WebSockets {
             );
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        self.origins.check()
+        Ok(())
     }
 }
 

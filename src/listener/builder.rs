@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::accepting::Accept;
 use super::handshake::Server;
 use super::{Listener, Shared};
-use crate::config::{Config, Methods, Protocols};
+use crate::config::{Config, Methods, Origins, Protocols};
 use crate::conn::{Addr, OnDrop};
 use crate::error::{Error, ErrorKind, Result};
 #[cfg(unix)]
@@ -31,6 +31,7 @@ pub struct ListenerBuilder {
     tls: Option<ServerTls>,
     methods: Methods,
     protocols: Protocols,
+    origins: Origins,
     config: Config,
 }
 
@@ -44,6 +45,7 @@ impl Default for ListenerBuilder {
             tls: None,
             methods: Methods::default(),
             protocols: Protocols::default(),
+            origins: Origins::default(),
             config: Config { link_idle_timeout: Some(LINK_IDLE_TIMEOUT), ..Config::default() },
         }
     }
@@ -76,6 +78,21 @@ impl ListenerBuilder {
     /// [`Incoming::transport`]: crate::Incoming::transport
     pub fn protocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.protocols = Protocols::only(names);
+        self
+    }
+
+    /// As [`AcceptorBuilder::origins`](crate::AcceptorBuilder::origins), for which the feature `accept` has the text: lets
+    /// pages of these origins connect. Default: those of the host and port that the request was sent to. A request with
+    /// another `origin`, or with `sec-fetch-site: cross-site` and no origin, is answered 403; programs send neither.
+    pub fn origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.origins = Origins::only(origins);
+        self
+    }
+
+    /// Lets the pages of any origin connect. Browsers send this server's cookies along with them,
+    /// so any page that a user of yours visits can then act in that user's name.
+    pub fn dangerous_any_origin(mut self) -> Self {
+        self.origins = Origins::Any;
         self
     }
 
@@ -365,6 +382,7 @@ impl ListenerBuilder {
         self.config.check()?;
         self.methods.check()?;
         self.protocols.check()?;
+        self.origins.check()?;
         let tls = self.tls.as_ref().map(ServerTls::build).transpose()?;
         let (sender, incoming) = mpsc::channel(BACKLOG);
         let config = Config { extended_connect: !self.protocols.is_empty(), ..self.config };
@@ -376,6 +394,7 @@ impl ListenerBuilder {
             local,
             methods: self.methods,
             protocols: self.protocols,
+            origins: self.origins,
             shared,
             stopping,
             accepting: None,

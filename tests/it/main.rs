@@ -33,6 +33,7 @@ mod model;
 mod nettest;
 mod node;
 mod observe;
+mod origins;
 mod peers;
 mod pool;
 mod pressure;

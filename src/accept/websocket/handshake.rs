@@ -50,14 +50,12 @@ impl Handshake {
         if only(headers, header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
             return Err(wrong_version(key.is_some()));
         }
-        let host = match request.uri().authority() {
-            Some(authority) => authority.as_str(),
-            None => only(headers, header::HOST).and_then(|host| host.to_str().ok()).ok_or_else(
-                || AcceptError::new(StatusCode::BAD_REQUEST, "a WebSocket needs one field host"),
-            )?,
-        };
-        let admitted = websockets.origins.admit(headers, Some(host));
-        admitted.map_err(|text| AcceptError::new(StatusCode::FORBIDDEN, text))?;
+        if request.uri().authority().is_none() && only(headers, header::HOST).is_none() {
+            return Err(AcceptError::new(
+                StatusCode::BAD_REQUEST,
+                "a WebSocket needs one field host",
+            ));
+        }
         if request.extensions().get::<OnUpgrade>().is_none() {
             let text = "the server underneath gives no access to the transport of a WebSocket";
             return Err(AcceptError::new(StatusCode::NOT_IMPLEMENTED, text));

@@ -111,8 +111,10 @@ fn only_pages_of_the_same_origin_or_of_a_list_may_connect() -> TestResult {
         let here = format!("http://{}", same.addr);
         // As clients that are no browser name it.
         let native = format!("ws://{}", same.addr);
-        let listed = accepting(WebSockets::new().origins(["https://a.example"])).await?;
-        let any = accepting(WebSockets::new().dangerous_any_origin()).await?;
+        let listed = Acceptor::builder().origins(["https://a.example"]).build()?;
+        let listed = hyper_server(Over::Cleartext, listed, echo).await?;
+        let any = Acceptor::builder().dangerous_any_origin().build()?;
+        let any = hyper_server(Over::Cleartext, any, echo).await?;
         for by in BOTH {
             let ok = if by == Version::HTTP_2 { "200 " } else { "101 " };
             for (site, named, expected) in [
@@ -136,8 +138,9 @@ fn only_pages_of_the_same_origin_or_of_a_list_may_connect() -> TestResult {
                 ensure!(status == expected, "{by:?}, {named:?}: {status}");
             }
             let told = answer(&same, by, origin, Some("https://evil.example")).await?;
-            let text = "pages of the origin \"https://evil.example\" may not connect here\n";
-            ensure!(told == format!("403 {text}"), "{told}");
+            let text =
+                "pages of the origin \"https://evil.example\" may not connect here; expected";
+            ensure!(told.starts_with(&format!("403 {text}")), "{told}");
         }
         Ok(())
     })
@@ -250,5 +253,4 @@ fn settings_that_cannot_work_are_refused() {
     };
     assert!(told(WebSockets::new().max_message_size(0)).contains("max_message_size"));
     assert!(told(WebSockets::new().subprotocols(["a b"])).contains("\"a b\""));
-    assert!(told(WebSockets::new().origins(["a.example"])).contains("\"a.example\""));
 }

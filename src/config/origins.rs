@@ -1,13 +1,14 @@
-//! Which pages may connect. A browser lets any page open a WebSocket to any server, and sends the
-//! server's cookies along; the server has to look at the origin (RFC 6455 §10.2).
+//! The pages that may connect. A browser lets any page send a POST to any server, or open a WebSocket to it, with the
+//! server's cookies; so a server must look at the origin (RFC 6454, RFC 6455 §10.2).
 
 use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// The origins whose pages may connect.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Origins {
+pub(crate) enum Origins {
     /// The host and port that the request was sent to.
     #[default]
     Same,
@@ -16,8 +17,12 @@ pub(super) enum Origins {
 }
 
 impl Origins {
+    pub(crate) fn only(origins: impl IntoIterator<Item = impl Into<String>>) -> Origins {
+        Origins::Only(origins.into_iter().map(Into::into).collect())
+    }
+
     /// Refuses what no browser sends.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let Origins::Only(origins) = self else { return Ok(()) };
         match origins.iter().find(|origin| *origin != "null" && parse(origin).is_none()) {
             None => Ok(()),
@@ -31,14 +36,14 @@ impl Origins {
         }
     }
 
-    /// Whether a request with these header fields, sent to `host`, may connect.
-    ///
-    /// # Errors
-    ///
-    /// What to tell the client.
-    pub(super) fn admit(&self, headers: &HeaderMap, host: Option<&str>) -> Result<(), String> {
+    /// Whether a request with this target and these header fields may connect; if not, the text for its client.
+    pub(crate) fn refusal(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+        let host = match uri.authority() {
+            Some(authority) => Some(authority.as_str()),
+            None => only(headers, header::HOST).and_then(|host| host.to_str().ok()),
+        };
         let mut named = headers.get_all(header::ORIGIN).iter();
-        let Some(origin) = named.next() else { return Ok(()) };
+        let Some(origin) = named.next() else { return self.refusal_without_origin(headers) };
         let origin = String::from_utf8_lossy(origin.as_bytes());
         let admitted = named.next().is_none()
             && match self {
@@ -47,10 +52,37 @@ impl Origins {
                 Origins::Same => host.is_some_and(|host| is_at(&origin, host)),
             };
         if admitted {
-            return Ok(());
+            return None;
         }
-        Err(format!("pages of the origin {origin:?} may not connect here"))
+        let expected = match (self, host) {
+            (Origins::Same, Some(host)) => {
+                format!("that of {host:?}, which the request was sent to")
+            }
+            _ => "one that this server lists".to_owned(),
+        };
+        Some(format!(
+            "pages of the origin {origin:?} may not connect here; expected {expected}. The server's program can list \
+             more (`origins`)"
+        ))
     }
+
+    /// Programs name no origin, and browsers name none where a page only embeds something; a browser says then that the
+    /// page is another site's (Fetch Metadata, §2.3).
+    fn refusal_without_origin(&self, headers: &HeaderMap) -> Option<String> {
+        let mut sites = headers.get_all("sec-fetch-site").iter();
+        if matches!(self, Origins::Any) || !sites.any(|site| site == "cross-site") {
+            return None;
+        }
+        let text = "pages of other sites may not connect here, and the request has sec-fetch-site: cross-site and no \
+                    origin";
+        Some(text.to_owned())
+    }
+}
+
+/// The value of a field that is there once.
+fn only(headers: &HeaderMap, name: header::HeaderName) -> Option<&http::HeaderValue> {
+    let mut values = headers.get_all(name).into_iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// The scheme, host and port of a serialized origin (RFC 6454 §6.2).
@@ -109,9 +141,18 @@ fn place(scheme: &str, authority: &Authority) -> (String, Option<u16>) {
 mod tests {
     use super::*;
 
+    /// As a request of HTTP/1.1 has it, whose target may be a path alone.
+    fn refusal(origins: &Origins, host: &str, fields: &[(&'static str, &str)]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.append(header::HOST, host.parse().expect("a value"));
+        for (name, value) in fields {
+            headers.append(*name, value.parse().expect("a value"));
+        }
+        origins.refusal(&Uri::from_static("/path"), &headers)
+    }
+
     fn admits(origins: &Origins, origin: &str, host: &str) -> bool {
-        let headers = HeaderMap::from_iter([(header::ORIGIN, origin.parse().expect("a value"))]);
-        origins.admit(&headers, Some(host)).is_ok()
+        refusal(origins, host, &[("origin", origin)]).is_none()
     }
 
     #[test]
@@ -153,22 +194,48 @@ mod tests {
 
     #[test]
     fn a_client_that_is_no_page_names_no_origin() {
-        assert!(Origins::Same.admit(&HeaderMap::new(), None).is_ok());
-        assert!(Origins::Only(Vec::new()).admit(&HeaderMap::new(), None).is_ok());
+        assert_eq!(Origins::Same.refusal(&Uri::default(), &HeaderMap::new()), None);
+        assert_eq!(Origins::Only(Vec::new()).refusal(&Uri::default(), &HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn the_target_names_the_host_where_it_has_one() {
+        let headers = HeaderMap::from_iter([
+            (header::ORIGIN, "https://a.example".parse().expect("a value")),
+            (header::HOST, "b.example".parse().expect("a value")),
+        ]);
+        let to = |uri| Origins::Same.refusal(&Uri::from_static(uri), &headers);
+        assert_eq!(to("https://a.example/path"), None);
+        let text = to("https://c.example/path").expect("another host");
+        assert!(text.contains("\"https://a.example\"") && text.contains("\"c.example\""), "{text}");
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_refused_also_where_it_names_no_origin() {
+        let from = |site| refusal(&Origins::Same, "a", &[("sec-fetch-site", site)]);
+        for (site, refused) in
+            [("cross-site", true), ("same-site", false), ("same-origin", false), ("none", false)]
+        {
+            assert_eq!(from(site).is_some(), refused, "{site}");
+        }
+        let listed = Origins::only(["https://b"]);
+        let fields = [("sec-fetch-site", "cross-site"), ("origin", "https://b")];
+        assert_eq!(refusal(&listed, "a", &fields), None, "it is listed");
+        assert!(refusal(&listed, "a", &fields[..1]).is_some(), "it does not say which it is");
+        assert_eq!(refusal(&Origins::Any, "a", &fields[..1]), None);
+        let twice = [("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")];
+        assert!(refusal(&Origins::Same, "a", &twice).is_some());
     }
 
     #[test]
     fn two_origins_in_one_request_are_none() {
-        let mut headers = HeaderMap::new();
-        for _ in 0..2 {
-            headers.append(header::ORIGIN, "https://a".parse().expect("a value"));
-        }
-        assert!(Origins::Any.admit(&headers, Some("a")).is_err());
+        let twice = [("origin", "https://a"), ("origin", "https://a")];
+        assert!(refusal(&Origins::Any, "a", &twice).is_some());
     }
 
     #[test]
     fn of_a_list_only_what_it_names_may_connect() {
-        let listed = Origins::Only(vec!["https://a.example".into(), "null".into()]);
+        let listed = Origins::only(["https://a.example", "null"]);
         for (origin, admitted) in [
             ("https://a.example", true),
             ("https://A.example:443", true),
@@ -187,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_list_may_name_the_scheme_of_websockets() {
-        let listed = Origins::Only(vec!["wss://a.example".into(), "ws://b.example".into()]);
+        let listed = Origins::only(["wss://a.example", "ws://b.example"]);
         assert!(listed.check().is_ok());
         for (origin, admitted) in [
             ("https://a.example", true),
@@ -214,7 +281,7 @@ mod tests {
             ("a", false),
             ("", false),
         ] {
-            assert_eq!(Origins::Only(vec![origin.into()]).check().is_ok(), good, "{origin}");
+            assert_eq!(Origins::only([origin]).check().is_ok(), good, "{origin}");
         }
     }
 }
