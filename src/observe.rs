@@ -7,10 +7,11 @@
 mod conn;
 mod link;
 mod meters;
+mod turned_away;
 
 use std::fmt::Display;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
 
@@ -81,6 +82,9 @@ pub(crate) fn handshake_failed(side: Side, peer: &dyn Display, error: &Error) {
 pub(crate) fn refused(limit: &'static str, peer: &dyn Display) {
     meters::count("h2conn_refused_total", [("limit", limit)]);
     tracing::debug!(target: TARGET, limit, %peer, "refused");
+    if let Some(refused) = turned_away::to_say(limit, Instant::now()) {
+        tracing::warn!(target: TARGET, limit, %peer, refused, "at a limit");
+    }
 }
 
 /// A request that nobody has looked at is sent again.

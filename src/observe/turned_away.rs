@@ -1,0 +1,52 @@
+//! How often the limits have turned somebody away: an operator hears of the first at once, and then of numbers.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A warning for each limit this often, however many are turned away.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// There are as many limits as the library has names for.
+static ALL: Mutex<Vec<Limit>> = Mutex::new(Vec::new());
+
+struct Limit {
+    name: &'static str,
+    said: Instant,
+    unsaid: u64,
+}
+
+/// Counts one, and gives how many have not been told of, if it is time to tell.
+pub(super) fn to_say(name: &'static str, now: Instant) -> Option<u64> {
+    count(&mut ALL.lock().unwrap_or_else(PoisonError::into_inner), name, now)
+}
+
+fn count(all: &mut Vec<Limit>, name: &'static str, now: Instant) -> Option<u64> {
+    let Some(limit) = all.iter_mut().find(|limit| limit.name == name) else {
+        all.push(Limit { name, said: now, unsaid: 0 });
+        return Some(1);
+    };
+    limit.unsaid += 1;
+    if now.saturating_duration_since(limit.said) < PAUSE {
+        return None;
+    }
+    limit.said = now;
+    Some(std::mem::take(&mut limit.unsaid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_is_told_at_once_and_the_others_as_a_number() {
+        let (start, mut all) = (Instant::now(), Vec::new());
+        assert_eq!(count(&mut all, "one", start), Some(1));
+        for _ in 0..100 {
+            assert_eq!(count(&mut all, "one", start + PAUSE / 2), None);
+        }
+        assert_eq!(count(&mut all, "other", start + PAUSE / 2), Some(1), "each by itself");
+        assert_eq!(count(&mut all, "one", start + PAUSE), Some(101));
+        assert_eq!(count(&mut all, "one", start + PAUSE), None);
+        assert_eq!(count(&mut all, "one", start + PAUSE * 2), Some(2));
+    }
+}
