@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) extended_connect: bool,
     /// For TLS, the HTTP/2 preface and the peer's SETTINGS.
     pub(crate) handshake_timeout: Duration,
+    /// A listener's link ends when nothing was accepted on it for so long from its beginning.
+    pub(crate) first_conn_timeout: Option<Duration>,
     /// Links of a listener, handshakes included.
     pub(crate) max_links: usize,
     /// Those of one address.
@@ -98,9 +100,6 @@ const LAST_STREAM_ID: u32 = (1 << 31) - 1;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Each takes a file descriptor, two tasks and the buffers of HTTP/2, whether it is used or not.
-const MAX_LINKS: usize = 10_000;
-
 /// 1 GiB: 16 links can be full at the default `max_link_memory`, or each of 10,000 hold 100 KiB.
 const MAX_MEMORY: usize = 1 << 30;
 /// 30 s: below what NATs and proxies forget a quiet connection after, most often 60 s or more.
@@ -122,7 +121,8 @@ impl Default for Config {
             reset_on_drop: false,
             extended_connect: false,
             handshake_timeout: HANDSHAKE_TIMEOUT,
-            max_links: MAX_LINKS,
+            first_conn_timeout: None,
+            max_links: usize::MAX,
             max_links_per_addr: None,
             max_memory: MAX_MEMORY,
             keep_alive_interval: Some(KEEP_ALIVE_INTERVAL),
@@ -192,9 +192,11 @@ impl Config {
                 check_time(knob, time)?;
             }
         }
-        for (knob, time) in
-            [("link_idle_timeout", self.link_idle_timeout), ("max_link_age", self.max_link_age)]
-        {
+        for (knob, time) in [
+            ("link_idle_timeout", self.link_idle_timeout),
+            ("max_link_age", self.max_link_age),
+            ("first_conn_timeout", self.first_conn_timeout),
+        ] {
             if let Some(time) = time.filter(|time| *time > LONGEST_STAY) {
                 return wrong(format!(
                     "{knob} is {time:?}, and must be at most {LONGEST_STAY:?}; None is for ever"

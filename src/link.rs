@@ -5,6 +5,7 @@
 //! inbox ◄─ events ◄─ session: HTTP/2 ◄─ (TLS) ◄─ socket
 //! ```
 
+mod backlog;
 mod bandwidth;
 mod budget;
 mod carrier;
@@ -36,10 +37,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2conn_engine::Connection;
 use http::request;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::config::Config;
-use crate::conn::{self, LinkInfo, Offer, Stream};
+use crate::conn::{self, LinkInfo, Stream};
 use crate::error::{ErrorKind, Reason, Result};
 use crate::sync::lock;
 use carrier::{LinkCarrier, Proof};
@@ -49,6 +50,7 @@ use shared::{Shared, unsent};
 use trace::Trace;
 use window::Windows;
 
+pub(crate) use backlog::{Backlog, Entrance, backlog};
 pub(crate) use budget::Budget;
 pub(crate) use lease::{Lease, Places, Watch};
 pub(crate) use session::{PREFACE, Socket};
@@ -103,14 +105,14 @@ impl Link {
     }
 
     /// Begins HTTP/2 as a server over `io`, of which `prefix` has already been read, and spawns the
-    /// driver. New streams go to `incoming`; what finds no place there, or no memory in `budget`, is
-    /// refused.
+    /// driver. New streams wait in a line of the link's own at `entrance`; a stream that finds no place there, or no
+    /// memory in `budget`, is refused.
     pub(crate) fn server(
         io: Box<dyn Socket>,
         prefix: Bytes,
         info: LinkInfo,
         config: &Config,
-        incoming: mpsc::Sender<Offer>,
+        entrance: &Entrance,
         budget: &Arc<Budget>,
     ) -> Link {
         let windows = Windows::new(config);
@@ -118,7 +120,7 @@ impl Link {
         let http2 = Connection::server(&http2_config(config, &windows));
         let session = Session::new(http2, io, prefix, Trace::new(PREFACE.len(), 0));
         let share = budget.join(Waker::from(Arc::clone(&shared)));
-        let incoming = Some((incoming, share));
+        let incoming = Some((entrance.line(), share));
         // What one client complains of is no concern of the others.
         let config = Config { pace: Arc::default(), ..config.clone() };
         let driver = Driver::new(Arc::clone(&shared), session, config, windows, incoming);

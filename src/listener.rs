@@ -2,6 +2,7 @@
 
 mod accepting;
 mod builder;
+mod descriptors;
 mod drain;
 mod handle;
 mod handshake;
@@ -14,12 +15,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::{StatusCode, header};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, Methods, Origins, Protocols, method_not_allowed};
-use crate::conn::{Addr, Offer, Transport};
-use crate::link::Budget;
+use crate::conn::{Addr, Transport};
+use crate::link::{Backlog, Budget};
 #[cfg(unix)]
 use crate::sync::{Mutex, lock};
 use limits::Limits;
@@ -67,7 +68,7 @@ pub use incoming::Incoming;
 /// }
 /// ```
 pub struct Listener {
-    incoming: mpsc::Receiver<Offer>,
+    incoming: Backlog,
     local: Addr,
     methods: Methods,
     protocols: Protocols,
@@ -134,7 +135,7 @@ impl Listener {
                     self.incoming.close();
                     continue;
                 }
-                offer = self.incoming.recv() => offer?,
+                offer = self.incoming.next() => offer?,
             };
             if let Some(incoming) = self.admit(Incoming::new(offer)) {
                 return Some(incoming);

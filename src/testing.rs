@@ -24,16 +24,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
-use tokio::sync::mpsc;
 
 #[cfg(feature = "leak-check")]
 use crate::alive;
 #[cfg(feature = "leak-check")]
 pub use crate::alive::Alive;
 use crate::config::Config;
-use crate::conn::{Addr, Conn, LinkInfo, Offer, Transport};
+use crate::conn::{Addr, Conn, LinkInfo, Transport};
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Budget, Link, Places};
+use crate::link::{Backlog, Budget, Link, Places, backlog};
 use crate::listener::Incoming;
 use crate::observe::Side;
 
@@ -97,7 +96,7 @@ where
 pub struct Pair {
     client: Link,
     _server: Link,
-    incoming: mpsc::Receiver<Offer>,
+    incoming: Backlog,
 }
 
 /// Sets up a [`Pair`]. Both ends get the same knobs.
@@ -153,13 +152,13 @@ impl PairBuilder {
             info.any_task = TypeId::of::<T>() == TypeId::of::<DuplexStream>();
             info
         };
-        let (sender, incoming) = mpsc::channel(self.config.max_conns as usize);
+        let (entrance, incoming) = backlog(2 * self.config.max_conns as usize);
         let budget = Budget::new(self.config.max_memory);
         let config = &self.config;
         let (client, server) = (Box::new(client), Box::new(server));
         let (client, _) = Link::client(client, info(Side::Client), config, Places::default());
         let info = info(Side::Server);
-        let server = Link::server(server, Bytes::new(), info, config, sender, &budget);
+        let server = Link::server(server, Bytes::new(), info, config, &entrance, &budget);
         Ok(Pair { client, _server: server, incoming })
     }
 }
@@ -203,7 +202,7 @@ impl Pair {
         })?;
         let client = Conn::new(self.client.open(request.into_parts().0, Transport::Request));
         let gone = || Error::new(ErrorKind::Truncated, "the link has ended");
-        let server = Incoming::new(self.incoming.recv().await.ok_or_else(gone)?).accept()?;
+        let server = Incoming::new(self.incoming.next().await.ok_or_else(gone)?).accept()?;
         client.response().await?;
         Ok((client, server))
     }

@@ -310,7 +310,8 @@ impl ClientBuilder {
     /// Bytes that all connections of a link may hold unread. Default: 64 MiB. A quarter, or up to a
     /// half where the path needs it, keeps the link moving whatever is unread; as more connections
     /// are open than fit, their windows shrink; if the rest is full all the same, the connection
-    /// that holds most is reset.
+    /// that holds most is reset. A listener's link keeps the header fields of its requests beside that, in at most half
+    /// as much; more requests are refused with `REFUSED_STREAM`.
     pub fn max_link_memory(mut self, bytes: u32) -> Self {
         self.config.link_memory = bytes;
         self

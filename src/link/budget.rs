@@ -1,4 +1,9 @@
-//! The memory that links share: what all links of a listener may hold unread together.
+//! The memory that links share: what all links of a listener may hold together, in bytes that nobody has read and in
+//! header fields of requests.
+//!
+//! Header fields are counted from when they come until the last that can see them is gone, which can be after their link
+//! has ended. They cannot be taken back from a program: of a connection that is reset to make room they count no more, for
+//! its program is about to let it go.
 //!
 //! Each driver tells what its link holds, and does not hear of every byte that is read: what it has
 //! told can be old. So when the sum passes the cap, all are asked first. If it is too much still, a
@@ -23,7 +28,8 @@ const ANSWERED: u8 = 2;
 
 pub(crate) struct Budget {
     cap: usize,
-    held: AtomicUsize,
+    unread: AtomicUsize,
+    fields: AtomicUsize,
     conns: AtomicUsize,
     links: AtomicUsize,
     phase: AtomicU8,
@@ -33,16 +39,26 @@ pub(crate) struct Budget {
 }
 
 struct Member {
-    held: AtomicUsize,
+    /// Bytes that nobody has read, as far as the driver has told.
+    unread: AtomicUsize,
+    /// Bytes of header fields.
+    fields: AtomicUsize,
     asked: AtomicBool,
     driver: Waker,
+}
+
+impl Member {
+    fn held(&self) -> usize {
+        self.unread.load(SeqCst) + self.fields.load(SeqCst)
+    }
 }
 
 impl Budget {
     pub(crate) fn new(cap: usize) -> Arc<Budget> {
         Arc::new(Budget {
             cap,
-            held: AtomicUsize::new(0),
+            unread: AtomicUsize::new(0),
+            fields: AtomicUsize::new(0),
             conns: AtomicUsize::new(0),
             links: AtomicUsize::new(0),
             phase: AtomicU8::new(CALM),
@@ -52,8 +68,17 @@ impl Budget {
     }
 
     /// Bytes that all links hold unread.
-    pub(crate) fn held(&self) -> usize {
-        self.held.load(SeqCst)
+    pub(crate) fn unread(&self) -> usize {
+        self.unread.load(SeqCst)
+    }
+
+    /// Bytes of header fields that are kept.
+    pub(crate) fn fields(&self) -> usize {
+        self.fields.load(SeqCst)
+    }
+
+    fn held(&self) -> usize {
+        self.unread() + self.fields()
     }
 
     /// Streams that all links have open.
@@ -63,8 +88,8 @@ impl Budget {
 
     /// A new link's part in it; `driver` wakes the link's driver.
     pub(super) fn join(self: &Arc<Self>, driver: Waker) -> Share {
-        let (held, asked) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let member = Arc::new(Member { held, asked, driver });
+        let (unread, fields) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let member = Arc::new(Member { unread, fields, asked: AtomicBool::new(false), driver });
         let key = lock(&self.members).insert(Arc::clone(&member));
         self.links.fetch_add(1, SeqCst);
         Share { budget: Arc::clone(self), member, key, conns: 0, changed: false }
@@ -81,7 +106,7 @@ impl Budget {
         }
         self.unanswered.store(1, SeqCst);
         for (_, member) in lock(&self.members).iter() {
-            if member.held.load(SeqCst) > 0 {
+            if member.unread.load(SeqCst) > 0 {
                 self.unanswered.fetch_add(1, SeqCst);
                 member.asked.store(true, SeqCst);
                 member.driver.wake_by_ref();
@@ -109,7 +134,7 @@ impl Budget {
 
     fn wake_the_largest(&self) {
         let members = lock(&self.members);
-        let largest = members.iter().max_by_key(|(_, member)| member.held.load(SeqCst));
+        let largest = members.iter().max_by_key(|(_, member)| member.held());
         if let Some((_, member)) = largest {
             member.driver.wake_by_ref();
         }
@@ -134,20 +159,20 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// The link holds so many bytes, and has so many streams. Gives whether all links together hold
+    /// The link holds so many bytes unread, and has so many streams. Gives whether all links together hold
     /// too much, as far as is known.
-    pub(super) fn update(&mut self, held: usize, conns: usize) -> bool {
+    pub(super) fn update(&mut self, unread: usize, conns: usize) -> bool {
         let budget = &*self.budget;
         if conns != self.conns {
             // Wraps, and by the order of things comes out right.
             budget.conns.fetch_add(conns.wrapping_sub(self.conns), SeqCst);
             self.conns = conns;
         }
-        let before = self.member.held.load(SeqCst);
-        self.changed = held != before;
+        let before = self.member.unread.load(SeqCst);
+        self.changed = unread != before;
         if self.changed {
-            self.member.held.store(held, SeqCst);
-            budget.held.fetch_add(held.wrapping_sub(before), SeqCst);
+            self.member.unread.store(unread, SeqCst);
+            budget.unread.fetch_add(unread.wrapping_sub(before), SeqCst);
         }
         if budget.held() > budget.cap {
             return true;
@@ -179,7 +204,7 @@ impl Share {
             budget.ask_all();
             return false;
         }
-        if self.member.held.load(SeqCst) > budget.fair_share() {
+        if self.member.held() > budget.fair_share() {
             return true;
         }
         // Also when it holds less than before: it may have come down to its share, and that be not
@@ -195,7 +220,20 @@ impl Share {
     pub(super) fn takes_more(&self) -> bool {
         let most_of = |bytes: usize| bytes - bytes / 8;
         self.budget.held() <= most_of(self.budget.cap)
-            || self.member.held.load(SeqCst) <= most_of(self.budget.fair_share())
+            || self.member.held() <= most_of(self.budget.fair_share())
+    }
+
+    /// Bytes of the link's header fields.
+    pub(super) fn fields(&self) -> usize {
+        self.member.fields.load(SeqCst)
+    }
+
+    /// Counts so many bytes of header fields until the value is dropped.
+    pub(super) fn charge(&self, bytes: usize) -> Charge {
+        self.member.fields.fetch_add(bytes, SeqCst);
+        self.budget.fields.fetch_add(bytes, SeqCst);
+        let (budget, member) = (Arc::clone(&self.budget), Arc::clone(&self.member));
+        Charge { budget, member, bytes: AtomicUsize::new(bytes) }
     }
 
     /// What all links may hold, for a message.
@@ -210,6 +248,38 @@ impl Drop for Share {
         lock(&self.budget.members).remove(self.key);
         self.answer();
         self.budget.links.fetch_sub(1, SeqCst);
+    }
+}
+
+/// Header fields of a request that are kept somewhere. It can outlive its link.
+pub(super) struct Charge {
+    budget: Arc<Budget>,
+    member: Arc<Member>,
+    bytes: AtomicUsize,
+}
+
+impl Charge {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(SeqCst)
+    }
+
+    /// Counts them no more.
+    pub(super) fn give_back(&self) {
+        let bytes = self.bytes.swap(0, SeqCst);
+        self.member.fields.fetch_sub(bytes, SeqCst);
+        self.budget.fields.fetch_sub(bytes, SeqCst);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+impl fmt::Debug for Charge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Charge").field("bytes", &self.bytes()).finish_non_exhaustive()
     }
 }
 
@@ -306,6 +376,26 @@ mod tests {
         assert!(!c.turn(10), "who comes later is not asked");
         drop(a);
         assert!(b.turn(91));
+    }
+
+    #[test]
+    fn header_fields_count_until_they_are_dropped_also_behind_their_link() {
+        let budget = Budget::new(800);
+        let mut link = budget.join(noop());
+        link.update(100, 1);
+        let (one, other) = (link.charge(300), link.charge(301));
+        assert_eq!((budget.held(), link.fields()), (701, 601));
+        assert!(!link.takes_more());
+        drop(one);
+        assert!(link.takes_more());
+        drop(link);
+        assert_eq!(budget.held(), 301, "a program can still see them");
+        let next = budget.join(noop());
+        assert_eq!(next.fields(), 0, "they are not another link's");
+        other.give_back();
+        assert_eq!(budget.held(), 0);
+        drop(other);
+        assert_eq!(budget.held(), 0, "not twice");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::coop;
 
+use super::budget::Charge;
 use super::driver::Driver;
 use super::{Command, Shared};
 use crate::conn::Carrier;
@@ -25,6 +26,8 @@ pub(crate) struct LinkCarrier {
     /// The number of the PING behind all of its bytes; 0 is none.
     ping: AtomicU64,
     link: Arc<Shared>,
+    /// The memory of the request's header fields, which are kept as long as the stream.
+    charge: Option<Charge>,
 }
 
 /// The key of a stream that its driver has not seen yet.
@@ -40,13 +43,14 @@ pub(super) struct Proof {
 }
 
 impl LinkCarrier {
-    pub(super) fn new(link: &Arc<Shared>) -> Arc<LinkCarrier> {
+    pub(super) fn new(link: &Arc<Shared>, charge: Option<Charge>) -> Arc<LinkCarrier> {
         Arc::new(LinkCarrier {
             key: AtomicUsize::new(NO_KEY),
             listed: AtomicBool::new(false),
             id: AtomicU32::new(0),
             ping: AtomicU64::new(0),
             link: Arc::clone(link),
+            charge,
         })
     }
 
@@ -68,6 +72,18 @@ impl LinkCarrier {
     fn visit<T>(&self, act: impl FnOnce(&mut Driver, &mut Context<'_>) -> T) -> Option<T> {
         let _entered = self.link.info.observed.enter_to_trace();
         self.link.desk.visit(act)
+    }
+
+    /// Bytes of the request's header fields, as they are counted.
+    pub(super) fn fields(&self) -> usize {
+        self.charge.as_ref().map_or(0, Charge::bytes)
+    }
+
+    /// Counts the header fields no more.
+    pub(super) fn give_fields_back(&self) {
+        if let Some(charge) = &self.charge {
+            charge.give_back();
+        }
     }
 
     /// HTTP/2 has given the stream an identifier.

@@ -12,6 +12,7 @@ mod sending;
 mod stay;
 mod streams;
 mod timers;
+mod waste;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -24,10 +25,11 @@ use sending::heads_room;
 use slab::Slab;
 use stay::Idle;
 use timers::{Timer, Timers};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use tokio_util::time::delay_queue;
+use waste::Waste;
 
+use super::backlog::Line;
 use super::bandwidth::Probe;
 use super::budget::Share;
 use super::carrier::NO_KEY;
@@ -40,7 +42,6 @@ use super::window::Windows;
 use super::{Command, Shared};
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
-use crate::conn::Offer;
 use crate::error::{Ending, Error};
 use crate::observe::{Cause, Side};
 
@@ -71,8 +72,10 @@ const HEADS_ROOM: usize = 64 << 10;
 /// servers to take as many.
 const STREAMS_AT_FIRST: usize = 100;
 
-/// A client that owes nothing must have said after this that no request of it is on its way.
+/// A client that owes nothing must have said after this that no request of it is on its way: four of its round trips,
+/// within these bounds. A request that comes later is not processed, and the client hears so.
 const GOODBYE: Duration = Duration::from_secs(10);
+const LEAST_GOODBYE: Duration = Duration::from_secs(1);
 
 /// A transport that takes no more may still give the reason, for this long.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -81,7 +84,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// after this side has ended the transport, to end it too.
 const PARTING: Duration = Duration::from_secs(2);
 
-/// The same where this side's time is up: as long as the resets that say so may take to leave.
+/// The same where this side's time is up, or the peer does not answer: as long as the last words may take to leave.
 const CUT_SHORT: Duration = Duration::from_millis(500);
 
 pub(super) struct Driver {
@@ -125,11 +128,14 @@ pub(super) struct Driver {
     /// Room for the keys of a turn's ready streams.
     ready: Vec<usize>,
     /// Where a server's new streams go.
-    incoming: Option<mpsc::Sender<Offer>>,
+    incoming: Option<Line>,
     /// A server's part in what all links of its listener may hold.
     share: Option<Share>,
     timers: Timers,
     idle: Idle,
+    /// A server's: whether its peer has opened something.
+    first: stay::First,
+    waste: Waste,
     /// Streams whose answer waits for room.
     unanswered: Vec<usize>,
     heads_wait: bool,
@@ -144,6 +150,8 @@ pub(super) struct Driver {
     shutdown: Shutdown,
     /// The last word is said in good order, and the link is about to leave.
     is_over: bool,
+    /// The peer has not answered when it was asked to go, and is not waited for.
+    is_hurried: bool,
     /// Those who wait for the peer to have got what was sent.
     waiters: Vec<Waiter>,
     /// The number of the last PING that the peer was asked by.
@@ -175,10 +183,13 @@ impl Driver {
         session: Session,
         config: Config,
         windows: Windows,
-        incoming: Option<(mpsc::Sender<Offer>, Share)>,
+        incoming: Option<(Line, Share)>,
     ) -> Driver {
         let mut timers = Timers::new(&shared);
         timers.insert(Timer::Handshake, config.handshake_timeout);
+        if let Some(limit) = config.first_conn_timeout.filter(|_| incoming.is_some()) {
+            timers.insert(Timer::First, limit);
+        }
         if let Some(age) = config.max_link_age {
             timers.insert(Timer::Age, stay::about(age));
         }
@@ -214,6 +225,8 @@ impl Driver {
             share,
             timers,
             idle: Idle::default(),
+            first: stay::First::default(),
+            waste: Waste::default(),
             unanswered: Vec::new(),
             heads_wait: false,
             settings_wait: false,
@@ -222,6 +235,7 @@ impl Driver {
             closing: false,
             shutdown: Shutdown::default(),
             is_over: false,
+            is_hurried: false,
             waiters: Vec::new(),
             asked: 0,
             farewell: 0,

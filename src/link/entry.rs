@@ -48,6 +48,8 @@ pub(super) struct Entry {
     pub(super) owes_nothing: bool,
     /// It must be reset, as soon as HTTP/2 can be told.
     wants_reset: Option<Reason>,
+    /// It must be ended, as soon as HTTP/2 can be told.
+    wants_end: bool,
     /// Its part in what is counted for the windows.
     pub(super) part: Part,
     pub(super) send_state: SendState,
@@ -110,6 +112,7 @@ impl Entry {
             spare: 0,
             owes_nothing: false,
             wants_reset: None,
+            wants_end: false,
             part: Part::default(),
             send_state: SendState::default(),
             linger: Linger::default(),
@@ -145,6 +148,11 @@ impl Entry {
         };
     }
 
+    /// Bytes that it holds: unread ones, and header fields.
+    pub(super) fn holds(&self) -> usize {
+        self.stream.inbox.len() + self.carrier.fields()
+    }
+
     /// Puts bytes that have come where they belong; says how many the inbox has taken on.
     pub(super) fn keep(&mut self, content: &[u8]) -> usize {
         if self.over {
@@ -178,14 +186,16 @@ impl Entry {
         }
     }
 
-    /// Turns a refusal, with what has come of its body, into the error that the user gets.
-    /// `false` if there is none.
+    /// Turns a refusal, with what has come of its body, into the error that the user gets. A complete refusal is an
+    /// orderly end, and this side ends too; a reset would count against the link at many servers. `false` if there is no
+    /// refusal.
     pub(super) fn finish_rejection(&mut self) -> bool {
         let what = self.what();
         let Head::Rejected(head, body) = &mut self.head else { return false };
         let error = Error::rejected(&what, (**head).clone(), body.split().freeze());
         self.head = Head::Done;
-        self.wants_reset = Some(Reason::CANCEL);
+        self.wants_end = self.received_end;
+        self.wants_reset = (!self.received_end).then_some(Reason::CANCEL);
         self.fail(error.clone(), error);
         true
     }
@@ -209,9 +219,9 @@ impl Entry {
         self.end(Err(error));
     }
 
-    /// Sends the server's answer, which its user has given.
-    pub(super) fn answer(&mut self, session: &mut Session) {
-        let (Some(id), Some(head)) = (self.id, self.stream.take_answer()) else { return };
+    /// Sends the server's answer, which its user has given; says whether it accepts the request.
+    pub(super) fn answer(&mut self, session: &mut Session) -> bool {
+        let (Some(id), Some(head)) = (self.id, self.stream.take_answer()) else { return false };
         self.head = Head::Done;
         // The answer to a HEAD request has no body (RFC 9110 §9.3.2), whatever was written.
         let bodiless = self.stream.request.method == Method::HEAD;
@@ -234,6 +244,7 @@ impl Entry {
             // The stream is over, and its user has been told why.
             Err(_) => {}
         }
+        status.is_success()
     }
 
     /// Gives back the windows of what the user has read, and of what nobody gets; says how many bytes
@@ -308,8 +319,15 @@ impl Entry {
         }
     }
 
-    /// Sends the RST_STREAM that could not be sent before.
-    pub(super) fn send_wanted_reset(&mut self, session: &mut Session) {
+    /// Sends the end, or the RST_STREAM, that could not be sent before.
+    pub(super) fn send_wanted_end(&mut self, session: &mut Session) {
+        if std::mem::take(&mut self.wants_end) {
+            // What was written has no reader.
+            self.owes_nothing |= !self.stream.outbox.is_end_taken();
+            if let Some(id) = self.id {
+                session.http2().end(id);
+            }
+        }
         if let Some(reason) = self.wants_reset {
             self.send_reset(session, reason);
         }

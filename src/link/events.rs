@@ -9,9 +9,10 @@ use std::fmt;
 
 use bytes::BytesMut;
 use h2conn_engine::{Reason, Settings, StreamError, StreamId, Visitor};
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use slab::Slab;
 
+use super::budget::{Charge, Share};
 use super::entry::Entry;
 use super::fault::GoAway;
 use super::ids::{Ids, Place};
@@ -30,11 +31,49 @@ const GOAWAY_TEXT: usize = 256;
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) id: StreamId,
-    /// `None` where the peer has taken it back.
+    /// `None` where the peer has taken it back, or there is no memory for it.
     pub(super) request: Option<Request<()>>,
+    /// The memory of its header fields.
+    pub(super) charge: Option<Charge>,
+    /// The limit that leaves no memory for it.
+    pub(super) limit: Option<&'static str>,
     /// The content that has come already.
     pub(super) content: BytesMut,
     pub(super) end: bool,
+}
+
+/// The memory that there is for the header fields of requests.
+pub(super) struct Room<'a> {
+    pub(super) share: &'a Share,
+    /// Bytes of them that the link may have.
+    pub(super) link: usize,
+}
+
+impl Room<'_> {
+    fn charge(&self, request: &Request<()>) -> Result<Charge, &'static str> {
+        let bytes = memory_of(request);
+        if self.share.fields() + bytes > self.link {
+            return Err("max_link_memory");
+        }
+        if !self.share.takes_more() {
+            return Err("max_memory");
+        }
+        Ok(self.share.charge(bytes))
+    }
+}
+
+/// The memory of a field beside its name and value: its place in a `HeaderMap`, which has up to twice as many as it
+/// needs, and the allocator's own of two pieces. `tests/it/limits/fields.rs` measures it.
+const A_FIELD: usize = 224;
+
+/// The memory of a request's head, about.
+fn memory_of(request: &Request<()>) -> usize {
+    let uri = request.uri();
+    let target = uri.authority().map_or(0, |authority| authority.as_str().len())
+        + uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let field =
+        |(name, value): (&HeaderName, &HeaderValue)| A_FIELD + name.as_str().len() + value.len();
+    target + request.headers().iter().map(field).sum::<usize>()
 }
 
 /// The events that are the driver's to deal with.
@@ -97,6 +136,8 @@ pub(super) struct Events<'a> {
     pub(super) ids: &'a mut Ids,
     pub(super) news: &'a mut News,
     pub(super) is_client: bool,
+    /// A server's.
+    pub(super) room: Option<Room<'a>>,
 }
 
 impl Events<'_> {
@@ -121,7 +162,7 @@ impl Events<'_> {
     /// Ends a stream because of what the peer has done to it.
     fn cut(&mut self, id: StreamId, ending: &Ending) {
         if let Some(arrival) = self.arrival(id) {
-            arrival.request = None;
+            (arrival.request, arrival.charge, arrival.limit) = (None, None, None);
             let content = std::mem::take(&mut arrival.content);
             self.news.dropped += content.len();
         } else if let Some(entry) = self.entry(id) {
@@ -133,8 +174,13 @@ impl Events<'_> {
 impl Visitor for Events<'_> {
     fn request(&mut self, id: StreamId, request: Request<()>, end: bool) {
         self.ids.insert(id, Place::Arrival(self.news.arrivals.len()));
+        let charged = self.room.as_ref().map(|room| room.charge(&request)).transpose();
+        let (request, charge, limit) = match charged {
+            Ok(charge) => (Some(request), charge, None),
+            Err(limit) => (None, None, Some(limit)),
+        };
         let content = BytesMut::new();
-        self.news.arrivals.push(Arrival { id, request: Some(request), content, end });
+        self.news.arrivals.push(Arrival { id, request, charge, limit, content, end });
     }
 
     fn response(&mut self, id: StreamId, response: Response<()>, end: bool) {

@@ -234,7 +234,7 @@ impl Shared {
         request: request::Parts,
         transport: Transport,
     ) -> Arc<Stream> {
-        let (stream, carrier) = self.stream(request, transport);
+        let (stream, carrier) = self.stream(request, transport, None);
         self.command(Command::Open(Arc::clone(&stream), carrier, lease));
         stream
     }

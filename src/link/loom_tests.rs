@@ -182,7 +182,7 @@ fn every_byte_of_every_stream_is_seen() {
         explore(move || {
             let mut driver = Miniature::new(turns, writes.iter().sum());
             let users = writes.map(|writes| {
-                let (stream, carrier) = driver.shared.stream(request(), Request);
+                let (stream, carrier) = driver.shared.stream(request(), Request, None);
                 driver.open(Arc::clone(&stream), &carrier);
                 spawn(async move {
                     for _ in 0..writes {
@@ -205,7 +205,7 @@ fn what_is_written_while_a_stream_is_being_opened_is_seen() {
             let driver = Miniature::new(turns, 2);
             let shared = Arc::clone(&driver.shared);
             let user = spawn(async move {
-                let (stream, carrier) = shared.stream(request(), Request);
+                let (stream, carrier) = shared.stream(request(), Request, None);
                 shared.command(Command::Open(Arc::clone(&stream), carrier, None));
                 write(&stream, b"x").await;
                 write(&stream, b"y").await;
@@ -260,7 +260,7 @@ fn a_stream_that_is_woken_while_its_driver_goes_keeps_nothing_alive() {
     explore(|| {
         let shared = Shared::alone();
         let weak = Arc::downgrade(&shared);
-        let carrier = LinkCarrier::new(&shared);
+        let carrier = LinkCarrier::new(&shared, None);
         let user = spawn(async move {
             carrier.wake_by_ref();
             carrier.wake();

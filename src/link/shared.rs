@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Command;
+use super::budget::Charge;
 use super::carrier::LinkCarrier;
 use super::desk::Desk;
 use super::driver::Driver;
@@ -91,8 +92,9 @@ impl Shared {
         self: &Arc<Self>,
         request: request::Parts,
         transport: conn::Transport,
+        charge: Option<Charge>,
     ) -> (Arc<Stream>, Arc<LinkCarrier>) {
-        let carrier = LinkCarrier::new(self);
+        let carrier = LinkCarrier::new(self, charge);
         let riding = Arc::clone(&carrier) as Arc<dyn Carrier>;
         let (info, buffers) = (Arc::clone(&self.info), Arc::clone(&self.buffers));
         let stream = Stream::new(request, transport, info, riding, self.send_queue, buffers);

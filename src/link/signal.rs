@@ -163,7 +163,7 @@ pub(super) mod tests {
         let signal = &shared.signal;
         signal.begin(&Context::from_waker(Waker::noop()));
         let streams = [7, 8].map(|key| {
-            let carrier = LinkCarrier::new(&shared);
+            let carrier = LinkCarrier::new(&shared, None);
             carrier.set_key(key);
             Waker::from(carrier)
         });

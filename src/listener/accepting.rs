@@ -57,7 +57,7 @@ impl Server {
         let mut stopping = self.shared.links.stopping();
         tokio::select! {
             _ = stopping.wait_for(|stopping| *stopping) => {}
-            () = self.sender.closed() => {}
+            () = self.entrance.closed() => {}
             () = self.accept_from(&socket) => {}
         }
     }

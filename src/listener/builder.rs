@@ -9,21 +9,22 @@ use std::time::Duration;
 use http::Method;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
-use tokio::sync::mpsc;
 
 use super::accepting::Accept;
+use super::descriptors::max_links;
 use super::handshake::Server;
 use super::{Listener, Shared};
 use crate::config::{Config, Methods, Origins, Protocols};
 use crate::conn::{Addr, OnDrop};
 use crate::error::{Error, ErrorKind, Result};
+use crate::link::backlog;
 #[cfg(unix)]
 use crate::sync::lock;
 use crate::tls::ServerTls;
 
 /// Connections that may wait to be accepted, over all links; more are refused with
-/// `REFUSED_STREAM`, so that clients know they may try again.
-const BACKLOG: usize = 4096;
+/// `REFUSED_STREAM`, so that clients know they may try again. A link alone can have half of them.
+const BACKLOG: usize = 8192;
 
 /// Sets up a [`Listener`]. The setters cannot fail and may come in any order; binding checks.
 #[derive(Clone, Debug)]
@@ -39,6 +40,9 @@ pub struct ListenerBuilder {
 /// and a client that has vanished does not keep its socket here.
 const LINK_IDLE_TIMEOUT: Duration = Duration::from_secs(180);
 
+/// As long as a client may take for the handshakes: it connects because it wants something.
+const FIRST_CONN_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl Default for ListenerBuilder {
     fn default() -> ListenerBuilder {
         ListenerBuilder {
@@ -46,7 +50,12 @@ impl Default for ListenerBuilder {
             methods: Methods::default(),
             protocols: Protocols::default(),
             origins: Origins::default(),
-            config: Config { link_idle_timeout: Some(LINK_IDLE_TIMEOUT), ..Config::default() },
+            config: Config {
+                link_idle_timeout: Some(LINK_IDLE_TIMEOUT),
+                first_conn_timeout: Some(FIRST_CONN_TIMEOUT),
+                max_links: max_links(),
+                ..Config::default()
+            },
         }
     }
 }
@@ -103,11 +112,21 @@ impl ListenerBuilder {
         self
     }
 
-    /// Links that may be open at once, with the sockets whose handshakes are under way. Default:
-    /// 10,000.
+    /// How long a client has, from the beginning of its link, until a connection of it is accepted. Then a link on which
+    /// none was, and no request waits for its answer, is ended by GOAWAY (RFC 9113 §6.8), as one that was idle for
+    /// the [`link_idle_timeout`](ListenerBuilder::link_idle_timeout). Default: 10 seconds; `None` is no limit.
     ///
-    /// Each takes a file descriptor. Where the process may have fewer (`ulimit -n`), that is what
-    /// runs out first: then accepting rests, and clients wait in the system's queue.
+    /// Clients that are refused whatever they ask for do not hold their links longer, which are counted.
+    pub fn first_conn_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.config.first_conn_timeout = limit.into();
+        self
+    }
+
+    /// Links that may be open at once, with the sockets whose handshakes are under way. Default: half of the file
+    /// descriptors that the process may have when the builder is made (`ulimit -n`), at most 10,000.
+    ///
+    /// Each takes a descriptor; the other half is for what the program opens itself. Where descriptors run out all the
+    /// same, accepting rests, and clients wait in the system's queue. A program that raises its limit does so before.
     ///
     /// A client over the cap is told so after its handshake, by a GOAWAY that tells it that it may try
     /// again, or by 503 if it speaks HTTP/1. That is done for 64 at a time, each within 3 seconds;
@@ -129,10 +148,11 @@ impl ListenerBuilder {
         self
     }
 
-    /// Bytes that all links together may hold unread. Default: 1 GiB, at least 256 KiB.
+    /// Bytes that all links together may hold: unread ones, and header fields of requests that somebody holds (their
+    /// size, and 224 bytes for each). Default: 1 GiB, at least 256 KiB.
     ///
     /// Where it is passed, a link that holds more than its fair share (this divided by the number of
-    /// links) resets the connection that has most unread, with `ENHANCE_YOUR_CALM`. When 7/8 of it
+    /// links) resets the connection that holds most, with `ENHANCE_YOUR_CALM`. When 7/8 of it
     /// are taken, requests on links that hold more than 7/8 of their fair share are refused with
     /// `REFUSED_STREAM`, which tells the client that it may try again; other links are as always.
     ///
@@ -140,9 +160,7 @@ impl ListenerBuilder {
     ///
     /// * 2 × `max_memory`, or 2 × [`max_link_memory`](ListenerBuilder::max_link_memory) for each
     ///   link where that is less. Twice, because buffers are larger than what is in them.
-    /// * For each connection [`send_queue_size`](ListenerBuilder::send_queue_size), 68 KiB, and its
-    ///   request's header fields, which take up to 128 KiB where a client sends as many short ones as
-    ///   it may.
+    /// * For each connection [`send_queue_size`](ListenerBuilder::send_queue_size) and 68 KiB.
     /// * For each link 2 MiB: at most 64 KiB of data that wait for the socket, 320 KiB of what goes
     ///   out with them, and the buffers of HTTP/2 and TLS.
     ///
@@ -366,6 +384,7 @@ impl ListenerBuilder {
         self.tls = None;
         // There is no other link to come after it.
         self.config.link_idle_timeout = None;
+        self.config.first_conn_timeout = None;
         let (listener, server) = self.prepare(Addr::Other)?;
         server.take_in(io, Addr::Other, Addr::Other);
         Ok(listener)
@@ -384,11 +403,11 @@ impl ListenerBuilder {
         self.protocols.check()?;
         self.origins.check()?;
         let tls = self.tls.as_ref().map(ServerTls::build).transpose()?;
-        let (sender, incoming) = mpsc::channel(BACKLOG);
+        let (entrance, incoming) = backlog(BACKLOG);
         let config = Config { extended_connect: !self.protocols.is_empty(), ..self.config };
         let shared = Shared::new(&config);
         let stopping = shared.links.stopping();
-        let server = Server { tls, config, sender, shared: Arc::clone(&shared) };
+        let server = Server { tls, config, entrance, shared: Arc::clone(&shared) };
         let listener = Listener {
             incoming,
             local,

@@ -38,7 +38,7 @@ impl Listener {
             let _ = accepting.await;
         }
         self.incoming.close();
-        while self.incoming.recv().await.is_some() {}
+        self.incoming.refuse_all();
         let all = async {
             // Who is about to have a link gets one, and a GOAWAY on it.
             let _ = timeout(HANDSHAKES, self.shared.limits.no_handshakes()).await;

@@ -44,6 +44,9 @@ pub struct ListenerStats {
     pub conns: usize,
     /// Bytes that have come on all links and nobody has read yet.
     pub unread_bytes: usize,
+    /// The memory of header fields, in bytes: of requests that wait, and of connections that somebody holds, also after
+    /// their end. With `unread_bytes` it is what [`max_memory`](crate::ListenerBuilder::max_memory) bounds.
+    pub header_bytes: usize,
     /// Clients refused because of [`max_links`](crate::ListenerBuilder::max_links) so far.
     pub refused_by_max_links: u64,
     /// Clients refused because of
@@ -61,7 +64,8 @@ impl Shared {
             links: counts.sockets.saturating_sub(handshaking),
             handshaking,
             conns: self.budget.conns(),
-            unread_bytes: self.budget.held(),
+            unread_bytes: self.budget.unread(),
+            header_bytes: self.budget.fields(),
             refused_by_max_links: counts.refused_by_max_links,
             refused_by_max_links_per_addr: counts.refused_by_max_links_per_addr,
             accept_errors: counts.accept_errors,

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Shared;
@@ -13,9 +12,9 @@ use super::limits::{Admission, Refusal, Slot};
 use super::refusal;
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
-use crate::conn::{Addr, LinkInfo, Offer};
+use crate::conn::{Addr, LinkInfo};
 use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Link, PREFACE, Socket};
+use crate::link::{Entrance, Link, PREFACE, Socket};
 use crate::observe::{self, Side};
 use crate::tls::Acceptor;
 
@@ -27,7 +26,7 @@ const REFUSAL: Duration = Duration::from_secs(3);
 pub(super) struct Server {
     pub(super) tls: Option<Acceptor>,
     pub(super) config: Config,
-    pub(super) sender: mpsc::Sender<Offer>,
+    pub(super) entrance: Entrance,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -102,8 +101,8 @@ impl Server {
             Spoken::Other(seen) => return Err(refusal::not_http2(io, seen).await),
         };
         let io = Box::new(io);
-        let (first, incoming) = (first.freeze(), self.sender.clone());
-        Ok(Link::server(io, first, info, &self.config, incoming, &self.shared.budget))
+        let (first, Shared { budget, .. }) = (first.freeze(), &*self.shared);
+        Ok(Link::server(io, first, info, &self.config, &self.entrance, budget))
     }
 }
 

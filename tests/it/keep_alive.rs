@@ -245,6 +245,36 @@ async fn a_drain_that_waits_and_keep_alive_do_not_disturb_each_other() -> TestRe
     .await
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_soon_where_only_a_link_without_conns_is_left_that_says_nothing() -> TestResult
+{
+    checked(DAY, async {
+        // Its round trip is not known, or so long that four of them are worth waiting for.
+        for (trip, most) in [(None, 2_000), (Some(500), 3_000), (Some(3_000), 11_000)] {
+            let mut ends = Ends::new(1 << 20, Network::default()).await?;
+            if let Some(trip) = trip {
+                let delay = Duration::from_millis(trip / 2);
+                let way = Way { delay, ..Way::default() };
+                ends.network.send_replace(Network { up: way, down: way });
+                let (client, server) = ends.open().await?;
+                server.ping().await?;
+                tokio::try_join!(client.close(), server.close())?;
+            } else {
+                let (client, server) = ends.open().await?;
+                tokio::try_join!(client.close(), server.close())?;
+            }
+            sleep(SECOND).await;
+            ends.network.send_replace(Network::all(Flow::Swallowed));
+            let began = Instant::now();
+            ends.listener.drain(60 * SECOND).await;
+            let took = began.elapsed().as_millis();
+            ensure!(took <= most, "{took} ms with a round trip of {trip:?} ms");
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// Both ends over TCP, with a relay between them that lets the peers vanish, and then come back.
 async fn black_hole(over: Over, interval: Duration, limit: Duration) -> TestResult<[Duration; 2]> {
     let builder = Listener::builder().keep_alive_interval(interval).keep_alive_timeout(limit);

@@ -1,8 +1,11 @@
 //! What a listener takes at most, what becomes of the rest, and what it tells of itself.
 
+mod backlog;
+mod fields;
 mod memory;
 #[cfg(unix)]
 mod sockets;
+mod strangers;
 
 use std::io::ErrorKind::WouldBlock;
 use std::net::SocketAddr;
@@ -257,6 +260,8 @@ fn a_listener_tells_what_it_has() -> TestResult {
         // What is read is told to the peer, and counted, when it is worth a frame.
         drop((conn, server, waits));
         client.close().await?;
+        // The last request was sent whole, so that it could still be accepted.
+        drop(listener);
         until(&handle, |stats| *stats == ListenerStats::default()).await;
         Ok(())
     })

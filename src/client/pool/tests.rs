@@ -6,15 +6,14 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use tokio::io::duplex;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
 use crate::client::policy::LinkPolicy;
 use crate::config::Config;
-use crate::conn::{Addr, Conn, LinkInfo, Offer, Transport};
-use crate::link::Budget;
+use crate::conn::{Addr, Conn, LinkInfo, Transport};
+use crate::link::{Backlog, Budget, Entrance, backlog};
 use crate::listener::Incoming;
 use crate::observe::Side;
 
@@ -31,24 +30,25 @@ struct Site {
     pool: Pool,
     client: Config,
     server: Config,
-    offers: mpsc::Sender<Offer>,
-    incoming: mpsc::Receiver<Offer>,
+    offers: Arc<Entrance>,
+    incoming: Backlog,
 }
 
 impl Site {
     fn new(rules: Rules, client: Config, max_conns: u32) -> Site {
-        let (offers, incoming) = mpsc::channel(10_000);
+        let (offers, incoming) = backlog(20_000);
+        let offers = Arc::new(offers);
         let server = Config { max_conns, ..Config::default() };
         Site { pool: Pool::new(rules, None), client, server, offers, incoming }
     }
 
     async fn dial(&self, terms: Terms) -> Result<(Link, Lease)> {
         let (client, server) = duplex(64 << 10);
-        let (config, offers) = (self.server.clone(), self.offers.clone());
+        let (config, offers) = (self.server.clone(), Arc::clone(&self.offers));
         tokio::spawn(async move {
             let budget = Budget::new(config.max_memory);
             let (io, info) = (Box::new(server), info(Side::Server));
-            let link = Link::server(io, Bytes::new(), info, &config, offers, &budget);
+            let link = Link::server(io, Bytes::new(), info, &config, &offers, &budget);
             // A listener keeps its links as long as they live.
             let _ = link.ended().await;
         });
@@ -67,7 +67,7 @@ impl Site {
 
     /// The server's end of the next connection.
     async fn accept(&mut self) -> Conn {
-        let offer = self.incoming.recv().await.expect("a request");
+        let offer = self.incoming.next().await.expect("a request");
         Incoming::new(offer).accept().expect("its client is there")
     }
 

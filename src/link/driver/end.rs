@@ -134,7 +134,8 @@ impl Driver {
         self.streams.clear();
         self.incoming = None;
         self.share = None;
-        let time = if matches!(ending, Ending::Local(..)) { CUT_SHORT } else { PARTING };
+        let is_short = self.is_hurried || matches!(ending, Ending::Local(..));
+        let time = if is_short { CUT_SHORT } else { PARTING };
         let last = self.last(ending, self.cut == cut_before, are_left);
         self.shared.end(last);
         self.parting = Some(Box::pin(tokio::time::sleep(time)));

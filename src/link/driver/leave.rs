@@ -6,15 +6,17 @@
 //! not bounded, silence is.
 
 use std::task::Context;
+use std::time::Duration;
 
 use h2conn_engine::StreamId;
 use tokio::sync::oneshot;
 
-use super::Driver;
+use super::{Driver, GOODBYE, LEAST_GOODBYE};
 use crate::error::{Ending, Reason, Result};
 use crate::link::carrier::Proof;
 use crate::link::outcome::{Last, first_reset, reset_in_use, unconfirmed, was_reset};
 use crate::link::{Command, fault, ping};
+use crate::sync::lock;
 
 /// Somebody who waits for the peer to have got what was sent so far.
 #[derive(Debug)]
@@ -196,9 +198,20 @@ impl Driver {
         }
     }
 
+    /// How long the peer has to say that it has heard of the end, where nothing is owed to it.
+    pub(super) fn goodbye(&self) -> Duration {
+        let trip = lock(&self.shared.rtt).unwrap_or_default();
+        (4 * trip).clamp(LEAST_GOODBYE, GOODBYE)
+    }
+
     /// The time of a link that leaves and owes nothing is up.
     pub(super) fn stop_leaving(&mut self) {
         self.ended_well = self.is_over;
+        if !self.is_over {
+            // A request that is on its way may be sent again.
+            self.is_hurried = true;
+            self.say_goodbye(Reason::NO_ERROR, "");
+        }
         self.give_up(Ending::Gone(None));
     }
 

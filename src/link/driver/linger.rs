@@ -23,7 +23,11 @@ impl Driver {
                 self.linger(key);
             }
         }
-        let Some(entry) = self.streams.get_mut(key).filter(|entry| entry.over) else { return };
+        if self.streams.get(key).is_none_or(|entry| !entry.over) {
+            return;
+        }
+        self.withdraw(key);
+        let Some(entry) = self.streams.get_mut(key) else { return };
         note_what_is_owed(entry, &mut self.session);
         if entry.is_finished() {
             self.remove(key);

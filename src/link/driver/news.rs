@@ -3,7 +3,7 @@
 use std::task::Context;
 
 use super::{Driver, QUOTA};
-use crate::link::events::{Events, News};
+use crate::link::events::{Events, News, Room};
 use crate::link::fault;
 use crate::link::ping;
 use crate::link::session::Read;
@@ -12,10 +12,19 @@ use crate::pipe::A_MESSAGE;
 impl Driver {
     /// Reads what has come, up to the quota of a turn.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) {
+        if self.waste.rests_until.is_some() {
+            self.read_more = false;
+            return;
+        }
         let mut quota = QUOTA;
+        if self.held > 0 && !self.takes_more() {
+            self.tell_what_is_unread();
+        }
+        let link = self.windows.room_for_fields();
         let failure = loop {
             let mut events = Events {
                 is_client: self.is_client(),
+                room: self.share.as_ref().map(|share| Room { share, link }),
                 shared: &self.shared,
                 streams: &mut self.streams,
                 ids: &mut self.ids,
@@ -73,9 +82,8 @@ impl Driver {
             [key] if held <= A_MESSAGE => self.fed_alone = Some(key),
             [..] => self.fed_alone = None,
         }
-        let memory = arrivals.iter().any(|arrival| arrival.request.is_some()) && self.takes_more();
         for arrival in arrivals {
-            self.arrive(arrival, memory);
+            self.arrive(arrival);
         }
         for key in touched.drain(..) {
             if let Some(entry) = self.streams.get_mut(key) {

@@ -25,6 +25,14 @@ impl Idle {
     }
 }
 
+/// Whether the peer of a server has opened a connection that was accepted.
+#[derive(Debug, Default)]
+pub(super) struct First {
+    pub(super) was_accepted: bool,
+    /// Its time is up.
+    is_late: bool,
+}
+
 /// `time`, give or take a tenth: links that were made together do not end together, and their
 /// clients do not all come back at once.
 pub(super) fn about(time: Duration) -> Duration {
@@ -55,7 +63,24 @@ impl Driver {
         self.shared.places.active() <= here
     }
 
+    /// The time is up in which a server's peer must have opened something.
+    pub(super) fn first_time_is_up(&mut self) {
+        self.first.is_late = true;
+        self.look_whether_late();
+    }
+
+    /// Ends the link of a peer for which nothing was accepted in its time. A request that waits for its answer is the
+    /// program's to decide, and not the peer's to hurry.
+    fn look_whether_late(&mut self) {
+        let First { is_late, was_accepted } = self.first;
+        if is_late && !was_accepted && !self.closing && self.is_empty() {
+            self.shared.info.observed.retired(Cause::Idle);
+            self.shut_down();
+        }
+    }
+
     pub(super) fn look_whether_idle(&mut self) {
+        self.look_whether_late();
         let Some(timeout) = self.config.link_idle_timeout.filter(|_| !self.closing) else { return };
         if !self.is_empty() {
             self.idle.since = None;

@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use h2conn_engine::{OpenError, Protocol};
 use http::{Request, request};
-use tokio::sync::mpsc::OwnedPermit;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
 use super::sending::heads_room;
 use super::{Driver, STREAMS_AT_FIRST, Timer, stay};
 use crate::config::REJECTION_WAIT;
 use crate::conn::{Offer, Stream, Transport, Wish};
-use crate::error::{Ending, Reason};
+use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::link::Lease;
+use crate::link::backlog::{Line, NoPlace};
 use crate::link::budget::Share;
 use crate::link::carrier::LinkCarrier;
 use crate::link::entry::{Entry, Head};
@@ -46,18 +45,18 @@ impl Driver {
     }
 
     /// A stream of the peer's.
-    pub(super) fn arrive(&mut self, mut arrival: Arrival, memory: bool) {
-        let Some(request) = arrival.request.take() else {
-            // The client has taken it back.
-            self.ids.remove(&arrival.id);
-            return;
-        };
-        let limit = match self.incoming.clone().map(|incoming| incoming.try_reserve_owned()) {
-            Some(Ok(place)) if memory => return self.take_in(arrival, request, place),
-            Some(Ok(_)) => Some("max_memory"),
-            Some(Err(TrySendError::Full(_))) => Some("backlog"),
+    pub(super) fn arrive(&mut self, mut arrival: Arrival) {
+        let limit = match (arrival.request.take(), self.incoming.as_ref().map(Line::look)) {
+            (Some(request), Some(Ok(()))) => return self.take_in(arrival, request),
+            (None, _) if arrival.limit.is_none() => {
+                // The client has taken it back.
+                self.ids.remove(&arrival.id);
+                return self.count_waste();
+            }
             // The listener is on its way out.
-            Some(Err(TrySendError::Closed(_))) | None => None,
+            (_, Some(Err(NoPlace::Closed)) | None) => None,
+            (Some(_), Some(Err(NoPlace::Full))) => Some("backlog"),
+            (None, _) => arrival.limit,
         };
         // Nobody takes it, or not soon enough: the client may try again.
         self.ids.remove(&arrival.id);
@@ -65,14 +64,30 @@ impl Driver {
         self.session.http2().release_connection(arrival.content.len());
         if let Some(limit) = limit {
             observe::refused(limit, &self.shared.info.peer);
+            self.count_waste();
+        }
+    }
+
+    /// Takes a request back that the peer has given up before anybody has accepted it.
+    pub(super) fn withdraw(&mut self, key: usize) {
+        let Some(entry) = self.streams.get_mut(key) else { return };
+        if !matches!(entry.head, Head::Unanswered) || entry.stream.inbox.is_complete() {
+            return;
+        }
+        entry.head = Head::Done;
+        let is_waiting = |line: &Line| entry.id.is_some_and(|id| line.withdraw(id));
+        if self.incoming.as_ref().is_some_and(is_waiting) {
+            let message = "the request was taken back before it was accepted";
+            entry.stream.inbox.abort(Error::new(ErrorKind::Aborted, message));
+            self.count_waste();
         }
     }
 
     /// A stream of the peer's, for which the listener has a place.
-    fn take_in(&mut self, arrival: Arrival, request: Request<()>, place: OwnedPermit<Offer>) {
+    fn take_in(&mut self, arrival: Arrival, request: Request<()>) {
         let (mut parts, ()) = request.into_parts();
         let transport = transport_of(&mut parts);
-        let (stream, carrier) = self.shared.stream(parts, transport);
+        let (stream, carrier) = self.shared.stream(parts, transport, arrival.charge);
         carrier.set_id(arrival.id.get());
         let mut entry = Entry::new(Arc::clone(&stream), carrier, Head::Unanswered);
         entry.id = Some(arrival.id);
@@ -82,8 +97,10 @@ impl Driver {
         if arrival.end {
             entry.has_received_end();
         }
-        place.send(Offer::new(stream));
         let key = self.insert(entry);
+        if let Some(line) = &self.incoming {
+            line.push(arrival.id, Offer::new(stream));
+        }
         self.ids.insert(arrival.id, Place::Entry(key));
         self.look_at(key);
     }
@@ -103,7 +120,7 @@ impl Driver {
     pub(super) fn look_at(&mut self, key: usize) {
         let Some(entry) = self.streams.get_mut(key) else { return };
         let wish = entry.stream.wish();
-        entry.send_wanted_reset(&mut self.session);
+        entry.send_wanted_end(&mut self.session);
         if let Wish::Reset(reason) = wish
             && !entry.over
         {
@@ -112,7 +129,8 @@ impl Driver {
         }
         if !entry.over && matches!(entry.head, Head::Unanswered) && entry.stream.has_answer() {
             if heads_room(&self.session) > 0 {
-                entry.answer(&mut self.session);
+                self.first.was_accepted |= entry.answer(&mut self.session);
+                self.waste.make_up();
             } else {
                 self.heads_wait = true;
                 if !std::mem::replace(&mut entry.waits_to_answer, true) {
@@ -345,11 +363,12 @@ impl Driver {
         while let Some(share) = &mut self.share
             && share.must_hold_less()
         {
-            let (before, cap) = (self.held, share.cap());
+            let cap = share.cap();
+            let before = self.holds();
             self.reset_the_hoarder(format_args!(
                 "and all links of the listener hold the {cap} bytes that they may together"
             ));
-            if self.held >= before {
+            if self.holds() >= before {
                 return;
             }
             self.tell_what_is_unread();
@@ -357,7 +376,7 @@ impl Driver {
     }
 
     /// Counts nothing that users have read in what is told to the other links.
-    fn tell_what_is_unread(&mut self) {
+    pub(super) fn tell_what_is_unread(&mut self) {
         self.release_all();
         if let Some(share) = &mut self.share {
             share.update(self.held, self.streams.len());
@@ -365,13 +384,14 @@ impl Driver {
         }
     }
 
-    /// Whether there is memory for one more stream of the peer's.
-    pub(super) fn takes_more(&mut self) -> bool {
-        let takes_more = |share: &Option<Share>| share.as_ref().is_none_or(Share::takes_more);
-        if !takes_more(&self.share) {
-            self.tell_what_is_unread();
-        }
-        takes_more(&self.share)
+    /// Whether there is memory for one more stream of the peer's, as far as is known.
+    pub(super) fn takes_more(&self) -> bool {
+        self.share.as_ref().is_none_or(Share::takes_more)
+    }
+
+    /// Bytes that the link's streams hold: unread ones, and header fields.
+    fn holds(&self) -> usize {
+        self.held + self.share.as_ref().map_or(0, Share::fields)
     }
 
     /// Gives back the windows of all that users have read, which otherwise waits until it is worth
@@ -385,18 +405,23 @@ impl Driver {
     }
 
     fn reset_the_hoarder(&mut self, all: fmt::Arguments<'_>) {
-        let most = self.streams.iter_mut().max_by_key(|(_, entry)| entry.stream.inbox.len());
-        let Some((key, entry)) = most.filter(|(_, entry)| entry.stream.inbox.len() > 0) else {
-            return;
+        let most = self.streams.iter_mut().max_by_key(|(_, entry)| entry.holds());
+        let Some((key, entry)) = most.filter(|(_, entry)| entry.holds() > 0) else { return };
+        let (unread, fields) = (entry.stream.inbox.len(), entry.carrier.fields());
+        let message = match fields > unread {
+            false => format!(
+                "reset here: {unread} bytes of it lie unread, the most of its link, {all}; read \
+                 faster, or allow more memory"
+            ),
+            true => format!(
+                "reset here: its header fields take {fields} bytes, the most of its link, {all}; send \
+                 fewer, or allow more memory"
+            ),
         };
-        let message = format!(
-            "reset here: {} bytes of it lie unread, the most of its link, {all}; read faster, or \
-             allow more memory",
-            entry.stream.inbox.len(),
-        );
         observe::hoarder_reset(&entry.stream.link.peer, &message);
         let ending = Ending::Local(Reason::ENHANCE_YOUR_CALM, message.into());
         entry.stream.inbox.abort(ending.read_error());
+        entry.carrier.give_fields_back();
         if !entry.over {
             entry.reset(&mut self.session, Reason::ENHANCE_YOUR_CALM, &ending);
         }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue::Key;
 
-use super::{Driver, GOODBYE, LAST_WORDS, PARTING, end};
+use super::{Driver, LAST_WORDS, PARTING, end};
 use crate::error::Ending;
 use crate::link::Shared;
 use crate::observe::Cause;
@@ -28,8 +28,12 @@ pub(super) enum Timer {
     KeepAlive,
     /// Nobody may have used the link for long enough.
     Idle,
+    /// The peer of a server should have opened something.
+    First,
     /// The link has been there for long enough.
     Age,
+    /// A link that is slowed reads on.
+    Rest,
     /// A stream's linger, or a refusal's body.
     Stream(usize),
     /// A stream on which perhaps nothing moves.
@@ -108,9 +112,11 @@ impl Driver {
         // A server asks its client whether requests are still on their way, and the client may
         // not answer. Where something is owed to it, its silence is bounded by keep-alive instead.
         let leaves = self.is_leaving() && !self.owes();
-        let time = if self.is_over { PARTING } else { GOODBYE };
         match self.leaving {
-            None if leaves => self.leaving = Some(self.timers.insert(Timer::Goodbye, time)),
+            None if leaves => {
+                let time = if self.is_over { PARTING } else { self.goodbye() };
+                self.leaving = Some(self.timers.insert(Timer::Goodbye, time));
+            }
             Some(timer) if !leaves => {
                 self.timers.remove(&timer);
                 self.leaving = None;
@@ -135,6 +141,11 @@ impl Driver {
                     self.stop_leaving();
                 }
                 Timer::Idle => self.idle_time_is_up(),
+                Timer::First => self.first_time_is_up(),
+                Timer::Rest => {
+                    self.waste.rests_until = None;
+                    self.read_more = true;
+                }
                 Timer::Age => {
                     self.shared.info.observed.retired(Cause::Old);
                     self.shut_down();

@@ -4,8 +4,10 @@ use anyhow::{Context, Result, ensure};
 use h2conn::http::StatusCode;
 use h2conn::{Client, ErrorKind, Listener, OnDrop, Reason};
 
-use crate::support::checked;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::support::raw::{self, DATA, END_STREAM, HEADERS, PING, RST_STREAM, Raw};
+use crate::support::{checked, ours};
 
 #[tokio::test]
 async fn a_request_that_nobody_answers_is_refused_and_may_be_tried_again() -> Result<()> {
@@ -70,6 +72,48 @@ async fn a_refusal(on_drop: OnDrop) -> Result<()> {
     ensure!(body == b"403 Forbidden\n");
     ensure!(raw.wait_for(RST_STREAM, 1).await?.payload == [0, 0, 0, 0]);
     Ok(())
+}
+
+/// A reset would count against the link at many servers, as those of a port scan do.
+#[tokio::test]
+async fn a_client_ends_its_request_in_order_when_a_refusal_is_complete() -> Result<()> {
+    checked(30, async {
+        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}/", socket.local_addr()?);
+        let server = tokio::spawn(async move {
+            let mut raw = Raw::server(socket.accept().await?.0).await?;
+            let mut ends = Vec::new();
+            for (stream, is_complete) in [(1, true), (3, true), (5, false)] {
+                raw.wait_for(HEADERS, stream).await?;
+                // `:status: 404`.
+                raw.send(HEADERS, raw::END_HEADERS, stream, b"\x8d").await?;
+                let flags = if is_complete { END_STREAM } else { 0 };
+                raw.send(DATA, flags, stream, b"nothing here").await?;
+                // What was written before does not matter.
+                ends.push(loop {
+                    let frame = raw.next().await?.context("an end")?;
+                    if frame.stream == stream && (frame.is_end() || frame.kind == RST_STREAM) {
+                        break (frame.kind, frame.payload);
+                    }
+                });
+            }
+            Result::<_>::Ok(ends)
+        });
+        let client = Client::new()?;
+        let error = client.connect(&url).await.err().context("it was refused")?;
+        ensure!(error.kind() == ErrorKind::Rejected, "{error}");
+        let conn = client.open(&url).await?;
+        (&conn).write_all(b"some bytes").await?;
+        let error = (&conn).read(&mut [0]).await.err().context("it was refused")?;
+        ensure!(ours(&error).kind() == ErrorKind::Rejected, "{error}");
+        let error = client.connect(&url).await.err().context("it was refused")?;
+        ensure!(error.to_string().contains("nothing here"), "{error}");
+        let cancel = Reason::CANCEL.code().to_be_bytes().to_vec();
+        let expected = [(DATA, vec![]), (DATA, vec![]), (RST_STREAM, cancel)];
+        ensure!(server.await?? == expected);
+        Ok(())
+    })
+    .await
 }
 
 /// The user is told all that has come of a refusal, whatever becomes of the rest.

@@ -53,7 +53,8 @@ async fn a_server_with_few_files() -> TestResult {
         return Ok(());
     }
     tracing::subscriber::set_global_default(Log)?;
-    let builder = Listener::builder().handshake_timeout(Duration::from_secs(60));
+    // By default it takes no more than half of what there are descriptors for.
+    let builder = Listener::builder().max_links(10_000).handshake_timeout(Duration::from_secs(60));
     let (listener, site) = listen_with(Over::Cleartext, builder).await?;
     let handle = listener.handle();
     serve(listener, echo);

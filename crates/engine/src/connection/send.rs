@@ -48,6 +48,19 @@ impl Connection {
         Some(DataHead { header: data::head(id, len as u32, end).bytes(), len, end })
     }
 
+    /// Ends this side of a stream without more content: an empty DATA frame with END_STREAM goes out with
+    /// what waits for [`transmit`](Connection::transmit). `false` if the stream is not open on this side, or its head
+    /// has not been sent.
+    pub fn end(&mut self, id: StreamId) -> bool {
+        let Some(slot) = self.inner.slot(id) else { return false };
+        if self.inner.streams.at(slot).is_none_or(|stream| stream.send != SendHalf::Body) {
+            return false;
+        }
+        self.inner.output.bytes.extend_from_slice(&data::head(id, 0, true).bytes());
+        self.inner.take(slot, 0, true);
+        true
+    }
+
     /// Lets a frame that the caller has not begun to write take in more: `available` further bytes of
     /// the stream, the last of all if `end`. Gives how many were added, and writes the header anew.
     ///

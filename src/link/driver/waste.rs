@@ -1,0 +1,97 @@
+//! Requests of a server's peer that come to nothing: refused for want of a place or of memory, or taken back before
+//! anybody has accepted them.
+
+use std::time::Duration;
+
+use h2conn_engine::Reason;
+use tokio::time::Instant;
+
+use super::{Driver, Timer};
+use crate::error::Ending;
+
+/// A peer with so many of them, beyond those that were answered, is read from more slowly. A client that is closed
+/// with as many requests on their way as it may have is still read at full speed.
+const SLOW: u32 = 8_192;
+
+/// A peer with so many is cut off. Those that it resets, or has this side reset, are counted by HTTP/2 as well, whose
+/// limits are met first.
+const MOST: u32 = 24_576;
+
+/// So many a second are forgiven.
+const FORGIVEN: f64 = 1_000.0;
+
+/// How long a link that is slowed rests after each read.
+const REST: Duration = Duration::from_millis(20);
+
+#[derive(Debug, Default)]
+pub(super) struct Waste {
+    level: u32,
+    /// When time was last forgiven for.
+    since: Option<Instant>,
+    /// Reading goes on then.
+    pub(super) rests_until: Option<Instant>,
+}
+
+impl Waste {
+    /// One more request has come to nothing; gives how many have.
+    fn add(&mut self, now: Instant) -> u32 {
+        let since = *self.since.get_or_insert(now);
+        let forgiven = ((now - since).as_secs_f64() * FORGIVEN) as u32;
+        if forgiven > 0 {
+            self.level = self.level.saturating_sub(forgiven);
+            self.since = Some(now);
+        }
+        self.level += 1;
+        self.level
+    }
+
+    /// A request was answered, which makes up for one that was not.
+    pub(super) fn make_up(&mut self) {
+        self.level = self.level.saturating_sub(1);
+    }
+}
+
+impl Driver {
+    /// A request of the peer's has come to nothing.
+    pub(super) fn count_waste(&mut self) {
+        let now = Instant::now();
+        let level = self.waste.add(now);
+        if level > MOST && self.end.is_none() {
+            let why = "requests that are refused or taken back pile up";
+            self.say_goodbye(Reason::ENHANCE_YOUR_CALM, why);
+            self.give_up(Ending::Violation(Reason::ENHANCE_YOUR_CALM, why.into()));
+        } else if level > SLOW && self.waste.rests_until.is_none() {
+            self.waste.rests_until = Some(now + REST);
+            self.timers.insert(Timer::Rest, REST);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_forgiven_and_made_up_for_does_not_count() {
+        let start = Instant::now();
+        let mut waste = Waste::default();
+        for n in 1..=100 {
+            assert_eq!(waste.add(start), n);
+        }
+        assert_eq!(waste.add(start + Duration::from_millis(50)), 51);
+        assert_eq!(waste.add(start + Duration::from_millis(50)), 52);
+        waste.make_up();
+        assert_eq!(waste.add(start + Duration::from_millis(50)), 52);
+        assert_eq!(waste.add(start + Duration::from_secs(10)), 1);
+    }
+
+    #[test]
+    fn time_that_is_too_short_to_forgive_adds_up() {
+        let start = Instant::now();
+        let mut waste = Waste::default();
+        for n in 0..2_000 {
+            waste.add(start + Duration::from_micros(500) * n);
+        }
+        assert!((990..=1_010).contains(&waste.level), "{waste:?}");
+    }
+}

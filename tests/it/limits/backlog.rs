@@ -1,0 +1,147 @@
+//! Requests that wait to be accepted: each link has a share, links take turns, and a peer whose requests come to nothing is
+//! slowed and then cut off.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, ensure};
+use h2conn::http::StatusCode;
+use h2conn::{Listener, Reason};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::until;
+use crate::support::raw::{
+    END_HEADERS, END_STREAM, GOAWAY, HEADERS, OK, PING, REQUEST, RST_STREAM, Raw, frame,
+};
+use crate::support::{Over, TestResult, accept, listen, run};
+
+/// What one link may have waiting, alone.
+const SHARE: u32 = 4_096;
+
+async fn client(addr: SocketAddr) -> TestResult<Raw<TcpStream>> {
+    Ok(Raw::client(TcpStream::connect(addr).await?).await?)
+}
+
+/// The requests of the streams of these numbers, from 0 on.
+fn requests(numbers: impl Iterator<Item = u32>, flags: u8) -> Vec<u8> {
+    numbers.flat_map(|n| frame(HEADERS, END_HEADERS | flags, 2 * n + 1, REQUEST)).collect()
+}
+
+/// Waits until all that was sent before has been looked at; gives the streams that were refused meanwhile.
+async fn refused_so_far(raw: &mut Raw<TcpStream>) -> TestResult<Vec<u32>> {
+    let mut refused = refused_until_a_ping_is_answered(raw).await?;
+    // The answer to a PING can be ahead of what was done in the same turn.
+    refused.extend(refused_until_a_ping_is_answered(raw).await?);
+    Ok(refused)
+}
+
+async fn refused_until_a_ping_is_answered(raw: &mut Raw<TcpStream>) -> TestResult<Vec<u32>> {
+    raw.send(PING, 0, 0, b"are you?").await?;
+    let mut refused = Vec::new();
+    loop {
+        let frame = raw.next().await?.context("the link lives")?;
+        match frame.kind {
+            RST_STREAM => {
+                ensure!(frame.payload == Reason::REFUSED_STREAM.code().to_be_bytes(), "{frame:?}");
+                refused.push(frame.stream);
+            }
+            PING if frame.payload == b"are you?" => return Ok(refused),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_link_that_fills_the_backlog_has_half_of_it_and_a_newcomer_is_next() -> TestResult {
+    run(async {
+        let (mut listener, site) = listen(Over::Cleartext).await?;
+        let mut hogs = [client(site.addr).await?, client(site.addr).await?];
+        for (hog, expected) in hogs.iter_mut().zip([SHARE, SHARE / 2]) {
+            // A stream is open for as long as it waits, and more than `max_conns_per_link` cannot be.
+            hog.io.write_all(&requests(0..SHARE, END_STREAM)).await?;
+            let refused = refused_so_far(hog).await?;
+            // The second has as many as are left, each time that it asks.
+            let taken = SHARE - refused.len() as u32;
+            ensure!(taken == expected, "{taken}");
+            ensure!(refused.iter().all(|stream| *stream > 2 * expected - 1), "the first are taken");
+        }
+        let newcomer = site.client()?;
+        let waits = newcomer.open(site.url("/newcomer")).await?;
+        waits.sent().await?;
+        until(&listener.handle(), |stats| stats.conns as u32 == SHARE + SHARE / 2 + 1).await;
+        let mut paths = Vec::new();
+        for _ in 0..3 {
+            let incoming = listener.accept().await.context("they wait")?;
+            paths.push(incoming.uri().path().to_owned());
+            incoming.accept()?;
+        }
+        ensure!(paths == ["/", "/", "/newcomer"], "{paths:?}");
+        ensure!(waits.response().await?.status() == StatusCode::OK);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_request_that_is_taken_back_while_it_waits_leaves_its_place_and_is_never_accepted() -> TestResult
+{
+    run(async {
+        let (mut listener, site) = listen(Over::Cleartext).await?;
+        let handle = listener.handle();
+        let mut hog = client(site.addr).await?;
+        hog.io.write_all(&requests(0..SHARE, 0)).await?;
+        ensure!(refused_so_far(&mut hog).await?.is_empty());
+        let resets: Vec<u8> = (0..SHARE - 1)
+            .flat_map(|n| frame(RST_STREAM, 0, 2 * n + 1, &Reason::CANCEL.code().to_be_bytes()))
+            .collect();
+        hog.io.write_all(&resets).await?;
+        refused_so_far(&mut hog).await?;
+        until(&handle, |stats| stats.conns == 1 && stats.header_bytes < 100).await;
+        // The places are free again.
+        hog.io.write_all(&requests(SHARE..2 * SHARE - 1, 0)).await?;
+        ensure!(refused_so_far(&mut hog).await?.is_empty());
+        let conn = accept(&mut listener).await?;
+        let answer = hog.wait_for(HEADERS, 2 * (SHARE - 1) + 1).await?;
+        ensure!(answer.payload == OK, "the one that was not taken back: {answer:?}");
+        drop((conn, hog));
+        // With the link all others have gone.
+        until(&handle, |stats| stats.links == 0 && stats.header_bytes == 0).await;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_peer_that_takes_back_all_that_it_asks_for_is_cut_off() -> TestResult {
+    run(async {
+        let builder = Listener::builder();
+        let listener = builder.bind("127.0.0.1:0").await?;
+        let addr: SocketAddr = listener.local_addr().to_string().parse()?;
+        // Nobody accepts.
+        let mut raw = client(addr).await?;
+        let (mut reader, mut writer) = raw.io.split();
+        let cancel = Reason::CANCEL.code().to_be_bytes();
+        let asking = async {
+            for number in 0..200_000 {
+                let one = requests(number..number + 1, 0);
+                let both = [one, frame(RST_STREAM, 0, 2 * number + 1, &cancel)].concat();
+                if writer.write_all(&both).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let hearing = async {
+            loop {
+                let frame = crate::support::raw::read_frame(&mut reader).await?;
+                let frame = frame.context("a reason before the end")?;
+                if frame.kind == GOAWAY {
+                    return TestResult::Ok(frame.payload);
+                }
+            }
+        };
+        let ((), goaway) = tokio::join!(asking, hearing);
+        let goaway = goaway?;
+        ensure!(goaway[4..8] == Reason::ENHANCE_YOUR_CALM.code().to_be_bytes(), "{goaway:?}");
+        let text = String::from_utf8_lossy(&goaway[8..]);
+        ensure!(text.contains("RST_STREAM frames"), "{text}");
+        Ok(())
+    })
+}

@@ -1,0 +1,276 @@
+//! Header fields are memory: what is kept of them is counted, told, bounded and given back.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use h2conn::{Listener, ListenerHandle, Reason};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use super::{round_trip, until};
+use crate::support::process::{self, memory, output, said};
+use crate::support::raw::{
+    END_HEADERS, GOAWAY, HEADERS, OK, PING, REQUEST, RST_STREAM, Raw, SETTINGS, frame, read_frame,
+};
+use crate::support::{Over, Site, TestResult, accept, echo, listen_with, run, serve};
+
+const MIB: usize = 1 << 20;
+
+/// Fields of a request, beside the four that every request has: 100 are taken.
+const FIELDS: u8 = 96;
+
+/// The first request of a link, which puts 60 fields with names of two letters into the table, and the
+/// request that names so many fields from then on, a byte each.
+fn bomb() -> (Vec<u8>, Vec<u8>) {
+    let names = (0..60).map(|n| [b'a' + n / 10, b'a' + n % 10]);
+    let first = names.flat_map(|name| [&b"\x40\x02"[..], &name, b"\x00"].concat());
+    // Its authority is in the table as well, as the oldest entry.
+    let first = [REQUEST.to_vec(), first.collect()].concat();
+    let again = (0..FIELDS).map(|n| 0x80 | (62 + n % 60));
+    (first, [b"\x83\x86\x84\x01\x01x".to_vec(), again.collect()].concat())
+}
+
+/// An attacker, and what it has heard.
+struct Thrower {
+    raw: Raw<TcpStream>,
+    answered: usize,
+    refused: usize,
+    /// Reset to make room for others.
+    reset: usize,
+}
+
+impl Thrower {
+    /// Sends the bomb so many times, and waits until all is looked at.
+    async fn throw(site: &Site, times: u32) -> TestResult<Thrower> {
+        let raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
+        let mut thrower = Thrower { raw, answered: 0, refused: 0, reset: 0 };
+        let (first, again) = bomb();
+        thrower.raw.io.write_all(&frame(HEADERS, END_HEADERS, 1, &first)).await?;
+        for stream in (1..times).map(|number| 2 * number + 1) {
+            thrower.raw.io.write_all(&frame(HEADERS, END_HEADERS, stream, &again)).await?;
+            // All answers are read on the way, or the server would have to keep them.
+            if stream % 128 == 1 {
+                thrower.listen().await?;
+            }
+        }
+        thrower.listen().await?;
+        // The answer to a PING can be ahead of what was done in the same turn.
+        thrower.listen().await?;
+        Ok(thrower)
+    }
+
+    /// Counts what is heard before the answer to a PING.
+    async fn listen(&mut self) -> TestResult {
+        self.raw.send(PING, 0, 0, b"are you?").await?;
+        loop {
+            let frame = self.raw.next().await?.context("the link lives")?;
+            match frame.kind {
+                HEADERS => {
+                    ensure!(frame.payload == OK, "{frame:?}");
+                    self.answered += 1;
+                }
+                RST_STREAM if frame.payload == Reason::REFUSED_STREAM.code().to_be_bytes() => {
+                    self.refused += 1;
+                }
+                RST_STREAM if frame.payload == Reason::ENHANCE_YOUR_CALM.code().to_be_bytes() => {
+                    self.reset += 1;
+                }
+                RST_STREAM => anyhow::bail!("{frame:?}"),
+                PING if frame.payload == b"are you?" => return Ok(()),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn the_limit_of_header_fields_is_told() -> TestResult {
+    run(async {
+        let (_listener, site) = listen_with(Over::Cleartext, Listener::builder()).await?;
+        let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
+        let settings = raw.wait_for(SETTINGS, 0).await?;
+        // SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113 §6.5.2).
+        let told = settings.payload.chunks(6).find(|setting| setting[..2] == [0, 6]);
+        ensure!(told.context("it is told")?[2..] == (16_u32 << 10).to_be_bytes());
+        Ok(())
+    })
+}
+
+#[test]
+fn header_fields_count_while_somebody_holds_their_conn_and_no_longer() -> TestResult {
+    run(async {
+        let (mut listener, site) = listen_with(Over::Cleartext, Listener::builder()).await?;
+        let handle: ListenerHandle = listener.handle();
+        let value = "v".repeat(1_000);
+        let client = site.client_builder().header("x-large", &*value).build()?;
+        let (conn, server) = tokio::join!(client.connect(site.url("/")), accept(&mut listener));
+        let (conn, server) = (conn?.0, server?);
+        let held = handle.stats().header_bytes;
+        ensure!((1_000..2_000).contains(&held), "{held}");
+        (&server).shutdown().await?;
+        conn.close().await?;
+        server.closed().await?;
+        until(&handle, |stats| stats.conns == 0).await;
+        ensure!(handle.stats().header_bytes == held, "the program can still see them");
+        ensure!(server.headers()["x-large"] == value);
+        drop(server);
+        until(&handle, |stats| stats.header_bytes == 0).await;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_link_whose_memory_is_full_of_header_fields_gets_no_new_conns_and_others_do() -> TestResult {
+    run(async {
+        let builder = Listener::builder().max_link_memory(2 << 20);
+        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+        let handle = listener.handle();
+        serve(listener, echo);
+        let other = site.client()?;
+        let conn = other.connect(site.url("/")).await?.0;
+        let thrower = Thrower::throw(&site, 500).await?;
+        let Thrower { answered, refused, reset, .. } = thrower;
+        ensure!(answered > 10 && refused > 300, "{answered} answered, {refused} refused");
+        ensure!(reset == 0, "it has not taken what was others'");
+        let stats = handle.stats();
+        ensure!(stats.header_bytes <= 2 * MIB, "{stats:?}");
+        round_trip(&conn).await?;
+        round_trip(&other.connect(site.url("/")).await?.0).await?;
+        drop(thrower);
+        until(&handle, |stats| stats.links == 1 && stats.header_bytes < 1_000).await;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_peer_whose_requests_are_refused_all_the_time_is_cut_off() -> TestResult {
+    run(async {
+        let builder = Listener::builder().max_link_memory(256 << 10);
+        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+        serve(listener, echo);
+        let other = site.client()?;
+        let conn = other.connect(site.url("/")).await?.0;
+        let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
+        let (first, again) = bomb();
+        raw.io.write_all(&frame(HEADERS, END_HEADERS, 1, &first)).await?;
+        let (mut reader, mut writer) = raw.io.split();
+        let asking = async {
+            let mut streams = (1..200_000).map(|number| 2 * number + 1);
+            while let Some(stream) = streams.next()
+                && writer.write_all(&frame(HEADERS, END_HEADERS, stream, &again)).await.is_ok()
+            {
+            }
+        };
+        let mut refused = 0;
+        let hearing = async {
+            loop {
+                let frame = read_frame(&mut reader).await?.context("a reason before the end")?;
+                refused += usize::from(frame.kind == RST_STREAM);
+                if frame.kind == GOAWAY {
+                    return TestResult::Ok(frame.payload);
+                }
+            }
+        };
+        let ((), goaway) = tokio::join!(asking, hearing);
+        let goaway = goaway?;
+        ensure!(goaway[4..8] == Reason::ENHANCE_YOUR_CALM.code().to_be_bytes(), "{goaway:?}");
+        let text = String::from_utf8_lossy(&goaway[8..]);
+        ensure!(text == "requests that are refused or taken back pile up", "{text}");
+        ensure!(refused > 20_000, "after {refused}");
+        round_trip(&conn).await
+    })
+}
+
+const MEMORY: usize = 64 * MIB;
+const LINK_MEMORY: usize = 32 * MIB;
+const LINKS: usize = 10;
+const TIMES: u32 = 2_000;
+
+/// Not a test of its own: the server of the one below, when it is told so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_filled_with_fields() -> TestResult {
+    if process::role().is_none() {
+        return Ok(());
+    }
+    let builder = Listener::builder().max_memory(MEMORY).max_link_memory(LINK_MEMORY as u32);
+    let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+    let handle = listener.handle();
+    serve(listener, echo);
+    println!("\n@port {}", site.addr.port());
+    let mut questions = BufReader::new(tokio::io::stdin()).lines();
+    while questions.next_line().await?.is_some() {
+        let stats = handle.stats();
+        let (now, most) = (memory("VmRSS"), memory("VmHWM"));
+        println!("\n@memory {now} {most} {} {}", stats.header_bytes, stats.conns);
+    }
+    Ok(())
+}
+
+#[test]
+fn ten_links_full_of_header_fields_stay_below_the_documented_memory() -> TestResult {
+    const SERVER: &str = "limits::fields::a_server_that_is_filled_with_fields";
+    run(async {
+        let mut server = process::spawn(SERVER, "server")?;
+        let mut answers = output(&mut server)?;
+        let mut questions = server.stdin.take().context("its input is piped")?;
+        let port: u16 = said(&mut answers, "port").await?.parse()?;
+        let site = Site::cleartext(([127, 0, 0, 1], port).into());
+        let bystander = site.client()?;
+        let conn = bystander.connect(site.url("/")).await?.0;
+        let mut ask = async || {
+            questions.write_all(b"?\n").await?;
+            let line = said(&mut answers, "memory").await?;
+            let fields: Vec<usize> = line.split(' ').map(str::parse).collect::<Result<_, _>>()?;
+            TestResult::Ok((fields[0], fields[1], fields[2], fields[3]))
+        };
+        let (before, ..) = ask().await?;
+        let mut links = Vec::new();
+        for _ in 0..LINKS {
+            let link = Thrower::throw(&site, TIMES).await?;
+            ensure!(link.answered > 20, "{} answered, {} refused", link.answered, link.refused);
+            links.push(link);
+            round_trip(&conn).await?;
+            round_trip(&bystander.connect(site.url("/")).await?.0).await?;
+        }
+        // A link gives room when its driver next looks.
+        let (now, most, fields, conns) = loop {
+            let seen = ask().await?;
+            if seen.2 <= MEMORY {
+                break seen;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        let documented = (2 * MEMORY + conns * (260 << 10) + LINKS * 2 * MIB) >> 10;
+        eprintln!(
+            "{fields} bytes of fields are counted, {conns} Conns: {} KiB, {} KiB at the most, {documented} KiB \
+             documented",
+            now - before,
+            most - before
+        );
+        ensure!(fields > MEMORY / 2, "{fields} bytes are counted");
+        ensure!(conns < LINKS * TIMES as usize / 2, "they do not fit");
+        let mut resets = 0;
+        for link in &mut links {
+            link.listen().await?;
+            resets += link.reset;
+        }
+        ensure!(resets > 0, "the first links have made room for the others");
+        // The idle Conns and links themselves: `docs/performance.md`.
+        let others = conns * (8 << 10) + LINKS * MIB;
+        // What those had that were reset is free, and still the process's.
+        ensure!(
+            (now - before) << 10 < 2 * fields + others,
+            "{} KiB are more than is counted",
+            now - before
+        );
+        ensure!(most - before < documented, "{} KiB", most - before);
+        drop(links);
+        while ask().await?.2 > 1_000 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        round_trip(&conn).await?;
+        drop(questions);
+        ensure!(server.wait().await?.success());
+        Ok(())
+    })
+}
