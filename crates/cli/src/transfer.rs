@@ -29,8 +29,6 @@ pub(crate) const SIZE: &str = "h2conn-size";
 /// The field of a request or a response with a file: its permission bits, as `644`.
 pub(crate) const MODE: &str = "h2conn-mode";
 
-/// How much of a file moves at once: enough for a disk, little enough for a progress bar.
-const CHUNK: usize = 256 << 10;
-
-/// How many chunks may wait between the disk and the network.
-const AHEAD: usize = 4;
+/// How much of a file moves at once: enough for a disk, little enough for a progress bar and for the
+/// memory of a transfer that stalls.
+const CHUNK: usize = 128 << 10;

@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Seek};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use cap_fs_ext::{FollowSymlinks, MetadataExt, OpenOptionsFollowExt, OpenOptionsSyncExt};
@@ -27,7 +28,7 @@ pub(crate) struct Partial {
     dir: Dir,
     name: OsString,
     partial: OsString,
-    file: File,
+    file: Arc<File>,
     replaced: Option<Access>,
 }
 
@@ -111,6 +112,7 @@ impl Partial {
                 Some(replaced) => replaced.give_partial(&file),
                 None => give_owner(&file),
             }
+            let file = Arc::new(file);
             return Ok(Partial { dir, name: name.to_owned(), partial, file, replaced });
         }
     }
@@ -121,19 +123,19 @@ impl Partial {
     }
 
     /// Reads what there is. Blocks. The position of all its handles is at the end then.
-    pub(crate) fn hash(&mut self) -> io::Result<Hasher> {
-        Hasher::of_start(&mut self.file, u64::MAX)
+    pub(crate) fn hash(&self) -> io::Result<Hasher> {
+        Hasher::of_start(&self.file, u64::MAX)
     }
 
     /// Forgets what there is.
-    pub(crate) fn clear(&mut self) -> io::Result<()> {
+    pub(crate) fn clear(&self) -> io::Result<()> {
         self.file.set_len(0)?;
-        self.file.rewind()
+        (&*self.file).rewind()
     }
 
-    /// Another handle of the same file.
-    pub(crate) fn handle(&self) -> io::Result<File> {
-        self.file.try_clone()
+    /// The file, whose position all share.
+    pub(crate) fn handle(&self) -> Arc<File> {
+        Arc::clone(&self.file)
     }
 
     /// Makes it the file that it was to become, also for after a power failure if its bytes are on the
@@ -200,7 +202,7 @@ impl Partial {
     }
 
     /// Removes it, for it is worth nothing.
-    pub(crate) fn discard(mut self) -> io::Result<()> {
+    pub(crate) fn discard(self) -> io::Result<()> {
         self.clear()
     }
 }
@@ -289,10 +291,10 @@ mod tests {
     #[test]
     fn what_has_come_is_there_the_next_time_and_becomes_the_file() {
         let (temp, dir) = place();
-        open(&dir).unwrap().handle().unwrap().write_all(b"first ").unwrap();
-        let mut partial = open(&dir).unwrap();
+        open(&dir).unwrap().handle().as_ref().write_all(b"first ").unwrap();
+        let partial = open(&dir).unwrap();
         assert_eq!(partial.hash().unwrap().len(), 6);
-        partial.handle().unwrap().write_all(b"second").unwrap();
+        partial.handle().as_ref().write_all(b"second").unwrap();
         partial.finish(false, None).unwrap();
         assert_eq!(fs::read(temp.path().join("file")).unwrap(), b"first second");
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
@@ -302,8 +304,8 @@ mod tests {
     fn nothing_is_left_over_of_what_never_began() {
         let (temp, dir) = place();
         drop(open(&dir).unwrap());
-        let mut partial = open(&dir).unwrap();
-        partial.handle().unwrap().write_all(b"worthless").unwrap();
+        let partial = open(&dir).unwrap();
+        partial.handle().as_ref().write_all(b"worthless").unwrap();
         assert_eq!(partial.hash().unwrap().len(), 9);
         partial.discard().unwrap();
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
@@ -314,7 +316,7 @@ mod tests {
         let (temp, dir) = place();
         fs::write(temp.path().join("file"), "precious").unwrap();
         let partial = open(&dir).unwrap();
-        partial.handle().unwrap().write_all(b"new").unwrap();
+        partial.handle().as_ref().write_all(b"new").unwrap();
         assert!(partial.finish(false, None).unwrap_err().to_string().contains("already"));
         assert_eq!(fs::read(temp.path().join("file")).unwrap(), b"precious");
         open(&dir).unwrap().finish(true, None).unwrap();
@@ -353,7 +355,7 @@ mod tests {
         fs::hard_link(&whole, &part).unwrap();
         let partial = open(&dir).unwrap();
         assert_eq!(partial.len().unwrap(), 0);
-        partial.handle().unwrap().write_all(b"new").unwrap();
+        partial.handle().as_ref().write_all(b"new").unwrap();
         assert_eq!(fs::read(&whole).unwrap(), b"whole");
         partial.finish(true, None).unwrap();
         assert_eq!(fs::read(&whole).unwrap(), b"new");

@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Some bytes, at most `left` of them.
+    /// Some bytes, at most `left` of them. Dropping the future loses nothing.
     pub(crate) async fn bytes(&mut self, left: u64) -> Result<Bytes> {
         let Some(mut run) = self.run().await? else {
             bail!("the peer has ended with {left} bytes missing")

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use tokio::io::AsyncWriteExt;
@@ -53,7 +55,7 @@ impl Destination {
     fn open_now(path: PathBuf, replace: bool) -> Result<Destination> {
         let (to, hasher) = match Place::find(&path, replace)? {
             Place::File(dir, name, replaced) => {
-                let mut partial = Partial::open(dir, &name, replaced)?;
+                let partial = Partial::open(dir, &name, replaced)?;
                 let hasher = partial.hash().context("cannot read what has come before")?;
                 (To::File(partial), hasher)
             }
@@ -93,7 +95,7 @@ impl Destination {
             }
             say(format_args!("what is there is not the file's beginning: all of it is fetched"));
             self.hasher = Hasher::default();
-            if let To::File(partial) = &mut self.to {
+            if let To::File(partial) = &self.to {
                 partial.clear()?;
             }
         }
@@ -103,7 +105,7 @@ impl Destination {
         let path = self.path;
         let digest = match self.to {
             To::File(partial) => {
-                let file = partial.handle()?;
+                let file = partial.handle();
                 let Some(digest) = body(&mut reader, file, self.hasher, size, &progress).await?
                 else {
                     partial.discard()?;
@@ -146,7 +148,7 @@ async fn through(
 ) -> Result<Digest> {
     let to = path.to_owned();
     let file = spawn_blocking(move || open_through(&to)).await??;
-    let digest = body(reader, file, Hasher::default(), size, progress).await?;
+    let digest = body(reader, Arc::new(file), Hasher::default(), size, progress).await?;
     digest.context("what has come is not what was sent: the digests differ")
 }
 
@@ -155,7 +157,7 @@ async fn through(
 /// those that `hasher` has seen.
 pub(crate) async fn body(
     reader: &mut Reader<'_>,
-    file: File,
+    file: Arc<File>,
     hasher: Hasher,
     size: u64,
     progress: &Progress,
@@ -164,12 +166,16 @@ pub(crate) async fn body(
     let mut sink = Sink::new(file, hasher);
     let received = async {
         while left > 0 {
-            let bytes = reader.bytes(left).await?;
+            let bytes = until_settled(&mut sink, pin!(reader.bytes(left))).await??;
             left -= bytes.len() as u64;
             progress.add(bytes.len());
             sink.write(bytes).await?;
         }
-        let digest: Digest = reader.expect("sha256").await?.parse()?;
+        let digest = {
+            let line = pin!(reader.expect("sha256"));
+            until_settled(&mut sink, line).await??
+        };
+        let digest: Digest = digest.parse()?;
         reader.end().await?;
         anyhow::Ok(digest)
     };
@@ -179,4 +185,19 @@ pub(crate) async fn body(
     let hasher = sink.finish().await?;
     let claimed = received?;
     Ok((hasher.digest() == claimed).then_some(claimed))
+}
+
+/// Waits for the peer, and meanwhile for the disk: a peer that sends no more must not keep from the disk
+/// what it has sent.
+async fn until_settled<T>(
+    sink: &mut Sink,
+    mut peer: Pin<&mut impl Future<Output = T>>,
+) -> Result<T> {
+    loop {
+        tokio::select! {
+            biased;
+            said = &mut peer => return Ok(said),
+            settled = sink.settle(), if !sink.is_settled() => settled?,
+        }
+    }
 }

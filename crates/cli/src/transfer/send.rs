@@ -67,7 +67,7 @@ impl Origin {
     ///
     /// What went wrong, at either side.
     pub(crate) async fn submit(&self, client: &Caller, url: &str) -> Result<()> {
-        // Each time anew: another attempt's thread may still read from its own handle.
+        // Each time anew: a step of another attempt may still read from its own handle.
         let Given { file, .. } = open(&self.path)?;
         let (conn, _) = client.connect(url).await?;
         let mut reader = Reader::new(&conn);
@@ -157,17 +157,17 @@ pub(crate) fn parse_have(text: &str) -> Result<(u64, Digest)> {
 /// A file at the place from which on the peer needs it: it has `len` bytes of this digest. That is
 /// the beginning if what it has is not the file's.
 pub(crate) async fn start(
-    mut file: File,
+    file: File,
     size: u64,
     len: u64,
     digest: Digest,
 ) -> Result<(File, Hasher)> {
     spawn_blocking(move || {
-        let hasher = Hasher::of_start(&mut file, size.min(len)).context("cannot read the file")?;
+        let hasher = Hasher::of_start(&file, size.min(len)).context("cannot read the file")?;
         if hasher.len() == len && hasher.digest() == digest {
             return Ok((file, hasher));
         }
-        let hasher = Hasher::of_start(&mut file, 0).context("cannot read the file")?;
+        let hasher = Hasher::of_start(&file, 0).context("cannot read the file")?;
         Ok((file, hasher))
     })
     .await?
@@ -175,12 +175,12 @@ pub(crate) async fn start(
 
 /// Sends what `source` has, and the digest of the whole.
 pub(crate) async fn body(conn: &Conn, mut source: Source, progress: &Progress) -> Result<Digest> {
-    while let Some(chunk) = source.next().await {
+    while let Some(chunk) = source.next().await? {
         let len = chunk.len();
         conn.write_chunk(chunk).await?;
         progress.add(len);
     }
-    let digest = source.digest().await?;
+    let digest = source.digest().context("the file was not read to its end")?;
     write_line(conn, format!("sha256 {digest}")).await?;
     Ok(digest)
 }

@@ -1,67 +1,99 @@
-//! From a file to the network: a thread reads and digests while the connection sends.
+//! From a file to the network, in steps: each reads and digests a chunk while the connection sends the
+//! one before.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::CHUNK;
 use super::digest::{Digest, Hasher};
-use super::{AHEAD, CHUNK};
 
-/// The rest of a file, chunk by chunk, and the digest of the whole. Dropping it ends its thread.
+/// The rest of a file, chunk by chunk, and the digest of the whole.
+///
+/// No thread waits for the network: the pool has 512, and transfers whose peers read nothing would take
+/// all of them from other transfers and from names that are looked up.
 #[derive(Debug)]
 pub(crate) struct Source {
-    chunks: mpsc::Receiver<Bytes>,
-    thread: JoinHandle<Result<Digest>>,
+    size: u64,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// One chunk is read ahead, and no more: this is memory that a peer which does not read holds.
+    Reading(JoinHandle<Result<Step>>),
+    Whole(Digest),
+    Failed,
+}
+
+/// A chunk, and all that the next step needs.
+#[derive(Debug)]
+struct Step {
+    file: File,
+    hasher: Hasher,
+    chunk: Bytes,
 }
 
 impl Source {
     /// Of a file of `size` bytes, what comes behind those that `hasher` has seen; the file's position is
     /// there.
     pub(crate) fn new(file: File, hasher: Hasher, size: u64) -> Source {
-        let (sender, chunks) = mpsc::channel(AHEAD);
-        let thread = spawn_blocking(move || read(file, hasher, size, &sender));
-        Source { chunks, thread }
+        Source { size, stage: Stage::after(file, hasher, size) }
     }
 
-    /// `None` when all was read, or nothing more can be; [`digest`](Source::digest) tells.
-    pub(crate) async fn next(&mut self) -> Option<Bytes> {
-        self.chunks.recv().await
-    }
-
-    /// The digest of the whole file, when [`next`](Source::next) has given `None`.
+    /// The next chunk; `None` when all was read.
     ///
     /// # Errors
     ///
-    /// What was the matter with the file.
-    pub(crate) async fn digest(self) -> Result<Digest> {
-        self.thread.await.context("the thread that reads the file is gone")?
+    /// When the file cannot be read, or has become shorter.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
+        let reading = match &mut self.stage {
+            Stage::Reading(reading) => reading,
+            Stage::Whole(_) => return Ok(None),
+            Stage::Failed => bail!("the file could not be read before"),
+        };
+        let step = reading.await;
+        self.stage = Stage::Failed;
+        let Step { file, hasher, chunk } = step.context("the thread that reads is gone")??;
+        self.stage = Stage::after(file, hasher, self.size);
+        Ok(Some(chunk))
+    }
+
+    /// The digest of the whole file, when [`next`](Source::next) has given `None`.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        match self.stage {
+            Stage::Whole(digest) => Some(digest),
+            _ => None,
+        }
     }
 }
 
-fn read(
-    mut file: File,
-    mut hasher: Hasher,
-    size: u64,
-    chunks: &mpsc::Sender<Bytes>,
-) -> Result<Digest> {
-    while hasher.len() < size {
-        let len = (size - hasher.len()).min(CHUNK as u64);
-        let mut chunk = Vec::with_capacity(CHUNK);
-        // A file in a terminal's hands can be interrupted, which `read_to_end` takes care of.
-        file.by_ref().take(len).read_to_end(&mut chunk).context("cannot read the file")?;
-        if (chunk.len() as u64) < len {
-            bail!("the file has become shorter while it was sent");
-        }
-        hasher.update(&chunk);
-        if chunks.blocking_send(chunk.into()).is_err() {
-            return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+impl Stage {
+    fn after(file: File, hasher: Hasher, size: u64) -> Stage {
+        match hasher.len() < size {
+            true => Stage::Reading(spawn_blocking(move || read(file, hasher, size))),
+            false => Stage::Whole(hasher.digest()),
         }
     }
-    Ok(hasher.digest())
+}
+
+fn read(mut file: File, mut hasher: Hasher, size: u64) -> Result<Step> {
+    let len = (size - hasher.len()).min(CHUNK as u64);
+    let mut chunk = Vec::with_capacity(len as usize);
+    // A file in a terminal's hands can be interrupted, which `read_to_end` takes care of.
+    file.by_ref().take(len).read_to_end(&mut chunk).context("cannot read the file")?;
+    if (chunk.len() as u64) < len {
+        bail!("the file has become shorter while it was sent");
+    }
+    hasher.update(&chunk);
+    Ok(Step { file, hasher, chunk: chunk.into() })
 }
 
 #[cfg(test)]
@@ -82,23 +114,42 @@ mod tests {
     #[tokio::test]
     async fn the_rest_is_read_and_the_digest_is_of_the_whole() {
         let bytes: Vec<u8> = (0..CHUNK * 2 + 77).map(|n| (n % 249) as u8).collect();
-        let mut file = file(&bytes);
-        let start = Hasher::of_start(&mut file, 1000).unwrap();
+        let file = file(&bytes);
+        let start = Hasher::of_start(&file, 1000).unwrap();
         let mut source = Source::new(file, start, bytes.len() as u64);
         let mut got = Vec::new();
-        while let Some(chunk) = source.next().await {
+        while let Some(chunk) = source.next().await.unwrap() {
             got.extend_from_slice(&chunk);
         }
         assert!(got == bytes[1000..]);
         let mut all = Hasher::default();
         all.update(&bytes);
-        assert_eq!(source.digest().await.unwrap(), all.digest());
+        assert_eq!(source.digest(), Some(all.digest()));
+        assert!(source.next().await.unwrap().is_none());
     }
 
     #[tokio::test]
     async fn a_file_that_shrinks_meanwhile_is_an_error() {
         let mut source = Source::new(file(b"short"), Hasher::default(), 100);
-        assert!(source.next().await.is_none());
-        assert!(source.digest().await.unwrap_err().to_string().contains("shorter"));
+        assert!(source.next().await.unwrap_err().to_string().contains("shorter"));
+        assert_eq!(source.digest(), None);
+        assert!(source.next().await.is_err());
+    }
+
+    #[test]
+    fn sources_that_nobody_reads_hold_no_thread() {
+        // With one thread in the pool, any that waited for its peer would stop all others.
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let bytes = vec![1; CHUNK * 20];
+            let source = || Source::new(file(&bytes), Hasher::default(), bytes.len() as u64);
+            let mut sources: Vec<_> = (0..8).map(|_| source()).collect();
+            let mut chunks = 0;
+            while sources[7].next().await.unwrap().is_some() {
+                chunks += 1;
+            }
+            assert_eq!(chunks, 20);
+        });
     }
 }

@@ -205,17 +205,12 @@ async fn take(
     }
 }
 
-async fn take_body(
-    conn: &Conn,
-    mut partial: Partial,
-    size: u64,
-    mode: Option<Mode>,
-) -> Result<String> {
+async fn take_body(conn: &Conn, partial: Partial, size: u64, mode: Option<Mode>) -> Result<String> {
     // As in `give`: the client has the head, and can wait.
     let hashed = spawn_blocking(move || partial.hash().map(|hasher| (partial, hasher))).await?;
     let (mut partial, mut hasher) = hashed.context("cannot read what has come before")?;
     if hasher.len() > size {
-        partial.clear()?;
+        partial = cleared(partial).await?;
         hasher = Hasher::default();
     }
     write_line(conn, format!("have {} {}", hasher.len(), hasher.digest())).await?;
@@ -223,18 +218,23 @@ async fn take_body(
     let from: u64 = reader.expect("from").await?.parse().context("the client says from where")?;
     if from != hasher.len() {
         anyhow::ensure!(from == 0, "the client begins at {from}, and {} are there", hasher.len());
-        partial.clear()?;
+        partial = cleared(partial).await?;
         hasher = Hasher::default();
     }
     let progress = Progress::hidden(size, from);
-    let file = partial.handle()?;
+    let file = partial.handle();
     let Some(digest) = receive::body(&mut reader, file, hasher, size, &progress).await? else {
-        partial.discard()?;
+        spawn_blocking(move || partial.discard()).await??;
         anyhow::bail!("what has come is not what was sent: the digests differ; it was removed");
     };
     spawn_blocking(move || partial.finish(false, mode)).await??;
     write_line(conn, format!("stored {digest}")).await?;
     Ok(progress.summary(digest))
+}
+
+/// Forgets what has come before, which takes the system a while if it is much.
+async fn cleared(partial: Partial) -> Result<Partial> {
+    Ok(spawn_blocking(move || partial.clear().map(|()| partial)).await??)
 }
 
 /// Tells the client, and gives the error for the log.

@@ -1,6 +1,7 @@
 //! The tool as its users have it: the program, its input and output, and its exit code.
 
 mod connect;
+mod crowd;
 #[cfg(unix)]
 mod exec;
 #[cfg(unix)]
