@@ -1,5 +1,8 @@
 //! The server's files: one directory, and nothing outside of it.
 
+mod give;
+mod take;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,20 +11,16 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use h2conn::http::{HeaderMap, HeaderValue, Response, StatusCode};
-use h2conn::{Conn, Incoming, Reason};
-use tokio::io::AsyncWriteExt;
+use h2conn::Incoming;
+use h2conn::http::{HeaderMap, Response, StatusCode};
 use tokio::task::spawn_blocking;
 
 use super::access::Mode;
-use super::digest::{Digest, Hasher};
+use super::digest::Digest;
 use super::given::Given;
 use super::partial::{Busy, Partial};
-use super::progress::Progress;
-use super::reader::Reader;
-use super::send::{self, parse_have, start, write_line};
-use super::source::Source;
-use super::{MODE, RECV, SEND, SIZE, name, receive};
+use super::send::parse_have;
+use super::{RECV, SEND, name};
 
 /// A directory whose files are given out, and that takes files if it is said to. No name and no link
 /// leads out of it: the system is asked for each part of a path beneath the directory that is open.
@@ -68,14 +67,14 @@ impl Store {
             Wish::Recv(len, digest) => {
                 let opened = self.blocking(path, |store, path| store.open_to_give(&path)).await;
                 match opened {
-                    Ok(given) => give(incoming, given, len, digest).await,
+                    Ok(given) => give::serve(incoming, given, len, digest).await,
                     Err(refused) => Err(refuse(incoming, refused)),
                 }
             }
             Wish::Send(size, mode) => {
                 let opened = self.blocking(path, |store, path| store.open_to_take(&path)).await;
                 match opened {
-                    Ok(partial) => take(incoming, partial, size, mode).await,
+                    Ok(partial) => take::serve(incoming, partial, size, mode).await,
                     Err(refused) => Err(refuse(incoming, refused)),
                 }
             }
@@ -154,87 +153,6 @@ fn wish(headers: &HeaderMap) -> Result<Wish> {
             "this is for `h2conn recv` and `h2conn send`: expected the field {RECV} or {SEND}"
         ),
     }
-}
-
-async fn give(incoming: Incoming, given: Given, len: u64, digest: Digest) -> Result<String> {
-    let Given { file, size, mode } = given;
-    let mut response = Response::new(());
-    response.headers_mut().insert(SIZE, size.into());
-    if let Some(mode) = mode {
-        let mode = HeaderValue::try_from(mode.to_string()).context("digits are a field")?;
-        response.headers_mut().insert(MODE, mode);
-    }
-    let conn = incoming.accept_with(response)?;
-    let given = async {
-        // The client waits for the head for so long only, and this can take longer.
-        let (file, hasher) = start(file, size, len, digest).await?;
-        let from = hasher.len();
-        write_line(&conn, format!("from {from}")).await?;
-        let progress = Progress::hidden(size, from);
-        let source = Source::new(file, hasher, size);
-        let digest = send::body(&conn, source, &progress).await?;
-        (&conn).shutdown().await?;
-        conn.close().await?;
-        anyhow::Ok(progress.summary(digest))
-    };
-    let given = given.await;
-    if given.is_err() {
-        conn.reset(Reason::INTERNAL_ERROR);
-    }
-    given
-}
-
-async fn take(
-    incoming: Incoming,
-    partial: Partial,
-    size: u64,
-    mode: Option<Mode>,
-) -> Result<String> {
-    let conn = incoming.accept()?;
-    match take_body(&conn, partial, size, mode).await {
-        Ok(summary) => {
-            conn.close().await?;
-            Ok(summary)
-        }
-        Err(error) => {
-            // If the client has gone, it is not told.
-            let _ = write_line(&conn, format!("failed {error:#}")).await;
-            let _ = conn.close().await;
-            Err(error)
-        }
-    }
-}
-
-async fn take_body(conn: &Conn, partial: Partial, size: u64, mode: Option<Mode>) -> Result<String> {
-    // As in `give`: the client has the head, and can wait.
-    let hashed = spawn_blocking(move || partial.hash().map(|hasher| (partial, hasher))).await?;
-    let (mut partial, mut hasher) = hashed.context("cannot read what has come before")?;
-    if hasher.len() > size {
-        partial = cleared(partial).await?;
-        hasher = Hasher::default();
-    }
-    write_line(conn, format!("have {} {}", hasher.len(), hasher.digest())).await?;
-    let mut reader = Reader::new(conn);
-    let from: u64 = reader.expect("from").await?.parse().context("the client says from where")?;
-    if from != hasher.len() {
-        anyhow::ensure!(from == 0, "the client begins at {from}, and {} are there", hasher.len());
-        partial = cleared(partial).await?;
-        hasher = Hasher::default();
-    }
-    let progress = Progress::hidden(size, from);
-    let file = partial.handle();
-    let Some(digest) = receive::body(&mut reader, file, hasher, size, &progress).await? else {
-        spawn_blocking(move || partial.discard()).await??;
-        anyhow::bail!("what has come is not what was sent: the digests differ; it was removed");
-    };
-    spawn_blocking(move || partial.finish(false, mode)).await??;
-    write_line(conn, format!("stored {digest}")).await?;
-    Ok(progress.summary(digest))
-}
-
-/// Forgets what has come before, which takes the system a while if it is much.
-async fn cleared(partial: Partial) -> Result<Partial> {
-    Ok(spawn_blocking(move || partial.clear().map(|()| partial)).await??)
 }
 
 /// Tells the client, and gives the error for the log.

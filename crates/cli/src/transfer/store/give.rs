@@ -1,0 +1,47 @@
+//! A file for a client.
+
+use anyhow::{Context, Result};
+use h2conn::http::{HeaderValue, Response};
+use h2conn::{Incoming, Reason};
+use tokio::io::AsyncWriteExt;
+
+use crate::transfer::digest::Digest;
+use crate::transfer::given::Given;
+use crate::transfer::progress::Progress;
+use crate::transfer::send::{self, start, write_line};
+use crate::transfer::source::Source;
+use crate::transfer::{MODE, SIZE};
+
+/// Gives the file, of which the client has `len` bytes of this digest, unless it has others.
+pub(super) async fn serve(
+    incoming: Incoming,
+    given: Given,
+    len: u64,
+    digest: Digest,
+) -> Result<String> {
+    let Given { file, size, mode } = given;
+    let mut response = Response::new(());
+    response.headers_mut().insert(SIZE, size.into());
+    if let Some(mode) = mode {
+        let mode = HeaderValue::try_from(mode.to_string()).context("digits are a field")?;
+        response.headers_mut().insert(MODE, mode);
+    }
+    let conn = incoming.accept_with(response)?;
+    let given = async {
+        // The client waits for the head for so long only, and this can take longer.
+        let (file, hasher) = start(file, size, len, digest).await?;
+        let from = hasher.len();
+        write_line(&conn, format!("from {from}")).await?;
+        let progress = Progress::hidden(size, from);
+        let source = Source::new(file, hasher, size);
+        let digest = send::body(&conn, source, &progress).await?;
+        (&conn).shutdown().await?;
+        conn.close().await?;
+        anyhow::Ok(progress.summary(digest))
+    };
+    let given = given.await;
+    if given.is_err() {
+        conn.reset(Reason::INTERNAL_ERROR);
+    }
+    given
+}

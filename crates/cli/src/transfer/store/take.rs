@@ -1,0 +1,67 @@
+//! A file of a client.
+
+use anyhow::{Context, Result};
+use h2conn::{Conn, Incoming};
+use tokio::task::spawn_blocking;
+
+use crate::transfer::access::Mode;
+use crate::transfer::digest::Hasher;
+use crate::transfer::partial::Partial;
+use crate::transfer::progress::Progress;
+use crate::transfer::reader::Reader;
+use crate::transfer::receive;
+use crate::transfer::send::write_line;
+
+/// Takes a file of `size` bytes, to go on behind those that have come before.
+pub(super) async fn serve(
+    incoming: Incoming,
+    partial: Partial,
+    size: u64,
+    mode: Option<Mode>,
+) -> Result<String> {
+    let conn = incoming.accept()?;
+    match take_body(&conn, partial, size, mode).await {
+        Ok(summary) => {
+            conn.close().await?;
+            Ok(summary)
+        }
+        Err(error) => {
+            // If the client has gone, it is not told.
+            let _ = write_line(&conn, format!("failed {error:#}")).await;
+            let _ = conn.close().await;
+            Err(error)
+        }
+    }
+}
+
+async fn take_body(conn: &Conn, partial: Partial, size: u64, mode: Option<Mode>) -> Result<String> {
+    // As in `give`: the client has the head, and can wait.
+    let hashed = spawn_blocking(move || partial.hash().map(|hasher| (partial, hasher))).await?;
+    let (mut partial, mut hasher) = hashed.context("cannot read what has come before")?;
+    if hasher.len() > size {
+        partial = cleared(partial).await?;
+        hasher = Hasher::default();
+    }
+    write_line(conn, format!("have {} {}", hasher.len(), hasher.digest())).await?;
+    let mut reader = Reader::new(conn);
+    let from: u64 = reader.expect("from").await?.parse().context("the client says from where")?;
+    if from != hasher.len() {
+        anyhow::ensure!(from == 0, "the client begins at {from}, and {} are there", hasher.len());
+        partial = cleared(partial).await?;
+        hasher = Hasher::default();
+    }
+    let progress = Progress::hidden(size, from);
+    let file = partial.handle();
+    let Some(digest) = receive::body(&mut reader, file, hasher, size, &progress).await? else {
+        spawn_blocking(move || partial.discard()).await??;
+        anyhow::bail!("what has come is not what was sent: the digests differ; it was removed");
+    };
+    spawn_blocking(move || partial.finish(false, mode)).await??;
+    write_line(conn, format!("stored {digest}")).await?;
+    Ok(progress.summary(digest))
+}
+
+/// Forgets what has come before, which takes the system a while if it is much.
+async fn cleared(partial: Partial) -> Result<Partial> {
+    Ok(spawn_blocking(move || partial.clear().map(|()| partial)).await??)
+}
