@@ -2,6 +2,7 @@
 
 mod certificate;
 mod log;
+mod tally;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -13,6 +14,7 @@ use h2conn::{Conn, Stats};
 
 use crate::args::StatsFormat;
 pub(crate) use log::install as install_log;
+pub(crate) use tally::Tally;
 
 /// Says what the user wants to hear.
 #[derive(Clone, Copy, Debug)]

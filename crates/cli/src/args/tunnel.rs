@@ -1,5 +1,6 @@
 //! `forward` and `serve`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -72,6 +73,13 @@ pub(crate) struct Serve {
     /// Take new files into that directory, too (send). None is ever replaced.
     #[arg(long, requires = "files")]
     pub(crate) writable: bool,
+    /// How many files are sent and received at once [default: 1024, or a quarter of the descriptors that the
+    /// process may have (ulimit -n) if that is less].
+    ///
+    /// One peer, an IP address or a /64 of IPv6, has at most as many as are free: one that wants all gets half
+    /// of them, the next one half of what is left. Others are answered 503, and can try again.
+    #[arg(long, value_name = "N", requires = "files")]
+    pub(crate) max_transfers: Option<NonZeroUsize>,
     #[command(flatten)]
     pub(crate) secret: Secret,
     /// Serve without a token: whoever reaches the port can use it.

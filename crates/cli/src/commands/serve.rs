@@ -1,6 +1,7 @@
 //! `h2conn serve`.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ use crate::tunnel::token::{TOKEN_VARIABLE, Token};
 /// How long connections that are open at the end may take for theirs.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// How many transfers there are at once, unless that is asked for.
+const MAX_TRANSFERS: usize = 1024;
+
 /// What all requests are answered from.
 struct Server {
     token: Option<Token>,
@@ -52,7 +56,7 @@ pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
         )));
     }
     let store = args.files.as_ref().map(|dir| {
-        Store::open(dir, args.writable)
+        Store::open(dir, args.writable, places(args.max_transfers))
             .map_err(|error| Failure::usage(format_args!("cannot open {}: {error}", dir.display())))
     });
     let server = Arc::new(Server {
@@ -88,6 +92,21 @@ pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
         guests.shutdown().await;
     }
     Ok(())
+}
+
+/// How many transfers there are at once: as many as are asked for, or the default. A transfer has up to two
+/// descriptors, and at the default all of them must leave half to links.
+fn places(asked: Option<NonZeroUsize>) -> usize {
+    asked.map_or_else(|| MAX_TRANSFERS.min(descriptors() / 4).max(1), NonZeroUsize::get)
+}
+
+/// How many descriptors the process may have.
+fn descriptors() -> usize {
+    #[cfg(unix)]
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    #[cfg(not(unix))]
+    let limit = None;
+    limit.and_then(|limit: u64| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
 impl Server {

@@ -1,6 +1,7 @@
 //! The server's files: one directory, and nothing outside of it.
 
 mod give;
+mod places;
 mod take;
 
 use std::io;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use h2conn::Incoming;
-use h2conn::http::{HeaderMap, Response, StatusCode};
+use h2conn::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use tokio::task::spawn_blocking;
 
 use super::access::Mode;
@@ -21,6 +22,8 @@ use super::given::Given;
 use super::partial::{Busy, Partial};
 use super::send::parse_have;
 use super::{RECV, SEND, name};
+use crate::report::{Tally, say};
+use places::Places;
 
 /// A directory whose files are given out, and that takes files if it is said to. No name and no link
 /// leads out of it: the system is asked for each part of a path beneath the directory that is open.
@@ -28,6 +31,9 @@ use super::{RECV, SEND, name};
 pub(crate) struct Store {
     dir: Arc<Dir>,
     takes: bool,
+    places: Places,
+    /// Transfers for which there was no place.
+    refused: Tally,
 }
 
 /// Why a request for a file is refused.
@@ -35,6 +41,8 @@ pub(crate) struct Store {
 pub(crate) struct Refused {
     status: StatusCode,
     text: String,
+    /// When the client may try again, in seconds.
+    retry_after: Option<&'static str>,
 }
 
 /// What a request wants.
@@ -46,9 +54,17 @@ enum Wish {
 }
 
 impl Store {
-    /// Of the directory `path`; `takes` says whether files can be left there.
-    pub(crate) fn open(path: &Path, takes: bool) -> io::Result<Store> {
-        Ok(Store { dir: Arc::new(Dir::open_ambient_dir(path, ambient_authority())?), takes })
+    /// Of the directory `path`; `takes` says whether files can be left there, and `most` how many
+    /// transfers there are at once.
+    pub(crate) fn open(path: &Path, takes: bool, most: usize) -> io::Result<Store> {
+        let dir = Arc::new(Dir::open_ambient_dir(path, ambient_authority())?);
+        let refused = Tally::new(move |count| {
+            say(format_args!(
+                "no place for another transfer: {count} refused with 503; --max-transfers is {most}, of \
+                 which one peer has at most as many as are free"
+            ));
+        });
+        Ok(Store { dir, takes, places: Places::new(most), refused })
     }
 
     /// Answers a request for `path`, and does what it asks for.
@@ -62,6 +78,14 @@ impl Store {
             Err(error) => {
                 return Err(refuse(incoming, Refused::new(StatusCode::BAD_REQUEST, error)));
             }
+        };
+        let Some(_place) = self.places.take(incoming.peer_addr()) else {
+            self.refused.count();
+            // Not an error for the log, which each of a flood of requests would have its line in.
+            return Ok(format!(
+                "{:#}",
+                refuse(incoming, Refused::without_place(self.places.most()))
+            ));
         };
         match wish {
             Wish::Recv(len, digest) => {
@@ -159,13 +183,25 @@ fn wish(headers: &HeaderMap) -> Result<Wish> {
 fn refuse(incoming: Incoming, refused: Refused) -> anyhow::Error {
     let mut response = Response::new(Bytes::from(format!("{}\n", refused.text)));
     *response.status_mut() = refused.status;
+    if let Some(seconds) = refused.retry_after {
+        let seconds = HeaderValue::from_static(seconds);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
     incoming.reject_with(response);
     anyhow::anyhow!("{}: {}", refused.status.as_u16(), refused.text)
 }
 
 impl Refused {
+    fn without_place(most: usize) -> Refused {
+        let text = format!(
+            "there is no place for another transfer now: the server has {most} (--max-transfers), of \
+             which one peer has at most as many as are free; try again when one of yours has ended"
+        );
+        Refused { status: StatusCode::SERVICE_UNAVAILABLE, text, retry_after: Some("1") }
+    }
+
     fn new(status: StatusCode, error: anyhow::Error) -> Refused {
-        Refused { status, text: format!("{error:#}") }
+        Refused { status, text: format!("{error:#}"), retry_after: None }
     }
 
     fn by_name(error: anyhow::Error) -> Refused {

@@ -6,7 +6,7 @@ use std::fs;
 
 use h2conn::{Client, Conn};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::served::{Server, assert_same, soon};
 use crate::support::noise;
@@ -61,7 +61,8 @@ async fn others_are_served(server: &Server) {
 #[tokio::test]
 async fn transfers_that_stall_stop_neither_other_transfers_nor_names() {
     for upload in [true, false] {
-        let (server, there, _) = server(&["--writable", "--allow", "localhost:*"]).await;
+        let (server, there, _) =
+            server(&["--writable", "--allow", "localhost:*", "--max-transfers", "2000"]).await;
         fs::write(there.join("file"), noise(300_000)).unwrap();
         let big = fs::File::create(there.join("big")).unwrap();
         big.set_len(4 << 20).unwrap();
@@ -77,4 +78,49 @@ async fn transfers_that_stall_stop_neither_other_transfers_nor_names() {
         };
         others_are_served(&server).await;
     }
+}
+
+#[tokio::test]
+async fn a_peer_that_wants_all_places_leaves_some_to_others_and_is_told_why() {
+    let (mut server, there, here) = server(&["--writable", "--max-transfers", "8"]).await;
+    fs::write(there.join("file"), noise(300_000)).unwrap();
+    let client = client("h2conn-send", "1000".to_owned());
+    let mut conns = stalled_uploads(&client, &server.url, 4).await;
+    let error = client.connect(&format!("{}files/up4", server.url)).await.unwrap_err();
+    assert_eq!(error.status().unwrap(), 503);
+    let url = format!("{}files/file", server.url);
+    let out = here.join("out");
+    let refused = server.run(&["recv", &url, text(&out)]).await;
+    refused.expect(4, "503: there is no place for another transfer now");
+    refused.expect(4, "--max-transfers");
+    server.tool.says("1 refused with 503; --max-transfers is 8").await;
+
+    // All of 127.0.0.0/8 is this machine's, on Linux.
+    if cfg!(target_os = "linux") {
+        let mut conns = Vec::new();
+        for accepted in [true, true, false] {
+            let field = format!("0 {NOTHING}");
+            conns.push(from_elsewhere(&server.url, &field, accepted).await);
+        }
+    }
+
+    let mut waiting = server.client(&["recv", "--reconnect", &url, text(&out)]);
+    waiting.says("when one of yours has ended; again in ").await;
+    conns.pop();
+    waiting.ends().await.expect(0, "received");
+    assert_same(&there.join("file"), &out);
+}
+
+/// A download of `file` by another peer than 127.0.0.1, and whether it was accepted.
+async fn from_elsewhere(url: &str, field: &str, accepted: bool) -> (Client, Option<Conn>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let addr = url.split('/').nth(2).unwrap().parse().unwrap();
+    let tcp = socket.connect(addr).await.unwrap();
+    let client = Client::builder().header("authorization", "Bearer a-token-for-tests");
+    let client = client.header("h2conn-recv", field).initial_window_size(1 << 10);
+    let client = client.build_over(tcp).await.unwrap();
+    let conn = client.connect(&format!("{url}files/file")).await;
+    assert_eq!(conn.is_ok(), accepted, "{conn:?}");
+    (client, conn.ok().map(|(conn, _)| conn))
 }
