@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use cap_std::ambient_authority;
@@ -80,7 +81,7 @@ impl Origin {
         }
         write_line(&conn, format!("from {from}")).await?;
         let progress = Progress::new(self.size, from);
-        let source = Source::new(file, hasher, self.size);
+        let source = Source::new(Arc::new(file), hasher, self.size);
         let sending = async {
             let digest = body(&conn, source, &progress).await?;
             (&conn).shutdown().await?;
@@ -156,12 +157,7 @@ pub(crate) fn parse_have(text: &str) -> Result<(u64, Digest)> {
 
 /// A file at the place from which on the peer needs it: it has `len` bytes of this digest. That is
 /// the beginning if what it has is not the file's.
-pub(crate) async fn start(
-    file: File,
-    size: u64,
-    len: u64,
-    digest: Digest,
-) -> Result<(File, Hasher)> {
+async fn start(file: File, size: u64, len: u64, digest: Digest) -> Result<(File, Hasher)> {
     spawn_blocking(move || {
         let hasher = Hasher::of_start(&file, size.min(len)).context("cannot read the file")?;
         if hasher.len() == len && hasher.digest() == digest {

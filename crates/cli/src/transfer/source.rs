@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -32,7 +33,7 @@ enum Stage {
 /// A chunk, and all that the next step needs.
 #[derive(Debug)]
 struct Step {
-    file: File,
+    file: Arc<File>,
     hasher: Hasher,
     chunk: Bytes,
 }
@@ -40,7 +41,7 @@ struct Step {
 impl Source {
     /// Of a file of `size` bytes, what comes behind those that `hasher` has seen; the file's position is
     /// there.
-    pub(crate) fn new(file: File, hasher: Hasher, size: u64) -> Source {
+    pub(crate) fn new(file: Arc<File>, hasher: Hasher, size: u64) -> Source {
         Source { size, stage: Stage::after(file, hasher, size) }
     }
 
@@ -76,7 +77,7 @@ impl Source {
 }
 
 impl Stage {
-    fn after(file: File, hasher: Hasher, size: u64) -> Stage {
+    fn after(file: Arc<File>, hasher: Hasher, size: u64) -> Stage {
         match hasher.len() < size {
             true => Stage::Reading(spawn_blocking(move || read(file, hasher, size))),
             false => Stage::Whole(hasher.digest()),
@@ -84,11 +85,11 @@ impl Stage {
     }
 }
 
-fn read(mut file: File, mut hasher: Hasher, size: u64) -> Result<Step> {
+fn read(file: Arc<File>, mut hasher: Hasher, size: u64) -> Result<Step> {
     let len = (size - hasher.len()).min(CHUNK as u64);
     let mut chunk = Vec::with_capacity(len as usize);
     // A file in a terminal's hands can be interrupted, which `read_to_end` takes care of.
-    file.by_ref().take(len).read_to_end(&mut chunk).context("cannot read the file")?;
+    (&*file).take(len).read_to_end(&mut chunk).context("cannot read the file")?;
     if (chunk.len() as u64) < len {
         bail!("the file has become shorter while it was sent");
     }
@@ -104,11 +105,11 @@ mod tests {
 
     use super::*;
 
-    fn file(bytes: &[u8]) -> File {
+    fn file(bytes: &[u8]) -> Arc<File> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         file.rewind().unwrap();
-        file
+        Arc::new(file)
     }
 
     #[tokio::test]

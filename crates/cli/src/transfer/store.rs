@@ -1,5 +1,6 @@
 //! The server's files: one directory, and nothing outside of it.
 
+mod digests;
 mod give;
 mod places;
 mod take;
@@ -23,6 +24,7 @@ use super::partial::{Busy, Partial};
 use super::send::parse_have;
 use super::{RECV, SEND, name};
 use crate::report::{Tally, say};
+use digests::Digests;
 use places::Places;
 
 /// A directory whose files are given out, and that takes files if it is said to. No name and no link
@@ -32,6 +34,7 @@ pub(crate) struct Store {
     dir: Arc<Dir>,
     takes: bool,
     places: Places,
+    digests: Digests,
     /// Transfers for which there was no place.
     refused: Tally,
 }
@@ -64,7 +67,7 @@ impl Store {
                  which one peer has at most as many as are free"
             ));
         });
-        Ok(Store { dir, takes, places: Places::new(most), refused })
+        Ok(Store { dir, takes, places: Places::new(most), digests: Digests::new(), refused })
     }
 
     /// Answers a request for `path`, and does what it asks for.
@@ -79,7 +82,7 @@ impl Store {
                 return Err(refuse(incoming, Refused::new(StatusCode::BAD_REQUEST, error)));
             }
         };
-        let Some(_place) = self.places.take(incoming.peer_addr()) else {
+        let Some(place) = self.places.take(incoming.peer_addr()) else {
             self.refused.count();
             // Not an error for the log, which each of a flood of requests would have its line in.
             return Ok(format!(
@@ -91,14 +94,14 @@ impl Store {
             Wish::Recv(len, digest) => {
                 let opened = self.blocking(path, |store, path| store.open_to_give(&path)).await;
                 match opened {
-                    Ok(given) => give::serve(incoming, given, len, digest).await,
+                    Ok(given) => give::serve(incoming, given, (len, digest), self, &place).await,
                     Err(refused) => Err(refuse(incoming, refused)),
                 }
             }
             Wish::Send(size, mode) => {
                 let opened = self.blocking(path, |store, path| store.open_to_take(&path)).await;
                 match opened {
-                    Ok(partial) => take::serve(incoming, partial, size, mode).await,
+                    Ok(partial) => take::serve(incoming, partial, size, mode, self, &place).await,
                     Err(refused) => Err(refuse(incoming, refused)),
                 }
             }

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use h2conn::{Client, Conn};
+use h2conn::{Client, Conn, Reason};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -123,4 +123,27 @@ async fn from_elsewhere(url: &str, field: &str, accepted: bool) -> (Client, Opti
     let conn = client.connect(&format!("{url}files/file")).await;
     assert_eq!(conn.is_ok(), accepted, "{conn:?}");
     (client, conn.ok().map(|(conn, _)| conn))
+}
+
+/// A hole, which takes no room, and minutes to digest.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_digest_ends_with_the_connection_that_asked_for_it() {
+    let (mut server, there, here) = server(&["--writable"]).await;
+    let len: u64 = 1 << 38;
+    fs::File::create(there.join("hole")).unwrap().set_len(len).unwrap();
+    fs::File::create(there.join("up.h2conn-part")).unwrap().set_len(len).unwrap();
+    fs::write(there.join("file"), noise(300_000)).unwrap();
+    let recv = client("h2conn-recv", format!("{len} {NOTHING}"));
+    let send = client("h2conn-send", len.to_string());
+    for (client, name) in [(recv, "hole"), (send, "up")] {
+        let (conn, _) = client.connect(&format!("{}files/{name}", server.url)).await.unwrap();
+        // Others have their turns meanwhile.
+        let url = format!("{}files/file", server.url);
+        let out = here.join(name);
+        fs::write(here.join(format!("{name}.h2conn-part")), &noise(300_000)[..1000]).unwrap();
+        server.run(&["recv", &url, text(&out)]).await.expect(0, "that were there");
+        conn.reset(Reason::CANCEL);
+        server.tool.says(&format!("/files/{name}: ")).await;
+    }
 }

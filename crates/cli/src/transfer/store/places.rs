@@ -5,6 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use h2conn::Addr;
+use tokio::sync::Semaphore;
+
+use super::digests;
 
 /// All places. Each transfer takes one before it opens anything.
 ///
@@ -24,7 +27,13 @@ struct Shared {
 struct Taken {
     all: usize,
     /// None is 0.
-    of: HashMap<Peer, usize>,
+    of: HashMap<Peer, Share>,
+}
+
+#[derive(Debug)]
+struct Share {
+    places: usize,
+    turns: Arc<Semaphore>,
 }
 
 /// A place, for as long as it is kept.
@@ -32,6 +41,7 @@ struct Taken {
 pub(crate) struct Place {
     shared: Arc<Shared>,
     peer: Peer,
+    turns: Arc<Semaphore>,
 }
 
 /// Whoever can be told apart from others by an address that costs something to have.
@@ -52,13 +62,23 @@ impl Places {
         let peer = Peer::at(addr);
         let mut taken = self.0.lock();
         let free = self.0.most - taken.all;
-        let has = taken.of.get(&peer).copied().unwrap_or(0);
+        let has = taken.of.get(&peer).map_or(0, |share| share.places);
         if has >= free {
             return None;
         }
         taken.all += 1;
-        taken.of.insert(peer, has + 1);
-        Some(Place { shared: Arc::clone(&self.0), peer })
+        let share = taken.of.entry(peer);
+        let share = share.or_insert_with(|| Share { places: 0, turns: digests::turns() });
+        share.places += 1;
+        let turns = Arc::clone(&share.turns);
+        Some(Place { shared: Arc::clone(&self.0), peer, turns })
+    }
+}
+
+impl Place {
+    /// The turns of the peer, at digests.
+    pub(super) fn turns(&self) -> &Arc<Semaphore> {
+        &self.turns
     }
 }
 
@@ -72,9 +92,9 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.shared.lock();
         taken.all -= 1;
-        if let Some(has) = taken.of.get_mut(&self.peer) {
-            *has -= 1;
-            if *has == 0 {
+        if let Some(share) = taken.of.get_mut(&self.peer) {
+            share.places -= 1;
+            if share.places == 0 {
                 taken.of.remove(&self.peer);
             }
         }

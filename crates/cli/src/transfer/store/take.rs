@@ -4,6 +4,8 @@ use anyhow::{Context, Result};
 use h2conn::{Conn, Incoming};
 use tokio::task::spawn_blocking;
 
+use super::Store;
+use super::places::Place;
 use crate::transfer::access::Mode;
 use crate::transfer::digest::Hasher;
 use crate::transfer::partial::Partial;
@@ -18,9 +20,11 @@ pub(super) async fn serve(
     partial: Partial,
     size: u64,
     mode: Option<Mode>,
+    store: &Store,
+    place: &Place,
 ) -> Result<String> {
     let conn = incoming.accept()?;
-    match take_body(&conn, partial, size, mode).await {
+    match take_body(&conn, partial, size, mode, store, place).await {
         Ok(summary) => {
             conn.close().await?;
             Ok(summary)
@@ -34,10 +38,18 @@ pub(super) async fn serve(
     }
 }
 
-async fn take_body(conn: &Conn, partial: Partial, size: u64, mode: Option<Mode>) -> Result<String> {
+async fn take_body(
+    conn: &Conn,
+    mut partial: Partial,
+    size: u64,
+    mode: Option<Mode>,
+    store: &Store,
+    place: &Place,
+) -> Result<String> {
     // As in `give`: the client has the head, and can wait.
-    let hashed = spawn_blocking(move || partial.hash().map(|hasher| (partial, hasher))).await?;
-    let (mut partial, mut hasher) = hashed.context("cannot read what has come before")?;
+    let file = partial.handle();
+    let there = partial.len().context("cannot read what has come before")?;
+    let mut hasher = store.digests.of_start(conn, &file, there, place.turns()).await?;
     if hasher.len() > size {
         partial = cleared(partial).await?;
         hasher = Hasher::default();
@@ -51,7 +63,6 @@ async fn take_body(conn: &Conn, partial: Partial, size: u64, mode: Option<Mode>)
         hasher = Hasher::default();
     }
     let progress = Progress::hidden(size, from);
-    let file = partial.handle();
     let Some(digest) = receive::body(&mut reader, file, hasher, size, &progress).await? else {
         spawn_blocking(move || partial.discard()).await??;
         anyhow::bail!("what has come is not what was sent: the digests differ; it was removed");
