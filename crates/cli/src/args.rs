@@ -20,7 +20,7 @@ pub(crate) use listening::ListenOptions;
 pub(crate) use transfer::{Recv, Send};
 pub(crate) use tunnel::{Forward, Secret, Serve};
 use values::duration;
-pub(crate) use values::{Destination, Field, Resolve, StatsFormat};
+pub(crate) use values::{Destination, Field, Limit, Resolve, StatsFormat};
 
 /// A netcat that speaks HTTP/2: full-duplex connections, each over one HTTP/2 stream.
 ///

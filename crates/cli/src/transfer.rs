@@ -7,6 +7,7 @@ pub(crate) mod given;
 pub(crate) mod kind;
 pub(crate) mod name;
 pub(crate) mod partial;
+pub(crate) mod patience;
 pub(crate) mod place;
 pub(crate) mod progress;
 pub(crate) mod reader;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::ArgGroup;
 
-use super::values::duration;
+use super::values::{Limit, duration};
 use super::{ConnectOptions, ListenOptions};
 use crate::tunnel::rules::Rule;
 use crate::tunnel::spec::{Bind, Forward as Way};
@@ -85,12 +85,14 @@ pub(crate) struct Serve {
     /// Serve without a token: whoever reaches the port can use it.
     #[arg(long, conflicts_with = "token_file")]
     pub(crate) no_token: bool,
-    /// Reset a connection on which nothing has moved for so long.
+    /// Reset a connection on which nothing has moved for so long; 0 or none for no limit [default: none for
+    /// tunnels, and 60 for files].
     ///
-    /// This is for files too, and nothing moves while an end reads what has come before, or waits for its
-    /// disk: leave time for that.
-    #[arg(short, long, value_name = "SECONDS", value_parser = duration)]
-    pub(crate) idle_timeout: Option<Duration>,
+    /// The default for files counts only while the client is waited for. A client that must first digest what
+    /// has come before has a second more for each 16 MiB. A time that is given here is for all connections, and
+    /// runs also while an end reads what has come before, or waits for its disk: leave time for that.
+    #[arg(short, long, value_name = "SECONDS")]
+    pub(crate) idle_timeout: Option<Limit>,
     #[command(flatten)]
     pub(crate) listening: ListenOptions,
 }

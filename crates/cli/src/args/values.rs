@@ -123,6 +123,26 @@ pub(crate) enum StatsFormat {
     Json,
 }
 
+/// A limit of time that can be switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Never,
+    After(Duration),
+}
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Limit, String> {
+        match text {
+            "0" | "none" => Ok(Limit::Never),
+            text => duration(text)
+                .map(Limit::After)
+                .map_err(|expected| format!("{expected}, or 0 or none for no limit")),
+        }
+    }
+}
+
 /// A time: a number of seconds, or one with the unit ms, s, m or h.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let expected = "expected a time above 0 such as 5, 0.5, 500ms, 2m or 1h";
@@ -185,6 +205,14 @@ mod tests {
         for bad in ["", "host", "host:", "host:65536", ":80", "::1:80", "unix:", "http://host:80"] {
             bad.parse::<Destination>().unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_limit_is_a_time_or_none() {
+        assert_eq!("0".parse(), Ok(Limit::Never));
+        assert_eq!("none".parse(), Ok(Limit::Never));
+        assert_eq!("2m".parse(), Ok(Limit::After(Duration::from_secs(120))));
+        assert!("never".parse::<Limit>().unwrap_err().contains("or none"));
     }
 
     #[test]

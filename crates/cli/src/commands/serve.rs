@@ -14,13 +14,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::forward::token;
-use crate::args::Serve;
+use crate::args::{Limit, Serve};
 use crate::bind;
 use crate::exit::{Failure, Result};
 use crate::pump::{CutOnDrop, relay};
 use crate::report::{Report, say};
 use crate::signals::Interrupt;
-use crate::transfer::store::Store;
+use crate::transfer::store::{Limits, Store};
 use crate::tunnel::BOUND;
 use crate::tunnel::bind::{self as remote, Visitors};
 use crate::tunnel::dial::{dial, may_bind};
@@ -33,6 +33,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// How many transfers there are at once, unless that is asked for.
 const MAX_TRANSFERS: usize = 1024;
+
+/// How long a client may keep a transfer waiting, unless that is asked for: longer than a network is away when it
+/// changes, and than most disks take.
+const IDLE_TRANSFER: Duration = Duration::from_secs(60);
 
 /// What all requests are answered from.
 struct Server {
@@ -55,8 +59,16 @@ pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
              {TOKEN_VARIABLE}, --client-ca, or --no-token for whoever reaches the port"
         )));
     }
+    let (idle_timeout, idle_transfers) = match args.idle_timeout {
+        None => (None, Some(IDLE_TRANSFER)),
+        Some(Limit::Never) => (None, None),
+        // That of the library is for all connections.
+        Some(Limit::After(time)) => (Some(time), None),
+    };
+    let limits =
+        Limits { takes: args.writable, most: places(args.max_transfers), idle: idle_transfers };
     let store = args.files.as_ref().map(|dir| {
-        Store::open(dir, args.writable, places(args.max_transfers))
+        Store::open(dir, limits)
             .map_err(|error| Failure::usage(format_args!("cannot open {}: {error}", dir.display())))
     });
     let server = Arc::new(Server {
@@ -65,10 +77,10 @@ pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
         binds: Rules { allow: args.allow_bind, deny: Vec::new() },
         visitors: Arc::default(),
         store: store.transpose()?,
-        idle_timeout: args.idle_timeout,
+        idle_timeout,
         report: Report { verbose, stats: None },
     });
-    let builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(args.idle_timeout);
+    let builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(idle_timeout);
     let mut listener = bind::listen(builder, &args.listening).await?;
     let mut guests = JoinSet::new();
     loop {

@@ -4,6 +4,8 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use h2conn::Conn;
 
+use super::patience::Patience;
+
 /// No line of the protocol is longer, but for a reason why something failed, which is cut.
 const LINE: usize = 1024;
 
@@ -11,13 +13,19 @@ const LINE: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     conn: &'a Conn,
+    patience: Patience,
     /// What came in one run with what was asked for.
     rest: Bytes,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(conn: &'a Conn) -> Reader<'a> {
-        Reader { conn, rest: Bytes::new() }
+        Reader { conn, patience: Patience::default(), rest: Bytes::new() }
+    }
+
+    /// Sets how long each wait for the peer may be.
+    pub(crate) fn set_patience(&mut self, patience: Patience) {
+        self.patience = patience;
     }
 
     /// A line, without its end.
@@ -77,7 +85,7 @@ impl<'a> Reader<'a> {
     async fn run(&mut self) -> Result<Option<Bytes>> {
         match std::mem::take(&mut self.rest) {
             rest if !rest.is_empty() => Ok(Some(rest)),
-            _ => Ok(self.conn.read_chunk().await?),
+            _ => self.patience.wait(self.conn, self.conn.read_chunk()).await,
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use super::access::Mode;
 use super::digest::{Digest, Hasher};
 use super::given::Given;
+use super::patience::Patience;
 use super::progress::Progress;
 use super::reader::Reader;
 use super::source::Source;
@@ -83,7 +84,7 @@ impl Origin {
         let progress = Progress::new(self.size, from);
         let source = Source::new(Arc::new(file), hasher, self.size);
         let sending = async {
-            let digest = body(&conn, source, &progress).await?;
+            let digest = body(&conn, source, &progress, Patience::default()).await?;
             (&conn).shutdown().await?;
             anyhow::Ok(digest)
         };
@@ -170,14 +171,19 @@ async fn start(file: File, size: u64, len: u64, digest: Digest) -> Result<(File,
 }
 
 /// Sends what `source` has, and the digest of the whole.
-pub(crate) async fn body(conn: &Conn, mut source: Source, progress: &Progress) -> Result<Digest> {
+pub(crate) async fn body(
+    conn: &Conn,
+    mut source: Source,
+    progress: &Progress,
+    patience: Patience,
+) -> Result<Digest> {
     while let Some(chunk) = source.next().await? {
         let len = chunk.len();
-        conn.write_chunk(chunk).await?;
+        patience.wait(conn, conn.write_chunk(chunk)).await?;
         progress.add(len);
     }
     let digest = source.digest().context("the file was not read to its end")?;
-    write_line(conn, format!("sha256 {digest}")).await?;
+    patience.wait(conn, write_line(conn, format!("sha256 {digest}"))).await?;
     Ok(digest)
 }
 

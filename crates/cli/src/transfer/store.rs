@@ -8,6 +8,7 @@ mod take;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -21,6 +22,7 @@ use super::access::Mode;
 use super::digest::Digest;
 use super::given::Given;
 use super::partial::{Busy, Partial};
+use super::patience::Patience;
 use super::send::parse_have;
 use super::{RECV, SEND, name};
 use crate::report::{Tally, say};
@@ -33,10 +35,22 @@ use places::Places;
 pub(crate) struct Store {
     dir: Arc<Dir>,
     takes: bool,
+    patience: Patience,
     places: Places,
     digests: Digests,
     /// Transfers for which there was no place.
     refused: Tally,
+}
+
+/// How much clients may do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Whether files can be left there.
+    pub(crate) takes: bool,
+    /// How many transfers there are at once.
+    pub(crate) most: usize,
+    /// How long a client may let nothing move.
+    pub(crate) idle: Option<Duration>,
 }
 
 /// Why a request for a file is refused.
@@ -57,9 +71,9 @@ enum Wish {
 }
 
 impl Store {
-    /// Of the directory `path`; `takes` says whether files can be left there, and `most` how many
-    /// transfers there are at once.
-    pub(crate) fn open(path: &Path, takes: bool, most: usize) -> io::Result<Store> {
+    /// Of the directory `path`.
+    pub(crate) fn open(path: &Path, limits: Limits) -> io::Result<Store> {
+        let Limits { takes, most, idle } = limits;
         let dir = Arc::new(Dir::open_ambient_dir(path, ambient_authority())?);
         let refused = Tally::new(move |count| {
             say(format_args!(
@@ -67,7 +81,15 @@ impl Store {
                  which one peer has at most as many as are free"
             ));
         });
-        Ok(Store { dir, takes, places: Places::new(most), digests: Digests::new(), refused })
+        let patience = Patience::new(idle);
+        Ok(Store {
+            dir,
+            takes,
+            patience,
+            places: Places::new(most),
+            digests: Digests::new(),
+            refused,
+        })
     }
 
     /// Answers a request for `path`, and does what it asks for.
@@ -222,5 +244,65 @@ impl Refused {
             // Links that lead out are among these.
             _ => Refused::new(StatusCode::FORBIDDEN, anyhow::anyhow!("{path} cannot be opened")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+    use h2conn::{Client, Listener};
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::transfer::patience::Idle;
+
+    const LIMITS: Limits = Limits { takes: true, most: 8, idle: Some(Duration::from_secs(60)) };
+
+    /// Has a store in a directory of its own serve one request with this field, whose client does this.
+    async fn serve(
+        store: &Store,
+        name: &str,
+        field: (&'static str, &str),
+        client: impl AsyncFnOnce(&h2conn::Conn),
+    ) -> Result<String> {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let mut listener = Listener::builder().build_over(far).unwrap();
+        let caller = Client::builder().header(field.0, field.1).initial_window_size(1 << 10);
+        let caller = caller.build_over(near).await.unwrap();
+        let serving = async { store.serve(listener.accept().await.unwrap(), name).await };
+        let talking = async {
+            let (conn, _) = caller.connect("http://localhost/").await.unwrap();
+            client(&conn).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! { served = serving => served, () = talking => unreachable!() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_stalls_is_cut_off_and_does_not_keep_the_name_of_its_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = Store::open(temp.path(), LIMITS).unwrap();
+        let begun = tokio::time::Instant::now();
+        let stalled = serve(&store, "file", (SEND, "1000"), async |conn| {
+            let mut conn = conn;
+            conn.write_all(b"from 0\nx").await.unwrap();
+        });
+        let error = stalled.await.unwrap_err();
+        assert!(error.is::<Idle>(), "{error:#}");
+        // A byte may come in the middle of a wait.
+        assert!(begun.elapsed() < Duration::from_secs(70), "{:?}", begun.elapsed());
+        assert_eq!(std::fs::read(temp.path().join("file.h2conn-part")).unwrap(), b"x");
+        store.open_to_take("file").unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_is_cut_off() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::File::create(temp.path().join("file")).unwrap().set_len(4 << 20).unwrap();
+        let store = Store::open(temp.path(), LIMITS).unwrap();
+        let have = format!("0 {}", crate::transfer::digest::Hasher::default().digest());
+        let error = serve(&store, "file", (RECV, &have), async |_| {}).await.unwrap_err();
+        assert!(error.is::<Idle>(), "{error:#}");
     }
 }

@@ -12,6 +12,7 @@ use super::Store;
 use super::places::Place;
 use crate::transfer::digest::{Digest, Hasher};
 use crate::transfer::given::Given;
+use crate::transfer::patience::Idle;
 use crate::transfer::progress::Progress;
 use crate::transfer::send::{self, write_line};
 use crate::transfer::source::Source;
@@ -49,14 +50,18 @@ pub(super) async fn serve(
         write_line(&conn, format!("from {from}")).await?;
         let progress = Progress::hidden(size, from);
         let source = Source::new(file, hasher, size);
-        let digest = send::body(&conn, source, &progress).await?;
-        (&conn).shutdown().await?;
+        let digest = send::body(&conn, source, &progress, store.patience).await?;
+        store.patience.wait(&conn, (&conn).shutdown()).await?;
         conn.close().await?;
         anyhow::Ok(progress.summary(digest))
     };
     let given = given.await;
-    if given.is_err() {
-        conn.reset(Reason::INTERNAL_ERROR);
+    if let Err(error) = &given {
+        // After the first a client tries again.
+        conn.reset(match error.is::<Idle>() {
+            true => Reason::CANCEL,
+            false => Reason::INTERNAL_ERROR,
+        });
     }
     given
 }

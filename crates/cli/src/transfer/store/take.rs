@@ -1,7 +1,7 @@
 //! A file of a client.
 
 use anyhow::{Context, Result};
-use h2conn::{Conn, Incoming};
+use h2conn::{Conn, Incoming, Reason};
 use tokio::task::spawn_blocking;
 
 use super::Store;
@@ -9,6 +9,7 @@ use super::places::Place;
 use crate::transfer::access::Mode;
 use crate::transfer::digest::Hasher;
 use crate::transfer::partial::Partial;
+use crate::transfer::patience::Idle;
 use crate::transfer::progress::Progress;
 use crate::transfer::reader::Reader;
 use crate::transfer::receive;
@@ -28,6 +29,11 @@ pub(super) async fn serve(
         Ok(summary) => {
             conn.close().await?;
             Ok(summary)
+        }
+        // It would not hear of it, and a reset lets a client that wakes up try again.
+        Err(error) if error.is::<Idle>() => {
+            conn.reset(Reason::CANCEL);
+            Err(error)
         }
         Err(error) => {
             // If the client has gone, it is not told.
@@ -56,7 +62,10 @@ async fn take_body(
     }
     write_line(conn, format!("have {} {}", hasher.len(), hasher.digest())).await?;
     let mut reader = Reader::new(conn);
+    // It digests as much as this side has.
+    reader.set_patience(store.patience.to_digest(hasher.len()));
     let from: u64 = reader.expect("from").await?.parse().context("the client says from where")?;
+    reader.set_patience(store.patience);
     if from != hasher.len() {
         anyhow::ensure!(from == 0, "the client begins at {from}, and {} are there", hasher.len());
         partial = cleared(partial).await?;
