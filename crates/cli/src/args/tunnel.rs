@@ -80,6 +80,13 @@ pub(crate) struct Serve {
     /// of them, the next one half of what is left. Others are answered 503, and can try again.
     #[arg(long, value_name = "N", requires = "files")]
     pub(crate) max_transfers: Option<NonZeroUsize>,
+    /// Remove partial files (NAME.h2conn-part) of that directory to which nobody has written for so long; 0 or none
+    /// to keep them.
+    ///
+    /// They are looked for at the start, and then each hour. This is only with --writable, and for all partial files
+    /// there, also those of an `h2conn recv` of this machine that was broken off.
+    #[arg(long, value_name = "TIME", default_value = "1d", requires = "files")]
+    pub(crate) partial_expiry: Limit,
     #[command(flatten)]
     pub(crate) secret: Secret,
     /// Serve without a token: whoever reaches the port can use it.

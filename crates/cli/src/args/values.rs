@@ -130,6 +130,15 @@ pub(crate) enum Limit {
     After(Duration),
 }
 
+impl Limit {
+    pub(crate) fn time(self) -> Option<Duration> {
+        match self {
+            Limit::Never => None,
+            Limit::After(time) => Some(time),
+        }
+    }
+}
+
 impl FromStr for Limit {
     type Err = String;
 
@@ -143,9 +152,9 @@ impl FromStr for Limit {
     }
 }
 
-/// A time: a number of seconds, or one with the unit ms, s, m or h.
+/// A time: a number of seconds, or one with the unit ms, s, m, h or d.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let expected = "expected a time above 0 such as 5, 0.5, 500ms, 2m or 1h";
+    let expected = "expected a time above 0 such as 5, 0.5, 500ms, 2m, 1h or 1d";
     let (number, unit) = match text.find(|c: char| !c.is_ascii_digit() && c != '.') {
         Some(at) => text.split_at(at),
         None => (text, "s"),
@@ -156,6 +165,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "s" => 1.0,
         "m" => 60.0,
         "h" => 3600.0,
+        "d" => 86_400.0,
         _ => return Err(format!("its unit {unit:?} is not known; {expected}")),
     };
     match Duration::try_from_secs_f64(number * scale) {
@@ -217,7 +227,14 @@ mod tests {
 
     #[test]
     fn a_time_is_in_seconds_unless_it_says_otherwise() {
-        let table = [("5", 5000), ("0.5", 500), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000)];
+        let table = [
+            ("5", 5000),
+            ("0.5", 500),
+            ("500ms", 500),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("1d", 86_400_000),
+        ];
         for (text, millis) in table {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }

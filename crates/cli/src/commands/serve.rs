@@ -59,12 +59,9 @@ pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
              {TOKEN_VARIABLE}, --client-ca, or --no-token for whoever reaches the port"
         )));
     }
-    let (idle_timeout, idle_transfers) = match args.idle_timeout {
-        None => (None, Some(IDLE_TRANSFER)),
-        Some(Limit::Never) => (None, None),
-        // That of the library is for all connections.
-        Some(Limit::After(time)) => (Some(time), None),
-    };
+    // The library's limit, where one is given, is for all connections.
+    let idle_timeout = args.idle_timeout.and_then(Limit::time);
+    let idle_transfers = args.idle_timeout.is_none().then_some(IDLE_TRANSFER);
     let limits =
         Limits { takes: args.writable, most: places(args.max_transfers), idle: idle_transfers };
     let store = args.files.as_ref().map(|dir| {
@@ -82,6 +79,11 @@ pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
     });
     let builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(idle_timeout);
     let mut listener = bind::listen(builder, &args.listening).await?;
+    let mut tidying = JoinSet::new();
+    if let Some(store) = server.store.clone() {
+        let expiry = args.partial_expiry.time();
+        tidying.spawn(async move { store.keep_tidy(expiry).await });
+    }
     let mut guests = JoinSet::new();
     loop {
         tokio::select! {
@@ -96,6 +98,7 @@ pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
             () = interrupt.asked() => break,
         }
     }
+    drop(tidying);
     listener.drain(DRAIN).await;
     // Each socket is ended, or reset, by its task: at the end of the process the system would make an end of
     // all that is open.

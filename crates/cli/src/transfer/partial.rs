@@ -1,6 +1,7 @@
 //! A file that is being received, beside the place where it is to be.
 
 mod name;
+mod sweep;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -20,6 +21,7 @@ use super::kind;
 use crate::report::say;
 
 pub(crate) use name::SUFFIX;
+pub(crate) use sweep::{Swept, sweep};
 
 /// `NAME.h2conn-part`, open and locked. It stays when this is dropped, for the transfer to be resumed
 /// from it, unless it is empty.

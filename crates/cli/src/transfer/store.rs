@@ -4,6 +4,7 @@ mod digests;
 mod give;
 mod places;
 mod take;
+mod tidy;
 
 use std::io;
 use std::path::Path;

@@ -147,3 +147,27 @@ async fn a_digest_ends_with_the_connection_that_asked_for_it() {
         server.tool.says(&format!("/files/{name}: ")).await;
     }
 }
+
+#[tokio::test]
+async fn partial_files_that_nobody_goes_on_with_are_removed() {
+    let home = tempfile::tempdir().unwrap();
+    let part = |name: &str| home.path().join(format!("{name}.h2conn-part"));
+    let hour = std::time::Duration::from_secs(3600);
+    for (name, age) in [("old", hour * 25), ("young", hour * 23)] {
+        fs::write(part(name), "12345").unwrap();
+        let file = fs::File::options().write(true).open(part(name)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - age).unwrap();
+    }
+    let dir = text(home.path());
+    // It takes no files, and leaves what others do there.
+    let reader = Server::start(&["--files", dir]).await;
+    reader.run(&["ping", "-c", "1", &reader.url]).await;
+    assert!(part("old").exists());
+    let mut server = Server::start(&["--files", dir, "--writable"]).await;
+    server.tool.says("removed partial files of 5 bytes").await;
+    assert!(!part("old").exists() && part("young").exists());
+    let mut server =
+        Server::start(&["--files", dir, "--writable", "--partial-expiry", "22h"]).await;
+    server.tool.says("removed partial files of 5 bytes").await;
+    assert!(!part("young").exists());
+}

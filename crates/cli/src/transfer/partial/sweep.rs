@@ -1,0 +1,129 @@
+//! Partial files that nobody goes on with.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use cap_fs_ext::{FollowSymlinks, MetadataExt, OpenOptionsFollowExt, OpenOptionsSyncExt};
+use cap_std::fs::{Dir, Metadata, OpenOptions};
+use fs4::FileExt;
+
+use super::{SUFFIX, is_of};
+
+/// How many there were to remove, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Swept {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Removes the partial files beneath `dir` that were last written to before this time, unless a transfer
+/// has one. Hidden directories are left alone, as no file in them is served. Blocks.
+pub(crate) fn sweep(dir: &Dir, before: SystemTime) -> Swept {
+    let mut swept = Swept::default();
+    let mut dirs = vec![PathBuf::from(".")];
+    while let Some(path) = dirs.pop() {
+        // A directory that cannot be read, or has just gone, is no reason to leave the others.
+        let Ok(there) = dir.open_dir(&path) else { continue };
+        let Ok(entries) = there.entries() else { continue };
+        for entry in entries.flatten() {
+            let (name, Ok(kind)) = (entry.file_name(), entry.file_type()) else { continue };
+            let bytes = name.as_encoded_bytes();
+            if kind.is_dir() && !bytes.starts_with(b".") {
+                dirs.push(path.join(name));
+            } else if kind.is_file()
+                && bytes.ends_with(SUFFIX.as_bytes())
+                && let Ok(Some(len)) = remove(&there, name.as_ref(), before)
+            {
+                swept.files += 1;
+                swept.bytes += len;
+            }
+        }
+    }
+    swept
+}
+
+/// Removes one, and gives its length.
+fn remove(dir: &Dir, name: &Path, before: SystemTime) -> io::Result<Option<u64>> {
+    let mut options = OpenOptions::new();
+    options.read(true).follow(FollowSymlinks::No).nonblock(true);
+    let file: File = dir.open_with(name, &options)?.into_std();
+    let is_old = |metadata: &Metadata| -> io::Result<bool> {
+        Ok(metadata.is_file() && metadata.modified()?.into_std() < before)
+    };
+    if !is_old(&Metadata::from_file(&file)?)? || FileExt::try_lock(&file).is_err() {
+        return Ok(None);
+    }
+    // With the lock: a transfer may have written to it, or finished it, since. One with two names is
+    // whole under the other, and costs nothing.
+    let metadata = Metadata::from_file(&file)?;
+    if !is_old(&metadata)? || metadata.nlink() != 1 || !is_of(dir, name.as_os_str(), &file) {
+        return Ok(None);
+    }
+    dir.remove_file(name)?;
+    Ok(Some(metadata.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+    use std::fs;
+    use std::time::Duration;
+
+    use cap_std::ambient_authority;
+
+    use super::super::Partial;
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn old_partial_files_go_and_all_else_stays() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::open_ambient_dir(temp.path(), ambient_authority()).unwrap();
+        let now = SystemTime::now();
+        let write = |name: &str, age: Duration| {
+            let path = temp.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "bytes").unwrap();
+            File::options().write(true).open(&path).unwrap().set_modified(now - age).unwrap();
+            path
+        };
+        let goes = [write("a.h2conn-part", HOUR * 2), write("sub/deep/b.h2conn-part", HOUR * 2)];
+        let mut stays = vec![
+            write("young.h2conn-part", HOUR / 2),
+            write("whole", HOUR * 2),
+            write("h2conn-part", HOUR * 2),
+            write(".hidden/c.h2conn-part", HOUR * 2),
+            write("busy.h2conn-part", HOUR * 2),
+            write("linked.h2conn-part", HOUR * 2),
+        ];
+        let other = temp.path().join("linked");
+        fs::hard_link(&stays[5], &other).unwrap();
+        stays.push(other);
+        let busy = Partial::open(dir.try_clone().unwrap(), "busy".as_ref(), None).unwrap();
+        assert_eq!(sweep(&dir, now - HOUR), Swept { files: 2, bytes: 10 });
+        for path in &goes {
+            assert!(!path.exists(), "{}", path.display());
+        }
+        for path in &stays {
+            assert!(path.exists(), "{}", path.display());
+        }
+        drop(busy);
+        assert_eq!(sweep(&dir, now - HOUR), Swept { files: 1, bytes: 5 });
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_is_followed() {
+        let temp = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("x.h2conn-part"), "").unwrap();
+        std::os::unix::fs::symlink(outside.path(), temp.path().join("dir")).unwrap();
+        let dir = Dir::open_ambient_dir(temp.path(), ambient_authority()).unwrap();
+        assert_eq!(sweep(&dir, SystemTime::now() + HOUR), Swept::default());
+        assert!(outside.path().join("x.h2conn-part").exists());
+    }
+}
