@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::ArgGroup;
 
-use super::values::{Limit, duration};
+use super::values::{Limit, duration, size};
 use super::{ConnectOptions, ListenOptions};
 use crate::tunnel::rules::Rule;
 use crate::tunnel::spec::{Bind, Forward as Way};
@@ -80,6 +80,14 @@ pub(crate) struct Serve {
     /// of them, the next one half of what is left. Others are answered 503, and can try again.
     #[arg(long, value_name = "N", requires = "files")]
     pub(crate) max_transfers: Option<NonZeroUsize>,
+    /// How many bytes partial files (NAME.h2conn-part) of that directory may take together, such as 500MB or 10GiB;
+    /// none for no limit [default: 90 % of what is free and of what they take].
+    ///
+    /// Files that are whole do not count. A file for which there is no room is answered 507, and one whose room is
+    /// taken by others meanwhile fails; what has come is kept. Each takes at least 4 KiB. Without this option
+    /// the limit is computed at the start and each hour, and there is none on Windows.
+    #[arg(long, value_name = "BYTES", value_parser = size, requires = "files")]
+    pub(crate) files_quota: Option<u64>,
     /// Remove partial files (NAME.h2conn-part) of that directory to which nobody has written for so long; 0 or none
     /// to keep them.
     ///

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::ValueEnum;
 
 /// A header field, or a file of them.
@@ -152,6 +153,16 @@ impl FromStr for Limit {
     }
 }
 
+/// A size: a number of bytes, perhaps with a unit; all there is for `none`.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    match text {
+        "none" => Ok(u64::MAX),
+        text => text.parse().map(|ByteSize(bytes)| bytes).map_err(|_| {
+            "expected a number of bytes such as 1000000, 500MB or 10GiB, or none".to_owned()
+        }),
+    }
+}
+
 /// A time: a number of seconds, or one with the unit ms, s, m, h or d.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let expected = "expected a time above 0 such as 5, 0.5, 500ms, 2m, 1h or 1d";
@@ -223,6 +234,18 @@ mod tests {
         assert_eq!("none".parse(), Ok(Limit::Never));
         assert_eq!("2m".parse(), Ok(Limit::After(Duration::from_secs(120))));
         assert!("never".parse::<Limit>().unwrap_err().contains("or none"));
+    }
+
+    #[test]
+    fn a_size_is_in_bytes_unless_it_says_otherwise() {
+        let table = [("0", 0), ("1000", 1000), ("500MB", 500_000_000), ("10GiB", 10 << 30)];
+        for (text, bytes) in table {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        assert_eq!(size("none"), Ok(u64::MAX));
+        for bad in ["", "-1", "much", "10 potatoes"] {
+            size(bad).unwrap_err();
+        }
     }
 
     #[test]

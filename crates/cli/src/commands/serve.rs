@@ -62,8 +62,12 @@ pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
     // The library's limit, where one is given, is for all connections.
     let idle_timeout = args.idle_timeout.and_then(Limit::time);
     let idle_transfers = args.idle_timeout.is_none().then_some(IDLE_TRANSFER);
-    let limits =
-        Limits { takes: args.writable, most: places(args.max_transfers), idle: idle_transfers };
+    let limits = Limits {
+        takes: args.writable,
+        most: places(args.max_transfers),
+        idle: idle_transfers,
+        quota: args.files_quota,
+    };
     let store = args.files.as_ref().map(|dir| {
         Store::open(dir, limits)
             .map_err(|error| Failure::usage(format_args!("cannot open {}: {error}", dir.display())))

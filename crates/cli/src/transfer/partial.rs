@@ -21,7 +21,7 @@ use super::kind;
 use crate::report::say;
 
 pub(crate) use name::SUFFIX;
-pub(crate) use sweep::{Swept, sweep};
+pub(crate) use sweep::{Found, Key, Swept, key_of, sweep};
 
 /// `NAME.h2conn-part`, open and locked. It stays when this is dropped, for the transfer to be resumed
 /// from it, unless it is empty.

@@ -106,8 +106,8 @@ impl Destination {
         let digest = match self.to {
             To::File(partial) => {
                 let file = partial.handle();
-                let Some(digest) = body(&mut reader, file, self.hasher, size, &progress).await?
-                else {
+                let received = body(&mut reader, file, self.hasher, size, &progress, |_| Ok(()));
+                let Some(digest) = received.await? else {
                     partial.discard()?;
                     bail!(
                         "what has come is not what was sent: the digests differ; it was removed, \
@@ -148,25 +148,28 @@ async fn through(
 ) -> Result<Digest> {
     let to = path.to_owned();
     let file = spawn_blocking(move || open_through(&to)).await??;
-    let digest = body(reader, Arc::new(file), Hasher::default(), size, progress).await?;
+    let file = Arc::new(file);
+    let digest = body(reader, file, Hasher::default(), size, progress, |_| Ok(())).await?;
     digest.context("what has come is not what was sent: the digests differ")
 }
 
 /// Receives what is missing of a file of `size` bytes, to the end of what the peer has to say.
 /// `None` when its digest is not that which the peer names. They go to `file`, whose position is behind
-/// those that `hasher` has seen.
+/// those that `hasher` has seen. `admit` is asked whether there is room for so many more.
 pub(crate) async fn body(
     reader: &mut Reader<'_>,
     file: Arc<File>,
     hasher: Hasher,
     size: u64,
     progress: &Progress,
+    admit: impl Fn(u64) -> Result<()>,
 ) -> Result<Option<Digest>> {
     let mut left = size - hasher.len();
     let mut sink = Sink::new(file, hasher);
     let received = async {
         while left > 0 {
             let bytes = until_settled(&mut sink, pin!(reader.bytes(left))).await??;
+            admit(bytes.len() as u64)?;
             left -= bytes.len() as u64;
             progress.add(bytes.len());
             sink.write(bytes).await?;

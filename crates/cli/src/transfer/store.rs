@@ -3,6 +3,7 @@
 mod digests;
 mod give;
 mod places;
+mod quota;
 mod take;
 mod tidy;
 
@@ -29,6 +30,7 @@ use super::{RECV, SEND, name};
 use crate::report::{Tally, say};
 use digests::Digests;
 use places::Places;
+use quota::{Quota, Share};
 
 /// A directory whose files are given out, and that takes files if it is said to. No name and no link
 /// leads out of it: the system is asked for each part of a path beneath the directory that is open.
@@ -39,6 +41,8 @@ pub(crate) struct Store {
     patience: Patience,
     places: Places,
     digests: Digests,
+    quota: Quota,
+    asked_quota: Option<u64>,
     /// Transfers for which there was no place.
     refused: Tally,
 }
@@ -52,6 +56,8 @@ pub(crate) struct Limits {
     pub(crate) most: usize,
     /// How long a client may let nothing move.
     pub(crate) idle: Option<Duration>,
+    /// How many bytes partial files may take together, unless that depends on the file system.
+    pub(crate) quota: Option<u64>,
 }
 
 /// Why a request for a file is refused.
@@ -74,7 +80,7 @@ enum Wish {
 impl Store {
     /// Of the directory `path`.
     pub(crate) fn open(path: &Path, limits: Limits) -> io::Result<Store> {
-        let Limits { takes, most, idle } = limits;
+        let Limits { takes, most, idle, quota: asked_quota } = limits;
         let dir = Arc::new(Dir::open_ambient_dir(path, ambient_authority())?);
         let refused = Tally::new(move |count| {
             say(format_args!(
@@ -83,14 +89,18 @@ impl Store {
             ));
         });
         let patience = Patience::new(idle);
-        Ok(Store {
+        let store = Store {
             dir,
             takes,
             patience,
             places: Places::new(most),
             digests: Digests::new(),
+            quota: Quota::new(asked_quota.unwrap_or(u64::MAX)),
+            asked_quota,
             refused,
-        })
+        };
+        store.renew_quota();
+        Ok(store)
     }
 
     /// Answers a request for `path`, and does what it asks for.
@@ -122,7 +132,8 @@ impl Store {
                 }
             }
             Wish::Send(size, mode) => {
-                let opened = self.blocking(path, |store, path| store.open_to_take(&path)).await;
+                let opened =
+                    self.blocking(path, move |store, path| store.open_to_take(&path, size)).await;
                 match opened {
                     Ok(partial) => take::serve(incoming, partial, size, mode, self, &place).await,
                     Err(refused) => Err(refuse(incoming, refused)),
@@ -156,7 +167,7 @@ impl Store {
         })
     }
 
-    fn open_to_take(&self, path: &str) -> Result<Partial, Refused> {
+    fn open_to_take(&self, path: &str, size: u64) -> Result<(Partial, Share), Refused> {
         if !self.takes {
             let error =
                 anyhow::anyhow!("this server gives files and takes none (--writable is not set)");
@@ -181,14 +192,19 @@ impl Store {
             // Such as a name that is too long, which would be found out once all has come.
             Err(error) => return Err(Refused::by_system(path, &error)),
         }
-        Partial::open(dir, name, None).map_err(|error| {
+        let partial = Partial::open(dir, name, None).map_err(|error| {
             // Only for the first do clients try again: the other transfer ends.
             let status = match error.is::<Busy>() {
                 true => StatusCode::SERVICE_UNAVAILABLE,
                 false => StatusCode::INTERNAL_SERVER_ERROR,
             };
             Refused::new(status, error)
-        })
+        })?;
+        match self.quota.begin(&partial.handle(), size) {
+            Ok(Ok(share)) => Ok((partial, share)),
+            Ok(Err(full)) => Err(Refused::new(StatusCode::INSUFFICIENT_STORAGE, full.into())),
+            Err(error) => Err(Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.into())),
+        }
     }
 }
 
@@ -258,7 +274,8 @@ mod tests {
     use super::*;
     use crate::transfer::patience::Idle;
 
-    const LIMITS: Limits = Limits { takes: true, most: 8, idle: Some(Duration::from_secs(60)) };
+    const LIMITS: Limits =
+        Limits { takes: true, most: 8, idle: Some(Duration::from_secs(60)), quota: None };
 
     /// Has a store in a directory of its own serve one request with this field, whose client does this.
     async fn serve(
@@ -294,7 +311,7 @@ mod tests {
         // A byte may come in the middle of a wait.
         assert!(begun.elapsed() < Duration::from_secs(70), "{:?}", begun.elapsed());
         assert_eq!(std::fs::read(temp.path().join("file.h2conn-part")).unwrap(), b"x");
-        store.open_to_take("file").unwrap();
+        store.open_to_take("file", 1000).unwrap();
     }
 
     #[tokio::test(start_paused = true)]

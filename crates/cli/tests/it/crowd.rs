@@ -171,3 +171,60 @@ async fn partial_files_that_nobody_goes_on_with_are_removed() {
     server.tool.says("removed partial files of 5 bytes").await;
     assert!(!part("young").exists());
 }
+
+#[tokio::test]
+async fn partial_files_take_no_more_than_their_quota() {
+    let args = ["--writable", "--files-quota", "2MB"];
+    let (mut server, there, here) = server(&args).await;
+    let file = here.join("file");
+    fs::write(&file, noise(1_500_000)).unwrap();
+    let send = ["send", text(&file), &format!("{}files/one", server.url)];
+    // What is whole does not count.
+    server.run(&send).await.expect(0, "sent ");
+
+    let upload = client("h2conn-send", "1500000".to_owned());
+    let begin = async |name: &str| {
+        let (conn, _) = upload.connect(&format!("{}files/{name}", server.url)).await.unwrap();
+        soon("`have`", conn.read_chunk()).await.unwrap().unwrap();
+        (&conn).write_all(b"from 0\n").await.unwrap();
+        conn
+    };
+    let (first, second) = (begin("two").await, begin("three").await);
+    (&first).write_all(&noise(1_400_000)).await.unwrap();
+    let part = there.join("two.h2conn-part");
+    while fs::metadata(&part).map_or(0, |metadata| metadata.len()) < 1_400_000 {
+        tokio::task::yield_now().await;
+    }
+    let refused = server.run(&["send", text(&file), &format!("{}files/four", server.url)]).await;
+    refused.expect(4, "507: there is no room for the file now");
+    refused.expect(4, "--files-quota");
+    assert!(!there.join("four.h2conn-part").exists());
+    // One that was begun while there was room is told as soon as there is none.
+    let more = noise(1_400_000);
+    let writing = async {
+        let _ = (&second).write_all(&more).await;
+        std::future::pending().await
+    };
+    let answer = tokio::select! {
+        answer = soon("`failed`", second.read_chunk()) => answer.unwrap().unwrap(),
+        () = writing => unreachable!(),
+    };
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("failed there is no room for the file now"), "{answer}");
+    drop((first, second));
+    server.tool.says("/files/three: there is no room for the file now").await;
+
+    // They are counted at the start, too.
+    let dir = text(&there);
+    let server = Server::start(&["--files", dir, "--writable", "--files-quota", "1600kB"]).await;
+    let url = format!("{}files/five", server.url);
+    loop {
+        let sent = server.run(&["send", text(&file), &url]).await;
+        if sent.code == Some(4) {
+            sent.expect(4, "507: ");
+            break;
+        }
+        // The directory was not read yet.
+        fs::remove_file(there.join("five")).unwrap();
+    }
+}

@@ -11,16 +11,32 @@ use fs4::FileExt;
 
 use super::{SUFFIX, is_of};
 
-/// How many there were to remove, and their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How many there were to remove, their bytes, and those that are left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Swept {
     pub(crate) files: u64,
     pub(crate) bytes: u64,
+    pub(crate) left: Vec<Found>,
+}
+
+/// A partial file that stays, and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) key: Key,
+    pub(crate) len: u64,
+}
+
+/// By what a file is known, whatever its name: the device and the inode.
+pub(crate) type Key = (u64, u64);
+
+pub(crate) fn key_of(file: &File) -> io::Result<Key> {
+    let metadata = Metadata::from_file(file)?;
+    Ok((MetadataExt::dev(&metadata), MetadataExt::ino(&metadata)))
 }
 
 /// Removes the partial files beneath `dir` that were last written to before this time, unless a transfer
-/// has one. Hidden directories are left alone, as no file in them is served. Blocks.
-pub(crate) fn sweep(dir: &Dir, before: SystemTime) -> Swept {
+/// has one. Without a time all stay. Hidden directories are left alone, as no file in them is served. Blocks.
+pub(crate) fn sweep(dir: &Dir, before: Option<SystemTime>) -> Swept {
     let mut swept = Swept::default();
     let mut dirs = vec![PathBuf::from(".")];
     while let Some(path) = dirs.pop() {
@@ -34,35 +50,43 @@ pub(crate) fn sweep(dir: &Dir, before: SystemTime) -> Swept {
                 dirs.push(path.join(name));
             } else if kind.is_file()
                 && bytes.ends_with(SUFFIX.as_bytes())
-                && let Ok(Some(len)) = remove(&there, name.as_ref(), before)
+                && let Ok((found, is_removed)) = look(&there, name.as_ref(), before)
             {
-                swept.files += 1;
-                swept.bytes += len;
+                match is_removed {
+                    true => {
+                        swept.files += 1;
+                        swept.bytes += found.len;
+                    }
+                    false => swept.left.push(found),
+                }
             }
         }
     }
     swept
 }
 
-/// Removes one, and gives its length.
-fn remove(dir: &Dir, name: &Path, before: SystemTime) -> io::Result<Option<u64>> {
+/// Looks at one, and removes it if it is old; says whether it did.
+fn look(dir: &Dir, name: &Path, before: Option<SystemTime>) -> io::Result<(Found, bool)> {
     let mut options = OpenOptions::new();
     options.read(true).follow(FollowSymlinks::No).nonblock(true);
     let file: File = dir.open_with(name, &options)?.into_std();
     let is_old = |metadata: &Metadata| -> io::Result<bool> {
-        Ok(metadata.is_file() && metadata.modified()?.into_std() < before)
+        let modified = metadata.modified()?.into_std();
+        Ok(metadata.is_file() && before.is_some_and(|before| modified < before))
     };
-    if !is_old(&Metadata::from_file(&file)?)? || FileExt::try_lock(&file).is_err() {
-        return Ok(None);
+    let metadata = Metadata::from_file(&file)?;
+    let found = Found { key: key_of(&file)?, len: metadata.len() };
+    if !is_old(&metadata)? || FileExt::try_lock(&file).is_err() {
+        return Ok((found, false));
     }
     // With the lock: a transfer may have written to it, or finished it, since. One with two names is
     // whole under the other, and costs nothing.
     let metadata = Metadata::from_file(&file)?;
     if !is_old(&metadata)? || metadata.nlink() != 1 || !is_of(dir, name.as_os_str(), &file) {
-        return Ok(None);
+        return Ok((found, false));
     }
     dir.remove_file(name)?;
-    Ok(Some(metadata.len()))
+    Ok((found, true))
 }
 
 #[cfg(test)]
@@ -104,7 +128,11 @@ mod tests {
         fs::hard_link(&stays[5], &other).unwrap();
         stays.push(other);
         let busy = Partial::open(dir.try_clone().unwrap(), "busy".as_ref(), None).unwrap();
-        assert_eq!(sweep(&dir, now - HOUR), Swept { files: 2, bytes: 10 });
+        let swept = sweep(&dir, Some(now - HOUR));
+        assert_eq!((swept.files, swept.bytes), (2, 10));
+        // Of the hidden one nothing is counted.
+        assert_eq!(swept.left.len(), 3);
+        assert!(swept.left.iter().all(|found| found.len == 5));
         for path in &goes {
             assert!(!path.exists(), "{}", path.display());
         }
@@ -112,7 +140,8 @@ mod tests {
             assert!(path.exists(), "{}", path.display());
         }
         drop(busy);
-        assert_eq!(sweep(&dir, now - HOUR), Swept { files: 1, bytes: 5 });
+        assert_eq!(sweep(&dir, None).files, 0);
+        assert_eq!(sweep(&dir, Some(now - HOUR)).files, 1);
     }
 
     #[cfg(unix)]
@@ -123,7 +152,7 @@ mod tests {
         fs::write(outside.path().join("x.h2conn-part"), "").unwrap();
         std::os::unix::fs::symlink(outside.path(), temp.path().join("dir")).unwrap();
         let dir = Dir::open_ambient_dir(temp.path(), ambient_authority()).unwrap();
-        assert_eq!(sweep(&dir, SystemTime::now() + HOUR), Swept::default());
+        assert_eq!(sweep(&dir, Some(SystemTime::now() + HOUR)), Swept::default());
         assert!(outside.path().join("x.h2conn-part").exists());
     }
 }

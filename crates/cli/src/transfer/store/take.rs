@@ -6,6 +6,7 @@ use tokio::task::spawn_blocking;
 
 use super::Store;
 use super::places::Place;
+use super::quota::Share;
 use crate::transfer::access::Mode;
 use crate::transfer::digest::Hasher;
 use crate::transfer::partial::Partial;
@@ -18,14 +19,14 @@ use crate::transfer::send::write_line;
 /// Takes a file of `size` bytes, to go on behind those that have come before.
 pub(super) async fn serve(
     incoming: Incoming,
-    partial: Partial,
+    (partial, share): (Partial, Share),
     size: u64,
     mode: Option<Mode>,
     store: &Store,
     place: &Place,
 ) -> Result<String> {
     let conn = incoming.accept()?;
-    match take_body(&conn, partial, size, mode, store, place).await {
+    match take_body(&conn, (partial, share), size, mode, store, place).await {
         Ok(summary) => {
             conn.close().await?;
             Ok(summary)
@@ -46,7 +47,7 @@ pub(super) async fn serve(
 
 async fn take_body(
     conn: &Conn,
-    mut partial: Partial,
+    (mut partial, share): (Partial, Share),
     size: u64,
     mode: Option<Mode>,
     store: &Store,
@@ -57,7 +58,7 @@ async fn take_body(
     let there = partial.len().context("cannot read what has come before")?;
     let mut hasher = store.digests.of_start(conn, &file, there, place.turns()).await?;
     if hasher.len() > size {
-        partial = cleared(partial).await?;
+        partial = cleared(partial, &share).await?;
         hasher = Hasher::default();
     }
     write_line(conn, format!("have {} {}", hasher.len(), hasher.digest())).await?;
@@ -68,20 +69,26 @@ async fn take_body(
     reader.set_patience(store.patience);
     if from != hasher.len() {
         anyhow::ensure!(from == 0, "the client begins at {from}, and {} are there", hasher.len());
-        partial = cleared(partial).await?;
+        partial = cleared(partial, &share).await?;
         hasher = Hasher::default();
     }
     let progress = Progress::hidden(size, from);
-    let Some(digest) = receive::body(&mut reader, file, hasher, size, &progress).await? else {
+    let admit = |bytes| Ok(share.grow(bytes)?);
+    let received = receive::body(&mut reader, file, hasher, size, &progress, admit).await?;
+    let Some(digest) = received else {
+        share.clear();
         spawn_blocking(move || partial.discard()).await??;
         anyhow::bail!("what has come is not what was sent: the digests differ; it was removed");
     };
     spawn_blocking(move || partial.finish(false, mode)).await??;
+    share.clear();
     write_line(conn, format!("stored {digest}")).await?;
     Ok(progress.summary(digest))
 }
 
 /// Forgets what has come before, which takes the system a while if it is much.
-async fn cleared(partial: Partial) -> Result<Partial> {
-    Ok(spawn_blocking(move || partial.clear().map(|()| partial)).await??)
+async fn cleared(partial: Partial, share: &Share) -> Result<Partial> {
+    let partial = spawn_blocking(move || partial.clear().map(|()| partial)).await??;
+    share.clear();
+    Ok(partial)
 }

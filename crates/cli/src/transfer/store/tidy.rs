@@ -1,8 +1,8 @@
 //! The work on a store that no request asks for.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use cap_std::fs::Dir;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -13,23 +13,60 @@ use crate::transfer::partial::{Swept, sweep};
 /// How often partial files are looked for. To read all directories can take a while.
 const PERIOD: Duration = Duration::from_secs(3600);
 
+/// The default quota: large files fit, and a disk is not filled to its last byte by what is worth nothing.
+const PERCENT: u64 = 90;
+
 impl Store {
-    /// Removes partial files that nobody has written to for the expiry, at once and then each hour.
+    /// Counts the partial files, and removes those that nobody has written to for the expiry, at once and
+    /// then each hour.
     pub(crate) async fn keep_tidy(&self, expiry: Option<Duration>) {
-        let Some(expiry) = expiry.filter(|_| self.takes) else { return };
+        if !self.takes {
+            return;
+        }
         loop {
-            let dir = Arc::clone(&self.dir);
-            let sweeping = spawn_blocking(move || {
-                SystemTime::now().checked_sub(expiry).map(|before| sweep(&dir, before))
-            });
-            if let Ok(Some(Swept { files: 1.., bytes })) = sweeping.await {
-                say(format_args!(
-                    "removed partial files of {bytes} bytes, to which nobody has written for {} s \
-                     (--partial-expiry)",
-                    expiry.as_secs_f32()
-                ));
-            }
+            let store = self.clone();
+            // An error is a panic, which has been printed.
+            let _ = spawn_blocking(move || store.tidy(expiry)).await;
             sleep(PERIOD).await;
         }
+    }
+
+    fn tidy(&self, expiry: Option<Duration>) {
+        let began = Instant::now();
+        let before = expiry.and_then(|expiry| SystemTime::now().checked_sub(expiry));
+        let Swept { files, bytes, left } = sweep(&self.dir, before);
+        self.quota.found(began, &left);
+        self.renew_quota();
+        if files > 0 {
+            let expiry = expiry.unwrap_or_default().as_secs_f32();
+            say(format_args!(
+                "removed partial files of {bytes} bytes, to which nobody has written for {expiry} s \
+                 (--partial-expiry)"
+            ));
+        }
+    }
+
+    /// Without a quota that was asked for, it is [`PERCENT`] of what is free or taken by partial files.
+    pub(super) fn renew_quota(&self) {
+        if self.asked_quota.is_none()
+            && let Some(free) = free(&self.dir)
+        {
+            let all = free.saturating_add(self.quota.total());
+            self.quota.set_limit(all / 100 * PERCENT);
+        }
+    }
+}
+
+/// What ordinary users may still write to the file system.
+fn free(dir: &Dir) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let system = rustix::fs::fstatvfs(dir).ok()?;
+        system.f_bavail.checked_mul(system.f_frsize)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = dir;
+        None
     }
 }
