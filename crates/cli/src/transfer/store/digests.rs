@@ -87,6 +87,11 @@ impl Digests {
     }
 
     async fn digest(&self, file: &Arc<File>, len: u64, turns: &Arc<Semaphore>) -> Result<Hasher> {
+        if len == 0 {
+            let mut file: &File = file;
+            file.rewind().context("cannot read the file")?;
+            return Ok(Hasher::default());
+        }
         let look = Arc::clone(file);
         let identity = spawn_blocking(move || Identity::if_settled(&look)).await??;
         let key = identity.map(|file| Key { file, len });
@@ -160,8 +165,8 @@ fn step(
     same: Option<Identity>,
 ) -> Result<(Hasher, bool)> {
     file.seek(SeekFrom::Start(hasher.len())).context("cannot read the file")?;
-    let mut chunk = Vec::new();
     let more = (len - hasher.len()).min(STEP);
+    let mut chunk = Vec::with_capacity(more as usize);
     file.take(more).read_to_end(&mut chunk).context("cannot read the file")?;
     hasher.update(&chunk);
     let is_same = match same {

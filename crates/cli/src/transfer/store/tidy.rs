@@ -70,3 +70,33 @@ fn free(dir: &Dir) -> Option<u64> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+    use std::fs::File;
+
+    use super::super::Limits;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn partial_files_are_looked_for_at_once_and_then_each_hour() {
+        let temp = tempfile::tempdir().unwrap();
+        let limits = Limits { takes: true, most: 1, idle: None, quota: None };
+        let store = Store::open(temp.path(), limits).unwrap();
+        let path = temp.path().join("file.h2conn-part");
+        let tidying = tokio::spawn(async move { store.keep_tidy(Some(PERIOD)).await });
+        for _ in 0..3 {
+            let old = File::create(&path).unwrap();
+            old.set_modified(SystemTime::now() - PERIOD * 2).unwrap();
+            let mut minutes = 0;
+            while path.exists() {
+                assert!(minutes < 70, "it is still there");
+                minutes += 1;
+                sleep(PERIOD / 60).await;
+            }
+        }
+        tidying.abort();
+    }
+}
