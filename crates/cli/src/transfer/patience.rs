@@ -9,8 +9,9 @@ use anyhow::{Error, Result, bail};
 use h2conn::Conn;
 use tokio::time::sleep;
 
-/// How often a wait looks whether bytes have moved. With more, a wait is given up more exactly.
-const LOOKS: u32 = 16;
+/// How often a wait looks whether bytes have moved. It is given up this part of its limit late at most: 1 s
+/// of the default.
+const LOOKS: u32 = 60;
 
 /// A peer that has more to digest before it answers may take longer: as long as a slow disk gives so many
 /// bytes a second.

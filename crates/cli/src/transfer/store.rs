@@ -308,8 +308,8 @@ mod tests {
         });
         let error = stalled.await.unwrap_err();
         assert!(error.is::<Idle>(), "{error:#}");
-        // A byte may come in the middle of a wait.
-        assert!(begun.elapsed() < Duration::from_secs(70), "{:?}", begun.elapsed());
+        // A byte may come in the middle of a look.
+        assert!(begun.elapsed() < Duration::from_secs(63), "{:?}", begun.elapsed());
         assert_eq!(std::fs::read(temp.path().join("file.h2conn-part")).unwrap(), b"x");
         store.open_to_take("file", 1000).unwrap();
     }
