@@ -19,7 +19,7 @@ use super::kind;
 /// frames.
 const BATCH: usize = 256 << 10;
 
-/// What has come is written when nothing more comes for so long, however little it is.
+/// Less than a batch is written once nothing more has come for so long.
 const QUIET: Duration = Duration::from_millis(10);
 
 /// Takes the rest of a file, for a file, or for a pipe or a device.

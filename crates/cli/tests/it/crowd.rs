@@ -179,7 +179,7 @@ async fn partial_files_take_no_more_than_their_quota() {
     let file = here.join("file");
     fs::write(&file, noise(1_500_000)).unwrap();
     let send = ["send", text(&file), &format!("{}files/one", server.url)];
-    // What is whole does not count.
+    // A whole file does not count.
     server.run(&send).await.expect(0, "sent ");
 
     let upload = client("h2conn-send", "1500000".to_owned());

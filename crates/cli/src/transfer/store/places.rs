@@ -44,7 +44,7 @@ pub(crate) struct Place {
     turns: Arc<Semaphore>,
 }
 
-/// Whoever can be told apart from others by an address that costs something to have.
+/// Clients that cannot be told apart by an address which costs something to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Peer(Option<IpAddr>);
 

@@ -55,12 +55,12 @@ impl Quota {
         self.lock().limit = limit;
     }
 
-    /// What partial files take.
+    /// The bytes that partial files take now.
     pub(crate) fn total(&self) -> u64 {
         self.lock().total
     }
 
-    /// The share of a transfer to this partial file, which is to have `size` bytes. They are not set apart for
+    /// The share of a transfer to this partial file, which will have `size` bytes. They are not set apart for
     /// it: a client that says a size and sends nothing takes nothing from others.
     ///
     /// # Errors
@@ -116,7 +116,7 @@ impl Share {
         Ok(())
     }
 
-    /// What there was is forgotten, or is no partial file any more.
+    /// Gives back all: the bytes were forgotten, or are a whole file now.
     pub(crate) fn clear(&self) {
         self.quota.lock().set(self.key, 0, true);
     }

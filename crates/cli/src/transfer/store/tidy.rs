@@ -57,7 +57,7 @@ impl Store {
     }
 }
 
-/// What ordinary users may still write to the file system.
+/// The bytes that ordinary users may still write to the file system.
 fn free(dir: &Dir) -> Option<u64> {
     #[cfg(unix)]
     {
