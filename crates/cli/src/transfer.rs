@@ -15,6 +15,7 @@ pub(crate) mod receive;
 pub(crate) mod send;
 pub(crate) mod sink;
 pub(crate) mod source;
+pub(crate) mod step;
 pub(crate) mod store;
 
 /// The field of a request for a file: what the client has of it already, its length and its digest,

@@ -9,11 +9,12 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result, bail};
 use bytes::Bytes;
 use cap_std::fs::Metadata;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::digest::Hasher;
 use super::kind;
+use super::step::step;
 
 /// How much is written at once while it comes fast. To begin a step costs about as much as to write a few
 /// frames.
@@ -120,7 +121,7 @@ impl Sink {
         match self.stage {
             Stage::Failed(error) => Err(error),
             Stage::Resting(writer) => {
-                spawn_blocking(move || writer.finish()).await.context("the thread is gone")?
+                step(move || writer.finish()).await.context("the thread is gone")?
             }
             Stage::Writing(_) => bail!("the file is still being written"),
         }
@@ -133,7 +134,7 @@ impl Sink {
             if let Stage::Resting(writer) = std::mem::replace(&mut self.stage, gone) {
                 let runs = std::mem::take(&mut self.next);
                 self.len = 0;
-                self.stage = Stage::Writing(spawn_blocking(move || writer.write(&runs)));
+                self.stage = Stage::Writing(step(move || writer.write(&runs)));
             }
         }
         match self.stage {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 
 use super::CHUNK;
 use super::digest::{Digest, Hasher};
+use super::step::step;
 
 /// The rest of a file, chunk by chunk, and the digest of the whole.
 ///
@@ -79,7 +80,7 @@ impl Source {
 impl Stage {
     fn after(file: Arc<File>, hasher: Hasher, size: u64) -> Stage {
         match hasher.len() < size {
-            true => Stage::Reading(spawn_blocking(move || read(file, hasher, size))),
+            true => Stage::Reading(step(move || read(file, hasher, size))),
             false => Stage::Whole(hasher.digest()),
         }
     }

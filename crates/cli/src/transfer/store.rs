@@ -18,7 +18,6 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use h2conn::Incoming;
 use h2conn::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use tokio::task::spawn_blocking;
 
 use super::access::Mode;
 use super::digest::Digest;
@@ -26,6 +25,7 @@ use super::given::Given;
 use super::partial::{Busy, Partial};
 use super::patience::Patience;
 use super::send::parse_have;
+use super::step::step;
 use super::{RECV, SEND, name};
 use crate::report::{Tally, say};
 use digests::Digests;
@@ -148,7 +148,7 @@ impl Store {
         open: impl FnOnce(Store, String) -> Result<T, Refused> + Send + 'static,
     ) -> Result<T, Refused> {
         let (store, path) = (self.clone(), path.to_owned());
-        let opened = spawn_blocking(move || open(store, path)).await;
+        let opened = step(move || open(store, path)).await;
         opened.unwrap_or_else(|error| {
             Err(Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.into()))
         })

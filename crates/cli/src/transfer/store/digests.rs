@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::transfer::digest::Hasher;
+use crate::transfer::step as files;
 use identity::Identity;
 
 /// How much is digested in one step: about a millisecond's worth.
@@ -93,7 +94,7 @@ impl Digests {
             return Ok(Hasher::default());
         }
         let look = Arc::clone(file);
-        let identity = spawn_blocking(move || Identity::if_settled(&look)).await??;
+        let identity = files::step(move || Identity::if_settled(&look)).await??;
         let key = identity.map(|file| Key { file, len });
         let work = key.map(|key| self.0.work(key)).unwrap_or_default();
         self.go_on(file, len, key, work, turns).await

@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result};
 use h2conn::{Conn, Incoming, Reason};
-use tokio::task::spawn_blocking;
 
 use super::Store;
 use super::places::Place;
@@ -15,6 +14,7 @@ use crate::transfer::progress::Progress;
 use crate::transfer::reader::Reader;
 use crate::transfer::receive;
 use crate::transfer::send::write_line;
+use crate::transfer::step::step;
 
 /// Takes a file of `size` bytes, to go on behind those that have come before.
 pub(super) async fn serve(
@@ -77,10 +77,10 @@ async fn take_body(
     let received = receive::body(&mut reader, file, hasher, size, &progress, admit).await?;
     let Some(digest) = received else {
         share.clear();
-        spawn_blocking(move || partial.discard()).await??;
+        step(move || partial.discard()).await??;
         anyhow::bail!("what has come is not what was sent: the digests differ; it was removed");
     };
-    spawn_blocking(move || partial.finish(false, mode)).await??;
+    step(move || partial.finish(false, mode)).await??;
     share.clear();
     write_line(conn, format!("stored {digest}")).await?;
     Ok(progress.summary(digest))
@@ -88,7 +88,7 @@ async fn take_body(
 
 /// Forgets what has come before, which takes the system a while if it is much.
 async fn cleared(partial: Partial, share: &Share) -> Result<Partial> {
-    let partial = spawn_blocking(move || partial.clear().map(|()| partial)).await??;
+    let partial = step(move || partial.clear().map(|()| partial)).await??;
     share.clear();
     Ok(partial)
 }

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use cap_std::fs::Dir;
-use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::Store;
 use crate::report::say;
 use crate::transfer::partial::{Swept, sweep};
+use crate::transfer::step::step;
 
 /// How often partial files are looked for. To read all directories can take a while.
 const PERIOD: Duration = Duration::from_secs(3600);
@@ -26,7 +26,7 @@ impl Store {
         loop {
             let store = self.clone();
             // An error is a panic, which has been printed.
-            let _ = spawn_blocking(move || store.tidy(expiry)).await;
+            let _ = step(move || store.tidy(expiry)).await;
             sleep(PERIOD).await;
         }
     }
