@@ -18,12 +18,19 @@ mod tunnel;
 mod waiting;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
+/// How long the end waits for a reader of standard error that does not read.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
-    match args::Args::try_parse() {
+    report::catch_panics();
+    let code = match args::Args::try_parse() {
         Ok(args) => exit::code_of(commands::run(args)),
         Err(answer) => exit::usage(&answer),
-    }
+    };
+    report::flush(PATIENCE);
+    code
 }

@@ -1,18 +1,30 @@
-//! What is said on standard error beside errors: `-v` and `--stats`.
+//! All that is said on standard error: errors, warnings, `-v` and `--stats`.
 
 mod certificate;
 mod log;
+mod rate;
+mod stderr;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
-use std::io::{self, Write};
-
+use std::panic;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use h2conn::http::{HeaderMap, HeaderName, Response};
 use h2conn::{Conn, Stats};
+use indicatif::{ProgressBar, WeakProgressBar};
 
 use crate::args::StatsFormat;
 pub(crate) use log::install as install_log;
+pub(crate) use rate::About;
+use stderr::Stderr;
+
+/// The one way to standard error.
+static STDERR: LazyLock<Stderr> = LazyLock::new(|| Stderr::start(beside_the_bar));
+
+/// The progress bar that is on the terminal, if one is.
+static BAR: LazyLock<Mutex<WeakProgressBar>> = LazyLock::new(Mutex::default);
 
 /// Says what the user wants to hear.
 #[derive(Clone, Copy, Debug)]
@@ -25,9 +37,49 @@ pub(crate) struct Report {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Secrets(pub(crate) Vec<HeaderName>);
 
-/// Says something whatever was asked for. Without a standard error there is nobody to tell.
+/// Says something whatever was asked for. It does not wait for a reader: lines that find no room in the queue
+/// are dropped and counted.
 pub(crate) fn say(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    STDERR.say(&line.to_string());
+}
+
+/// Says what a peer can cause as often as it likes: only so many lines of a `kind` about one host are said.
+pub(crate) fn warn(about: impl Into<About>, kind: &'static str, line: impl fmt::Display) {
+    STDERR.warn(about.into(), kind, || line.to_string());
+}
+
+/// Says why the program ends, whatever the queue still holds.
+pub(crate) fn say_last(line: impl fmt::Display) {
+    STDERR.say_at_any_rate(&line.to_string());
+}
+
+/// Waits until all that was said is written, and no longer than `patience` for a reader that does not read.
+pub(crate) fn flush(patience: Duration) {
+    STDERR.flush(patience);
+}
+
+/// Takes the bar away while a line is written, from now on.
+pub(crate) fn keep_clear_of(bar: &ProgressBar) {
+    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = bar.downgrade();
+}
+
+/// Has panics said like all else: the default would wait for a reader of standard error.
+pub(crate) fn catch_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let backtrace = Backtrace::capture();
+        say_last(format_args!("h2conn: a bug, {}", panic.to_string().replace('\n', " ")));
+        if backtrace.status() == BacktraceStatus::Captured {
+            backtrace.to_string().lines().for_each(say_last);
+        }
+    }));
+}
+
+fn beside_the_bar(line: &[u8]) -> std::io::Result<()> {
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+    match bar {
+        Some(bar) => bar.suspend(|| stderr::write(line)),
+        None => stderr::write(line),
+    }
 }
 
 impl Report {

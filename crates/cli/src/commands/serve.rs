@@ -1,10 +1,12 @@
 //! `h2conn serve`.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result as Anyhow, bail};
+use anyhow::{Context, Result as Anyhow};
 use bytes::Bytes;
 use h2conn::http::{HeaderValue, Response, StatusCode, header};
 use h2conn::{Incoming, Listener, OnDrop};
@@ -17,7 +19,7 @@ use crate::args::Serve;
 use crate::bind;
 use crate::exit::{Failure, Result};
 use crate::pump::{CutOnDrop, relay};
-use crate::report::{Report, say};
+use crate::report::{About, Report, warn};
 use crate::signals::Interrupt;
 use crate::transfer::store::Store;
 use crate::tunnel::BOUND;
@@ -92,10 +94,15 @@ pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
 
 impl Server {
     async fn welcome(&self, incoming: Incoming) {
+        let about = About::from(incoming.peer_addr());
         let who = format!("{} {}", incoming.peer_addr(), incoming.uri().path().escape_debug());
         match self.serve(incoming).await {
             Ok(how) => self.report.note(format_args!("{who}: {how}")),
-            Err(error) => say(format_args!("{who}: {error:#}")),
+            Err(error) => {
+                let refused = error.downcast_ref().map(|Refused(status, _)| *status);
+                let kind = refused.and_then(|status| status.canonical_reason()).unwrap_or("failed");
+                warn(about, kind, format_args!("{who}: {error:#}"));
+            }
         }
     }
 
@@ -157,7 +164,7 @@ impl Server {
                     unreached.add_to(response.headers_mut());
                 }
                 incoming.reject_with(response);
-                bail!("{} {}", no_way.status.as_u16(), no_way.text)
+                Err(Refused(no_way.status, no_way.text).into())
             }
         }
     }
@@ -210,10 +217,22 @@ impl Server {
     }
 }
 
+/// A request that was answered with a status other than 2xx, and why.
+#[derive(Debug)]
+struct Refused(StatusCode, String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0.as_u16(), self.1)
+    }
+}
+
+impl Error for Refused {}
+
 /// Tells the client, and gives the error for the log.
 fn refuse(incoming: Incoming, status: StatusCode, text: &str) -> Anyhow<String> {
     incoming.reject_with(refusal(status, text));
-    bail!("{} {text}", status.as_u16())
+    Err(Refused(status, text.to_owned()).into())
 }
 
 fn refusal(status: StatusCode, text: &str) -> Response<Bytes> {

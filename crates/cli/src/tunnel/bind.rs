@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use super::pulse::{NOTHING, Pulse};
 use crate::pump::Socket;
-use crate::report::say;
+use crate::report::{About, warn};
 
 /// How long a visitor waits for the client: a dial of its own, and a round trip.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -132,7 +132,7 @@ pub(crate) async fn serve(
                         conn.write_all(format!("{id} {peer}\n").as_bytes()).await?;
                     }
                     Err(error) => {
-                        say(format_args!("cannot take in a connection: {error}"));
+                        warn(About::All, "accept", format_args!("cannot take in a connection: {error}"));
                         sleep(PAUSE).await;
                     }
                 }

@@ -18,7 +18,7 @@ use super::spec::Forward;
 use super::target::Target;
 use super::{BOUND, Tunnel, explain, tcp};
 use crate::pump::{CutOnDrop, relay};
-use crate::report::say;
+use crate::report::{About, say, warn};
 
 /// Less than the server keeps a visitor waiting.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ pub(crate) async fn serve(
 async fn welcome(line: String, target: Target, tunnel: Tunnel, control: Arc<Conn>) {
     if let Err(error) = visit(&line, &target, &tunnel, control).await {
         let peer = line.split_once(' ').map_or("a visitor", |(_, peer)| peer);
-        say(format_args!("{} to {target}: {error:#}", peer.escape_debug()));
+        warn(About::All, "visitor", format_args!("{} to {target}: {error:#}", peer.escape_debug()));
     }
 }
 

@@ -13,6 +13,7 @@ mod modes;
 mod ping;
 mod places;
 mod proxy;
+mod quiet;
 mod reconnect;
 mod served;
 mod slow_line;
