@@ -28,8 +28,8 @@ pub(crate) use values::{Destination, Field, Resolve, StatsFormat};
 #[derive(Debug, Parser)]
 #[command(name = "h2conn", version, after_help = exit::TABLE, max_term_width = 100)]
 pub(crate) struct Args {
-    /// Say what happens, on standard error; twice also what the library logs, three times each
-    /// frame.
+    /// Say what happens, on standard error; twice also what the library logs and the queries of URLs,
+    /// three times each frame.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     #[command(subcommand)]

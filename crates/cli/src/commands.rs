@@ -19,8 +19,8 @@ pub(crate) fn run(args: Args) -> Result {
         .enable_all()
         .build()
         .map_err(|error| Failure::local("cannot start", error))?;
-    let verbose = args.verbose > 0;
-    install_log(args.verbose);
+    let verbose = args.verbose;
+    install_log(verbose);
     let result = runtime.block_on(async {
         match args.command {
             Command::Connect(args) => connect::run(args, verbose).await,

@@ -32,6 +32,13 @@ pub(crate) fn builder(
     method: Method,
     report: Report,
 ) -> Result<(ClientBuilder, Secrets)> {
+    if url.contains('@') && !url.contains("://") {
+        // It is not shown: a password may be in it, which only a scheme would tell from other text.
+        return Err(Failure::usage(
+            "the URL has no scheme and carries a user name, which HTTP/2 does not; expected something \
+             like https://host:port/path, and a name and password in a header field (-H @FILE)",
+        ));
+    }
     let (fields, secrets) = fields(&options.headers)?;
     let mut builder = Client::builder()
         .method(options.method.clone().unwrap_or(method))

@@ -1,12 +1,13 @@
 //! What a command that failed says, and the exit code that tells scripts why.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
 use h2conn::ErrorKind;
 
-use crate::report::say_last;
+use crate::report::{say_last, without_passwords};
 
 /// The result of whatever can end the program.
 pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
@@ -213,7 +214,12 @@ pub(crate) fn code_of(result: Result) -> ExitCode {
 
 /// Prints what clap has to say: help, the version, or what is wrong with the command line.
 pub(crate) fn usage(answer: &clap::Error) -> ExitCode {
-    let _ = answer.print();
+    let text = answer.to_string();
+    match without_passwords(&text) {
+        Cow::Borrowed(_) => drop(answer.print()),
+        // In black and white: it is rare.
+        Cow::Owned(text) => text.lines().for_each(say_last),
+    }
     match answer.use_stderr() {
         true => ExitCode::from(Code::Usage as u8),
         false => ExitCode::SUCCESS,

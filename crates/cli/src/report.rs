@@ -4,6 +4,7 @@ mod certificate;
 mod log;
 mod rate;
 mod stderr;
+mod visible;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
@@ -11,14 +12,16 @@ use std::panic;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use h2conn::http::{HeaderMap, HeaderName, Response};
+use h2conn::http::{HeaderMap, HeaderName, Response, Uri};
 use h2conn::{Conn, Stats};
 use indicatif::{ProgressBar, WeakProgressBar};
 
 use crate::args::StatsFormat;
+use crate::waiting::without_query;
 pub(crate) use log::install as install_log;
 pub(crate) use rate::About;
 use stderr::Stderr;
+pub(crate) use visible::without_passwords;
 
 /// The one way to standard error.
 static STDERR: LazyLock<Stderr> = LazyLock::new(|| Stderr::start(beside_the_bar));
@@ -29,7 +32,8 @@ static BAR: LazyLock<Mutex<WeakProgressBar>> = LazyLock::new(Mutex::default);
 /// Says what the user wants to hear.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Report {
-    pub(crate) verbose: bool,
+    /// How often `-v` was given.
+    pub(crate) verbose: u8,
     pub(crate) stats: Option<StatsFormat>,
 }
 
@@ -85,31 +89,40 @@ fn beside_the_bar(line: &[u8]) -> std::io::Result<()> {
 impl Report {
     /// A line of `-v`.
     pub(crate) fn note(&self, line: impl fmt::Display) {
-        if self.verbose {
+        if self.verbose > 0 {
             say(format_args!("* {line}"));
         }
     }
 
     /// A connection that was opened here: its two ends, who the server is, and what was asked for.
     pub(crate) fn opened(&self, conn: &Conn, took: Duration, secrets: &Secrets) {
-        if !self.verbose {
+        if self.verbose == 0 {
             return;
         }
         let (local, peer) = (conn.local_addr(), conn.peer_addr());
         let millis = took.as_secs_f64() * 1000.0;
         self.note(format_args!("connected from {local} to {peer} in {millis:.1} ms"));
         self.certificate(conn, "the server");
-        say(format_args!("> {} {}", conn.method(), conn.uri()));
+        say(format_args!("> {} {}", conn.method(), self.target(conn.uri())));
         fields('>', conn.headers(), secrets);
     }
 
     /// A connection that was accepted.
     pub(crate) fn accepted(&self, conn: &Conn) {
-        if self.verbose {
+        if self.verbose > 0 {
             self.note(format_args!("connection from {}", conn.peer_addr()));
             self.certificate(conn, "the client");
-            say(format_args!("< {} {}", conn.method(), conn.uri()));
+            say(format_args!("< {} {}", conn.method(), self.target(conn.uri())));
             fields('<', conn.headers(), &Secrets::default());
+        }
+    }
+
+    /// The target of a request. What follows its `?` can be a secret, and `-v` is pasted into reports.
+    fn target(&self, uri: &Uri) -> String {
+        let shown = uri.to_string();
+        match uri.query() {
+            Some(_) if self.verbose < 2 => format!("{}?(-vv shows it)", without_query(&shown)),
+            _ => shown,
         }
     }
 
@@ -123,7 +136,7 @@ impl Report {
 
     /// What was answered.
     pub(crate) fn response(&self, response: &Response<()>) {
-        if self.verbose {
+        if self.verbose > 0 {
             say(format_args!("< {}", response.status()));
             fields('<', response.headers(), &Secrets::default());
         }

@@ -24,7 +24,7 @@ use crate::tunnel::{Tunnel, explained, remote};
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Forwards until Ctrl-C, or until the server does not listen for a -R any more.
-pub(crate) async fn run(args: Forward, verbose: bool) -> Result {
+pub(crate) async fn run(args: Forward, verbose: u8) -> Result {
     let report = Report { verbose, stats: None };
     let interrupt = Interrupt::watch();
     let (builder, secrets) = authorized(&args.url, &args.connection, &args.secret, report)?;
@@ -213,7 +213,7 @@ mod tests {
             }
             let mut listeners = JoinSet::new();
             listeners.spawn(async { Ended { relays, result: Ok(()) } });
-            let report = Report { verbose: false, stats: None };
+            let report = Report { verbose: 0, stats: None };
             let result = until_the_end(listeners, &interrupt, report).await;
             assert_eq!(result.err().map(|failure| failure.code()), open.then_some(Code::Reset));
         }

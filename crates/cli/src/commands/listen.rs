@@ -23,7 +23,7 @@ use service::Service;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Accepts connections, and serves them.
-pub(crate) async fn run(args: Listen, verbose: bool) -> Result {
+pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
     let report = Report { verbose, stats: args.stream.stats };
     let interrupt = Interrupt::watch();
     let builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(args.stream.idle_timeout);

@@ -44,7 +44,7 @@ struct Server {
 }
 
 /// Serves until Ctrl-C.
-pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
+pub(crate) async fn run(args: Serve, verbose: u8) -> Result {
     let interrupt = Interrupt::watch();
     let token = if args.no_token { None } else { token(&args.secret)? };
     if token.is_none() && !args.no_token && args.listening.client_ca.is_none() {
@@ -95,7 +95,7 @@ pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
 impl Server {
     async fn welcome(&self, incoming: Incoming) {
         let about = About::from(incoming.peer_addr());
-        let who = format!("{} {}", incoming.peer_addr(), incoming.uri().path().escape_debug());
+        let who = format!("{} {}", incoming.peer_addr(), incoming.uri().path());
         match self.serve(incoming).await {
             Ok(how) => self.report.note(format_args!("{who}: {how}")),
             Err(error) => {

@@ -256,7 +256,7 @@ fn status_of(line: &[u8]) -> io::Result<String> {
             && status.get(..3).is_some_and(|code| code.parse::<u16>().is_ok())
     });
     match status {
-        Some((_, status)) => Ok(status.escape_debug().to_string()),
+        Some((_, status)) => Ok(status.to_owned()),
         None => {
             let seen: String = line.trim_end().chars().take(60).collect();
             let message =

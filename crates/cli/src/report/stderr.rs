@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::rate::{About, Limiter};
+use super::visible::visible;
 
 /// Lines that wait at most. What does not fit is dropped, and counted.
 const LINES: usize = 1024;
@@ -111,7 +112,7 @@ impl Stderr {
     }
 
     fn push(&self, line: &str, at_any_rate: bool) {
-        let line = format!("{line}\n");
+        let line = format!("{}\n", visible(line));
         let mut state = self.lock();
         if at_any_rate || state.lines < LINES && state.bytes + line.len() <= BYTES {
             state.lines += 1;

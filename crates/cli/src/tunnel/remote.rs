@@ -69,7 +69,7 @@ pub(crate) async fn serve(
 async fn welcome(line: String, target: Target, tunnel: Tunnel, control: Arc<Conn>) {
     if let Err(error) = visit(&line, &target, &tunnel, control).await {
         let peer = line.split_once(' ').map_or("a visitor", |(_, peer)| peer);
-        warn(About::All, "visitor", format_args!("{} to {target}: {error:#}", peer.escape_debug()));
+        warn(About::All, "visitor", format_args!("{peer} to {target}: {error:#}"));
     }
 }
 

@@ -16,6 +16,7 @@ mod proxy;
 mod quiet;
 mod reconnect;
 mod served;
+mod shown;
 mod slow_line;
 mod socks;
 #[cfg(unix)]
