@@ -96,7 +96,7 @@ pub(crate) struct Listen {
     /// then the command is ended first, with its process group, by SIGTERM, and after 5 seconds by
     /// SIGKILL. When it has exited, a process that it leaves running holds the connection for one more
     /// second at most. Its environment has H2CONN_PEER, H2CONN_METHOD and H2CONN_PATH, the last two as the
-    /// peer has chosen them.
+    /// peer has chosen them, and neither H2CONN_TOKEN, H2CONN_HEADERS nor H2CONN_PROXY.
     #[arg(help_heading = "Service")]
     #[arg(short = 'e', long, value_name = "COMMAND", group = "service")]
     pub(crate) exec: Option<String>,

@@ -64,7 +64,15 @@ pub(super) fn authorized(
 ) -> Result<(ClientBuilder, Secrets)> {
     let (builder, secrets) = dial::builder(url, options, Method::POST, report)?;
     let builder = match token(secret)? {
-        Some(token) => builder.header("authorization", token.to_field()),
+        Some(token) => {
+            if let Some(host) = dial::exposed_host(url, options) {
+                say(format_args!(
+                    "h2conn: warning: the token goes to {host} in cleartext, and anyone on the network \
+                     path can read it and then use it; https:// keeps it secret"
+                ));
+            }
+            builder.header("authorization", token.to_field())
+        }
         None => builder,
     };
     Ok((builder, secrets))

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use h2conn::http::{Response, StatusCode};
 use rcgen::{CertificateParams, DnType, KeyPair};
 
@@ -130,5 +130,45 @@ fn a_query_is_shown_from_twice_verbose_on() -> TestResult {
     ensure!(once.contains("/path?(-vv shows it)") && !once.contains("hunter2"), "{once}");
     let twice = said("-vv")?;
     ensure!(twice.contains("/path?key=hunter2\n"), "{twice}");
+    Ok(())
+}
+
+#[test]
+fn a_token_that_goes_to_another_machine_in_cleartext_is_warned_of() -> TestResult {
+    const WARNING: &str = "the token goes to ";
+    let said = |args: &[&str]| -> TestResult<String> {
+        let mut tool = h2conn(["forward", "-L", "0:127.0.0.1:1"]);
+        let output = tool.args(args).env("H2CONN_TOKEN", "0123456789abcdef").output()?;
+        Ok(String::from_utf8(output.stderr)?)
+    };
+    // A proxy that is not there keeps all of these from going anywhere.
+    let proxy = "http://127.0.0.1:1";
+    for url in ["http://192.0.2.1/", "http://a.example:80/", "http://[2001:db8::1]/"] {
+        let said = said(&["-x", proxy, url])?;
+        ensure!(said.contains(WARNING), "{url}: {said}");
+    }
+    for url in ["https://a.example/", "http://127.9.9.9/", "http://localhost/", "http://[::1]/"] {
+        let said = said(&["-x", proxy, url])?;
+        ensure!(!said.contains(WARNING), "{url}: {said}");
+    }
+    let resolved = ["--resolve", "a.example:1:127.0.0.1", "http://a.example:1/"];
+    let said = said(&resolved)?;
+    ensure!(!said.contains(WARNING), "{said}");
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_command_does_not_get_the_secrets_of_the_environment() -> TestResult {
+    let mut listen = crate::support::program();
+    listen.args(["listen", "127.0.0.1:0", "--cleartext", "--exec", "env"]);
+    for name in ["H2CONN_TOKEN", "H2CONN_HEADERS", "H2CONN_PROXY"] {
+        listen.env(name, "hunter2: hunter2");
+    }
+    let server = Server::run(listen.env("OTHER", "kept"))?;
+    let output = h2conn(["connect", &server.url]).output()?;
+    let environment = String::from_utf8(output.stdout).context("text")?;
+    ensure!(environment.contains("OTHER=kept") && environment.contains("H2CONN_PEER="));
+    ensure!(!environment.contains("hunter2"), "{environment}");
     Ok(())
 }
