@@ -216,9 +216,10 @@ pub(crate) fn code_of(result: Result) -> ExitCode {
 pub(crate) fn usage(answer: &clap::Error) -> ExitCode {
     let text = answer.to_string();
     match without_passwords(&text) {
-        Cow::Borrowed(_) => drop(answer.print()),
         // In black and white: it is rare.
-        Cow::Owned(text) => text.lines().for_each(say_last),
+        Cow::Owned(text) if answer.use_stderr() => text.lines().for_each(say_last),
+        // Help shows passwords of nobody, and is data.
+        _ => drop(answer.print()),
     }
     match answer.use_stderr() {
         true => ExitCode::from(Code::Usage as u8),
