@@ -218,7 +218,7 @@ pub(crate) fn usage(answer: &clap::Error) -> ExitCode {
     match without_passwords(&text) {
         // In black and white: it is rare.
         Cow::Owned(text) if answer.use_stderr() => text.lines().for_each(say_last),
-        // Help shows passwords of nobody, and is data.
+        // Help has nobody's password in it, and is data.
         _ => drop(answer.print()),
     }
     match answer.use_stderr() {

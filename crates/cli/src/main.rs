@@ -3,6 +3,7 @@
 mod args;
 mod bind;
 mod commands;
+mod descriptors;
 mod dial;
 mod ending;
 mod exit;

@@ -1,5 +1,6 @@
 //! `forward` and `serve`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -83,6 +84,10 @@ pub(crate) struct Serve {
     /// disk: leave time for that.
     #[arg(short, long, value_name = "SECONDS", value_parser = duration)]
     pub(crate) idle_timeout: Option<Duration>,
+    /// HTTP/2 links at once; clients over this are told so [default: the library's].
+    #[arg(help_heading = "Limits")]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_links: Option<NonZeroUsize>,
     #[command(flatten)]
     pub(crate) listening: ListenOptions,
 }

@@ -66,7 +66,10 @@ pub(crate) async fn run(args: Serve, verbose: u8) -> Result {
         idle_timeout: args.idle_timeout,
         report: Report { verbose, stats: None },
     });
-    let builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(args.idle_timeout);
+    let mut builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(args.idle_timeout);
+    if let Some(links) = args.max_links {
+        builder = builder.max_links(links.get());
+    }
     let mut listener = bind::listen(builder, &args.listening).await?;
     let mut guests = JoinSet::new();
     loop {

@@ -1,5 +1,6 @@
 //! The tool as its users have it: the program, its input and output, and its exit code.
 
+mod caps;
 mod connect;
 #[cfg(unix)]
 mod exec;
