@@ -6,6 +6,18 @@ mod other;
 mod unix;
 
 #[cfg(not(unix))]
-pub(crate) use other::raise;
+pub(crate) use other::{limit, raise};
 #[cfg(unix)]
-pub(crate) use unix::{before, raise};
+pub(crate) use unix::{before, limit, raise};
+
+/// Tunnels at once where the system has no limit of descriptors.
+const TUNNELS: usize = 8192;
+
+/// Tunnels that a server has at once by default: half of its descriptors. The others are for its clients' links,
+/// its files, and the attempts to reach a target that has many addresses.
+pub(crate) fn for_tunnels() -> usize {
+    match limit() {
+        Some(limit) => usize::try_from(limit / 2).unwrap_or(TUNNELS).max(1),
+        None => TUNNELS,
+    }
+}

@@ -40,6 +40,9 @@ pub(crate) struct Forward {
     /// Reset a connection on which nothing has moved for so long.
     #[arg(short, long, value_name = "SECONDS", value_parser = duration)]
     pub(crate) idle_timeout: Option<Duration>,
+    /// Visitors of one -R at once, whatever the server says; more are refused.
+    #[arg(long, value_name = "N", default_value = "256")]
+    pub(crate) max_visitors: NonZeroUsize,
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,
 }
@@ -88,6 +91,15 @@ pub(crate) struct Serve {
     #[arg(help_heading = "Limits")]
     #[arg(long, value_name = "N")]
     pub(crate) max_links: Option<NonZeroUsize>,
+    /// Tunnels at once, those of -R with their listeners; over this, clients are answered 503, and visitors are
+    /// reset [default: half of the descriptors that the system allows (ulimit -Hn)].
+    #[arg(help_heading = "Limits")]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tunnels: Option<NonZeroUsize>,
+    /// Visitors of one -R at once; more wait in the system's queue.
+    #[arg(help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value = "1024")]
+    pub(crate) max_visitors: NonZeroUsize,
     #[command(flatten)]
     pub(crate) listening: ListenOptions,
 }

@@ -16,6 +16,7 @@ use crate::pauses::Pauses;
 use crate::report::{Report, Secrets, say};
 use crate::signals::Interrupt;
 use crate::tunnel::local::{self, Purpose};
+use crate::tunnel::room::Room;
 use crate::tunnel::spec::{Bind, Forward as Way};
 use crate::tunnel::token::Token;
 use crate::tunnel::{Tunnel, explained, remote};
@@ -49,7 +50,8 @@ pub(crate) async fn run(args: Forward, verbose: u8) -> Result {
         tasks.spawn(async move { Ended { relays: serving.await, result: Ok(()) } });
     }
     for way in args.remote {
-        tasks.spawn(serve_remote(tunnel.clone(), way, args.reconnect, interrupt.clone()));
+        let room = Room::new(args.max_visitors.get(), "visitors", "--max-visitors");
+        tasks.spawn(serve_remote(tunnel.clone(), way, room, args.reconnect, interrupt.clone()));
     }
     let result = until_the_end(tasks, &interrupt, report).await;
     result.and(caller.close_within(DRAIN).await)
@@ -147,12 +149,18 @@ struct Ended {
     result: Result,
 }
 
-async fn serve_remote(tunnel: Tunnel, way: Way, reconnect: bool, interrupt: Interrupt) -> Ended {
+async fn serve_remote(
+    tunnel: Tunnel,
+    way: Way,
+    room: Room,
+    reconnect: bool,
+    interrupt: Interrupt,
+) -> Ended {
     let mut relays = JoinSet::new();
     let mut attempts = Attempts::new(reconnect);
     let listening = async {
         loop {
-            let failure = match remote::serve(&tunnel, &way, &mut relays).await {
+            let failure = match remote::serve(&tunnel, &way, &room, &mut relays).await {
                 Err(error) => error.into(),
                 Ok(()) => Failure::new(Code::Reset, anyhow!("the server listens no more")),
             };

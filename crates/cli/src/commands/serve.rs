@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,14 +18,16 @@ use tokio::time::timeout;
 use super::forward::token;
 use crate::args::Serve;
 use crate::bind;
+use crate::descriptors;
 use crate::exit::{Failure, Result};
 use crate::pump::{CutOnDrop, relay};
 use crate::report::{About, Report, warn};
 use crate::signals::Interrupt;
 use crate::transfer::store::Store;
 use crate::tunnel::BOUND;
-use crate::tunnel::bind::{self as remote, Visitors};
+use crate::tunnel::bind::{Listening, Visitors};
 use crate::tunnel::dial::{dial, may_bind};
+use crate::tunnel::room::{Full, Room};
 use crate::tunnel::rules::Rules;
 use crate::tunnel::target::{Host, Target};
 use crate::tunnel::token::{TOKEN_VARIABLE, Token};
@@ -37,7 +40,9 @@ struct Server {
     token: Option<Token>,
     targets: Rules,
     binds: Rules,
+    tunnels: Room,
     visitors: Arc<Visitors>,
+    max_visitors: usize,
     store: Option<Store>,
     idle_timeout: Option<Duration>,
     report: Report,
@@ -57,11 +62,14 @@ pub(crate) async fn run(args: Serve, verbose: u8) -> Result {
         Store::open(dir, args.writable)
             .map_err(|error| Failure::usage(format_args!("cannot open {}: {error}", dir.display())))
     });
+    let max_tunnels = args.max_tunnels.map_or_else(descriptors::for_tunnels, NonZeroUsize::get);
     let server = Arc::new(Server {
         token,
         targets: Rules { allow: args.allow, deny: args.deny },
         binds: Rules { allow: args.allow_bind, deny: Vec::new() },
+        tunnels: Room::new(max_tunnels, "tunnels", "--max-tunnels"),
         visitors: Arc::default(),
+        max_visitors: args.max_visitors.get(),
         store: store.transpose()?,
         idle_timeout: args.idle_timeout,
         report: Report { verbose, stats: None },
@@ -154,6 +162,11 @@ impl Server {
 
     /// `forward -L` and `-D`.
     async fn connect(&self, incoming: Incoming, target: &Target) -> Anyhow<String> {
+        // Before the target is dialled, which costs a descriptor already.
+        let _place = match self.tunnels.take() {
+            Ok(place) => place,
+            Err(full) => return refuse_for_room(incoming, full),
+        };
         match dial(&self.targets, target).await {
             Ok(tcp) => {
                 let tcp = CutOnDrop::new(tcp);
@@ -182,6 +195,10 @@ impl Server {
             let text = format!("listening on {target} is {refusal}");
             return refuse(incoming, StatusCode::FORBIDDEN, &text);
         }
+        let _place = match self.tunnels.take() {
+            Ok(place) => place,
+            Err(full) => return refuse_for_room(incoming, full),
+        };
         let bound = match TcpListener::bind((ip, target.port)).await {
             Ok(listener) => listener.local_addr().map(|addr| (listener, addr)),
             Err(error) => Err(error),
@@ -204,13 +221,20 @@ impl Server {
         response.headers_mut().insert(BOUND, field);
         let conn = incoming.accept_with(response)?;
         self.report.note(format_args!("{}: listening on {addr}", conn.peer_addr()));
-        remote::serve(&conn, listener, &self.visitors, self.idle_timeout).await?;
+        let listening = Listening {
+            tcp: listener,
+            addr,
+            visitors: &self.visitors,
+            tunnels: &self.tunnels,
+            places: Room::new(self.max_visitors, "visitors", "--max-visitors"),
+        };
+        listening.serve(&conn, self.idle_timeout).await?;
         Ok(format!("listens on {addr} no more"))
     }
 
     /// The client of a `forward -R` fetches a visitor.
     async fn hand_over(&self, incoming: Incoming, id: &str) -> Anyhow<String> {
-        let Some(tcp) = self.visitors.fetch(id) else {
+        let Some((tcp, _places)) = self.visitors.fetch(id) else {
             return refuse(incoming, StatusCode::NOT_FOUND, "nobody waits here under this name");
         };
         let tcp = CutOnDrop::new(tcp);
@@ -236,6 +260,11 @@ impl Error for Refused {}
 fn refuse(incoming: Incoming, status: StatusCode, text: &str) -> Anyhow<String> {
     incoming.reject_with(refusal(status, text));
     Err(Refused(status, text.to_owned()).into())
+}
+
+fn refuse_for_room(incoming: Incoming, full: Full) -> Anyhow<String> {
+    let text = format!("the server has no room: {full}; try again later");
+    refuse(incoming, StatusCode::SERVICE_UNAVAILABLE, &text)
 }
 
 fn refusal(status: StatusCode, text: &str) -> Response<Bytes> {

@@ -33,3 +33,8 @@ pub(crate) fn raise() {
 pub(crate) fn before() -> Option<u64> {
     BEFORE.get().copied()
 }
+
+/// The soft limit now, if there is one.
+pub(crate) fn limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
