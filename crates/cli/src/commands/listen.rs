@@ -58,7 +58,7 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
                     let serving = service.serve(incoming, report, interrupt.clone());
                     guests.spawn(async move { (about, serving.await) });
                 }
-                Some(incoming) => turn_away(incoming, most),
+                Some(incoming) => turn_away(incoming, most, is_shared),
                 None => break Ok(()),
             },
         }
@@ -100,11 +100,14 @@ async fn written(service: Service) -> Result {
     stdio.lock().await.output.finish().await.map_err(Failure::output)
 }
 
-fn turn_away(incoming: Incoming, most: usize) {
+fn turn_away(incoming: Incoming, most: usize, is_shared: bool) {
     let served =
         if most == 1 { "one connection".to_owned() } else { format!("{most} connections") };
     let text = format!("503 Service Unavailable: {served} at a time, and no place is free\n");
     let mut response = Response::new(text);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let knob = if is_shared { "--max-conns" } else { "there is one standard input" };
+    let peer = incoming.peer_addr();
+    warn(peer, "no place", format_args!("{peer}: 503 {served} at a time ({knob})"));
     incoming.reject_with(response);
 }

@@ -14,6 +14,7 @@ mod modes;
 mod ping;
 mod places;
 mod proxy;
+#[cfg(unix)]
 mod quiet;
 mod reconnect;
 mod served;
