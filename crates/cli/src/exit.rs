@@ -1,8 +1,7 @@
 //! What a command that failed says, and the exit code that tells scripts why.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use h2conn::ErrorKind;
@@ -215,11 +214,11 @@ pub(crate) fn code_of(result: Result) -> ExitCode {
 /// Prints what clap has to say: help, the version, or what is wrong with the command line.
 pub(crate) fn usage(answer: &clap::Error) -> ExitCode {
     let text = answer.to_string();
-    match without_passwords(&text) {
-        // In black and white: it is rare.
-        Cow::Owned(text) if answer.use_stderr() => text.lines().for_each(say_last),
+    let is_shown_in_colours = io::stderr().is_terminal() && without_passwords(&text) == text;
+    match answer.use_stderr() && !is_shown_in_colours {
+        true => text.lines().for_each(say_last),
         // Help has nobody's password in it, and is data.
-        _ => drop(answer.print()),
+        false => drop(answer.print()),
     }
     match answer.use_stderr() {
         true => ExitCode::from(Code::Usage as u8),

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use h2conn::http::{Response, StatusCode};
 use rcgen::{CertificateParams, DnType, KeyPair};
 
@@ -167,7 +167,7 @@ fn a_command_does_not_get_the_secrets_of_the_environment() -> TestResult {
     }
     let server = Server::run(listen.env("OTHER", "kept"))?;
     let output = h2conn(["connect", &server.url]).output()?;
-    let environment = String::from_utf8(output.stdout).context("text")?;
+    let environment = String::from_utf8(output.stdout)?;
     ensure!(environment.contains("OTHER=kept") && environment.contains("H2CONN_PEER="));
     ensure!(!environment.contains("hunter2"), "{environment}");
     Ok(())
