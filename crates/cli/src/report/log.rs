@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata, Subscriber};
-use tracing_subscriber::filter::{Targets, filter_fn};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -16,26 +16,43 @@ use tracing_subscriber::{Layer, fmt as lines};
 use super::rate::About;
 use super::{say, warn};
 
+/// The target of the library's events.
+const LIBRARY: &str = "h2conn";
+
 /// The field of the library's event in which the peer's SETTINGS are shown.
 const SETTINGS: &str = "settings";
 
-/// Warnings without `-v`; once also the peer's SETTINGS, twice what the library logs, three times each frame.
+/// Warnings and what a limit has refused without `-v`; once also the peer's SETTINGS, twice what the library logs,
+/// three times each frame.
 pub(crate) fn install(verbose: u8) {
     let level = match verbose {
         0 | 1 => LevelFilter::WARN,
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let logs = Targets::new().with_target("h2conn", level);
-    let logs = lines::layer().with_writer(Lines).with_ansi(false).with_filter(logs);
+    let is_shown = filter_fn(move |metadata| {
+        let is_asked_for = *metadata.level() <= level;
+        metadata.target().starts_with(LIBRARY)
+            // A warning names its link's peer in the span.
+            && (is_asked_for || metadata.is_span() || is_refusal(metadata))
+    });
+    let is_shown = is_shown.with_max_level_hint(level.max(LevelFilter::DEBUG));
+    let logs = lines::layer().with_writer(Lines).with_ansi(false).with_filter(is_shown);
     let registry = tracing_subscriber::registry().with(logs);
     if verbose == 0 {
         return registry.init();
     }
     let settings = PeerSettings.with_filter(filter_fn(|metadata| {
-        metadata.target() == "h2conn" && metadata.fields().field(SETTINGS).is_some()
+        metadata.target() == LIBRARY && metadata.fields().field(SETTINGS).is_some()
     }));
     registry.with(settings).init();
+}
+
+/// Whether an event says that something was turned away because of a limit. The library leaves it to programs
+/// whether that is worth a line.
+fn is_refusal(metadata: &Metadata<'_>) -> bool {
+    let fields = metadata.fields();
+    metadata.is_event() && fields.field("limit").is_some() && fields.field("peer").is_some()
 }
 
 /// Makes a writer for each event, which ends with it.
@@ -44,20 +61,20 @@ struct Lines;
 /// One line of the log.
 struct Line {
     text: Vec<u8>,
-    /// The name of a warning, which names its place in the source.
-    warning: Option<&'static str>,
+    /// The name of what a peer can cause as often as it likes: the event's place in the source.
+    limited: Option<&'static str>,
 }
 
 impl MakeWriter<'_> for Lines {
     type Writer = Line;
 
     fn make_writer(&self) -> Line {
-        Line { text: Vec::new(), warning: None }
+        Line { text: Vec::new(), limited: None }
     }
 
     fn make_writer_for(&self, metadata: &Metadata<'_>) -> Line {
-        let is_warning = *metadata.level() <= tracing::Level::WARN;
-        Line { text: Vec::new(), warning: is_warning.then_some(metadata.name()) }
+        let is_limited = *metadata.level() <= tracing::Level::WARN || is_refusal(metadata);
+        Line { text: Vec::new(), limited: is_limited.then_some(metadata.name()) }
     }
 }
 
@@ -75,7 +92,7 @@ impl Drop for Line {
     fn drop(&mut self) {
         let text = String::from_utf8_lossy(&self.text);
         let line = text.trim_end_matches('\n');
-        match self.warning {
+        match self.limited {
             Some(name) => warn(peer_in(line), name, line),
             None => say(line),
         }

@@ -152,5 +152,25 @@ fn a_warning_of_the_library_is_shown_without_being_asked_for() -> TestResult {
     h2conn(["connect", &server.url]).write_stdin("hi").assert().success().stdout("hi");
     let said = server.interrupt()?.stderr;
     ensure!(said.contains(" WARN ") && said.contains("reason=\"abuse\""), "{said}");
+    ensure!(said.contains(&format!("peer={}", stranger.local_addr()?)), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_client_over_the_cap_on_links_is_warned_of_by_the_name_of_the_cap() -> TestResult {
+    let mut serve = program();
+    let args = ["serve", "127.0.0.1:0", "--cleartext", "--allow", "*:*", "--max-links", "1"];
+    let server = Server::run(serve.args(args).env("H2CONN_TOKEN", "0123456789abcdef"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (one, other) = (Client::builder().build()?, Client::builder().build()?);
+        // A request is refused, and its link stays.
+        ensure!(one.connect(&server.url).await.is_err_and(|error| error.status().is_some()));
+        ensure!(other.connect(&server.url).await.is_err_and(|error| error.status().is_none()));
+        Ok(())
+    })?;
+    let said = server.interrupt()?.stderr;
+    ensure!(said.contains("refused limit=\"max_links\" peer=127.0.0.1:"), "{said}");
+    ensure!(!said.contains("link opened"), "{said}");
     Ok(())
 }
