@@ -117,7 +117,7 @@ impl Report {
         }
     }
 
-    /// The target of a request. What follows its `?` can be a secret, and `-v` is pasted into reports.
+    /// The target of a request. The query can be a secret, and `-v` is pasted into reports.
     fn target(&self, uri: &Uri) -> String {
         let shown = uri.to_string();
         match uri.query() {

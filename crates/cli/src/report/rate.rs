@@ -59,7 +59,7 @@ impl fmt::Display for About {
     }
 }
 
-/// What has been said lately, in a bounded table.
+/// The lines of late, counted in a bounded table.
 ///
 /// `governor`, the crate for this, does not count what it refuses, and its table has no bound.
 #[derive(Debug, Default)]

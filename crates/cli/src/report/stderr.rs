@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::rate::{About, Limiter};
 use super::visible::visible;
 
-/// Lines that wait at most. What does not fit is dropped, and counted.
+/// Lines that wait at most. Others are dropped, and counted.
 const LINES: usize = 1024;
 
 /// Bytes of them at most.

@@ -128,7 +128,7 @@ impl Listening<'_> {
     ///
     /// # Errors
     ///
-    /// What has ended the connection to the client.
+    /// The error that has ended the connection to the client.
     ///
     /// # Cancel safety
     ///

@@ -114,7 +114,7 @@ impl Visitor {
         }
         let tcp = CutOnDrop::new(dialled?);
         let opened = tunnel.open(&format!("accepted/{}", self.id)).await;
-        // The listener is not to stay for as long as its visitors do.
+        // The listener must be able to end before its visitors do.
         drop(control);
         let conn = opened.map_err(explain)?;
         Ok(relay(&conn, tcp).await?)

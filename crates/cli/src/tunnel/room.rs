@@ -23,7 +23,7 @@ pub(crate) struct Place(
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Full {
     most: usize,
-    /// What the places are for, in the plural.
+    /// The name of those that have places, in the plural.
     what: &'static str,
     /// The option that says how many there are.
     knob: &'static str,

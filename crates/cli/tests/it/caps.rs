@@ -24,7 +24,7 @@ async fn echo() -> String {
             let (mut tcp, _) = listener.accept().await.unwrap();
             tokio::spawn(async move {
                 let (mut read, mut write) = tcp.split();
-                // What goes wrong is seen at the other end.
+                // Errors are seen at the other end.
                 let _ = tokio::io::copy(&mut read, &mut write).await;
             });
         }

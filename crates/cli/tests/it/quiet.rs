@@ -123,7 +123,7 @@ fn a_stranger_who_asks_again_and_again_fills_no_log_and_is_counted() -> TestResu
 }
 
 #[test]
-fn who_finds_no_place_at_a_listener_is_warned_of_with_the_option() -> TestResult {
+fn a_client_without_a_place_at_a_listener_is_warned_of_with_the_option() -> TestResult {
     let server = Server::start(&["--echo", "-k", "--cleartext", "--max-conns", "1"])?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

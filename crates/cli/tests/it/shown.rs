@@ -1,4 +1,4 @@
-//! What peers say is shown so that no terminal obeys it, and secrets are not shown at all.
+//! Text of peers is shown so that no terminal obeys it, and secrets are not shown at all.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
