@@ -2,8 +2,9 @@
 //! write to it does not return.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,19 @@ struct Shared {
     filled: Condvar,
     /// Something was written.
     drained: Condvar,
+    /// Where there is no thread.
+    direct: OnceLock<Direct>,
+}
+
+struct Direct(Arc<Sink>);
+
+/// Takes a line.
+type Sink = dyn Fn(&[u8]) -> io::Result<()> + Send + Sync;
+
+impl fmt::Debug for Direct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Direct")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -59,12 +73,23 @@ enum Entry {
 
 impl Stderr {
     /// Starts the thread that writes, each line by one call of `write`.
-    pub(super) fn start(write: impl Fn(&[u8]) -> io::Result<()> + Send + 'static) -> Stderr {
-        let stderr = Stderr(Arc::default());
-        let its = stderr.clone();
-        // Without a thread nothing is said; the program has worse to fear then.
-        let _ = thread::Builder::new().name("stderr".to_owned()).spawn(move || its.run(write));
-        stderr
+    pub(super) fn start(write: impl Fn(&[u8]) -> io::Result<()> + Send + Sync + 'static) -> Stderr {
+        let (stderr, write) = (Stderr(Arc::default()), Arc::new(write));
+        let (its, its_write) = (stderr.clone(), Arc::clone(&write));
+        let thread = thread::Builder::new().name("stderr".to_owned());
+        match thread.spawn(move || its.run(&*its_write)) {
+            Ok(_) => stderr,
+            // A system that gives no more threads: its user must hear of it.
+            Err(_) => Stderr::without_thread(write),
+        }
+    }
+
+    /// One that writes at once, and waits for its reader.
+    fn without_thread(
+        write: Arc<impl Fn(&[u8]) -> io::Result<()> + Send + Sync + 'static>,
+    ) -> Stderr {
+        let direct = OnceLock::from(Direct(write));
+        Stderr(Arc::new(Shared { direct, ..Shared::default() }))
     }
 
     /// Says a line, if there is room.
@@ -113,6 +138,11 @@ impl Stderr {
 
     fn push(&self, line: &str, at_any_rate: bool) {
         let line = format!("{}\n", visible(line));
+        if let Some(Direct(write)) = self.0.direct.get() {
+            // Without a standard error there is nobody to tell.
+            let _ = write(line.as_bytes());
+            return;
+        }
         let mut state = self.lock();
         if at_any_rate || state.lines < LINES && state.bytes + line.len() <= BYTES {
             state.lines += 1;
@@ -127,7 +157,7 @@ impl Stderr {
         self.0.filled.notify_one();
     }
 
-    fn run(&self, write: impl Fn(&[u8]) -> io::Result<()>) {
+    fn run(&self, write: &Sink) {
         loop {
             let line = match self.next() {
                 Entry::Line(line) => line,
@@ -207,9 +237,10 @@ mod tests {
     fn held() -> (Stderr, SyncSender<()>, Receiver<String>) {
         let (go, may_go) = sync_channel(1 << 20);
         let (said, lines) = channel();
+        let may_go = Mutex::new(may_go);
         let stderr = Stderr::start(move |line| {
             said.send(String::from_utf8(line.to_vec()).unwrap()).map_err(io::Error::other)?;
-            may_go.recv().map_err(io::Error::other)
+            may_go.lock().unwrap().recv().map_err(io::Error::other)
         });
         (stderr, go, lines)
     }
@@ -233,6 +264,18 @@ mod tests {
         assert!((0..LINES).all(|n| said[n] == format!("{n}\n")));
         assert!(said[LINES].contains(": 7 lines were dropped here"), "{}", said[LINES]);
         assert_eq!(said[LINES + 1], "the last word\n");
+    }
+
+    #[test]
+    fn without_a_thread_lines_are_written_at_once() {
+        let (said, lines) = channel();
+        let stderr = Stderr::without_thread(Arc::new(move |line: &[u8]| {
+            said.send(line.to_vec()).map_err(io::Error::other)
+        }));
+        stderr.say("first");
+        stderr.say_at_any_rate("\x1b");
+        assert_eq!(lines.try_iter().collect::<Vec<_>>(), [&b"first\n"[..], b"\\u{1b}\n"]);
+        stderr.flush(WATCHDOG);
     }
 
     #[test]
