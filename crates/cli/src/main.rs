@@ -26,12 +26,20 @@ use clap::Parser;
 /// How long the end waits for a reader of standard error that does not read.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Has all written that was said, also when the main thread panics.
+struct FlushOnDrop;
+
+impl Drop for FlushOnDrop {
+    fn drop(&mut self) {
+        report::flush(PATIENCE);
+    }
+}
+
 fn main() -> ExitCode {
+    let _flush = FlushOnDrop;
     report::catch_panics();
-    let code = match args::Args::try_parse() {
+    match args::Args::try_parse() {
         Ok(args) => exit::code_of(commands::run(args)),
         Err(answer) => exit::usage(&answer),
-    };
-    report::flush(PATIENCE);
-    code
+    }
 }
