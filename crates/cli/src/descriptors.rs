@@ -14,7 +14,7 @@ pub(crate) use unix::{before, limit, raise};
 const TUNNELS: usize = 8192;
 
 /// Tunnels that a server has at once by default: half of its descriptors. The others are for its clients' links,
-/// its files, and the attempts to reach a target that has many addresses.
+/// and its files.
 pub(crate) fn for_tunnels() -> usize {
     match limit() {
         Some(limit) => usize::try_from(limit / 2).unwrap_or(TUNNELS).max(1),

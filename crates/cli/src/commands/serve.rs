@@ -167,7 +167,7 @@ impl Server {
             Ok(place) => place,
             Err(full) => return refuse_for_room(incoming, full),
         };
-        match dial(&self.targets, target).await {
+        match dial(&self.targets, target, &self.tunnels).await {
             Ok(tcp) => {
                 let tcp = CutOnDrop::new(tcp);
                 let conn = incoming.accept()?;
