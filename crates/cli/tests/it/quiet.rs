@@ -110,7 +110,7 @@ fn a_stranger_who_asks_again_and_again_fills_no_log_and_is_counted() -> TestResu
         Ok(client.close().await?)
     })?;
     let said = server.interrupt()?.stderr;
-    let lines: Vec<&str> = said.lines().filter(|line| line.contains("401")).collect();
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains(": 401 ")).collect();
     let number = |line: &str, before: &str, behind: &str| -> u64 {
         let number = line.split_once(behind).and_then(|(head, _)| head.rsplit_once(before));
         number.and_then(|(_, number)| number.parse().ok()).unwrap_or(0)
