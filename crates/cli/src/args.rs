@@ -28,8 +28,8 @@ pub(crate) use values::{Destination, Field, Limit, Resolve, StatsFormat};
 #[derive(Debug, Parser)]
 #[command(name = "h2conn", version, after_help = exit::TABLE, max_term_width = 100)]
 pub(crate) struct Args {
-    /// Say what happens, on standard error; twice also what the library logs, three times each
-    /// frame.
+    /// Say what happens, on standard error; twice also what the library logs and the queries of URLs,
+    /// three times each frame.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
@@ -96,7 +96,7 @@ pub(crate) struct Listen {
     /// then the command is ended first, with its process group, by SIGTERM, and after 5 seconds by
     /// SIGKILL. When it has exited, a process that it leaves running holds the connection for one more
     /// second at most. Its environment has H2CONN_PEER, H2CONN_METHOD and H2CONN_PATH, the last two as the
-    /// peer has chosen them.
+    /// peer has chosen them, and neither H2CONN_TOKEN, H2CONN_HEADERS nor H2CONN_PROXY.
     #[arg(help_heading = "Service")]
     #[arg(short = 'e', long, value_name = "COMMAND", group = "service")]
     pub(crate) exec: Option<String>,

@@ -10,6 +10,7 @@ mod send;
 mod serve;
 
 use crate::args::{Args, Command};
+use crate::descriptors;
 use crate::exit::{Failure, Result};
 use crate::report::install_log;
 
@@ -19,8 +20,11 @@ pub(crate) fn run(args: Args) -> Result {
         .enable_all()
         .build()
         .map_err(|error| Failure::local("cannot start", error))?;
-    let verbose = args.verbose > 0;
-    install_log(args.verbose);
+    let verbose = args.verbose;
+    install_log(verbose);
+    if matches!(args.command, Command::Listen(_) | Command::Forward(_) | Command::Serve(_)) {
+        descriptors::raise();
+    }
     let result = runtime.block_on(async {
         match args.command {
             Command::Connect(args) => connect::run(args, verbose).await,

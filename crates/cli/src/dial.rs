@@ -6,6 +6,7 @@ mod resolve;
 use std::env::{self, VarError};
 use std::fmt;
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use crate::waiting;
 use resolve::Addresses;
 
 /// Where header fields are that are sent beside those of the command line.
-const HEADERS_VARIABLE: &str = "H2CONN_HEADERS";
+pub(crate) const HEADERS_VARIABLE: &str = "H2CONN_HEADERS";
 
 /// Sets up a client that connects to `url` as the options say, and which header fields are secrets.
 /// `method` is used where the options name none.
@@ -32,6 +33,13 @@ pub(crate) fn builder(
     method: Method,
     report: Report,
 ) -> Result<(ClientBuilder, Secrets)> {
+    if url.contains('@') && !url.contains("://") {
+        // It is not shown: a password may be in it, which only a scheme would tell from other text.
+        return Err(Failure::usage(
+            "the URL has no scheme and carries a user name, which HTTP/2 does not; expected something \
+             like https://host:port/path, and a name and password in a header field (-H @FILE)",
+        ));
+    }
     let (fields, secrets) = fields(&options.headers)?;
     let mut builder = Client::builder()
         .method(options.method.clone().unwrap_or(method))
@@ -62,6 +70,28 @@ pub(crate) fn builder(
         }
     }
     Ok((builder, secrets))
+}
+
+/// The host to which anyone on the network path can read what is sent, if it is such a one: by `http://` to
+/// another machine than this.
+pub(crate) fn exposed_host(url: &str, options: &ConnectOptions) -> Option<String> {
+    #[cfg(unix)]
+    if options.unix_socket.is_some() {
+        return None;
+    }
+    let uri: Uri = url.parse().ok()?;
+    if uri.scheme_str() != Some("http") {
+        return None;
+    }
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let given = Addresses::new(&options.resolve).of(&host, uri.port_u16().unwrap_or(80));
+    let is_here = match (given, host.parse::<IpAddr>()) {
+        (Some(addresses), _) => addresses.iter().all(|addr| addr.ip().to_canonical().is_loopback()),
+        (None, Ok(ip)) => ip.to_canonical().is_loopback(),
+        // RFC 6761 §6.3: such a name is never another machine's.
+        (None, Err(_)) => host == "localhost" || host.ends_with(".localhost"),
+    };
+    (!is_here).then_some(host)
 }
 
 /// A client that says what it has opened, for `-v`. Clones share its links.

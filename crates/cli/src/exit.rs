@@ -1,10 +1,12 @@
 //! What a command that failed says, and the exit code that tells scripts why.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use h2conn::ErrorKind;
+
+use crate::report::{say_last, without_passwords};
 
 /// The result of whatever can end the program.
 pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
@@ -32,6 +34,20 @@ pub(crate) enum Code {
 }
 
 impl Code {
+    /// The kind of failure, for counts of those that are not shown.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Code::Usage => "usage",
+            Code::Connect => "connect",
+            Code::Tls => "tls",
+            Code::Status => "status",
+            Code::Reset => "reset",
+            Code::TimedOut => "timed out",
+            Code::Local => "local",
+            Code::Interrupted => "interrupted",
+        }
+    }
+
     /// What may help, in terms of the command line; the library's errors know only its own.
     fn hint(self) -> Option<&'static str> {
         match self {
@@ -186,10 +202,9 @@ pub(crate) fn code_of(result: Result) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.is_lost_reader => ExitCode::SUCCESS,
         Err(failure) => {
-            // Without a standard error there is nobody to tell.
-            let _ = writeln!(io::stderr(), "h2conn: {failure}");
+            say_last(format_args!("h2conn: {failure}"));
             if let Some(hint) = failure.code.hint() {
-                let _ = writeln!(io::stderr(), "h2conn: {hint}");
+                say_last(format_args!("h2conn: {hint}"));
             }
             ExitCode::from(failure.code as u8)
         }
@@ -198,7 +213,13 @@ pub(crate) fn code_of(result: Result) -> ExitCode {
 
 /// Prints what clap has to say: help, the version, or what is wrong with the command line.
 pub(crate) fn usage(answer: &clap::Error) -> ExitCode {
-    let _ = answer.print();
+    let text = answer.to_string();
+    let is_shown_in_colours = io::stderr().is_terminal() && without_passwords(&text) == text;
+    match answer.use_stderr() && !is_shown_in_colours {
+        true => text.lines().for_each(say_last),
+        // Help has nobody's password in it, and is data.
+        false => drop(answer.print()),
+    }
     match answer.use_stderr() {
         true => ExitCode::from(Code::Usage as u8),
         false => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 mod args;
 mod bind;
 mod commands;
+mod descriptors;
 mod dial;
 mod ending;
 mod exit;
@@ -18,10 +19,25 @@ mod tunnel;
 mod waiting;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
+/// How long the end waits for a reader of standard error that does not read.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Has all written that was said, also when the main thread panics.
+struct FlushOnDrop;
+
+impl Drop for FlushOnDrop {
+    fn drop(&mut self) {
+        report::flush(PATIENCE);
+    }
+}
+
 fn main() -> ExitCode {
+    let _flush = FlushOnDrop;
+    report::catch_panics();
     match args::Args::try_parse() {
         Ok(args) => exit::code_of(commands::run(args)),
         Err(answer) => exit::usage(&answer),

@@ -1,25 +1,39 @@
-//! What is said on standard error beside errors: `-v` and `--stats`.
+//! All that is said on standard error: errors, warnings, `-v` and `--stats`.
 
 mod certificate;
 mod log;
-mod tally;
+mod rate;
+mod stderr;
+mod visible;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
-use std::io::{self, Write};
-
+use std::panic;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use h2conn::http::{HeaderMap, HeaderName, Response};
+use h2conn::http::{HeaderMap, HeaderName, Response, Uri};
 use h2conn::{Conn, Stats};
+use indicatif::{ProgressBar, WeakProgressBar};
 
 use crate::args::StatsFormat;
+use crate::waiting::without_query;
 pub(crate) use log::install as install_log;
-pub(crate) use tally::Tally;
+pub(crate) use rate::About;
+use stderr::Stderr;
+pub(crate) use visible::without_passwords;
+
+/// The one way to standard error.
+static STDERR: LazyLock<Stderr> = LazyLock::new(|| Stderr::start(beside_the_bar));
+
+/// The progress bar that is on the terminal, if one is.
+static BAR: LazyLock<Mutex<WeakProgressBar>> = LazyLock::new(Mutex::default);
 
 /// Says what the user wants to hear.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Report {
-    pub(crate) verbose: bool,
+    /// How often `-v` was given.
+    pub(crate) verbose: u8,
     pub(crate) stats: Option<StatsFormat>,
 }
 
@@ -27,39 +41,88 @@ pub(crate) struct Report {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Secrets(pub(crate) Vec<HeaderName>);
 
-/// Says something whatever was asked for. Without a standard error there is nobody to tell.
+/// Says something whatever was asked for. It does not wait for a reader: lines that find no room in the queue
+/// are dropped and counted.
 pub(crate) fn say(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    STDERR.say(&line.to_string());
+}
+
+/// Says what a peer can cause as often as it likes: only so many lines of a `kind` about one host are said.
+pub(crate) fn warn(about: impl Into<About>, kind: &'static str, line: impl fmt::Display) {
+    STDERR.warn(about.into(), kind, || line.to_string());
+}
+
+/// Says why the program ends, whatever the queue still holds.
+pub(crate) fn say_last(line: impl fmt::Display) {
+    STDERR.say_at_any_rate(&line.to_string());
+}
+
+/// Waits until all that was said is written, and no longer than `patience` for a reader that does not read.
+pub(crate) fn flush(patience: Duration) {
+    STDERR.flush(patience);
+}
+
+/// Takes the bar away while a line is written, from now on.
+pub(crate) fn keep_clear_of(bar: &ProgressBar) {
+    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = bar.downgrade();
+}
+
+/// Has panics said like all else: the default would wait for a reader of standard error.
+pub(crate) fn catch_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let backtrace = Backtrace::capture();
+        say_last(format_args!("h2conn: a bug, {}", panic.to_string().replace('\n', " ")));
+        if backtrace.status() == BacktraceStatus::Captured {
+            backtrace.to_string().lines().for_each(say_last);
+        }
+    }));
+}
+
+fn beside_the_bar(line: &[u8]) -> std::io::Result<()> {
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+    match bar {
+        Some(bar) => bar.suspend(|| stderr::write(line)),
+        None => stderr::write(line),
+    }
 }
 
 impl Report {
     /// A line of `-v`.
     pub(crate) fn note(&self, line: impl fmt::Display) {
-        if self.verbose {
+        if self.verbose > 0 {
             say(format_args!("* {line}"));
         }
     }
 
     /// A connection that was opened here: its two ends, who the server is, and what was asked for.
     pub(crate) fn opened(&self, conn: &Conn, took: Duration, secrets: &Secrets) {
-        if !self.verbose {
+        if self.verbose == 0 {
             return;
         }
         let (local, peer) = (conn.local_addr(), conn.peer_addr());
         let millis = took.as_secs_f64() * 1000.0;
         self.note(format_args!("connected from {local} to {peer} in {millis:.1} ms"));
         self.certificate(conn, "the server");
-        say(format_args!("> {} {}", conn.method(), conn.uri()));
+        say(format_args!("> {} {}", conn.method(), self.target(conn.uri())));
         fields('>', conn.headers(), secrets);
     }
 
     /// A connection that was accepted.
     pub(crate) fn accepted(&self, conn: &Conn) {
-        if self.verbose {
+        if self.verbose > 0 {
             self.note(format_args!("connection from {}", conn.peer_addr()));
             self.certificate(conn, "the client");
-            say(format_args!("< {} {}", conn.method(), conn.uri()));
+            say(format_args!("< {} {}", conn.method(), self.target(conn.uri())));
             fields('<', conn.headers(), &Secrets::default());
+        }
+    }
+
+    /// The target of a request. The query can be a secret, and `-v` is pasted into reports.
+    fn target(&self, uri: &Uri) -> String {
+        let shown = uri.to_string();
+        match uri.query() {
+            Some(_) if self.verbose < 2 => format!("{}?(-vv shows it)", without_query(&shown)),
+            _ => shown,
         }
     }
 
@@ -73,7 +136,7 @@ impl Report {
 
     /// What was answered.
     pub(crate) fn response(&self, response: &Response<()>) {
-        if self.verbose {
+        if self.verbose > 0 {
             say(format_args!("< {}", response.status()));
             fields('<', response.headers(), &Secrets::default());
         }

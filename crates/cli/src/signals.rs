@@ -1,6 +1,7 @@
 //! Ctrl-C: once has the peers told, twice ends at once.
 
 use std::io;
+use std::time::Duration;
 
 use h2conn::tokio_util::sync::CancellationToken;
 #[cfg(unix)]
@@ -8,6 +9,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Code;
 use crate::group;
+use crate::report;
+
+/// The second Ctrl-C ends at once, and standard error may not be read.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Tells when the user has asked for the end. Clones are of the same user.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +30,7 @@ impl Interrupt {
                 signals.next().await;
                 token.cancel();
                 signals.next().await;
+                report::flush(PATIENCE);
                 group::exit(Code::Interrupted as i32);
             });
         }

@@ -6,6 +6,7 @@ pub(crate) mod dial;
 pub(crate) mod local;
 mod pulse;
 pub(crate) mod remote;
+pub(crate) mod room;
 pub(crate) mod rules;
 pub(crate) mod socks;
 pub(crate) mod spec;
@@ -64,9 +65,7 @@ pub(crate) fn explain(error: Error) -> anyhow::Error {
     match (error.status(), error.body()) {
         (Some(status), Some(body)) if !body.is_empty() => {
             let text = String::from_utf8_lossy(body);
-            // Whatever the server is, it does not control the terminal.
-            let line = text.lines().next().unwrap_or("").chars().filter(|c| !c.is_control());
-            let line: String = line.take(1000).collect();
+            let line: String = text.lines().next().unwrap_or("").chars().take(1000).collect();
             anyhow!("the server answered {}: {line}", status.as_u16())
         }
         _ => error.into(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use h2conn::Client;
 use tokio::time::timeout;
 
-use crate::report::say;
+use crate::report::{About, warn};
 
 /// How long a wait needs no explanation.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -22,7 +22,12 @@ pub(crate) async fn explained<T>(
     url: &str,
     more: &str,
 ) -> T {
-    patiently(answer, || say(format_args!("h2conn: {}", explanation(client, url, more)))).await
+    let explain = || {
+        let explanation = explanation(client, url, more);
+        // A server can keep many waiting.
+        warn(About::All, "waiting", format_args!("h2conn: {explanation}"));
+    };
+    patiently(answer, explain).await
 }
 
 /// Waits for `answer`, and calls `explain` when that takes long.

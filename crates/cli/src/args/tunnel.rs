@@ -40,6 +40,9 @@ pub(crate) struct Forward {
     /// Reset a connection on which nothing has moved for so long.
     #[arg(short, long, value_name = "SECONDS", value_parser = duration)]
     pub(crate) idle_timeout: Option<Duration>,
+    /// Visitors of one -R at once, whatever the server says; more are refused.
+    #[arg(long, value_name = "N", default_value = "256")]
+    pub(crate) max_visitors: NonZeroUsize,
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,
 }
@@ -73,8 +76,8 @@ pub(crate) struct Serve {
     /// Take new files into that directory, too (send). None is ever replaced.
     #[arg(long, requires = "files")]
     pub(crate) writable: bool,
-    /// How many files are sent and received at once [default: 1024, or a quarter of the descriptors that the
-    /// process may have (ulimit -n) if that is less].
+    /// How many files are sent and received at once [default: 1024, or a sixteenth of the descriptors that
+    /// the system allows (ulimit -Hn) if that is less].
     ///
     /// One peer, an IP address or a /64 of IPv6, has at most as many as are free: one that wants all gets half
     /// of them, the next one half of what is left. Others are answered 503, and can try again.
@@ -108,6 +111,19 @@ pub(crate) struct Serve {
     /// runs also while an end reads what has come before, or waits for its disk: leave time for that.
     #[arg(short, long, value_name = "SECONDS")]
     pub(crate) idle_timeout: Option<Limit>,
+    /// HTTP/2 links at once; clients over this are told so [default: half of the descriptors that the system allows (ulimit -Hn), at most 10000].
+    #[arg(help_heading = "Limits")]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_links: Option<NonZeroUsize>,
+    /// Tunnels at once, those of -R with their listeners; over this, clients are answered 503, and visitors are
+    /// reset [default: three eighths of the descriptors that the system allows (ulimit -Hn)].
+    #[arg(help_heading = "Limits")]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tunnels: Option<NonZeroUsize>,
+    /// Visitors of one -R at once; more wait in the system's queue.
+    #[arg(help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value = "1024")]
+    pub(crate) max_visitors: NonZeroUsize,
     #[command(flatten)]
     pub(crate) listening: ListenOptions,
 }

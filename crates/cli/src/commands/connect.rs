@@ -23,7 +23,7 @@ use crate::waiting;
 const INPUT: &str = "input";
 
 /// Standard input and output over one connection, or with `--reconnect` over one after the other.
-pub(crate) async fn run(args: Connect, verbose: bool) -> Result {
+pub(crate) async fn run(args: Connect, verbose: u8) -> Result {
     let report = Report { verbose, stats: args.stream.stats };
     let interrupt = Interrupt::watch();
     let (builder, secrets) = dial::builder(&args.url, &args.connection, Method::POST, report)?;

@@ -16,6 +16,7 @@ use crate::pauses::Pauses;
 use crate::report::{Report, Secrets, say};
 use crate::signals::Interrupt;
 use crate::tunnel::local::{self, Purpose};
+use crate::tunnel::room::Room;
 use crate::tunnel::spec::{Bind, Forward as Way};
 use crate::tunnel::token::Token;
 use crate::tunnel::{Tunnel, explained, remote};
@@ -24,7 +25,7 @@ use crate::tunnel::{Tunnel, explained, remote};
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Forwards until Ctrl-C, or until the server does not listen for a -R any more.
-pub(crate) async fn run(args: Forward, verbose: bool) -> Result {
+pub(crate) async fn run(args: Forward, verbose: u8) -> Result {
     let report = Report { verbose, stats: None };
     let interrupt = Interrupt::watch();
     let (builder, secrets) = authorized(&args.url, &args.connection, &args.secret, report)?;
@@ -49,7 +50,8 @@ pub(crate) async fn run(args: Forward, verbose: bool) -> Result {
         tasks.spawn(async move { Ended { relays: serving.await, result: Ok(()) } });
     }
     for way in args.remote {
-        tasks.spawn(serve_remote(tunnel.clone(), way, args.reconnect, interrupt.clone()));
+        let room = Room::new(args.max_visitors.get(), "visitors", "--max-visitors");
+        tasks.spawn(serve_remote(tunnel.clone(), way, room, args.reconnect, interrupt.clone()));
     }
     let result = until_the_end(tasks, &interrupt, report).await;
     result.and(caller.close_within(DRAIN).await)
@@ -64,7 +66,15 @@ pub(super) fn authorized(
 ) -> Result<(ClientBuilder, Secrets)> {
     let (builder, secrets) = dial::builder(url, options, Method::POST, report)?;
     let builder = match token(secret)? {
-        Some(token) => builder.header("authorization", token.to_field()),
+        Some(token) => {
+            if let Some(host) = dial::exposed_host(url, options) {
+                say(format_args!(
+                    "h2conn: warning: the token goes to {host} in cleartext, and anyone on the network \
+                     path can read it and then use it; https:// keeps it secret"
+                ));
+            }
+            builder.header("authorization", token.to_field())
+        }
         None => builder,
     };
     Ok((builder, secrets))
@@ -139,12 +149,18 @@ struct Ended {
     result: Result,
 }
 
-async fn serve_remote(tunnel: Tunnel, way: Way, reconnect: bool, interrupt: Interrupt) -> Ended {
+async fn serve_remote(
+    tunnel: Tunnel,
+    way: Way,
+    room: Room,
+    reconnect: bool,
+    interrupt: Interrupt,
+) -> Ended {
     let mut relays = JoinSet::new();
     let mut attempts = Attempts::new(reconnect);
     let listening = async {
         loop {
-            let failure = match remote::serve(&tunnel, &way, &mut relays).await {
+            let failure = match remote::serve(&tunnel, &way, &room, &mut relays).await {
                 Err(error) => error.into(),
                 Ok(()) => Failure::new(Code::Reset, anyhow!("the server listens no more")),
             };
@@ -213,7 +229,7 @@ mod tests {
             }
             let mut listeners = JoinSet::new();
             listeners.spawn(async { Ended { relays, result: Ok(()) } });
-            let report = Report { verbose: false, stats: None };
+            let report = Report { verbose: 0, stats: None };
             let result = until_the_end(listeners, &interrupt, report).await;
             assert_eq!(result.err().map(|failure| failure.code()), open.then_some(Code::Reset));
         }

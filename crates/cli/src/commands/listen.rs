@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::args::Listen;
 use crate::bind;
 use crate::exit::{Code, Failure, Result};
-use crate::report::{Report, say};
+use crate::report::{About, Report, warn};
 use crate::signals::Interrupt;
 use crate::talk::End;
 use service::Service;
@@ -23,7 +23,7 @@ use service::Service;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Accepts connections, and serves them.
-pub(crate) async fn run(args: Listen, verbose: bool) -> Result {
+pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
     let report = Report { verbose, stats: args.stream.stats };
     let interrupt = Interrupt::watch();
     let builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(args.stream.idle_timeout);
@@ -38,11 +38,12 @@ pub(crate) async fn run(args: Listen, verbose: bool) -> Result {
             // A place is free again before somebody else asks for one.
             biased;
             Some(served) = guests.join_next() => {
-                match joined(served) {
+                let (about, served) = joined(served);
+                match served {
                     // Nobody would read what the next one says.
                     Ok(End::Reader) => break Ok(()),
                     result if !args.keep_open => break result.map(drop),
-                    Err(failure) => say(format_args!("h2conn: {failure}")),
+                    Err(failure) => complain(about, &failure),
                     Ok(_) => {}
                 }
             },
@@ -53,9 +54,11 @@ pub(crate) async fn run(args: Listen, verbose: bool) -> Result {
             incoming = listener.accept() => match incoming {
                 Some(incoming) if guests.len() < most => {
                     let service = service.clone();
-                    guests.spawn(service.serve(incoming, report, interrupt.clone()));
+                    let about = About::from(incoming.peer_addr());
+                    let serving = service.serve(incoming, report, interrupt.clone());
+                    guests.spawn(async move { (about, serving.await) });
                 }
-                Some(incoming) => turn_away(incoming, most),
+                Some(incoming) => turn_away(incoming, most, is_shared),
                 None => break Ok(()),
             },
         }
@@ -66,8 +69,8 @@ pub(crate) async fn run(args: Listen, verbose: bool) -> Result {
     let leaving = async {
         while let Some(served) = guests.join_next().await {
             match joined(served) {
-                Err(failure) if args.keep_open => say(format_args!("h2conn: {failure}")),
-                served => left = served.map(drop),
+                (about, Err(failure)) if args.keep_open => complain(about, &failure),
+                (_, served) => left = served.map(drop),
             }
         }
     };
@@ -81,9 +84,14 @@ pub(crate) async fn run(args: Listen, verbose: bool) -> Result {
     result.and(left).and(written(service).await)
 }
 
-/// How a connection was served.
-fn joined(served: std::result::Result<Result<End>, JoinError>) -> Result<End> {
-    served.map_err(|error| Failure::local("a task failed", error.into()))?
+/// How a connection was served, and for whom.
+fn joined(served: std::result::Result<(About, Result<End>), JoinError>) -> (About, Result<End>) {
+    served.unwrap_or_else(|error| (About::All, Err(Failure::local("a task failed", error.into()))))
+}
+
+/// The failure of one connection of many.
+fn complain(about: About, failure: &Failure) {
+    warn(about, failure.code().name(), format_args!("h2conn: {failure}"));
 }
 
 /// Waits until standard output has everything.
@@ -92,11 +100,14 @@ async fn written(service: Service) -> Result {
     stdio.lock().await.output.finish().await.map_err(Failure::output)
 }
 
-fn turn_away(incoming: Incoming, most: usize) {
+fn turn_away(incoming: Incoming, most: usize, is_shared: bool) {
     let served =
         if most == 1 { "one connection".to_owned() } else { format!("{most} connections") };
     let text = format!("503 Service Unavailable: {served} at a time, and no place is free\n");
     let mut response = Response::new(text);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let knob = if is_shared { "--max-conns" } else { "there is one standard input" };
+    let peer = incoming.peer_addr();
+    warn(peer, "no place", format_args!("{peer}: 503 {served} at a time ({knob})"));
     incoming.reject_with(response);
 }

@@ -19,7 +19,7 @@ use crate::waiting;
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Sends PINGs until it is told to stop, and prints what `ping` prints.
-pub(crate) async fn run(args: Ping, verbose: bool) -> Result {
+pub(crate) async fn run(args: Ping, verbose: u8) -> Result {
     let report = Report { verbose, stats: None };
     let interrupt = Interrupt::watch();
     let (builder, secrets) = dial::builder(&args.url, &args.connection, Method::GET, report)?;

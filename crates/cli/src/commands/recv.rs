@@ -13,7 +13,7 @@ use crate::transfer::place::{self, keeps};
 use crate::transfer::receive::{Destination, Spent};
 
 /// Receives a file. Ctrl-C leaves what has come, for the next time.
-pub(crate) async fn run(args: Recv, verbose: bool) -> Result {
+pub(crate) async fn run(args: Recv, verbose: u8) -> Result {
     let report = Report { verbose, stats: None };
     let interrupt = Interrupt::watch();
     let path = place::path(args.file, &args.url).map_err(Failure::by_usage)?;

@@ -10,7 +10,7 @@ use crate::signals::Interrupt;
 use crate::transfer::send::Origin;
 
 /// Sends a file. Ctrl-C leaves what has come at the server, for the next time.
-pub(crate) async fn run(args: Send, verbose: bool) -> Result {
+pub(crate) async fn run(args: Send, verbose: u8) -> Result {
     let report = Report { verbose, stats: None };
     let interrupt = Interrupt::watch();
     let origin = Origin::open(args.file).map_err(Failure::by_usage)?;

@@ -1,11 +1,13 @@
 //! `h2conn serve`.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result as Anyhow, bail};
+use anyhow::{Context, Result as Anyhow};
 use bytes::Bytes;
 use h2conn::http::{HeaderValue, Response, StatusCode, header};
 use h2conn::{Incoming, Listener, OnDrop};
@@ -16,23 +18,22 @@ use tokio::time::timeout;
 use super::forward::token;
 use crate::args::{Limit, Serve};
 use crate::bind;
+use crate::descriptors;
 use crate::exit::{Failure, Result};
 use crate::pump::{CutOnDrop, relay};
-use crate::report::{Report, say};
+use crate::report::{About, Report, warn};
 use crate::signals::Interrupt;
 use crate::transfer::store::{Limits, Store};
 use crate::tunnel::BOUND;
-use crate::tunnel::bind::{self as remote, Visitors};
+use crate::tunnel::bind::{Listening, Visitors};
 use crate::tunnel::dial::{dial, may_bind};
+use crate::tunnel::room::{Full, Room};
 use crate::tunnel::rules::Rules;
 use crate::tunnel::target::{Host, Target};
 use crate::tunnel::token::{TOKEN_VARIABLE, Token};
 
 /// How long connections that are open at the end may take for theirs.
 const DRAIN: Duration = Duration::from_secs(10);
-
-/// How many transfers there are at once, unless that is asked for.
-const MAX_TRANSFERS: usize = 1024;
 
 /// How long a client may keep a transfer waiting, unless that is asked for: longer than a network is away when it
 /// changes, and than most disks take.
@@ -43,14 +44,16 @@ struct Server {
     token: Option<Token>,
     targets: Rules,
     binds: Rules,
+    tunnels: Room,
     visitors: Arc<Visitors>,
+    max_visitors: usize,
     store: Option<Store>,
     idle_timeout: Option<Duration>,
     report: Report,
 }
 
 /// Serves until Ctrl-C.
-pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
+pub(crate) async fn run(args: Serve, verbose: u8) -> Result {
     let interrupt = Interrupt::watch();
     let token = if args.no_token { None } else { token(&args.secret)? };
     if token.is_none() && !args.no_token && args.listening.client_ca.is_none() {
@@ -64,7 +67,7 @@ pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
     let idle_transfers = args.idle_timeout.is_none().then_some(IDLE_TRANSFER);
     let limits = Limits {
         takes: args.writable,
-        most: places(args.max_transfers),
+        most: args.max_transfers.map_or_else(descriptors::for_transfers, NonZeroUsize::get),
         idle: idle_transfers,
         quota: args.files_quota,
     };
@@ -72,16 +75,22 @@ pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
         Store::open(dir, limits)
             .map_err(|error| Failure::usage(format_args!("cannot open {}: {error}", dir.display())))
     });
+    let max_tunnels = args.max_tunnels.map_or_else(descriptors::for_tunnels, NonZeroUsize::get);
     let server = Arc::new(Server {
         token,
         targets: Rules { allow: args.allow, deny: args.deny },
         binds: Rules { allow: args.allow_bind, deny: Vec::new() },
+        tunnels: Room::new(max_tunnels, "tunnels", "--max-tunnels"),
         visitors: Arc::default(),
+        max_visitors: args.max_visitors.get(),
         store: store.transpose()?,
         idle_timeout,
         report: Report { verbose, stats: None },
     });
-    let builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(idle_timeout);
+    let mut builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(idle_timeout);
+    if let Some(links) = args.max_links {
+        builder = builder.max_links(links.get());
+    }
     let mut listener = bind::listen(builder, &args.listening).await?;
     let mut tidying = JoinSet::new();
     if let Some(store) = server.store.clone() {
@@ -113,27 +122,17 @@ pub(crate) async fn run(args: Serve, verbose: bool) -> Result {
     Ok(())
 }
 
-/// How many transfers there are at once: as many as are asked for, or the default. A transfer has up to two
-/// descriptors, and at the default all of them must leave half to links.
-fn places(asked: Option<NonZeroUsize>) -> usize {
-    asked.map_or_else(|| MAX_TRANSFERS.min(descriptors() / 4).max(1), NonZeroUsize::get)
-}
-
-/// How many descriptors the process may have.
-fn descriptors() -> usize {
-    #[cfg(unix)]
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    #[cfg(not(unix))]
-    let limit = None;
-    limit.and_then(|limit: u64| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
-}
-
 impl Server {
     async fn welcome(&self, incoming: Incoming) {
-        let who = format!("{} {}", incoming.peer_addr(), incoming.uri().path().escape_debug());
+        let about = About::from(incoming.peer_addr());
+        let who = format!("{} {}", incoming.peer_addr(), incoming.uri().path());
         match self.serve(incoming).await {
             Ok(how) => self.report.note(format_args!("{who}: {how}")),
-            Err(error) => say(format_args!("{who}: {error:#}")),
+            Err(error) => {
+                let refused = error.downcast_ref().map(|Refused(status, _)| *status);
+                let kind = refused.and_then(|status| status.canonical_reason()).unwrap_or("failed");
+                warn(about, kind, format_args!("{who}: {error:#}"));
+            }
         }
     }
 
@@ -182,7 +181,12 @@ impl Server {
 
     /// `forward -L` and `-D`.
     async fn connect(&self, incoming: Incoming, target: &Target) -> Anyhow<String> {
-        match dial(&self.targets, target).await {
+        // Before the target is dialled, which costs a descriptor already.
+        let _place = match self.tunnels.take() {
+            Ok(place) => place,
+            Err(full) => return refuse_for_room(incoming, full),
+        };
+        match dial(&self.targets, target, &self.tunnels).await {
             Ok(tcp) => {
                 let tcp = CutOnDrop::new(tcp);
                 let conn = incoming.accept()?;
@@ -195,7 +199,7 @@ impl Server {
                     unreached.add_to(response.headers_mut());
                 }
                 incoming.reject_with(response);
-                bail!("{} {}", no_way.status.as_u16(), no_way.text)
+                Err(Refused(no_way.status, no_way.text).into())
             }
         }
     }
@@ -210,6 +214,10 @@ impl Server {
             let text = format!("listening on {target} is {refusal}");
             return refuse(incoming, StatusCode::FORBIDDEN, &text);
         }
+        let _place = match self.tunnels.take() {
+            Ok(place) => place,
+            Err(full) => return refuse_for_room(incoming, full),
+        };
         let bound = match TcpListener::bind((ip, target.port)).await {
             Ok(listener) => listener.local_addr().map(|addr| (listener, addr)),
             Err(error) => Err(error),
@@ -232,13 +240,20 @@ impl Server {
         response.headers_mut().insert(BOUND, field);
         let conn = incoming.accept_with(response)?;
         self.report.note(format_args!("{}: listening on {addr}", conn.peer_addr()));
-        remote::serve(&conn, listener, &self.visitors, self.idle_timeout).await?;
+        let listening = Listening {
+            tcp: listener,
+            addr,
+            visitors: &self.visitors,
+            tunnels: &self.tunnels,
+            places: Room::new(self.max_visitors, "visitors", "--max-visitors"),
+        };
+        listening.serve(&conn, self.idle_timeout).await?;
         Ok(format!("listens on {addr} no more"))
     }
 
     /// The client of a `forward -R` fetches a visitor.
     async fn hand_over(&self, incoming: Incoming, id: &str) -> Anyhow<String> {
-        let Some(tcp) = self.visitors.fetch(id) else {
+        let Some((tcp, _places)) = self.visitors.fetch(id) else {
             return refuse(incoming, StatusCode::NOT_FOUND, "nobody waits here under this name");
         };
         let tcp = CutOnDrop::new(tcp);
@@ -248,10 +263,27 @@ impl Server {
     }
 }
 
+/// A request that was answered with a status other than 2xx, and why.
+#[derive(Debug)]
+struct Refused(StatusCode, String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0.as_u16(), self.1)
+    }
+}
+
+impl Error for Refused {}
+
 /// Tells the client, and gives the error for the log.
 fn refuse(incoming: Incoming, status: StatusCode, text: &str) -> Anyhow<String> {
     incoming.reject_with(refusal(status, text));
-    bail!("{} {text}", status.as_u16())
+    Err(Refused(status, text.to_owned()).into())
+}
+
+fn refuse_for_room(incoming: Incoming, full: Full) -> Anyhow<String> {
+    let text = format!("the server has no room: {full}; try again later");
+    refuse(incoming, StatusCode::SERVICE_UNAVAILABLE, &text)
 }
 
 fn refusal(status: StatusCode, text: &str) -> Response<Bytes> {

@@ -196,8 +196,8 @@ impl Proxy {
             Some(code) if code.len() == 3 && code.starts_with('2') => Ok(stream),
             Some("407") => {
                 let message = format!(
-                    "it answered {status}: it wants a name and password, as in \
-                     http://USER:PASSWORD@HOST:PORT (in H2CONN_PROXY)"
+                    "it answered {status}: it wants a name and password; expected them before the \
+                     host of its URL, as USER:PASSWORD@HOST:PORT (in H2CONN_PROXY)"
                 );
                 Err(Error::new(io::ErrorKind::PermissionDenied, message))
             }
@@ -256,7 +256,7 @@ fn status_of(line: &[u8]) -> io::Result<String> {
             && status.get(..3).is_some_and(|code| code.parse::<u16>().is_ok())
     });
     match status {
-        Some((_, status)) => Ok(status.escape_debug().to_string()),
+        Some((_, status)) => Ok(status.to_owned()),
         None => {
             let seen: String = line.trim_end().chars().take(60).collect();
             let message =

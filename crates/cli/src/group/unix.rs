@@ -11,6 +11,8 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::sleep;
 
+use crate::descriptors;
+
 /// Those that are to be killed when the program ends where it stands, and runs no destructors.
 static ALIVE: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
@@ -32,10 +34,17 @@ pub(crate) fn exit(code: i32) -> ! {
     process::exit(code)
 }
 
-/// A shell that runs `command`.
+/// A shell that runs `command`, with the limit of descriptors that this program was started with.
 pub(crate) fn shell(command: &str) -> Command {
     let mut shell = Command::new("/bin/sh");
-    shell.arg("-c").arg(command);
+    match descriptors::before() {
+        // Between fork and exec nothing can be done without unsafe code, and so a first shell does it.
+        Some(limit) => shell
+            .args(["-c", r#"ulimit -S -n "$1"; exec /bin/sh -c "$2""#, "sh"])
+            .arg(limit.to_string())
+            .arg(command),
+        None => shell.arg("-c").arg(command),
+    };
     shell
 }
 

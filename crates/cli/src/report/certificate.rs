@@ -26,7 +26,7 @@ fn names(certificate: &X509Certificate<'_>) -> String {
         return "no name".to_owned();
     };
     let shown = names.value.general_names.iter().map(|name| match name {
-        GeneralName::DNSName(name) => name.escape_debug().to_string(),
+        GeneralName::DNSName(name) => (*name).to_owned(),
         GeneralName::IPAddress(bytes) => {
             match (<[u8; 4]>::try_from(*bytes), <[u8; 16]>::try_from(*bytes)) {
                 (Ok(v4), _) => std::net::IpAddr::from(v4).to_string(),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 
 use super::digest::Digest;
+use crate::report::keep_clear_of;
 
 /// A bar with the rate and the time that is left, on standard error when that is a terminal.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ impl Progress {
         }
         // What was there has not come at any rate.
         bar.reset_eta();
+        keep_clear_of(&bar);
         Progress { bar, begun: Instant::now(), from }
     }
 

@@ -27,7 +27,6 @@ use super::patience::Patience;
 use super::send::parse_have;
 use super::step::step;
 use super::{RECV, SEND, name};
-use crate::report::{Tally, say};
 use digests::Digests;
 use places::Places;
 use quota::{Quota, Share};
@@ -43,8 +42,6 @@ pub(crate) struct Store {
     digests: Digests,
     quota: Quota,
     asked_quota: Option<u64>,
-    /// Transfers for which there was no place.
-    refused: Tally,
 }
 
 /// How much clients may do.
@@ -82,12 +79,6 @@ impl Store {
     pub(crate) fn open(path: &Path, limits: Limits) -> io::Result<Store> {
         let Limits { takes, most, idle, quota: asked_quota } = limits;
         let dir = Arc::new(Dir::open_ambient_dir(path, ambient_authority())?);
-        let refused = Tally::new(move |count| {
-            say(format_args!(
-                "no place for another transfer: {count} refused with 503; --max-transfers is {most}, of \
-                 which one peer has at most as many as are free"
-            ));
-        });
         let patience = Patience::new(idle);
         let store = Store {
             dir,
@@ -97,7 +88,6 @@ impl Store {
             digests: Digests::new(),
             quota: Quota::new(asked_quota.unwrap_or(u64::MAX)),
             asked_quota,
-            refused,
         };
         store.renew_quota();
         Ok(store)
@@ -116,12 +106,7 @@ impl Store {
             }
         };
         let Some(place) = self.places.take(incoming.peer_addr()) else {
-            self.refused.count();
-            // Not an error for the log, which each of a flood of requests would have its line in.
-            return Ok(format!(
-                "{:#}",
-                refuse(incoming, Refused::without_place(self.places.most()))
-            ));
+            return Err(refuse(incoming, Refused::without_place(self.places.most())));
         };
         match wish {
             Wish::Recv(len, digest) => {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,19 +13,19 @@ use h2conn::Conn;
 use h2conn::tokio_util::codec::{FramedRead, LinesCodec};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::pulse::{NOTHING, Pulse};
+use super::room::{Place, Room};
 use crate::pump::Socket;
-use crate::report::say;
+use crate::report::{About, warn};
 
 /// How long a visitor waits for the client: a dial of its own, and a round trip.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Visitors of one listener that wait at once; more stay in the system's queue.
-const ROOM: usize = 64;
+const WAITING: usize = 64;
 
 /// A rest for a system that has no more file descriptors, say.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -42,7 +43,16 @@ struct Visitor {
     /// The listener that it has come to.
     listener: Arc<()>,
     impatience: AbortHandle,
-    _room: OwnedSemaphorePermit,
+    _waiting: Place,
+    /// These it keeps when it is fetched, to its end.
+    places: Places,
+}
+
+/// The places of a visitor: among those of its listener, and among the server's tunnels.
+#[derive(Debug)]
+pub(crate) struct Places {
+    _of_listener: Place,
+    _of_tunnels: Place,
 }
 
 impl Visitors {
@@ -51,14 +61,15 @@ impl Visitors {
     }
 
     /// The visitor with this identifier. Whoever knows it has it from the listener's client.
-    pub(crate) fn fetch(&self, id: &str) -> Option<TcpStream> {
+    /// It has its places for as long as the second value is held.
+    pub(crate) fn fetch(&self, id: &str) -> Option<(TcpStream, Places)> {
         let visitor = self.lock().remove(id)?;
         visitor.impatience.abort();
-        Some(visitor.tcp)
+        Some((visitor.tcp, visitor.places))
     }
 
     fn dismiss(&self, id: &str) {
-        if let Some(tcp) = self.fetch(id) {
+        if let Some((tcp, _places)) = self.fetch(id) {
             tcp.cut();
         }
     }
@@ -67,7 +78,8 @@ impl Visitors {
         self: &Arc<Self>,
         tcp: TcpStream,
         listener: &Arc<()>,
-        room: OwnedSemaphorePermit,
+        waits: Place,
+        places: Places,
     ) -> Result<String> {
         let id = new_id()?;
         let (visitors, its_id) = (Arc::clone(self), id.clone());
@@ -81,7 +93,8 @@ impl Visitors {
             tcp,
             listener: Arc::clone(listener),
             impatience: impatience.abort_handle(),
-            _room: room,
+            _waiting: waits,
+            places,
         };
         waiting.insert(id.clone(), visitor);
         Ok(id)
@@ -98,58 +111,85 @@ impl Visitors {
     }
 }
 
-/// Tells the client of each visitor, until the client or the server ends. With an `idle_timeout`, that of
-/// the listener that has accepted `conn`, the list does not fall silent.
-///
-/// # Errors
-///
-/// What has ended the connection to the client.
-///
-/// # Cancel safety
-///
-/// Dropping the future ends the listener, and resets who waits.
-pub(crate) async fn serve(
-    mut conn: &Conn,
-    tcp: TcpListener,
-    visitors: &Arc<Visitors>,
-    idle_timeout: Option<Duration>,
-) -> Result<()> {
-    let mut pulse = Pulse::new(idle_timeout);
-    let listener = Listener { visitors, id: Arc::new(()) };
-    let room = Arc::new(Semaphore::new(ROOM));
-    let mut lines = FramedRead::new(conn, LinesCodec::new_with_max_length(LINE));
-    loop {
-        let visit = async {
-            let room = Arc::clone(&room).acquire_owned().await?;
-            anyhow::Ok((tcp.accept().await, room))
-        };
-        tokio::select! {
-            visit = visit => {
-                let (accepted, room) = visit?;
-                match accepted {
+/// A listener for a client.
+pub(crate) struct Listening<'a> {
+    pub(crate) tcp: TcpListener,
+    pub(crate) addr: SocketAddr,
+    pub(crate) visitors: &'a Arc<Visitors>,
+    /// The server's tunnels. A visitor is one to its end.
+    pub(crate) tunnels: &'a Room,
+    /// For the visitors of this listener, to their end.
+    pub(crate) places: Room,
+}
+
+impl Listening<'_> {
+    /// Tells the client of each visitor, until the client or the server ends. With an `idle_timeout`, that of
+    /// the listener that has accepted `conn`, the list does not fall silent.
+    ///
+    /// # Errors
+    ///
+    /// The error that has ended the connection to the client.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the listener, and resets who waits.
+    pub(crate) async fn serve(self, mut conn: &Conn, idle_timeout: Option<Duration>) -> Result<()> {
+        let mut pulse = Pulse::new(idle_timeout);
+        let listener = Listener { visitors: self.visitors, id: Arc::new(()) };
+        let waiting = Room::new(WAITING, "visitors that wait", "the server");
+        let mut lines = FramedRead::new(conn, LinesCodec::new_with_max_length(LINE));
+        loop {
+            let visit = async {
+                let places = (waiting.wait().await, self.places.wait().await);
+                (self.tcp.accept().await, places)
+            };
+            tokio::select! {
+                (accepted, (waits, place)) = visit => match accepted {
                     Ok((tcp, peer)) => {
-                        let id = visitors.admit(tcp, &listener.id, room)?;
-                        conn.write_all(format!("{id} {peer}\n").as_bytes()).await?;
+                        if let Some(places) = self.admit(peer, place) {
+                            let id = self.visitors.admit(tcp, &listener.id, waits, places)?;
+                            conn.write_all(format!("{id} {peer}\n").as_bytes()).await?;
+                        } else {
+                            tcp.cut();
+                        }
                     }
                     Err(error) => {
-                        say(format_args!("cannot take in a connection: {error}"));
+                        let failed = format!("cannot take in a connection: {error}");
+                        warn(About::All, "accept", failed);
                         sleep(PAUSE).await;
                     }
-                }
+                },
+                () = pulse.due() => conn.write_all(NOTHING).await?,
+                line = lines.next() => match line {
+                    // The client is still there.
+                    Some(Ok(line)) if line.is_empty() => {}
+                    // The client cannot serve this one.
+                    Some(id) => self.visitors.dismiss(&id.context("a line of the client")?),
+                    None => break,
+                },
+                () = conn.draining() => break,
             }
-            () = pulse.due() => conn.write_all(NOTHING).await?,
-            line = lines.next() => match line {
-                // The client is still there.
-                Some(Ok(line)) if line.is_empty() => {}
-                // The client cannot serve this one.
-                Some(id) => visitors.dismiss(&id.context("a line of the client")?),
-                None => break,
-            },
-            () = conn.draining() => break,
+        }
+        drop(self.tcp);
+        Ok(conn.close().await?)
+    }
+
+    /// The places of a visitor that has come, if there is room for another tunnel.
+    fn admit(&self, peer: SocketAddr, place: Place) -> Option<Places> {
+        let addr = self.addr;
+        match self.tunnels.take() {
+            Ok(tunnel) => {
+                if let Some(full) = self.places.is_full() {
+                    warn(About::All, full.knob(), format_args!("{addr}: {full}; more wait"));
+                }
+                Some(Places { _of_listener: place, _of_tunnels: tunnel })
+            }
+            Err(full) => {
+                warn(peer, full.knob(), format_args!("{peer} to {addr} was reset: {full}"));
+                None
+            }
         }
     }
-    drop(tcp);
-    Ok(conn.close().await?)
 }
 
 /// Sends away who waits when it ends.

@@ -8,6 +8,7 @@ use h2conn::http::StatusCode;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::room::Room;
 use super::rules::{Refusal, Rules};
 use super::target::{Host, Target};
 use super::tcp;
@@ -25,7 +26,7 @@ pub(crate) struct NoWay {
     pub(crate) unreached: Option<Unreached>,
 }
 
-/// Connects to a target that `rules` allow.
+/// Connects to a target that `rules` allow. Attempts beside the first take places of `room`.
 ///
 /// # Errors
 ///
@@ -34,8 +35,8 @@ pub(crate) struct NoWay {
 /// # Cancel safety
 ///
 /// Dropping the future closes what it has opened.
-pub(crate) async fn dial(rules: &Rules, target: &Target) -> Result<TcpStream, NoWay> {
-    match timeout(LIMIT, dial_without_limit(rules, target)).await {
+pub(crate) async fn dial(rules: &Rules, target: &Target, room: &Room) -> Result<TcpStream, NoWay> {
+    match timeout(LIMIT, dial_without_limit(rules, target, room)).await {
         Ok(result) => result,
         Err(_) => Err(NoWay {
             status: StatusCode::GATEWAY_TIMEOUT,
@@ -45,7 +46,11 @@ pub(crate) async fn dial(rules: &Rules, target: &Target) -> Result<TcpStream, No
     }
 }
 
-async fn dial_without_limit(rules: &Rules, target: &Target) -> Result<TcpStream, NoWay> {
+async fn dial_without_limit(
+    rules: &Rules,
+    target: &Target,
+    room: &Room,
+) -> Result<TcpStream, NoWay> {
     let forbidden = |refusal: Refusal| NoWay {
         status: StatusCode::FORBIDDEN,
         text: format!("{target} is {refusal}"),
@@ -72,7 +77,7 @@ async fn dial_without_limit(rules: &Rules, target: &Target) -> Result<TcpStream,
     // could resolve to others.
     let addresses = addresses.into_iter().map(as_connected_to);
     let addresses = rules.filter(allowed, addresses).map_err(forbidden)?;
-    let connected = tcp::connect(addresses).await;
+    let connected = tcp::connect_within(addresses, Some(room)).await;
     connected.map_err(|error| failed("the server cannot reach", &error, Unreached::by(&error)))
 }
 
@@ -99,6 +104,10 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+
+    async fn dial(rules: &Rules, target: &Target) -> Result<TcpStream, NoWay> {
+        super::dial(rules, target, &Room::new(100, "tunnels", "--max-tunnels")).await
+    }
 
     fn rules(allow: &str) -> Rules {
         Rules { allow: vec![allow.parse().unwrap()], deny: Vec::new() }

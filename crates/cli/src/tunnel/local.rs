@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::target::Target;
 use super::{Tunnel, explain, socks};
 use crate::pump::{CutOnDrop, relay};
-use crate::report::say;
+use crate::report::{About, warn};
 use crate::signals::Interrupt;
 
 /// Where the connections go that a listener gets.
@@ -41,7 +41,7 @@ pub(crate) async fn serve(
                     relays.spawn(take_in(tcp, peer, purpose.clone(), tunnel.clone()));
                 }
                 Err(error) => {
-                    say(format_args!("cannot take in a connection: {error}"));
+                    warn(About::All, "accept", format_args!("cannot take in a connection: {error}"));
                     sleep(PAUSE).await;
                 }
             },
@@ -59,7 +59,7 @@ async fn take_in(tcp: TcpStream, peer: SocketAddr, purpose: Purpose, tunnel: Tun
         Purpose::Socks => by_socks(tcp, peer, &tunnel).await,
     };
     if let Err(error) = result {
-        say(format_args!("{error:#}"));
+        warn(peer, "forward", format_args!("{error:#}"));
     }
 }
 

@@ -1,5 +1,7 @@
 //! `forward -R`: has the server listen, and connects on this side.
 
+use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,17 +16,18 @@ use tokio::time::timeout;
 
 use super::bind::LINE;
 use super::pulse::{NOTHING, Pulse};
+use super::room::Room;
 use super::spec::Forward;
 use super::target::Target;
 use super::{BOUND, Tunnel, explain, tcp};
 use crate::pump::{CutOnDrop, relay};
-use crate::report::say;
+use crate::report::{About, say, warn};
 
 /// Less than the server keeps a visitor waiting.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Serves what comes to the server's listener, until the server ends it. The connections are in
-/// `relays`.
+/// `relays`, and each has a place of `room`: the server says how many come, and may not be a friend.
 ///
 /// # Errors
 ///
@@ -36,6 +39,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(crate) async fn serve(
     tunnel: &Tunnel,
     forward: &Forward,
+    room: &Room,
     relays: &mut JoinSet<()>,
 ) -> Result<(), h2conn::Error> {
     let path = format!("bind/{}", forward.bind.to_target().to_segments());
@@ -54,10 +58,23 @@ pub(crate) async fn serve(
             line = lines.next() => match line {
                 // The server is still there.
                 Some(Ok(line)) if line.is_empty() => {}
-                Some(Ok(line)) => {
-                    let visit = (line, forward.target.clone(), tunnel.clone(), Arc::clone(&conn));
-                    relays.spawn(async move { welcome(visit.0, visit.1, visit.2, visit.3).await });
-                }
+                Some(Ok(line)) => match Visitor::parse(&line, &forward.target) {
+                    Ok(visitor) => match room.take() {
+                        Ok(place) => {
+                            let (tunnel, control) = (tunnel.clone(), Arc::clone(&conn));
+                            relays.spawn(async move {
+                                let _place = place;
+                                visitor.welcome(tunnel, control).await;
+                            });
+                        }
+                        Err(full) => {
+                            visitor.complain(full.knob(), format_args!("refused: {full}"));
+                            // An error is in what is read, too.
+                            let _ = visitor.turn_away(&conn).await;
+                        }
+                    },
+                    Err(error) => warn(About::All, "visitor", format_args!("{error:#}")),
+                },
                 Some(Err(_)) | None => break,
             },
             Some(_) = relays.join_next() => {}
@@ -66,31 +83,51 @@ pub(crate) async fn serve(
     conn.close().await
 }
 
-async fn welcome(line: String, target: Target, tunnel: Tunnel, control: Arc<Conn>) {
-    if let Err(error) = visit(&line, &target, &tunnel, control).await {
-        let peer = line.split_once(' ').map_or("a visitor", |(_, peer)| peer);
-        say(format_args!("{} to {target}: {error:#}", peer.escape_debug()));
-    }
+/// Somebody who has come to the server's listener.
+struct Visitor {
+    id: String,
+    peer: String,
+    target: Target,
 }
 
-async fn visit(line: &str, target: &Target, tunnel: &Tunnel, control: Arc<Conn>) -> Result<()> {
-    let Some((id, _)) = line.split_once(' ') else {
-        bail!("the server speaks of a visitor in a way that is not known: {line:?}");
-    };
-    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        bail!("the server names a visitor {id:?}; expected hexadecimal digits");
+impl Visitor {
+    fn parse(line: &str, target: &Target) -> Result<Visitor> {
+        let Some((id, peer)) = line.split_once(' ') else {
+            bail!("the server speaks of a visitor in a way that is not known: {line:?}");
+        };
+        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            bail!("the server names a visitor {id:?}; expected hexadecimal digits");
+        }
+        Ok(Visitor { id: id.to_owned(), peer: peer.to_owned(), target: target.clone() })
     }
-    let dialled = dial(target).await;
-    if dialled.is_err() {
-        // So that the visitor need not wait until its time is up.
-        (&*control).write_all(format!("{id}\n").as_bytes()).await?;
+
+    async fn welcome(self, tunnel: Tunnel, control: Arc<Conn>) {
+        if let Err(error) = self.visit(&tunnel, control).await {
+            self.complain("visitor", format_args!("{error:#}"));
+        }
     }
-    let tcp = CutOnDrop::new(dialled?);
-    let opened = tunnel.open(&format!("accepted/{id}")).await;
-    // The listener is not to stay for as long as its visitors do.
-    drop(control);
-    let conn = opened.map_err(explain)?;
-    Ok(relay(&conn, tcp).await?)
+
+    async fn visit(&self, tunnel: &Tunnel, control: Arc<Conn>) -> Result<()> {
+        let dialled = dial(&self.target).await;
+        if dialled.is_err() {
+            self.turn_away(&control).await?;
+        }
+        let tcp = CutOnDrop::new(dialled?);
+        let opened = tunnel.open(&format!("accepted/{}", self.id)).await;
+        // The listener must be able to end before its visitors do.
+        drop(control);
+        let conn = opened.map_err(explain)?;
+        Ok(relay(&conn, tcp).await?)
+    }
+
+    /// Has the server end this visit at once, and not when its time is up.
+    async fn turn_away(&self, mut control: &Conn) -> io::Result<()> {
+        control.write_all(format!("{}\n", self.id).as_bytes()).await
+    }
+
+    fn complain(&self, kind: &'static str, why: fmt::Arguments<'_>) {
+        warn(About::All, kind, format_args!("{} to {}: {why}", self.peer, self.target));
+    }
 }
 
 async fn dial(target: &Target) -> Result<TcpStream> {

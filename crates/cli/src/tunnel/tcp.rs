@@ -8,6 +8,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::room::Room;
 use super::target::{Host, Target};
 
 /// How long one address is tried alone before the next is tried beside it (RFC 8305 §5).
@@ -32,18 +33,35 @@ pub(super) async fn look_up(target: &Target) -> io::Result<Vec<SocketAddr>> {
 ///
 /// Dropping the future ends all attempts.
 pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    connect_within(addresses, None).await
+}
+
+/// As [`connect`], with no more attempts beside the first than `room` has places. A name can have many addresses
+/// that do not answer, and each attempt costs a descriptor.
+pub(super) async fn connect_within(
+    addresses: Vec<SocketAddr>,
+    room: Option<&Room>,
+) -> io::Result<TcpStream> {
     let mut addresses = addresses.into_iter();
     let mut attempts = JoinSet::new();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
     loop {
-        let next = addresses.next();
-        let waiting = next.is_some();
-        if let Some(address) = next {
-            attempts.spawn(TcpStream::connect(address));
+        let place = match room {
+            Some(room) if !attempts.is_empty() => room.take().map(Some),
+            _ => Ok(None),
+        };
+        if let Ok(place) = place
+            && let Some(address) = addresses.next()
+        {
+            attempts.spawn(async move {
+                let _place = place;
+                TcpStream::connect(address).await
+            });
         }
         if attempts.is_empty() {
             return Err(last);
         }
+        let waiting = addresses.len() > 0;
         tokio::select! {
             Some(attempt) = attempts.join_next() => match attempt {
                 Ok(Ok(tcp)) => return Ok(tcp),
@@ -91,6 +109,29 @@ mod tests {
         }
         let unreachable = connect(vec![nowhere]).await.unwrap_err();
         assert_eq!(unreachable.kind(), io::ErrorKind::NetworkUnreachable);
+    }
+
+    /// Linux drops what comes to a listener whose queue is full; others refuse it.
+    #[cfg(target_os = "linux")]
+    #[tokio::test(start_paused = true)]
+    async fn without_room_an_address_is_tried_once_the_one_before_has_failed() {
+        let silent = tokio::net::TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let silent = silent.listen(0).unwrap();
+        let nobody = silent.local_addr().unwrap();
+        // There is room for one.
+        let _first = TcpStream::connect(nobody).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let room = Room::new(1, "tunnels", "--max-tunnels");
+        let place = room.take().unwrap();
+        let connecting = connect_within(vec![nobody, open], Some(&room));
+        tokio::time::timeout(Duration::from_secs(60), connecting).await.unwrap_err();
+        connect_within(vec![closed().await, open], Some(&room)).await.unwrap();
+        drop(place);
+        connect_within(vec![nobody, open], Some(&room)).await.unwrap();
+        // All places are free again.
+        room.take().unwrap();
     }
 
     /// Linux drops what comes to a listener whose queue is full; others refuse it.

@@ -1,5 +1,6 @@
 //! The tool as its users have it: the program, its input and output, and its exit code.
 
+mod caps;
 mod connect;
 mod crowd;
 #[cfg(unix)]
@@ -14,8 +15,11 @@ mod modes;
 mod ping;
 mod places;
 mod proxy;
+#[cfg(unix)]
+mod quiet;
 mod reconnect;
 mod served;
+mod shown;
 mod slow_line;
 mod socks;
 #[cfg(unix)]

@@ -14,16 +14,21 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, timeout_at};
 
 use super::service::accept;
+use crate::dial::HEADERS_VARIABLE;
 use crate::ending;
 use crate::exit::{Code, Failure, Result};
 use crate::group;
 use crate::pump::{self, Broken};
 use crate::report::Report;
+use crate::tunnel::token::TOKEN_VARIABLE;
 use process::Process;
 
 /// How long the end of a command's output is waited for when the command has exited, and a process that it
 /// has left running still has the output.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Variables in which this program finds secrets. A command that strangers talk to does not need them.
+const SECRETS: [&str; 3] = [TOKEN_VARIABLE, HEADERS_VARIABLE, "H2CONN_PROXY"];
 
 /// Runs `command` with the connection as its standard input and output. Exit code 0 closes the
 /// connection, any other resets it.
@@ -159,6 +164,9 @@ async fn close(conn: &Conn, status: ExitStatus, command: &str) -> Result {
 fn spawn(command: &str, incoming: &Incoming) -> io::Result<Process> {
     let mut shell = group::shell(command);
     let path = incoming.uri().path_and_query().map_or("/", |path| path.as_str());
+    for secret in SECRETS {
+        shell.env_remove(secret);
+    }
     shell
         .env("H2CONN_PEER", incoming.peer_addr().to_string())
         .env("H2CONN_METHOD", incoming.method().as_str())

@@ -1,0 +1,184 @@
+//! How often a peer can have the same kind of line said.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use h2conn::Addr;
+
+/// Lines of a kind about one peer that are said at once.
+const BURST: u32 = 10;
+
+/// After these, one in so long.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Pairs of a peer and a kind that are told apart. The peers beyond share one place for each kind, or
+/// strangers with many addresses could fill the memory.
+const ROOM: usize = 1024;
+
+/// How long a kind of line must have stopped before the count of those left out is said by itself.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// The subject of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum About {
+    /// A host. All of a /64 is one: an IPv6 host has that many addresses.
+    Host(IpAddr),
+    /// No host in particular, such as this program, or the peers of a Unix socket.
+    All,
+}
+
+impl From<IpAddr> for About {
+    fn from(ip: IpAddr) -> About {
+        About::Host(match ip.to_canonical() {
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+            ip => ip,
+        })
+    }
+}
+
+impl From<SocketAddr> for About {
+    fn from(addr: SocketAddr) -> About {
+        addr.ip().into()
+    }
+}
+
+impl From<&Addr> for About {
+    fn from(addr: &Addr) -> About {
+        addr.socket_addr().map_or(About::All, About::from)
+    }
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            About::Host(ip) => write!(f, "{ip}"),
+            About::All => f.write_str("h2conn"),
+        }
+    }
+}
+
+/// The lines of late, counted in a bounded table.
+///
+/// `governor`, the crate for this, does not count what it refuses, and its table has no bound.
+#[derive(Debug, Default)]
+pub(super) struct Limiter {
+    lately: HashMap<(About, &'static str), Lately>,
+    swept: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Lately {
+    /// When as many lines would have been said at one in each period (the generic cell rate algorithm).
+    even_at: Instant,
+    left_out: u64,
+}
+
+impl Limiter {
+    /// Whether a line of this `kind` is said now, and how many like it have been left out before.
+    pub(super) fn admit(&mut self, about: About, kind: &'static str, now: Instant) -> Option<u64> {
+        let mut key = (about, kind);
+        if self.lately.len() >= ROOM && !self.lately.contains_key(&key) {
+            self.forget(now);
+            if self.lately.len() >= ROOM {
+                key.0 = About::All;
+            }
+        }
+        let lately = self.lately.entry(key).or_insert(Lately { even_at: now, left_out: 0 });
+        let even_at = lately.even_at.max(now);
+        if even_at - now > PERIOD * (BURST - 1) {
+            lately.left_out += 1;
+            return None;
+        }
+        lately.even_at = even_at + PERIOD;
+        Some(std::mem::take(&mut lately.left_out))
+    }
+
+    /// Makes room, once in a while: the table can be full of those that are still limited.
+    fn forget(&mut self, now: Instant) {
+        if self.swept.is_some_and(|swept| now - swept < PERIOD) {
+            return;
+        }
+        self.swept = Some(now);
+        self.lately.retain(|_, lately| lately.even_at > now || lately.left_out > 0);
+    }
+
+    /// The counts of lines that were left out and have stopped since; of all, `at_the_end`.
+    pub(super) fn counts(&mut self, now: Instant, at_the_end: bool) -> Vec<String> {
+        let mut counts = Vec::new();
+        for ((about, kind), lately) in &mut self.lately {
+            // Limited lines keep this ahead of now.
+            let has_stopped = now.saturating_duration_since(lately.even_at) >= QUIET;
+            if lately.left_out > 0 && (has_stopped || at_the_end) {
+                let left_out = std::mem::take(&mut lately.left_out);
+                counts.push(format!("{about}: {left_out} more lines were left out ({kind})"));
+            }
+        }
+        counts
+    }
+
+    /// Whether a count has yet to be said.
+    pub(super) fn owes_counts(&self) -> bool {
+        self.lately.values().any(|lately| lately.left_out > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIND: &str = "refused";
+
+    fn host(n: u32) -> About {
+        IpAddr::from(n.to_be_bytes()).into()
+    }
+
+    #[test]
+    fn a_peer_has_ten_lines_of_a_kind_at_once_and_then_one_a_second() {
+        let (mut limiter, now) = (Limiter::default(), Instant::now());
+        let said = (0..1000).filter(|_| limiter.admit(host(1), KIND, now).is_some()).count();
+        assert_eq!(said, 10);
+        // Another peer, and another kind, are not held up.
+        assert_eq!(limiter.admit(host(2), KIND, now), Some(0));
+        assert_eq!(limiter.admit(host(1), "failed", now), Some(0));
+        let later = now + PERIOD;
+        assert_eq!(limiter.admit(host(1), KIND, later), Some(990));
+        assert_eq!(limiter.admit(host(1), KIND, later), None);
+        assert_eq!(limiter.admit(host(1), KIND, later + PERIOD * 20), Some(1));
+    }
+
+    #[test]
+    fn lines_left_out_are_counted_once_they_have_stopped_or_at_the_end() {
+        let (mut limiter, now) = (Limiter::default(), Instant::now());
+        for _ in 0..15 {
+            limiter.admit(host(0x7f00_0001), KIND, now);
+        }
+        assert!(limiter.counts(now + PERIOD * 2, false).is_empty() && limiter.owes_counts());
+        let later = now + PERIOD * BURST + QUIET;
+        let counts = limiter.counts(later, false);
+        assert_eq!(counts, ["127.0.0.1: 5 more lines were left out (refused)"]);
+        assert!(limiter.counts(later, true).is_empty() && !limiter.owes_counts());
+    }
+
+    #[test]
+    fn peers_beyond_the_table_share_a_place_until_others_have_been_quiet() {
+        let (mut limiter, now) = (Limiter::default(), Instant::now());
+        for n in 0..100_000 {
+            limiter.admit(host(n), KIND, now);
+        }
+        assert!(limiter.lately.len() <= ROOM + 1, "{}", limiter.lately.len());
+        assert_eq!(limiter.admit(host(200_000), KIND, now), None);
+        assert!(limiter.admit(host(200_000), KIND, now + PERIOD * 2).is_some());
+        assert!(limiter.lately.contains_key(&(host(200_000), KIND)));
+    }
+
+    #[test]
+    fn the_addresses_of_one_ipv6_host_are_one() {
+        let about = |text: &str| text.parse::<IpAddr>().map(About::from);
+        assert_eq!(about("2001:db8::1"), about("2001:db8::ffff:1"));
+        assert_ne!(about("2001:db8::1"), about("2001:db8:0:1::1"));
+        assert_eq!(about("::ffff:10.0.0.1"), about("10.0.0.1"));
+        assert_ne!(about("10.0.0.1"), about("10.0.0.2"));
+    }
+}

@@ -1,0 +1,224 @@
+//! Caps on what strangers can have opened, and the descriptors behind them.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+use std::io;
+
+use h2conn::Listener;
+use h2conn::http::Response;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+#[cfg(target_os = "linux")]
+use crate::served::Tool;
+use crate::served::{Server, address, soon};
+#[cfg(target_os = "linux")]
+use crate::support::h2conn;
+
+/// A server that sends everything back.
+async fn echo() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        loop {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let (mut read, mut write) = tcp.split();
+                // Errors are seen at the other end.
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+            });
+        }
+    });
+    address
+}
+
+/// A connection to an echo.
+struct Guest(TcpStream);
+
+impl Guest {
+    async fn new(address: &str) -> io::Result<Guest> {
+        Ok(Guest(TcpStream::connect(address).await?))
+    }
+
+    /// Whether it is served. One that waits in a queue is waited for.
+    async fn is_served(&mut self) -> bool {
+        let talk = async {
+            self.0.write_all(b"x").await?;
+            self.0.read_exact(&mut [0]).await?;
+            io::Result::Ok(())
+        };
+        soon("a guest", talk).await.is_ok()
+    }
+
+    /// Tries again until a place is free: the server gives one back a little after its user has gone.
+    async fn at_last(address: &str) -> Guest {
+        let trying = async {
+            loop {
+                if let Ok(mut guest) = Guest::new(address).await
+                    && guest.is_served().await
+                {
+                    return guest;
+                }
+            }
+        };
+        soon("a place", trying).await
+    }
+}
+
+/// Whether a connection is reset instead of served. The reset can come before connecting is over.
+async fn is_turned_away(address: &str) -> bool {
+    match Guest::new(address).await {
+        Ok(mut guest) => !guest.is_served().await,
+        Err(_) => true,
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_over_the_cap_is_answered_503_with_the_knob_and_has_a_place_later() {
+    let mut server = Server::start(&["--allow", "127.0.0.1:*", "--max-tunnels", "2"]).await;
+    let mut forward = server.forward(&["-L", &format!("0:{}", echo().await)]);
+    let local = address(&forward.says(", for 127.0.0.1").await);
+    let (mut one, mut two) = (Guest::new(&local).await.unwrap(), Guest::new(&local).await.unwrap());
+    assert!(one.is_served().await && two.is_served().await);
+    assert!(is_turned_away(&local).await);
+    let why = "503 the server has no room: there are 2 tunnels, as many as --max-tunnels allows";
+    server.tool.says(why).await;
+    forward.says("--max-tunnels").await;
+    assert!(one.is_served().await && two.is_served().await);
+    drop(one);
+    Guest::at_last(&local).await;
+}
+
+#[tokio::test]
+async fn a_visitor_is_a_tunnel_and_over_the_cap_it_is_reset() {
+    // One for the listener, and one for a visitor.
+    let args = ["--allow-bind", "127.0.0.1:*", "--max-tunnels", "2"];
+    let mut server = Server::start(&args).await;
+    let mut forward = server.forward(&["-R", &format!("0:{}", echo().await)]);
+    let remote = address(&forward.says("the server forwards").await);
+    let mut one = Guest::new(&remote).await.unwrap();
+    assert!(one.is_served().await);
+    assert!(is_turned_away(&remote).await);
+    server.tool.says("was reset: there are 2 tunnels, as many as --max-tunnels allows").await;
+    assert!(one.is_served().await);
+    drop(one);
+    let mut one = Guest::at_last(&remote).await;
+    // And no other listener has a place.
+    server.forward(&["-R", "0:127.0.0.1:1"]).ends().await.expect(4, "--max-tunnels");
+    assert!(one.is_served().await);
+}
+
+#[tokio::test]
+async fn a_visitor_has_its_place_to_its_end_and_more_wait_in_the_systems_queue() {
+    let args = ["--allow-bind", "127.0.0.1:*", "--max-visitors", "1"];
+    let mut server = Server::start(&args).await;
+    let mut forward = server.forward(&["-R", &format!("0:{}", echo().await)]);
+    let remote = address(&forward.says("the server forwards").await);
+    let mut one = Guest::new(&remote).await.unwrap();
+    assert!(one.is_served().await);
+    server.tool.says("there are 1 visitors, as many as --max-visitors allows at once").await;
+    let mut two = Guest::new(&remote).await.unwrap();
+    two.0.write_all(b"x").await.unwrap();
+    // The first goes on; and what the second has said is answered only when the first has gone.
+    for _ in 0..100 {
+        assert!(one.is_served().await);
+        assert_eq!(two.0.try_read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+    drop(one);
+    soon("the second", two.0.read_exact(&mut [0])).await.unwrap();
+    assert!(two.is_served().await);
+}
+
+#[tokio::test]
+async fn a_client_serves_no_more_visitors_than_its_own_cap_whatever_the_server_says() {
+    const CAP: usize = 3;
+    const TOLD: usize = 200;
+    let mut listener = Listener::builder().bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr());
+    let hostile = tokio::spawn(async move {
+        let mut held = Vec::new();
+        let mut refused = None;
+        loop {
+            let incoming = listener.accept().await.unwrap();
+            match incoming.uri().path().split('/').nth(1) {
+                Some("check") => incoming.accept().unwrap().close().await.unwrap(),
+                Some("bind") => {
+                    let mut response = Response::new(());
+                    response.headers_mut().insert("h2conn-bound", "127.0.0.1:1".parse().unwrap());
+                    let mut conn = incoming.accept_with(response).unwrap();
+                    for id in 0..TOLD {
+                        conn.write_all(format!("{id:032x} 1.2.3.4:5\n").as_bytes()).await.unwrap();
+                    }
+                    refused = Some(tokio::spawn(async move {
+                        let mut lines = BufReader::new(conn).lines();
+                        let mut refused = 0;
+                        while refused < TOLD - CAP {
+                            lines.next_line().await.unwrap().unwrap();
+                            refused += 1;
+                        }
+                        lines
+                    }));
+                }
+                // The visitors that the client serves, which never end.
+                _ => held.push(incoming.accept().unwrap()),
+            }
+            if held.len() == CAP {
+                let lines = refused.take().unwrap().await.unwrap();
+                return (held, lines);
+            }
+        }
+    });
+    let target = format!("0:{}", echo().await);
+    let args = ["forward", "-R", &target, "--max-visitors", "3", &url];
+    let mut forward = crate::served::Tool::start(&args);
+    let (mut held, lines) = soon("refusals", hostile).await.unwrap();
+    forward.says("refused: there are 3 visitors, as many as --max-visitors allows at once").await;
+    for conn in &mut held {
+        conn.write_all(b"x").await.unwrap();
+        soon("a visitor", conn.read_exact(&mut [0])).await.unwrap();
+    }
+    drop(lines);
+}
+
+/// The soft limit in what /proc says of a process.
+#[cfg(target_os = "linux")]
+fn soft_limit(limits: &str) -> u64 {
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    line.split_whitespace().nth(3).unwrap().parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_server_may_open_as_much_as_the_system_allows_and_its_commands_as_much_as_before() {
+    const FEW: &str = "ulimit -S -n 123";
+    let args = ["listen", "127.0.0.1:0", "--cleartext", "-k", "--exec"];
+    // The shell that --exec starts is another than the one that is asked here.
+    let exec = "ulimit -S -n; grep 'Max open files' /proc/$PPID/limits";
+    let mut listen = Tool::start_after(FEW, &[&args[..], &[exec]].concat());
+    let line = listen.says("listening on ").await;
+    let url = line.strip_prefix("listening on ").unwrap().to_owned();
+    let output = tokio::task::spawn_blocking(move || h2conn(["connect", &url]).output());
+    let said = String::from_utf8(output.await.unwrap().unwrap().stdout).unwrap();
+    let (own, of_parent) = said.split_once('\n').unwrap();
+    assert_eq!(own, "123");
+    assert!(soft_limit(of_parent) > 123, "{said}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn three_eighths_of_the_descriptors_are_for_tunnels() {
+    let server = Server::start_after("ulimit -n 40", &["--allow", "127.0.0.1:*"]).await;
+    let mut forward = server.forward(&["-L", &format!("0:{}", echo().await)]);
+    let local = address(&forward.says(", for 127.0.0.1").await);
+    let mut guests = Vec::new();
+    for _ in 0..15 {
+        let mut guest = Guest::new(&local).await.unwrap();
+        assert!(guest.is_served().await, "{}", guests.len());
+        guests.push(guest);
+    }
+    assert!(is_turned_away(&local).await);
+    forward.says("there are 15 tunnels, as many as --max-tunnels allows at once").await;
+    // There is room for another link, which is checked before the listener is announced.
+    let mut other = server.forward(&["-L", "0:127.0.0.1:1"]);
+    other.says("listening on ").await;
+}
