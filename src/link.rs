@@ -52,6 +52,8 @@ use window::Windows;
 
 pub(crate) use backlog::{Backlog, Entrance, backlog};
 pub(crate) use budget::Budget;
+#[cfg(test)]
+pub(crate) use driver::WASTE;
 pub(crate) use lease::{Lease, Places, Watch};
 pub(crate) use session::{PREFACE, Socket};
 
@@ -208,6 +210,12 @@ impl WeakLink {
     pub(crate) fn upgrade(&self) -> Option<Link> {
         self.is_alive().then(|| self.0.upgrade().map(Link::new)).flatten()
     }
+}
+
+/// The most header fields of a request, for the document that names it.
+#[cfg(test)]
+pub(crate) fn max_fields() -> usize {
+    http2_config(&Config::default(), &Windows::new(&Config::default())).max_fields
 }
 
 /// How HTTP/2 is set up.

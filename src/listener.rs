@@ -3,6 +3,8 @@
 mod accepting;
 mod builder;
 mod descriptors;
+#[cfg(test)]
+mod documented;
 mod drain;
 mod handle;
 mod handshake;

@@ -152,7 +152,8 @@ impl PairBuilder {
             info.any_task = TypeId::of::<T>() == TypeId::of::<DuplexStream>();
             info
         };
-        let (entrance, incoming) = backlog(2 * self.config.max_conns as usize);
+        let (entrance, incoming) =
+            backlog(2 * self.config.max_conns as usize, self.config.max_memory);
         let budget = Budget::new(self.config.max_memory);
         let config = &self.config;
         let (client, server) = (Box::new(client), Box::new(server));

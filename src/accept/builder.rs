@@ -41,8 +41,9 @@ impl AcceptorBuilder {
     ///
     /// A browser lets any page send requests to any server, with that server's cookies, so another site's page could
     /// act in the name of its visitor. A request whose field `origin` is not allowed is answered 403, whatever
-    /// its form; so is one with `sec-fetch-site: cross-site` and no origin. Requests without both fields are those of
-    /// programs, and always allowed.
+    /// its form; so is one with `sec-fetch-site: cross-site` and no origin. Requests without both fields, as programs send
+    /// them, are always allowed. A browser leaves both out where it embeds something (`<img>`) from a cleartext
+    /// server that is not on its own machine: what such a GET opens must change nothing.
     ///
     /// The default does not compare the scheme, which is not known behind a proxy: a page that came by `http://` may
     /// connect to the same host by `https://`, each at its default port. A proxy that sends another host on than the

@@ -217,10 +217,12 @@ impl Linger {
                 let limit = if facts.refused { REFUSAL.min(terms.limit) } else { terms.limit };
                 let until = match told {
                     Told::No => since + PATIENCE.min(limit),
+                    // Of a refusal the peer need not say that it has it.
+                    Told::Asked { at, .. } if facts.refused => at + terms.limit,
                     Told::Asked { .. } => return Verdict::Wait(None),
                     Told::Yes(since) => since + limit,
                 };
-                let told = matches!(told, Told::Yes(_));
+                let told = !matches!(told, Told::No);
                 if !flooded && now < until && (told || !facts.awaited) {
                     return Verdict::Wait(Some(until));
                 }

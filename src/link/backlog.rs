@@ -3,6 +3,9 @@
 //! A link may have as many requests waiting as there are places left, and one in any case. So one link alone fills at
 //! most half of the places, two fill a third each, and so on: a newcomer's request always finds a place, and is taken
 //! after at most one request of each other link.
+//!
+//! A request that is complete can be accepted after its link has ended. All such requests share one line, which has a
+//! bound of its own in requests and in bytes: links that come and go would otherwise fill the memory, and all turns.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -18,29 +21,40 @@ use crate::conn::Offer;
 use crate::pipe::WakerSet;
 use crate::sync::{Mutex, lock};
 
-/// The way in, and the way out. There are so many places.
-pub(crate) fn backlog(places: usize) -> (Entrance, Backlog) {
+/// The way in, and the way out. There are so many places, and what links leave behind that have ended takes so many
+/// bytes at most.
+pub(crate) fn backlog(places: usize, left_bytes: usize) -> (Entrance, Backlog) {
     let state = State {
         lines: Slab::new(),
+        left: VecDeque::new(),
+        left_bytes: 0,
+        left_has_turn: false,
         turns: VecDeque::new(),
         waiting: 0,
         entrances: 0,
         is_closed: false,
         acceptors: WakerSet::default(),
     };
-    let shared = Shared { places, state: Mutex::new(state), closed: watch::Sender::new(false) };
+    let (state, closed) = (Mutex::new(state), watch::Sender::new(false));
+    let shared = Shared { places, left_bytes, state, closed };
     let shared = Arc::new(shared);
     (Entrance::new(Arc::clone(&shared)), Backlog(shared))
 }
 
 struct Shared {
     places: usize,
+    left_bytes: usize,
     state: Mutex<State>,
     closed: watch::Sender<bool>,
 }
 
 struct State {
     lines: Slab<Requests>,
+    /// The complete requests of links that have ended, the oldest first, and the bytes that each holds.
+    left: VecDeque<(Offer, usize)>,
+    left_bytes: usize,
+    /// [`LEFT`] is among `turns`.
+    left_has_turn: bool,
     /// The lines in which somebody waits, in the order of their turns.
     turns: VecDeque<usize>,
     waiting: usize,
@@ -49,25 +63,36 @@ struct State {
     acceptors: WakerSet,
 }
 
-/// A link's requests, the oldest first.
+/// The turn of the requests that links have left behind.
+const LEFT: usize = usize::MAX;
+
+/// A link's requests, the oldest first, and the bytes of the header fields of each.
 #[derive(Default)]
 struct Requests {
-    waiting: BTreeMap<StreamId, Offer>,
+    waiting: BTreeMap<StreamId, (Offer, usize)>,
     /// The line is among `turns`.
     has_turn: bool,
-    /// The link has ended: the line goes with its last request.
-    is_left: bool,
 }
 
 impl State {
     /// The request whose turn it is.
     fn next(&mut self) -> Option<Offer> {
         while let Some(key) = self.turns.pop_front() {
+            if key == LEFT {
+                self.left_has_turn = false;
+                let first = self.left.pop_front();
+                self.give_left_a_turn();
+                if let Some((offer, bytes)) = first {
+                    self.left_bytes -= bytes;
+                    return Some(offer);
+                }
+                continue;
+            }
             let line = &mut self.lines[key];
             line.has_turn = false;
             let first = line.waiting.pop_first();
-            self.look_after(key);
-            if let Some((_, offer)) = first {
+            self.give_a_turn(key);
+            if let Some((_, (offer, _))) = first {
                 self.waiting -= 1;
                 return Some(offer);
             }
@@ -75,17 +100,19 @@ impl State {
         None
     }
 
-    /// Gives a line another turn if somebody waits in it, and takes it away if nobody will.
-    fn look_after(&mut self, key: usize) {
+    /// Gives a line a turn if somebody waits in it.
+    fn give_a_turn(&mut self, key: usize) {
         let line = &mut self.lines[key];
-        if line.has_turn {
-            return;
-        }
-        if !line.waiting.is_empty() {
+        if !line.has_turn && !line.waiting.is_empty() {
             line.has_turn = true;
             self.turns.push_back(key);
-        } else if line.is_left {
-            self.lines.remove(key);
+        }
+    }
+
+    fn give_left_a_turn(&mut self) {
+        if !self.left_has_turn && !self.left.is_empty() {
+            self.left_has_turn = true;
+            self.turns.push_back(LEFT);
         }
     }
 }
@@ -133,7 +160,7 @@ pub(super) enum NoPlace {
     Closed,
 }
 
-/// The requests of one link that wait. Those that are complete can be accepted after the link has ended.
+/// The requests of one link that wait. Those that are complete can be accepted after the link has ended, within a bound.
 pub(super) struct Line {
     entrance: Entrance,
     key: usize,
@@ -152,17 +179,17 @@ impl Line {
         }
     }
 
-    /// Adds a request. Streams must come in the order of their numbers.
-    pub(super) fn push(&self, id: StreamId, offer: Offer) {
+    /// Adds a request, whose header fields take so many bytes. Streams must come in the order of their numbers.
+    pub(super) fn push(&self, id: StreamId, offer: Offer, fields: usize) {
         let mut state = lock(&self.entrance.0.state);
         if state.is_closed {
             drop(state);
             // The request is refused.
             return drop(offer);
         }
-        state.lines[self.key].waiting.insert(id, offer);
+        state.lines[self.key].waiting.insert(id, (offer, fields));
         state.waiting += 1;
-        state.look_after(self.key);
+        state.give_a_turn(self.key);
         let mut acceptors = state.acceptors.take();
         drop(state);
         acceptors.wake_all();
@@ -174,29 +201,36 @@ impl Line {
         let offer = state.lines[self.key].waiting.remove(&id);
         state.waiting -= usize::from(offer.is_some());
         drop(state);
-        offer.map(Offer::take).is_some()
+        offer.map(|(offer, _)| offer.take()).is_some()
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let mut state = lock(&self.entrance.0.state);
-        let line = &mut state.lines[self.key];
-        line.is_left = true;
-        let (complete, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut line.waiting)
-            .into_iter()
-            .partition(|(_, offer)| offer.stream().inbox.is_complete());
-        line.waiting = complete;
-        let is_empty = line.waiting.is_empty();
-        state.waiting -= gone.len();
-        if is_empty {
-            // Or links that come and go would have turns without number.
+        let Shared { places, left_bytes, state, .. } = &*self.entrance.0;
+        let mut state = lock(state);
+        let Requests { waiting, has_turn } = state.lines.remove(self.key);
+        state.waiting -= waiting.len();
+        if has_turn {
             state.turns.retain(|key| *key != self.key);
-            state.lines[self.key].has_turn = false;
         }
-        state.look_after(self.key);
+        let mut gone = Vec::new();
+        for (offer, fields) in waiting.into_values() {
+            let inbox = &offer.stream().inbox;
+            let bytes = fields + inbox.len();
+            let has_room = state.left.len() < places / 4 && state.left_bytes + bytes <= *left_bytes;
+            if inbox.is_complete() && has_room {
+                state.left_bytes += bytes;
+                state.left.push_back((offer, bytes));
+            } else {
+                gone.push(offer);
+            }
+        }
+        state.give_left_a_turn();
+        let mut acceptors = state.acceptors.take();
         drop(state);
-        for offer in gone.into_values() {
+        acceptors.wake_all();
+        for offer in gone {
             offer.take();
         }
     }
@@ -262,7 +296,8 @@ impl fmt::Debug for Entrance {
 
 impl fmt::Debug for Backlog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waiting = lock(&self.0.state).waiting;
+        let state = lock(&self.0.state);
+        let waiting = state.waiting + state.left.len();
         f.debug_struct("Backlog").field("waiting", &waiting).finish_non_exhaustive()
     }
 }

@@ -233,7 +233,8 @@ impl Share {
         self.member.fields.fetch_add(bytes, SeqCst);
         self.budget.fields.fetch_add(bytes, SeqCst);
         let (budget, member) = (Arc::clone(&self.budget), Arc::clone(&self.member));
-        Charge { budget, member, bytes: AtomicUsize::new(bytes) }
+        let (of_all, of_link) = (AtomicUsize::new(bytes), AtomicUsize::new(bytes));
+        Charge { budget, member, of_all, of_link }
     }
 
     /// What all links may hold, for a message.
@@ -251,23 +252,30 @@ impl Drop for Share {
     }
 }
 
-/// Header fields of a request that are kept somewhere. It can outlive its link.
+/// Header fields of a request that are kept somewhere: they count for their link while that has the stream, and for all
+/// links until they are dropped.
 pub(super) struct Charge {
     budget: Arc<Budget>,
     member: Arc<Member>,
-    bytes: AtomicUsize,
+    of_all: AtomicUsize,
+    of_link: AtomicUsize,
 }
 
 impl Charge {
+    /// What the link has of them.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes.load(SeqCst)
+        self.of_link.load(SeqCst)
+    }
+
+    /// The link has the stream no more, though the program may.
+    pub(super) fn leave_link(&self) {
+        self.member.fields.fetch_sub(self.of_link.swap(0, SeqCst), SeqCst);
     }
 
     /// Counts them no more.
     pub(super) fn give_back(&self) {
-        let bytes = self.bytes.swap(0, SeqCst);
-        self.member.fields.fetch_sub(bytes, SeqCst);
-        self.budget.fields.fetch_sub(bytes, SeqCst);
+        self.leave_link();
+        self.budget.fields.fetch_sub(self.of_all.swap(0, SeqCst), SeqCst);
     }
 }
 
@@ -392,6 +400,8 @@ mod tests {
         assert_eq!(budget.held(), 301, "a program can still see them");
         let next = budget.join(noop());
         assert_eq!(next.fields(), 0, "they are not another link's");
+        other.leave_link();
+        assert_eq!((budget.held(), other.bytes()), (301, 0));
         other.give_back();
         assert_eq!(budget.held(), 0);
         drop(other);

@@ -79,6 +79,13 @@ impl LinkCarrier {
         self.charge.as_ref().map_or(0, Charge::bytes)
     }
 
+    /// The link has the stream no more: its header fields are the program's.
+    pub(super) fn leave_link(&self) {
+        if let Some(charge) = &self.charge {
+            charge.leave_link();
+        }
+    }
+
     /// Counts the header fields no more.
     pub(super) fn give_fields_back(&self) {
         if let Some(charge) = &self.charge {

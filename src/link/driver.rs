@@ -27,6 +27,8 @@ use stay::Idle;
 use timers::{Timer, Timers};
 use tokio::time::{Instant, Sleep};
 use tokio_util::time::delay_queue;
+#[cfg(test)]
+pub(crate) use waste::WASTE;
 use waste::Waste;
 
 use super::backlog::Line;

@@ -186,16 +186,17 @@ impl Entry {
         }
     }
 
-    /// Turns a refusal, with what has come of its body, into the error that the user gets. A complete refusal is an
-    /// orderly end, and this side ends too; a reset would count against the link at many servers. `false` if there is no
+    /// Turns a refusal, with what has come of its body, into the error that the user gets. After a complete refusal
+    /// this side ends too, if all that was written is sent; a reset would count against the link at many servers. `false` if there is no
     /// refusal.
     pub(super) fn finish_rejection(&mut self) -> bool {
         let what = self.what();
         let Head::Rejected(head, body) = &mut self.head else { return false };
         let error = Error::rejected(&what, (**head).clone(), body.split().freeze());
         self.head = Head::Done;
-        self.wants_end = self.received_end;
-        self.wants_reset = (!self.received_end).then_some(Reason::CANCEL);
+        // An end behind a part of what was written would look like the end of it all.
+        self.wants_end = self.received_end && !self.stream.outbox.has_unsent_bytes();
+        self.wants_reset = (!self.wants_end).then_some(Reason::CANCEL);
         self.fail(error.clone(), error);
         true
     }

@@ -24,7 +24,7 @@ use crate::tls::ServerTls;
 
 /// Connections that may wait to be accepted, over all links; more are refused with
 /// `REFUSED_STREAM`, so that clients know they may try again. A link alone can have half of them.
-const BACKLOG: usize = 8192;
+pub(super) const BACKLOG: usize = 8192;
 
 /// Sets up a [`Listener`]. The setters cannot fail and may come in any order; binding checks.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct ListenerBuilder {
     methods: Methods,
     protocols: Protocols,
     origins: Origins,
-    config: Config,
+    pub(super) config: Config,
 }
 
 /// 3 minutes, twice what clients keep a link that they do not use: so it is mostly they who close,
@@ -403,7 +403,7 @@ impl ListenerBuilder {
         self.protocols.check()?;
         self.origins.check()?;
         let tls = self.tls.as_ref().map(ServerTls::build).transpose()?;
-        let (entrance, incoming) = backlog(BACKLOG);
+        let (entrance, incoming) = backlog(BACKLOG, self.config.max_memory / 8);
         let config = Config { extended_connect: !self.protocols.is_empty(), ..self.config };
         let shared = Shared::new(&config);
         let stopping = shared.links.stopping();

@@ -2,7 +2,7 @@
 
 /// More links than this take a choice of the program's: each has two tasks and the buffers of HTTP/2, whether it is used
 /// or not.
-const MOST: u64 = 10_000;
+pub(super) const MOST: u64 = 10_000;
 
 /// The default of `max_links`: half of the descriptors that the process may have (RLIMIT_NOFILE), at most [`MOST`]. The
 /// other half is the program's own, for what its connections lead to.

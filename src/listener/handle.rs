@@ -40,7 +40,7 @@ pub struct ListenerStats {
     /// after [`handshake_timeout`](crate::ListenerBuilder::handshake_timeout).
     pub handshaking: usize,
     /// Connections that are open on all links, with the requests that wait to be accepted and the
-    /// connections that were dropped and are still being sent.
+    /// connections that were dropped and are still being sent. Requests of links that have ended are not among them.
     pub conns: usize,
     /// Bytes that have come on all links and nobody has read yet.
     pub unread_bytes: usize,

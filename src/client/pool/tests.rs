@@ -36,7 +36,7 @@ struct Site {
 
 impl Site {
     fn new(rules: Rules, client: Config, max_conns: u32) -> Site {
-        let (offers, incoming) = backlog(20_000);
+        let (offers, incoming) = backlog(20_000, 1 << 20);
         let offers = Arc::new(offers);
         let server = Config { max_conns, ..Config::default() };
         Site { pool: Pool::new(rules, None), client, server, offers, incoming }

@@ -30,7 +30,7 @@ impl Asking {
         self.next += 2;
         let stream = stream(&self.link);
         self.streams.push(Arc::clone(&stream));
-        self.line.push(id, Offer::new(stream));
+        self.line.push(id, Offer::new(stream), 100);
         Ok(id)
     }
 
@@ -61,7 +61,7 @@ fn poll(backlog: &mut Backlog) -> Option<Option<Offer>> {
 
 #[test]
 fn links_share_the_places_and_a_newcomer_always_has_one() {
-    let (entrance, mut backlog) = backlog(60);
+    let (entrance, mut backlog) = backlog(60, 1 << 20);
     let mut links = [(); 3].map(|()| Asking::new(&entrance));
     assert_eq!(links.each_mut().map(Asking::ask_for_all), [30, 15, 8]);
     assert_eq!(links[0].ask(), Err(NoPlace::Full));
@@ -80,7 +80,7 @@ fn links_share_the_places_and_a_newcomer_always_has_one() {
 
 #[test]
 fn links_take_turns() {
-    let (entrance, mut backlog) = backlog(100);
+    let (entrance, mut backlog) = backlog(100, 1 << 20);
     let mut links = [(); 3].map(|()| Asking::new(&entrance));
     links[0].ask_for_all();
     for _ in 0..3 {
@@ -100,7 +100,7 @@ fn links_take_turns() {
 
 #[test]
 fn the_requests_of_a_link_come_in_their_order() {
-    let (entrance, mut backlog) = backlog(100);
+    let (entrance, mut backlog) = backlog(100, 1 << 20);
     let mut link = Asking::new(&entrance);
     for _ in 0..5 {
         link.ask().expect("a place");
@@ -114,7 +114,7 @@ fn the_requests_of_a_link_come_in_their_order() {
 
 #[test]
 fn a_request_that_is_withdrawn_leaves_its_place() {
-    let (entrance, mut backlog) = backlog(2);
+    let (entrance, mut backlog) = backlog(2, 1 << 20);
     let mut link = Asking::new(&entrance);
     let first = link.ask().expect("a place");
     assert_eq!(link.ask(), Err(NoPlace::Full));
@@ -128,7 +128,7 @@ fn a_request_that_is_withdrawn_leaves_its_place() {
 
 #[test]
 fn of_a_link_that_has_ended_only_complete_requests_can_be_accepted() {
-    let (entrance, mut backlog) = backlog(100);
+    let (entrance, mut backlog) = backlog(100, 1 << 20);
     let mut link = Asking::new(&entrance);
     for _ in 0..3 {
         link.ask().expect("a place");
@@ -146,7 +146,7 @@ fn of_a_link_that_has_ended_only_complete_requests_can_be_accepted() {
 
 #[test]
 fn links_that_come_and_go_leave_nothing() {
-    let (entrance, _backlog) = backlog(10);
+    let (entrance, _backlog) = backlog(10, 1 << 20);
     for _ in 0..1_000 {
         let mut link = Asking::new(&entrance);
         link.ask_for_all();
@@ -155,9 +155,40 @@ fn links_that_come_and_go_leave_nothing() {
     assert!(state.lines.is_empty() && state.turns.is_empty() && state.waiting == 0);
 }
 
+/// As [`links_that_come_and_go_leave_nothing`], with requests that are complete and have this content.
+#[track_caller]
+fn come_and_go(places: usize, bytes: usize, content: &[u8]) -> (usize, usize) {
+    let (entrance, mut backlog) = backlog(places, bytes);
+    let mut newcomer = Asking::new(&entrance);
+    for _ in 0..1_000 {
+        let mut link = Asking::new(&entrance);
+        link.ask().expect("a place");
+        link.streams[0].inbox.push(content);
+        link.streams[0].inbox.finish(Ok(()));
+    }
+    newcomer.ask().expect("a place");
+    let (left, held) = {
+        let state = lock(&entrance.0.state);
+        assert_eq!((state.lines.len(), state.turns.len(), state.waiting), (1, 2, 1));
+        (state.left.len(), state.left_bytes)
+    };
+    let offers = [(); 2].map(|()| next(&mut backlog).expect("both have a turn"));
+    assert!(newcomer.has(&offers[1]), "it waits for one request of all that were left");
+    let others = std::iter::from_fn(|| next(&mut backlog)).count();
+    assert_eq!(others + 1, left);
+    assert_eq!(lock(&entrance.0.state).left_bytes, 0);
+    (left, held)
+}
+
+#[test]
+fn what_links_leave_behind_is_bounded_in_requests_and_in_bytes_and_has_one_turn() {
+    assert_eq!(come_and_go(100, 1 << 20, b"x").0, 25);
+    assert_eq!(come_and_go(10_000, 10_000, &[7; 900]), (10, 10_000));
+}
+
 #[test]
 fn the_end_comes_when_no_link_can_come_or_nothing_is_accepted_any_more() {
-    let (entrance, mut one) = backlog(10);
+    let (entrance, mut one) = backlog(10, 1 << 20);
     let mut link = Asking::new(&entrance);
     drop(entrance);
     assert!(poll(&mut one).is_none(), "there is a link");
@@ -167,7 +198,7 @@ fn the_end_comes_when_no_link_can_come_or_nothing_is_accepted_any_more() {
     next(&mut one).expect("it is complete").take();
     assert!(matches!(poll(&mut one), Some(None)));
 
-    let (entrance, mut other) = backlog(10);
+    let (entrance, mut other) = backlog(10, 1 << 20);
     let mut link = Asking::new(&entrance);
     link.ask().expect("a place");
     other.close();
@@ -178,7 +209,7 @@ fn the_end_comes_when_no_link_can_come_or_nothing_is_accepted_any_more() {
 
 #[test]
 fn dropping_the_backlog_refuses_who_waits() {
-    let (entrance, backlog) = backlog(10);
+    let (entrance, backlog) = backlog(10, 1 << 20);
     let mut link = Asking::new(&entrance);
     link.ask().expect("a place");
     drop(backlog);

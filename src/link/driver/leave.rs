@@ -11,7 +11,7 @@ use std::time::Duration;
 use h2conn_engine::StreamId;
 use tokio::sync::oneshot;
 
-use super::{Driver, GOODBYE, LEAST_GOODBYE};
+use super::{Driver, GOODBYE, LEAST_GOODBYE, Timer};
 use crate::error::{Ending, Reason, Result};
 use crate::link::carrier::Proof;
 use crate::link::outcome::{Last, first_reset, reset_in_use, unconfirmed, was_reset};
@@ -97,6 +97,7 @@ impl Driver {
             self.shutdown = Shutdown::Asked;
             self.session.go_away(Some(StreamId::MAX), Reason::NO_ERROR, "");
             self.session.http2().ping(ping::SHUTDOWN);
+            self.timers.insert(Timer::Shutdown, self.goodbye());
         }
         if self.shutdown == Shutdown::Answered {
             self.shutdown = Shutdown::Named;
@@ -196,6 +197,19 @@ impl Driver {
             self.ended_well = true;
             self.set_end(Ending::Gone(fault::farewell(self.news.goaway.as_ref())));
         }
+    }
+
+    /// The client has had its time to say that it has heard of the end. A stream that it opens yet is not processed, and
+    /// it hears so.
+    pub(super) fn shutdown_time_is_up(&mut self) {
+        self.is_hurried |= self.shutdown == Shutdown::Asked;
+        self.shutdown.is_answered();
+        self.stop_opening();
+    }
+
+    /// Whether all that is owed to a server's client is refusals.
+    pub(super) fn owes_refusals_only(&self) -> bool {
+        !self.is_client() && !self.first.was_accepted
     }
 
     /// How long the peer has to say that it has heard of the end, where nothing is owed to it.

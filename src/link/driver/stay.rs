@@ -73,7 +73,9 @@ impl Driver {
     /// program's to decide, and not the peer's to hurry.
     fn look_whether_late(&mut self) {
         let First { is_late, was_accepted } = self.first;
-        if is_late && !was_accepted && !self.closing && self.is_empty() {
+        // What is refused may take its time, and is not what the link is for.
+        let is_unused = || self.streams.iter().all(|(_, entry)| entry.stream.is_refused());
+        if is_late && !was_accepted && !self.closing && is_unused() {
             self.shared.info.observed.retired(Cause::Idle);
             self.shut_down();
         }

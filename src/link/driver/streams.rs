@@ -64,17 +64,21 @@ impl Driver {
         self.session.http2().release_connection(arrival.content.len());
         if let Some(limit) = limit {
             observe::refused(limit, &self.shared.info.peer);
-            self.count_waste();
         }
+        self.count_waste();
     }
 
     /// Takes a request back that the peer has given up before anybody has accepted it.
     pub(super) fn withdraw(&mut self, key: usize) {
         let Some(entry) = self.streams.get_mut(key) else { return };
-        if !matches!(entry.head, Head::Unanswered) || entry.stream.inbox.is_complete() {
+        if !matches!(entry.head, Head::Unanswered) {
             return;
         }
         entry.head = Head::Done;
+        if entry.stream.inbox.is_complete() {
+            // It can still be heard, as of a client that has written and gone.
+            return self.count_waste();
+        }
         let is_waiting = |line: &Line| entry.id.is_some_and(|id| line.withdraw(id));
         if self.incoming.as_ref().is_some_and(is_waiting) {
             let message = "the request was taken back before it was accepted";
@@ -89,6 +93,7 @@ impl Driver {
         let transport = transport_of(&mut parts);
         let (stream, carrier) = self.shared.stream(parts, transport, arrival.charge);
         carrier.set_id(arrival.id.get());
+        let fields = carrier.fields();
         let mut entry = Entry::new(Arc::clone(&stream), carrier, Head::Unanswered);
         entry.id = Some(arrival.id);
         if !arrival.content.is_empty() {
@@ -99,7 +104,7 @@ impl Driver {
         }
         let key = self.insert(entry);
         if let Some(line) = &self.incoming {
-            line.push(arrival.id, Offer::new(stream));
+            line.push(arrival.id, Offer::new(stream), fields);
         }
         self.ids.insert(arrival.id, Place::Entry(key));
         self.look_at(key);
@@ -189,6 +194,7 @@ impl Driver {
     pub(super) fn remove(&mut self, key: usize) {
         let Some(mut entry) = self.streams.try_remove(key) else { return };
         note_what_is_owed(&mut entry, &mut self.session);
+        entry.carrier.leave_link();
         // All that has come goes back to the link's window once, also what the user has read just now.
         self.held -= entry.release(&mut self.session);
         self.session.http2().release_connection(entry.held);
@@ -333,9 +339,10 @@ impl Driver {
         }
         if self.windows.is_over(self.held) {
             let memory = self.windows.memory();
-            self.reset_the_hoarder(format_args!(
+            let all = format_args!(
                 "whose connections hold all of the {memory} bytes that they may together"
-            ));
+            );
+            self.reset_the_hoarder(|entry| entry.stream.inbox.len(), all);
         }
         self.keep_to_the_share();
     }
@@ -365,9 +372,10 @@ impl Driver {
         {
             let cap = share.cap();
             let before = self.holds();
-            self.reset_the_hoarder(format_args!(
+            let all = format_args!(
                 "and all links of the listener hold the {cap} bytes that they may together"
-            ));
+            );
+            self.reset_the_hoarder(Entry::holds, all);
             if self.holds() >= before {
                 return;
             }
@@ -404,9 +412,10 @@ impl Driver {
         }
     }
 
-    fn reset_the_hoarder(&mut self, all: fmt::Arguments<'_>) {
-        let most = self.streams.iter_mut().max_by_key(|(_, entry)| entry.holds());
-        let Some((key, entry)) = most.filter(|(_, entry)| entry.holds() > 0) else { return };
+    /// Resets the stream that holds most, by this measure.
+    fn reset_the_hoarder(&mut self, holds: impl Fn(&Entry) -> usize, all: fmt::Arguments<'_>) {
+        let most = self.streams.iter_mut().max_by_key(|(_, entry)| holds(entry));
+        let Some((key, entry)) = most.filter(|(_, entry)| holds(entry) > 0) else { return };
         let (unread, fields) = (entry.stream.inbox.len(), entry.carrier.fields());
         let message = match fields > unread {
             false => format!(

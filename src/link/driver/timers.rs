@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue::Key;
 
-use super::{Driver, LAST_WORDS, PARTING, end};
+use super::{Driver, GOODBYE, LAST_WORDS, PARTING, end};
 use crate::error::Ending;
 use crate::link::Shared;
 use crate::observe::Cause;
@@ -34,6 +34,8 @@ pub(super) enum Timer {
     Age,
     /// A link that is slowed reads on.
     Rest,
+    /// The client has been asked whether it has heard that no more streams are taken.
+    Shutdown,
     /// A stream's linger, or a refusal's body.
     Stream(usize),
     /// A stream on which perhaps nothing moves.
@@ -111,10 +113,16 @@ impl Driver {
         }
         // A server asks its client whether requests are still on their way, and the client may
         // not answer. Where something is owed to it, its silence is bounded by keep-alive instead.
-        let leaves = self.is_leaving() && !self.owes();
+        // Of refusals a client that says other things need not have the last word.
+        let owes = self.is_leaving() && self.owes();
+        let leaves = self.is_leaving() && (!owes || self.owes_refusals_only());
         match self.leaving {
             None if leaves => {
-                let time = if self.is_over { PARTING } else { self.goodbye() };
+                let time = match (owes, self.is_over) {
+                    (true, _) => GOODBYE.min(self.config.linger_timeout),
+                    (false, true) => PARTING,
+                    (false, false) => self.goodbye(),
+                };
                 self.leaving = Some(self.timers.insert(Timer::Goodbye, time));
             }
             Some(timer) if !leaves => {
@@ -142,6 +150,7 @@ impl Driver {
                 }
                 Timer::Idle => self.idle_time_is_up(),
                 Timer::First => self.first_time_is_up(),
+                Timer::Shutdown => self.shutdown_time_is_up(),
                 Timer::Rest => {
                     self.waste.rests_until = None;
                     self.read_more = true;

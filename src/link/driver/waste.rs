@@ -8,14 +8,19 @@ use tokio::time::Instant;
 
 use super::{Driver, Timer};
 use crate::error::Ending;
+use crate::link::entry::Head;
 
 /// A peer with so many of them, beyond those that were answered, is read from more slowly. A client that is closed
 /// with as many requests on their way as it may have is still read at full speed.
 const SLOW: u32 = 8_192;
 
-/// A peer with so many is cut off. Those that it resets, or has this side reset, are counted by HTTP/2 as well, whose
+/// A peer with so many is cut off, unless something of it is accepted and open. Those that it resets, or has this side reset, are counted by HTTP/2 as well, whose
 /// limits are met first.
 const MOST: u32 = 24_576;
+
+/// Both, for the document that names them.
+#[cfg(test)]
+pub(crate) const WASTE: (u32, u32) = (SLOW, MOST);
 
 /// So many a second are forgiven.
 const FORGIVEN: f64 = 1_000.0;
@@ -52,11 +57,23 @@ impl Waste {
 }
 
 impl Driver {
-    /// A request of the peer's has come to nothing.
+    /// Whether a stream is open that was accepted.
+    fn has_accepted(&self) -> bool {
+        self.streams.iter().any(|(_, entry)| {
+            !entry.over && matches!(entry.head, Head::Done) && !entry.stream.is_refused()
+        })
+    }
+
+    /// A request of the peer's has come to nothing. A link that has only such requests is slowed, then cut off.
     pub(super) fn count_waste(&mut self) {
         let now = Instant::now();
         let level = self.waste.add(now);
         if level > MOST && self.end.is_none() {
+            if self.has_accepted() {
+                // A proxy's clients are not to suffer from a server that is at its limits.
+                self.waste.level = SLOW;
+                return;
+            }
             let why = "requests that are refused or taken back pile up";
             self.say_goodbye(Reason::ENHANCE_YOUR_CALM, why);
             self.give_up(Ending::Violation(Reason::ENHANCE_YOUR_CALM, why.into()));

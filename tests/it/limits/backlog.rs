@@ -141,7 +141,9 @@ fn a_peer_that_takes_back_all_that_it_asks_for_is_cut_off() -> TestResult {
         let goaway = goaway?;
         ensure!(goaway[4..8] == Reason::ENHANCE_YOUR_CALM.code().to_be_bytes(), "{goaway:?}");
         let text = String::from_utf8_lossy(&goaway[8..]);
-        ensure!(text.contains("RST_STREAM frames"), "{text}");
+        // On a machine that is slow, the second is met first.
+        let limits = ["RST_STREAM frames", "requests that are refused or taken back pile up"];
+        ensure!(limits.iter().any(|limit| text.contains(limit)), "{text}");
         Ok(())
     })
 }

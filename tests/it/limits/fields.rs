@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 use super::{round_trip, until};
 use crate::support::process::{self, memory, output, said};
 use crate::support::raw::{
-    END_HEADERS, GOAWAY, HEADERS, OK, PING, REQUEST, RST_STREAM, Raw, SETTINGS, frame, read_frame,
+    DATA, END_HEADERS, GOAWAY, HEADERS, OK, PING, REQUEST, RST_STREAM, Raw, SETTINGS, frame,
+    read_frame,
 };
 use crate::support::{Over, Site, TestResult, accept, echo, listen_with, run, serve};
 
@@ -146,10 +147,8 @@ fn a_link_whose_memory_is_full_of_header_fields_gets_no_new_conns_and_others_do(
 fn a_peer_whose_requests_are_refused_all_the_time_is_cut_off() -> TestResult {
     run(async {
         let builder = Listener::builder().max_link_memory(256 << 10);
-        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
-        serve(listener, echo);
-        let other = site.client()?;
-        let conn = other.connect(site.url("/")).await?.0;
+        // Nobody accepts.
+        let (_listener, site) = listen_with(Over::Cleartext, builder).await?;
         let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
         let (first, again) = bomb();
         raw.io.write_all(&frame(HEADERS, END_HEADERS, 1, &first)).await?;
@@ -177,7 +176,22 @@ fn a_peer_whose_requests_are_refused_all_the_time_is_cut_off() -> TestResult {
         let text = String::from_utf8_lossy(&goaway[8..]);
         ensure!(text == "requests that are refused or taken back pile up", "{text}");
         ensure!(refused > 20_000, "after {refused}");
-        round_trip(&conn).await
+        Ok(())
+    })
+}
+
+#[test]
+fn a_link_with_an_open_conn_whose_requests_are_refused_is_slowed_and_goes_on() -> TestResult {
+    run(async {
+        let builder = Listener::builder().max_link_memory(256 << 10);
+        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+        serve(listener, echo);
+        let mut thrower = Thrower::throw(&site, 30_000).await?;
+        ensure!(thrower.refused > 29_000, "{} were refused", thrower.refused);
+        // The first Conn of the link is still served, and a PING answered.
+        thrower.raw.send(DATA, 0, 1, b"still there?").await?;
+        ensure!(thrower.raw.wait_for(DATA, 1).await?.payload == b"still there?");
+        thrower.listen().await
     })
 }
 

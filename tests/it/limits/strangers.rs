@@ -5,14 +5,17 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use h2conn::Listener;
 use h2conn::http::StatusCode;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::{round_trip, until};
-use crate::support::raw::{END_HEADERS, END_STREAM, GOAWAY, HEADERS, Raw, request};
+use crate::support::raw::{
+    END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, Raw, frame, read_frame, request,
+};
 use crate::support::{Over, Site, TestResult, accept, echo, listen_with, run};
 
-/// Short enough for a test, and long enough for requests that are sent at once.
-const LIMIT: Duration = Duration::from_millis(300);
+/// Short enough for a test, and long enough for requests that are sent at once on a machine that is busy.
+const LIMIT: Duration = Duration::from_secs(3);
 
 async fn client(site: &Site) -> TestResult<Raw<TcpStream>> {
     Ok(Raw::client(TcpStream::connect(site.addr).await?).await?)
@@ -60,6 +63,44 @@ fn a_link_on_which_nothing_is_accepted_in_time_ends_and_others_stay() -> TestRes
         let (again, server) = tokio::join!(idle.connect(site.url("/")), accept(&mut listener));
         drop((again?, server?));
         ensure!(handle.stats().links == 3, "it was on the same link");
+        Ok(())
+    })
+}
+
+/// Says something again and again and acknowledges nothing, until the server ends the transport.
+async fn talks_on(mut raw: Raw<TcpStream>) -> TestResult {
+    let (mut reader, mut writer) = raw.io.split();
+    let talking = async {
+        let mut beat = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            beat.tick().await;
+            if writer.write_all(&frame(PING, 0, 0, b"and more")).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let listening = async { while let Ok(Some(_)) = read_frame(&mut reader).await {} };
+    tokio::select! {
+        () = talking => unreachable!("it has no end"),
+        () = listening => Ok(()),
+    }
+}
+
+#[test]
+fn a_client_that_is_refused_and_acknowledges_nothing_cannot_stay_by_talking_on() -> TestResult {
+    run(async {
+        let second = Duration::from_secs(1);
+        let builder = Listener::builder().first_conn_timeout(second).linger_timeout(second);
+        let (mut listener, site) = listen_with(Over::Cleartext, builder).await?;
+        let handle = listener.handle();
+        // With its end, and without: then the stream lingers.
+        for flags in [END_HEADERS | END_STREAM, END_HEADERS] {
+            let mut raw = client(&site).await?;
+            raw.send(HEADERS, flags, 1, &request("/no")).await?;
+            listener.accept().await.context("it asks")?.reject(StatusCode::FORBIDDEN);
+            talks_on(raw).await.with_context(|| format!("with the flags {flags:#x}"))?;
+        }
+        until(&handle, |stats| stats.links == 0).await;
         Ok(())
     })
 }

@@ -105,3 +105,28 @@ fn a_flood_ends_also_when_it_is_slow_and_lasts() {
     // 10,000 in stock, 2,000 each second: 3,333 a second run out of it within 8 seconds.
     assert!((15_000..30_000).contains(&count), "{count}");
 }
+
+/// Where the limits are documented.
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../SECURITY.md");
+const BEGIN: &str = "<!-- limits of frames: crates/engine/src/limits/tests.rs -->\n";
+const END: &str = "<!-- end -->";
+
+fn number(number: u32) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        1_000..1_000_000 => format!("{},{:03}", number / 1_000, number % 1_000),
+        _ => format!("{} Mi", number >> 20),
+    }
+}
+
+#[test]
+fn the_limits_of_the_document_are_those_of_the_table() {
+    let document = std::fs::read_to_string(DOCUMENT).expect("the document is there");
+    let (_, rest) = document.split_once(BEGIN).expect("the table has a beginning");
+    let (documented, _) = rest.split_once(END).expect("the table has an end");
+    let mut right = "| what | in stock | more each second |\n|---|---|---|\n".to_owned();
+    for (name, Size { most, per_second }) in ROWS {
+        right += &format!("| {name} | {} | {} |\n", number(most), number(per_second));
+    }
+    assert!(documented == right, "SECURITY.md must have:\n{right}");
+}
