@@ -74,6 +74,8 @@ enum Command {
     EndUse,
     ShutDown,
     Abort(Reason, &'static str),
+    /// Ends at once, for want of places, unless something was accepted.
+    Evict,
 }
 
 /// Tells the driver when the last handle is gone.
@@ -162,6 +164,16 @@ impl Link {
     /// Ends now; streams that live are reset with `reason`, and their users told `why`.
     pub(crate) fn abort(&self, reason: Reason, why: &'static str) {
         self.shared.command(Command::Abort(reason, why));
+    }
+
+    /// Waits until a stream of a server's link is accepted, the first time. One task can wait.
+    pub(crate) async fn has_accepted(&self) {
+        self.shared.accepted.notified().await;
+    }
+
+    /// Gives the place of a link up on which nothing was accepted.
+    pub(crate) fn evict(&self) {
+        self.shared.command(Command::Evict);
     }
 
     /// Ends what is still in use, without waiting for its users. What they have let go goes on.

@@ -154,6 +154,8 @@ pub(super) struct Driver {
     is_over: bool,
     /// The peer has not answered when it was asked to go, and is not waited for.
     is_hurried: bool,
+    /// Another client waits for the place of this one.
+    is_evicted: bool,
     /// Those who wait for the peer to have got what was sent.
     waiters: Vec<Waiter>,
     /// The number of the last PING that the peer was asked by.
@@ -238,6 +240,7 @@ impl Driver {
             shutdown: Shutdown::default(),
             is_over: false,
             is_hurried: false,
+            is_evicted: false,
             waiters: Vec::new(),
             asked: 0,
             farewell: 0,
@@ -304,6 +307,7 @@ impl Driver {
                     self.shut_down();
                 }
                 Command::Abort(reason, why) => self.abort(reason, why),
+                Command::Evict => self.evict(),
             }
         }
         let unused = self.shared.is_unused() && self.is_empty();

@@ -15,6 +15,7 @@ use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use h2conn_engine::{
@@ -39,6 +40,17 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes that are read at once: two frames of ours with their heads. One with room for a single frame
 /// would take two reads for it.
 const READ: usize = 128 << 10;
+
+/// A link begins with reads of this size, and comes back to it: what a peer can make of a read takes up to some
+/// hundred times as long as taking in content.
+const FIRST_READ: usize = 16 << 10;
+
+/// Less than this is read at once only if no more has come.
+const LEAST_READ: usize = 4 << 10;
+
+/// Reads get smaller while one takes longer than this to act upon, for other links wait meanwhile, and larger again
+/// while one takes less than a quarter of it.
+const READ_TIME: Duration = Duration::from_millis(1);
 
 thread_local! {
     /// Room to read into. It holds nothing between two reads, so that all links of a thread share it,
@@ -103,6 +115,8 @@ pub(super) struct Session {
     io: Box<dyn Socket>,
     /// Bytes that were read before the link began.
     prefix: Bytes,
+    /// How much is read at once.
+    read_size: usize,
     /// Handed out by HTTP/2, and from `start` on not yet taken by the transport.
     output: Vec<u8>,
     start: usize,
@@ -142,6 +156,7 @@ impl Session {
             engine,
             io,
             prefix,
+            read_size: FIRST_READ,
             output: Vec::new(),
             start: 0,
             moved: Moved::default(),
@@ -212,7 +227,7 @@ impl Session {
         }
         let mut room = ROOM.take();
         room.resize(READ, 0);
-        let mut buf = ReadBuf::new(&mut room);
+        let mut buf = ReadBuf::new(&mut room[..self.read_size]);
         let read = match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
             Poll::Pending => Ok((Read::Nothing, 0)),
             Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
@@ -237,8 +252,12 @@ impl Session {
             let wanted = FIRST.saturating_sub(self.first.len()).min(bytes.len());
             self.first.extend_from_slice(&bytes[..wanted]);
         }
-        let received = self.engine.receive(Instant::now().into_std(), bytes, visitor);
+        let began = Instant::now().into_std();
+        let received = self.engine.receive(began, bytes, visitor);
         self.parts |= received.is_err();
+        if bytes.len() >= self.read_size {
+            self.read_size = fitting(self.read_size, began.elapsed());
+        }
         received
     }
 
@@ -414,6 +433,17 @@ impl Session {
         if self.broken.is_some() {
             (self.output, self.start) = (Vec::new(), 0);
         }
+    }
+}
+
+/// The size of the next read, after one of `size` has taken this time.
+fn fitting(size: usize, took: Duration) -> usize {
+    if took > READ_TIME {
+        (size / 2).max(LEAST_READ)
+    } else if took < READ_TIME / 4 {
+        (size * 2).min(READ)
+    } else {
+        size
     }
 }
 

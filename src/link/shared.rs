@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
 use http::request;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::Command;
@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub(super) asked: AtomicBool,
     /// Whether the link takes no more streams, because one of its ends has said so.
     pub(super) going_away: watch::Sender<bool>,
+    /// A stream of the peer's was accepted, the first of the link.
+    pub(super) accepted: Notify,
     /// The peer has shown that it speaks HTTP/2.
     pub(super) established: AtomicBool,
     /// The last round trip that was measured.
@@ -66,6 +68,7 @@ impl Shared {
             asked: AtomicBool::new(false),
             going_away: watch::Sender::new(false),
             began: Instant::now(),
+            accepted: Notify::new(),
             established: AtomicBool::new(false),
             rtt: Mutex::default(),
             end: Mutex::default(),
@@ -122,7 +125,10 @@ impl Shared {
                 let _ = answer.send(outcome);
             }
             (Some(_), Command::Ping(_)) => {}
-            (Some(_), Command::EndUse | Command::ShutDown | Command::Abort(..)) => {}
+            (
+                Some(_),
+                Command::EndUse | Command::ShutDown | Command::Abort(..) | Command::Evict,
+            ) => {}
         }
     }
 

@@ -128,7 +128,11 @@ impl ListenerBuilder {
     /// Each takes a descriptor; the other half is for what the program opens itself. Where descriptors run out all the
     /// same, accepting rests, and clients wait in the system's queue. A program that raises its limit does so before.
     ///
-    /// A client over the cap is told so after its handshake, by a GOAWAY that tells it that it may try
+    /// A client on whose link nothing was accepted yet is a stranger. Where all links are taken, the oldest stranger of the
+    /// address that has most of them is sent away for a client of another address, or after a second for one of the same
+    /// (GOAWAY, and its client may try again). A client on whose link something was accepted keeps it.
+    ///
+    /// Any other client over the cap is told so after its handshake, by a GOAWAY that tells it that it may try
     /// again, or by 503 if it speaks HTTP/1. That is done for 64 at a time, each within 3 seconds;
     /// the sockets of more are closed at once.
     pub fn max_links(mut self, links: usize) -> Self {

@@ -44,9 +44,9 @@ pub struct ListenerStats {
     pub conns: usize,
     /// Bytes that have come on all links and nobody has read yet.
     pub unread_bytes: usize,
-    /// The memory of header fields, in bytes: of requests that wait, and of connections that somebody holds, also after
-    /// their end. With `unread_bytes` it is what [`max_memory`](crate::ListenerBuilder::max_memory) bounds.
-    pub header_bytes: usize,
+    /// The memory of requests, in bytes: 3 KiB for each, and its header fields. Those count that wait, and those whose
+    /// connections somebody holds, also after their end. With `unread_bytes` it is what [`max_memory`](crate::ListenerBuilder::max_memory) bounds.
+    pub request_bytes: usize,
     /// Clients refused because of [`max_links`](crate::ListenerBuilder::max_links) so far.
     pub refused_by_max_links: u64,
     /// Clients refused because of
@@ -65,7 +65,7 @@ impl Shared {
             handshaking,
             conns: self.budget.conns(),
             unread_bytes: self.budget.unread(),
-            header_bytes: self.budget.fields(),
+            request_bytes: self.budget.fields(),
             refused_by_max_links: counts.refused_by_max_links,
             refused_by_max_links_per_addr: counts.refused_by_max_links_per_addr,
             accept_errors: counts.accept_errors,

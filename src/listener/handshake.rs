@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
 use super::Shared;
-use super::limits::{Admission, Refusal, Slot};
+use super::limits::{Admission, MAX_LINKS, Refusal, Slot};
 use super::refusal;
 use crate::alive::{Counted, Kind};
 use crate::config::Config;
@@ -67,7 +67,12 @@ impl Server {
         let limit = self.config.handshake_timeout;
         // The task stays as long as the link; what only the handshake needs does not.
         let handshake = Box::pin(self.handshake(io, info));
-        let link = match timeout(limit, handshake).await {
+        let outcome = tokio::select! {
+            biased;
+            () = slot.must_leave() => return observe::refused(MAX_LINKS, &peer),
+            outcome = timeout(limit, handshake) => outcome,
+        };
+        let link = match outcome {
             Ok(Ok(link)) => link,
             Ok(Err(error)) => {
                 observe::handshake_failed(Side::Server, &peer, &error);

@@ -1,12 +1,18 @@
 //! How many clients a listener takes, and the count of them.
+//!
+//! A client on whose link nothing was accepted yet is a stranger. When all places are taken, the stranger that has been
+//! there longest must go, of the network that has most of them: an address that opens links without end takes its own
+//! places, and not those of others.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::conn::Addr;
 use crate::sync::{Mutex, lock};
@@ -14,6 +20,13 @@ use crate::sync::{Mutex, lock};
 /// Clients over a cap that are told so at once; the sockets of more are closed without a word, so
 /// that refusing costs no more than this many handshakes.
 const REFUSALS: usize = 64;
+
+/// Clients of one network do not push each other out before this: crowds that come at once would otherwise never be
+/// through with their handshakes.
+const STAY: Duration = Duration::from_secs(1);
+
+/// The knob by which strangers are sent away.
+pub(super) const MAX_LINKS: &str = "max_links";
 
 /// The caps, and how much of them is used.
 #[derive(Debug)]
@@ -31,9 +44,20 @@ pub(super) struct Counts {
     refusing: usize,
     /// Only kept where there is a cap on them.
     by_addr: HashMap<IpAddr, usize>,
+    /// The strangers of each network, by their age; those of no network together.
+    strangers: HashMap<Option<IpAddr>, BTreeMap<u64, Stranger>>,
+    /// The number of the next stranger.
+    next: u64,
     pub(super) refused_by_max_links: u64,
     pub(super) refused_by_max_links_per_addr: u64,
     pub(super) accept_errors: u64,
+}
+
+/// A client of which nothing was accepted yet.
+#[derive(Debug)]
+struct Stranger {
+    came: Instant,
+    leave: Arc<Notify>,
 }
 
 /// What becomes of a socket that was accepted.
@@ -56,7 +80,7 @@ impl Cap {
     /// The knob.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Cap::Links(_) => "max_links",
+            Cap::Links(_) => MAX_LINKS,
             Cap::LinksPerAddr(_) => "max_links_per_addr",
         }
     }
@@ -86,10 +110,11 @@ impl Limits {
     /// Decides on a socket that was just accepted.
     pub(super) fn admit(self: &Arc<Self>, peer: &Addr) -> Admission {
         let mut counts = lock(&self.counts);
-        let network = match (self.links_per_addr, peer) {
-            (Some(_), Addr::Ip(addr)) => Some(network(addr.ip())),
+        let home = match peer {
+            Addr::Ip(addr) => Some(network(addr.ip())),
             _ => None,
         };
+        let network = self.links_per_addr.and(home);
         let of_network = network.and_then(|network| counts.by_addr.get(&network)).copied();
         let cap = match self.links_per_addr {
             Some(most) if of_network.unwrap_or(0) >= most => {
@@ -98,7 +123,9 @@ impl Limits {
             }
             _ if counts.sockets >= self.links => {
                 counts.refused_by_max_links += 1;
-                Some(Cap::Links(self.links))
+                // Each that is sent away takes its place a moment longer.
+                let is_crowded = counts.sockets >= self.links + REFUSALS;
+                (is_crowded || !counts.send_a_stranger_away(home)).then_some(Cap::Links(self.links))
             }
             _ => None,
         };
@@ -114,7 +141,12 @@ impl Limits {
                 if let Some(network) = network {
                     *counts.by_addr.entry(network).or_default() += 1;
                 }
-                Admission::Welcome(Slot { limits: Arc::clone(self), network, handshaking: true })
+                let (number, leave) = (counts.next, Arc::new(Notify::new()));
+                counts.next += 1;
+                let stranger = Stranger { came: Instant::now(), leave: Arc::clone(&leave) };
+                counts.strangers.entry(home).or_default().insert(number, stranger);
+                let (limits, handshaking) = (Arc::clone(self), true);
+                Admission::Welcome(Slot { limits, network, home, number, leave, handshaking })
             }
         }
     }
@@ -140,15 +172,59 @@ impl Limits {
     }
 }
 
+impl Counts {
+    /// Has the oldest stranger of the network go that has most of them, for one of `home`; `false` if there is none that
+    /// should.
+    fn send_a_stranger_away(&mut self, home: Option<IpAddr>) -> bool {
+        let own = self.strangers.get(&home).map_or(0, BTreeMap::len);
+        let largest = self.strangers.iter_mut().max_by_key(|(_, strangers)| strangers.len());
+        let Some((network, strangers)) = largest else { return false };
+        let has_more = strangers.len() > own + 1;
+        let Some(oldest) = strangers.first_entry() else { return false };
+        let should_go = match *network == home {
+            true => oldest.get().came.elapsed() >= STAY,
+            false => has_more,
+        };
+        if !should_go {
+            return false;
+        }
+        oldest.remove().leave.notify_one();
+        true
+    }
+
+    fn remove_stranger(&mut self, home: Option<IpAddr>, number: u64) {
+        if let Some(strangers) = self.strangers.get_mut(&home) {
+            strangers.remove(&number);
+            if strangers.is_empty() {
+                self.strangers.remove(&home);
+            }
+        }
+    }
+}
+
 /// The place of one client's socket, from when it is accepted until it is closed.
 #[derive(Debug)]
 pub(super) struct Slot {
     limits: Arc<Limits>,
     network: Option<IpAddr>,
+    home: Option<IpAddr>,
+    /// Among the strangers.
+    number: u64,
+    leave: Arc<Notify>,
     handshaking: bool,
 }
 
 impl Slot {
+    /// Something of the client was accepted: it is a stranger no more.
+    pub(super) fn is_known(&self) {
+        lock(&self.limits.counts).remove_stranger(self.home, self.number);
+    }
+
+    /// Waits until another client needs the place of this stranger.
+    pub(super) async fn must_leave(&self) {
+        self.leave.notified().await;
+    }
+
     /// The handshakes are over.
     pub(super) fn establish(&mut self) {
         if std::mem::replace(&mut self.handshaking, false) {
@@ -162,6 +238,7 @@ impl Drop for Slot {
         self.establish();
         let mut counts = lock(&self.limits.counts);
         counts.sockets -= 1;
+        counts.remove_stranger(self.home, self.number);
         if let Some(network) = self.network
             && let Entry::Occupied(mut entry) = counts.by_addr.entry(network)
         {
@@ -215,6 +292,8 @@ mod tests {
         let limits = Limits::new(2, None);
         let mut first = welcome(&limits, "10.0.0.1");
         let second = welcome(&limits, "10.0.0.1");
+        first.is_known();
+        second.is_known();
         assert!(matches!(limits.admit(&Addr::Other), Admission::Refused(_)));
         first.establish();
         first.establish();
@@ -225,6 +304,53 @@ mod tests {
         drop(first);
         assert_eq!(limits.read(|counts| counts.sockets), 0);
         assert_eq!(limits.read(|counts| counts.refused_by_max_links), 1);
+    }
+
+    /// Whether it was told to go.
+    fn leaves(slot: &Slot) -> bool {
+        let mut leaving = std::pin::pin!(slot.must_leave());
+        let cx = &mut std::task::Context::from_waker(std::task::Waker::noop());
+        leaving.as_mut().poll(cx).is_ready()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_stranger_of_the_network_with_most_makes_room_and_no_known_client_does() {
+        let limits = Limits::new(6, None);
+        let known = welcome(&limits, "10.0.0.1");
+        known.is_known();
+        let hogs = [(); 4].map(|()| welcome(&limits, "10.0.0.1"));
+        let other = welcome(&limits, "10.0.0.2");
+        // Of another network, and of its own.
+        let newcomer = welcome(&limits, "10.0.0.3");
+        assert!(leaves(&hogs[0]) && !leaves(&hogs[1]));
+        assert!(matches!(limits.admit(&from("10.0.0.1")), Admission::Refused(_)), "not so soon");
+        tokio::time::advance(STAY).await;
+        let again = welcome(&limits, "10.0.0.1");
+        assert!(leaves(&hogs[1]) && !leaves(&hogs[2]));
+        assert_eq!(limits.read(|counts| counts.sockets), 8, "those who leave are still there");
+        for slot in [&known, &other, &newcomer, &again] {
+            assert!(!leaves(slot));
+        }
+        let [first, second, third, fourth] = hogs;
+        drop((first, second));
+        assert_eq!(limits.read(|counts| counts.sockets), 6);
+        drop((third, fourth, again));
+        let full = [(); 3].map(|()| welcome(&limits, "10.0.0.2"));
+        assert!(!full.iter().any(leaves));
+        for slot in full.iter().chain([&other, &newcomer]) {
+            slot.is_known();
+        }
+        assert!(matches!(limits.admit(&from("10.0.0.9")), Admission::Refused(_)), "all are known");
+        drop((known, other, newcomer, full));
+        assert!(lock(&limits.counts).strangers.is_empty());
+    }
+
+    #[test]
+    fn networks_with_as_many_strangers_do_not_push_each_other_out() {
+        let limits = Limits::new(2, None);
+        let slots = [welcome(&limits, "10.0.0.1"), welcome(&limits, "10.0.0.2")];
+        assert!(matches!(limits.admit(&from("10.0.0.3")), Admission::Refused(_)));
+        assert!(!slots.iter().any(leaves));
     }
 
     #[test]
@@ -245,7 +371,8 @@ mod tests {
     #[test]
     fn so_many_are_told_that_they_are_refused_and_no_more() {
         let limits = Limits::new(1, None);
-        let _slot = welcome(&limits, "10.0.0.1");
+        let slot = welcome(&limits, "10.0.0.1");
+        slot.is_known();
         let mut told = Vec::new();
         for _ in 0..REFUSALS {
             match limits.admit(&Addr::Other) {

@@ -3,8 +3,9 @@
 use slab::Slab;
 use tokio::sync::watch;
 
-use super::limits::Slot;
+use super::limits::{MAX_LINKS, Slot};
 use crate::link::Link;
+use crate::observe;
 use crate::sync::{Mutex, lock};
 
 #[derive(Debug)]
@@ -31,8 +32,22 @@ impl Links {
         if stopping {
             link.shut_down();
         }
+        let stranger = async {
+            tokio::select! {
+                biased;
+                () = link.has_accepted() => slot.is_known(),
+                () = slot.must_leave() => {
+                    observe::refused(MAX_LINKS, &link.info().peer);
+                    link.evict();
+                }
+            }
+            std::future::pending::<()>().await;
+        };
         // A client that hangs up without a word is none of the listener's business.
-        let _ = link.ended().await;
+        tokio::select! {
+            _ = link.ended() => {}
+            () = stranger => {}
+        }
         lock(&self.all).try_remove(key);
     }
 

@@ -24,6 +24,17 @@ impl Driver {
         self.give_up(ending);
     }
 
+    /// Makes room for another client. What is said is said as far as the transport takes it at once.
+    pub(super) fn evict(&mut self) {
+        if !self.first.was_accepted && self.end.is_none() {
+            self.is_evicted = true;
+            let text =
+                "the server has all the links that it takes, and nothing was accepted on this one";
+            self.say_goodbye(Reason::NO_ERROR, text);
+            self.give_up(Ending::Gone(None));
+        }
+    }
+
     /// Says the last word: nothing that the peer may still open is looked at.
     pub(super) fn say_goodbye(&mut self, reason: Reason, text: &str) {
         let last = self.session.state().last_peer_stream();
@@ -134,8 +145,12 @@ impl Driver {
         self.streams.clear();
         self.incoming = None;
         self.share = None;
-        let is_short = self.is_hurried || matches!(ending, Ending::Local(..));
-        let time = if is_short { CUT_SHORT } else { PARTING };
+        let time = match ending {
+            _ if self.is_evicted => Duration::ZERO,
+            _ if self.is_hurried => CUT_SHORT,
+            Ending::Local(..) => CUT_SHORT,
+            _ => PARTING,
+        };
         let last = self.last(ending, self.cut == cut_before, are_left);
         self.shared.end(last);
         self.parting = Some(Box::pin(tokio::time::sleep(time)));

@@ -134,7 +134,10 @@ impl Driver {
         }
         if !entry.over && matches!(entry.head, Head::Unanswered) && entry.stream.has_answer() {
             if heads_room(&self.session) > 0 {
-                self.first.was_accepted |= entry.answer(&mut self.session);
+                if entry.answer(&mut self.session) && !self.first.was_accepted {
+                    self.first.was_accepted = true;
+                    self.shared.accepted.notify_one();
+                }
                 self.waste.make_up();
             } else {
                 self.heads_wait = true;

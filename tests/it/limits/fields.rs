@@ -106,16 +106,16 @@ fn header_fields_count_while_somebody_holds_their_conn_and_no_longer() -> TestRe
         let client = site.client_builder().header("x-large", &*value).build()?;
         let (conn, server) = tokio::join!(client.connect(site.url("/")), accept(&mut listener));
         let (conn, server) = (conn?.0, server?);
-        let held = handle.stats().header_bytes;
-        ensure!((1_000..2_000).contains(&held), "{held}");
+        let held = handle.stats().request_bytes;
+        ensure!((4_000..5_000).contains(&held), "{held}");
         (&server).shutdown().await?;
         conn.close().await?;
         server.closed().await?;
         until(&handle, |stats| stats.conns == 0).await;
-        ensure!(handle.stats().header_bytes == held, "the program can still see them");
+        ensure!(handle.stats().request_bytes == held, "the program can still see them");
         ensure!(server.headers()["x-large"] == value);
         drop(server);
-        until(&handle, |stats| stats.header_bytes == 0).await;
+        until(&handle, |stats| stats.request_bytes == 0).await;
         Ok(())
     })
 }
@@ -134,11 +134,11 @@ fn a_link_whose_memory_is_full_of_header_fields_gets_no_new_conns_and_others_do(
         ensure!(answered > 10 && refused > 300, "{answered} answered, {refused} refused");
         ensure!(reset == 0, "it has not taken what was others'");
         let stats = handle.stats();
-        ensure!(stats.header_bytes <= 2 * MIB, "{stats:?}");
+        ensure!(stats.request_bytes <= 2 * MIB, "{stats:?}");
         round_trip(&conn).await?;
         round_trip(&other.connect(site.url("/")).await?.0).await?;
         drop(thrower);
-        until(&handle, |stats| stats.links == 1 && stats.header_bytes < 1_000).await;
+        until(&handle, |stats| stats.links == 1 && stats.request_bytes < 8_000).await;
         Ok(())
     })
 }
@@ -215,7 +215,7 @@ async fn a_server_that_is_filled_with_fields() -> TestResult {
     while questions.next_line().await?.is_some() {
         let stats = handle.stats();
         let (now, most) = (memory("VmRSS"), memory("VmHWM"));
-        println!("\n@memory {now} {most} {} {}", stats.header_bytes, stats.conns);
+        println!("\n@memory {now} {most} {} {}", stats.request_bytes, stats.conns);
     }
     Ok(())
 }
@@ -279,7 +279,7 @@ fn ten_links_full_of_header_fields_stay_below_the_documented_memory() -> TestRes
         );
         ensure!(most - before < documented, "{} KiB", most - before);
         drop(links);
-        while ask().await?.2 > 1_000 {
+        while ask().await?.2 > 100_000 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         round_trip(&conn).await?;

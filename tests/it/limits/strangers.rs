@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use h2conn::Listener;
 use h2conn::http::StatusCode;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{round_trip, until};
@@ -102,6 +102,42 @@ fn a_client_that_is_refused_and_acknowledges_nothing_cannot_stay_by_talking_on()
         }
         until(&handle, |stats| stats.links == 0).await;
         Ok(())
+    })
+}
+
+/// All of 127.0.0.0/8 is this machine's, on Linux.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_address_that_takes_all_links_has_its_own_ended_when_another_comes() -> TestResult {
+    run(async {
+        let (mut listener, site) =
+            listen_with(Over::Cleartext, Listener::builder().max_links(4)).await?;
+        let handle = listener.handle();
+        let known = site.client()?;
+        let (conn, server) = tokio::join!(known.connect(site.url("/")), accept(&mut listener));
+        tokio::spawn(echo(server?));
+        let conn = conn?.0;
+        // One of them has not even begun with HTTP/2.
+        let mut oldest = TcpStream::connect(site.addr).await?;
+        let mut hogs = [client(&site).await?, client(&site).await?];
+        until(&handle, |stats| stats.links + stats.handshaking == 4).await;
+        for number in 0..2 {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.bind(([127, 0, 0, 2 + number], 0).into())?;
+            let io = socket.connect(site.addr).await?;
+            let other = h2conn::Client::builder().build_over(io).await?;
+            let (theirs, server) = tokio::join!(other.connect("http://x/"), accept(&mut listener));
+            tokio::spawn(echo(server?));
+            round_trip(&theirs?.0).await?;
+        }
+        ensure!(oldest.read(&mut [0]).await? == 0, "the oldest stranger had to go");
+        let goaway = hogs[0].wait_for(GOAWAY, 0).await?;
+        let text = String::from_utf8_lossy(&goaway.payload[8..]).into_owned();
+        ensure!(text.contains("all the links that it takes"), "{text}");
+        ensure!(goaway.payload[4..8] == [0; 4], "a client may try again: {goaway:?}");
+        hogs[1].send(PING, 0, 0, b"still on").await?;
+        hogs[1].wait_for(PING, 0).await?;
+        round_trip(&conn).await
     })
 }
 
