@@ -152,8 +152,8 @@ impl ListenerBuilder {
         self
     }
 
-    /// Bytes that all links together may hold: unread ones, and header fields of requests that somebody holds (their
-    /// size, and 224 bytes for each). Default: 1 GiB, at least 256 KiB.
+    /// Bytes that all links together may hold: unread ones, and for each request that somebody holds 5 KiB and its header
+    /// fields (their size, and 224 bytes for each). Default: 1 GiB, enough for 200,000 connections; at least 256 KiB.
     ///
     /// Where it is passed, a link that holds more than its fair share (this divided by the number of
     /// links) resets the connection that holds most, with `ENHANCE_YOUR_CALM`. When 7/8 of it

@@ -44,7 +44,7 @@ pub struct ListenerStats {
     pub conns: usize,
     /// Bytes that have come on all links and nobody has read yet.
     pub unread_bytes: usize,
-    /// The memory of requests, in bytes: 3 KiB for each, and its header fields. Those count that wait, and those whose
+    /// The memory of requests, in bytes: 5 KiB for each, and its header fields. Those count that wait, and those whose
     /// connections somebody holds, also after their end. With `unread_bytes` it is what [`max_memory`](crate::ListenerBuilder::max_memory) bounds.
     pub request_bytes: usize,
     /// Clients refused because of [`max_links`](crate::ListenerBuilder::max_links) so far.

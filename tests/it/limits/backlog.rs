@@ -95,7 +95,7 @@ fn a_request_that_is_taken_back_while_it_waits_leaves_its_place_and_is_never_acc
             .collect();
         hog.io.write_all(&resets).await?;
         refused_so_far(&mut hog).await?;
-        until(&handle, |stats| stats.conns == 1 && stats.request_bytes < 4_000).await;
+        until(&handle, |stats| stats.conns == 1 && stats.request_bytes < 6_000).await;
         // The places are free again.
         hog.io.write_all(&requests(SHARE..2 * SHARE - 1, 0)).await?;
         ensure!(refused_so_far(&mut hog).await?.is_empty());
