@@ -9,6 +9,7 @@ mod ending;
 mod exit;
 mod group;
 mod pauses;
+mod places;
 mod pump;
 mod report;
 mod signals;

@@ -6,7 +6,6 @@ pub(crate) mod dial;
 pub(crate) mod local;
 mod pulse;
 pub(crate) mod remote;
-pub(crate) mod room;
 pub(crate) mod rules;
 pub(crate) mod socks;
 pub(crate) mod spec;

@@ -40,7 +40,8 @@ pub(crate) struct Forward {
     /// Reset a connection on which nothing has moved for so long.
     #[arg(short, long, value_name = "SECONDS", value_parser = duration)]
     pub(crate) idle_timeout: Option<Duration>,
-    /// Visitors of one -R at once, whatever the server says; more are refused.
+    /// Visitors of one -R at once, whatever the server says; more are refused, as are those of one address that
+    /// has as many as are free.
     #[arg(long, value_name = "N", default_value = "256")]
     pub(crate) max_visitors: NonZeroUsize,
     #[command(flatten)]
@@ -116,11 +117,12 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "N")]
     pub(crate) max_links: Option<NonZeroUsize>,
     /// Tunnels at once, those of -R with their listeners; over this, clients are answered 503, and visitors are
-    /// reset [default: three eighths of the descriptors that the system allows (ulimit -Hn)].
+    /// reset. One address has at most as many as are free [default: three eighths of the descriptors that the system allows (ulimit -Hn)].
     #[arg(help_heading = "Limits")]
     #[arg(long, value_name = "N")]
     pub(crate) max_tunnels: Option<NonZeroUsize>,
-    /// Visitors of one -R at once; more wait in the system's queue.
+    /// Visitors of one -R at once; more wait in the system's queue. One address has at most as many as are free:
+    /// more of it are reset.
     #[arg(help_heading = "Limits")]
     #[arg(long, value_name = "N", default_value = "1024")]
     pub(crate) max_visitors: NonZeroUsize,

@@ -13,10 +13,10 @@ use crate::args::{ConnectOptions, Forward, Secret};
 use crate::dial::{self, Caller};
 use crate::exit::{Code, Failure, Result};
 use crate::pauses::Pauses;
+use crate::places::Places;
 use crate::report::{Report, Secrets, say};
 use crate::signals::Interrupt;
 use crate::tunnel::local::{self, Purpose};
-use crate::tunnel::room::Room;
 use crate::tunnel::spec::{Bind, Forward as Way};
 use crate::tunnel::token::Token;
 use crate::tunnel::{Tunnel, explained, remote};
@@ -50,8 +50,8 @@ pub(crate) async fn run(args: Forward, verbose: u8) -> Result {
         tasks.spawn(async move { Ended { relays: serving.await, result: Ok(()) } });
     }
     for way in args.remote {
-        let room = Room::new(args.max_visitors.get(), "visitors", "--max-visitors");
-        tasks.spawn(serve_remote(tunnel.clone(), way, room, args.reconnect, interrupt.clone()));
+        let places = Places::new(args.max_visitors.get(), "visitors", "--max-visitors");
+        tasks.spawn(serve_remote(tunnel.clone(), way, places, args.reconnect, interrupt.clone()));
     }
     let result = until_the_end(tasks, &interrupt, report).await;
     result.and(caller.close_within(DRAIN).await)
@@ -152,7 +152,7 @@ struct Ended {
 async fn serve_remote(
     tunnel: Tunnel,
     way: Way,
-    room: Room,
+    places: Places,
     reconnect: bool,
     interrupt: Interrupt,
 ) -> Ended {
@@ -160,7 +160,7 @@ async fn serve_remote(
     let mut attempts = Attempts::new(reconnect);
     let listening = async {
         loop {
-            let failure = match remote::serve(&tunnel, &way, &room, &mut relays).await {
+            let failure = match remote::serve(&tunnel, &way, &places, &mut relays).await {
                 Err(error) => error.into(),
                 Ok(()) => Failure::new(Code::Reset, anyhow!("the server listens no more")),
             };

@@ -20,6 +20,7 @@ use crate::args::{Limit, Serve};
 use crate::bind;
 use crate::descriptors;
 use crate::exit::{Failure, Result};
+use crate::places::{Full, Places};
 use crate::pump::{CutOnDrop, relay};
 use crate::report::{About, Report, warn};
 use crate::signals::Interrupt;
@@ -27,7 +28,6 @@ use crate::transfer::store::{Limits, Store};
 use crate::tunnel::BOUND;
 use crate::tunnel::bind::{Listening, Visitors};
 use crate::tunnel::dial::{dial, may_bind};
-use crate::tunnel::room::{Full, Room};
 use crate::tunnel::rules::Rules;
 use crate::tunnel::target::{Host, Target};
 use crate::tunnel::token::{TOKEN_VARIABLE, Token};
@@ -44,7 +44,7 @@ struct Server {
     token: Option<Token>,
     targets: Rules,
     binds: Rules,
-    tunnels: Room,
+    tunnels: Places,
     visitors: Arc<Visitors>,
     max_visitors: usize,
     store: Option<Store>,
@@ -80,7 +80,7 @@ pub(crate) async fn run(args: Serve, verbose: u8) -> Result {
         token,
         targets: Rules { allow: args.allow, deny: args.deny },
         binds: Rules { allow: args.allow_bind, deny: Vec::new() },
-        tunnels: Room::new(max_tunnels, "tunnels", "--max-tunnels"),
+        tunnels: Places::new(max_tunnels, "tunnels", "--max-tunnels"),
         visitors: Arc::default(),
         max_visitors: args.max_visitors.get(),
         store: store.transpose()?,
@@ -182,11 +182,11 @@ impl Server {
     /// `forward -L` and `-D`.
     async fn connect(&self, incoming: Incoming, target: &Target) -> Anyhow<String> {
         // Before the target is dialled, which costs a descriptor already.
-        let _place = match self.tunnels.take() {
+        let _place = match self.tunnels.take(incoming.peer_addr()) {
             Ok(place) => place,
             Err(full) => return refuse_for_room(incoming, full),
         };
-        match dial(&self.targets, target, &self.tunnels).await {
+        match dial(&self.targets, target, &self.tunnels, incoming.peer_addr()).await {
             Ok(tcp) => {
                 let tcp = CutOnDrop::new(tcp);
                 let conn = incoming.accept()?;
@@ -214,7 +214,7 @@ impl Server {
             let text = format!("listening on {target} is {refusal}");
             return refuse(incoming, StatusCode::FORBIDDEN, &text);
         }
-        let _place = match self.tunnels.take() {
+        let _place = match self.tunnels.take(incoming.peer_addr()) {
             Ok(place) => place,
             Err(full) => return refuse_for_room(incoming, full),
         };
@@ -245,7 +245,7 @@ impl Server {
             addr,
             visitors: &self.visitors,
             tunnels: &self.tunnels,
-            places: Room::new(self.max_visitors, "visitors", "--max-visitors"),
+            places: Places::new(self.max_visitors, "visitors", "--max-visitors"),
         };
         listening.serve(&conn, self.idle_timeout).await?;
         Ok(format!("listens on {addr} no more"))
@@ -253,7 +253,7 @@ impl Server {
 
     /// The client of a `forward -R` fetches a visitor.
     async fn hand_over(&self, incoming: Incoming, id: &str) -> Anyhow<String> {
-        let Some((tcp, _places)) = self.visitors.fetch(id) else {
+        let Some((tcp, _held)) = self.visitors.fetch(id) else {
             return refuse(incoming, StatusCode::NOT_FOUND, "nobody waits here under this name");
         };
         let tcp = CutOnDrop::new(tcp);

@@ -2,7 +2,6 @@
 
 mod digests;
 mod give;
-mod places;
 mod quota;
 mod take;
 mod tidy;
@@ -27,8 +26,8 @@ use super::patience::Patience;
 use super::send::parse_have;
 use super::step::step;
 use super::{RECV, SEND, name};
-use digests::Digests;
-use places::Places;
+use crate::places::{Full, Places};
+use digests::{Digests, Turns};
 use quota::{Quota, Share};
 
 /// A directory whose files are given out, and that takes files if it is said to. No name and no link
@@ -38,7 +37,7 @@ pub(crate) struct Store {
     dir: Arc<Dir>,
     takes: bool,
     patience: Patience,
-    places: Places,
+    places: Places<Turns>,
     digests: Digests,
     quota: Quota,
     asked_quota: Option<u64>,
@@ -84,7 +83,7 @@ impl Store {
             dir,
             takes,
             patience,
-            places: Places::new(most),
+            places: Places::new(most, "transfers", "--max-transfers"),
             digests: Digests::new(),
             quota: Quota::new(asked_quota.unwrap_or(u64::MAX)),
             asked_quota,
@@ -105,8 +104,9 @@ impl Store {
                 return Err(refuse(incoming, Refused::new(StatusCode::BAD_REQUEST, error)));
             }
         };
-        let Some(place) = self.places.take(incoming.peer_addr()) else {
-            return Err(refuse(incoming, Refused::without_place(self.places.most())));
+        let place = match self.places.take(incoming.peer_addr()) {
+            Ok(place) => place,
+            Err(full) => return Err(refuse(incoming, Refused::without_place(full))),
         };
         match wish {
             Wish::Recv(len, digest) => {
@@ -219,10 +219,9 @@ fn refuse(incoming: Incoming, refused: Refused) -> anyhow::Error {
 }
 
 impl Refused {
-    fn without_place(most: usize) -> Refused {
+    fn without_place(full: Full) -> Refused {
         let text = format!(
-            "there is no place for another transfer now: the server has {most} (--max-transfers), of \
-             which one peer has at most as many as are free; try again when one of yours has ended"
+            "there is no place for another transfer now: {full}; try again when one of yours has ended"
         );
         Refused { status: StatusCode::SERVICE_UNAVAILABLE, text, retry_after: Some("1") }
     }

@@ -13,11 +13,12 @@ use h2conn::Conn;
 use h2conn::tokio_util::codec::{FramedRead, LinesCodec};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::pulse::{NOTHING, Pulse};
-use super::room::{Place, Room};
+use crate::places::{Full, Place, Places, Waiting};
 use crate::pump::Socket;
 use crate::report::{About, warn};
 
@@ -43,14 +44,14 @@ struct Visitor {
     /// The listener that it has come to.
     listener: Arc<()>,
     impatience: AbortHandle,
-    _waiting: Place,
+    _waiting: OwnedSemaphorePermit,
     /// These it keeps when it is fetched, to its end.
-    places: Places,
+    held: Held,
 }
 
 /// The places of a visitor: among those of its listener, and among the server's tunnels.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct Held {
     _of_listener: Place,
     _of_tunnels: Place,
 }
@@ -62,14 +63,14 @@ impl Visitors {
 
     /// The visitor with this identifier. Whoever knows it has it from the listener's client.
     /// It has its places for as long as the second value is held.
-    pub(crate) fn fetch(&self, id: &str) -> Option<(TcpStream, Places)> {
+    pub(crate) fn fetch(&self, id: &str) -> Option<(TcpStream, Held)> {
         let visitor = self.lock().remove(id)?;
         visitor.impatience.abort();
-        Some((visitor.tcp, visitor.places))
+        Some((visitor.tcp, visitor.held))
     }
 
     fn dismiss(&self, id: &str) {
-        if let Some((tcp, _places)) = self.fetch(id) {
+        if let Some((tcp, _held)) = self.fetch(id) {
             tcp.cut();
         }
     }
@@ -78,8 +79,8 @@ impl Visitors {
         self: &Arc<Self>,
         tcp: TcpStream,
         listener: &Arc<()>,
-        waits: Place,
-        places: Places,
+        waits: OwnedSemaphorePermit,
+        held: Held,
     ) -> Result<String> {
         let id = new_id()?;
         let (visitors, its_id) = (Arc::clone(self), id.clone());
@@ -94,7 +95,7 @@ impl Visitors {
             listener: Arc::clone(listener),
             impatience: impatience.abort_handle(),
             _waiting: waits,
-            places,
+            held,
         };
         waiting.insert(id.clone(), visitor);
         Ok(id)
@@ -117,9 +118,9 @@ pub(crate) struct Listening<'a> {
     pub(crate) addr: SocketAddr,
     pub(crate) visitors: &'a Arc<Visitors>,
     /// The server's tunnels. A visitor is one to its end.
-    pub(crate) tunnels: &'a Room,
+    pub(crate) tunnels: &'a Places,
     /// For the visitors of this listener, to their end.
-    pub(crate) places: Room,
+    pub(crate) places: Places,
 }
 
 impl Listening<'_> {
@@ -136,18 +137,19 @@ impl Listening<'_> {
     pub(crate) async fn serve(self, mut conn: &Conn, idle_timeout: Option<Duration>) -> Result<()> {
         let mut pulse = Pulse::new(idle_timeout);
         let listener = Listener { visitors: self.visitors, id: Arc::new(()) };
-        let waiting = Room::new(WAITING, "visitors that wait", "the server");
+        let waiting = Arc::new(Semaphore::new(WAITING));
         let mut lines = FramedRead::new(conn, LinesCodec::new_with_max_length(LINE));
         loop {
             let visit = async {
-                let places = (waiting.wait().await, self.places.wait().await);
+                let waits = Arc::clone(&waiting).acquire_owned().await;
+                let places = (waits.expect("it is never closed"), self.places.wait().await);
                 (self.tcp.accept().await, places)
             };
             tokio::select! {
                 (accepted, (waits, place)) = visit => match accepted {
                     Ok((tcp, peer)) => {
-                        if let Some(places) = self.admit(peer, place) {
-                            let id = self.visitors.admit(tcp, &listener.id, waits, places)?;
+                        if let Some(held) = self.admit(peer, place) {
+                            let id = self.visitors.admit(tcp, &listener.id, waits, held)?;
                             conn.write_all(format!("{id} {peer}\n").as_bytes()).await?;
                         } else {
                             tcp.cut();
@@ -174,21 +176,27 @@ impl Listening<'_> {
         Ok(conn.close().await?)
     }
 
-    /// The places of a visitor that has come, if there is room for another tunnel.
-    fn admit(&self, peer: SocketAddr, place: Place) -> Option<Places> {
+    /// The places of a visitor that has come, unless there is no room for another tunnel, or the visitor's
+    /// address has its share.
+    fn admit(&self, peer: SocketAddr, place: Waiting) -> Option<Held> {
         let addr = self.addr;
-        match self.tunnels.take() {
-            Ok(tunnel) => {
+        match self.hold(peer, place) {
+            Ok(held) => {
                 if let Some(full) = self.places.is_full() {
                     warn(About::All, full.knob(), format_args!("{addr}: {full}; more wait"));
                 }
-                Some(Places { _of_listener: place, _of_tunnels: tunnel })
+                Some(held)
             }
             Err(full) => {
                 warn(peer, full.knob(), format_args!("{peer} to {addr} was reset: {full}"));
                 None
             }
         }
+    }
+
+    fn hold(&self, peer: SocketAddr, place: Waiting) -> Result<Held, Full> {
+        let peer = peer.into();
+        Ok(Held { _of_listener: place.give(&peer)?, _of_tunnels: self.tunnels.take(&peer)? })
     }
 }
 

@@ -4,15 +4,16 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use h2conn::Addr;
 use h2conn::http::StatusCode;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::room::Room;
 use super::rules::{Refusal, Rules};
 use super::target::{Host, Target};
 use super::tcp;
 use super::unreached::Unreached;
+use crate::places::Places;
 
 /// Less than the 30 seconds that a client waits for the response, so that it is told.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -26,7 +27,8 @@ pub(crate) struct NoWay {
     pub(crate) unreached: Option<Unreached>,
 }
 
-/// Connects to a target that `rules` allow. Attempts beside the first take places of `room`.
+/// Connects to a target that `rules` allow. Attempts beside the first take those of `places` that the
+/// client at `peer` can have.
 ///
 /// # Errors
 ///
@@ -35,8 +37,13 @@ pub(crate) struct NoWay {
 /// # Cancel safety
 ///
 /// Dropping the future closes what it has opened.
-pub(crate) async fn dial(rules: &Rules, target: &Target, room: &Room) -> Result<TcpStream, NoWay> {
-    match timeout(LIMIT, dial_without_limit(rules, target, room)).await {
+pub(crate) async fn dial(
+    rules: &Rules,
+    target: &Target,
+    places: &Places,
+    peer: &Addr,
+) -> Result<TcpStream, NoWay> {
+    match timeout(LIMIT, dial_without_limit(rules, target, places, peer)).await {
         Ok(result) => result,
         Err(_) => Err(NoWay {
             status: StatusCode::GATEWAY_TIMEOUT,
@@ -49,7 +56,8 @@ pub(crate) async fn dial(rules: &Rules, target: &Target, room: &Room) -> Result<
 async fn dial_without_limit(
     rules: &Rules,
     target: &Target,
-    room: &Room,
+    places: &Places,
+    peer: &Addr,
 ) -> Result<TcpStream, NoWay> {
     let forbidden = |refusal: Refusal| NoWay {
         status: StatusCode::FORBIDDEN,
@@ -77,7 +85,7 @@ async fn dial_without_limit(
     // could resolve to others.
     let addresses = addresses.into_iter().map(as_connected_to);
     let addresses = rules.filter(allowed, addresses).map_err(forbidden)?;
-    let connected = tcp::connect_within(addresses, Some(room)).await;
+    let connected = tcp::connect_within(addresses, Some((places, peer))).await;
     connected.map_err(|error| failed("the server cannot reach", &error, Unreached::by(&error)))
 }
 
@@ -106,7 +114,8 @@ mod tests {
     use super::*;
 
     async fn dial(rules: &Rules, target: &Target) -> Result<TcpStream, NoWay> {
-        super::dial(rules, target, &Room::new(100, "tunnels", "--max-tunnels")).await
+        super::dial(rules, target, &Places::new(100, "tunnels", "--max-tunnels"), &Addr::Other)
+            .await
     }
 
     fn rules(allow: &str) -> Rules {

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use h2conn::tokio_util::codec::{FramedRead, LinesCodec};
-use h2conn::{Conn, OnDrop};
+use h2conn::{Addr, Conn, OnDrop};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -16,10 +17,10 @@ use tokio::time::timeout;
 
 use super::bind::LINE;
 use super::pulse::{NOTHING, Pulse};
-use super::room::Room;
 use super::spec::Forward;
 use super::target::Target;
 use super::{BOUND, Tunnel, explain, tcp};
+use crate::places::Places;
 use crate::pump::{CutOnDrop, relay};
 use crate::report::{About, say, warn};
 
@@ -27,7 +28,7 @@ use crate::report::{About, say, warn};
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Serves what comes to the server's listener, until the server ends it. The connections are in
-/// `relays`, and each has a place of `room`: the server says how many come, and may not be a friend.
+/// `relays`, and each has one of `places`: the server says how many come, and may not be a friend.
 ///
 /// # Errors
 ///
@@ -39,7 +40,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(crate) async fn serve(
     tunnel: &Tunnel,
     forward: &Forward,
-    room: &Room,
+    places: &Places,
     relays: &mut JoinSet<()>,
 ) -> Result<(), h2conn::Error> {
     let path = format!("bind/{}", forward.bind.to_target().to_segments());
@@ -59,7 +60,7 @@ pub(crate) async fn serve(
                 // The server is still there.
                 Some(Ok(line)) if line.is_empty() => {}
                 Some(Ok(line)) => match Visitor::parse(&line, &forward.target) {
-                    Ok(visitor) => match room.take() {
+                    Ok(visitor) => match places.take(&visitor.addr()) {
                         Ok(place) => {
                             let (tunnel, control) = (tunnel.clone(), Arc::clone(&conn));
                             relays.spawn(async move {
@@ -99,6 +100,11 @@ impl Visitor {
             bail!("the server names a visitor {id:?}; expected hexadecimal digits");
         }
         Ok(Visitor { id: id.to_owned(), peer: peer.to_owned(), target: target.clone() })
+    }
+
+    /// The address that the server tells of it.
+    fn addr(&self) -> Addr {
+        self.peer.parse::<SocketAddr>().map_or(Addr::Other, Addr::from)
     }
 
     async fn welcome(self, tunnel: Tunnel, control: Arc<Conn>) {

@@ -4,12 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use h2conn::Addr;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::room::Room;
 use super::target::{Host, Target};
+use crate::places::Places;
 
 /// How long one address is tried alone before the next is tried beside it (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -36,18 +37,18 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream>
     connect_within(addresses, None).await
 }
 
-/// As [`connect`], with no more attempts beside the first than `room` has places. A name can have many addresses
+/// As [`connect`], with no more attempts beside the first than a peer gets places. A name can have many addresses
 /// that do not answer, and each attempt costs a descriptor.
 pub(super) async fn connect_within(
     addresses: Vec<SocketAddr>,
-    room: Option<&Room>,
+    room: Option<(&Places, &Addr)>,
 ) -> io::Result<TcpStream> {
     let mut addresses = addresses.into_iter();
     let mut attempts = JoinSet::new();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
     loop {
         let place = match room {
-            Some(room) if !attempts.is_empty() => room.take().map(Some),
+            Some((places, peer)) if !attempts.is_empty() => places.take(peer).map(Some),
             _ => Ok(None),
         };
         if let Ok(place) = place
@@ -123,15 +124,16 @@ mod tests {
         let _first = TcpStream::connect(nobody).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
-        let room = Room::new(1, "tunnels", "--max-tunnels");
-        let place = room.take().unwrap();
-        let connecting = connect_within(vec![nobody, open], Some(&room));
+        let places: Places = Places::new(1, "tunnels", "--max-tunnels");
+        let peer = Addr::Other;
+        let place = places.take(&peer).unwrap();
+        let connecting = connect_within(vec![nobody, open], Some((&places, &peer)));
         tokio::time::timeout(Duration::from_secs(60), connecting).await.unwrap_err();
-        connect_within(vec![closed().await, open], Some(&room)).await.unwrap();
+        connect_within(vec![closed().await, open], Some((&places, &peer))).await.unwrap();
         drop(place);
-        connect_within(vec![nobody, open], Some(&room)).await.unwrap();
+        connect_within(vec![nobody, open], Some((&places, &peer))).await.unwrap();
         // All places are free again.
-        room.take().unwrap();
+        places.take(&peer).unwrap();
     }
 
     /// Linux drops what comes to a listener whose queue is full; others refuse it.

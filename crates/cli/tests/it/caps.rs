@@ -4,10 +4,10 @@
 
 use std::io;
 
-use h2conn::Listener;
 use h2conn::http::Response;
+use h2conn::{Client, Conn, Listener};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 #[cfg(target_os = "linux")]
 use crate::served::Tool;
@@ -65,6 +65,13 @@ impl Guest {
     }
 }
 
+/// A connection by another peer than 127.0.0.1: all of 127.0.0.0/8 is this machine's, on Linux.
+async fn from_elsewhere(address: &str) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind("127.0.0.2:0".parse().unwrap())?;
+    socket.connect(address.parse().unwrap()).await
+}
+
 /// Whether a connection is reset instead of served. The reset can come before connecting is over.
 async fn is_turned_away(address: &str) -> bool {
     match Guest::new(address).await {
@@ -75,31 +82,51 @@ async fn is_turned_away(address: &str) -> bool {
 
 #[tokio::test]
 async fn a_tunnel_over_the_cap_is_answered_503_with_the_knob_and_has_a_place_later() {
-    let mut server = Server::start(&["--allow", "127.0.0.1:*", "--max-tunnels", "2"]).await;
-    let mut forward = server.forward(&["-L", &format!("0:{}", echo().await)]);
+    let mut server = Server::start(&["--allow", "127.0.0.1:*", "--max-tunnels", "3"]).await;
+    let echo = echo().await;
+    let mut forward = server.forward(&["-L", &format!("0:{echo}")]);
     let local = address(&forward.says(", for 127.0.0.1").await);
     let (mut one, mut two) = (Guest::new(&local).await.unwrap(), Guest::new(&local).await.unwrap());
     assert!(one.is_served().await && two.is_served().await);
     assert!(is_turned_away(&local).await);
-    let why = "503 the server has no room: there are 2 tunnels, as many as --max-tunnels allows";
+    let why =
+        "503 the server has no room: this peer has 2 of the 3 tunnels that --max-tunnels allows";
     server.tool.says(why).await;
     forward.says("--max-tunnels").await;
+    if cfg!(target_os = "linux") {
+        let (_client, conns) = tunnels_from_elsewhere(&server.url, &echo).await;
+        assert!(conns[0].is_some() && conns[1].is_none(), "{conns:?}");
+        server.tool.says("there are 3 tunnels, as many as --max-tunnels allows at once").await;
+    }
     assert!(one.is_served().await && two.is_served().await);
     drop(one);
     Guest::at_last(&local).await;
 }
 
+/// Two tunnels of another peer to `target`, as far as they are accepted.
+async fn tunnels_from_elsewhere(url: &str, target: &str) -> (Client, Vec<Option<Conn>>) {
+    let tcp = from_elsewhere(url.split('/').nth(2).unwrap()).await.unwrap();
+    let client = Client::builder().header("authorization", "Bearer a-token-for-tests");
+    let client = client.build_over(tcp).await.unwrap();
+    let url = format!("{url}tcp/{}", target.replace(':', "/"));
+    let mut conns = Vec::new();
+    for _ in 0..2 {
+        conns.push(client.connect(&url).await.ok().map(|(conn, _)| conn));
+    }
+    (client, conns)
+}
+
 #[tokio::test]
 async fn a_visitor_is_a_tunnel_and_over_the_cap_it_is_reset() {
-    // One for the listener, and one for a visitor.
-    let args = ["--allow-bind", "127.0.0.1:*", "--max-tunnels", "2"];
+    // One for the listener, and one for a visitor: more than are free.
+    let args = ["--allow-bind", "127.0.0.1:*", "--max-tunnels", "3"];
     let mut server = Server::start(&args).await;
     let mut forward = server.forward(&["-R", &format!("0:{}", echo().await)]);
     let remote = address(&forward.says("the server forwards").await);
     let mut one = Guest::new(&remote).await.unwrap();
     assert!(one.is_served().await);
     assert!(is_turned_away(&remote).await);
-    server.tool.says("was reset: there are 2 tunnels, as many as --max-tunnels allows").await;
+    server.tool.says("was reset: this peer has 2 of the 3 tunnels that --max-tunnels allows").await;
     assert!(one.is_served().await);
     drop(one);
     let mut one = Guest::at_last(&remote).await;
@@ -129,6 +156,23 @@ async fn a_visitor_has_its_place_to_its_end_and_more_wait_in_the_systems_queue()
     assert!(two.is_served().await);
 }
 
+/// Others than Linux have one address of this machine.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_visitor_leaves_places_to_visitors_from_elsewhere() {
+    for (cap, most) in [("--max-visitors", "2"), ("--max-tunnels", "4")] {
+        let mut server = Server::start(&["--allow-bind", "127.0.0.1:*", cap, most]).await;
+        let mut forward = server.forward(&["-R", &format!("0:{}", echo().await)]);
+        let remote = address(&forward.says("the server forwards").await);
+        let mut one = Guest::new(&remote).await.unwrap();
+        assert!(one.is_served().await);
+        assert!(is_turned_away(&remote).await);
+        server.tool.says(&format!("that {cap} allows at once, and one peer has at most")).await;
+        let mut other = Guest(from_elsewhere(&remote).await.unwrap());
+        assert!(other.is_served().await && one.is_served().await);
+    }
+}
+
 #[tokio::test]
 async fn a_client_serves_no_more_visitors_than_its_own_cap_whatever_the_server_says() {
     const CAP: usize = 3;
@@ -147,7 +191,9 @@ async fn a_client_serves_no_more_visitors_than_its_own_cap_whatever_the_server_s
                     response.headers_mut().insert("h2conn-bound", "127.0.0.1:1".parse().unwrap());
                     let mut conn = incoming.accept_with(response).unwrap();
                     for id in 0..TOLD {
-                        conn.write_all(format!("{id:032x} 1.2.3.4:5\n").as_bytes()).await.unwrap();
+                        conn.write_all(format!("{id:032x} 1.2.3.{id}:5\n").as_bytes())
+                            .await
+                            .unwrap();
                     }
                     refused = Some(tokio::spawn(async move {
                         let mut lines = BufReader::new(conn).lines();
@@ -211,13 +257,13 @@ async fn three_eighths_of_the_descriptors_are_for_tunnels() {
     let mut forward = server.forward(&["-L", &format!("0:{}", echo().await)]);
     let local = address(&forward.says(", for 127.0.0.1").await);
     let mut guests = Vec::new();
-    for _ in 0..15 {
+    for _ in 0..8 {
         let mut guest = Guest::new(&local).await.unwrap();
         assert!(guest.is_served().await, "{}", guests.len());
         guests.push(guest);
     }
     assert!(is_turned_away(&local).await);
-    forward.says("there are 15 tunnels, as many as --max-tunnels allows at once").await;
+    forward.says("this peer has 8 of the 15 tunnels that --max-tunnels allows at once").await;
     // There is room for another link, which is checked before the listener is announced.
     let mut other = server.forward(&["-L", "0:127.0.0.1:1"]);
     other.says("listening on ").await;

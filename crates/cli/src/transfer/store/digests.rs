@@ -31,7 +31,7 @@ pub(crate) struct Digests(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     /// As many as there are processors: another step at once would make none of them faster.
-    turns: Arc<Semaphore>,
+    turns: Turns,
     known: Mutex<LruCache<Key, Work>>,
     #[cfg(test)]
     steps: std::sync::atomic::AtomicUsize,
@@ -56,14 +56,20 @@ struct State {
 
 /// The turns of a peer: as many as there are in all, for which its own transfers wait in line. Peers
 /// with many transfers get no more than peers with one.
-pub(super) fn turns() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get)))
+#[derive(Clone, Debug)]
+pub(crate) struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Turns {
+        let all = available_parallelism().map_or(1, NonZeroUsize::get);
+        Turns(Arc::new(Semaphore::new(all)))
+    }
 }
 
 impl Digests {
     pub(super) fn new() -> Digests {
         Digests(Arc::new(Shared {
-            turns: turns(),
+            turns: Turns::default(),
             known: Mutex::new(LruCache::new(KNOWN)),
             #[cfg(test)]
             steps: std::sync::atomic::AtomicUsize::default(),
@@ -76,7 +82,7 @@ impl Digests {
         conn: &Conn,
         file: &Arc<File>,
         len: u64,
-        turns: &Arc<Semaphore>,
+        turns: &Turns,
     ) -> Result<Hasher> {
         tokio::select! {
             over = conn.closed() => {
@@ -87,7 +93,7 @@ impl Digests {
         }
     }
 
-    async fn digest(&self, file: &Arc<File>, len: u64, turns: &Arc<Semaphore>) -> Result<Hasher> {
+    async fn digest(&self, file: &Arc<File>, len: u64, turns: &Turns) -> Result<Hasher> {
         if len == 0 {
             let mut file: &File = file;
             file.rewind().context("cannot read the file")?;
@@ -106,7 +112,7 @@ impl Digests {
         len: u64,
         mut key: Option<Key>,
         mut work: Work,
-        turns: &Arc<Semaphore>,
+        turns: &Turns,
     ) -> Result<Hasher> {
         loop {
             let mut state = work.lock().await;
@@ -118,8 +124,8 @@ impl Digests {
             let before = state.hasher.len();
             if before < len {
                 // First in the line of the peer, and then in that of all.
-                let peers = Arc::clone(turns).acquire_owned().await;
-                let own = Arc::clone(&self.0.turns).acquire_owned().await;
+                let peers = Arc::clone(&turns.0).acquire_owned().await;
+                let own = Arc::clone(&self.0.turns.0).acquire_owned().await;
                 let (file, hasher) = (Arc::clone(file), state.hasher.clone());
                 #[cfg(test)]
                 self.0.steps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -207,7 +213,7 @@ mod tests {
     async fn a_digest_is_that_of_the_beginning_and_leaves_the_file_behind_it() {
         let (digests, file) = (Digests::new(), file());
         for len in [0, 1, STEP, LEN - 1, LEN, LEN + 1] {
-            let hasher = digests.digest(&file, len, &turns()).await.unwrap();
+            let hasher = digests.digest(&file, len, &Turns::default()).await.unwrap();
             let mut behind = (&*file).stream_position().unwrap();
             assert_eq!((hasher.len(), behind), (len.min(LEN), len.min(LEN)));
             let plain = Hasher::of_start(&file, len).unwrap();
@@ -221,7 +227,7 @@ mod tests {
     async fn a_file_that_has_just_changed_is_digested_each_time() {
         let (digests, file) = (Digests::new(), file());
         for steps_so_far in [3, 6] {
-            digests.digest(&file, LEN, &turns()).await.unwrap();
+            digests.digest(&file, LEN, &Turns::default()).await.unwrap();
             assert_eq!(steps(&digests), steps_so_far);
         }
         assert!(digests.0.lock().is_empty());
@@ -234,7 +240,9 @@ mod tests {
         let work = digests.0.work(key);
         let asking = (0..20).map(|_| {
             let (digests, file, work) = (digests.clone(), Arc::clone(&file), Arc::clone(&work));
-            tokio::spawn(async move { digests.go_on(&file, LEN, Some(key), work, &turns()).await })
+            tokio::spawn(async move {
+                digests.go_on(&file, LEN, Some(key), work, &Turns::default()).await
+            })
         });
         for asked in asking.collect::<Vec<_>>() {
             assert_eq!(asked.await.unwrap().unwrap().len(), LEN);
@@ -250,7 +258,7 @@ mod tests {
         (&*file).rewind().unwrap();
         (&*file).write_all(b"changed").unwrap();
         let work = digests.0.work(key);
-        let hasher = digests.go_on(&file, LEN, Some(key), work, &turns()).await.unwrap();
+        let hasher = digests.go_on(&file, LEN, Some(key), work, &Turns::default()).await.unwrap();
         assert_eq!(hasher.digest(), Hasher::of_start(&file, LEN).unwrap().digest());
         assert!(digests.0.lock().is_empty());
     }
@@ -263,7 +271,7 @@ mod tests {
         let (near, far) = h2conn::testing::pair().await.unwrap();
         let digesting = tokio::spawn({
             let digests = digests.clone();
-            async move { digests.of_start(&near, &Arc::new(hole), 1 << 40, &turns()).await }
+            async move { digests.of_start(&near, &Arc::new(hole), 1 << 40, &Turns::default()).await }
         });
         while steps(&digests) < 3 {
             tokio::task::yield_now().await;
@@ -272,6 +280,6 @@ mod tests {
         digesting.await.unwrap().unwrap_err();
         // Nor does a step go on.
         let all = available_parallelism().unwrap().get();
-        let _all = digests.0.turns.acquire_many(all as u32).await.unwrap();
+        let _all = digests.0.turns.0.acquire_many(all as u32).await.unwrap();
     }
 }

@@ -9,7 +9,8 @@ use h2conn::{Incoming, Reason};
 use tokio::io::AsyncWriteExt;
 
 use super::Store;
-use super::places::Place;
+use super::digests::Turns;
+use crate::places::Place;
 use crate::transfer::digest::{Digest, Hasher};
 use crate::transfer::given::Given;
 use crate::transfer::patience::Idle;
@@ -24,7 +25,7 @@ pub(super) async fn serve(
     given: Given,
     (len, digest): (u64, Digest),
     store: &Store,
-    place: &Place,
+    place: &Place<Turns>,
 ) -> Result<String> {
     let Given { file, size, mode } = given;
     let mut response = Response::new(());
@@ -40,7 +41,7 @@ pub(super) async fn serve(
         let mut hasher = Hasher::default();
         // The digest of a file that is too short cannot be that.
         if len <= size {
-            let start = store.digests.of_start(&conn, &file, len, place.turns()).await?;
+            let start = store.digests.of_start(&conn, &file, len, place.common()).await?;
             if start.len() == len && start.digest() == digest {
                 hasher = start;
             }

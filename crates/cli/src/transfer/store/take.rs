@@ -4,8 +4,9 @@ use anyhow::{Context, Result};
 use h2conn::{Conn, Incoming, Reason};
 
 use super::Store;
-use super::places::Place;
+use super::digests::Turns;
 use super::quota::Share;
+use crate::places::Place;
 use crate::transfer::access::Mode;
 use crate::transfer::digest::Hasher;
 use crate::transfer::partial::Partial;
@@ -23,7 +24,7 @@ pub(super) async fn serve(
     size: u64,
     mode: Option<Mode>,
     store: &Store,
-    place: &Place,
+    place: &Place<Turns>,
 ) -> Result<String> {
     let conn = incoming.accept()?;
     match take_body(&conn, (partial, share), size, mode, store, place).await {
@@ -51,12 +52,12 @@ async fn take_body(
     size: u64,
     mode: Option<Mode>,
     store: &Store,
-    place: &Place,
+    place: &Place<Turns>,
 ) -> Result<String> {
     // As in `give`: the client has the head, and can wait.
     let file = partial.handle();
     let there = partial.len().context("cannot read what has come before")?;
-    let mut hasher = store.digests.of_start(conn, &file, there, place.turns()).await?;
+    let mut hasher = store.digests.of_start(conn, &file, there, place.common()).await?;
     if hasher.len() > size {
         partial = cleared(partial, &share).await?;
         hasher = Hasher::default();
