@@ -111,7 +111,8 @@ pub(crate) struct Listen {
     #[arg(help_heading = "Service")]
     #[arg(short = 'k', long)]
     pub(crate) keep_open: bool,
-    /// How many connections are served at once with -k; others are answered 503.
+    /// How many connections are served at once with -k, of which one address has at most as many as are free;
+    /// others are answered 503.
     #[arg(help_heading = "Service")]
     #[arg(short, long, value_name = "N", default_value = "100", requires_all = ["keep_open", "service"])]
     pub(crate) max_conns: NonZeroUsize,

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use crate::args::Listen;
 use crate::bind;
 use crate::exit::{Code, Failure, Result};
+use crate::places::{Full, Place, Places};
 use crate::report::{About, Report, warn};
 use crate::signals::Interrupt;
 use crate::talk::End;
@@ -32,6 +33,7 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
     // There is one standard input.
     let is_shared = args.keep_open && !matches!(service, Service::Stdio(_));
     let most = if is_shared { args.max_conns.get() } else { 1 };
+    let places: Places = Places::new(most, "connections", "--max-conns");
     let mut guests = JoinSet::new();
     let result = loop {
         tokio::select! {
@@ -52,13 +54,15 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
                 false => break Ok(()),
             },
             incoming = listener.accept() => match incoming {
-                Some(incoming) if guests.len() < most => {
-                    let service = service.clone();
-                    let about = About::from(incoming.peer_addr());
-                    let serving = service.serve(incoming, report, interrupt.clone());
-                    guests.spawn(async move { (about, serving.await) });
-                }
-                Some(incoming) => turn_away(incoming, most, is_shared),
+                Some(incoming) => match places.take(incoming.peer_addr()) {
+                    Ok(place) => {
+                        let service = service.clone();
+                        let about = About::from(incoming.peer_addr());
+                        let serving = service.serve(incoming, report, interrupt.clone());
+                        guests.spawn(async move { Guest { about, served: serving.await, _place: place } });
+                    }
+                    Err(full) => turn_away(incoming, full, most, is_shared),
+                },
                 None => break Ok(()),
             },
         }
@@ -84,9 +88,19 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
     result.and(left).and(written(service).await)
 }
 
+/// A connection that was served. Its place is free once this is dropped.
+struct Guest {
+    about: About,
+    served: Result<End>,
+    _place: Place,
+}
+
 /// How a connection was served, and for whom.
-fn joined(served: std::result::Result<(About, Result<End>), JoinError>) -> (About, Result<End>) {
-    served.unwrap_or_else(|error| (About::All, Err(Failure::local("a task failed", error.into()))))
+fn joined(guest: std::result::Result<Guest, JoinError>) -> (About, Result<End>) {
+    match guest {
+        Ok(Guest { about, served, .. }) => (about, served),
+        Err(error) => (About::All, Err(Failure::local("a task failed", error.into()))),
+    }
 }
 
 /// The failure of one connection of many.
@@ -100,14 +114,18 @@ async fn written(service: Service) -> Result {
     stdio.lock().await.output.finish().await.map_err(Failure::output)
 }
 
-fn turn_away(incoming: Incoming, most: usize, is_shared: bool) {
-    let served =
-        if most == 1 { "one connection".to_owned() } else { format!("{most} connections") };
-    let text = format!("503 Service Unavailable: {served} at a time, and no place is free\n");
-    let mut response = Response::new(text);
+fn turn_away(incoming: Incoming, full: Full, most: usize, is_shared: bool) {
+    let (text, logged) = match most {
+        1 => {
+            let knob = if is_shared { full.knob() } else { "there is one standard input" };
+            let served = "one connection at a time";
+            (format!("{served}, and no place is free"), format!("{served} ({knob})"))
+        }
+        _ => (full.to_string(), full.to_string()),
+    };
+    let mut response = Response::new(format!("503 Service Unavailable: {text}\n"));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    let knob = if is_shared { "--max-conns" } else { "there is one standard input" };
     let peer = incoming.peer_addr();
-    warn(peer, "no place", format_args!("{peer}: 503 {served} at a time ({knob})"));
+    warn(peer, "no place", format_args!("{peer}: 503 {logged}"));
     incoming.reject_with(response);
 }

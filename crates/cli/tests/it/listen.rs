@@ -48,7 +48,7 @@ fn another_is_turned_away_with_a_text_while_one_is_served() -> TestResult {
 #[cfg(unix)]
 #[test]
 fn many_are_served_one_after_the_other_and_at_once_when_it_keeps_open() -> TestResult {
-    let server = Server::start(&["--echo", "-k", "--max-conns", "2"])?;
+    let server = Server::start(&["--echo", "-k", "--max-conns", "3"])?;
     let mut children = Vec::new();
     for _ in 0..2 {
         let mut child = connected(&["-k", &server.url])?;

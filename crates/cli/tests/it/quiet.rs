@@ -9,6 +9,8 @@ use std::thread;
 use anyhow::{Context, ensure};
 use h2conn::Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+#[cfg(target_os = "linux")]
+use tokio::net::TcpSocket;
 
 use crate::support::{Server, TestResult, WATCHDOG, h2conn, program, wait};
 
@@ -136,6 +138,37 @@ fn a_client_without_a_place_at_a_listener_is_warned_of_with_the_option() -> Test
     })?;
     let said = server.interrupt()?.stderr;
     ensure!(said.contains("503") && said.contains("--max-conns"), "{said}");
+    Ok(())
+}
+
+/// All of 127.0.0.0/8 is this machine's, on Linux.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_client_of_a_listener_has_at_most_as_many_places_as_it_leaves_to_others() -> TestResult {
+    let server = Server::start(&["--echo", "-k", "--cleartext", "--max-conns", "100"])?;
+    let addr = server.url.trim_start_matches("http://").trim_end_matches('/').parse()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut kept = Vec::new();
+        for (source, most) in [("127.0.0.1:0", 50), ("127.0.0.2:0", 25), ("127.0.0.3:0", 13)] {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(source.parse()?)?;
+            let client = Client::builder().build_over(socket.connect(addr).await?).await?;
+            for n in 0..most {
+                let (conn, _) =
+                    client.connect(&server.url).await.context(format!("{source} {n}"))?;
+                kept.push(conn);
+            }
+            let refused = client.connect(&server.url).await;
+            ensure!(refused.is_err_and(|error| error.status().is_some_and(|s| s == 503)));
+        }
+        Ok(())
+    })?;
+    let said = server.interrupt()?.stderr;
+    ensure!(
+        said.contains("503 this peer has 50 of the 100 connections that --max-conns"),
+        "{said}"
+    );
     Ok(())
 }
 
