@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::rate::{About, Limiter};
-use super::visible::visible;
+use super::visible::{brief, visible};
 
 /// Lines that wait at most. Others are dropped, and counted.
 const LINES: usize = 1024;
@@ -92,14 +92,15 @@ impl Stderr {
         Stderr(Arc::new(Shared { direct, ..Shared::default() }))
     }
 
-    /// Says a line, if there is room.
+    /// Says a line, if there is room. One that is too long is cut.
     pub(super) fn say(&self, line: &str) {
-        self.push(line, false);
+        self.push(&brief(line), false);
     }
 
-    /// Says a line whatever waits before it.
+    /// Says a line whatever waits before it, and however long it is: an error that the program ends with, and
+    /// the lines of help and backtraces.
     pub(super) fn say_at_any_rate(&self, line: &str) {
-        self.push(line, true);
+        self.push(&visible(line), true);
     }
 
     /// Says a line unless as many of its `kind` were said about the same host.
@@ -107,7 +108,10 @@ impl Stderr {
         let admitted = self.lock().limiter.admit(about, kind, Instant::now());
         match admitted {
             Some(0) => self.say(&line()),
-            Some(n) => self.say(&format!("{} (and {n} more like this before)", line())),
+            Some(n) => {
+                let said = format!("{} (and {n} more like this before)", brief(&line()));
+                self.push(&said, false);
+            }
             None => {}
         }
     }
@@ -136,8 +140,9 @@ impl Stderr {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, line: &str, at_any_rate: bool) {
-        let line = format!("{}\n", visible(line));
+    /// Takes a line in the form in which it is shown.
+    fn push(&self, shown: &str, at_any_rate: bool) {
+        let line = format!("{shown}\n");
         if let Some(Direct(write)) = self.0.direct.get() {
             // Without a standard error there is nobody to tell.
             let _ = write(line.as_bytes());
@@ -283,12 +288,26 @@ mod tests {
         let (stderr, _go, lines) = held();
         stderr.say("first");
         lines.recv().unwrap();
-        let long = "x".repeat(BYTES / 4);
-        for _ in 0..1000 {
+        let long = "x".repeat(1000);
+        for _ in 0..LINES {
             stderr.say(&long);
         }
         let state = stderr.lock();
-        assert!(state.bytes <= BYTES && state.waiting.len() == 4, "{}", state.waiting.len());
+        assert!(state.bytes <= BYTES && state.lines == BYTES / 1001, "{}", state.waiting.len());
+    }
+
+    #[test]
+    fn a_long_line_is_cut_unless_the_program_ends_with_it() {
+        let (said, lines) = channel();
+        let stderr = Stderr::without_thread(Arc::new(move |line: &[u8]| {
+            said.send(String::from_utf8_lossy(line).into_owned()).map_err(io::Error::other)
+        }));
+        let long = "x".repeat(12_000);
+        stderr.say(&long);
+        stderr.warn(About::All, "long", || long.clone());
+        stderr.say_at_any_rate(&long);
+        let cut = format!("{}… (10976 bytes more)\n", &long[..1024]);
+        assert_eq!(lines.try_iter().collect::<Vec<_>>(), [cut.clone(), cut, format!("{long}\n")]);
     }
 
     #[test]

@@ -24,6 +24,23 @@ pub(crate) fn visible(line: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// The bytes of a line that are shown, unless the program ends with it.
+const LONGEST: usize = 1024;
+
+/// A line that peers can have said often: as [`visible`], and cut where it is too long.
+///
+/// Paths and fields of requests have kilobytes, and a log is kept. The cut comes last, for a password is known by
+/// what stands behind it.
+pub(super) fn brief(line: &str) -> Cow<'_, str> {
+    let shown = visible(line);
+    if shown.len() <= LONGEST {
+        return shown;
+    }
+    let end = (0..=LONGEST).rev().find(|&at| shown.is_char_boundary(at)).unwrap_or(0);
+    let (head, rest) = shown.split_at(end);
+    Cow::Owned(format!("{head}… ({} bytes more)", rest.len()))
+}
+
 /// C0, DEL and C1; and what breaks a line or turns the direction of the text around it (Unicode's
 /// Trojan Source, CVE-2021-42574).
 fn is_obeyed(c: char) -> bool {
@@ -89,6 +106,19 @@ mod tests {
         for c in ('\0'..='\u{ffff}').filter(|c| c.is_control()) {
             assert!(!visible(&c.to_string()).contains(char::is_control), "{c:?}");
         }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_between_characters_and_behind_its_passwords() {
+        let most = "x".repeat(LONGEST);
+        assert_eq!(brief(&most), most);
+        assert_eq!(brief(&format!("{most}yz")), format!("{most}… (2 bytes more)"));
+        let odd = &most[1..];
+        assert_eq!(brief(&format!("{odd}漢z")), format!("{odd}… (4 bytes more)"));
+        let escaped = brief("\x07".repeat(LONGEST).as_str()).into_owned();
+        assert!(escaped.len() < LONGEST + 32 && escaped.starts_with("\\u{7}\\u{7}"), "{escaped}");
+        let secret = format!("http://u:{}@h", "hunter2".repeat(LONGEST));
+        assert_eq!(brief(&secret), "http://u:(hidden)@h");
     }
 
     #[test]
