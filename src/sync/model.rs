@@ -82,6 +82,10 @@ impl AtomicUsize {
     pub(crate) fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
         ordered(order, || self.0.fetch_sub(value, order))
     }
+
+    pub(crate) fn swap(&self, value: usize, order: Ordering) -> usize {
+        ordered(order, || self.0.swap(value, order))
+    }
 }
 
 /// As the crate of that name has it.
