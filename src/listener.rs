@@ -12,6 +12,7 @@ mod incoming;
 mod limits;
 mod links;
 mod refusal;
+mod socket;
 
 use std::fmt;
 use std::sync::Arc;
@@ -88,7 +89,7 @@ struct Shared {
     budget: Arc<Budget>,
     links: Links,
     #[cfg(unix)]
-    socket_file: Mutex<Option<builder::SocketFile>>,
+    socket_file: Mutex<Option<socket::SocketFile>>,
 }
 
 impl Shared {

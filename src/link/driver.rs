@@ -7,6 +7,7 @@ mod end;
 mod leave;
 mod life;
 mod linger;
+mod memory;
 mod news;
 mod sending;
 mod stay;

@@ -10,24 +10,23 @@
 
 mod confirm;
 mod end;
+mod read;
 
-use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use h2conn_engine::{
-    Connection, ConnectionError, DataHead, OpenError, Output, SendError, StreamId, Visitor,
-};
+use h2conn_engine::{Connection, DataHead, OpenError, Output, SendError, StreamId};
 use http::{Request, Response};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::trace::Trace;
 pub(super) use confirm::Carried;
 use confirm::Confirm;
+use read::FIRST_READ;
+pub(super) use read::Read;
 
 /// The transport of a link: a socket, TLS over one, or whatever the program gives.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -36,27 +35,6 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
 /// The client's connection preface (RFC 9113 §3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// Bytes that are read at once: two frames of ours with their heads. One with room for a single frame
-/// would take two reads for it.
-const READ: usize = 128 << 10;
-
-/// A link begins with reads of this size, and comes back to it: what a peer can make of a read takes up to some
-/// hundred times as long as taking in content.
-const FIRST_READ: usize = 16 << 10;
-
-/// Less than this is read at once only if no more has come.
-const LEAST_READ: usize = 4 << 10;
-
-/// Reads get smaller while one takes longer than this to act upon, for other links wait meanwhile, and larger again
-/// while one takes less than a quarter of it.
-const READ_TIME: Duration = Duration::from_millis(1);
-
-thread_local! {
-    /// Room to read into. It holds nothing between two reads, so that all links of a thread share it,
-    /// and an idle link has none.
-    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
 
 /// Content up to this size is copied behind what else goes out, and leaves with it in one system call.
 const GATHER: usize = 8 << 10;
@@ -71,9 +49,6 @@ const MOST_WAITING: usize = (64 << 10) + (256 << 10);
 
 /// Room for output that is kept while nothing waits.
 const KEPT: usize = 16 << 10;
-
-/// How many of the peer's first bytes are kept for an error that says what was seen.
-const FIRST: usize = 64;
 
 /// Chunks of content that a write takes at once.
 const SLICES: usize = 18;
@@ -96,17 +71,6 @@ impl Moved {
     pub(super) fn backlog(&self) -> usize {
         (self.accepted - self.flushed) as usize
     }
-}
-
-/// The outcome of a read.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Read {
-    /// There may be more.
-    More,
-    /// The transport has no more for now, and wakes the task.
-    Nothing,
-    /// The transport gives no more, for good.
-    End,
 }
 
 /// HTTP/2 over a transport.
@@ -206,59 +170,6 @@ impl Session {
         self.engine.respond(id, response, end)?;
         self.heads_wait = true;
         Ok(())
-    }
-
-    /// Reads once, and has HTTP/2 tell what came.
-    ///
-    /// # Errors
-    ///
-    /// The peer has broken a rule that ends the connection, and HTTP/2 has its last word to say.
-    pub(super) fn read(
-        &mut self,
-        cx: &mut Context<'_>,
-        visitor: &mut impl Visitor,
-    ) -> Result<(Read, usize), ConnectionError> {
-        if self.read_end {
-            return Ok((Read::End, 0));
-        }
-        if self.prefix.has_remaining() {
-            let prefix = std::mem::take(&mut self.prefix);
-            return self.receive(&prefix, visitor).map(|()| (Read::More, prefix.len()));
-        }
-        let mut room = ROOM.take();
-        room.resize(READ, 0);
-        let mut buf = ReadBuf::new(&mut room[..self.read_size]);
-        let read = match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
-            Poll::Pending => Ok((Read::Nothing, 0)),
-            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                self.receive(buf.filled(), visitor).map(|()| (Read::More, buf.filled().len()))
-            }
-            Poll::Ready(end) => {
-                self.failed = end.err();
-                self.read_end = true;
-                Ok((Read::End, 0))
-            }
-        };
-        ROOM.set(room);
-        read
-    }
-
-    fn receive(&mut self, bytes: &[u8], visitor: &mut impl Visitor) -> Result<(), ConnectionError> {
-        self.moved.received += bytes.len() as u64;
-        if let Some(trace) = &mut self.trace {
-            trace.received(bytes);
-        }
-        if !self.engine.has_peer_settings() {
-            let wanted = FIRST.saturating_sub(self.first.len()).min(bytes.len());
-            self.first.extend_from_slice(&bytes[..wanted]);
-        }
-        let began = Instant::now().into_std();
-        let received = self.engine.receive(began, bytes, visitor);
-        self.parts |= received.is_err();
-        if bytes.len() >= self.read_size {
-            self.read_size = fitting(self.read_size, began.elapsed());
-        }
-        received
     }
 
     /// The peer has acknowledged a PING with this payload.
@@ -433,17 +344,6 @@ impl Session {
         if self.broken.is_some() {
             (self.output, self.start) = (Vec::new(), 0);
         }
-    }
-}
-
-/// The size of the next read, after one of `size` has taken this time.
-fn fitting(size: usize, took: Duration) -> usize {
-    if took > READ_TIME {
-        (size / 2).max(LEAST_READ)
-    } else if took < READ_TIME / 4 {
-        (size * 2).min(READ)
-    } else {
-        size
     }
 }
 

@@ -13,6 +13,9 @@ use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
 use super::accepting::Accept;
 use super::descriptors::max_links;
 use super::handshake::Server;
+use super::socket::bind_advice;
+#[cfg(unix)]
+use super::socket::{SocketFile, is_socket};
 use super::{Listener, Shared};
 use crate::config::{Config, Methods, Origins, Protocols};
 use crate::conn::{Addr, OnDrop};
@@ -423,38 +426,5 @@ impl ListenerBuilder {
             accepting: None,
         };
         Ok((listener, Arc::new(server)))
-    }
-}
-
-/// Whether the file is a socket: nothing else is ever removed.
-#[cfg(unix)]
-fn is_socket(path: &std::path::Path) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
-}
-
-/// Removes a Unix socket's file.
-#[cfg(unix)]
-#[derive(Debug)]
-pub(super) struct SocketFile(PathBuf);
-
-#[cfg(unix)]
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// What a failure to bind means, for somebody who wants to mend it.
-fn bind_advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            ": another program listens there; stop it, or take another port (0 is any free one)"
-        }
-        io::ErrorKind::PermissionDenied => {
-            ": permission was denied; ports below 1024 and many folders need rights"
-        }
-        io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
-        _ => "",
     }
 }

@@ -1,6 +1,5 @@
 //! What the driver does for its streams: their beginning, their turn, their end, their windows.
 
-use std::fmt;
 use std::sync::Arc;
 
 use h2conn_engine::{OpenError, Protocol};
@@ -14,7 +13,6 @@ use crate::conn::{Offer, Stream, Transport, Wish};
 use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::link::Lease;
 use crate::link::backlog::{Line, NoPlace};
-use crate::link::budget::Share;
 use crate::link::carrier::LinkCarrier;
 use crate::link::entry::{Entry, Head};
 use crate::link::events::Arrival;
@@ -318,126 +316,6 @@ impl Driver {
             self.finish_up(key, wish);
         }
         more && self.streams.contains(key)
-    }
-
-    /// Keeps what the peer may send within the link's memory.
-    pub(super) fn adjust_windows(&mut self) {
-        self.measure();
-        if let Some(window) = self.windows.wanted_link_window(self.held) {
-            self.session.http2().set_connection_window(window);
-        }
-        if let Some(window) = self.windows.wanted_stream_window(self.streams.len())
-            && self.session.state().are_settings_acknowledged()
-        {
-            self.session.http2().set_initial_window(window);
-            self.windows.set_stream_window(window);
-            for (_, entry) in &self.streams {
-                if !entry.over {
-                    entry.stream.inbox.set_threshold(window as usize / 4);
-                }
-            }
-        }
-        if self.windows.is_over(self.held) {
-            self.release_all();
-        }
-        if self.windows.is_over(self.held) {
-            let memory = self.windows.memory();
-            let all = format_args!(
-                "whose connections hold all of the {memory} bytes that they may together"
-            );
-            self.reset_the_hoarder(|entry| entry.stream.inbox.len(), all);
-        }
-        self.keep_to_the_share();
-    }
-
-    /// Begins to measure what the windows need, if that can change anything, and the peer knows
-    /// those that are.
-    fn measure(&mut self) {
-        if self.windows.can_grow()
-            && self.session.state().are_settings_acknowledged()
-            && self.probe.is_due(self.windows.stream())
-            && self.send_ping()
-        {
-            self.probe.begin();
-        }
-    }
-
-    /// Keeps to what the links of the listener may hold together.
-    fn keep_to_the_share(&mut self) {
-        let conns = self.streams.len();
-        let Some(share) = &mut self.share else { return };
-        if !share.update(self.held, conns) && share.takes_more() && !share.is_asked() {
-            return;
-        }
-        self.tell_what_is_unread();
-        while let Some(share) = &mut self.share
-            && share.must_hold_less()
-        {
-            let cap = share.cap();
-            let before = self.holds();
-            let all = format_args!(
-                "and all links of the listener hold the {cap} bytes that they may together"
-            );
-            self.reset_the_hoarder(Entry::holds, all);
-            if self.holds() >= before {
-                return;
-            }
-            self.tell_what_is_unread();
-        }
-    }
-
-    /// Counts nothing that users have read in what is told to the other links.
-    pub(super) fn tell_what_is_unread(&mut self) {
-        self.release_all();
-        if let Some(share) = &mut self.share {
-            share.update(self.held, self.streams.len());
-            share.answer();
-        }
-    }
-
-    /// Whether there is memory for one more stream of the peer's, as far as is known.
-    pub(super) fn takes_more(&self) -> bool {
-        self.share.as_ref().is_none_or(Share::takes_more)
-    }
-
-    /// Bytes that the link's streams hold: unread ones, and header fields.
-    fn holds(&self) -> usize {
-        self.held + self.share.as_ref().map_or(0, Share::fields)
-    }
-
-    /// Gives back the windows of all that users have read, which otherwise waits until it is worth
-    /// a frame: little is left, and nobody is to be told off for what is not unread.
-    fn release_all(&mut self) {
-        for (_, entry) in &mut self.streams {
-            let released = entry.release(&mut self.session);
-            self.held -= released;
-            self.probe.count(&mut entry.part, released);
-        }
-    }
-
-    /// Resets the stream that holds most, by this measure.
-    fn reset_the_hoarder(&mut self, holds: impl Fn(&Entry) -> usize, all: fmt::Arguments<'_>) {
-        let most = self.streams.iter_mut().max_by_key(|(_, entry)| holds(entry));
-        let Some((key, entry)) = most.filter(|(_, entry)| holds(entry) > 0) else { return };
-        let (unread, fields) = (entry.stream.inbox.len(), entry.carrier.fields());
-        let message = match fields > unread {
-            false => format!(
-                "reset here: {unread} bytes of it lie unread, the most of its link, {all}; read \
-                 faster, or allow more memory"
-            ),
-            true => format!(
-                "reset here: its header fields take {fields} bytes, the most of its link, {all}; send \
-                 fewer, or allow more memory"
-            ),
-        };
-        observe::hoarder_reset(&entry.stream.link.peer, &message);
-        let ending = Ending::Local(Reason::ENHANCE_YOUR_CALM, message.into());
-        entry.stream.inbox.abort(ending.read_error());
-        entry.carrier.give_fields_back();
-        if !entry.over {
-            entry.reset(&mut self.session, Reason::ENHANCE_YOUR_CALM, &ending);
-        }
-        self.look_at(key);
     }
 }
 

@@ -1,0 +1,38 @@
+//! The sockets of a listener: files of Unix sockets, and advice for those that cannot be bound.
+
+use std::io;
+#[cfg(unix)]
+use std::path::PathBuf;
+
+/// Whether the file is a socket: nothing else is ever removed.
+#[cfg(unix)]
+pub(super) fn is_socket(path: &std::path::Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+}
+
+/// Removes a Unix socket's file.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(super) struct SocketFile(pub(super) PathBuf);
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// What a failure to bind means, for somebody who wants to mend it.
+pub(super) fn bind_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            ": another program listens there; stop it, or take another port (0 is any free one)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            ": permission was denied; ports below 1024 and many folders need rights"
+        }
+        io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
+        _ => "",
+    }
+}
