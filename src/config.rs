@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
+#[cfg(feature = "websocket")]
+pub(crate) use fields::only;
 pub(crate) use fields::{is_token, parse_headers};
 pub(crate) use methods::{Methods, method_not_allowed};
 pub(crate) use origins::Origins;

@@ -39,6 +39,12 @@ pub(crate) fn parse_headers(fields: &[(String, String)]) -> Result<HeaderMap> {
     Ok(headers)
 }
 
+/// The value of a field that is there once.
+pub(crate) fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).into_iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
 /// Whether this is a token (RFC 9110 §5.6.2).
 pub(crate) fn is_token(text: &str) -> bool {
     let may_be_in_one =

@@ -4,6 +4,7 @@
 use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 
+use super::fields::only;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The origins whose pages may connect.
@@ -77,12 +78,6 @@ impl Origins {
                     origin";
         Some(text.to_owned())
     }
-}
-
-/// The value of a field that is there once.
-fn only(headers: &HeaderMap, name: header::HeaderName) -> Option<&http::HeaderValue> {
-    let mut values = headers.get_all(name).into_iter();
-    values.next().filter(|_| values.next().is_none())
 }
 
 /// The scheme, host and port of a serialized origin (RFC 6454 §6.2).

@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::WebSockets;
 use crate::accept::AcceptError;
-use crate::config::method_not_allowed;
+use crate::config::{method_not_allowed, only};
 use crate::conn::Transport;
 
 /// The only version of the protocol that there is (RFC 6455 §4.4).
@@ -130,12 +130,6 @@ fn wrong_version(http1: bool) -> AcceptError {
         false => AcceptError::new(StatusCode::BAD_REQUEST, text),
     };
     error.with_field(header::SEC_WEBSOCKET_VERSION, VERSION)
-}
-
-/// The value of a field that is there once.
-fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
-    let mut values = headers.get_all(name).into_iter();
-    values.next().filter(|_| values.next().is_none())
 }
 
 /// The first of the server's subprotocols that the client offers.
