@@ -6,7 +6,7 @@ mod arena;
 mod ends;
 mod floods;
 mod headers;
-mod peer;
+pub(crate) mod peer;
 mod resets;
 mod servers;
 mod strangers;

@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use h2conn::{Client, Conn, Error, ErrorKind, Listener, ListenerHandle, ListenerStats, Reason};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::process::{Child, ChildStdin};
 
 use crate::support::foreign::io_to;
+use crate::support::process;
 use crate::support::raw::{END_HEADERS, HEADERS, RST_STREAM, Raw};
 use crate::support::{
     Over, Site, TestResult, accept, check_echo, echo, listen, listen_with, run, serve,
@@ -46,6 +48,62 @@ fn is_refused(error: &Error, text: &str) -> TestResult {
     ensure!(error.kind() == ErrorKind::Refused && error.is_retryable(), "{error}");
     ensure!(error.to_string().contains(text), "{error}");
     Ok(())
+}
+
+/// In a server's process: says where it listens, and what it holds as often as it is asked.
+async fn tell_memory(
+    site: &Site,
+    handle: &ListenerHandle,
+    bytes: impl Fn(&ListenerStats) -> usize,
+) -> TestResult {
+    println!("\n@port {}", site.addr.port());
+    let mut questions = BufReader::new(tokio::io::stdin()).lines();
+    while questions.next_line().await?.is_some() {
+        let stats = handle.stats();
+        let (now, most) = (process::memory("VmRSS"), process::memory("VmHWM"));
+        println!("\n@memory {now} {most} {} {}", bytes(&stats), stats.conns);
+    }
+    Ok(())
+}
+
+/// The memory of such a process in KiB, now and at the most, and what it counts.
+struct Memory {
+    now: usize,
+    most: usize,
+    bytes: usize,
+    conns: usize,
+}
+
+/// A server in a process of its own, which [`tell_memory`] runs in.
+struct Filled {
+    child: Child,
+    answers: process::Output,
+    questions: ChildStdin,
+}
+
+impl Filled {
+    async fn start(test: &str) -> TestResult<(Filled, Site)> {
+        let mut child = process::spawn(test, "server")?;
+        let mut answers = process::output(&mut child)?;
+        let questions = child.stdin.take().context("its input is piped")?;
+        let port: u16 = process::said(&mut answers, "port").await?.parse()?;
+        let site = Site::cleartext(([127, 0, 0, 1], port).into());
+        Ok((Filled { child, answers, questions }, site))
+    }
+
+    async fn ask(&mut self) -> TestResult<Memory> {
+        self.questions.write_all(b"?\n").await?;
+        let line = process::said(&mut self.answers, "memory").await?;
+        let fields: Vec<usize> = line.split(' ').map(str::parse).collect::<Result<_, _>>()?;
+        let &[now, most, bytes, conns] = &fields[..] else { anyhow::bail!("{line}") };
+        Ok(Memory { now, most, bytes, conns })
+    }
+
+    async fn end(mut self) -> TestResult {
+        drop(self.questions);
+        ensure!(self.child.wait().await?.success());
+        Ok(())
+    }
 }
 
 #[test]

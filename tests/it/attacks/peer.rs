@@ -14,38 +14,38 @@ use crate::support::raw::{
 };
 
 /// The reasons that attacks meet (RFC 9113 §7).
-pub(super) const NO_ERROR: u32 = 0x0;
-pub(super) const PROTOCOL_ERROR: u32 = 0x1;
-pub(super) const FLOW_CONTROL_ERROR: u32 = 0x3;
-pub(super) const REFUSED_STREAM: u32 = 0x7;
-pub(super) const CANCEL: u32 = 0x8;
-pub(super) const ENHANCE_YOUR_CALM: u32 = 0xb;
+pub(crate) const NO_ERROR: u32 = 0x0;
+pub(crate) const PROTOCOL_ERROR: u32 = 0x1;
+pub(crate) const FLOW_CONTROL_ERROR: u32 = 0x3;
+pub(crate) const REFUSED_STREAM: u32 = 0x7;
+pub(crate) const CANCEL: u32 = 0x8;
+pub(crate) const ENHANCE_YOUR_CALM: u32 = 0xb;
 
 /// What an attacker has heard, up to the end of the link or the answer to its last PING.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(crate) struct Heard {
     /// The last GOAWAY: its reason and its text.
-    pub(super) goaway: Option<(u32, String)>,
+    pub(crate) goaway: Option<(u32, String)>,
     /// How many streams were reset with each reason.
-    pub(super) resets: BTreeMap<u32, usize>,
-    pub(super) heads: usize,
+    pub(crate) resets: BTreeMap<u32, usize>,
+    pub(crate) heads: usize,
     /// The first bytes of the last head.
-    pub(super) head: Vec<u8>,
-    pub(super) data: usize,
+    pub(crate) head: Vec<u8>,
+    pub(crate) data: usize,
     /// The link was still there after everything.
-    pub(super) survived: bool,
+    pub(crate) survived: bool,
 }
 
 impl Heard {
     /// The link was ended with ENHANCE_YOUR_CALM, and this was said to be too much.
-    pub(super) fn ensure_calmed(&self, what: &str) -> TestResult {
+    pub(crate) fn ensure_calmed(&self, what: &str) -> TestResult {
         let (reason, text) = self.goaway.as_ref().with_context(|| self.to_string())?;
         ensure!(*reason == ENHANCE_YOUR_CALM && text.contains(what), "{self}");
         Ok(())
     }
 
     /// The link was ended with this reason.
-    pub(super) fn ensure_ended(&self, with: u32) -> TestResult {
+    pub(crate) fn ensure_ended(&self, with: u32) -> TestResult {
         ensure!(self.goaway.as_ref().is_some_and(|(reason, _)| *reason == with), "{self}");
         Ok(())
     }
@@ -66,7 +66,7 @@ impl fmt::Display for Heard {
 }
 
 /// A client that has said hello.
-pub(super) async fn client(addr: SocketAddr) -> TestResult<Raw<TcpStream>> {
+pub(crate) async fn client(addr: SocketAddr) -> TestResult<Raw<TcpStream>> {
     let io = TcpStream::connect(addr).await?;
     io.set_nodelay(true)?;
     Ok(Raw::client(io).await?)
@@ -75,7 +75,7 @@ pub(super) async fn client(addr: SocketAddr) -> TestResult<Raw<TcpStream>> {
 const LAST: &[u8; 8] = b"the last";
 
 /// Sends what `next` gives, as fast as it is taken, and reads meanwhile.
-pub(super) async fn play<T: AsyncRead + AsyncWrite>(
+pub(crate) async fn play<T: AsyncRead + AsyncWrite>(
     raw: Raw<T>,
     mut next: impl FnMut() -> Option<Vec<u8>>,
 ) -> Heard {
@@ -121,7 +121,7 @@ pub(super) async fn play<T: AsyncRead + AsyncWrite>(
 }
 
 /// `count` pieces, which `piece` makes of their numbers.
-pub(super) fn pieces(
+pub(crate) fn pieces(
     count: u32,
     mut piece: impl FnMut(u32) -> Vec<u8>,
 ) -> impl FnMut() -> Option<Vec<u8>> {
@@ -136,17 +136,17 @@ pub(super) fn pieces(
 }
 
 /// The stream of a client's request with this number.
-pub(super) fn stream(number: u32) -> u32 {
+pub(crate) fn stream(number: u32) -> u32 {
     2 * number + 1
 }
 
 /// Opens a stream by this request.
-pub(super) fn open(stream: u32, path: &str) -> Vec<u8> {
+pub(crate) fn open(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &request(path))
 }
 
 /// Asks an echo on `stream`, which is open, and waits for the answer.
-pub(super) async fn ask(raw: &mut Raw<TcpStream>, stream: u32) -> TestResult {
+pub(crate) async fn ask(raw: &mut Raw<TcpStream>, stream: u32) -> TestResult {
     raw.send(DATA, 0, stream, b"still there?").await?;
     ensure!(raw.wait_for(DATA, stream).await?.payload == b"still there?");
     Ok(())

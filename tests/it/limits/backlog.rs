@@ -10,17 +10,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::until;
+use crate::attacks::peer::{ENHANCE_YOUR_CALM, client, pieces, play};
 use crate::support::raw::{
-    END_HEADERS, END_STREAM, GOAWAY, HEADERS, OK, PING, REQUEST, RST_STREAM, Raw, frame,
+    END_HEADERS, END_STREAM, HEADERS, OK, PING, REQUEST, RST_STREAM, Raw, frame,
 };
 use crate::support::{Over, TestResult, accept, listen, run};
 
-/// What one link may have waiting, alone.
+/// The requests that one link may have waiting, alone.
 const SHARE: u32 = 4_096;
-
-async fn client(addr: SocketAddr) -> TestResult<Raw<TcpStream>> {
-    Ok(Raw::client(TcpStream::connect(addr).await?).await?)
-}
 
 /// The requests of the streams of these numbers, from 0 on.
 fn requests(numbers: impl Iterator<Item = u32>, flags: u8) -> Vec<u8> {
@@ -116,31 +113,17 @@ fn a_peer_that_takes_back_all_that_it_asks_for_is_cut_off() -> TestResult {
         let listener = builder.bind("127.0.0.1:0").await?;
         let addr: SocketAddr = listener.local_addr().to_string().parse()?;
         // Nobody accepts.
-        let mut raw = client(addr).await?;
-        let (mut reader, mut writer) = raw.io.split();
         let cancel = Reason::CANCEL.code().to_be_bytes();
-        let asking = async {
-            for number in 0..200_000 {
+        let heard = play(
+            client(addr).await?,
+            pieces(200_000, |number| {
                 let one = requests(number..number + 1, 0);
-                let both = [one, frame(RST_STREAM, 0, 2 * number + 1, &cancel)].concat();
-                if writer.write_all(&both).await.is_err() {
-                    return;
-                }
-            }
-        };
-        let hearing = async {
-            loop {
-                let frame = crate::support::raw::read_frame(&mut reader).await?;
-                let frame = frame.context("a reason before the end")?;
-                if frame.kind == GOAWAY {
-                    return TestResult::Ok(frame.payload);
-                }
-            }
-        };
-        let ((), goaway) = tokio::join!(asking, hearing);
-        let goaway = goaway?;
-        ensure!(goaway[4..8] == Reason::ENHANCE_YOUR_CALM.code().to_be_bytes(), "{goaway:?}");
-        let text = String::from_utf8_lossy(&goaway[8..]);
+                [one, frame(RST_STREAM, 0, 2 * number + 1, &cancel)].concat()
+            }),
+        )
+        .await;
+        heard.ensure_ended(ENHANCE_YOUR_CALM)?;
+        let (_, text) = heard.goaway.context("it was ended so")?;
         // On a machine that is slow, the second is met first.
         let limits = ["RST_STREAM frames", "requests that are refused or taken back pile up"];
         ensure!(limits.iter().any(|limit| text.contains(limit)), "{text}");

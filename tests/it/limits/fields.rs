@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use h2conn::{Listener, ListenerHandle, Reason};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::{round_trip, until};
-use crate::support::process::{self, memory, output, said};
+use super::{Filled, Memory, round_trip, tell_memory, until};
+use crate::attacks::peer::{ENHANCE_YOUR_CALM, client, pieces, play};
+use crate::support::process;
 use crate::support::raw::{
-    DATA, END_HEADERS, GOAWAY, HEADERS, OK, PING, REQUEST, RST_STREAM, Raw, SETTINGS, frame,
-    read_frame,
+    DATA, END_HEADERS, HEADERS, OK, PING, REQUEST, RST_STREAM, Raw, SETTINGS, frame,
 };
 use crate::support::{Over, Site, TestResult, accept, echo, listen_with, run, serve};
 
@@ -43,7 +43,7 @@ struct Thrower {
 impl Thrower {
     /// Sends the bomb so many times, and waits until all is looked at.
     async fn throw(site: &Site, times: u32) -> TestResult<Thrower> {
-        let raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
+        let raw = client(site.addr).await?;
         let mut thrower = Thrower { raw, answered: 0, refused: 0, reset: 0 };
         let (first, again) = bomb();
         thrower.raw.io.write_all(&frame(HEADERS, END_HEADERS, 1, &first)).await?;
@@ -88,7 +88,7 @@ impl Thrower {
 fn the_limit_of_header_fields_is_told() -> TestResult {
     run(async {
         let (_listener, site) = listen_with(Over::Cleartext, Listener::builder()).await?;
-        let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
+        let mut raw = client(site.addr).await?;
         let settings = raw.wait_for(SETTINGS, 0).await?;
         // SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113 §6.5.2).
         let told = settings.payload.chunks(6).find(|setting| setting[..2] == [0, 6]);
@@ -149,32 +149,15 @@ fn a_peer_whose_requests_are_refused_all_the_time_is_cut_off() -> TestResult {
         let builder = Listener::builder().max_link_memory(256 << 10);
         // Nobody accepts.
         let (_listener, site) = listen_with(Over::Cleartext, builder).await?;
-        let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
+        let mut raw = client(site.addr).await?;
         let (first, again) = bomb();
         raw.io.write_all(&frame(HEADERS, END_HEADERS, 1, &first)).await?;
-        let (mut reader, mut writer) = raw.io.split();
-        let asking = async {
-            let mut streams = (1..200_000).map(|number| 2 * number + 1);
-            while let Some(stream) = streams.next()
-                && writer.write_all(&frame(HEADERS, END_HEADERS, stream, &again)).await.is_ok()
-            {
-            }
-        };
-        let mut refused = 0;
-        let hearing = async {
-            loop {
-                let frame = read_frame(&mut reader).await?.context("a reason before the end")?;
-                refused += usize::from(frame.kind == RST_STREAM);
-                if frame.kind == GOAWAY {
-                    return TestResult::Ok(frame.payload);
-                }
-            }
-        };
-        let ((), goaway) = tokio::join!(asking, hearing);
-        let goaway = goaway?;
-        ensure!(goaway[4..8] == Reason::ENHANCE_YOUR_CALM.code().to_be_bytes(), "{goaway:?}");
-        let text = String::from_utf8_lossy(&goaway[8..]);
+        let more = |number| frame(HEADERS, END_HEADERS, 2 * number + 3, &again);
+        let heard = play(raw, pieces(200_000, more)).await;
+        heard.ensure_ended(ENHANCE_YOUR_CALM)?;
+        let (_, text) = heard.goaway.context("it was ended so")?;
         ensure!(text == "requests that are refused or taken back pile up", "{text}");
+        let refused: usize = heard.resets.values().sum();
         ensure!(refused > 20_000, "after {refused}");
         Ok(())
     })
@@ -210,34 +193,17 @@ async fn a_server_that_is_filled_with_fields() -> TestResult {
     let (listener, site) = listen_with(Over::Cleartext, builder).await?;
     let handle = listener.handle();
     serve(listener, echo);
-    println!("\n@port {}", site.addr.port());
-    let mut questions = BufReader::new(tokio::io::stdin()).lines();
-    while questions.next_line().await?.is_some() {
-        let stats = handle.stats();
-        let (now, most) = (memory("VmRSS"), memory("VmHWM"));
-        println!("\n@memory {now} {most} {} {}", stats.request_bytes, stats.conns);
-    }
-    Ok(())
+    tell_memory(&site, &handle, |stats| stats.request_bytes).await
 }
 
 #[test]
 fn ten_links_full_of_header_fields_stay_below_the_documented_memory() -> TestResult {
     const SERVER: &str = "limits::fields::a_server_that_is_filled_with_fields";
     run(async {
-        let mut server = process::spawn(SERVER, "server")?;
-        let mut answers = output(&mut server)?;
-        let mut questions = server.stdin.take().context("its input is piped")?;
-        let port: u16 = said(&mut answers, "port").await?.parse()?;
-        let site = Site::cleartext(([127, 0, 0, 1], port).into());
+        let (mut server, site) = Filled::start(SERVER).await?;
         let bystander = site.client()?;
         let conn = bystander.connect(site.url("/")).await?.0;
-        let mut ask = async || {
-            questions.write_all(b"?\n").await?;
-            let line = said(&mut answers, "memory").await?;
-            let fields: Vec<usize> = line.split(' ').map(str::parse).collect::<Result<_, _>>()?;
-            TestResult::Ok((fields[0], fields[1], fields[2], fields[3]))
-        };
-        let (before, ..) = ask().await?;
+        let before = server.ask().await?.now;
         let mut links = Vec::new();
         for _ in 0..LINKS {
             let link = Thrower::throw(&site, TIMES).await?;
@@ -247,9 +213,9 @@ fn ten_links_full_of_header_fields_stay_below_the_documented_memory() -> TestRes
             round_trip(&bystander.connect(site.url("/")).await?.0).await?;
         }
         // A link gives room when its driver next looks.
-        let (now, most, fields, conns) = loop {
-            let seen = ask().await?;
-            if seen.2 <= MEMORY {
+        let Memory { now, most, bytes: fields, conns } = loop {
+            let seen = server.ask().await?;
+            if seen.bytes <= MEMORY {
                 break seen;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -271,7 +237,7 @@ fn ten_links_full_of_header_fields_stay_below_the_documented_memory() -> TestRes
         ensure!(resets > 0, "the first links have made room for the others");
         // The idle Conns and links themselves: `docs/performance.md`.
         let others = conns * (8 << 10) + LINKS * MIB;
-        // What those had that were reset is free, and still the process's.
+        // Memory of Conns that were reset is free, and still the process's.
         ensure!(
             (now - before) << 10 < 2 * fields + others,
             "{} KiB are more than is counted",
@@ -279,12 +245,10 @@ fn ten_links_full_of_header_fields_stay_below_the_documented_memory() -> TestRes
         );
         ensure!(most - before < documented, "{} KiB", most - before);
         drop(links);
-        while ask().await?.2 > 100_000 {
+        while server.ask().await?.bytes > 100_000 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         round_trip(&conn).await?;
-        drop(questions);
-        ensure!(server.wait().await?.success());
-        Ok(())
+        server.end().await
     })
 }

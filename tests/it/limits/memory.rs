@@ -6,15 +6,15 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use h2conn::http::Request;
 use h2conn::{Client, Conn, ErrorKind, LinkPolicy, Listener, ListenerBuilder, Reason};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{round_trip, until};
+use super::{Filled, Memory, round_trip, tell_memory, until};
 use crate::support::foreign::h2_send;
-use crate::support::process::{self, memory, output, said};
+use crate::support::process;
 use crate::support::{LINGER, Over, Site, TestResult, echo, listen_with, run, serve, within};
 
 const MIB: usize = 1 << 20;
@@ -198,14 +198,7 @@ async fn a_server_that_is_filled() -> TestResult {
         while (&conn).write_all(&chunk).await.is_ok() {}
         Ok(())
     });
-    println!("\n@port {}", site.addr.port());
-    let mut questions = BufReader::new(tokio::io::stdin()).lines();
-    while questions.next_line().await?.is_some() {
-        let stats = handle.stats();
-        let (now, most) = (memory("VmRSS"), memory("VmHWM"));
-        println!("\n@memory {now} {most} {} {}", stats.unread_bytes, stats.conns);
-    }
-    Ok(())
+    tell_memory(&site, &handle, |stats| stats.unread_bytes).await
 }
 
 /// Sends by `h2` itself, in frames that are as bad as can be: each kept in a buffer twice its size.
@@ -248,18 +241,8 @@ async fn fill_by_ours(site: Site) -> TestResult<JoinSet<TestResult>> {
 fn a_listener_that_is_filled_in_every_way_stays_below_its_documented_memory() -> TestResult {
     const SERVER: &str = "limits::memory::a_server_that_is_filled";
     run(async {
-        let mut server = process::spawn(SERVER, "server")?;
-        let mut answers = output(&mut server)?;
-        let mut questions = server.stdin.take().context("its input is piped")?;
-        let port: u16 = said(&mut answers, "port").await?.parse()?;
-        let site = Site::cleartext(([127, 0, 0, 1], port).into());
-        let mut ask = async || {
-            questions.write_all(b"?\n").await?;
-            let line = said(&mut answers, "memory").await?;
-            let fields: Vec<usize> = line.split(' ').map(str::parse).collect::<Result<_, _>>()?;
-            TestResult::Ok((fields[0], fields[1], fields[2], fields[3]))
-        };
-        let (before, ..) = ask().await?;
+        let (mut server, site) = Filled::start(SERVER).await?;
+        let before = server.ask().await?.now;
         let mut filling = Vec::new();
         for link in 0..LINKS {
             filling.push(match link % 2 {
@@ -271,11 +254,11 @@ fn a_listener_that_is_filled_in_every_way_stays_below_its_documented_memory() ->
         let (mut last, mut same) = ((0, 0), 0);
         while same < 10 {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            let (_, _, unread, conns) = ask().await?;
+            let Memory { bytes: unread, conns, .. } = server.ask().await?;
             same = if (unread, conns) == last { same + 1 } else { 0 };
             last = (unread, conns);
         }
-        let (now, most, unread, conns) = ask().await?;
+        let Memory { now, most, bytes: unread, conns } = server.ask().await?;
         let documented = (2 * MEMORY + LINKS * CONNS * (260 << 10) + LINKS * 2 * MIB) >> 10;
         eprintln!(
             "{unread} bytes unread, {conns} conns left: {} KiB, {} KiB at the most, {documented} KiB \
@@ -287,8 +270,6 @@ fn a_listener_that_is_filled_in_every_way_stays_below_its_documented_memory() ->
         ensure!(conns < LINKS * CONNS, "4 links of 24 MiB do not fit into 64");
         ensure!(most - before < documented, "{} KiB", most - before);
         drop(filling);
-        drop(questions);
-        ensure!(server.wait().await?.success());
-        Ok(())
+        server.end().await
     })
 }

@@ -9,17 +9,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{round_trip, until};
+use crate::attacks::peer::client;
 use crate::support::raw::{
     END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, Raw, frame, read_frame, request,
 };
-use crate::support::{Over, Site, TestResult, accept, echo, listen_with, run};
+use crate::support::{Over, TestResult, accept, echo, listen_with, run};
 
 /// Short enough for a test, and long enough for requests that are sent at once on a machine that is busy.
 const LIMIT: Duration = Duration::from_secs(3);
-
-async fn client(site: &Site) -> TestResult<Raw<TcpStream>> {
-    Ok(Raw::client(TcpStream::connect(site.addr).await?).await?)
-}
 
 /// Waits for a GOAWAY with NO_ERROR and the end of the transport.
 async fn ends(raw: &mut Raw<TcpStream>) -> TestResult {
@@ -35,7 +32,7 @@ fn a_link_on_which_nothing_is_accepted_in_time_ends_and_others_stay() -> TestRes
         let builder = Listener::builder().first_conn_timeout(LIMIT);
         let (mut listener, site) = listen_with(Over::Cleartext, builder).await?;
         let handle = listener.handle();
-        let (mut silent, mut refused) = (client(&site).await?, client(&site).await?);
+        let (mut silent, mut refused) = (client(site.addr).await?, client(site.addr).await?);
         refused.send(HEADERS, END_HEADERS | END_STREAM, 1, &request("/no")).await?;
         listener.accept().await.context("it asks")?.reject(StatusCode::UNAUTHORIZED);
         refused.wait_for(HEADERS, 1).await?;
@@ -95,7 +92,7 @@ fn a_client_that_is_refused_and_acknowledges_nothing_cannot_stay_by_talking_on()
         let handle = listener.handle();
         // With its end, and without: then the stream lingers.
         for flags in [END_HEADERS | END_STREAM, END_HEADERS] {
-            let mut raw = client(&site).await?;
+            let mut raw = client(site.addr).await?;
             raw.send(HEADERS, flags, 1, &request("/no")).await?;
             listener.accept().await.context("it asks")?.reject(StatusCode::FORBIDDEN);
             talks_on(raw).await.with_context(|| format!("with the flags {flags:#x}"))?;
@@ -119,7 +116,7 @@ fn an_address_that_takes_all_links_has_its_own_ended_when_another_comes() -> Tes
         let conn = conn?.0;
         // One of them has not even begun with HTTP/2.
         let mut oldest = TcpStream::connect(site.addr).await?;
-        let mut hogs = [client(&site).await?, client(&site).await?];
+        let mut hogs = [client(site.addr).await?, client(site.addr).await?];
         until(&handle, |stats| stats.links + stats.handshaking == 4).await;
         for number in 0..2 {
             let socket = tokio::net::TcpSocket::new_v4()?;
@@ -148,10 +145,10 @@ fn a_link_that_never_asks_stays_where_the_program_says_so() -> TestResult {
         let (listener, site) = listen_with(Over::Cleartext, builder).await?;
         let limited = Listener::builder().first_conn_timeout(LIMIT);
         let (_limited, other) = listen_with(Over::Cleartext, limited).await?;
-        let _silent = client(&site).await?;
+        let _silent = client(site.addr).await?;
         until(&listener.handle(), |stats| stats.links == 1).await;
         // Another that began later is gone.
-        ends(&mut client(&other).await?).await?;
+        ends(&mut client(other.addr).await?).await?;
         ensure!(listener.stats().links == 1);
         Ok(())
     })
