@@ -262,7 +262,7 @@ pub(super) struct Charge {
 }
 
 impl Charge {
-    /// What the link has of them.
+    /// The bytes that count for the link.
     pub(super) fn bytes(&self) -> usize {
         self.of_link.load(SeqCst)
     }

@@ -323,7 +323,7 @@ impl Entry {
     /// Sends the end, or the RST_STREAM, that could not be sent before.
     pub(super) fn send_wanted_end(&mut self, session: &mut Session) {
         if std::mem::take(&mut self.wants_end) {
-            // What was written has no reader.
+            // The bytes that were written have no reader.
             self.owes_nothing |= !self.stream.outbox.is_end_taken();
             if let Some(id) = self.id {
                 session.http2().end(id);

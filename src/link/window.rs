@@ -138,7 +138,7 @@ impl Windows {
         held + first_base(self.memory) as usize > (self.memory as usize).max(2 * LEAST as usize)
     }
 
-    /// What the header fields of requests may take, beside the bytes that are unread: half of the memory. Streams are
+    /// The bytes that the header fields of requests may take, beside the bytes that are unread: half of the memory. Streams are
     /// promised three quarters, of which buffers can take twice as much.
     pub(crate) fn room_for_fields(&self) -> usize {
         self.memory as usize / 2

@@ -44,7 +44,7 @@ impl Asking {
     }
 }
 
-/// What is there at once.
+/// The next request, if one waits.
 fn next(backlog: &mut Backlog) -> Option<Offer> {
     poll(backlog).flatten()
 }

@@ -73,7 +73,7 @@ impl Driver {
     /// program's to decide, and not the peer's to hurry.
     fn look_whether_late(&mut self) {
         let First { is_late, was_accepted } = self.first;
-        // What is refused may take its time, and is not what the link is for.
+        // Streams that are refused may take their time, but do not make the link used.
         let is_unused = || self.streams.iter().all(|(_, entry)| entry.stream.is_refused());
         if is_late && !was_accepted && !self.closing && is_unused() {
             self.shared.info.observed.retired(Cause::Idle);

@@ -96,7 +96,7 @@ async fn a_client_ends_its_request_in_order_when_a_refusal_is_complete() -> Resu
                 raw.send(HEADERS, raw::END_HEADERS, stream, b"\x8d").await?;
                 let flags = if is_complete { END_STREAM } else { 0 };
                 raw.send(DATA, flags, stream, b"nothing here").await?;
-                // What was written before does not matter.
+                // Content that was written before does not matter.
                 ends.push(loop {
                     let frame = raw.next().await?.context("an end")?;
                     if frame.stream == stream && (frame.is_end() || frame.kind == RST_STREAM) {
