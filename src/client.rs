@@ -1,30 +1,34 @@
 //! Connecting.
 
+mod backoff;
 mod builder;
+mod call;
 mod connector;
 mod dial;
 mod hosts;
 mod policy;
 mod pool;
+mod request;
 mod stats;
 mod target;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request};
-use tokio::time::{sleep, timeout};
+use http::{HeaderMap, Method, Request, Response};
+use tokio::time::timeout;
 
 use crate::conn::{Conn, Transport};
-use crate::error::{Error, ErrorKind, Reason, Result, request_name};
-use crate::observe::{self, Side};
-use dial::{Dialer, Progress};
+use crate::error::{Error, ErrorKind, Reason, Result};
+use dial::Dialer;
 use pool::Pool;
-use target::Target;
+use request::HeadersFn;
 
+pub use backoff::Backoff;
 pub use builder::ClientBuilder;
 pub use connector::Destination;
 pub use policy::LinkPolicy;
+pub use request::RequestBuilder;
 pub use stats::{ClientStats, LinkStats, OriginStats};
 
 /// Connects to `url` over a link of its own, and waits for the response head.
@@ -82,16 +86,12 @@ struct Inner {
     method: Method,
     transport: Transport,
     headers: HeaderMap,
+    headers_with: Option<HeadersFn>,
     connect_timeout: Duration,
     response_timeout: Duration,
     dialer: Dialer,
     pool: Pool,
 }
-
-/// The pauses before a request that was refused unseen is sent again. The first retry meets a
-/// successor that has taken over; the others one that is about to.
-const RETRIES: [Duration; 3] =
-    [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(400)];
 
 impl Client {
     /// A client with every knob at its default.
@@ -122,40 +122,7 @@ impl Client {
     /// Dropping the future closes what it has opened. One that is kept and not polled can hold up
     /// others, which wait for the link that it is to make.
     pub async fn connect(&self, url: impl AsRef<str>) -> Result<(Conn, Response<()>)> {
-        let target = Target::parse(url.as_ref())?;
-        let mut pauses = RETRIES.iter();
-        loop {
-            match self.connect_once(&target).await {
-                Err(error) if error.is_retryable() => {
-                    let totals = self.inner.pool.totals();
-                    totals.refused();
-                    let Some(pause) = pauses.next() else { return Err(error) };
-                    totals.retry();
-                    observe::retrying(&error, *pause);
-                    sleep(*pause).await;
-                }
-                result => return result,
-            }
-        }
-    }
-
-    async fn connect_once(&self, target: &Target) -> Result<(Conn, Response<()>)> {
-        let conn = self.open_stream(target).await?;
-        // An unfinished or failed attempt leaves no stream behind.
-        let guard = ResetOnDrop(Some(conn));
-        let limit = self.inner.response_timeout;
-        let response = match timeout(limit, guard.conn().response()).await {
-            Ok(response) => response?,
-            Err(_) => return Err(no_answer(self.what(target), limit)),
-        };
-        if !response.status().is_success() {
-            // Its body is being collected, into the error that ends the stream.
-            return match guard.conn().closed().await {
-                Err(error) => Err(error),
-                Ok(()) => Err(no_answer(self.what(target), limit)),
-            };
-        }
-        Ok((guard.into_conn(), response))
+        self.request(url).connect().await
     }
 
     /// Opens a connection that can be written to at once, before any response has come: this waits
@@ -170,75 +137,39 @@ impl Client {
     ///
     /// Dropping the future leaves nothing open.
     pub async fn open(&self, url: impl AsRef<str>) -> Result<Conn> {
-        let target = Target::parse(url.as_ref())?;
-        self.open_stream(&target).await
+        self.request(url).open().await
     }
 
-    async fn open_stream(&self, target: &Target) -> Result<Conn> {
-        let request = self.request(target);
-        let limit = self.inner.connect_timeout;
-        let progress = Progress::default();
-        let pool = &self.inner.pool;
-        let dial = |terms| self.inner.dialer.dial(target, self.what(target), &progress, terms);
-        let lease = match timeout(limit, pool.place(target.origin(), dial)).await {
-            Ok(lease) => {
-                lease.inspect_err(|error| self.observe_failure(target, error, &progress))?
-            }
-            // There may be room where it would rather not have gone.
-            Err(_) => match pool.place_now(target.origin()) {
-                Some(lease) => lease,
-                None => return Err(self.no_link(target, &progress)),
-            },
-        };
-        Ok(Conn::new(lease.open(request, self.inner.transport.clone())))
+    /// Begins a request to `url` that differs from the client's others, by its method or by header fields.
+    /// [`RequestBuilder::connect`] and [`RequestBuilder::open`] send it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use h2conn::{Client, Conn};
+    ///
+    /// # async fn example(client: &Client) -> h2conn::Result<Conn> {
+    /// let request = client.request("https://localhost:8000/chat").header("x-room", "kitchen");
+    /// let (conn, response) = request.connect().await?;
+    /// println!("the server answers {}", response.status());
+    /// # Ok(conn)
+    /// # }
+    /// ```
+    pub fn request(&self, url: impl AsRef<str>) -> RequestBuilder {
+        RequestBuilder::new(self.clone(), url.as_ref())
     }
 
-    /// The time for a place on a link is up.
-    fn no_link(&self, target: &Target, progress: &Progress) -> Error {
-        let limit = self.inner.connect_timeout;
-        if !progress.is_begun() {
-            let why = self.inner.pool.no_place(target.origin(), limit);
-            return Error::new(ErrorKind::TimedOut, format!("{}: {why}", self.what(target)));
-        }
-        let message = format!(
-            "{}: no link to {} within {} s: {}",
-            self.what(target),
-            self.inner.dialer.destination(target),
-            limit.as_secs_f32(),
-            progress.waited_for()
-        );
-        let error = Error::new(ErrorKind::TimedOut, message);
-        self.observe_failure(target, &error, progress);
-        error
-    }
-
-    fn request(&self, target: &Target) -> request::Parts {
-        let (mut parts, ()) = Request::new(()).into_parts();
-        parts.method = self.inner.method.clone();
-        parts.uri = target.uri().clone();
-        parts.version = http::Version::HTTP_2;
-        parts.headers = self.inner.headers.clone();
-        let agent = HeaderValue::from_static(concat!("h2conn/", env!("CARGO_PKG_VERSION")));
-        parts.headers.entry(header::USER_AGENT).or_insert(agent);
-        parts
+    /// Begins a request with the URL, the method and the header fields of `request`. Its version and its extensions
+    /// are not used.
+    ///
+    /// `http::Request` has the method GET unless one is set, and some proxies pass on no body of a GET: set POST.
+    pub fn request_from(&self, request: Request<()>) -> RequestBuilder {
+        RequestBuilder::from_parts(self.clone(), request.into_parts().0)
     }
 
     /// What the client has open now, and what it has done.
     pub fn stats(&self) -> ClientStats {
         self.inner.pool.stats()
-    }
-
-    /// Reports a dial that made no link.
-    fn observe_failure(&self, target: &Target, error: &Error, progress: &Progress) {
-        if progress.is_begun() {
-            let destination = self.inner.dialer.destination(target);
-            observe::handshake_failed(Side::Client, &destination, error);
-        }
-    }
-
-    /// Names a request, in errors.
-    fn what(&self, target: &Target) -> String {
-        request_name(&self.inner.method, target.uri())
     }
 
     /// Ends the client in good order: no new connections, then waits until the ones there are have
@@ -319,35 +250,4 @@ impl Client {
         );
         Err(Error::new(ErrorKind::TimedOut, message))
     }
-}
-
-/// A connection that is being made.
-struct ResetOnDrop(Option<Conn>);
-
-impl ResetOnDrop {
-    fn conn(&self) -> &Conn {
-        self.0.as_ref().expect("it is taken out by the last call only")
-    }
-
-    fn into_conn(mut self) -> Conn {
-        self.0.take().expect("it is taken out by the last call only")
-    }
-}
-
-impl Drop for ResetOnDrop {
-    fn drop(&mut self) {
-        if let Some(conn) = &self.0 {
-            conn.reset(Reason::CANCEL);
-        }
-    }
-}
-
-fn no_answer(what: String, limit: Duration) -> Error {
-    let message = format!(
-        "{what}: no response within {} s; the server, or a proxy that buffers, may be waiting for \
-         more of the request (Client::open does not wait for the response), or be at its limit of \
-         streams",
-        limit.as_secs_f32()
-    );
-    Error::new(ErrorKind::TimedOut, message)
 }

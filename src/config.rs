@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 #[cfg(feature = "websocket")]
 pub(crate) use fields::only;
-pub(crate) use fields::{is_token, parse_headers};
+pub(crate) use fields::{check_headers, is_token, parse_headers};
 pub(crate) use methods::{Methods, method_not_allowed};
 pub(crate) use origins::Origins;
 pub(crate) use pace::Pace;

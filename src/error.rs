@@ -7,9 +7,10 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Uri, response};
+use http::{HeaderMap, Method, StatusCode, Uri, header, response};
 
 pub(crate) use ending::{Ending, Text};
 pub use h2conn_engine::Reason;
@@ -36,7 +37,7 @@ struct Inner {
     message: Cow<'static, str>,
     reason: Option<Reason>,
     by_peer: bool,
-    retryable: bool,
+    not_processed: bool,
     rejected: Option<Rejected>,
     source: Option<Source>,
 }
@@ -93,6 +94,10 @@ pub enum ErrorKind {
     Protocol,
 }
 
+/// Request Timeout, Too Early, Too Many Requests, Internal Server Error, Bad Gateway, Service Unavailable, Gateway
+/// Timeout.
+const PASSING: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];
+
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
         Error(Arc::new(Inner {
@@ -100,7 +105,7 @@ impl Error {
             message: message.into(),
             reason: None,
             by_peer: false,
-            retryable: false,
+            not_processed: false,
             rejected: None,
             source: None,
         }))
@@ -121,8 +126,8 @@ impl Error {
         self.edit(|inner| inner.by_peer = true)
     }
 
-    pub(crate) fn retryable(self) -> Error {
-        self.edit(|inner| inner.retryable = true)
+    pub(crate) fn not_processed(self) -> Error {
+        self.edit(|inner| inner.not_processed = true)
     }
 
     /// The same error, named by what was being done.
@@ -169,10 +174,41 @@ impl Error {
         self.0.by_peer
     }
 
-    /// Whether the peer has certainly not acted on the request, so that sending it again is safe
-    /// (RFC 9113 §8.7).
-    pub fn is_retryable(&self) -> bool {
-        self.0.retryable
+    /// Whether the peer has certainly not acted on the request, so that even a request that must not be carried out
+    /// twice may be sent again (RFC 9113 §8.7). [`Client::connect`](crate::Client::connect) does so by itself, some times.
+    pub fn was_not_processed(&self) -> bool {
+        self.0.not_processed
+    }
+
+    /// Whether another attempt would end in the same way, until somebody changes the program, a certificate or the
+    /// server.
+    ///
+    /// True of input that cannot be used, of a peer that does not speak HTTP/2, of certificates that are not
+    /// accepted and other TLS handshakes that the two ends cannot agree on, and of statuses other than 408, 425, 429, 500, 502, 503 and 504.
+    /// False of all else: the network, limits, resets and restarts pass. A [`Backoff`](crate::Backoff) asks for it.
+    pub fn is_permanent(&self) -> bool {
+        match self.0.kind {
+            ErrorKind::InvalidInput | ErrorKind::Unsupported => true,
+            ErrorKind::Tls => !self.is_of_the_network(),
+            ErrorKind::Rejected => {
+                let passes = |status: StatusCode| PASSING.contains(&status.as_u16());
+                !self.status().is_some_and(passes)
+            }
+            _ => false,
+        }
+    }
+
+    /// How long the server asks a client to stay away, by `retry-after` with a number of seconds (RFC 9110
+    /// §10.2.3) in an answer that was not 2xx. A date there is not read.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let value = self.headers()?.get(header::RETRY_AFTER)?;
+        value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    }
+
+    /// Whether a TLS handshake has failed because the transport did.
+    fn is_of_the_network(&self) -> bool {
+        let source = self.0.source.as_ref().and_then(|source| source.downcast_ref::<io::Error>());
+        source.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<io::Error>())
     }
 
     /// Whether a time limit passed.
@@ -298,5 +334,45 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("404 Not Found") && text.contains("no such"), "{text}");
         assert!(!text.contains("room"), "{text}");
+    }
+
+    #[test]
+    fn errors_that_would_come_again_are_permanent() {
+        for kind in [ErrorKind::InvalidInput, ErrorKind::Unsupported, ErrorKind::Tls] {
+            assert!(Error::new(kind, "no").is_permanent(), "{kind:?}");
+        }
+        for kind in [
+            ErrorKind::Connect,
+            ErrorKind::Refused,
+            ErrorKind::Reset,
+            ErrorKind::Truncated,
+            ErrorKind::Closed,
+            ErrorKind::Aborted,
+            ErrorKind::TimedOut,
+            ErrorKind::Protocol,
+        ] {
+            assert!(!Error::new(kind, "no").is_permanent(), "{kind:?}");
+        }
+        let rejected = |status: u16| {
+            let response = http::Response::builder().status(status).header("retry-after", " 7");
+            let (head, ()) = response.body(()).expect("a plain response").into_parts();
+            Error::rejected("POST http://x/", head, Bytes::new())
+        };
+        for status in [300, 400, 401, 403, 404, 405, 413, 426, 501, 505] {
+            assert!(rejected(status).is_permanent(), "{status}");
+        }
+        for status in PASSING {
+            assert!(!rejected(status).is_permanent(), "{status}");
+        }
+        assert_eq!(rejected(503).retry_after(), Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_handshake_that_the_network_broke_is_not_permanent() {
+        let broke = io::Error::from(io::ErrorKind::UnexpectedEof);
+        let broke = io::Error::new(io::ErrorKind::InvalidData, broke);
+        assert!(!Error::new(ErrorKind::Tls, "no").with_source(broke).is_permanent());
+        let refused = io::Error::new(io::ErrorKind::PermissionDenied, "expired");
+        assert!(Error::new(ErrorKind::Tls, "no").with_source(refused).is_permanent());
     }
 }

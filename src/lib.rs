@@ -110,7 +110,8 @@ pub use accept::WebSockets;
 #[cfg(feature = "accept")]
 pub use accept::{AcceptError, Acceptor, AcceptorBuilder, accept};
 pub use client::{
-    Client, ClientBuilder, ClientStats, Destination, LinkPolicy, LinkStats, OriginStats, connect,
+    Backoff, Client, ClientBuilder, ClientStats, Destination, LinkPolicy, LinkStats, OriginStats,
+    RequestBuilder, connect,
 };
 pub use conn::{Addr, Conn, OnDrop, ReadHalf, ReuniteError, Stats, Transport, WriteHalf};
 pub use error::{Error, ErrorKind, Reason, Result};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderMap, Method};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connector::{Destination, TransportFn};
@@ -15,6 +15,7 @@ use super::dial::Dialer;
 use super::hosts::Hosts;
 use super::policy::{LinkPolicy, Rules};
 use super::pool::{Pool, Slot};
+use super::request::HeadersFn;
 use super::{Client, Inner};
 use crate::config::{Config, Methods, check_protocol, parse_headers};
 use crate::conn::{Addr, LinkInfo, OnDrop, Transport};
@@ -30,6 +31,7 @@ pub struct ClientBuilder {
     method: Option<Method>,
     protocol: Option<String>,
     headers: Vec<(String, String)>,
+    headers_with: Option<HeadersFn>,
     connect_timeout: Duration,
     response_timeout: Duration,
     tls: Option<ClientTls>,
@@ -49,6 +51,7 @@ impl Default for ClientBuilder {
             method: None,
             protocol: None,
             headers: Vec::new(),
+            headers_with: None,
             connect_timeout: Duration::from_secs(10),
             response_timeout: Duration::from_secs(30),
             tls: None,
@@ -88,6 +91,34 @@ impl ClientBuilder {
     /// Adds a header field to every request.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Calls `change` with the header fields of each request, just before it is sent: for a token that is renewed, say.
+    /// Default: none. It runs again for a request that is sent again, sees the fields of
+    /// [`header`](ClientBuilder::header) and of the request, and must not block. A field that HTTP/2 forbids
+    /// (RFC 9113 §8.2.2) fails the connection with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// use h2conn::Client;
+    /// use h2conn::http::{HeaderValue, header};
+    ///
+    /// /// A client that shows the token of the time. Another task renews it.
+    /// fn client(token: Arc<Mutex<HeaderValue>>) -> h2conn::Result<Client> {
+    ///     let show = move |headers: &mut h2conn::http::HeaderMap| {
+    ///         let token = token.lock().expect("nothing panics with the token").clone();
+    ///         headers.insert(header::AUTHORIZATION, token);
+    ///     };
+    ///     Client::builder().headers_with(show).build()
+    /// }
+    /// # client(Arc::new(Mutex::new(HeaderValue::from_static("Bearer x")))).unwrap();
+    /// ```
+    pub fn headers_with(mut self, change: impl Fn(&mut HeaderMap) + Send + Sync + 'static) -> Self {
+        self.headers_with = Some(HeadersFn::new(change));
         self
     }
 
@@ -383,6 +414,7 @@ impl ClientBuilder {
             method,
             transport,
             headers: parse_headers(&self.headers)?,
+            headers_with: self.headers_with,
             connect_timeout: self.connect_timeout,
             response_timeout: self.response_timeout,
             dialer,
@@ -405,8 +437,11 @@ impl ClientBuilder {
     }
 }
 
-/// What requests are to be.
-fn opening(method: Option<Method>, protocol: Option<String>) -> Result<(Method, Transport)> {
+/// How requests open a connection: by their method, or by extended CONNECT.
+pub(super) fn opening(
+    method: Option<Method>,
+    protocol: Option<String>,
+) -> Result<(Method, Transport)> {
     match (method, protocol) {
         (method, None) => {
             let method = method.unwrap_or(Method::POST);

@@ -23,20 +23,36 @@ const NOT_OURS: [HeaderName; 6] = [
 pub(crate) fn parse_headers(fields: &[(String, String)]) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
-        let wrong = |what: &str| {
-            let message = format!("the header field {name:?} cannot be sent: {what}");
-            Error::new(ErrorKind::InvalidInput, message)
-        };
+        let wrong = |why| cannot_be_sent(name, why);
         let name = HeaderName::try_from(name.as_str())
             .map_err(|_| wrong("its name has characters that no name may have"))?;
         if NOT_OURS.contains(&name) {
-            return Err(wrong("HTTP/2 does without it, or the connection sets it itself"));
+            return Err(wrong(SET_BY_THE_CONNECTION));
         }
         let value = HeaderValue::try_from(value.as_str())
             .map_err(|_| wrong("its value has characters that no value may have"))?;
         headers.append(name, value);
     }
     Ok(headers)
+}
+
+/// Refuses fields that no request and no response of a connection may have.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidInput`], which names the field.
+pub(crate) fn check_headers(headers: &HeaderMap) -> Result<()> {
+    match headers.keys().find(|name| NOT_OURS.contains(name)) {
+        Some(name) => Err(cannot_be_sent(name.as_str(), SET_BY_THE_CONNECTION)),
+        None => Ok(()),
+    }
+}
+
+const SET_BY_THE_CONNECTION: &str = "HTTP/2 does without it, or the connection sets it itself";
+
+fn cannot_be_sent(name: &str, why: &str) -> Error {
+    let message = format!("the header field {name:?} cannot be sent: {why}");
+    Error::new(ErrorKind::InvalidInput, message)
 }
 
 /// The value of a field that is there once.

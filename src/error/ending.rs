@@ -77,7 +77,7 @@ impl Ending {
                     "{what}: the server refused the stream before looking at it \
                      (REFUSED_STREAM): it is at its limits or going away; try again"
                 );
-                reset(ErrorKind::Refused, message, Reason::REFUSED_STREAM).retryable()
+                reset(ErrorKind::Refused, message, Reason::REFUSED_STREAM).not_processed()
             }
             Ending::Reset(Reason::HTTP_1_1_REQUIRED) => {
                 let message = format!(
@@ -99,7 +99,7 @@ impl Ending {
             Ending::NotProcessed(text) => Error::new(ErrorKind::Refused, format!("{what}: {text}"))
                 .with_reason(Reason::REFUSED_STREAM)
                 .by_the_peer()
-                .retryable(),
+                .not_processed(),
             Ending::Gone(source) => gone(
                 ErrorKind::Truncated,
                 format!("{what}: the server ended the transport before it answered"),
@@ -223,8 +223,8 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_peer_has_not_looked_at_is_retryable() {
-        let connect = |ending: Ending| ending.connect_error("x").is_retryable();
+    fn only_what_the_peer_has_not_looked_at_was_not_processed() {
+        let connect = |ending: Ending| ending.connect_error("x").was_not_processed();
         assert!(connect(Ending::Reset(Reason::REFUSED_STREAM)));
         assert!(connect(Ending::NotProcessed("GOAWAY".into())));
         assert!(!connect(Ending::Reset(Reason::CANCEL)));

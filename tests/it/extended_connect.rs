@@ -176,7 +176,7 @@ fn a_server_that_does_not_offer_it_is_named_and_the_link_goes_on() -> TestResult
             let error = told.expect_err("it was not offered");
             ensure!(error.kind() == ErrorKind::Unsupported, "{error:?}");
             ensure!(io_kind(&error) == std::io::ErrorKind::Unsupported, "{error:?}");
-            ensure!(!error.is_retryable(), "{error:?}");
+            ensure!(!error.was_not_processed(), "{error:?}");
             let text = error.to_string();
             for part in ["CONNECT http://raw/", NAME, "SETTINGS_ENABLE_CONNECT_PROTOCOL = 1"] {
                 ensure!(text.contains(part), "{text}");

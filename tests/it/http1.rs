@@ -90,7 +90,7 @@ async fn is_unsupported(site: &Site, seen: &str) -> TestResult {
     let error = site.connect().await.expect_err("the server has no HTTP/2");
     ensure!(error.kind() == ErrorKind::Unsupported, "{error:?}");
     ensure!(io_kind(&error) == io::ErrorKind::Unsupported, "{error:?}");
-    ensure!(!error.is_retryable() && error.is_by_peer(), "{error:?}");
+    ensure!(!error.was_not_processed() && error.is_by_peer(), "{error:?}");
     let text = error.to_string();
     for part in [site.url("/").as_str(), seen] {
         ensure!(text.contains(part), "{part:?} is not in: {text}");

@@ -45,7 +45,7 @@ async fn until(handle: &ListenerHandle, good: impl Fn(&ListenerStats) -> bool) -
 }
 
 fn is_refused(error: &Error, text: &str) -> TestResult {
-    ensure!(error.kind() == ErrorKind::Refused && error.is_retryable(), "{error}");
+    ensure!(error.kind() == ErrorKind::Refused && error.was_not_processed(), "{error}");
     ensure!(error.to_string().contains(text), "{error}");
     Ok(())
 }

@@ -279,7 +279,7 @@ fn a_dropped_listener_refuses_those_that_nobody_has_accepted_and_keeps_the_other
         let waiting = arrived(&client, &site).await?;
         drop(listener);
         let error = waiting.response().await.expect_err("it was refused");
-        ensure!(error.kind() == ErrorKind::Refused && error.is_retryable(), "{error:?}");
+        ensure!(error.kind() == ErrorKind::Refused && error.was_not_processed(), "{error:?}");
         check_echo(live, b"still here").await
     })
 }
@@ -305,7 +305,7 @@ fn a_refused_request_is_tried_again_a_few_times() -> TestResult {
         let client = site.client()?;
         check_echo(client.connect(site.url("/")).await?.0, b"hello").await?;
         let error = client.connect(site.url("/")).await.expect_err("it is refused each time");
-        ensure!(error.kind() == ErrorKind::Refused && error.is_retryable(), "{error:?}");
+        ensure!(error.kind() == ErrorKind::Refused && error.was_not_processed(), "{error:?}");
         let done = client.open(site.url("/done")).await?;
         ensure!(serving.await?? == 4, "the first try and three more");
         drop(done);

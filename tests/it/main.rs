@@ -38,6 +38,7 @@ mod peers;
 mod pool;
 mod pressure;
 mod python;
+mod requests;
 mod restart;
 mod slow_line;
 mod soak;

@@ -44,7 +44,7 @@ impl Failure {
         ensure!(error.kind() == kind, "{error:?}");
         ensure!(io_kind(&error) == io, "{:?}: {error:?}", io_kind(&error));
         ensure!(error.is_timeout() == (kind == ErrorKind::TimedOut), "{error:?}");
-        ensure!(!error.is_retryable(), "{error:?}");
+        ensure!(!error.was_not_processed(), "{error:?}");
         ensure!((error.status().is_some()) == (kind == ErrorKind::Rejected), "{error:?}");
         let text = error.to_string();
         for part in [url.as_str()].iter().chain(parts) {
@@ -332,7 +332,7 @@ fn an_unknown_host() -> TestResult {
     run(async {
         let Failure { url, error } = unknown_host().await?;
         ensure!(error.kind() == ErrorKind::Connect, "{error:?}");
-        ensure!(!error.is_retryable() && !error.is_timeout(), "{error:?}");
+        ensure!(!error.was_not_processed() && !error.is_timeout(), "{error:?}");
         let text = error.to_string();
         for part in [url.as_str(), "\"no-such-host.invalid\"", "check its spelling"] {
             ensure!(text.contains(part), "{part:?} is not in: {text}");

@@ -85,7 +85,7 @@ fn is_denied(error: &Error, parts: &[&str]) -> TestResult {
     let text = chain(error);
     ensure!(error.kind() == ErrorKind::Tls, "{error:?}");
     ensure!(io_kind(error) == io::ErrorKind::PermissionDenied, "{error:?}");
-    ensure!(error.is_by_peer() && !error.is_retryable(), "{error:?}");
+    ensure!(error.is_by_peer() && !error.was_not_processed(), "{error:?}");
     for part in parts {
         ensure!(text.contains(part), "{part:?} is not in: {text}");
     }

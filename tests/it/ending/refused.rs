@@ -18,7 +18,7 @@ async fn a_request_that_nobody_answers_is_refused_and_may_be_tried_again() -> Re
         let conn = client.open(&url).await?;
         drop(listener.accept().await.context("a request")?);
         let error = conn.response().await.err().context("it was dropped")?;
-        ensure!(error.kind() == ErrorKind::Refused && error.is_retryable(), "{error}");
+        ensure!(error.kind() == ErrorKind::Refused && error.was_not_processed(), "{error}");
         // `connect` tries again by itself.
         let connecting = tokio::spawn(async move { client.connect(&url).await });
         drop(listener.accept().await.context("the first try")?);

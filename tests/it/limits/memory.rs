@@ -107,7 +107,7 @@ fn a_link_that_holds_its_share_gets_no_new_conns_and_others_do() -> TestResult {
         let held = 4 * MIB - 300_000;
         until(&handle, |stats| stats.unread_bytes == held).await;
         let refused = full.connect("http://x/").await.err().context("7/8 are taken")?;
-        ensure!(refused.kind() == ErrorKind::Refused && refused.is_retryable(), "{refused}");
+        ensure!(refused.kind() == ErrorKind::Refused && refused.was_not_processed(), "{refused}");
         ensure!(refused.reason() == Some(Reason::REFUSED_STREAM), "{refused}");
         let other = site.client()?;
         round_trip(&other.connect(site.url("/echo")).await?.0).await?;

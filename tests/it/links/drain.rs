@@ -129,7 +129,7 @@ fn drain_refuses_those_that_nobody_has_accepted() -> TestResult {
         let conn = arrived(&client, &site).await?;
         ensure!(listener.drain(LONG).await);
         let error = conn.response().await.expect_err("it was refused");
-        ensure!(error.kind() == ErrorKind::Refused && error.is_retryable(), "{error:?}");
+        ensure!(error.kind() == ErrorKind::Refused && error.was_not_processed(), "{error:?}");
         ensure!(io_kind(&error) == std::io::ErrorKind::ConnectionRefused, "{error:?}");
         Ok(())
     })

@@ -122,7 +122,7 @@ fn whoever_meets_a_goaway_is_served_by_another_link_where_that_is_safe() -> Test
             Err(error) => error,
         };
         ensure!(error.reason() == Some(Reason::INTERNAL_ERROR), "{error:?}");
-        ensure!(error.kind() == ErrorKind::Reset && !error.is_retryable(), "{error:?}");
+        ensure!(error.kind() == ErrorKind::Reset && !error.was_not_processed(), "{error:?}");
         check_echo(client.connect(site.url("/")).await?.0, b"the next").await?;
         let site = site_that_goes_away(Moment::AfterResponse, 1, CALM).await?;
         let client = site.client()?;

@@ -1,0 +1,167 @@
+//! One request, from its place on a link to the response.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request};
+use tokio::time::{sleep, timeout};
+
+use super::Client;
+use super::dial::Progress;
+use super::request::HeadersFn;
+use super::target::Target;
+use crate::config::check_headers;
+use crate::conn::{Conn, Transport};
+use crate::error::{Error, ErrorKind, Reason, Result, request_name};
+use crate::observe::{self, Side};
+
+/// A request that has been checked.
+pub(super) struct Call {
+    pub(super) client: Client,
+    pub(super) target: Target,
+    pub(super) method: Method,
+    pub(super) transport: Transport,
+    pub(super) headers: HeaderMap,
+    /// The callbacks that change the header fields of each attempt: the client's, then the request's.
+    pub(super) headers_with: [Option<HeadersFn>; 2],
+    pub(super) response_timeout: Duration,
+}
+
+/// The pauses before a request that was refused unseen is sent again. The first retry meets a
+/// successor that has taken over; the others one that is about to.
+const RETRIES: [Duration; 3] =
+    [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(400)];
+
+impl Call {
+    pub(super) async fn connect(&self) -> Result<(Conn, Response<()>)> {
+        let mut pauses = RETRIES.iter();
+        loop {
+            match self.connect_once().await {
+                Err(error) if error.was_not_processed() => {
+                    let totals = self.client.inner.pool.totals();
+                    totals.refused();
+                    let Some(pause) = pauses.next() else { return Err(error) };
+                    totals.retry();
+                    observe::retrying(&error, *pause);
+                    sleep(*pause).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn connect_once(&self) -> Result<(Conn, Response<()>)> {
+        let conn = self.open().await?;
+        // An unfinished or failed attempt leaves no stream behind.
+        let guard = ResetOnDrop(Some(conn));
+        let limit = self.response_timeout;
+        let response = match timeout(limit, guard.conn().response()).await {
+            Ok(response) => response?,
+            Err(_) => return Err(no_answer(self.name(), limit)),
+        };
+        if !response.status().is_success() {
+            // Its body is being collected, into the error that ends the stream.
+            return match guard.conn().closed().await {
+                Err(error) => Err(error),
+                Ok(()) => Err(no_answer(self.name(), limit)),
+            };
+        }
+        Ok((guard.into_conn(), response))
+    }
+
+    pub(super) async fn open(&self) -> Result<Conn> {
+        let inner = &self.client.inner;
+        let target = &self.target;
+        let progress = Progress::default();
+        let dial = |terms| inner.dialer.dial(target, self.name(), &progress, terms);
+        let place = timeout(inner.connect_timeout, inner.pool.place(target.origin(), dial));
+        let lease = match place.await {
+            Ok(lease) => lease.inspect_err(|error| self.observe_failure(error, &progress))?,
+            // There may be room where it would rather not have gone.
+            Err(_) => match inner.pool.place_now(target.origin()) {
+                Some(lease) => lease,
+                None => return Err(self.no_link(&progress)),
+            },
+        };
+        Ok(Conn::new(lease.open(self.head()?, self.transport.clone())))
+    }
+
+    /// The time for a place on a link is up.
+    fn no_link(&self, progress: &Progress) -> Error {
+        let inner = &self.client.inner;
+        let limit = inner.connect_timeout;
+        if !progress.is_begun() {
+            let why = inner.pool.no_place(self.target.origin(), limit);
+            return Error::new(ErrorKind::TimedOut, format!("{}: {why}", self.name()));
+        }
+        let message = format!(
+            "{}: no link to {} within {} s: {}",
+            self.name(),
+            inner.dialer.destination(&self.target),
+            limit.as_secs_f32(),
+            progress.waited_for()
+        );
+        let error = Error::new(ErrorKind::TimedOut, message);
+        self.observe_failure(&error, progress);
+        error
+    }
+
+    /// Makes the request head of one attempt, when there is a place for it: a token may have a short life.
+    fn head(&self) -> Result<request::Parts> {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = self.method.clone();
+        parts.uri = self.target.uri().clone();
+        parts.version = http::Version::HTTP_2;
+        parts.headers = self.headers.clone();
+        for change in self.headers_with.iter().flatten() {
+            change.call(&mut parts.headers);
+            check_headers(&parts.headers)?;
+        }
+        let agent = HeaderValue::from_static(concat!("h2conn/", env!("CARGO_PKG_VERSION")));
+        parts.headers.entry(header::USER_AGENT).or_insert(agent);
+        Ok(parts)
+    }
+
+    /// Reports a dial that made no link.
+    fn observe_failure(&self, error: &Error, progress: &Progress) {
+        if progress.is_begun() {
+            let destination = self.client.inner.dialer.destination(&self.target);
+            observe::handshake_failed(Side::Client, &destination, error);
+        }
+    }
+
+    /// Names the request, in errors.
+    fn name(&self) -> String {
+        request_name(&self.method, self.target.uri())
+    }
+}
+
+/// A connection that is being made.
+struct ResetOnDrop(Option<Conn>);
+
+impl ResetOnDrop {
+    fn conn(&self) -> &Conn {
+        self.0.as_ref().expect("it is taken out by the last call only")
+    }
+
+    fn into_conn(mut self) -> Conn {
+        self.0.take().expect("it is taken out by the last call only")
+    }
+}
+
+impl Drop for ResetOnDrop {
+    fn drop(&mut self) {
+        if let Some(conn) = &self.0 {
+            conn.reset(Reason::CANCEL);
+        }
+    }
+}
+
+fn no_answer(name: String, limit: Duration) -> Error {
+    let message = format!(
+        "{name}: no response within {} s; the server, or a proxy that buffers, may be waiting for \
+         more of the request (Client::open does not wait for the response), or be at its limit of \
+         streams",
+        limit.as_secs_f32()
+    );
+    Error::new(ErrorKind::TimedOut, message)
+}
