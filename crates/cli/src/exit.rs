@@ -3,8 +3,9 @@
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use h2conn::ErrorKind;
+use h2conn::{Backoff, ErrorKind};
 
 use crate::report::{say_last, without_passwords};
 
@@ -126,19 +127,17 @@ impl Failure {
     /// Whether the same can go well another time, without anybody changing anything here.
     pub(crate) fn may_pass(&self) -> bool {
         match self.code {
-            Code::Usage | Code::Tls | Code::Local | Code::Interrupted => false,
-            Code::Reset | Code::TimedOut => true,
-            Code::Connect => self.kind() != Some(ErrorKind::Unsupported),
-            Code::Status => {
-                let status = self.library_error().and_then(h2conn::Error::status);
-                // Too many requests, and a server behind a gateway that is not there.
-                status.is_some_and(|status| matches!(status.as_u16(), 429 | 502..=504))
+            Code::Usage | Code::Local | Code::Interrupted => false,
+            Code::Connect | Code::Tls | Code::Status | Code::Reset | Code::TimedOut => {
+                !self.library_error().is_some_and(h2conn::Error::is_permanent)
             }
         }
     }
 
-    fn kind(&self) -> Option<ErrorKind> {
-        self.library_error().map(h2conn::Error::kind)
+    /// The pause before the next attempt, which the server may have asked for.
+    pub(crate) fn pause(&self, backoff: &mut Backoff) -> Duration {
+        let asked = self.library_error().and_then(|error| backoff.after(error));
+        asked.unwrap_or_else(|| backoff.pause())
     }
 
     /// The same failure, in what was being done.

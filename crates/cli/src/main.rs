@@ -8,7 +8,6 @@ mod dial;
 mod ending;
 mod exit;
 mod group;
-mod pauses;
 mod places;
 mod pump;
 mod report;

@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use h2conn::http::Method;
-use h2conn::{Client, Conn, Reason};
+use h2conn::{Backoff, Client, Conn, Reason};
 use tokio::time::sleep;
 
 use crate::args::Connect;
 use crate::dial;
 use crate::ending::PARTING;
 use crate::exit::{Code, Failure, Result};
-use crate::pauses::Pauses;
 use crate::report::{Report, Secrets, say};
 use crate::signals::Interrupt;
 use crate::stdio::{Input, Output};
@@ -30,15 +29,14 @@ pub(crate) async fn run(args: Connect, verbose: u8) -> Result {
     let client = builder.idle_timeout(args.stream.idle_timeout).build()?;
     let way = Way { client, secrets };
     let (mut input, mut output) = (Input::stdin(), Output::stdout());
-    let mut pauses = Pauses::default();
+    let mut backoff = Backoff::new();
     let result = loop {
-        let began = Instant::now();
         let failure = match once(&args, &way, &mut input, &mut output, report, &interrupt).await {
             Ok(()) => break Ok(()),
             Err(failure) if args.reconnect && failure.may_pass() => failure,
             Err(failure) => break Err(failure),
         };
-        let pause = pauses.next(began.elapsed());
+        let pause = failure.pause(&mut backoff);
         say(format_args!("h2conn: {failure}; again in {:.1} s", pause.as_secs_f64()));
         tokio::select! {
             () = sleep(pause) => {}

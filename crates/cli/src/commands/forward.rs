@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
-use h2conn::ClientBuilder;
 use h2conn::http::Method;
+use h2conn::{Backoff, ClientBuilder};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::args::{ConnectOptions, Forward, Secret};
 use crate::dial::{self, Caller};
 use crate::exit::{Code, Failure, Result};
-use crate::pauses::Pauses;
 use crate::places::Places;
 use crate::report::{Report, Secrets, say};
 use crate::signals::Interrupt;
@@ -89,14 +88,13 @@ pub(super) fn token(secret: &Secret) -> Result<Option<Token>> {
 #[derive(Debug)]
 pub(super) struct Attempts {
     reconnect: bool,
-    pauses: Pauses,
-    began: Instant,
+    backoff: Backoff,
 }
 
 impl Attempts {
     /// The first begins.
     pub(super) fn new(reconnect: bool) -> Attempts {
-        Attempts { reconnect, pauses: Pauses::default(), began: Instant::now() }
+        Attempts { reconnect, backoff: Backoff::new() }
     }
 
     /// One has failed: returns when the next begins.
@@ -110,10 +108,9 @@ impl Attempts {
         if !(self.reconnect && may_pass) {
             return Err(failure);
         }
-        let pause = self.pauses.next(self.began.elapsed());
+        let pause = failure.pause(&mut self.backoff);
         say(format_args!("h2conn: {failure}; again in {:.1} s", pause.as_secs_f64()));
         sleep(pause).await;
-        self.began = Instant::now();
         Ok(())
     }
 }
