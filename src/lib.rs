@@ -124,5 +124,13 @@ pub use listener::{Incoming, Listener, ListenerBuilder, ListenerHandle, Listener
 struct ReadmeDoctests;
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/guide.md")]
+struct GuideDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/formats.md")]
+struct FormatsDoctests;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/operations.md")]
 struct OperationsDoctests;
