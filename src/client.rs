@@ -1,4 +1,4 @@
-//! Connecting.
+//! Opening connections as a client.
 
 mod backoff;
 mod builder;
@@ -31,16 +31,17 @@ pub use policy::LinkPolicy;
 pub use request::RequestBuilder;
 pub use stats::{ClientStats, LinkStats, OriginStats};
 
-/// Connects to `url` over a link of its own, and waits for the response head.
+/// Connects to `url` over a link (an HTTP/2 connection) of its own, and waits for the response
+/// head.
 ///
-/// `https://` is HTTP/2 over TLS, with the platform's certificate authorities; `http://` is
-/// cleartext HTTP/2 with prior knowledge (RFC 9113 §3.3). The request is a POST. A [`Client`] has
-/// knobs for all of it, and shares a link among connections.
+/// `https://` is HTTP/2 over TLS with the platform's certificate authorities. `http://` is
+/// cleartext HTTP/2 with prior knowledge (RFC 9113 §3.3). The request is a POST. A [`Client`] can
+/// change all of this, and lets connections share a link.
 ///
 /// # Errors
 ///
-/// Each message says what was tried, what was seen and what to do. See [`ErrorKind`]; a status
-/// that is not 2xx is [`ErrorKind::Rejected`].
+/// Each message says what was tried, what was seen and what to do. See [`ErrorKind`]. A status that
+/// is not 2xx is [`ErrorKind::Rejected`].
 ///
 /// # Cancel safety
 ///
@@ -65,17 +66,17 @@ pub async fn connect(url: impl AsRef<str>) -> Result<(Conn, Response<()>)> {
     Client::builder().build()?.connect(url).await
 }
 
-/// Opens connections. Those to the same origin (scheme, host and port) share a link, as
-/// [`LinkPolicy`] says; when the server takes no more of them on it, or it is gone or going away,
-/// the next connection makes another.
+/// Opens connections. Connections to the same origin (scheme, host and port) share a link, which is
+/// one HTTP/2 connection, as [`LinkPolicy`] says. When the link is full, going away or gone, the
+/// next connection makes another link.
 ///
-/// Before a server has said how many it takes on a link, which is a round trip, one request goes
-/// out alone, and the others wait. There are at most
-/// [`max_links_per_origin`](ClientBuilder::max_links_per_origin) links; past that, a connection
-/// waits for another's end.
+/// Until the server has said how many streams it takes on a link, which costs a round trip, one
+/// request goes out alone and the others wait. One origin gets at most
+/// [`max_links_per_origin`](ClientBuilder::max_links_per_origin) links. When all of them are full,
+/// a new connection waits until another one ends.
 ///
-/// Clones are handles of the same client. When the last is dropped, each link ends with the last
-/// of its connections.
+/// Clones are handles of the same client. When the last handle is dropped, each link ends after its
+/// last connection.
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -94,7 +95,7 @@ struct Inner {
 }
 
 impl Client {
-    /// A client with every knob at its default.
+    /// Makes a client with every knob at its default.
     ///
     /// # Errors
     ///
@@ -110,28 +111,28 @@ impl Client {
 
     /// Connects to `url` and waits for the response head.
     ///
-    /// A request that the server has certainly not looked at, because it was at its limits or
-    /// going away, is sent again over another link, up to three times in half a second.
+    /// A request is sent again over another link, up to three times in half a second, when the
+    /// server has certainly not looked at it because the server was at its limits or going away.
     ///
     /// # Errors
     ///
-    /// As [`connect`].
+    /// The same as for [`connect`].
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes what it has opened. One that is kept and not polled can hold up
-    /// others, which wait for the link that it is to make.
+    /// Dropping the future closes what it has opened. Keep polling the future: other connections
+    /// may be waiting for the link that it makes.
     pub async fn connect(&self, url: impl AsRef<str>) -> Result<(Conn, Response<()>)> {
         self.request(url).connect().await
     }
 
-    /// Opens a connection that can be written to at once, before any response has come: this waits
-    /// for a place on a link only. [`Conn::response`] gives the response; if its status is not 2xx, reads
+    /// Opens a connection that can be written to before any response has come. This waits only for
+    /// a place on a link. [`Conn::response`] gives the response. If its status is not 2xx, reads
     /// and writes fail with [`ErrorKind::Rejected`].
     ///
     /// # Errors
     ///
-    /// When no link can be made, or none has had a place in time.
+    /// Fails when no link can be made, or when no link has had a place in time.
     ///
     /// # Cancel safety
     ///
@@ -167,31 +168,34 @@ impl Client {
         RequestBuilder::from_parts(self.clone(), request.into_parts().0)
     }
 
-    /// What the client has open now, and what it has done.
+    /// The client's open links and connections, and counts of its past work.
     pub fn stats(&self) -> ClientStats {
         self.inner.pool.stats()
     }
 
-    /// Ends the client in good order: no new connections, then waits until the ones there are have
-    /// ended, and until the servers have acknowledged everything (PING, RFC 9113 §6.7). However slow the
-    /// line is, that is waited for, as long as the server shows life in the sense of
+    /// Ends the client in good order. The client opens no new connections, waits until the open
+    /// ones have ended, and then waits until the servers have acknowledged everything (PING,
+    /// RFC 9113 §6.7). It waits on a slow line for as long as the server shows life in the sense of
     /// [`keep_alive_interval`](ClientBuilder::keep_alive_interval).
     ///
     /// Connections that are still in use after the
-    /// [`linger_timeout`](ClientBuilder::linger_timeout) are ended: those that were shut down as if they
-    /// were dropped, the rest by a reset with `CANCEL`.
+    /// [`linger_timeout`](ClientBuilder::linger_timeout) are ended: those that were shut down as if
+    /// they were dropped, the others by a reset with `CANCEL`.
     ///
     /// Await this, or [`Conn::close`] on each connection, before the process ends.
     ///
     /// # Errors
     ///
-    /// That a server has not acknowledged everything, so that what was last sent may be lost, and why:
-    /// [`ErrorKind::TimedOut`] when it has vanished, or when it took nothing for 30 seconds of what a dropped
-    /// connection had still to send; [`ErrorKind::Closed`] when it has ended the transport
-    /// (a server that has acknowledged every byte, and ended its side of every connection, may do so).
-    /// [`ErrorKind::Aborted`] when connections were still in use and were reset. Also that a connection which
-    /// was dropped has failed since the client was made, with bytes written that the server had not acknowledged,
-    /// for example because its link died: the first such error, once.
+    /// An error means that a server has not acknowledged everything, so the last bytes may be lost:
+    ///
+    /// - [`ErrorKind::TimedOut`]: the server has vanished, or it took nothing for 30 seconds
+    ///   although a dropped connection still had bytes to send.
+    /// - [`ErrorKind::Closed`]: the server has ended the transport. A server may do so once it has
+    ///   acknowledged every byte and ended its side of every connection.
+    /// - [`ErrorKind::Aborted`]: connections were still in use and were reset.
+    ///
+    /// This also returns, once, the first failure since the client was made of a dropped connection
+    /// whose written bytes the server had not acknowledged, for example because its link died.
     ///
     /// # Cancel safety
     ///
@@ -218,13 +222,13 @@ impl Client {
         all.await
     }
 
-    /// As [`Client::close`], for `deadline` at most: what is left by then is reset with `CANCEL`, and the resets
-    /// have half a second to leave.
+    /// Does the same as [`Client::close`], but for `deadline` at most. Connections that are left by
+    /// then are reset with `CANCEL`, and the resets have half a second to leave.
     ///
     /// # Errors
     ///
-    /// As [`Client::close`], and [`ErrorKind::TimedOut`] when the deadline has passed: what was not
-    /// acknowledged by then may be lost.
+    /// The same as for [`Client::close`], and [`ErrorKind::TimedOut`] when the deadline has passed:
+    /// bytes that were not acknowledged by then may be lost.
     ///
     /// # Cancel safety
     ///
@@ -240,7 +244,7 @@ impl Client {
             link.abort(Reason::CANCEL, "the client was closed, and its time is up");
         }
         for link in &links {
-            // That bytes may be lost is what this is about to say.
+            // The error below already says that bytes may be lost.
             let _ = link.ended().await;
         }
         let message = format!(

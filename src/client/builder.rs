@@ -24,8 +24,8 @@ use crate::link::Link;
 use crate::observe::Side;
 use crate::tls::ClientTls;
 
-/// Sets up a [`Client`]. The setters cannot fail and may come in any order;
-/// [`build`](ClientBuilder::build) checks.
+/// Sets up a [`Client`]. The setters cannot fail and may come in any order.
+/// [`build`](ClientBuilder::build) checks the values.
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
     method: Option<Method>,
@@ -42,7 +42,7 @@ pub struct ClientBuilder {
     config: Config,
 }
 
-/// As Go's net/http: long enough for whoever connects once a minute.
+/// The same as Go's net/http, and long enough for a program that connects once a minute.
 const LINK_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
 impl Default for ClientBuilder {
@@ -65,24 +65,24 @@ impl Default for ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// The request's method. Default: POST. Not CONNECT, HEAD or TRACE, whose requests or
-    /// responses have no body.
+    /// The request's method. Default: POST. CONNECT, HEAD and TRACE are refused, because their
+    /// requests or responses have no body.
     pub fn method(mut self, method: Method) -> Self {
         self.method = Some(method);
         self
     }
 
-    /// Connects by extended CONNECT (RFC 8441 §4) instead of an ordinary request, for servers and
-    /// proxies that pass on only that: the method is CONNECT, with this `:protocol`. Default: none.
+    /// Connects by extended CONNECT (RFC 8441 §4) instead of an ordinary request: the method is
+    /// CONNECT, with this `:protocol`. Some servers and proxies pass on only that. Default: none.
     ///
-    /// It is a token (RFC 9110 §5.6.2), and cannot be set together with a
-    /// [`method`](ClientBuilder::method). The stream carries the bytes that are written as they
-    /// are: `"websocket"` makes no WebSocket.
+    /// The name is a token (RFC 9110 §5.6.2), and cannot be set together with a
+    /// [`method`](ClientBuilder::method). The stream carries the written bytes unchanged:
+    /// `"websocket"` does not make a WebSocket.
     ///
-    /// The server must offer it in its SETTINGS, which are waited for, so this costs a round trip
-    /// on a new link; [`ListenerBuilder::protocols`](crate::ListenerBuilder::protocols) does. With
-    /// one that does not, connecting fails with
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    /// The server must offer extended CONNECT in its SETTINGS. Waiting for them costs a round trip
+    /// on a new link. A listener offers it through
+    /// [`ListenerBuilder::protocols`](crate::ListenerBuilder::protocols). If the server does not
+    /// offer it, connecting fails with [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
     pub fn protocol(mut self, name: impl Into<String>) -> Self {
         self.protocol = Some(name.into());
         self
@@ -122,8 +122,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a connection waits for its link: for a place on one of those there are, or for
-    /// another to be made (addresses, TCP, TLS). Default: 10 seconds.
+    /// How long a connection waits for its link: for a place on a present link, or until another
+    /// link is made (addresses, TCP, TLS). Default: 10 seconds.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
@@ -135,61 +135,62 @@ impl ClientBuilder {
         self
     }
 
-    /// How long the server's part of the HTTP/2 handshake, its SETTINGS, may take. Default: 10
+    /// How long the server's SETTINGS, its part of the HTTP/2 handshake, may take. Default: 10
     /// seconds.
     pub fn handshake_timeout(mut self, limit: Duration) -> Self {
         self.config.handshake_timeout = limit;
         self
     }
 
-    /// After so long without a byte from the server, while a connection is open on the link, a PING
-    /// (RFC 9113 §6.7) asks whether it is still there; `None` never asks. Default: 30 seconds.
+    /// How long a link with an open connection may receive no byte before the client sends a PING
+    /// (RFC 9113 §6.7) to ask whether the server is still there. `None` never asks. Default: 30
+    /// seconds. More than 0, at most a day.
     ///
-    /// If then no byte at all comes within the [`keep_alive_timeout`](ClientBuilder::keep_alive_timeout),
-    /// the link is given up, and all its connections fail with
-    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). A link that is in use costs nothing, a
-    /// quiet one 17 bytes each way an interval. More than 0, at most a day.
+    /// If no byte at all comes within the [`keep_alive_timeout`](ClientBuilder::keep_alive_timeout)
+    /// after the PING, the client gives the link up, and all connections on it fail with
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). A busy link costs nothing. A quiet link
+    /// costs 17 bytes each way an interval.
     ///
-    /// A server that ends a link with GOAWAY and `too_many_pings` has the interval doubled for its
-    /// origin, up to an hour.
+    /// When a server ends a link with GOAWAY and `too_many_pings`, the client doubles the interval
+    /// for that origin, up to an hour.
     pub fn keep_alive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.config.keep_alive_interval = interval.into();
         self
     }
 
     /// How long the server may stay silent after the PING of the
-    /// [`keep_alive_interval`](ClientBuilder::keep_alive_interval). Default: 15 seconds, so that a
-    /// server that has vanished is known 45 seconds after its last byte. More than 0, at most a day.
+    /// [`keep_alive_interval`](ClientBuilder::keep_alive_interval). Default: 15 seconds, so the
+    /// client notices a vanished server 45 seconds after its last byte. More than 0, at most a day.
     ///
-    /// Whatever comes is proof of life, and so is a transport that was full and takes bytes again: a
+    /// Any received byte is a sign of life, and so is a full transport that takes bytes again. A
     /// slow transfer in either direction is not cut off.
     pub fn keep_alive_timeout(mut self, limit: Duration) -> Self {
         self.config.keep_alive_timeout = limit;
         self
     }
 
-    /// Whether PINGs are sent while no connection is open on a link, too. Default: no; a link that is
-    /// found dead is replaced when the next connection is made, which then takes longer.
+    /// Whether the client also sends PINGs while no connection is open on a link. Default: no. The
+    /// client then notices a dead link only when it makes the next connection, which takes longer.
     pub fn keep_alive_while_idle(mut self, ping: bool) -> Self {
         self.config.keep_alive_while_idle = ping;
         self
     }
 
-    /// Resets a connection with `CANCEL` when no byte of it has come or gone for so long; here its
-    /// reads and writes fail with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). Default:
-    /// none. What waits in a queue has not gone. More than 0, at most a day.
+    /// Resets a connection with `CANCEL` when no byte of it has come or gone for this long. Its
+    /// reads and writes here fail with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). Bytes
+    /// that wait in a queue have not gone. Default: none. More than 0, at most a day.
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.config.idle_timeout = limit.into();
         self
     }
 
     /// Resets a connection with `CANCEL` when it has bytes to send and the peer takes none of them
-    /// for so long; here its reads and writes fail with
-    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). Default: none: a peer that does not
-    /// read holds up its writer for as long as it likes. More than 0, at most a day.
+    /// for this long. Its reads and writes here fail with
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). Default: none, so a peer that does not
+    /// read holds up its writer without end. More than 0, at most a day.
     ///
-    /// It holds for a connection that was dropped with bytes to send, too, where it is shorter than
-    /// the 30 seconds that those have anyway.
+    /// A connection that was dropped with bytes to send is reset after this time too, if it is
+    /// shorter than the 30 seconds that a dropped connection always has.
     pub fn stall_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.config.stall_timeout = limit.into();
         self
@@ -201,59 +202,64 @@ impl ClientBuilder {
         self
     }
 
-    /// How many links there may be to one origin at once, those that go away and
-    /// [`LinkPolicy::Exclusive`] aside. Default: 100, which is 1,000 connections where the server
-    /// takes 10 on a link. Each costs a socket, a handshake, and up to
-    /// [`max_link_memory`](ClientBuilder::max_link_memory). When all are full, a connection waits
-    /// for another's end, up to the [`connect_timeout`](ClientBuilder::connect_timeout).
+    /// How many links the client may have to one origin at once. Links that are going away and
+    /// links of [`LinkPolicy::Exclusive`] do not count. Default: 100, which is 1,000 connections if
+    /// the server takes 10 on a link. Each link costs a socket, a handshake, and up to
+    /// [`max_link_memory`](ClientBuilder::max_link_memory). When all links are full, a connection
+    /// waits until another one ends, up to the [`connect_timeout`](ClientBuilder::connect_timeout).
     pub fn max_links_per_origin(mut self, links: usize) -> Self {
         self.rules.max_links = links;
         self
     }
 
-    /// How long the peer has to end its side of a connection that was closed or dropped here, from the
-    /// time that its HTTP/2 has acknowledged everything. Default: 30 seconds; more than 0, at most a day.
-    /// Then the stream is reset: by a client with `CANCEL`, by a server with `NO_ERROR`, because its answer is
-    /// complete (RFC 9113 §8.1); [`Conn::close`](crate::Conn::close) says so. Until then the connection
-    /// holds its place on the link, and what still arrives is dropped.
+    /// How long the peer has to end its side of a connection that was closed or dropped here. The
+    /// time begins when the peer's HTTP/2 has acknowledged everything. Default: 30 seconds. More
+    /// than 0, at most a day.
+    ///
+    /// Until then the connection holds its place on the link, and further bytes are dropped on
+    /// arrival. After that the stream is reset, and [`Conn::close`](crate::Conn::close) says so. A
+    /// client resets with `CANCEL`. A server resets with `NO_ERROR`, because its answer is complete
+    /// (RFC 9113 §8.1).
     pub fn linger_timeout(mut self, time: Duration) -> Self {
         self.config.linger_timeout = time;
         self
     }
 
-    /// How long a link without connections is kept for the next. Default: 90 seconds; `None` is for
-    /// ever. A shorter time saves the server a socket, and costs who comes later a handshake.
+    /// How long a link without connections is kept for the next connection. `None` keeps it for
+    /// ever. Default: 90 seconds. A shorter time saves the server a socket, and costs later
+    /// connections a handshake.
     pub fn link_idle_timeout(mut self, time: impl Into<Option<Duration>>) -> Self {
         self.config.link_idle_timeout = time.into();
         self
     }
 
-    /// How long a link takes connections, give or take a tenth, so that links which were made
-    /// together are not all replaced at once. Those that it has go on, and it ends with them;
-    /// [`Conn::draining`](crate::Conn::draining) tells them. Default: `None`, for ever. It moves
-    /// long-lived clients to servers that were added behind a name, at a handshake each time.
+    /// How long a link takes new connections, give or take a tenth, so that links of the same age
+    /// are not all replaced at once. After that its connections go on, and the link ends after the
+    /// last of them. [`Conn::draining`](crate::Conn::draining) tells them. Default: `None`, for
+    /// ever. An age moves long-lived clients to servers that were added behind a name, and costs a
+    /// handshake each time.
     pub fn max_link_age(mut self, age: impl Into<Option<Duration>>) -> Self {
         self.config.max_link_age = age.into();
         self
     }
 
-    /// How TLS is done for `https://`. Default: with the platform's certificate authorities.
+    /// The TLS settings for `https://`. Default: the platform's certificate authorities.
     pub fn tls(mut self, tls: impl Into<ClientTls>) -> Self {
         self.tls = Some(tls.into());
         self
     }
 
-    /// Connects to this Unix domain socket, whatever host the URL names. The scheme still says
-    /// whether TLS is spoken there.
+    /// Connects to this Unix domain socket for every URL, whatever its host. The URL's scheme still
+    /// says whether TLS is spoken there.
     #[cfg(unix)]
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.unix_socket = Some(path.into());
         self
     }
 
-    /// Uses these addresses for a host and port of a URL, in their order, and asks no resolver.
-    /// Default: none. The certificate still has to have the host's name. Called again for the same
-    /// host and port, it replaces what there was.
+    /// Uses these addresses, in this order, for a host and port of a URL, and asks no resolver. The
+    /// certificate must still have the host's name. A second call for the same host and port
+    /// replaces the first. Default: none.
     pub fn resolve(
         mut self,
         host: impl Into<String>,
@@ -264,17 +270,17 @@ impl ClientBuilder {
         self
     }
 
-    /// Makes links over transports of the program's own, such as one through a proxy: `connect` is
-    /// called for each link, where the client would look up the host and connect a TCP socket.
-    /// TLS, for `https://`, and HTTP/2 come on top as always; links are shared and replaced as always,
-    /// too. Default: none.
+    /// Makes links over the program's own transports, for example through a proxy. The client calls
+    /// `connect` for each link, where it would otherwise look up the host and connect a TCP socket.
+    /// The client adds TLS (for `https://`) and HTTP/2, and shares and replaces the links, as it
+    /// does without a connector. Default: none.
     ///
-    /// The [`connect_timeout`](ClientBuilder::connect_timeout) holds for it: then its future is
-    /// dropped. Its error is the source of an [`ErrorKind::Connect`](crate::ErrorKind::Connect). The
-    /// addresses of such connections are [`Addr::Other`]. A TCP socket should have
-    /// `TCP_NODELAY`. It cannot be set together with a `unix_socket` or with
-    /// [`resolve`](ClientBuilder::resolve), neither of which it would heed. For one transport that
-    /// is there already see [`build_over`](ClientBuilder::build_over).
+    /// The future is dropped when the [`connect_timeout`](ClientBuilder::connect_timeout) is over.
+    /// Its error is the source of an [`ErrorKind::Connect`](crate::ErrorKind::Connect). The
+    /// addresses of such connections are [`Addr::Other`]. A TCP socket should have `TCP_NODELAY`. A
+    /// connector cannot be set together with a `unix_socket` or with
+    /// [`resolve`](ClientBuilder::resolve), because it would use neither. To use one transport that
+    /// is already there, see [`build_over`](ClientBuilder::build_over).
     ///
     /// # Examples
     ///
@@ -305,7 +311,7 @@ impl ClientBuilder {
         self
     }
 
-    /// What dropping a connection without a shutdown does. Default: [`OnDrop::Finish`]. See
+    /// The effect of dropping a connection without a shutdown. Default: [`OnDrop::Finish`]. See
     /// [`Conn::on_drop`](crate::Conn::on_drop).
     pub fn on_drop(mut self, action: OnDrop) -> Self {
         self.config.reset_on_drop = action == OnDrop::Reset;
@@ -315,40 +321,44 @@ impl ClientBuilder {
     /// Bytes that a connection may receive before they are read, `SETTINGS_INITIAL_WINDOW_SIZE`
     /// (RFC 9113 §6.5.2). Default: 1 MiB. At most 2³¹−1.
     ///
-    /// It is what a link begins with. A window bounds the memory of a connection that is not read,
-    /// and its speed to about two thirds of a window a round trip; so it grows by itself where that
-    /// makes the connection faster: see [`max_window_size`](ClientBuilder::max_window_size).
+    /// This is the window at the start of a link. A window bounds the memory of a connection that
+    /// is not read. It also bounds the speed to about two thirds of a window a round trip, so the
+    /// window grows when that makes the connection faster: see
+    /// [`max_window_size`](ClientBuilder::max_window_size).
     pub fn initial_window_size(mut self, bytes: u32) -> Self {
         self.config.window = bytes;
         self
     }
 
-    /// Bytes that a window may grow to by itself. Default: 32 MiB, which carries 1 Gbit/s at 170 ms of
-    /// round trip. At most 2³¹−1; no more than
-    /// [`initial_window_size`](ClientBuilder::initial_window_size) lets windows be as they are.
+    /// The largest size in bytes that a window may grow to. Default: 32 MiB, which carries 1 Gbit/s
+    /// at a round trip of 170 ms. At most 2³¹−1. Windows never grow if this is not above
+    /// [`initial_window_size`](ClientBuilder::initial_window_size).
     ///
-    /// While connections are read as fast as bytes come, the link measures by PING (RFC 9113 §6.7)
-    /// how much the path carries in a round trip, and doubles the windows of all its connections
-    /// until they hold that and a half more, as far as
-    /// [`max_link_memory`](ClientBuilder::max_link_memory) goes. A slow reader makes no window
-    /// grow; beside a fast one, though, a connection that is not read may be filled up to the larger
-    /// window.
+    /// While connections are read as fast as bytes come, the link measures with PINGs
+    /// (RFC 9113 §6.7) how much the path carries in a round trip. The link then doubles the windows
+    /// of all its connections until they hold one and a half times that, within
+    /// [`max_link_memory`](ClientBuilder::max_link_memory). A slow reader makes no window grow. But
+    /// a connection that is not read may fill the larger window that a fast connection on the same
+    /// link has caused.
     pub fn max_window_size(mut self, bytes: u32) -> Self {
         self.config.max_window = bytes;
         self
     }
 
-    /// Bytes that all connections of a link may hold unread. Default: 64 MiB. A quarter, or up to a
-    /// half where the path needs it, keeps the link moving whatever is unread; as more connections
-    /// are open than fit, their windows shrink; if the rest is full all the same, the connection
-    /// that holds most is reset. A listener's link keeps the header fields of its requests beside that, in at most half
-    /// as much; more requests are refused with `REFUSED_STREAM`.
+    /// Bytes that all connections of a link may hold unread. Default: 64 MiB.
+    ///
+    /// A quarter, or up to a half where the path needs it, is reserved to keep the link moving
+    /// however much is unread. When more connections are open than fit, their windows shrink. If
+    /// the rest is full all the same, the connection that holds most is reset. A listener's link
+    /// keeps the header fields of its requests in addition, in at most half as much memory. It
+    /// refuses further requests with `REFUSED_STREAM`.
     pub fn max_link_memory(mut self, bytes: u32) -> Self {
         self.config.link_memory = bytes;
         self
     }
 
-    /// Bytes that a connection takes from writes before the transport takes them. Default: 128 KiB.
+    /// Bytes that a connection accepts from writes before the transport takes them. Default: 128
+    /// KiB.
     pub fn send_queue_size(mut self, bytes: usize) -> Self {
         self.config.send_queue = bytes;
         self
@@ -358,21 +368,23 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), which names the knob that cannot
-    /// be used as it is set.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) names the knob whose value
+    /// cannot be used.
     pub fn build(self) -> Result<Client> {
         self.finish(None)
     }
 
-    /// Makes a client that speaks HTTP/2 over `io`, a transport of the program's own: every
-    /// connection goes over it, whatever host its URL names. No TLS is added. When it ends, the
-    /// client is of no more use, so it is kept however long it is idle, and however old it gets. When
-    /// the server takes no more streams on it, connecting waits for another connection's end, up to
-    /// the [`connect_timeout`](ClientBuilder::connect_timeout).
+    /// Makes a client that speaks HTTP/2 over `io`, the program's own transport. Every connection
+    /// goes over it, whatever host its URL names. No TLS is added.
+    ///
+    /// The client cannot replace the transport, so it keeps the link however long it is idle and
+    /// however old it gets. When `io` ends, the client is of no more use. When the server takes no
+    /// more streams, connecting waits until another connection ends, up to the
+    /// [`connect_timeout`](ClientBuilder::connect_timeout).
     ///
     /// # Errors
     ///
-    /// As [`build`](ClientBuilder::build).
+    /// The same as for [`build`](ClientBuilder::build).
     ///
     /// # Cancel safety
     ///
@@ -423,7 +435,7 @@ impl ClientBuilder {
         Ok(Client { inner: Arc::new(inner) })
     }
 
-    /// There is one way to a server, and it heeds all that was set.
+    /// Checks that one way to a server is set, and that the way uses every setting.
     fn check_ways(&self) -> Result<()> {
         let other = match (&self.connector, &self.unix_socket) {
             (None, None) => return self.hosts.check(),
@@ -437,7 +449,7 @@ impl ClientBuilder {
     }
 }
 
-/// How requests open a connection: by their method, or by extended CONNECT.
+/// The method and the transport of a request.
 pub(super) fn opening(
     method: Option<Method>,
     protocol: Option<String>,

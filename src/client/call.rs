@@ -26,8 +26,9 @@ pub(super) struct Call {
     pub(super) response_timeout: Duration,
 }
 
-/// The pauses before a request that was refused unseen is sent again. The first retry meets a
-/// successor that has taken over; the others one that is about to.
+/// The pauses before a request that the server has refused unseen is sent again. The first retry
+/// reaches a new server process that has already taken over. The later retries reach one that is
+/// about to take over.
 const RETRIES: [Duration; 3] =
     [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(400)];
 
@@ -51,7 +52,7 @@ impl Call {
 
     async fn connect_once(&self) -> Result<(Conn, Response<()>)> {
         let conn = self.open().await?;
-        // An unfinished or failed attempt leaves no stream behind.
+        // Resets the stream if the attempt fails or is dropped.
         let guard = ResetOnDrop(Some(conn));
         let limit = self.response_timeout;
         let response = match timeout(limit, guard.conn().response()).await {
@@ -59,7 +60,7 @@ impl Call {
             Err(_) => return Err(no_answer(self.name(), limit)),
         };
         if !response.status().is_success() {
-            // Its body is being collected, into the error that ends the stream.
+            // The body is being collected into the error that ends the stream.
             return match guard.conn().closed().await {
                 Err(error) => Err(error),
                 Ok(()) => Err(no_answer(self.name(), limit)),
@@ -76,7 +77,7 @@ impl Call {
         let place = timeout(inner.connect_timeout, inner.pool.place(target.origin(), dial));
         let lease = match place.await {
             Ok(lease) => lease.inspect_err(|error| self.observe_failure(error, &progress))?,
-            // There may be room where it would rather not have gone.
+            // A link that the policy would rather not have used may still have room.
             Err(_) => match inner.pool.place_now(target.origin()) {
                 Some(lease) => lease,
                 None => return Err(self.no_link(&progress)),
@@ -85,7 +86,7 @@ impl Call {
         Ok(Conn::new(lease.open(self.head()?, self.transport.clone())))
     }
 
-    /// The time for a place on a link is up.
+    /// Makes the error for a connection that got no place on a link in time.
     fn no_link(&self, progress: &Progress) -> Error {
         let inner = &self.client.inner;
         let limit = inner.connect_timeout;
@@ -129,13 +130,13 @@ impl Call {
         }
     }
 
-    /// Names the request, in errors.
+    /// Names the request in errors.
     fn name(&self) -> String {
         request_name(&self.method, self.target.uri())
     }
 }
 
-/// A connection that is being made.
+/// Resets a connection that is being made, unless it is taken out.
 struct ResetOnDrop(Option<Conn>);
 
 impl ResetOnDrop {

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use super::target::Origin;
 use crate::link::Socket;
 
-/// Where a client wants a transport to, for [`ClientBuilder::connector`](crate::ClientBuilder::connector).
+/// The destination of a transport that
+/// [`ClientBuilder::connector`](crate::ClientBuilder::connector) must make.
 ///
-/// Shown as `host:port`, with brackets around an IPv6 address.
+/// Displayed as `host:port`, with brackets around an IPv6 address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Destination {
     origin: Origin,
@@ -28,7 +29,7 @@ impl Destination {
         self.origin.port
     }
 
-    /// Whether the client speaks TLS over the transport, by itself.
+    /// Whether the client itself speaks TLS over the transport.
     pub fn is_tls(&self) -> bool {
         self.origin.tls
     }
@@ -48,7 +49,7 @@ impl fmt::Display for Destination {
 
 type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Socket>>> + Send>>;
 
-/// The program's function.
+/// The program's function that makes transports.
 #[derive(Clone)]
 pub(super) struct TransportFn(Arc<dyn Fn(Destination) -> Connecting + Send + Sync>);
 

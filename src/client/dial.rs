@@ -24,7 +24,7 @@ use crate::tls::{ClientTls, Connector, Explained};
 /// How long one address is tried alone before the next is tried beside it (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// How far an attempt has come, for the error when its time is up.
+/// The progress of an attempt, for the error when its time is up.
 #[derive(Debug, Default)]
 pub(super) struct Progress(AtomicU8);
 
@@ -38,12 +38,12 @@ impl Progress {
         self.0.store(step, Relaxed);
     }
 
-    /// Whether there was an attempt.
+    /// Whether an attempt was begun.
     pub(super) fn is_begun(&self) -> bool {
         self.0.load(Relaxed) > 0
     }
 
-    /// What was being waited for, and what to do about it.
+    /// The step that was being waited for, and advice on it.
     pub(super) fn waited_for(&self) -> &'static str {
         match self.0.load(Relaxed) {
             Progress::CONNECTING => {
@@ -67,12 +67,12 @@ impl Progress {
 pub(super) struct Dialer {
     pub(super) config: Config,
     pub(super) tls: ClientTls,
-    /// Made when it is first needed: reading the platform's roots takes time, and may fail on a
-    /// machine that has none.
+    /// Made at first use. Reading the platform's roots takes time, and fails on a machine that has
+    /// none.
     pub(super) tls_connector: OnceLock<Connector>,
-    /// A Unix domain socket to use whatever the URL says.
+    /// A Unix domain socket that is used for every URL.
     pub(super) unix_socket: Option<PathBuf>,
-    /// The program's own way to a transport.
+    /// The program's own function that makes a transport.
     pub(super) connector: Option<TransportFn>,
     pub(super) hosts: Hosts,
 }
@@ -96,7 +96,7 @@ impl Dialer {
         progress.reach(Progress::RESOLVING);
         let origin = target.origin();
         if origin.tls {
-            // What it lacks is said before anybody is called.
+            // Report a TLS setup that cannot work before any server is contacted.
             self.tls_connector()?;
         }
         #[cfg(unix)]
@@ -127,7 +127,7 @@ impl Dialer {
         }
         let stream = self.connect_tcp(origin, &what, progress).await?;
         progress.reach(Progress::TLS);
-        // Small messages are not to wait for each other; a socket that refuses is slower, no more.
+        // Do not delay small messages (Nagle). A socket that refuses the option is only slower.
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr().map_or(Addr::Other, Addr::Ip);
         let peer = stream.peer_addr().map_or(Addr::Other, Addr::Ip);
@@ -214,7 +214,7 @@ async fn look_up(origin: &Origin, what: &str) -> Result<Vec<SocketAddr>> {
     }
 }
 
-/// Tries one address after the other, without waiting long for any.
+/// Tries the addresses in order, and starts the next after a short wait.
 async fn first_to_answer(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut addresses = addresses.into_iter();
     let mut attempts = JoinSet::new();
@@ -239,7 +239,7 @@ async fn first_to_answer(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     }
 }
 
-/// What a failure to connect to a Unix domain socket means, for somebody who wants to mend it.
+/// Advice for a failure to connect to a Unix domain socket.
 #[cfg(unix)]
 fn socket_advice(error: &io::Error) -> &'static str {
     match error.kind() {
@@ -252,7 +252,7 @@ fn socket_advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// What a failure to connect means, for somebody who wants to mend it.
+/// Advice for a failure to connect over TCP.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {

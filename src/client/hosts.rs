@@ -1,4 +1,4 @@
-//! Addresses that the program knows better than the resolver.
+//! Addresses that the program gives for a host, in place of the resolver's.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

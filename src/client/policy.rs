@@ -4,20 +4,21 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Which connections to an origin share a link. Whatever it says, another link is made when those
-/// there are have no room, since a server takes only so many streams on each
+/// Which connections to an origin share a link. Under every policy the client makes another link
+/// when the present ones are full, because a server limits the streams on each link
 /// (`SETTINGS_MAX_CONCURRENT_STREAMS`, RFC 9113 §5.1.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkPolicy {
-    /// All of them, while there is room. The cheapest: one handshake, one socket.
+    /// All connections share a link while it has room. This is cheapest: one handshake, one socket.
     #[default]
     Shared,
-    /// The first so many connections make a link each, and those that follow go where the fewest
-    /// are. A lost packet then holds up fewer of them, and the work is spread over as many tasks.
+    /// Each of the first connections makes a link, up to this number of links. Each later
+    /// connection goes to the link with the fewest connections. A lost packet then holds up fewer
+    /// connections, and the work is spread over as many tasks as there are links.
     Spread(usize),
-    /// None: each has a link of its own, which ends with it. A handshake and a socket each, and no
-    /// bound but the number of connections.
+    /// Each connection has a link of its own, which ends with it. Each costs a handshake and a
+    /// socket, and only the number of connections bounds the number of links.
     Exclusive,
 }
 
@@ -26,13 +27,13 @@ pub enum LinkPolicy {
 pub(super) struct Rules {
     pub(super) policy: LinkPolicy,
     pub(super) max_links: usize,
-    /// Who has waited for longer is not the one to make a link, if there is another: a dial ends
-    /// with the time of whoever makes it.
+    /// A waiter older than this should not make a link if a younger one waits. A dial ends when the
+    /// time of its caller is up, so an old waiter's dial has little time left.
     pub(super) patience: Duration,
 }
 
-/// Enough for 10,000 connections to the servers that take the fewest, 100 on a link, and a bound on the
-/// sockets that a loop which opens connections without end can take.
+/// Enough for 10,000 connections at 100 streams a link, the lowest limit of the usual servers. It
+/// also bounds the sockets that a loop which opens connections without end can take.
 const MAX_LINKS: usize = 100;
 
 impl Default for Rules {

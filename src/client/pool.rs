@@ -24,10 +24,10 @@ pub(super) struct Pool {
     rules: Rules,
     /// `None` once the client is closed.
     slots: Mutex<Option<HashMap<Origin, Arc<Slot>>>>,
-    /// The only one, for every origin, when the program has brought the transport.
+    /// The one slot for every origin, when the program has given the transport.
     only: Option<Arc<Slot>>,
     totals: Arc<Totals>,
-    /// The links of a client that is closed, until they are gone.
+    /// The links of a closed client, until they are gone.
     closing: Mutex<Vec<WeakLink>>,
 }
 
@@ -42,9 +42,9 @@ impl Pool {
         &self.totals
     }
 
-    /// A place on a link to `origin`; `dial` makes another link if that is what it takes.
+    /// Gives a place on a link to `origin`. It calls `dial` if another link must be made.
     ///
-    /// Dropping the future gives back what it has, and others get it.
+    /// Dropping the future gives the place back, and another waiter gets it.
     pub(super) async fn place<F>(
         &self,
         origin: &Origin,
@@ -56,14 +56,14 @@ impl Pool {
         let slot = self.slot(origin)?;
         loop {
             match slot.place().await {
-                // Its link may have ended since it was given to this task.
+                // The link may have ended since its place was given to this task.
                 Grant::Place(lease) if !lease.is_open() => {}
                 Grant::Place(lease) => return Ok(lease),
                 Grant::Over(error) => return Err(error),
                 Grant::Dial(dialing) => {
                     return match dial(dialing.terms()).await {
                         Ok((link, lease)) => dialing.done(link, lease),
-                        // Others may have made room meanwhile.
+                        // Other connections may have made room meanwhile.
                         Err(error) => slot.try_place().ok_or(error),
                     };
                 }
@@ -71,12 +71,12 @@ impl Pool {
         }
     }
 
-    /// A place that is there now, for those whose time for another link is up.
+    /// A place that is free now, for a caller whose time for another link is up.
     pub(super) fn place_now(&self, origin: &Origin) -> Option<Lease> {
         self.slot(origin).ok()?.try_place()
     }
 
-    /// Why `place` has not ended within `time`, for those who did not dial themselves.
+    /// The reason why `place` has not ended within `time`, for a caller that did not dial itself.
     pub(super) fn no_place(&self, origin: &Origin, time: Duration) -> String {
         let time = time.as_secs_f32();
         let Ok(slot) = self.slot(origin) else {
@@ -131,7 +131,7 @@ impl Pool {
         if let Some(slot) = slots.get(origin) {
             return Ok(Arc::clone(slot));
         }
-        // Slots that nobody uses go, so that many origins do not add up.
+        // Drop unused slots, or a client that visits many origins would keep them all.
         slots.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.is_used());
         let slot = Slot::new(self.rules, Arc::clone(&self.totals));
         slots.insert(origin.clone(), Arc::clone(&slot));
@@ -151,15 +151,15 @@ impl Pool {
         self.totals.stats(origins)
     }
 
-    /// The first loss of connections that nobody held since the last call, on links that have ended
-    /// meanwhile too.
+    /// The first loss since the last call of a connection that no task held, including losses on
+    /// links that have ended meanwhile.
     pub(super) fn take_loss(&self) -> Result<()> {
         let only = self.only.as_ref().map_or(Ok(()), |slot| slot.take_loss());
         self.totals.take_loss().and(only)
     }
 
-    /// Takes the links out, those included that an earlier call has taken and that live still; no
-    /// more will be made, and those who wait are told.
+    /// Takes out the links, including those that an earlier call took out and that are still alive.
+    /// No more links will be made, and every waiter is told.
     pub(super) fn close(&self) -> Vec<Link> {
         let slots = lock(&self.slots).take().unwrap_or_default();
         let slots = slots.into_values().chain(self.only.clone());

@@ -1,4 +1,4 @@
-//! What a client has open, and what it has done.
+//! The numbers that a client reports about itself.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -8,23 +8,24 @@ use crate::error::{Error, Result};
 use crate::observe;
 use crate::sync::{Mutex, lock};
 
-/// What a client has open at one moment, and what it has done since it was made.
+/// The open links and connections of a client at one moment, and counts since it was made.
 ///
-/// A snapshot: while it is taken things go on, so its numbers need not add up to the last one.
+/// This is a snapshot. Connections go on while it is taken, so its numbers may not add up exactly.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ClientStats {
-    /// The origins that the client has links to, that somebody waits for, or that have complained
-    /// of too many PINGs.
+    /// The origins that the client has links to, that a connection waits for, or that have
+    /// complained of too many PINGs.
     pub origins: Vec<OriginStats>,
-    /// Links that were begun.
+    /// Links that the client has begun to make.
     pub dials: u64,
-    /// Dials that made no link: they failed, their time was up, or their caller gave up.
+    /// Dials that made no link: the dial failed, its time was up, or its caller gave up.
     pub failed_dials: u64,
     /// Requests that were sent again because the server had certainly not looked at them.
     pub retries: u64,
-    /// Requests of [`Client::connect`](crate::Client::connect) that a server has certainly not looked
-    /// at, because it refused them or its link ended first; those included that were sent again.
+    /// Requests of [`Client::connect`](crate::Client::connect) that a server has certainly not
+    /// looked at, because it refused them or its link ended first. Requests that were sent again
+    /// count too.
     pub refused: u64,
 }
 
@@ -32,31 +33,32 @@ pub struct ClientStats {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OriginStats {
-    /// Its scheme, host and port; for a client that was given its transport, a name for that.
+    /// Scheme, host and port, or a name for the transport if the client was given one.
     pub origin: String,
-    /// Each link, those that go away included until they are gone.
+    /// Every link. A link that is going away is listed until it is gone.
     pub links: Vec<LinkStats>,
     /// Links that are being made.
     pub dialing: usize,
-    /// Connections that wait for a place on a link, those that make one themselves not included.
+    /// Connections that wait for a place on a link. Connections that make a link themselves do not
+    /// count.
     pub waiting: usize,
-    /// How many connections the server takes on a link at once, as it has said last. `None` before
-    /// it has said anything.
+    /// The number of connections that the server takes on a link at once, from its latest SETTINGS.
+    /// `None` before the first SETTINGS.
     pub limit: Option<usize>,
 }
 
 impl OriginStats {
-    /// The connections that are open, over all links, or that have a place and are about to be.
+    /// The open connections over all links, and those that have a place and are about to open.
     pub fn conns(&self) -> usize {
         self.links.iter().map(|link| link.conns).sum()
     }
 
-    /// The links that take more connections, now or when some have ended.
+    /// The links that take more connections, now or after some have ended.
     pub fn links_open(&self) -> usize {
         self.links.iter().filter(|link| link.is_open).count()
     }
 
-    /// The links that take no more connections, and end with those that they have.
+    /// The links that take no more connections, and end after their present ones.
     pub fn links_going_away(&self) -> usize {
         self.links.iter().filter(|link| link.is_going_away).count()
     }
@@ -66,29 +68,29 @@ impl OriginStats {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LinkStats {
-    /// This end's address, which tells links to one origin from each other.
+    /// The local address, which tells links to one origin apart.
     pub local_addr: Addr,
-    /// The connections that are open on it. One is no longer counted when both sides have ended it,
-    /// though what has come may still be read.
+    /// The open connections. A connection is no longer counted once both sides have ended it, even
+    /// while received bytes can still be read.
     pub conns: usize,
-    /// How many the server takes at once. `None` before it has said so.
+    /// The number of connections that the server takes at once. `None` before it has said so.
     pub limit: Option<usize>,
-    /// How long it has been there, the time that it took to be made included.
+    /// The link's age, including the time that it took to be made.
     pub age: Duration,
-    /// Whether it takes more connections. One that belongs to a single connection does not.
+    /// Whether it takes more connections. A link that belongs to a single connection does not.
     pub is_open: bool,
     /// Whether one of its ends has said that it is going away.
     pub is_going_away: bool,
 }
 
-/// What is counted over all origins.
+/// The counts over all origins.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     dials: AtomicU64,
     failed_dials: AtomicU64,
     retries: AtomicU64,
     refused: AtomicU64,
-    /// The first loss that nobody has been told of.
+    /// The first loss that no caller has been told of.
     loss: Mutex<Option<Error>>,
 }
 

@@ -1,4 +1,4 @@
-//! What a URL asks for.
+//! Parsing the URL of a connection.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub(super) struct Target {
     origin: Origin,
 }
 
-/// What connections must have in common to share a link.
+/// Connections must have the same origin to share a link.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Origin {
     pub(super) tls: bool,

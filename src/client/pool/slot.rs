@@ -1,10 +1,10 @@
-//! The links to one origin, and those who wait for a place on them.
+//! The links to one origin, and the queue of callers that wait for a place on them.
 //!
-//! Whoever finds no place waits in a queue, and whatever may change that (a place given back, a
-//! limit that has come, a link that has been made, or not) serves the queue from its front: each
-//! who is served gets a place, or is told to make a link. So nobody is woken in vain, and a place
-//! that was given to somebody who has left goes on to the next. To make a link takes time, so those
-//! who have little of it left are passed over for that.
+//! A caller that finds no place waits in the queue. Every event that may change this serves the
+//! queue from its front: a place was given back, a limit came, a link was made, or a link failed.
+//! Each served waiter gets a place, or must make a link. So no waiter is woken in vain, and a place
+//! that was given to a waiter that has left goes on to the next. Making a link takes time, so a
+//! waiter with little time left is passed over for that.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,10 +23,10 @@ use crate::link::{Lease, Link, Places, Watch, WeakLink};
 use crate::sync::{Mutex, lock};
 
 pub(in crate::client) struct Slot {
-    /// `None`: the link is given, and there is no other.
+    /// `None`: the program has given the only link.
     rules: Option<Rules>,
     state: Mutex<State>,
-    /// How slowly its links send PINGs.
+    /// How slowly the links of this slot send PINGs.
     pace: Arc<Pace>,
     totals: Arc<Totals>,
 }
@@ -34,11 +34,11 @@ pub(in crate::client) struct Slot {
 #[derive(Default)]
 struct State {
     links: Vec<Link>,
-    /// Links that take no more streams, and may still have some.
+    /// Links that take no more streams, but may still have some.
     leaving: Vec<WeakLink>,
     /// Links that are being made.
     dialing: usize,
-    /// How many streams the peer takes on a link, as it has said last.
+    /// The number of streams that the peer takes on a link, from its latest SETTINGS.
     limit: Option<usize>,
     waiting: BTreeMap<u64, Waiter>,
     next_ticket: u64,
@@ -51,16 +51,16 @@ struct Waiter {
     grant: oneshot::Sender<Grant>,
 }
 
-/// What a link that is to be made has in common with the others to its origin.
+/// The data that a new link shares with the other links to its origin.
 pub(in crate::client) struct Terms {
     pub(in crate::client) places: Places,
     pub(in crate::client) pace: Arc<Pace>,
 }
 
-/// What somebody who wants a place gets.
+/// The answer to a waiter.
 pub(super) enum Grant {
     Place(Lease),
-    /// The link is to be made, with a place on it for whoever does.
+    /// The waiter must make the link, and gets a place on it.
     Dial(Dialing),
     Over(Error),
 }
@@ -70,7 +70,7 @@ impl Slot {
         Arc::new(Slot { rules: Some(rules), state: Mutex::default(), pace: Arc::default(), totals })
     }
 
-    /// For a link that is about to be given.
+    /// Makes a slot for one link, which `put` will add.
     pub(in crate::client) fn for_one_link() -> Arc<Slot> {
         Arc::new(Slot {
             rules: None,
@@ -80,15 +80,15 @@ impl Slot {
         })
     }
 
-    /// What a new link is to know of those who wait for it. Before its peer has said how many
-    /// streams it takes, one goes out alone, or as many as the last link took.
+    /// Connects a new link with its waiters. Until the peer has said how many streams it takes, the
+    /// link gives as many places as the last link had, or one if there was none.
     pub(in crate::client) fn places(self: &Arc<Self>) -> Places {
         let limit = lock(&self.state).limit.unwrap_or(1).max(1);
         let watch: Weak<Slot> = Arc::downgrade(self);
         Places::new(limit, watch)
     }
 
-    /// A place, as soon as there is one, or the right to make a link.
+    /// Gives a place as soon as there is one, or the right to make a link.
     pub(super) async fn place(self: &Arc<Self>) -> Grant {
         let (receiver, _waiting) = {
             let mut state = lock(&self.state);
@@ -103,17 +103,17 @@ impl Slot {
             state.waiting.insert(ticket, Waiter { since: Instant::now(), grant });
             (receiver, Waiting { slot: self, ticket })
         };
-        // A link may have ended before anybody waited to be told so.
+        // A link may have ended just before this waiter was in the queue to be told so.
         self.serve();
         receiver.await.unwrap_or_else(|_| Grant::Over(closed()))
     }
 
-    /// A place that is there now.
+    /// Gives a place that is free now.
     pub(super) fn try_place(self: &Arc<Self>) -> Option<Lease> {
         lock(&self.state).lease(|_| true)
     }
 
-    /// What the first of `waiting` gets, if there is anything to get.
+    /// The answer for the first of `waiting`, if there is one to give.
     fn grant(self: &Arc<Self>, state: &mut State, waiting: usize) -> Option<Grant> {
         if state.closed {
             return Some(Grant::Over(closed()));
@@ -141,7 +141,7 @@ impl Slot {
         state.lease(|_| true).map(Grant::Place)
     }
 
-    /// Gives those who wait what there is.
+    /// Gives the waiters everything that is free.
     fn serve(self: &Arc<Self>) {
         let mut grants = Vec::new();
         let mut state = lock(&self.state);
@@ -157,12 +157,12 @@ impl Slot {
         }
         drop(state);
         for (waiter, grant) in grants {
-            // What somebody who has left was given goes back, and on to the next.
+            // A grant whose waiter has left is dropped, so its place goes on to the next waiter.
             let _ = waiter.map(|waiter| waiter.grant.send(grant));
         }
     }
 
-    /// The link that was given.
+    /// Adds the link that was given.
     pub(in crate::client) fn put(self: &Arc<Self>, link: Link) {
         lock(&self.state).links.push(link);
         self.serve();
@@ -175,7 +175,7 @@ impl Slot {
         links + state.waiting.len() > 0 || self.pace.is_slowed()
     }
 
-    /// Takes the links out; those who wait are told.
+    /// Takes out the links, and tells the waiters.
     pub(super) fn close(self: &Arc<Self>) -> Vec<Link> {
         let mut state = lock(&self.state);
         state.closed = true;
@@ -215,19 +215,19 @@ impl Slot {
 }
 
 impl State {
-    /// A place on the link that has the fewest streams of those that are wanted.
+    /// A place on the wanted link that has the fewest streams.
     fn lease(&self, wanted: impl Fn(&Link) -> bool) -> Option<Lease> {
         loop {
             let links = self.links.iter().filter(|link| link.has_room() && wanted(link));
             let link = links.min_by_key(|link| link.active())?;
-            // Only a link that has just lost its room gives none.
+            // A link gives no place only if it has just lost its room.
             if let Some(lease) = link.try_lease() {
                 return Some(lease);
             }
         }
     }
 
-    /// Takes out the first who has not waited for long, or else the last.
+    /// Takes out the first waiter that has not waited for long, or else the last.
     fn take_dialer(&mut self, patience: Duration) -> Option<Waiter> {
         let now = Instant::now();
         let fresh = self.waiting.iter().find(|(_, waiter)| now - waiter.since <= patience);
@@ -235,7 +235,7 @@ impl State {
         self.waiting.remove(&ticket)
     }
 
-    /// Whether there is to be another link beside `links`, for the first of `waiting`.
+    /// Whether the first of `waiting` may make another link beside `links`.
     fn may_dial(&self, rules: &Rules, links: usize, waiting: usize) -> bool {
         match rules.policy {
             LinkPolicy::Exclusive => return true,
@@ -244,15 +244,15 @@ impl State {
             LinkPolicy::Shared | LinkPolicy::Spread(_) => {}
         }
         match self.limit {
-            // The first link tells how many are needed, and another that wants no streams now
-            // would only be one more of its kind.
+            // The first link shows how many are needed. Another link to a peer that takes no
+            // streams now would take none either.
             None | Some(0) => links == 0,
             Some(limit) => self.dialing.saturating_mul(limit) < self.dialing + waiting,
         }
     }
 
-    /// Lets go of links that take no more streams, and of those that refused the last and are of
-    /// no use to anybody. They end with the streams that they have.
+    /// Lets go of links that take no more streams, and of unused links that refused their last
+    /// stream. Each of them ends after its present streams.
     fn tidy(&mut self, may_end: bool) {
         let leaving = |link: &mut Link| {
             !link.is_open() || (may_end && link.is_refusing() && link.end_if_unused())
@@ -263,7 +263,7 @@ impl State {
         }
     }
 
-    /// Keeps what it takes to wait for the link's end.
+    /// Keeps a weak link, enough to wait for the link's end.
     fn remember(&mut self, link: &Link) {
         if self.leaving.len() == self.leaving.capacity() {
             self.leaving.retain(WeakLink::is_alive);
@@ -292,7 +292,7 @@ impl fmt::Debug for Slot {
     }
 }
 
-/// Somebody in the queue, until they leave it.
+/// A waiter in the queue. Dropping it leaves the queue.
 struct Waiting<'a> {
     slot: &'a Slot,
     ticket: u64,
@@ -305,7 +305,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A link that is being made. Those who wait are served when it is there, or when this is dropped.
+/// A link that is being made. The queue is served when the link is there, or when this is dropped.
 pub(super) struct Dialing {
     slot: Arc<Slot>,
     is_done: bool,
@@ -316,7 +316,7 @@ impl Dialing {
         Terms { places: self.slot.places(), pace: Arc::clone(&self.slot.pace) }
     }
 
-    /// The link is there, and its first place with it.
+    /// Adds the link that was made, and returns its first place.
     pub(super) fn done(mut self, link: Link, lease: Lease) -> Result<Lease> {
         self.is_done = true;
         let mut state = lock(&self.slot.state);
@@ -327,7 +327,7 @@ impl Dialing {
             return Err(closed());
         }
         if self.slot.rules.is_some_and(|rules| rules.policy == LinkPolicy::Exclusive) {
-            // Nothing but its stream keeps it.
+            // Only its stream keeps such a link alive.
             state.remember(&link);
         } else {
             state.links.push(link);

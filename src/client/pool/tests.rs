@@ -1,4 +1,4 @@
-//! The pool over memory, with dials that the test plays.
+//! The pool over memory, with dials that the test controls.
 
 use std::future::pending;
 use std::pin::{Pin, pin};
@@ -49,7 +49,7 @@ impl Site {
             let budget = Budget::new(config.max_memory);
             let (io, info) = (Box::new(server), info(Side::Server));
             let link = Link::server(io, Bytes::new(), info, &config, &offers, &budget);
-            // A listener keeps its links as long as they live.
+            // A listener keeps its links for as long as they live.
             let _ = link.ended().await;
         });
         let config = Config { pace: terms.pace, ..self.client.clone() };
@@ -99,7 +99,7 @@ async fn a_link_ends_when_it_was_idle_for_the_whole_time_and_no_earlier() {
     for pause in [0, 30, 89] {
         let conn = site.open().await;
         let served = site.accept().await;
-        // The time that it is used does not count.
+        // The time in use does not count as idle.
         tokio::time::sleep(2 * idle).await;
         assert_eq!(site.stats().conns(), 1);
         conn.reset(crate::Reason::CANCEL);
@@ -107,11 +107,11 @@ async fn a_link_ends_when_it_was_idle_for_the_whole_time_and_no_earlier() {
         tokio::time::sleep(Duration::from_secs(pause)).await;
         assert_eq!(site.stats().links_open(), 1, "after {pause} s");
     }
-    // The last pause was 89 seconds.
+    // The last pause was 89 seconds, so the link lived.
     assert_eq!(site.pool.stats().dials, 1);
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(site.stats().links_open(), 0);
-    // Those that have a place are no idlers, though nothing is open.
+    // A link with a place given out is not idle, even though no stream is open.
     let lease = site.place().await.expect("a place");
     tokio::time::sleep(3 * idle).await;
     assert_eq!((site.stats().links_open(), site.stats().conns()), (1, 1));
@@ -126,7 +126,7 @@ async fn a_link_whose_stream_ids_are_nearly_used_up_is_replaced_unnoticed() {
     // The third stream has the identifier 5.
     let config = Config { last_stream_id: 2 * SPARE + 5, ..Config::default() };
     let mut site = Site::new(SHARED, config, 1000);
-    // Two before the limit, and the one that reaches it.
+    // Two streams before the limit, and one that reaches it.
     let mut conns = Vec::new();
     for _ in 0..3 {
         let conn = site.open().await;
@@ -189,7 +189,7 @@ async fn a_dial_that_is_dropped_or_fails_is_followed_by_that_of_the_next() {
     assert_eq!((stats.dials, stats.failed_dials), (3, 2));
 }
 
-/// Callers come all the time, and dials go nowhere for a while: then each dial begins with the time
+/// Callers come all the time, and every dial hangs for a while. A dial then begins with the time
 /// that its caller has left.
 #[tokio::test(start_paused = true)]
 async fn callers_that_waited_long_do_not_spoil_the_dials_of_those_behind_them() {
@@ -221,7 +221,7 @@ async fn callers_that_waited_long_do_not_spoil_the_dials_of_those_behind_them() 
         }
         assert!(served || time < hole + Duration::from_secs(13), "not served at {time:?}");
     }
-    // A dial that was begun in the hole has its time, and the next takes two seconds.
+    // A dial that was begun in the hole uses up its time, and the next one takes two seconds.
     assert!(first < hole + Duration::from_secs(13), "served at {first:?} at first");
 }
 
@@ -233,7 +233,7 @@ async fn who_is_given_a_place_and_leaves_without_it_leaves_it_to_the_next() {
     let mut second = Box::pin(site.place());
     assert!(poll(first.as_mut()).is_pending());
     assert!(poll(second.as_mut()).is_pending());
-    // The first has it in hand, and has not looked.
+    // The first has been given the place, and has not looked.
     drop(lease);
     assert_eq!((site.stats().waiting, site.stats().conns()), (1, 1));
     drop(first);
@@ -263,7 +263,7 @@ async fn a_link_that_ends_waits_for_those_who_have_a_place() {
     let lease = site.place().await.expect("a place");
     let [link] = &site.pool.close()[..] else { panic!("one link") };
     link.shut_down();
-    // Its driver has taken note.
+    // Give the driver time to take note.
     timeout(Duration::from_millis(50), link.ended()).await.expect_err("not yet");
     let conn = open(lease);
     site.accept().await;
