@@ -1,5 +1,5 @@
-//! Accepting inside a server that the program already has: hyper, axum, anything that gives an
-//! `http::Request` with a streaming body.
+//! Accepting connections inside a server that the program already has: hyper, axum, or any other
+//! server that gives an `http::Request` with a streaming body.
 
 mod builder;
 mod check;
@@ -27,62 +27,64 @@ pub use check::AcceptError;
 #[cfg(feature = "websocket")]
 pub use websocket::WebSockets;
 
-/// Makes a request that a server of the program's has received into a connection: the first is
-/// the program's end of it, the second is what the handler answers with.
+/// Turns a request that the program's server has received into a connection. The first value is the
+/// program's end of the connection. The second is the response that the handler must return.
 ///
 /// [`Conn::peer_addr`] is the `SocketAddr` among the request's extensions, if the program has put
 /// one there.
 ///
-/// A request whose body has already ended, or has a length, is a connection too: the client has
-/// shut its side down, or will after so many bytes.
+/// A request whose body has already ended, or has a length, becomes a connection too: the client
+/// has shut its side down, or will do so after that many bytes.
 ///
 /// With the feature `websocket`, a request for a WebSocket becomes a connection in the same way:
 /// see `WebSockets`.
 ///
-/// A request of a browser for a page of another origin is refused with 403, whatever its form: see
+/// A browser's request for a page of another origin is refused with 403, whatever its form: see
 /// [`AcceptorBuilder::origins`].
 ///
-/// The response must go out by the same server that the request came in by; the connection lives
-/// on after the handler has returned, so hand it to a task. Dropping the response ends the
-/// connection with an error. [`Acceptor`] does the same with settings of its own.
+/// Send the response through the same server that received the request. The connection lives on
+/// after the handler has returned, so hand it to a task. Dropping the response ends the connection
+/// with an error. [`Acceptor`] does the same with settings of its own.
 ///
-/// # What the server underneath cannot do
+/// # Limits of the server underneath
 ///
-/// Where the program has the choice, [`Listener`](crate::Listener) does all of this. On hyper, and
-/// so on axum, tonic and warp:
+/// A [`Listener`](crate::Listener) has none of these limits; use it where the program has the
+/// choice. On hyper, and so on axum, tonic and warp:
 ///
-/// * **Small frames.** `h2` has a budget for frames below 256 bytes that are not yet read, and hyper
-///   leaves it at half of the HTTP/2 connection's window. So a peer that sends 2,000 of them at
-///   once, or one by one to a handler that does not read and whose receive buffer is full, ends the
-///   whole HTTP/2 connection (`ENHANCE_YOUR_CALM`). A larger `initial_connection_window_size` puts
-///   that off. So does this library as a client: its small writes share frames when they come
-///   faster than they leave.
+/// * **Small frames.** `h2` has a budget for unread frames below 256 bytes, and hyper leaves it at
+///   half of the HTTP/2 connection's window. A peer can end the whole HTTP/2 connection
+///   (`ENHANCE_YOUR_CALM`) with 2,000 such frames at once, or one by one while the handler does not
+///   read and its receive buffer is full. A larger `initial_connection_window_size` raises that
+///   limit. As a client, this library makes such frames rarer: its small writes share frames when
+///   they come faster than they leave.
 /// * **Sent.** [`Conn::sent`], a shutdown and [`Conn::close`] say that the server has taken the
-///   bytes, not that they are on the transport: let the server shut down gracefully before the
+///   bytes, not that they are on the transport. Let the server shut down gracefully before the
 ///   process ends.
-/// * **Reasons.** A write that a reset fails knows the reason only while the reading side waits for
-///   the client: not after the client's end, and not while the receive buffer is full. Reading on
-///   comes to the reason.
-/// * **Giving up.** A reset, or the end of a dropped connection whose client takes nothing, waits in
-///   hyper while that client's window is shut, and a graceful shutdown of the server waits with it.
-/// * **Memory** per connection is at most the receive buffer and the server's own window
-///   (`initial_stream_window_size`, 1 MiB), the send queue and the server's own
+/// * **Reasons.** A write that fails because of a reset knows the reason only while the reading
+///   side waits for the client. After the client's end, or while the receive buffer is full, the
+///   write does not know it. Reading on gives the reason.
+/// * **Giving up.** A reset waits in hyper while that client's window is shut. So does the end of a
+///   dropped connection whose client takes nothing. A graceful shutdown of the server waits with
+///   them.
+/// * **Memory.** A connection takes at most the receive buffer and the server's own window
+///   (`initial_stream_window_size`, 1 MiB), the send queue and the server's own queue
 ///   (`max_send_buf_size`, 400 KiB), and 144 KiB between them.
 /// * **A stopped reader** holds its share of the window that all streams of the HTTP/2 connection
-///   have together (`initial_connection_window_size`), 1 MiB by default and no more than a stream's
-///   own. So two readers that stop, stop all others of that client, until they read on or end.
-///   Where that can happen, make it a few times the stream's window.
+///   have together (`initial_connection_window_size`): 1 MiB by default, no more than a single
+///   stream's window. So two readers that stop also stop all other streams of that client, until
+///   they read on or end. Where that can happen, make this window a few times the stream's window.
 /// * **Streams.** hyper lets a client have 200 streams open on one HTTP/2 connection
-///   (`max_concurrent_streams`); further connections of that client wait.
-/// * **Latency.** `TCP_NODELAY` is the program's to set on the sockets that it gives to hyper
-///   (axum's `ListenerExt::tap_io`); without it an answer to a small message can take 40 ms.
-/// * **Pings and draining.** [`Conn::ping`] fails. hyper's graceful shutdown waits for connections, and
-///   [`Conn::draining`] knows nothing of it before the connection has ended: use [`Acceptor::drain`]
-///   beside it. What this function has accepted cannot be drained.
+///   (`max_concurrent_streams`). Further connections of that client wait.
+/// * **Latency.** The program must set `TCP_NODELAY` on the sockets that it gives to hyper (axum's
+///   `ListenerExt::tap_io`). Without it an answer to a small message can take 40 ms.
+/// * **Pings and draining.** [`Conn::ping`] fails. hyper's graceful shutdown waits for connections,
+///   and [`Conn::draining`] knows nothing of it before the connection has ended, so also call
+///   [`Acceptor::drain`]. Connections that this function has accepted cannot be drained.
 ///
 /// # Errors
 ///
-/// [`AcceptError`] when the request cannot carry a connection; it knows the response that tells
+/// Fails with an [`AcceptError`] when the request cannot carry a connection. The error gives the
+/// response that tells the client why.
 /// the client why.
 ///
 /// # Panics
@@ -118,14 +120,15 @@ where
 }
 
 /// Accepts connections as [`accept`] does, with settings of its own, and can
-/// [`drain`](Acceptor::drain) what it has accepted. Cheap to clone; the clones are one acceptor.
+/// [`drain`](Acceptor::drain) the connections that it has accepted. It is cheap to clone, and the
+/// clones are one acceptor.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     settings: Arc<Settings>,
     accepted: Arc<Accepted>,
 }
 
-/// With every setting at its default. Each one is drained by itself.
+/// Every setting has its default. Each default acceptor is drained separately.
 impl Default for Acceptor {
     fn default() -> Acceptor {
         static DEFAULT: LazyLock<Arc<Settings>> = LazyLock::new(Arc::default);
@@ -139,11 +142,11 @@ impl Acceptor {
         AcceptorBuilder::default()
     }
 
-    /// As [`accept`](fn@accept).
+    /// Does the same as [`accept`](fn@accept), with this acceptor's settings.
     ///
     /// # Errors
     ///
-    /// As [`accept`](fn@accept).
+    /// The same as for [`accept`](fn@accept).
     ///
     /// # Panics
     ///
@@ -219,7 +222,7 @@ impl Acceptor {
         }
     }
 
-    /// A stream that has been answered with `head`.
+    /// Makes the stream of a request that has been answered with `head`.
     fn stream(
         &self,
         request: request::Parts,
@@ -237,9 +240,9 @@ impl Acceptor {
     }
 }
 
-/// How a request carries a connection.
+/// The form in which a request carries a connection.
 pub(crate) enum Form {
-    /// In its body, and that of the response.
+    /// In the bodies of the request and the response.
     Bodies,
     #[cfg(feature = "websocket")]
     WebSocket(Arc<WebSockets>, Handshake),

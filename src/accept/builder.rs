@@ -15,12 +15,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hosted::Limits;
 use crate::pipe::Buffers;
 
-/// Bytes that wait for their reader, beside what the server itself holds: a quarter of the default
-/// window of hyper's streams, so that the one is filled while the other is read.
+/// Bytes that wait for their reader, in addition to the server's own window. This is a quarter of
+/// the default window of hyper's streams, so the server fills one part while the program reads
+/// another.
 const RECEIVE_BUFFER: usize = 256 << 10;
 
-/// Sets up an [`Acceptor`]. The setters cannot fail and may come in any order;
-/// [`build`](AcceptorBuilder::build) checks.
+/// Sets up an [`Acceptor`]. The setters cannot fail and may come in any order.
+/// [`build`](AcceptorBuilder::build) checks the values.
 #[derive(Clone, Debug, Default)]
 pub struct AcceptorBuilder {
     pub(super) settings: Settings,
@@ -28,34 +29,36 @@ pub struct AcceptorBuilder {
 }
 
 impl AcceptorBuilder {
-    /// As [`ListenerBuilder::methods`](crate::ListenerBuilder::methods).
+    /// The same as [`ListenerBuilder::methods`](crate::ListenerBuilder::methods).
     pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
         self.settings.methods = Methods::only(methods);
         self
     }
 
-    /// Lets pages of these origins connect, such as `https://example.com`, and of no others; `null` stands for pages
-    /// without an origin. `ws://` and `wss://` mean `http://` and `https://`, in the list and in a request: some clients
-    /// that are no browser send them. Default: the origin of the server itself, the host and port that the
-    /// request was sent to.
+    /// Lets only pages of these origins connect, such as `https://example.com`. `null` stands for
+    /// pages without an origin. `ws://` and `wss://` mean `http://` and `https://`, in the list and
+    /// in a request, because some clients that are no browser send them. Default: the server's own
+    /// origin, which is the host and port that the request was sent to.
     ///
-    /// A browser lets any page send requests to any server, with that server's cookies, so another site's page could
-    /// act in the name of its visitor. A request whose field `origin` is not allowed is answered 403, whatever
-    /// its form; so is one with `sec-fetch-site: cross-site` and no origin. Requests without both fields, as programs send
-    /// them, are always allowed. A browser leaves both out where it embeds something (`<img>`) from a cleartext
-    /// server that is not on its own machine: what such a GET opens must change nothing.
+    /// A browser lets any page send requests to any server, with that server's cookies, so a page
+    /// of another site could act in its visitor's name. A request whose field `origin` is not
+    /// allowed is answered with 403, whatever its form. So is a request with
+    /// `sec-fetch-site: cross-site` and no origin. Requests without both fields, as programs send
+    /// them, are always allowed. A browser leaves both out when it embeds something (`<img>`) from
+    /// a cleartext server that is not on its own machine, so such a GET must change nothing.
     ///
-    /// The default does not compare the scheme, which is not known behind a proxy: a page that came by `http://` may
-    /// connect to the same host by `https://`, each at its default port. A proxy that sends another host on than the
-    /// browser has asked for makes every page a foreign one: list the origin then. And a name that somebody else lets
-    /// point here is this server's too, so a service for this machine alone should list its origins.
+    /// The default does not compare the scheme, because the scheme is not known behind a proxy: a
+    /// page from `http://` may connect to the same host over `https://`, each at its default port.
+    /// If a proxy passes on another host than the browser has asked for, every page looks foreign:
+    /// list the origin then. A foreign name that is made to point to this server counts as the
+    /// server's own too, so a service for this machine alone should list its origins.
     pub fn origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.settings.origins = Origins::only(origins);
         self
     }
 
-    /// Lets the pages of any origin connect. Browsers send this server's cookies along with them,
-    /// so any page that a user of yours visits can then act in that user's name.
+    /// Lets the pages of any origin connect. Browsers send this server's cookies along, so any page
+    /// that your user visits can then act in that user's name.
     pub fn dangerous_any_origin(mut self) -> Self {
         self.settings.origins = Origins::Any;
         self
@@ -73,29 +76,29 @@ impl AcceptorBuilder {
         self
     }
 
-    /// Bytes of a connection that may wait for their reader, besides the server's own window.
-    /// Default: 256 KiB.
+    /// Bytes of a connection that may wait for their reader, in addition to the server's own
+    /// window. Default: 256 KiB.
     pub fn receive_buffer_size(mut self, bytes: usize) -> Self {
         self.settings.receive_buffer = bytes;
         self
     }
 
-    /// As [`ClientBuilder::send_queue_size`](crate::ClientBuilder::send_queue_size). The server
-    /// holds more of its own.
+    /// The same as [`ClientBuilder::send_queue_size`](crate::ClientBuilder::send_queue_size). The
+    /// server holds more bytes in its own queue.
     pub fn send_queue_size(mut self, bytes: usize) -> Self {
         self.settings.send_queue = bytes;
         self
     }
 
-    /// As [`ClientBuilder::linger_timeout`](crate::ClientBuilder::linger_timeout). The time begins when
-    /// the server has been handed everything: what has arrived, the server does not say. A WebSocket
-    /// has that time to answer the close frame.
+    /// The same as [`ClientBuilder::linger_timeout`](crate::ClientBuilder::linger_timeout), but the
+    /// time begins when the server has taken everything, because the server does not say what has
+    /// arrived. A WebSocket has this time to answer the close frame.
     pub fn linger_timeout(mut self, time: Duration) -> Self {
         self.settings.linger_timeout = time;
         self
     }
 
-    /// As [`ListenerBuilder::on_drop`](crate::ListenerBuilder::on_drop).
+    /// The same as [`ListenerBuilder::on_drop`](crate::ListenerBuilder::on_drop).
     pub fn on_drop(mut self, action: OnDrop) -> Self {
         self.settings.reset_on_drop = action == OnDrop::Reset;
         self
@@ -105,7 +108,7 @@ impl AcceptorBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`], which names the knob that cannot be used as it is set.
+    /// [`ErrorKind::InvalidInput`] names the knob whose value cannot be used.
     pub fn build(self) -> Result<Acceptor> {
         let wrong = |message: String| Err(Error::new(ErrorKind::InvalidInput, message));
         let AcceptorBuilder { mut settings, headers } = self;
@@ -130,7 +133,7 @@ impl AcceptorBuilder {
     }
 }
 
-/// What every connection of an acceptor gets.
+/// The settings that every connection of an acceptor gets.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) methods: Methods,
@@ -141,10 +144,11 @@ pub(super) struct Settings {
     pub(super) send_queue: usize,
     pub(super) linger_timeout: Duration,
     pub(super) reset_on_drop: bool,
-    /// `None` refuses them.
+    /// `None` refuses WebSockets.
     #[cfg(feature = "websocket")]
     pub(super) websockets: Option<Arc<WebSockets>>,
-    /// One store for all connections, since nothing tells which share an HTTP/2 connection.
+    /// One store for all connections, because nothing shows which of them share an HTTP/2
+    /// connection.
     pub(super) buffers: Arc<Buffers>,
 }
 
@@ -180,8 +184,8 @@ impl Settings {
     }
 }
 
-/// The client's address, where the server or the program has put it: `SocketAddr` itself among the
-/// request's extensions.
+/// The client's address, if the server or the program has put a `SocketAddr` among the request's
+/// extensions.
 pub(super) fn peer_of(parts: &request::Parts) -> Addr {
     parts.extensions.get::<SocketAddr>().map_or(Addr::Other, |addr| Addr::Ip(*addr))
 }

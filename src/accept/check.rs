@@ -1,4 +1,4 @@
-//! Whether a request can carry a connection, and what its client is told if not.
+//! Whether a request can carry a connection, and the response for its client if not.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Versi
 use crate::config::{Methods, method_not_allowed};
 use crate::hosted::Body;
 
-/// Why a request cannot become a connection.
+/// The reason why a request cannot become a connection.
 ///
-/// It is meant for the client: answer with [`into_response`](AcceptError::into_response).
+/// Send it to the client: answer with [`into_response`](AcceptError::into_response).
 #[derive(Debug)]
 pub struct AcceptError {
     status: StatusCode,
     text: String,
-    /// What the status asks for, besides a text.
+    /// The header fields that the status needs.
     fields: Vec<(HeaderName, String)>,
     /// The answer to HEAD has no body, and hyper leaves that to its user (RFC 9110 §9.3.2).
     to_head: bool,
@@ -31,15 +31,15 @@ impl AcceptError {
         self
     }
 
-    /// The answer to a request with this method.
+    /// Makes this the answer to a request with this method.
     pub(super) fn for_method(mut self, method: &Method) -> AcceptError {
         self.to_head = *method == Method::HEAD;
         self
     }
 
-    /// The status that the client is answered with: 405 for the method, 505 for the version of
-    /// HTTP, 403 for a page of another origin, 503 once the acceptor is [drained](crate::Acceptor::drain). For a WebSocket also
-    /// 400 and 426 for a request that is not as it should be, 501 for a server that cannot upgrade.
+    /// The status of the response: 405 for a wrong method, 505 for a wrong HTTP version, 403 for a
+    /// page of another origin, 503 once the acceptor is [drained](crate::Acceptor::drain). For a
+    /// WebSocket also 400 and 426 for an invalid request, and 501 for a server that cannot upgrade.
     pub fn status(&self) -> StatusCode {
         self.status
     }
@@ -72,7 +72,7 @@ impl fmt::Display for AcceptError {
 
 impl std::error::Error for AcceptError {}
 
-/// Looks at the version and the method.
+/// Checks the version and the method.
 pub(super) fn check<B>(request: &Request<B>, methods: &Methods) -> Result<(), AcceptError> {
     if let version @ (Version::HTTP_09 | Version::HTTP_10 | Version::HTTP_11) = request.version() {
         let text = format!(

@@ -1,4 +1,4 @@
-//! Ending what an acceptor has accepted, in good order.
+//! Ending an acceptor's connections in good order.
 
 use std::time::Duration;
 
@@ -10,28 +10,31 @@ use crate::conn::Addr;
 use crate::observe::{self, Side};
 
 impl Acceptor {
-    /// Ends what this acceptor and its clones have accepted: [`Conn::draining`](crate::Conn::draining)
-    /// fires on all of their connections, and further requests are refused with 503. Waits until the
-    /// connections have ended, and resets with `CANCEL` what is left after `deadline`.
+    /// Ends the connections that this acceptor and its clones have accepted.
+    /// [`Conn::draining`](crate::Conn::draining) fires on all of them, and further requests are
+    /// refused with
+    /// 503. This waits until the connections have ended, and resets with `CANCEL` those that are
+    ///      left after `deadline`.
     ///
-    /// Returns whether all ended by themselves. It waits for the connections, not for the tasks that
-    /// handle them, and not for the server to have sent the last bytes: that is the server's own
-    /// graceful shutdown, which waits for the connections in its turn (but not for WebSockets over
-    /// HTTP/1.1, which are waited for here). So begin both at once, and await both before the process
-    /// ends. A WebSocket that ends in order is closed with the status 1001 from then on.
+    /// Returns whether all connections ended by themselves. This waits for the connections, not for
+    /// the tasks that handle them, and not until the server has sent the last bytes. For that the
+    /// server has its own graceful shutdown, which also waits for the connections, except for
+    /// WebSockets over HTTP/1.1 (this waits for those too). So begin both at once, and await both
+    /// before the process ends. From the start of the drain, a WebSocket that ends in order is
+    /// closed with the status 1001.
     ///
-    /// An acceptor stays drained. What the function [`accept`](fn@crate::accept) has accepted, or an
-    /// `axum::Accept` without an `Extension`, has no acceptor by which to drain it.
+    /// An acceptor stays drained. Connections accepted by the function
+    /// [`accept`](fn@crate::accept), or by an `axum::Accept` without an `Extension`, cannot be
+    /// drained, because they have no shared acceptor.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the connections as they are, draining: they go on, and end by
-    /// themselves.
+    /// Dropping the future leaves the connections draining: they go on, and end by themselves.
     ///
     /// # Examples
     ///
-    /// With axum; `stop` becomes true when the process is told to end. A server on hyper calls
-    /// `graceful_shutdown` on each of its connections in the same place.
+    /// With axum. `stop` becomes true when the process is told to end. A server on hyper calls
+    /// `graceful_shutdown` on each of its connections at the same place.
     ///
     /// ```
     /// use std::time::Duration;
@@ -63,13 +66,14 @@ impl Acceptor {
             return true;
         }
         let ended = self.accepted.cut() == 0;
-        // What was reset is gone at once, a WebSocket when its client has heard it, or in seconds.
+        // A reset stream is gone at once. A WebSocket goes when its client has the close frame, or
+        // in seconds.
         self.accepted.none().await;
         observe::drained(Side::Accept, &Addr::Other, ended);
         ended
     }
 
-    /// Refuses a request that comes too late.
+    /// Refuses a request that comes after the drain has begun.
     pub(super) fn check_open(&self, method: &Method) -> Result<(), AcceptError> {
         if self.accepted.is_open() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Which WebSockets are accepted (feature `websocket`): over HTTP/1.1 (RFC 6455) and over HTTP/2
+//! The settings for WebSockets (feature `websocket`): over HTTP/1.1 (RFC 6455) and over HTTP/2
 //! (RFC 8441).
 
 mod handshake;
@@ -14,29 +14,31 @@ pub(crate) use handshake::Handshake;
 /// Which WebSockets become connections, and within which limits: the settings of
 /// [`AcceptorBuilder::websockets`].
 ///
-/// Binary messages are the bytes, both ways; how they are cut has no meaning. A close frame is the
-/// end of that side, and pings are answered until there has been one. What a WebSocket cannot do:
+/// The bytes travel in binary messages in both directions. The boundaries of the messages mean
+/// nothing. A close frame ends its sender's side. Pings are answered until the client's close
+/// frame. A WebSocket has these limits:
 ///
-/// * **Half-close.** After the client's close frame nothing more can be sent: what was written and
-///   not yet sent then is lost, and writes fail with [`ErrorKind::Closed`]. After a shutdown on this
-///   side the client's bytes are read on until its own close frame; a browser sends that at once.
-/// * **Resets** travel as a close frame with the status 4000 + the [`Reason`](crate::Reason)'s
-///   number (4008 for `CANCEL`), both ways, after what was already queued in the transport. 1000,
-///   1001 and a close frame without a status are an end of file, all others are read as a reset.
-///   Browsers send 1001 for a user who leaves: where it matters whether all has come, have the page
-///   say so.
-/// * **[`Conn::sent`](crate::Conn::sent)** says over HTTP/1.1 that the bytes are on the transport, over
-///   HTTP/2 that the server has taken them.
-/// * **Pongs and the client's end** wait, as all else that comes from it does, while nobody reads the
+/// * **No half-close.** After the client's close frame nothing more can be sent: bytes that were
+///   written but not yet sent are lost, and writes fail with [`ErrorKind::Closed`]. After a
+///   shutdown on this side, the client's bytes can be read until its own close frame. A browser
+///   sends that at once.
+/// * **Resets** travel in both directions as a close frame with the status 4000 + the
+///   [`Reason`](crate::Reason)'s number (4008 for `CANCEL`), after the bytes that were already
+///   queued in the transport. The status 1000, 1001, or no status is an end of file. Every other
+///   status is read as a reset. Browsers send 1001 when the user leaves the page. If you must know
+///   that all has come, let the page say so.
+/// * **[`Conn::sent`](crate::Conn::sent)** says over HTTP/1.1 that the bytes are on the transport,
+///   and over HTTP/2 that the server has taken them.
+/// * **Pongs and the client's end** wait behind the client's other bytes while no task reads the
 ///   connection and its receive buffer is full.
-/// * **A graceful shutdown** of the server does not wait for WebSockets over HTTP/1.1;
+/// * **A graceful shutdown** of the server does not wait for WebSockets over HTTP/1.1.
 ///   [`Acceptor::drain`](crate::Acceptor::drain) does.
-/// * **Another response** in place of [`accept`](fn@crate::accept)'s fails the connection over HTTP/1.1. Over
-///   HTTP/2 only one that is not 2xx does.
+/// * **Another response** in place of the one from [`accept`](fn@crate::accept) fails the
+///   connection over HTTP/1.1. Over HTTP/2 only a response that is not 2xx does.
 ///
-/// Memory per connection is that of [`accept`](fn@crate::accept) and the buffers of the frames, which are
-/// kept until the end: 16 KiB, or the longest message that has come, and up to 192 KiB for sending
-/// once so much has been sent in one go. Over HTTP/2 hyper holds up to 384 KiB more on their way.
+/// A connection takes the memory named at [`accept`](fn@crate::accept) and the frame buffers, which
+/// are kept until the end: 16 KiB or the longest received message, and up to 192 KiB for sending
+/// once so much has been sent in one go. Over HTTP/2 hyper holds up to 384 KiB more in transit.
 #[derive(Clone, Debug)]
 pub struct WebSockets {
     subprotocols: Vec<String>,
@@ -44,10 +46,10 @@ pub struct WebSockets {
     pub(super) max_message_size: usize,
 }
 
-/// 1 MiB: a message is held whole before any of it can be read.
+/// 1 MiB. A message is held whole before any of it can be read.
 const MAX_MESSAGE_SIZE: usize = 1 << 20;
 
-/// 1 GiB: more in one piece is nothing that a client could want.
+/// 1 GiB. No client could want a longer message.
 const LONGEST_MESSAGE: usize = 1 << 30;
 
 impl Default for WebSockets {
@@ -61,14 +63,15 @@ impl Default for WebSockets {
 }
 
 impl WebSockets {
-    /// Every setting at its default.
+    /// Makes the settings, each at its default.
     pub fn new() -> WebSockets {
         WebSockets::default()
     }
 
-    /// Subprotocols (RFC 6455 §1.9) that this server speaks. The first of them that the client
-    /// offers is chosen; it stands in [`Conn::response`](crate::Conn::response). A client that offers none of
-    /// them is accepted without; a browser then ends the connection. Default: none.
+    /// Subprotocols (RFC 6455 §1.9) that this server speaks. The server chooses the first of them
+    /// that the client offers, and [`Conn::response`](crate::Conn::response) shows it. A client
+    /// that offers none of them is accepted without a subprotocol, and a browser then ends the
+    /// connection. Default: none.
     pub fn subprotocols<S: Into<String>>(
         mut self,
         subprotocols: impl IntoIterator<Item = S>,
@@ -77,22 +80,22 @@ impl WebSockets {
         self
     }
 
-    /// Takes text messages too, their UTF-8 for bytes. What is sent is binary all the same.
-    /// Default: a text message ends the connection with the status 1003.
+    /// Also accepts text messages, and gives their UTF-8 as bytes. This side still sends binary
+    /// messages. Default: a text message ends the connection with the status 1003.
     pub fn text_messages(mut self, taken: bool) -> Self {
         self.text_messages = taken;
         self
     }
 
-    /// The longest message that is taken, in bytes; a longer one ends the connection with the
-    /// status 1009. The memory for a message is set aside when it begins. Default: 1 MiB, at most
-    /// 1 GiB.
+    /// The longest message that is accepted, in bytes. A longer message ends the connection with
+    /// the status
+    /// 1009. The memory for a message is reserved when it begins. Default: 1 MiB. At most 1 GiB.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message_size = bytes;
         self
     }
 
-    /// Refuses what cannot work.
+    /// Refuses settings that cannot work.
     pub(super) fn check(&self) -> Result<()> {
         if !(1..=LONGEST_MESSAGE).contains(&self.max_message_size) {
             let message = format!(
@@ -113,14 +116,14 @@ impl WebSockets {
 }
 
 impl AcceptorBuilder {
-    /// How WebSockets become connections, which they do by default: see [`WebSockets`]. The status
-    /// and the methods of this builder are not for them; its header fields are.
+    /// Sets how WebSockets become connections. They do so by default: see [`WebSockets`]. This
+    /// builder's status and methods do not apply to WebSockets; its header fields do.
     pub fn websockets(mut self, websockets: WebSockets) -> Self {
         self.settings.websockets = Some(Arc::new(websockets));
         self
     }
 
-    /// Refuses WebSockets, as any other request over HTTP/1.1 or with the method CONNECT.
+    /// Refuses WebSockets, like every other request over HTTP/1.1 or with the method CONNECT.
     pub fn no_websockets(mut self) -> Self {
         self.settings.websockets = None;
         self

@@ -1,4 +1,4 @@
-//! The request that asks for a WebSocket, and the answer to it.
+//! The request for a WebSocket, and the answer to it.
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -17,19 +17,19 @@ const VERSION: &str = "13";
 /// A key is 16 bytes in base64 (RFC 6455 §4.1).
 const KEY: usize = 24;
 
-/// A request for a WebSocket that is in order.
+/// A valid request for a WebSocket.
 pub(crate) struct Handshake {
-    /// The client's key, of which the answer is made; HTTP/2 does without.
+    /// The client's key, from which the answer is made. HTTP/2 has no key.
     key: Option<HeaderValue>,
     subprotocol: Option<HeaderValue>,
 }
 
 impl Handshake {
-    /// Looks whether a request asks for a WebSocket; `None` if it does not.
+    /// Reads a request for a WebSocket. `None` if the request does not ask for one.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// Fails when the request for a WebSocket is invalid.
     pub(crate) fn of<B>(
         request: &Request<B>,
         websockets: &WebSockets,
@@ -70,7 +70,8 @@ impl Handshake {
         }
     }
 
-    /// Makes the answer of `response`, whose status and header fields are for other requests.
+    /// Turns `response` into the answer to this handshake. Its status and header fields are those
+    /// for other requests.
     pub(crate) fn answer(self, mut response: Response<()>) -> Response<()> {
         *response.status_mut() = match self.key {
             Some(_) => StatusCode::SWITCHING_PROTOCOLS,
@@ -120,7 +121,7 @@ fn key(headers: &HeaderMap) -> Result<HeaderValue, AcceptError> {
     }
 }
 
-/// 426 is for HTTP/1.1, and names what to upgrade to (RFC 9110 §15.5.22).
+/// Over HTTP/1.1 the status is 426, which names the protocol to upgrade to (RFC 9110 §15.5.22).
 fn wrong_version(http1: bool) -> AcceptError {
     let text = format!("a WebSocket needs sec-websocket-version: {VERSION}");
     let error = match http1 {
@@ -144,7 +145,7 @@ fn has_value(headers: &HeaderMap, name: HeaderName, value: &str) -> bool {
     values(headers, name).any(|seen| seen.eq_ignore_ascii_case(value))
 }
 
-/// The members of a list (RFC 9110 §5.6.1), which may stand in several fields.
+/// The members of a list (RFC 9110 §5.6.1), which several fields may share.
 fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let fields = headers.get_all(name).into_iter().filter_map(|field| field.to_str().ok());
     fields.flat_map(|field| field.split(',')).map(str::trim).collect::<Vec<_>>().into_iter()
