@@ -1,9 +1,9 @@
 //! Message formats, as `tokio-util` encoders and decoders.
 //!
-//! A connection is a stream of bytes: what was written with one call may be read with two. A
-//! codec puts messages on it. Each one here works over any `AsyncRead` and `AsyncWrite`:
-//! [`Conn::framed`] takes a whole connection, [`ReadHalf::framed`] and [`WriteHalf::framed`] its
-//! halves, and [`Framed::new`] anything else, `&Conn` too.
+//! A connection is a stream of bytes, so the bytes of one write may come in two reads. A codec cuts
+//! the stream into messages. Each codec here works over any `AsyncRead` and `AsyncWrite`:
+//! [`Conn::framed`] takes a whole connection, [`ReadHalf::framed`] and [`WriteHalf::framed`] take
+//! its halves, and [`Framed::new`] takes anything else, including `&Conn`.
 //!
 //! | codec | feature | messages |
 //! |---|---|---|
@@ -14,8 +14,8 @@
 //!
 //! # Lines and frames
 //!
-//! The codecs of [`tokio_util::codec`] serve as well. `LinesCodec` has no limit unless it is given
-//! one, and `LengthDelimitedCodec` has 8 MiB:
+//! The codecs of [`tokio_util::codec`] work too. `LinesCodec` has no limit unless you set one.
+//! `LengthDelimitedCodec` has a limit of 8 MiB:
 //!
 //! ```
 //! use bytes::Bytes;
@@ -45,17 +45,16 @@
 //!
 //! # Another format in mid-stream
 //!
-//! When both ends know after which message the format changes, `Framed::map_codec` puts another
-//! codec in the place of the first and keeps what was read too far and what is not written yet.
-//! `FramedRead::map_decoder` and `FramedWrite::map_encoder` do so for one direction.
-//! `Framed::into_parts` gives the buffers out, to go on without a codec: `read_buf` comes before
-//! what the connection still has to give, and `write_buf` has to be written. `into_inner` loses
-//! both.
+//! When both ends know after which message the format changes, `Framed::map_codec` replaces the
+//! codec and keeps the bytes that were read too far or not yet written. `FramedRead::map_decoder`
+//! and `FramedWrite::map_encoder` do this for one direction. To go on without a codec,
+//! `Framed::into_parts` returns the buffers: use `read_buf` before the connection's further bytes,
+//! and write `write_buf`. `into_inner` loses both buffers.
 //!
-//! What a codec here has given out is gone from the buffer to the last byte, and no byte after
-//! it. The exception is JSON: the line feed after a value is no part of it, and may not even have
-//! arrived. Unless the next format skips white space, as JSON itself does, take
-//! `Json::newline_terminated` on the side that reads.
+//! A codec here removes exactly the bytes of the returned message from the buffer. The exception is
+//! JSON: the line feed after a value is not part of the value, and may not even have arrived. If
+//! the next format does not skip white space, as JSON does, use `Json::newline_terminated` on the
+//! reading side.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -119,19 +118,19 @@ pub use json::Json;
 #[cfg(feature = "postcard")]
 pub use postcard::Postcard;
 
-/// What a message may have unless the codec is told otherwise.
+/// The default limit on a message, 1 MiB.
 #[cfg(any(feature = "gob", feature = "json", feature = "postcard"))]
 const DEFAULT_MAX_MESSAGE_SIZE: usize = 1 << 20;
 
-/// Room for one read while a message is incomplete: what a `Framed` starts with.
+/// Room for one read while a message is incomplete. A `Framed` starts with the same size.
 const READ_SIZE: usize = 8 * 1024;
 
-/// Why a message could not be read or written.
+/// The reason why a message could not be read or written.
 ///
-/// One pointer wide and cheap to clone. The text says this level only,
-/// [`source`](StdError::source) leads to what is below, so print the chain. With the kind
-/// [`Io`](CodecErrorKind::Io) both are those of the error of the stream below, and
-/// `io::Error::from` gives that error itself.
+/// One pointer wide and cheap to clone. The text describes this level only, and
+/// [`source`](StdError::source) leads to the level below, so print the whole chain. An error of the
+/// kind [`Io`](CodecErrorKind::Io) has the text and the source of the error of the stream below,
+/// and `io::Error::from` returns that error itself.
 #[derive(Clone)]
 pub struct CodecError(Arc<Inner>);
 
@@ -142,14 +141,14 @@ struct Inner {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// The kinds of [`CodecError`], each with the [`io::ErrorKind`] that it becomes.
+/// The kinds of [`CodecError`], each with its [`io::ErrorKind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CodecErrorKind {
     /// The bytes break the rules of the format. `InvalidData`.
     Malformed,
-    /// The message is well-formed but does not fit the type that it is read as, or the value
-    /// cannot be expressed in the format. The messages after it are unharmed. `InvalidData`.
+    /// The message is well-formed, but does not fit the type that it is read as, or the format
+    /// cannot express the value. The messages after it are not affected. `InvalidData`.
     Mismatch,
     /// The message is larger than the codec's limit. `InvalidData`.
     TooLarge,
@@ -157,7 +156,7 @@ pub enum CodecErrorKind {
     TooDeep,
     /// The bytes ended inside a message. `UnexpectedEof`.
     Truncated,
-    /// The stream below the codec failed. The kind of its error.
+    /// The stream below the codec failed. Its `io::ErrorKind` is that of the stream's error.
     Io,
 }
 
@@ -171,7 +170,7 @@ impl CodecError {
         CodecError(Arc::new(Inner { kind, message, position, source: None }))
     }
 
-    /// Errors are built before they are shared, so the edit is in place.
+    /// An error is built before it is shared, so this edits it in place.
     #[cfg(any(feature = "gob", feature = "json", feature = "postcard"))]
     fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> CodecError {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
@@ -182,16 +181,16 @@ impl CodecError {
 }
 
 impl CodecError {
-    /// What kind of failure this is.
+    /// The kind of this failure.
     pub fn kind(&self) -> CodecErrorKind {
         self.0.kind
     }
 
-    /// Where in the stream it happened, in bytes from the first that the codec read, or wrote if
-    /// writing failed; `None` for [`Io`](CodecErrorKind::Io).
+    /// The position of the failure in the stream, in bytes from the first byte that the codec read,
+    /// or wrote if writing failed. `None` for [`Io`](CodecErrorKind::Io).
     ///
-    /// The byte is the one that cannot stand there, the first of a message that is too large or
-    /// does not fit, or the number of all bytes of a stream that was cut short.
+    /// It is the position of the byte that cannot stand there, or the first byte of a message that
+    /// is too large or does not fit. For a stream that was cut short it is the number of all bytes.
     pub fn position(&self) -> Option<u64> {
         self.0.position
     }
@@ -233,7 +232,7 @@ impl StdError for CodecError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         let below: &(dyn StdError + 'static) = self.0.source.as_deref()?;
         match self.0.kind {
-            // The text is that error's already.
+            // The text of this error is already that of the error below.
             CodecErrorKind::Io => below.source(),
             _ => Some(below),
         }
@@ -251,8 +250,8 @@ impl From<io::Error> for CodecError {
     }
 }
 
-/// The error of the stream below comes back as it was, unless a clone of this one still holds it;
-/// any other is carried inside.
+/// Returns the error of the stream below, unless a clone of this error still holds it. Every other
+/// error is carried inside.
 impl From<CodecError> for io::Error {
     fn from(mut error: CodecError) -> io::Error {
         let kind = error.io_kind();

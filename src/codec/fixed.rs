@@ -7,16 +7,17 @@ use super::{CodecError, CodecErrorKind, READ_SIZE};
 
 /// A codec for buffers of `N` bytes each.
 ///
-/// Nothing but the buffers goes over the wire, so both ends must know `N`. This needs no feature.
-/// A buffer is an array that is moved about by value: for more than some kilobytes take
-/// [`LengthDelimitedCodec`], or read and write without a codec.
+/// Only the buffers go over the wire, so both ends must know `N`. This needs no feature. A buffer
+/// is an array that is moved by value. Above a few kilobytes use [`LengthDelimitedCodec`], or read
+/// and write without a codec.
 ///
 /// [`LengthDelimitedCodec`]: tokio_util::codec::LengthDelimitedCodec
 ///
 /// # Errors
 ///
 /// Decoding fails with a [`CodecError`] of the kind [`Truncated`](CodecErrorKind::Truncated) when
-/// the stream ends inside a buffer, and does so again at each further call. Encoding does not fail.
+/// the stream ends inside a buffer. Every further call fails in the same way. Encoding does not
+/// fail.
 ///
 /// # Examples
 ///
@@ -34,7 +35,7 @@ use super::{CodecError, CodecErrorKind, READ_SIZE};
 /// # }
 /// ```
 ///
-/// Buffers of no bytes could not be told apart, so they do not compile:
+/// Buffers of zero bytes cannot be told apart, so they do not compile:
 ///
 /// ```compile_fail
 /// let codec = h2conn::codec::Fixed::<0>::new();
@@ -42,12 +43,12 @@ use super::{CodecError, CodecErrorKind, READ_SIZE};
 #[derive(Clone, Debug)]
 pub struct Fixed<const N: usize> {
     read: u64,
-    /// What ended the decoding.
+    /// The error that ended the decoding.
     failed: Option<CodecError>,
 }
 
 impl<const N: usize> Fixed<N> {
-    /// A codec at the beginning of a stream.
+    /// Makes a codec for the beginning of a stream.
     pub fn new() -> Fixed<N> {
         const { assert!(N > 0, "buffers of no bytes cannot be told apart") };
         Fixed { read: 0, failed: None }
@@ -95,8 +96,8 @@ impl<const N: usize> Decoder for Fixed<N> {
     }
 }
 
-// Not of `&[u8; N]` as well: with two kinds of items a sink's `close` and `flush` would have to be
-// told which one is meant.
+// There is no impl for `&[u8; N]`: with two kinds of items, every call of a sink's `close` and
+// `flush` would have to name one of them.
 impl<const N: usize> Encoder<[u8; N]> for Fixed<N> {
     type Error = CodecError;
 

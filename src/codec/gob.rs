@@ -14,12 +14,11 @@ use super::{CodecError, CodecErrorKind, DEFAULT_MAX_MESSAGE_SIZE, READ_SIZE};
 use cursor::{Fault, What};
 use gate::{Gate, MAX_DEPTH, Step};
 
-/// A codec for a sequence of gob values, `Out` those written and `In` those read.
+/// A codec for a sequence of gob values. It writes `Out` and reads `In`.
 ///
 /// The format is that of the `Encoder` and `Decoder` in Go's [`encoding/gob`]. The types are those
-/// of the crate [`gobwire`], which a program that uses this codec needs as a dependency of its
-/// own: it has the traits for Go's basic types, slices, arrays, maps and pointers, and derives them
-/// for structs.
+/// of the crate [`gobwire`], which must be a dependency of the program too. It has the traits for
+/// Go's basic types, slices, arrays, maps and pointers, and derives them for structs.
 ///
 /// | Go | Rust |
 /// |---|---|
@@ -33,53 +32,55 @@ use gate::{Gate, MAX_DEPTH, Step};
 /// | other types that are a `GobEncoder`, or an `encoding.BinaryMarshaler` | [`gobwire::GobBytes`], [`gobwire::BinaryBytes`] |
 /// | a value of any type | [`gobwire::Dynamic`], as `In` or `Out` itself and not within others |
 ///
-/// As in Go, fields are matched by name. A field that is zero is not sent, one that the other side
-/// has not is skipped, and one that does not come is the default of its type: each value is read
-/// into a new `In::default()`.
+/// As in Go, fields are matched by name. A zero field is not sent, a field that the other side does
+/// not have is skipped, and a field that does not come gets the default of its type: each value is
+/// read into a new `In::default()`.
 ///
-/// A pointer is an `Option<T>`. gob does not tell a field that is nil from one that points to zero:
-/// Go sends neither, and this codec does not, so that `Some(0)`, `Some(false)`, `Some("".into())`
-/// or a `Some` of an empty list arrives as `None`, or nil. A pointer to a struct or an array is
-/// sent whatever is in it, and arrives as `Some`; so is each pointer in a list or a map, where nil
-/// cannot be sent. Where nil means something else than zero, point to a struct that has the value.
+/// A pointer is an `Option<T>`. gob does not tell a nil field from a pointer to zero: neither Go
+/// nor this codec sends either of them. So `Some(0)`, `Some(false)`, `Some("".into())` or a `Some`
+/// of an empty list arrives as `None`, or nil. A pointer to a struct or an array is always sent,
+/// and arrives as `Some`. So is each pointer in a list or a map, where nil cannot be sent. Where
+/// nil and zero mean different things, point to a struct that has the value.
 ///
-/// What differs from Go:
+/// Differences from Go:
 ///
-/// - An empty map is sent as nil, and so are a pointer to one and to the zero `time.Time`, which Go
-///   sends.
+/// - An empty map is sent as nil. A pointer to an empty map or to the zero `time.Time`, which Go
+///   sends, is sent as nil too.
 /// - Recursion that does not pass through a struct, as in `type T []T`, is not supported. In an
-///   interface it has to begin with the struct: a `Node` that has a `[]Node`, but no `[]Node`.
-/// - Two local structs of the same [`type_name`](std::any::type_name), such as of two blocks of
-///   one function, cannot be used with one codec.
-/// - A value in an interface has its whole type with it, so types that contain many others many
-///   times are refused there as [`TooLarge`](CodecErrorKind::TooLarge).
+///   interface it must begin with the struct: a `Node` that has a `[]Node`, but not a `[]Node`.
+/// - Two local structs with the same [`type_name`](std::any::type_name), for example in two blocks
+///   of one function, cannot be used with one codec.
+/// - A value in an interface carries its whole type. Types that contain many other types many times
+///   are refused there as [`TooLarge`](CodecErrorKind::TooLarge).
 ///
-/// A type is defined once a stream, before its first value. So a codec belongs to one stream, from
-/// its first byte on, and takes as well as gives one.
+/// A stream defines each type once, before the first value of that type. So one codec must handle
+/// one whole stream, from its first byte on, and may both read and write.
 ///
-/// Reading takes time in proportion to the bytes, however few arrive at once. A value to be read
-/// may nest 127 deep. That is not checked of one written.
+/// Reading takes time in proportion to the bytes, however few arrive at once. A value that is read
+/// may nest 127 deep. The depth of a written value is not checked.
 ///
 /// # Errors
 ///
 /// Decoding fails with a [`CodecError`] of these kinds:
 ///
 /// - [`Malformed`](CodecErrorKind::Malformed): not gob.
-/// - [`TooLarge`](CodecErrorKind::TooLarge): known from the length before a message, and then none
-///   of it is buffered; or by what it would take in memory. [`TooDeep`](CodecErrorKind::TooDeep).
+/// - [`TooLarge`](CodecErrorKind::TooLarge): the length before a message is too large, so none of
+///   the message is buffered, or the value would take too much memory.
+///   [`TooDeep`](CodecErrorKind::TooDeep): the value nests too deep.
 /// - [`Truncated`](CodecErrorKind::Truncated): the stream ended inside a message, or between a
 ///   definition and the value after it.
-/// - [`Mismatch`](CodecErrorKind::Mismatch): gob, but not an `In`, such as a struct that has no
-///   field in common with it, a number that is out of range, or a string that is not UTF-8.
+/// - [`Mismatch`](CodecErrorKind::Mismatch): the bytes are gob, but not an `In`. Examples are a
+///   struct that has no field in common with `In`, a number out of range, and a string that is not
+///   UTF-8.
 ///
-/// After a mismatch, `decode` goes on with the next value. After the others nobody knows where
-/// the next value begins, so that each call returns the same error again and discards its input.
+/// After a mismatch, `decode` goes on with the next value. After every other error the next value's
+/// start is unknown, so each call returns the same error again and discards its input.
 ///
-/// A `Framed` or `FramedRead` ends its stream with `None` after any error. Polled once more, it
-/// first waits for more bytes, even if it has a value in its buffer.
+/// A `Framed` or `FramedRead` ends its stream with `None` after any error. When it is polled again,
+/// it first waits for more bytes, even if it has a value in its buffer.
 ///
-/// Encoding fails with `TooLarge`, or with `Mismatch` for what gob cannot express, such as `None`
-/// in a list. Nothing of the value is written then, and the codec remains usable.
+/// Encoding fails with `TooLarge`, or with `Mismatch` for a value that gob cannot express, such as
+/// `None` in a list. Then nothing of the value is written, and the codec remains usable.
 ///
 /// # Examples
 ///
@@ -129,22 +130,23 @@ pub struct Gob<Out, In = Out> {
     gate: Gate,
     decoder: gobwire::Decoder,
     encoder: gobwire::Encoder,
-    /// How many bytes were taken from the input, so the position of the next in its stream.
+    /// The number of bytes taken from the input, which is the position of the next byte in the
+    /// stream.
     read: u64,
-    /// Where the value being read began.
+    /// The position of the first byte of the value that is being read.
     value_start: u64,
-    /// Whether a value has to come before the stream may end.
+    /// Whether a value must come before the stream may end.
     owes_value: bool,
     written: u64,
-    /// Type definitions of a value that was not written; they go before the next.
+    /// Type definitions of a value that was not written. They go before the next value.
     unsent: Vec<u8>,
-    /// What ended the decoding.
+    /// The error that ended the decoding.
     failed: Option<CodecError>,
     types: PhantomData<fn(Out) -> In>,
 }
 
 impl<Out, In: Decode> Gob<Out, In> {
-    /// A codec with the default limit, at the beginning of a stream.
+    /// Makes a codec with the default limit for the beginning of a stream.
     pub fn new() -> Gob<Out, In> {
         let none = TypeTable::default();
         let any = In::compatible(&none, ids::BOOL) && In::compatible(&none, ids::STRING);
@@ -165,14 +167,15 @@ impl<Out, In: Decode> Gob<Out, In> {
 }
 
 impl<Out, In> Gob<Out, In> {
-    /// How many bytes a value may have, read or written, without the lengths and type definitions
-    /// before it; 1 MiB by default. All type definitions that are read in a stream may have as many.
+    /// The most bytes that a value may have when it is read or written, without the lengths and
+    /// type definitions before it. All type definitions that are read in a stream may have the same
+    /// number of bytes. Default: 1 MiB.
     ///
-    /// A message being read is buffered up to this size, so it is what a peer can make each
-    /// connection hold: a few times as much while a value is complete, and the types. What it is
-    /// parsed into comes on top: your own types in their size, for which an element may be one byte
-    /// on the wire, and [`gobwire::Interface`] and [`gobwire::Dynamic`] with about 64 times this
-    /// at most.
+    /// A message that is being read is buffered up to this size, so a peer can make each connection
+    /// hold this much. While a value is complete, the connection holds a few times as much, and the
+    /// types. The parsed value needs memory too: your own types take their size, where an element
+    /// may have come as one byte, and [`gobwire::Interface`] and [`gobwire::Dynamic`] take about 64
+    /// times this limit at most.
     pub fn max_message_size(mut self, bytes: usize) -> Gob<Out, In> {
         self.gate.set_limit(bytes);
         Gob { max_message_size: bytes, ..self }
@@ -182,7 +185,7 @@ impl<Out, In> Gob<Out, In> {
         self.failed.insert(error).clone()
     }
 
-    /// The width of the length at the beginning, and the length, if they are there.
+    /// The length at the beginning and the width of that length, if they are there.
     fn prefix(&self, src: &[u8]) -> Result<Option<(usize, usize)>, CodecError> {
         match parse_length_prefix(src) {
             Ok(Some((_, length))) if length > self.max_message_size => {
@@ -198,7 +201,7 @@ impl<Out, In> Gob<Out, In> {
         }
     }
 
-    /// What a fault in the message whose first byte stands at `start` is called.
+    /// Makes the error for a fault in the message whose first byte stands at `start`.
     fn fault(&self, fault: Fault, start: u64) -> CodecError {
         let at = start + fault.at as u64;
         let limit = self.max_message_size;
@@ -340,7 +343,7 @@ impl<Out: Encode, In> Encoder<Out> for Gob<Out, In> {
         }
         let (value, size) = last_message(&messages, before);
         if size > self.max_message_size {
-            // Its definitions count as made: the encoder does not repeat them.
+            // The encoder does not repeat the definitions of this value, so keep them for the next.
             messages.truncate(value);
             messages.shrink_to_fit();
             self.unsent = messages;
@@ -352,7 +355,7 @@ impl<Out: Encode, In> Encoder<Out> for Gob<Out, In> {
     }
 }
 
-/// Where the last of some messages begins, and how long it is after its length.
+/// The start of the last message, and the length of its body.
 fn last_message(messages: &[u8], mut at: usize) -> (usize, usize) {
     while let Ok(Some((width, length))) = parse_length_prefix(&messages[at..]) {
         let end = at + width + length;

@@ -1,4 +1,4 @@
-//! A sequence of JSON values, and what serde needs to read those of Go.
+//! A sequence of JSON values, and the help that serde needs to read Go's.
 
 mod finite;
 mod null;
@@ -18,49 +18,51 @@ pub use null::null_as_default;
 use scan::{Fault, MAX_DEPTH, Scanner, What};
 use write::{Unwritten, write};
 
-/// A codec for a sequence of JSON values, `Out` those written and `In` those read.
+/// A codec for a sequence of JSON values. It writes `Out` and reads `In`.
 ///
-/// The format is that of the `Encoder` and `Decoder` in Go's `encoding/json`. A value is written
-/// in one line, with a line feed after it; line ends within a `serde_json::value::RawValue` become
-/// spaces. Values are read with or without white space between them, `{"a":1}{"b":2}` as well as
-/// one a line, and spread over lines or not. A value is given out as soon as its last byte is
-/// there; only a number needs the byte after it, or the end of the stream, to be known to be over.
-/// The line feed after it is left in the buffer then, if it has come at all: skipped before the
-/// next value, and in the way of another format, for which there is
-/// [`newline_terminated`](Json::newline_terminated).
+/// The format is that of the `Encoder` and `Decoder` in Go's `encoding/json`. A value is written in
+/// one line, with a line feed after it. Line ends within a `serde_json::value::RawValue` become
+/// spaces. Values are read with or without white space between them, as `{"a":1}{"b":2}` or one a
+/// line, and may span several lines.
 ///
-/// Reading takes time in proportion to the bytes, however few arrive at once: a value is parsed
-/// only when it is complete, and no byte is searched twice for its end.
+/// A value is returned as soon as its last byte is there. Only a number needs the byte after it, or
+/// the end of the stream, to be complete. A line feed after a value then stays in the buffer, if it
+/// has come at all. The next value skips it, but another format would find it in its way: use
+/// [`newline_terminated`](Json::newline_terminated) then.
 ///
-/// A value to be read may nest 127 deep. That is not checked of one written.
+/// Reading takes time in proportion to the bytes, however few arrive at once. A value is parsed
+/// only when it is complete, and no byte is searched twice for the value's end.
+///
+/// A value that is read may nest 127 deep. The depth of a written value is not checked.
 ///
 /// # Errors
 ///
 /// Decoding fails with a [`CodecError`] of these kinds:
 ///
-/// - [`Malformed`](CodecErrorKind::Malformed): not JSON. A byte order mark, also, is malformed.
-/// - [`TooLarge`](CodecErrorKind::TooLarge) and [`TooDeep`](CodecErrorKind::TooDeep): known
-///   before the value is complete, so that no more of it is buffered.
-/// - [`Truncated`](CodecErrorKind::Truncated): the stream ended inside a value. What had arrived
-///   of it was not checked further than to find its end.
-/// - [`Mismatch`](CodecErrorKind::Mismatch): JSON, but not an `In`; also half a surrogate pair in
-///   a string, for which Go puts U+FFFD.
+/// - [`Malformed`](CodecErrorKind::Malformed): not JSON. A byte order mark is malformed too.
+/// - [`TooLarge`](CodecErrorKind::TooLarge) and [`TooDeep`](CodecErrorKind::TooDeep): detected
+///   before the value is complete, so no more of it is buffered.
+/// - [`Truncated`](CodecErrorKind::Truncated): the stream ended inside a value. Its bytes were
+///   checked only as far as needed to find the value's end.
+/// - [`Mismatch`](CodecErrorKind::Mismatch): the bytes are JSON, but not an `In`. Half a surrogate
+///   pair in a string, for which Go puts U+FFFD, is a mismatch too.
 ///
-/// After a mismatch, `decode` goes on with the next value. After the others nobody knows where
-/// the next value begins, so that each call returns the same error again and discards its input.
+/// After a mismatch, `decode` goes on with the next value. After every other error the next value's
+/// start is unknown, so each call returns the same error again and discards its input.
 ///
-/// A `Framed` or `FramedRead` ends its stream with `None` after any error. Polled once more, it
-/// first waits for more bytes, even if it has a value in its buffer. To outlive values of the
+/// A `Framed` or `FramedRead` ends its stream with `None` after any error. When it is polled again,
+/// it first waits for more bytes, even if it has a value in its buffer. To survive values of the
 /// wrong shape, read `serde_json::Value`s and convert each with `serde_json::from_value`.
 ///
-/// Encoding fails with `TooLarge`, or with `Mismatch` for what JSON cannot express: NaN, an
-/// infinity, a map whose keys are lists. Nothing of the value is written then, and the codec
-/// remains usable. A `serde_json::Value` cannot hold NaN: `json!(f64::NAN)` has made it `null`.
+/// Encoding fails with `TooLarge`, or with `Mismatch` for a value that JSON cannot express: NaN, an
+/// infinity, a map whose keys are lists. Then nothing of the value is written, and the codec
+/// remains usable. A `serde_json::Value` cannot hold NaN: `json!(f64::NAN)` has already made it
+/// `null`.
 ///
-/// # What Go does that serde does not
+/// # Go's JSON is freer than serde's
 ///
-/// Go fits what it reads to a type more freely than serde does. Where the other end is in Go, the
-/// type here has to say so:
+/// Go fits the values that it reads to a type more freely than serde does. If the other end is in
+/// Go, the types here must say so:
 ///
 /// | Go | serde | say |
 /// |---|---|---|
@@ -73,8 +75,8 @@ use write::{Unwritten, write};
 /// | reads `-0` as an integer | `Mismatch` | |
 /// | reads no struct from a list | takes the fields in turn | |
 ///
-/// Go's encoder writes none of the last four, but for the `-0` of a float, and for what a
-/// `RawMessage` holds.
+/// Go's encoder writes none of the last four, except for the `-0` of a float, and for the content
+/// of a `RawMessage`.
 ///
 /// # Examples
 ///
@@ -118,16 +120,17 @@ pub struct Json<Out, In = Out> {
     max_message_size: usize,
     newline_terminated: bool,
     scanner: Scanner,
-    /// How many bytes were taken from the input, so the position of the next in its stream.
+    /// The number of bytes taken from the input, which is the position of the next byte in the
+    /// stream.
     read: u64,
     written: u64,
-    /// What ended the decoding.
+    /// The error that ended the decoding.
     failed: Option<CodecError>,
     types: PhantomData<fn(Out) -> In>,
 }
 
 impl<Out, In> Json<Out, In> {
-    /// A codec with the default limit, at the beginning of a stream.
+    /// Makes a codec with the default limit for the beginning of a stream.
     pub fn new() -> Json<Out, In> {
         Json {
             max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
@@ -140,23 +143,23 @@ impl<Out, In> Json<Out, In> {
         }
     }
 
-    /// How many bytes a value may have, read or written, without the white space around it;
-    /// 1 MiB by default.
+    /// The most bytes that a value may have when it is read or written, without the white space
+    /// around it. Default: 1 MiB.
     ///
-    /// A value being read is buffered up to this size, so it is what a peer can make each
-    /// connection hold, and besides what it is parsed into: for a `String` as much again, for a
+    /// A value that is being read is buffered up to this size, so a peer can make each connection
+    /// hold this much. The parsed value needs memory in addition: a `String` as much again, a
     /// `serde_json::Value` up to a hundred times as much, as in `[{"":0},{"":0}]`.
     pub fn max_message_size(self, bytes: usize) -> Json<Out, In> {
         Json { max_message_size: bytes, ..self }
     }
 
-    /// Has each value read end with a line feed, LF or CR LF, right after it; by default nothing
-    /// needs to follow.
+    /// Makes each value that is read end with a line feed, LF or CR LF, right after it. By default
+    /// nothing needs to follow.
     ///
-    /// The value is given out when that has come, and it is taken with the value, so that another
-    /// format can follow. A value with anything else after it is malformed; only the end of the
-    /// stream may stand in its place. This codec and Go's write the line feed together with the
-    /// value, so nothing waits for it.
+    /// The value is returned when the line feed has come, and the line feed is taken with the
+    /// value, so another format can follow. A value that is followed by another byte is malformed.
+    /// Only the end of the stream may replace the line feed. This codec and Go's write the line
+    /// feed together with the value, so the reader does not wait for it.
     pub fn newline_terminated(self) -> Json<Out, In> {
         Json { newline_terminated: true, ..self }
     }
@@ -221,7 +224,8 @@ impl<Out, In> Json<Out, In> {
 }
 
 impl<Out, In: DeserializeOwned> Json<Out, In> {
-    /// What `decode` does with bytes that may end a value, apart so that `decode` itself is short.
+    /// The part of `decode` for bytes that may end a value, separate so that `decode` itself is
+    /// short.
     #[inline(never)]
     fn decode_further(&mut self, src: &mut BytesMut) -> Result<Option<In>, CodecError> {
         if let Some(error) = &self.failed {
@@ -229,7 +233,7 @@ impl<Out, In: DeserializeOwned> Json<Out, In> {
             return Err(error.clone());
         }
         self.skip_white_space(src);
-        // One byte more than is allowed, because a number is over only at the byte after it.
+        // One byte above the limit, because a number ends only at the byte after it.
         let limit = self.max_message_size.saturating_add(1);
         let window = &src[..src.len().min(limit)];
         match self.scanner.scan(window) {
@@ -240,7 +244,7 @@ impl<Out, In: DeserializeOwned> Json<Out, In> {
         }
     }
 
-    /// Makes room for more of a value that may get larger.
+    /// Makes room for more of a value that may grow.
     fn await_more(&mut self, src: &mut BytesMut) -> Result<Option<In>, CodecError> {
         let Some(left) = self.max_message_size.checked_sub(src.len()) else {
             return Err(self.poison(self.too_large(self.read)));
@@ -251,7 +255,7 @@ impl<Out, In: DeserializeOwned> Json<Out, In> {
         Ok(None)
     }
 
-    /// Takes a value that is complete, unless its line feed is still to come.
+    /// Takes a complete value, unless its line feed is still to come.
     fn finish(&mut self, src: &mut BytesMut, len: usize) -> Result<Option<In>, CodecError> {
         let ending = match &src[len..] {
             _ if !self.newline_terminated => 0,
@@ -278,12 +282,12 @@ impl<Out, In: DeserializeOwned> Json<Out, In> {
     }
 
     fn parse(&self, value: &[u8]) -> Result<In, CodecError> {
-        // serde_json does not check the text of strings that `In` has no use for.
+        // serde_json does not check the text of strings that `In` does not use.
         let text = std::str::from_utf8(value)
             .map_err(|error| self.malformed(error.valid_up_to(), error))?;
         serde_json::from_str(text).map_err(|error| {
-            // The error does not tell: a number out of range counts as bad syntax, and a wrong
-            // type hides bad syntax after it.
+            // The error does not show whether this is JSON: a number out of range counts as bad
+            // syntax, and a wrong type hides bad syntax after it.
             match serde_json::from_str::<IgnoredAny>(text) {
                 Ok(IgnoredAny) => {
                     let message =
@@ -311,7 +315,8 @@ impl<Out, In: DeserializeOwned> Decoder for Json<Out, In> {
     type Error = CodecError;
 
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<In>, CodecError> {
-        // Most small pieces only go on with a value, and cost no more than a look at their bytes.
+        // Most small pieces only continue a value, and this costs no more than one look at their
+        // bytes.
         if self.failed.is_none() && self.scanner.skip(src).is_none() {
             return self.await_more(src);
         }
@@ -384,7 +389,7 @@ impl<Out, In> fmt::Debug for Json<Out, In> {
     }
 }
 
-/// The byte that a syntax error is about: lines and columns count from one.
+/// The byte that a syntax error is about. Its line and column count from one.
 fn offset(text: &str, error: &serde_json::Error) -> usize {
     let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
     lines.map(str::len).sum::<usize>() + error.column().saturating_sub(1)

@@ -1,4 +1,4 @@
-//! Values in postcard's format, each behind its length.
+//! Values in postcard's format, each after its length.
 
 mod stack;
 
@@ -19,10 +19,10 @@ use stack::Input;
 const PREFIX: usize = size_of::<u32>();
 
 /// A codec for values in the [postcard](https://postcard.jamesmunns.com/wire-format.html) format,
-/// `Out` those written and `In` those read, between two programs in Rust.
+/// between two programs in Rust. It writes `Out` and reads `In`.
 ///
-/// It is compact and fast, and says nothing of the values' types: both ends must have the same
-/// ones. Each value stands behind the number of its bytes:
+/// The format is compact and fast, but does not describe the values' types: both ends must have the
+/// same types. The length of each value stands before it, in bytes:
 ///
 /// ```text
 /// +---------------------+-----------------+---------------------+--------
@@ -32,34 +32,36 @@ const PREFIX: usize = size_of::<u32>();
 /// +---------------------+-----------------+---------------------+--------
 /// ```
 ///
-/// [`LengthDelimitedCodec`] has the same frames as it is by default, so a peer can also be made of
-/// that and any implementation of postcard. Nothing is left over after a value.
+/// [`LengthDelimitedCodec`] with its defaults has the same frames, so a peer can also combine it
+/// with any implementation of postcard. No byte is left over after a value.
 ///
-/// A type that needs the data to say what it is, such as `serde_json::Value` or an untagged or
-/// internally tagged enum, can be written and not read: a [mismatch](CodecErrorKind::Mismatch).
+/// A type that needs the data to describe itself can be written, but not read: for example
+/// `serde_json::Value`, or an untagged or internally tagged enum. Reading it is a
+/// [mismatch](CodecErrorKind::Mismatch).
 ///
 /// # Errors
 ///
 /// Decoding fails with a [`CodecError`] of these kinds:
 ///
-/// - [`Malformed`](CodecErrorKind::Malformed): not an `In`, or bytes are left in the frame after
-///   one: both ends do not have the same type. The position is that of the last byte that was
-///   looked at, of the end of a frame that is too short, or of the first byte that is left.
+/// - [`Malformed`](CodecErrorKind::Malformed): the bytes are not an `In`, or the frame has bytes
+///   left after one, so both ends do not have the same type. The position is that of the last byte
+///   that was looked at, of the end of a frame that is too short, or of the first byte that is
+///   left.
 /// - [`TooLarge`](CodecErrorKind::TooLarge): known from the length, before any of the value is
 ///   buffered.
 /// - [`TooDeep`](CodecErrorKind::TooDeep): reading an `In` that contains itself, such as a tree of
-///   boxes, took 256 KiB of the stack. How many levels that is depends on the type and the
-///   compiler; hundreds at least, of all but huge types.
+///   boxes, took 256 KiB of the stack. The number of levels depends on the type and the compiler.
+///   It is at least hundreds, except for huge types.
 /// - [`Truncated`](CodecErrorKind::Truncated): the stream ended inside a frame.
-/// - [`Mismatch`](CodecErrorKind::Mismatch): `In` refused what it was given. A variant that an
-///   enum does not have is such a case.
+/// - [`Mismatch`](CodecErrorKind::Mismatch): `In` refused its input, for example a variant that the
+///   enum does not have.
 ///
-/// After a mismatch, `decode` goes on with the next value. The others last: each call returns the
-/// same error again and discards its input.
+/// After a mismatch, `decode` goes on with the next value. The other errors last: each call returns
+/// the same error again and discards its input.
 ///
-/// Encoding fails with `TooLarge`, or with `Mismatch` for what postcard cannot express, such as a
-/// list whose length is not known beforehand. Nothing of the value is written then, and the codec
-/// remains usable.
+/// Encoding fails with `TooLarge`, or with `Mismatch` for a value that postcard cannot express,
+/// such as a list whose length is not known beforehand. Then nothing of the value is written, and
+/// the codec remains usable.
 ///
 /// # Examples
 ///
@@ -81,16 +83,17 @@ const PREFIX: usize = size_of::<u32>();
 /// [`LengthDelimitedCodec`]: tokio_util::codec::LengthDelimitedCodec
 pub struct Postcard<Out, In = Out> {
     max_message_size: usize,
-    /// How many bytes were taken from the input, so the position of the next in its stream.
+    /// The number of bytes taken from the input, which is the position of the next byte in the
+    /// stream.
     read: u64,
     written: u64,
-    /// What ended the decoding.
+    /// The error that ended the decoding.
     failed: Option<CodecError>,
     types: PhantomData<fn(Out) -> In>,
 }
 
 impl<Out, In> Postcard<Out, In> {
-    /// A codec with the default limit, at the beginning of a stream.
+    /// Makes a codec with the default limit for the beginning of a stream.
     pub fn new() -> Postcard<Out, In> {
         Postcard {
             max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
@@ -101,15 +104,15 @@ impl<Out, In> Postcard<Out, In> {
         }
     }
 
-    /// How many bytes a value may have, read or written, without its length; 1 MiB by default, and
-    /// never more than the length can tell, 4 GiB less one byte.
+    /// The most bytes that a value may have when it is read or written, without its length.
+    /// Default: 1 MiB. Never more than the length field can express, 4 GiB less one byte.
     ///
-    /// A value being read is buffered up to this size, so it is what a peer can make each
-    /// connection hold, and besides what it is parsed into. That can be much more: a list of empty
-    /// lists takes 24 bytes for each of its own, a tree of lists about a hundred, and each
-    /// `HashMap` reserves room for the entries that it claims to have, up to 1 MiB. A list of what
-    /// has no bytes at all, such as `Vec<()>`, is not bounded by any size, and should not be read
-    /// from peers that are not trusted.
+    /// A value that is being read is buffered up to this size, so a peer can make each connection
+    /// hold this much. The parsed value needs memory in addition, and possibly much more: a list of
+    /// empty lists takes 24 bytes for each of its own, a tree of lists about a hundred, and each
+    /// `HashMap` reserves room for the entries that it claims to have, up to 1 MiB. A list of
+    /// values without bytes, such as `Vec<()>`, is not bounded by any size. Do not read one from a
+    /// peer that is not trusted.
     pub fn max_message_size(self, bytes: usize) -> Postcard<Out, In> {
         Postcard { max_message_size: bytes, ..self }
     }
@@ -189,7 +192,7 @@ impl<Out, In: DeserializeOwned> Decoder for Postcard<Out, In> {
         let Some((&prefix, rest)) = src.split_first_chunk::<PREFIX>() else {
             return Ok(None);
         };
-        // What does not fit in memory is too large whatever the limit.
+        // A length that does not fit in memory is too large under every limit.
         let len = usize::try_from(u32::from_be_bytes(prefix)).unwrap_or(usize::MAX);
         if len > self.limit() {
             return Err(self.poison(self.too_large(self.read)));

@@ -1,8 +1,8 @@
-//! A place in a message.
+//! A position in a message.
 
 use gobwire::parse_uint;
 
-/// Why a message is not let through, and where in it that was found.
+/// The reason why a message is not let through, and the position of the problem.
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) at: usize,
@@ -11,7 +11,7 @@ pub(super) struct Fault {
 
 #[derive(Debug)]
 pub(super) enum What {
-    /// This was expected, and something else was there.
+    /// This was expected, but something else was there.
     Malformed(&'static str),
     TooDeep,
     TooLarge,
@@ -26,7 +26,7 @@ pub(super) enum What {
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Where the last number began.
+    /// The start of the last number.
     last: usize,
 }
 
@@ -51,12 +51,12 @@ impl<'a> Cursor<'a> {
         Fault { at: self.at, what }
     }
 
-    /// About the last number.
+    /// Makes a fault about the last number.
     pub(super) fn last(&self, what: What) -> Fault {
         Fault { at: self.last, what }
     }
 
-    /// The last number cannot stand there.
+    /// Makes the fault of a last number that cannot stand there.
     pub(super) fn malformed(&self, expected: &'static str) -> Fault {
         self.last(What::Malformed(expected))
     }
@@ -98,8 +98,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Goes past the definition of a type, after its number: Go's `wireType`, a struct of which
-    /// one field is sent, whose own first field is the type's name and number.
+    /// Passes over the definition of a type, after its number. It is Go's `wireType`: a struct of
+    /// which one field is sent, and the first field of that field is the type's name and number.
     pub(super) fn definition(&mut self) -> Result<(), Fault> {
         self.fields(|cursor, kind| {
             cursor.fields(|cursor, field| match (kind, field) {
@@ -117,7 +117,8 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// Gives how many of the two are there. What is zero is not, as it would not be sent.
+    /// Counts how many of the two are there. A zero value does not count, because it would not be
+    /// sent.
     fn name_and_number(&mut self) -> Result<usize, Fault> {
         let mut there = 0;
         self.fields(|cursor, field| {

@@ -1,10 +1,15 @@
-//! What stands between a peer and `gobwire`.
+//! The check of a peer's messages before `gobwire` reads them.
 //!
-//! `gobwire` 0.1.0 trusts its peer in four things: it expands a type by recursion, without a limit on
-//! depth or size; it makes room for all fields of a dynamic struct, sent or not; it scans a value
-//! anew with each message that the value spans; and it keeps as many types as come. So each
-//! message is walked here first, once and without recursion. What passes is handed on in the
-//! simplest of forms: each type definition as a message of its own, then the whole value as one.
+//! `gobwire` 0.1.0 trusts its peer in four things:
+//!
+//! - It expands a type by recursion, without a limit on depth or size.
+//! - It makes room for all fields of a dynamic struct, sent or not.
+//! - It scans a value again with each message that the value spans.
+//! - It keeps any number of types.
+//!
+//! So the gate first walks each message, once and without recursion. It hands on accepted messages
+//! in a simple form: each type definition as a message of its own, then the whole value as one
+//! message.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,17 +18,18 @@ use gobwire::{Decoder, TypeTable, WireType, ids};
 
 use super::cursor::{Cursor, Fault, What};
 
-/// As deep as JSON may nest.
+/// The same depth as for JSON.
 pub(super) const MAX_DEPTH: usize = 127;
 
-/// What a dynamic value may take, as a multiple of the limit on a message.
+/// The most memory of a dynamic value, as a multiple of the limit on a message.
 const EXPANSION: usize = 64;
 
-/// What `gobwire` allocates for a dynamic value, and for each part of its type, with some to spare.
+/// An upper estimate of what `gobwire` allocates for a dynamic value, and for each part of its
+/// type.
 const VALUE: usize = 32;
 const TYPE: usize = 64;
 
-/// What a message was.
+/// The kind of a message that was walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Definition,
@@ -33,7 +39,7 @@ pub(super) enum Step {
     Value,
 }
 
-/// A value within which the walk stands.
+/// A value that contains the walk's position.
 #[derive(Debug)]
 enum Frame {
     List { elem: i64, left: u64 },
@@ -44,18 +50,18 @@ enum Frame {
 #[derive(Debug)]
 pub(super) struct Gate {
     limit: usize,
-    /// Whether a value is read as any type, so that all of it is dynamic.
+    /// Whether a value is read as any type, which makes all of it dynamic.
     any: bool,
     stack: Vec<Frame>,
     /// Whether the type of a value in an interface comes next.
     at_type: bool,
-    /// How high the stack was where a dynamic value began.
+    /// The height of the stack where a dynamic value began.
     dynamic: Option<usize>,
-    /// What else dynamic values may take.
+    /// The memory that dynamic values may still take.
     room: usize,
     /// The bytes of all definitions.
     defined: usize,
-    /// What types take that were found to be of use for a dynamic value.
+    /// The costs of types that dynamic values have used.
     costs: HashMap<i64, usize>,
     value: Vec<u8>,
 }
@@ -75,12 +81,12 @@ impl Gate {
         }
     }
 
-    /// Only before the first message.
+    /// Sets the limit. Call it only before the first message.
     pub(super) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
-    /// The value, as one message.
+    /// The complete value, as one message.
     pub(super) fn value(&self) -> &[u8] {
         &self.value
     }
@@ -89,12 +95,12 @@ impl Gate {
         !self.value.is_empty()
     }
 
-    /// Makes ready for the next value.
+    /// Prepares for the next value.
     pub(super) fn clear(&mut self) {
         self.value.clear();
     }
 
-    /// Walks the next message, and has the decoder learn the types in it.
+    /// Walks the next message, and passes the types in it to the decoder.
     pub(super) fn message(&mut self, body: &[u8], decoder: &mut Decoder) -> Result<Step, Fault> {
         let mut cursor = Cursor::new(body);
         if !self.is_within_a_value() {
@@ -133,7 +139,7 @@ impl Gate {
                     self.value.extend_from_slice(&cursor.since(copied)[..start - copied]);
                     self.define(cursor.since(start), cursor, decoder)?;
                     if !cursor.is_at_end() {
-                        // The length of what follows, in which the definition stands.
+                        // The length of the bytes that follow, in which the definition stands.
                         cursor.uint()?;
                     }
                     copied = cursor.at();
@@ -162,7 +168,7 @@ impl Gate {
         Ok(Step::Value)
     }
 
-    /// A value that stands alone, in a message or in an interface.
+    /// Walks a value that stands alone, in a message or in an interface.
     fn framed(&mut self, id: i64, cursor: &mut Cursor<'_>, types: &TypeTable) -> Result<(), Fault> {
         if !types.is_known(id) {
             return Err(cursor.malformed("a type that was defined"));
@@ -216,7 +222,7 @@ impl Gate {
         Ok(())
     }
 
-    /// Each element takes a byte at least.
+    /// Reads the number of elements, each of which takes at least a byte.
     fn count(&self, cursor: &mut Cursor<'_>) -> Result<u64, Fault> {
         let count = cursor.uint()?;
         match usize::try_from(count) {
@@ -246,7 +252,7 @@ impl Gate {
         Ok(())
     }
 
-    /// Each dynamic value comes with its type in full.
+    /// Charges for the type: each dynamic value holds a full copy of its type.
     fn enter_dynamic(&mut self, id: i64, types: &TypeTable) -> Result<(), What> {
         if self.dynamic.is_none() {
             self.dynamic = Some(self.stack.len());
@@ -293,8 +299,8 @@ impl Frame {
     }
 }
 
-/// Takes from `room` what `gobwire` makes of a type for a dynamic value: the tree of all types in
-/// it, with names, which ends where it comes back to a type that it is within.
+/// Takes from `room` the memory for a type of a dynamic value. `gobwire` makes the tree of all
+/// types in it, with names. A branch ends where it comes back to a type that contains it.
 fn expand(id: i64, types: &TypeTable, path: &mut Vec<i64>, room: &mut usize) -> Result<(), What> {
     let mut take = |cost: usize| {
         *room = room.checked_sub(cost).ok_or(What::Expands)?;

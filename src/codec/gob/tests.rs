@@ -32,8 +32,8 @@ struct Two {
     b: i64,
 }
 
-/// What Go's `Encoder` made of three values, with the types `box` and `pair` in the midst of the
-/// second, which begins at byte 90 and ends at 201.
+/// The output of Go's `Encoder` for three values, with the types `box` and `pair` inside the second
+/// value, which begins at byte 90 and ends at 201.
 const FROM_GO: &[u8] =
     b",\x7f\x03\x01\x01\x04Note\x01\xff\x80\x00\x01\x03\x01\x04Text\x01\x0c\x00\x01\x03\
 Any\x01\x10\x00\x01\x04Rest\x01\xff\x82\x00\x00\x00\x1c\xff\x81\x02\x01\x01\x0e\
@@ -62,7 +62,7 @@ fn notes() -> Vec<Note> {
     ]
 }
 
-/// What a codec makes of these pieces and the end after them, up to a lasting error.
+/// The items that a codec makes from these pieces and the end after them, up to a lasting error.
 fn decode<In: Decode + Default>(
     codec: &mut Gob<(), In>,
     pieces: impl IntoIterator<Item = impl AsRef<[u8]>>,
@@ -95,7 +95,7 @@ fn values<In: Decode + Default>(pieces: impl IntoIterator<Item = impl AsRef<[u8]
     values.map(|value| value.expect("a value")).collect()
 }
 
-/// The error that comes first, the same however the stream is cut.
+/// The first error, which is the same however the stream is cut.
 fn error<In: Decode + Default>(limit: usize, stream: &[u8]) -> (CodecErrorKind, Option<u64>) {
     let codec = || Gob::<(), In>::new().max_message_size(limit);
     let whole = decode(&mut codec(), [stream]).into_iter().find_map(Result::err);
@@ -139,7 +139,7 @@ fn a_value_is_given_out_at_its_last_byte() {
     }
 }
 
-/// What is skipped has types in it, too, of which one is used again later.
+/// The skipped values contain types, and one of these types is used again later.
 #[test]
 fn what_nobody_asked_for_is_skipped() {
     #[derive(Derive, Debug, Default, PartialEq)]
@@ -154,7 +154,7 @@ fn what_nobody_asked_for_is_skipped() {
 fn a_type_is_defined_once_a_stream() {
     let one = encode([Two { a: 1, b: 2 }]).len();
     let more = encode(vec![Two { a: 1, b: 2 }; 10_000]);
-    // Its length, its type, two fields, the end.
+    // The length, the type, two fields, the end.
     assert_eq!(more.len(), one + 9_999 * 8);
     assert_eq!(values::<Two>([more]).len(), 10_000);
 }
@@ -192,14 +192,14 @@ fn what_is_not_gob_is_malformed_and_its_place_is_known() {
         let expected = (CodecErrorKind::Malformed, Some(position));
         assert_eq!(error::<Dynamic>(1 << 20, stream), expected, "{}", stream.escape_ascii());
     }
-    // A type that is defined twice.
+    // The stream defines a type twice.
     let twice = [&FROM_GO[..45], FROM_GO].concat();
     assert_eq!(error::<Note>(1 << 20, &twice).0, CodecErrorKind::Malformed);
 }
 
 #[test]
 fn a_value_may_have_just_the_limit_and_is_refused_before_it_arrives() {
-    // A string with its type, zero and length.
+    // A string, with its type, a zero and its length.
     let stream = encode(["x".repeat(97), "y".repeat(98)]);
     assert_eq!(stream.len(), 101 + 102);
     let mut codec = Gob::<(), String>::new().max_message_size(100);
@@ -211,7 +211,7 @@ fn a_value_may_have_just_the_limit_and_is_refused_before_it_arrives() {
     for length in [&b"\xfc\xff\xff\xff\xff"[..], b"\xfb\x01\xff\xff\xff\xff"] {
         assert_eq!(self::error::<u8>(1 << 20, length), (CodecErrorKind::TooLarge, Some(0)));
     }
-    // In parts of 36 and 73 bytes, of which two definitions are no part.
+    // The parts have 36 and 73 bytes, without the two definitions between them.
     let in_parts = decode(&mut Gob::<(), Note>::new().max_message_size(150), [FROM_GO]);
     assert_eq!(in_parts.into_iter().filter_map(Result::ok).count(), 3);
     let in_parts = decode(&mut Gob::<(), Note>::new().max_message_size(usize::MAX), [FROM_GO]);
@@ -229,7 +229,7 @@ fn a_mismatch_is_told_and_the_next_value_is_read() {
     let mismatch = |at| Err((CodecErrorKind::Mismatch, Some(at)));
     assert_eq!(found, [Ok(1), mismatch(4), mismatch(9), Ok(2)]);
 
-    // Types in a value that does not fit are known afterwards.
+    // Types in a value that does not fit are known after it.
     #[derive(Derive, Clone, Debug, Default, PartialEq)]
     struct Other {
         text: String,
@@ -269,7 +269,7 @@ fn a_value_is_written_whole_or_not_at_all() {
     let error = codec.encode(vec![None], &mut dst).expect_err("no nil in lists");
     assert_eq!((error.kind(), error.position()), (CodecErrorKind::Mismatch, Some(0)));
     assert!(error.source().is_some() && dst.is_empty());
-    // Its type is defined although the first one that had it was not sent.
+    // Its type is defined, although the first value of that type was not sent.
     codec.encode(vec![Some("a".into())], &mut dst).expect("it fits");
     let first = dst.len();
     codec.encode(vec![Some("b".into())], &mut dst).expect("it fits");

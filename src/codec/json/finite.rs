@@ -1,7 +1,7 @@
 //! Refuses NaN and the infinities: JSON has none, and serde_json writes `null` for them.
 //!
-//! serde_json's `Formatter` is not asked about them, so the values are wrapped, and the serializers
-//! that they meet. All but the floats goes through as it is.
+//! serde_json's `Formatter` is not called for them. So this wraps the values and the serializers,
+//! checks the floats, and passes everything else through.
 
 use std::fmt::Display;
 
@@ -10,7 +10,7 @@ use serde::ser::{
     SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-/// A value whose floats must be finite, or the serializer that sees to it.
+/// A value whose floats must be finite, or the serializer that checks this.
 pub(super) struct Finite<T>(pub(super) T);
 
 impl<T: Serialize + ?Sized> Serialize for Finite<&T> {
@@ -25,7 +25,7 @@ fn not_finite<E: Error>(value: f64) -> E {
     E::custom(format_args!("JSON has no number {value}: expected a finite one"))
 }
 
-/// Methods that take their arguments as they are.
+/// Methods that pass their arguments on unchanged.
 macro_rules! forward {
     ($($method:ident($($name:ident: $type:ty),*) -> $ok:ty;)*) => {$(
         #[inline]
@@ -35,7 +35,7 @@ macro_rules! forward {
     )*};
 }
 
-/// Methods that begin something which has values in it.
+/// Methods that begin a compound of values.
 macro_rules! begin {
     ($($method:ident($($name:ident: $type:ty),*) -> $ok:ident;)*) => {$(
         #[inline]
@@ -137,7 +137,7 @@ impl<S: Serializer> Serializer for Finite<S> {
     }
 }
 
-/// A serializer of one value after the other.
+/// A serializer of a sequence of values.
 macro_rules! elements {
     ($($compound:ident: $method:ident;)*) => {$(
         impl<S: $compound> $compound for Finite<S> {
@@ -164,7 +164,7 @@ elements! {
     SerializeTupleVariant: serialize_field;
 }
 
-/// A serializer of values with names.
+/// A serializer of named values.
 macro_rules! fields {
     ($($compound:ident),*) => {$(
         impl<S: $compound> $compound for Finite<S> {

@@ -1,15 +1,15 @@
 use serde::{Deserialize, Deserializer};
 
-/// Reads `null` as the default of a type, as Go does: a field's `deserialize_with`.
+/// Reads `null` as the default of a type, as Go does, through a field's `deserialize_with`.
 ///
-/// Go's `encoding/json` writes a nil slice, map or pointer as `null`. serde reads that as an
-/// `Option`, or with this function; `default` beside it is for a field that does not come at all.
+/// Go's `encoding/json` writes a nil slice, map or pointer as `null`. serde reads `null` only as an
+/// `Option`, or with this function. Add `default` for a field that may be absent.
 ///
-/// A newtype takes it to where there is no field, such as into a list or to a whole message.
+/// Use a newtype where there is no field, such as in a list or for a whole message.
 ///
 /// # Errors
 ///
-/// Those of the type, for what is not `null`.
+/// Fails as the type does for a value other than `null`.
 ///
 /// # Examples
 ///

@@ -1,9 +1,9 @@
-//! Finds where a JSON value ends, looking at each byte once however the bytes arrive.
+//! Finds the end of a JSON value, and looks at each byte once however the bytes arrive.
 
-/// How deep a value may nest. serde_json, which parses what is found here, refuses 128.
+/// The depth to which a value may nest. serde_json, which parses the value later, refuses 128.
 pub(super) const MAX_DEPTH: u32 = 127;
 
-/// How far one value has been looked at.
+/// The scan's progress in one value.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scanner {
     state: State,
@@ -13,7 +13,7 @@ pub(super) struct Scanner {
     braces: u128,
 }
 
-/// Why the bytes cannot be a value, and at which of them that shows.
+/// The reason why the bytes cannot be a value, and the position of the first wrong byte.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) at: usize,
@@ -22,7 +22,7 @@ pub(super) struct Fault {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum What {
-    /// What should have stood there.
+    /// The thing that should have stood there.
     Expected(&'static str),
     TooDeep,
 }
@@ -35,12 +35,12 @@ enum State {
     Between,
     String,
     Escape,
-    /// Inside `true`, `false` or `null`, with what is left of it.
+    /// Inside `true`, `false` or `null`, with the rest of the word.
     Literal(&'static [u8]),
     Number(Number),
 }
 
-/// What of a number has been seen last.
+/// The part of a number that was seen last.
 #[derive(Clone, Copy, Debug)]
 enum Number {
     Minus,
@@ -62,11 +62,11 @@ enum Step {
 }
 
 impl Scanner {
-    /// Looks on in `value`: all that has arrived of it, from its first byte. Returns its length
-    /// once that is known, again if it is asked again.
+    /// Continues in `value`, which holds all that has arrived of it from its first byte. Returns
+    /// its length once that is known, and again on each further call.
     ///
-    /// What is found to be complete need not be well-formed: between the strings of an array or
-    /// object only the brackets are looked at.
+    /// A complete value may still be malformed: outside of strings, only the brackets of an array
+    /// or object are looked at.
     pub(super) fn scan(&mut self, value: &[u8]) -> Result<Option<usize>, Fault> {
         while let Some(byte) = self.skip(value) {
             match self.step(byte) {
@@ -82,7 +82,7 @@ impl Scanner {
         Ok(None)
     }
 
-    /// Looks on to the next byte that may change something, and returns it if it has arrived.
+    /// Continues to the next byte that may change something, and returns it if it has arrived.
     #[inline]
     pub(super) fn skip(&mut self, value: &[u8]) -> Option<u8> {
         let rest = value.get(self.looked..).unwrap_or_default();
@@ -97,7 +97,7 @@ impl Scanner {
         rest.get(skipped).copied()
     }
 
-    /// Whether the value ends where the stream does.
+    /// Whether the value may end at the end of the stream.
     pub(super) fn may_end(&self) -> bool {
         matches!(self.state, State::Number(number) if number.may_end())
     }
@@ -199,13 +199,14 @@ fn is_structural(byte: &u8) -> bool {
 }
 
 fn is_special_in_string(byte: &u8) -> bool {
-    // Without `||`, for the sake of the blocks below.
+    // Without `||`, so that the loop over a block below has no branches.
     (*byte == b'"') | (*byte == b'\\') | (*byte < 0x20)
 }
 
-/// The length of the part of a string before the first byte that means something.
+/// The length of the part of a string before the first byte with a meaning.
 ///
-/// A block is looked at without stopping early, which the compiler turns into vector code.
+/// Each block is read to its end without an early exit, so that the compiler makes vector code of
+/// it.
 fn plain_prefix(bytes: &[u8]) -> usize {
     const BLOCK: usize = 8;
     let (blocks, _) = bytes.as_chunks::<BLOCK>();
@@ -224,7 +225,7 @@ pub(super) mod tests {
     use super::*;
 
     thread_local! {
-        /// How many bytes the scanners of this thread have looked at.
+        /// The number of bytes that the scanners of this thread have looked at.
         pub(in super::super) static WORK: Cell<usize> = const { Cell::new(0) };
     }
 

@@ -13,7 +13,7 @@ use tokio_util::codec::Framed;
 
 use super::*;
 
-/// What a codec makes of these pieces and the end after them, up to a lasting error.
+/// The items that a codec makes from these pieces and the end after them, up to a lasting error.
 fn decode<In: DeserializeOwned>(
     mut codec: Json<(), In>,
     pieces: &[&[u8]],
@@ -46,7 +46,7 @@ fn values(pieces: &[&[u8]]) -> Vec<Value> {
     values.map(|value| value.expect("a value")).collect()
 }
 
-/// The error that comes first, the same however the text is cut.
+/// The first error, which is the same however the text is cut.
 fn error<In: DeserializeOwned>(codec: &Json<(), In>, text: impl AsRef<[u8]>) -> CodecError {
     let text = text.as_ref();
     let singles: Vec<&[u8]> = text.chunks(1).collect();

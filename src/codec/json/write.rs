@@ -9,21 +9,20 @@ use serde_json::ser::Formatter;
 
 use super::finite::Finite;
 
-/// Why a value was not written.
+/// The reason why a value was not written.
 #[derive(Debug)]
 pub(super) enum Unwritten {
-    /// It has more bytes than there is room for.
+    /// The value has more bytes than there is room for.
     TooLarge,
-    /// JSON cannot express it.
+    /// JSON cannot express the value.
     Mismatch(serde_json::Error),
 }
 
-/// Appends `value` to `dst`, in at most `room` bytes none of which is a line feed or a carriage
-/// return.
+/// Appends `value` to `dst`, in at most `room` bytes, without a line feed or a carriage return.
 ///
 /// # Errors
 ///
-/// `dst` is as before then.
+/// On an error `dst` is unchanged.
 pub(super) fn write<T: Serialize>(
     value: &T,
     dst: &mut BytesMut,
@@ -33,7 +32,7 @@ pub(super) fn write<T: Serialize>(
     let mut writer = Limited { dst, room, overflowed: false };
     let mut serializer = Serializer::with_formatter(&mut writer, OneLine);
     let result = Finite(value).serialize(&mut serializer);
-    // Asked first, because a `Serialize` of the user may have swallowed the error.
+    // Check this first, because the user's `Serialize` may have swallowed the error.
     let overflowed = writer.overflowed;
     let result = match result {
         _ if overflowed => Err(Unwritten::TooLarge),
@@ -59,7 +58,7 @@ impl io::Write for Limited<'_> {
         Ok(bytes.len())
     }
 
-    // All that serde_json calls. The one of the trait would be a loop around each comma.
+    // serde_json calls nothing else. The trait's default would be a loop around each comma.
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(room) = self.room.checked_sub(bytes.len()) else {
@@ -76,12 +75,12 @@ impl io::Write for Limited<'_> {
     }
 }
 
-/// As serde_json writes it by default, but for text that was JSON already.
+/// The default format of serde_json, except for text that was JSON already.
 struct OneLine;
 
 impl Formatter for OneLine {
-    /// Of a `RawValue`: it may have been printed over several lines. Strings have no bare line ends
-    /// in JSON, so those that there are stand between values, where a space means the same.
+    /// A `RawValue` may span several lines. JSON strings have no bare line ends, so every line end
+    /// stands between values, where a space means the same.
     fn write_raw_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
     where
         W: ?Sized + io::Write,

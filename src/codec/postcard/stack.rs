@@ -1,17 +1,17 @@
-//! The bytes of one value, for postcard to read, within a bound on the stack.
+//! The bytes of one value, which postcard reads within a bound on the stack.
 
 use postcard::de_flavors::Flavor;
 use postcard::{Deserializer, Error, Result};
 use serde::de::DeserializeOwned;
 
-/// How much of the stack reading one value may take. Threads of tokio have 2 MiB.
+/// The most stack that reading one value may take. tokio's threads have 2 MiB.
 const MAX_STACK: usize = 256 << 10;
 
-/// What of a value has not been read.
+/// The unread bytes of a value.
 ///
-/// postcard sets no bound to how deep values nest, and a byte a level is enough for a list of
-/// boxes: a megabyte would overflow the stack, which ends the process. Every level has to read
-/// something, so it shows here how far down the stack has grown.
+/// postcard sets no bound on how deep values nest, and a list of boxes needs only a byte for each
+/// level. A megabyte of them would overflow the stack, which ends the process. Every level must
+/// read some bytes, so the depth of the stack is checked here.
 pub(super) struct Input<'de> {
     pub(super) rest: &'de [u8],
     pub(super) too_deep: bool,
@@ -19,7 +19,7 @@ pub(super) struct Input<'de> {
 }
 
 impl<'de> Input<'de> {
-    /// What the bytes are read as, and where that ended.
+    /// Parses the bytes, and also returns the position where the parsing ended.
     pub(super) fn parse<T: DeserializeOwned>(value: &'de [u8]) -> (Result<T>, Input<'de>) {
         let input = Input { rest: value, too_deep: false, base: stack_address() };
         let mut deserializer = Deserializer::from_flavor(input);
@@ -30,14 +30,14 @@ impl<'de> Input<'de> {
     fn check_stack(&mut self) -> Result<()> {
         if self.base.abs_diff(stack_address()) > MAX_STACK {
             self.too_deep = true;
-            // Any will do: who asks looks at the flag first.
+            // Any error will do, because the caller looks at the flag first.
             return Err(Error::DeserializeBadEncoding);
         }
         Ok(())
     }
 }
 
-/// About where the stack is now.
+/// The approximate address of the top of the stack.
 fn stack_address() -> usize {
     let here = 0_u8;
     std::hint::black_box(&raw const here).addr()
@@ -54,8 +54,9 @@ impl<'de> Flavor<'de> for Input<'de> {
         Ok(byte)
     }
 
-    /// As if nothing were left, so that no list reserves room by its length. In a type that contains
-    /// itself every level could claim all that is left, and kilobytes would reserve many megabytes.
+    /// Claims that nothing is left, so that no list reserves room by its length. In a type that
+    /// contains itself every level could claim all that is left, and kilobytes would reserve many
+    /// megabytes.
     fn size_hint(&self) -> Option<usize> {
         Some(0)
     }

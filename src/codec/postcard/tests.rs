@@ -9,10 +9,10 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use super::*;
 
-/// A bit of everything that postcard has a rule for.
+/// A type that uses most of postcard's rules.
 type Any = (Vec<(String, Option<i64>)>, Result<char, bool>, f64, [u16; 2]);
 
-/// What a codec makes of these pieces and the end after them, up to a lasting error.
+/// The items that a codec makes from these pieces and the end after them, up to a lasting error.
 fn decode<In: DeserializeOwned>(
     mut codec: Postcard<(), In>,
     pieces: &[&[u8]],
@@ -35,7 +35,7 @@ fn decode<In: DeserializeOwned>(
     out
 }
 
-/// The error that comes first, the same however the bytes are cut.
+/// The first error, which is the same however the bytes are cut.
 fn error<In: DeserializeOwned>(codec: &Postcard<(), In>, bytes: &[u8]) -> CodecError {
     let singles: Vec<&[u8]> = bytes.chunks(1).collect();
     let whole = decode(codec.clone(), &[bytes]).into_iter().find_map(Result::err);
@@ -63,7 +63,7 @@ fn a_value_stands_behind_its_length() {
     codec.encode(("hi", 300), &mut dst).expect("it fits");
     assert_eq!(dst, b"before\0\0\0\x05\x02hi\xac\x02"[..]);
 
-    // The frames are those of tokio-util.
+    // The frames are the same as tokio-util's.
     dst.advance(6);
     let value = LengthDelimitedCodec::new().decode(&mut dst).expect("a frame").expect("whole");
     assert_eq!(postcard::from_bytes(&value), Ok(("hi", 300_u16)));
@@ -80,7 +80,7 @@ fn what_is_not_the_type_is_malformed_and_its_place_is_known() {
     assert_eq!(kind_and_position::<Option<u8>>(&frame(&[7, 1])), malformed(4));
     assert_eq!(kind_and_position::<(u8, u16)>(&frame(&[1, 0xff, 0xff, 0xff])), malformed(7));
     assert_eq!(kind_and_position::<String>(&frame(&[1, 0xff])), malformed(5));
-    // A length that nothing can have is not allocated.
+    // No memory is allocated for a length that no value can have.
     let huge = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
     assert_eq!(kind_and_position::<Vec<u64>>(&frame(&huge)), malformed(14));
     assert_eq!(kind_and_position::<String>(&frame(&huge)), malformed(14));
@@ -111,7 +111,7 @@ fn a_value_may_have_just_the_limit_and_is_refused_by_its_length() {
     let codec = || Postcard::<(), String>::new().max_message_size(4);
     let whole = frame(b"\x03abc");
     assert!(decode(codec(), &[&whole]).iter().all(Result::is_ok));
-    // The length alone is enough, and nothing is set aside for it.
+    // The length alone is enough for the error, and no memory is reserved for it.
     let mut src = BytesMut::from(&[0xff; 4][..]);
     let error = Postcard::<(), String>::new().decode(&mut src).expect_err("too large");
     let message = "the value at byte 0 is larger than the limit of 1048576 bytes";
@@ -168,7 +168,7 @@ fn a_list_does_not_reserve_room_for_elements_that_it_claims() {
 #[test]
 fn a_value_that_nests_too_deep_does_not_overflow_the_stack() {
     let bytes = vec![1; 1 << 20];
-    // As much as the threads of tokio have.
+    // The same stack as tokio's threads have.
     let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
         let shallow = [[1; 100].as_slice(), &[0]].concat();
         assert!(decode(Postcard::<(), Nested>::new(), &[&frame(&shallow)])[0].is_ok());

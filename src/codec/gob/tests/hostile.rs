@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// More than any of these takes, and less than what they would if nothing held them up.
+/// More time than any of these needs, and less than they would need without the checks.
 const SOON: Duration = Duration::from_secs(20);
 
 fn uint(out: &mut Vec<u8>, value: u64) {
@@ -18,7 +18,7 @@ fn int(out: &mut Vec<u8>, value: i64) {
     uint(out, ((value << 1) ^ (value >> 63)) as u64);
 }
 
-/// A message that these parts make.
+/// Builds a message from these parts.
 fn message(build: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let (mut body, mut out) = (Vec::new(), Vec::new());
     build(&mut body);
@@ -58,7 +58,7 @@ fn struct_type(id: i64, fields: &[(&str, i64)]) -> Vec<u8> {
     })
 }
 
-/// A `Held`, and in it a value of this type, whose bytes follow.
+/// Builds a `Held` that holds a value of this type, given by its bytes.
 fn held(id: i64, value: &[u8]) -> Vec<u8> {
     let value = message(|out| {
         int(out, 65);
@@ -71,7 +71,7 @@ fn held(id: i64, value: &[u8]) -> Vec<u8> {
     [struct_type(65, &[("Held", 8)]), value].concat()
 }
 
-/// What comes of a stream that is sound but for its aim, soon and without an abort, whether its
+/// The kind of error of a well-formed attack. It must come soon and without an abort, whether the
 /// value is held in an interface or read as any type.
 fn refused(types: &[Vec<u8>], id: i64, value: &[u8]) -> CodecErrorKind {
     let begun = Instant::now();
@@ -89,7 +89,7 @@ fn refused(types: &[Vec<u8>], id: i64, value: &[u8]) -> CodecErrorKind {
     kind
 }
 
-/// Go has none, and ours would not be read if it were written.
+/// Go has no such fields. Our decoder would not read them if our encoder wrote them.
 #[test]
 fn a_field_without_a_name_or_a_type_is_malformed() {
     for field in [("", 4), ("A", 0), ("", 0)] {
@@ -121,7 +121,7 @@ fn many_structs_with_many_fields_of_which_none_is_sent_are_too_large() {
     assert_eq!(refused(&wide, 101, &value), CodecErrorKind::TooLarge);
 }
 
-/// They take no more than the local type does, also after what is dynamic.
+/// The structs take no more memory than the local type does, even after dynamic values.
 #[test]
 fn many_such_structs_of_a_type_that_is_known_are_read() {
     #[derive(Derive, Clone, Debug, Default)]
@@ -165,7 +165,7 @@ fn many_values_of_a_type_with_long_names_are_too_large() {
 
 #[test]
 fn lists_within_lists_are_too_deep_past_the_limit() {
-    // type Nested struct { A []Nested }, which nests as deep as the value.
+    // The type is `type Nested struct { A []Nested }`, which nests as deep as the value.
     let types = [struct_type(100, &[("A", 101)]), slice_type(101, 100)].concat();
     let nested = |depth: usize| {
         let value = message(|out| {
@@ -179,7 +179,7 @@ fn lists_within_lists_are_too_deep_past_the_limit() {
     struct Nested {
         a: Vec<Nested>,
     }
-    // The first, and a slice and a struct for each.
+    // One level for the first, and two for each other: a slice and a struct.
     assert_eq!(values::<Nested>([nested(63)]).len(), 1);
     assert_eq!(values::<Dynamic>([nested(63)]).len(), 1);
     assert_eq!(error::<Nested>(1 << 20, &nested(64)).0, CodecErrorKind::TooDeep);
@@ -204,7 +204,7 @@ fn a_stream_of_nothing_but_types_is_too_large() {
     assert!(taken > 1 << 20, "{taken} bytes of types");
 }
 
-/// Each message of a value ends with a type, and the value is long.
+/// Each message of the long value ends with a type.
 #[test]
 fn a_value_in_many_parts_is_walked_once() {
     let mut stream = [struct_type(65, &[("A", 67), ("V", 8)]), slice_type(67, 4)].concat();
@@ -254,7 +254,7 @@ fn lengths_that_do_not_hold_make_no_room() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
-    /// Nothing panics, and what stays buffered is within the limit.
+    /// Nothing panics, and the buffer stays within the limit.
     #[test]
     fn broken_streams_are_read_or_refused(
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4), 1..8),

@@ -1,4 +1,4 @@
-//! What becomes of Go's pointers: `None` is nil, and what points to zero is too, mostly.
+//! How Go's pointers arrive: nil as `None`, and mostly also a pointer to zero.
 
 use gobwire::GoTime;
 
@@ -20,8 +20,9 @@ struct Pointers {
     list: Vec<Option<i64>>,
 }
 
-/// What Go's `Encoder` makes of `Pointers{new(int), new(string), new(Point), new([2]int),
-/// &map[string]int{}, new(time.Time), []*int{new(int)}}`. Go's `Decoder` makes nil of the first two.
+/// The output of Go's `Encoder` for `Pointers{new(int), new(string), new(Point), new([2]int),
+/// &map[string]int{}, new(time.Time), []*int{new(int)}}`. Go's `Decoder` makes nil of the first
+/// two.
 const ZEROS_FROM_GO: &[u8] = b"\
 \x5c\x7f\x03\x01\x01\x08Pointers\x01\xff\x80\x00\x01\x07\x01\x06Number\x01\x04\x00\x01\x04Text\
 \x01\x0c\x00\x01\x05Point\x01\xff\x82\x00\x01\x05Array\x01\xff\x84\x00\x01\x03Map\x01\xff\x86\

@@ -1,5 +1,5 @@
-//! Input that Go's `json.Decoder` was given too, and what that made of it. `ERR` is an error after
-//! which Go reads the next value, and `END` one after which it does not.
+//! Input that Go's `json.Decoder` was given too, with Go's results. After `ERR` Go reads the next
+//! value. After `END` it does not.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::*;
 
-/// What a codec reads from `text`, in JSON, separated by ` ; `.
+/// The values that a codec reads from `text`, in JSON, separated by ` ; `.
 fn read<In: DeserializeOwned + Serialize>(text: &[u8]) -> String {
     let items = decode::<In>(Json::new(), &[text]).into_iter();
     let outcomes = items.map(|item| match item {
@@ -90,7 +90,7 @@ fn most_input_is_the_same_to_go() {
         ("float", b"1.7976931348623157e308", "1.7976931348623157e+308"),
         ("float", b"0.1e1", "1.0"),
         ("float", b"1E+2", "100.0"),
-        // Go writes base64, and `serde_with` does.
+        // Both Go and `serde_with` write base64.
         ("bytes", b"[0,255]", "[0,255]"),
         ("map", br#"{"1":"a","-2":"b"}"#, r#"{"-2":"b","1":"a"}"#),
         ("map", br#"{"1.0":"a"}"#, "ERR"),
@@ -98,12 +98,12 @@ fn most_input_is_the_same_to_go() {
     for (name, text, expected) in table {
         assert_eq!(read_plainly(name, text), expected, "{name} {}", text.escape_ascii());
     }
-    // Without an end both wait for more.
+    // Both decoders wait for more until the stream ends.
     let waiting = Json::<(), Value>::new().decode(&mut BytesMut::from("[1."));
     assert!(matches!(waiting, Ok(None)));
 }
 
-/// The types of the table again, as they are to be for what Go writes.
+/// The types of the table again, with the attributes for Go's output.
 #[derive(Default, Deserialize, Serialize)]
 struct GoPost {
     #[serde(default, alias = "NAME", deserialize_with = "null_as_default")]
@@ -132,7 +132,7 @@ fn read_as_from_go(name: &str, text: &[u8]) -> String {
 
 #[test]
 fn a_type_that_says_so_takes_what_go_writes() {
-    // Go writes a nil slice or map as `null` again; here it is empty.
+    // Go writes a nil slice or map as `null` again. Here it is empty.
     let table = [
         ("string", "null", "ERR", "\"\""),
         ("string", r#""x"null"y""#, r#""x" ; ERR ; "y""#, r#""x" ; "" ; "y""#),
@@ -152,10 +152,10 @@ fn a_type_that_says_so_takes_what_go_writes() {
     }
 }
 
-/// The documentation of `Json` says so.
+/// The documentation of `Json` lists these differences.
 #[test]
 fn what_go_reads_otherwise_is_no_surprise() {
-    // What Go reads is the last column.
+    // The last column has Go's result.
     let table: [(&str, &[u8], &str, &str); 7] = [
         ("any", b"\"\\ud800\"", "ERR", "\"\u{fffd}\""),
         ("any", b"\"\\ud83d x\"", "ERR", "\"\u{fffd} x\""),

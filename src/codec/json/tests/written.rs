@@ -1,4 +1,4 @@
-//! What goes over the wire, and what does not.
+//! The values that are written, and the values that are refused.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,8 @@ fn a_value_is_written_in_a_line_or_not_at_all() {
     assert!(error.source().is_some() && dst.ends_with(b"1\n"));
 }
 
-/// What a codec that is to write this says, between two values that must stay as they are.
+/// The error of a codec that must write this value. The values before and after it must be
+/// unharmed.
 fn refused(value: impl Serialize) -> CodecError {
     fn write(value: impl Serialize, dst: &mut BytesMut) -> Result<(), CodecError> {
         Json::<_, ()>::new().encode(value, dst)
@@ -70,7 +71,7 @@ fn a_number_that_json_does_not_have_is_refused_wherever_it_stands() {
     enum Untagged<T> {
         Newtype(T),
     }
-    /// A float as a key of a map.
+    /// A float as the key of a map.
     struct Keyed<T>(T);
     impl<T: Serialize> Serialize for Keyed<T> {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -187,7 +188,7 @@ fn json_that_was_printed_over_lines_goes_out_in_one() {
     let mut dst = BytesMut::new();
     Json::<_, ()>::new().encode([&raw, &raw], &mut dst).expect("JSON");
     assert_eq!(dst, format!("[{line},{line}]\n"));
-    // As many bytes as it had, so that a limit means the same.
+    // The line has as many bytes as the text, so a limit means the same for both.
     let mut codec = Json::<_, ()>::new().max_message_size(text.len());
     dst.clear();
     codec.encode(&raw, &mut dst).expect("it fits");
