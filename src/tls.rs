@@ -1,4 +1,4 @@
-//! TLS for both sides: certificates, whom to trust, and handshakes that settle on HTTP/2.
+//! TLS for both sides: certificates, trust, and handshakes that agree on HTTP/2.
 
 mod client;
 mod explained;
@@ -26,14 +26,15 @@ pub use server::ServerTls;
 const H2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// What TLS takes at once: a DATA frame of ours, its header, and more while the transport takes none.
-/// rustls' own limit of 64 KiB cuts off the frame's last nine bytes, for a system call of their own.
+/// The most plaintext that TLS buffers: one of our DATA frames, its header, and more while the
+/// transport takes none. rustls' own limit of 64 KiB cuts off the frame's last nine bytes, which
+/// then cost a system call of their own.
 const WRITE_LIMIT: usize = 128 << 10;
 
-/// What the handshake settled.
+/// The results of the handshake.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
-    /// The protocol that ALPN settled on.
+    /// The protocol that ALPN has chosen.
     pub(crate) alpn: Option<Vec<u8>>,
     /// The peer's certificates in DER, its own first.
     pub(crate) peer_certificates: Vec<Bytes>,
@@ -49,7 +50,7 @@ impl Session {
     }
 }
 
-/// Named everywhere, since the process-wide default may be missing, or somebody else's.
+/// Pass this provider everywhere, because the process-wide default may be missing or unsuitable.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

@@ -1,4 +1,4 @@
-//! `ClientTls`: whom a client trusts, and what it shows.
+//! `ClientTls`: the servers that a client trusts, and the certificate that it shows.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,14 +21,15 @@ use super::rustls::{
 use super::{H2, Identity, Session, WRITE_LIMIT, pem, provider};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How a client makes TLS connections: whom it trusts, and what certificate it shows.
+/// How a client makes TLS connections: the servers that it trusts, and the certificate that it
+/// shows.
 ///
-/// As made by [`ClientTls::new`] it trusts what the platform trusts, and shows no certificate.
-/// It speaks TLS 1.2 and 1.3. No setter fails, and their order does not matter: what they were
-/// given is checked when the client is built.
+/// [`ClientTls::new`] trusts the platform's certificate authorities, and shows no certificate. It
+/// speaks TLS 1.2 and 1.3. No setter fails, and their order does not matter: building the client
+/// checks their values.
 ///
-/// For settings that are not here, make one from an `Arc` of rustls' `ClientConfig`, of which only
-/// the ALPN protocols are replaced. Such a one takes [`ClientTls::server_name`] and no other
+/// For settings that are not here, convert an `Arc` of rustls' `ClientConfig` into a `ClientTls`.
+/// Only its ALPN protocols are replaced. The result takes [`ClientTls::server_name`] and no other
 /// setter.
 #[derive(Clone, Debug, Default)]
 pub struct ClientTls {
@@ -41,23 +42,23 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// Trust what the platform trusts.
+    /// Trusts the platform's certificate authorities.
     pub fn new() -> Self {
         ClientTls::default()
     }
 
-    /// Also trusts these certificates, in PEM, beside the platform's.
+    /// Also trusts these certificates, in PEM, in addition to the platform's.
     ///
-    /// Each may be an authority's, or a server's own that is signed by itself. More calls add
-    /// more. Default: none.
+    /// Each certificate may be an authority's, or a server's own self-signed certificate. Further
+    /// calls add more. Default: none.
     pub fn root_certificates(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.roots.push(Bytes::copy_from_slice(pem.as_ref()));
         self
     }
 
-    /// Trusts these certificates, in PEM, and not the platform's.
+    /// Trusts these certificates, in PEM, instead of the platform's.
     ///
-    /// They join those of [`ClientTls::root_certificates`].
+    /// The certificates of [`ClientTls::root_certificates`] are trusted too.
     pub fn only_root_certificates(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.only_these_roots = true;
         self.root_certificates(pem)
@@ -69,17 +70,18 @@ impl ClientTls {
         self
     }
 
-    /// Accepts whatever certificate the server shows, whoever it is.
+    /// Accepts every certificate of every server.
     ///
-    /// Anyone on the way can then read and change all that is sent. Roots have no effect beside
-    /// it. For trials; to trust one self-signed certificate use [`ClientTls::root_certificates`].
+    /// Anyone on the network path can then read and alter the traffic. The trusted certificates
+    /// have no effect. Use it for trials only. To trust one self-signed certificate, use
+    /// [`ClientTls::root_certificates`].
     pub fn dangerous_accept_any_certificate(mut self) -> Self {
         self.accept_any = true;
         self
     }
 
-    /// The name, or IP address, that the server's certificate has to have, and that is sent as
-    /// SNI. Default: the host of the URL.
+    /// The name or IP address that the server's certificate must have, and that is sent as SNI.
+    /// Default: the host of the URL.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());
         self
@@ -89,7 +91,7 @@ impl ClientTls {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a setting that cannot be used, `Tls` where there is no root to trust.
+    /// `InvalidInput` for a setting that cannot be used, `Tls` when there is no root to trust.
     pub(crate) fn build(&self) -> Result<Connector> {
         let server_name = self.server_name.as_deref().map(parse_name).transpose()?;
         let mut config = match &self.config {
@@ -188,22 +190,22 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// TLS over `io` to `host`, a DNS name or an IP address without brackets. ALPN has settled
-    /// on `h2`.
+    /// Makes TLS over `io` to `host`, a DNS name or an IP address without brackets. On success ALPN
+    /// has chosen `h2`.
     ///
-    /// With TLS 1.3 a server judges the client's certificate after this has returned, so that a
-    /// refusal of it is found by the first read.
+    /// With TLS 1.3 a server checks the client's certificate after this has returned. If the server
+    /// refuses the certificate, the first read fails.
     ///
     /// # Errors
     ///
-    /// * `InvalidInput`: `host` is neither a DNS name nor an IP address;
-    /// * `Tls`: the handshake failed, its source an `io::Error` of kind `PermissionDenied` where a
-    ///   certificate was not accepted, and `InvalidData` otherwise;
+    /// * `InvalidInput`: `host` is neither a DNS name nor an IP address.
+    /// * `Tls`: the handshake failed. The source is an `io::Error` of kind `PermissionDenied` if a
+    ///   certificate was not accepted, and `InvalidData` otherwise.
     /// * `Unsupported`: the server does not offer HTTP/2.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: dropped before it is done, it drops `io`.
+    /// Not cancel safe: dropping the future early drops `io`.
     pub(crate) async fn connect<T>(&self, host: &str, io: T) -> Result<(TlsStream<T>, Session)>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
@@ -227,7 +229,7 @@ impl Connector {
     }
 }
 
-/// Trusts whoever is there, as long as it holds the key of the certificate that it shows.
+/// Trusts every server that holds the key of the certificate that it shows.
 #[derive(Debug)]
 struct AcceptAny(Arc<CryptoProvider>);
 

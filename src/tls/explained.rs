@@ -1,4 +1,4 @@
-//! Errors of an established TLS connection, in our words.
+//! Errors of an established TLS connection, in this library's words.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,10 +9,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::failure::{self, Peer};
 use super::rustls;
 
-/// A client's TLS stream whose read errors say what they mean.
+/// A client's TLS stream with read errors that explain the cause.
 ///
-/// With TLS 1.3 a server judges the client's certificate when the client's handshake is done, so
-/// that a refusal comes by a read (RFC 8446 §4.4.2.4).
+/// With TLS 1.3 a server checks the client's certificate after the client's handshake, so a read
+/// reports the refusal (RFC 8446 §4.4.2.4).
 #[derive(Debug)]
 pub(crate) struct Explained<T> {
     io: T,

@@ -1,4 +1,4 @@
-//! What a failed handshake says to the person that has to mend it.
+//! The error messages of failed handshakes, written for the person who must fix the cause.
 
 use std::fmt;
 use std::io;
@@ -8,26 +8,26 @@ use super::rustls::{
 };
 use crate::error::{Error, ErrorKind};
 
-/// Who was at the other end.
+/// The peer of a handshake.
 #[derive(Clone, Copy)]
 pub(super) enum Peer<'a> {
-    /// A server, by the name that its certificate has to have.
+    /// A server, with the name that its certificate must have.
     Server(&'a str),
     /// A client.
     Client,
 }
 
-/// Whose choice ended the handshake, which decides the kind of the error.
+/// The subject of the decision that ended the handshake. It selects the kind of the error.
 enum Verdict {
-    /// Of a certificate: `PermissionDenied`.
+    /// The certificate: `PermissionDenied`.
     Certificate,
-    /// Of the protocol above TLS: `Unsupported`.
+    /// The protocol above TLS: `Unsupported`.
     Application,
-    /// Anything else: `InvalidData`.
+    /// Everything else: `InvalidData`.
     Handshake,
 }
 
-/// The error for a handshake with `peer` that ended in `error`.
+/// Makes the error for a handshake with `peer` that failed with `error`.
 pub(super) fn failed(peer: Peer<'_>, error: io::Error) -> Error {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()).cloned();
     let Some(tls) = tls else {
@@ -52,7 +52,7 @@ pub(super) fn failed(peer: Peer<'_>, error: io::Error) -> Error {
 const GET_HTTP2: &str = "a connection needs HTTP/2: enable it on that server, or connect to the \
                          port, or past the proxy, that has it";
 
-/// The error for a handshake that ended well, but not on HTTP/2.
+/// Makes the error for a handshake that succeeded, but did not agree on HTTP/2.
 pub(super) fn no_h2(name: &str, alpn: Option<&[u8]>) -> Error {
     let settled = match alpn {
         Some(protocol) => format!("it chose `{}`", String::from_utf8_lossy(protocol)),
@@ -81,7 +81,7 @@ fn judge(peer: Peer<'_>, error: &TlsError) -> (Verdict, String) {
         TlsError::AlertReceived(AlertDescription::UnrecognisedName) => {
             (Handshake, format!("{peer} does not serve this name"))
         }
-        // What servers without TLS that know it when they see it answer, ours for one.
+        // The answer of servers without TLS that recognize a TLS client, such as this library's.
         TlsError::AlertReceived(AlertDescription::UnexpectedMessage)
             if matches!(peer, Peer::Server(_)) =>
         {
@@ -90,7 +90,7 @@ fn judge(peer: Peer<'_>, error: &TlsError) -> (Verdict, String) {
         TlsError::AlertReceived(alert) => {
             (Handshake, format!("{peer} ended the TLS handshake with the alert {alert:?}"))
         }
-        // The first byte that is no TLS record type, or the version behind it.
+        // The first byte is no TLS record type, or the version after it is wrong.
         TlsError::InvalidMessage(
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
         ) => (Handshake, not_tls(peer)),
@@ -131,7 +131,7 @@ fn refused_by_us(peer: Peer<'_>, why: &CertificateError) -> String {
             format!("{certificate} is not meant for this side of TLS (extended key usage)")
         }
         (E::Revoked, _) => format!("{certificate} was revoked"),
-        // The variant is webpki's, and reaches rustls only as text.
+        // This is a variant of webpki, and reaches rustls only as text.
         (E::Other(other), _) if format!("{other:?}").contains("CaUsedAsEndEntity") => format!(
             "{certificate} is a certificate authority's, which may only sign others: make it \
              without `CA:TRUE` (`openssl req -x509 -addext basicConstraints=critical,CA:FALSE`)"
@@ -152,7 +152,7 @@ fn not_for(name: &str, presented: &[String]) -> String {
     )
 }
 
-/// rustls gives the names as `DnsName("localhost")` or `IpAddress(127.0.0.1)`.
+/// Makes plain names of rustls' `DnsName("localhost")` and `IpAddress(127.0.0.1)`.
 fn plain(name: &str) -> String {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     format!("`{}`", inner.unwrap_or(name).trim_matches('"'))

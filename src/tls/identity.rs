@@ -12,22 +12,23 @@ use super::rustls::{Error as TlsError, InconsistentKeys};
 use super::{pem, provider};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A certificate chain and its private key: what a server shows, or a client that is asked to.
+/// A certificate chain and its private key, which a server shows, or a client when it is asked.
 ///
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Identity(Arc<CertifiedKey>);
 
 impl Identity {
-    /// Reads a certificate chain, the own certificate first, and its key from PEM text.
+    /// Reads a certificate chain and its key from PEM text. The end-entity certificate must come
+    /// first.
     ///
     /// The key is PKCS#8, PKCS#1 or SEC1 (`PRIVATE KEY`, `RSA PRIVATE KEY`, `EC PRIVATE KEY`).
-    /// Sections of other kinds are passed over, so one text may hold both.
+    /// Sections of other kinds are skipped, so one text may hold both.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` where a text holds no certificate or no key, is malformed, or where the key
-    /// is not that of the first certificate.
+    /// `InvalidInput` when a text holds no certificate or no key, when it is malformed, or when the
+    /// key does not belong to the first certificate.
     pub fn from_pem(certificates: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Identity> {
         let places = ("the PEM text of the certificates", "the PEM text of the key");
         Identity::read((certificates.as_ref(), places.0), (key.as_ref(), places.1))
@@ -35,12 +36,12 @@ impl Identity {
 
     /// Reads a certificate chain and its key from two PEM files, which may be the same.
     ///
-    /// The files are read once: to use a renewed certificate, read it again.
+    /// The files are read once. Read them again to use a renewed certificate.
     ///
     /// # Errors
     ///
-    /// As [`Identity::from_pem`], and `InvalidInput` where a file cannot be read. The message
-    /// names the file.
+    /// The same as for [`Identity::from_pem`], and `InvalidInput` when a file cannot be read. The
+    /// message names the file.
     ///
     /// # Examples
     ///
@@ -67,15 +68,16 @@ impl Identity {
         Identity::read((&chain_text, &chain_place), (&key_text, &key_place))
     }
 
-    /// Makes a new key, and a certificate for it that it signs itself, valid for a year.
+    /// Makes a new key and a self-signed certificate for it, valid for a year.
     ///
-    /// The names are DNS names (the first label may be `*`) and IP addresses. A client trusts it
-    /// with [`ClientTls::root_certificates`](super::ClientTls::root_certificates), which takes
-    /// [`Identity::certificate_pem`]. It serves as a client's certificate too.
+    /// The names are DNS names (the first label may be `*`) and IP addresses. A client trusts the
+    /// certificate when [`ClientTls::root_certificates`](super::ClientTls::root_certificates) has
+    /// its [`Identity::certificate_pem`]. It can also be a client's certificate.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` where there is no name, or one is neither a DNS name nor an IP address.
+    /// `InvalidInput` when there is no name, or when a name is neither a DNS name nor an IP
+    /// address.
     ///
     /// # Examples
     ///
@@ -95,12 +97,12 @@ impl Identity {
         })
     }
 
-    /// The own certificate, without the rest of the chain, as PEM text.
+    /// The end-entity certificate, without the rest of the chain, as PEM text.
     pub fn certificate_pem(&self) -> String {
         pem::encode_certificate(self.leaf())
     }
 
-    /// The SHA-256 of the own certificate, as `openssl x509 -fingerprint -sha256` prints it:
+    /// The SHA-256 of the end-entity certificate, as `openssl x509 -fingerprint -sha256` prints it:
     /// `5E:0A:…`.
     pub fn fingerprint(&self) -> String {
         let suite = TLS13_AES_128_GCM_SHA256.tls13().expect("it is a suite of TLS 1.3");
@@ -113,7 +115,7 @@ impl Identity {
         Arc::new(SingleCertAndKey::from(Arc::clone(&self.0)))
     }
 
-    /// Each text comes with the name that errors give it.
+    /// Reads both texts. Each comes with the name that errors give it.
     fn read(chain: (&[u8], &str), key: (&[u8], &str)) -> Result<Identity> {
         let certificates = pem::certificates(chain.0, chain.1)?;
         let private_key = pem::private_key(key.0, key.1)?;
@@ -185,20 +187,21 @@ mod self_signed {
 
         let mut params = CertificateParams::new(names).map_err(failed)?;
         params.distinguished_name.push(DnType::CommonName, common_name);
-        // Of two certificates with one subject, a client that trusts the other would find a bad
-        // signature, instead of an unknown issuer.
+        // Give each certificate a subject of its own. With two of one subject, a client that trusts
+        // the other one would report a bad signature instead of an unknown issuer.
         let key = KeyPair::generate().map_err(failed)?;
         let digest: String =
             params.key_identifier(&key).iter().map(|byte| format!("{byte:02x}")).collect();
         params.distinguished_name.push(DnType::OrganizationalUnitName, digest);
-        // A CA would not do: as a trusted root it may sign, but not stand for a server itself.
+        // A CA certificate would not work: as a trusted root it may sign, but not identify a
+        // server.
         params.is_ca = IsCa::NoCa;
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let since_epoch = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_err(|error| invalid("the clock is before 1970".to_owned()).with_source(error))?;
-        // Some hours back, for peers whose clock is behind.
+        // Begin some hours earlier, for peers whose clock is behind.
         params.not_before = date_time_ymd(1970, 1, 1) + since_epoch.saturating_sub(DAY / 2);
         params.not_after = params.not_before + DAY * 366;
 

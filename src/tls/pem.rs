@@ -1,4 +1,4 @@
-//! Certificates and keys out of PEM text, and back.
+//! Converting certificates and keys from PEM text, and back.
 
 use bytes::Bytes;
 
@@ -7,7 +7,7 @@ use super::rustls::pki_types::pem::{Error as PemError, PemObject};
 use super::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::error::{Error, ErrorKind, Result};
 
-/// All certificates in `pem`, at least one. `place` says in errors where the text is from.
+/// All certificates in `pem`, at least one. Errors name `place` as the source of the text.
 pub(super) fn certificates(pem: &[u8], place: &str) -> Result<Vec<CertificateDer<'static>>> {
     let certificates = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
@@ -35,7 +35,7 @@ pub(super) fn private_key(pem: &[u8], place: &str) -> Result<PrivateKeyDer<'stat
     })
 }
 
-/// The certificates of all `texts`, as those to trust. `setter` says in errors who gave them.
+/// All certificates of `texts`, as roots to trust. Errors name `setter` as their source.
 pub(super) fn roots(texts: &[Bytes], setter: &str) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     for text in texts {

@@ -1,4 +1,4 @@
-//! `ServerTls`: what a server shows, and which clients it lets in.
+//! `ServerTls`: the certificate that a server shows, and the clients that it lets in.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,13 +15,14 @@ use super::rustls::server::{NoClientAuth, WebPkiClientVerifier};
 use super::{H2, HTTP_1_1, Identity, Session, WRITE_LIMIT, pem, provider};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How a server takes TLS connections: the certificate that it shows, and which it asks for.
+/// How a server accepts TLS connections: the certificate that it shows, and the certificates that
+/// it asks for.
 ///
-/// It speaks TLS 1.2 and 1.3. No setter fails, and their order does not matter: what they were
-/// given is checked when the server is built.
+/// It speaks TLS 1.2 and 1.3. No setter fails, and their order does not matter: building the server
+/// checks their values.
 ///
-/// For settings that are not here, make one from an `Arc` of rustls' `ServerConfig`, of which only
-/// the ALPN protocols are replaced. Such a one takes no setter.
+/// For settings that are not here, convert an `Arc` of rustls' `ServerConfig` into a `ServerTls`.
+/// Only its ALPN protocols are replaced. The result takes no setter.
 #[derive(Clone, Debug)]
 pub struct ServerTls {
     base: Base,
@@ -35,7 +36,7 @@ enum Base {
     Config(Arc<ServerConfig>),
 }
 
-/// In rising order, so that the order of setters does not matter.
+/// In rising order, so that the order of the setters does not matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ClientAuth {
     Off,
@@ -49,23 +50,25 @@ impl ServerTls {
         ServerTls::on(Base::Identity(identity))
     }
 
-    /// Lets in only clients with a certificate that one of these, in PEM, has signed.
+    /// Lets in only clients with a certificate that one of these certificates, in PEM, has signed.
     ///
-    /// A client's own certificate that is signed by itself may be among them. More calls add more.
-    /// Default: clients are not asked for a certificate.
+    /// A client's own self-signed certificate may be among them. Further calls add more. Default:
+    /// clients are not asked for a certificate.
     pub fn client_roots(self, pem: impl AsRef<[u8]>) -> Self {
         self.trust(pem.as_ref(), ClientAuth::Required)
     }
 
-    /// As [`ServerTls::client_roots`], but also lets in clients that show no certificate.
+    /// Does the same as [`ServerTls::client_roots`], but also lets in clients that show no
+    /// certificate.
     ///
-    /// Called as well as `client_roots`, it only adds to whom that trusts.
+    /// If `client_roots` is called too, a certificate is required, and these roots are trusted as
+    /// well.
     pub fn optional_client_roots(self, pem: impl AsRef<[u8]>) -> Self {
         self.trust(pem.as_ref(), ClientAuth::Optional)
     }
 
-    /// These settings as rustls takes them, for a server that is not this crate's, such as one of
-    /// axum or hyper. ALPN offers `h2` and `http/1.1`.
+    /// Converts these settings for a server that is not this crate's, such as one of axum or hyper.
+    /// ALPN offers `h2` and `http/1.1`.
     ///
     /// # Errors
     ///
@@ -94,7 +97,7 @@ impl ServerTls {
             }
             Base::Config(config) => ServerConfig::clone(config),
         };
-        // A client that only has HTTP/1.1 can then be told so, in an answer that it can read.
+        // Offer HTTP/1.1 too, so that a client without HTTP/2 gets an answer that it can read.
         config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
         Ok(Arc::new(config))
     }
@@ -103,7 +106,7 @@ impl ServerTls {
     ///
     /// # Errors
     ///
-    /// As [`ServerTls::rustls_config`].
+    /// The same as for [`ServerTls::rustls_config`].
     pub(crate) fn build(&self) -> Result<Acceptor> {
         Ok(Acceptor(TlsAcceptor::from(self.rustls_config()?)))
     }
@@ -155,7 +158,7 @@ impl From<Arc<ServerConfig>> for ServerTls {
     }
 }
 
-/// Takes TLS connections, all with the same settings.
+/// Accepts TLS connections, all with the same settings.
 #[derive(Clone)]
 pub(crate) struct Acceptor(TlsAcceptor);
 
@@ -166,17 +169,18 @@ impl fmt::Debug for Acceptor {
 }
 
 impl Acceptor {
-    /// TLS over `io`, as the server. ALPN offers `h2` and `http/1.1`, and may settle on nothing.
+    /// Makes TLS over `io`, as the server. ALPN offers `h2` and `http/1.1`, and may choose none of
+    /// them.
     ///
     /// # Errors
     ///
-    /// * `Tls`: the handshake failed, its source an `io::Error` of kind `PermissionDenied` where a
-    ///   certificate was not accepted, and `InvalidData` otherwise;
+    /// * `Tls`: the handshake failed. The source is an `io::Error` of kind `PermissionDenied` if a
+    ///   certificate was not accepted, and `InvalidData` otherwise.
     /// * `Unsupported`: the client offers other protocols only.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: dropped before it is done, it drops `io`.
+    /// Not cancel safe: dropping the future early drops `io`.
     pub(crate) async fn accept<T>(&self, io: T) -> Result<(TlsStream<T>, Session)>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,

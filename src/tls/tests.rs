@@ -1,4 +1,4 @@
-//! Handshakes between the two sides, and with peers that are not what they should be.
+//! Handshakes between the two sides, and with faulty peers.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -212,7 +212,7 @@ async fn danger_does_not_accept_a_certificate_without_its_key() {
     }
 }
 
-/// A server whose ALPN protocols are not ours.
+/// Connects to a server with other ALPN protocols than ours.
 async fn connect_to(protocols: &[&[u8]]) -> Error {
     let own = identity("localhost");
     let mut config = ServerConfig::builder_with_provider(provider())
@@ -345,7 +345,7 @@ fn a_server_of_another_kind_gets_the_same_settings() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
 }
 
-/// The roots are found by way of the environment, so the test runs itself in a changed one.
+/// The environment sets where the roots are, so the test runs itself again in a changed one.
 #[cfg(all(unix, not(target_vendor = "apple"), not(target_os = "android")))]
 #[test]
 fn a_machine_without_roots_says_so_and_serves_those_who_need_none() {
