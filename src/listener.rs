@@ -1,4 +1,4 @@
-//! Accepting.
+//! Accepting connections as a server.
 
 mod accepting;
 mod builder;
@@ -36,11 +36,11 @@ pub use incoming::Incoming;
 /// Accepts connections on a socket of its own, or over a transport of the program's
 /// ([`ListenerBuilder::build_over`]).
 ///
-/// TCP, TLS and HTTP/2 handshakes go on beside each other in the background, and one that hangs
-/// holds nobody up. A client that speaks HTTP/1.1 is answered 505 with a text that says why.
+/// TCP, TLS and HTTP/2 handshakes run side by side in the background, so a client that hangs holds
+/// up no other client. A client that speaks HTTP/1.1 is answered with 505 and a text that says why.
 ///
-/// Dropping the listener closes its socket and refuses connections that nobody has accepted; those
-/// that were accepted go on. [`drain`](Listener::drain) ends those too, in good order.
+/// Dropping the listener closes its socket and refuses connections that are not yet accepted.
+/// Accepted connections go on. [`drain`](Listener::drain) ends those too, in good order.
 ///
 /// # Examples
 ///
@@ -78,11 +78,11 @@ pub struct Listener {
     origins: Origins,
     shared: Arc<Shared>,
     stopping: watch::Receiver<bool>,
-    /// The task that takes in sockets; none where the program has brought the only transport.
+    /// The task that takes in sockets. `None` if the program has brought the only transport.
     accepting: Option<JoinHandle<()>>,
 }
 
-/// What the listener, its handles and its background tasks share.
+/// The state that the listener, its handles and its background tasks share.
 #[derive(Debug)]
 struct Shared {
     limits: Arc<Limits>,
@@ -103,9 +103,9 @@ impl Shared {
         })
     }
 
-    /// Takes in no more sockets, and has all links end with their streams.
+    /// Takes in no more sockets, and makes all links end with their streams.
     fn stop(&self) {
-        // While the socket is open: once it is closed, the file can be a successor's.
+        // Remove the file while the socket is open: later the file may belong to a new server.
         #[cfg(unix)]
         drop(lock(&self.socket_file).take());
         self.links.stop();
@@ -118,13 +118,13 @@ impl Listener {
         ListenerBuilder::default()
     }
 
-    /// Where it listens. [`Addr::Other`] over a transport of the program's own.
+    /// The address that it listens on. [`Addr::Other`] over a transport of the program's own.
     pub fn local_addr(&self) -> &Addr {
         &self.local
     }
 
-    /// Waits for the next client that wants a connection. `None` when the listener has ended, as
-    /// it does when its runtime shuts down, when the only transport that it was given has ended, or
+    /// Waits for the next client that wants a connection. Returns `None` when the listener has
+    /// ended: when its runtime shuts down, when the only transport that it was given has ended, or
     /// after [`ListenerHandle::shut_down`].
     ///
     /// # Cancel safety
@@ -146,7 +146,7 @@ impl Listener {
         }
     }
 
-    /// Refuses requests that the program does not want to see.
+    /// Refuses requests that the program should not see.
     fn admit(&self, incoming: Incoming) -> Option<Incoming> {
         let refused = match incoming.transport() {
             Transport::ExtendedConnect(protocol) => self
@@ -167,13 +167,13 @@ impl Listener {
         None
     }
 
-    /// A handle to watch the listener by, and to end it, while a task waits in
+    /// A handle that watches and ends the listener while a task waits in
     /// [`accept`](Listener::accept).
     pub fn handle(&self) -> ListenerHandle {
         ListenerHandle { shared: Arc::clone(&self.shared) }
     }
 
-    /// What the listener has at this moment: [`ListenerHandle::stats`].
+    /// The listener's current numbers, as from [`ListenerHandle::stats`].
     pub fn stats(&self) -> ListenerStats {
         self.shared.stats()
     }

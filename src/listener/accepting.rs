@@ -1,4 +1,4 @@
-//! Taking in sockets, also when the system has none to give.
+//! Taking in sockets, even while the system is short of file descriptors.
 
 use std::future::Future;
 use std::io;
@@ -13,15 +13,16 @@ use crate::conn::Addr;
 use crate::link::Socket;
 use crate::observe;
 
-/// How long accepting rests after the system has refused a socket, for want of file descriptors
-/// for instance.
+/// How long accepting rests after the system has refused a socket, for example for lack of file
+/// descriptors.
 const REST: Duration = Duration::from_millis(100);
 
-/// Accepting works again when it has not failed for this long. Where each descriptor that is set
-/// free goes to the next client, it works and fails in turns, which is one outage and not many.
+/// Accepting counts as working again when it has not failed for this long. While each freed
+/// descriptor goes to the next client, accepting works and fails in turns, which is a single
+/// outage.
 const CALM: Duration = Duration::from_secs(1);
 
-/// A socket that clients come in by.
+/// A socket that clients connect to.
 pub(super) trait Accept: Send + Sync + 'static {
     type Io: Socket + 'static;
 
@@ -33,7 +34,7 @@ impl Accept for TcpListener {
 
     async fn accept(&self) -> io::Result<(Self::Io, Addr, Addr)> {
         let (stream, peer) = TcpListener::accept(self).await?;
-        // Small messages are not to wait for each other; a socket that refuses is slower, no more.
+        // Do not delay small messages (Nagle). A socket that refuses the option is only slower.
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr().map_or(Addr::Other, Addr::Ip);
         Ok((stream, local, Addr::Ip(peer)))
@@ -52,7 +53,7 @@ impl Accept for tokio::net::UnixListener {
 }
 
 impl Server {
-    /// Accepts for as long as somebody listens. The socket is closed when this ends.
+    /// Accepts until the listener is gone. The socket is closed when this ends.
     pub(super) async fn run<A: Accept>(self: Arc<Self>, socket: A) {
         let mut stopping = self.shared.links.stopping();
         tokio::select! {
@@ -93,13 +94,13 @@ impl Server {
     }
 }
 
-/// Accepting has failed, and may fail again.
+/// A period in which accepting has failed, and may fail again.
 struct Outage {
     failed: u64,
     last: Instant,
 }
 
-/// Failures of one client's socket, which say nothing of the next.
+/// Whether the error belongs to one client's socket, and says nothing about the next.
 fn is_the_clients(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     [ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted].contains(&error.kind())

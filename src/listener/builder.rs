@@ -25,11 +25,12 @@ use crate::link::backlog;
 use crate::sync::lock;
 use crate::tls::ServerTls;
 
-/// Connections that may wait to be accepted, over all links; more are refused with
-/// `REFUSED_STREAM`, so that clients know they may try again. A link alone can have half of them.
+/// Connections that may wait to be accepted, over all links. Further requests are refused with
+/// `REFUSED_STREAM`, so that clients know that they may try again. One link can have half of them.
 pub(super) const BACKLOG: usize = 8192;
 
-/// Sets up a [`Listener`]. The setters cannot fail and may come in any order; binding checks.
+/// Sets up a [`Listener`]. The setters cannot fail and may come in any order. Binding checks the
+/// values.
 #[derive(Clone, Debug)]
 pub struct ListenerBuilder {
     tls: Option<ServerTls>,
@@ -39,11 +40,11 @@ pub struct ListenerBuilder {
     pub(super) config: Config,
 }
 
-/// 3 minutes, twice what clients keep a link that they do not use: so it is mostly they who close,
-/// and a client that has vanished does not keep its socket here.
+/// 3 minutes, twice the time that clients keep an unused link. So the client usually closes first,
+/// and a vanished client does not keep its socket here.
 const LINK_IDLE_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// As long as a client may take for the handshakes: it connects because it wants something.
+/// The same time as for the handshakes: a client connects because it wants to open a connection.
 const FIRST_CONN_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Default for ListenerBuilder {
@@ -70,22 +71,24 @@ impl ListenerBuilder {
         self
     }
 
-    /// Accepts these methods only; others are answered 405. Default: all but CONNECT, HEAD and
-    /// TRACE (curl sends PUT, the Go library POST).
+    /// Accepts only these methods. Other methods are answered with 405. Default: all but CONNECT,
+    /// HEAD and TRACE (curl sends PUT, the Go library POST).
     pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
         self.methods = Methods::only(methods);
         self
     }
 
-    /// Accepts extended CONNECT (RFC 8441 §4) with these values of `:protocol` too, whatever
+    /// Also accepts extended CONNECT (RFC 8441 §4) with these values of `:protocol`, whatever
     /// [`methods`](ListenerBuilder::methods) says, and offers it in the SETTINGS. Other values are
-    /// answered 501 (RFC 9220 §3), CONNECT without one stays refused. Default: none, and no offer.
+    /// answered with 501 (RFC 9220 §3). A CONNECT without `:protocol` stays refused. Default: none,
+    /// and no offer.
     ///
-    /// They are tokens (RFC 9110 §5.6.2), whose case does not matter. [`Incoming::transport`] tells
-    /// such a request from others. The stream carries the bytes that are written as they are.
+    /// The names are tokens (RFC 9110 §5.6.2), whose case does not matter. [`Incoming::transport`]
+    /// tells such a request from others. The stream carries the written bytes unchanged.
     ///
-    /// The offer has no names in it. A browser that sees it sends its WebSockets to this port over
-    /// HTTP/2, where they are answered 501; without the offer it takes an HTTP/1.1 connection.
+    /// The offer contains no names. A browser that sees it sends its WebSockets to this port over
+    /// HTTP/2, where they are answered with 501. Without the offer the browser uses an HTTP/1.1
+    /// connection.
     ///
     /// [`Incoming::transport`]: crate::Incoming::transport
     pub fn protocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -93,201 +96,218 @@ impl ListenerBuilder {
         self
     }
 
-    /// As [`AcceptorBuilder::origins`](crate::AcceptorBuilder::origins), for which the feature `accept` has the text: lets
-    /// pages of these origins connect. Default: those of the host and port that the request was sent to. A request with
-    /// another `origin`, or with `sec-fetch-site: cross-site` and no origin, is answered 403; programs send neither.
+    /// Lets pages of these origins connect. Default: those of the host and port that the request
+    /// was sent to. A request with another `origin`, or with `sec-fetch-site: cross-site` and no
+    /// origin, is answered with
+    /// 403. Programs send neither field. See
+    ///      [`AcceptorBuilder::origins`](crate::AcceptorBuilder::origins) (feature `accept`) for
+    ///      the details.
     pub fn origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.origins = Origins::only(origins);
         self
     }
 
-    /// Lets the pages of any origin connect. Browsers send this server's cookies along with them,
-    /// so any page that a user of yours visits can then act in that user's name.
+    /// Lets the pages of any origin connect. Browsers send this server's cookies along, so any page
+    /// that your user visits can then act in that user's name.
     pub fn dangerous_any_origin(mut self) -> Self {
         self.origins = Origins::Any;
         self
     }
 
-    /// How long a client may take for TLS and the first bytes of HTTP/2, and then for its
+    /// How long a client may take for TLS and the first bytes of HTTP/2, and then again for its
     /// SETTINGS. Default: 10 seconds.
     pub fn handshake_timeout(mut self, limit: Duration) -> Self {
         self.config.handshake_timeout = limit;
         self
     }
 
-    /// How long a client has, from the beginning of its link, until a connection of it is accepted. Then a link on which
-    /// none was, and no request waits for its answer, is ended by GOAWAY (RFC 9113 §6.8), as one that was idle for
-    /// the [`link_idle_timeout`](ListenerBuilder::link_idle_timeout). Default: 10 seconds; `None` is no limit.
+    /// How long a client has, from the beginning of its link, until one of its connections is
+    /// accepted. After this time, a link without an accepted connection and without a request that
+    /// waits for its answer is ended with GOAWAY (RFC 9113 §6.8), as after the
+    /// [`link_idle_timeout`](ListenerBuilder::link_idle_timeout). Default: 10 seconds. `None` is no
+    /// limit.
     ///
-    /// Clients that are refused whatever they ask for do not hold their links longer, which are counted.
+    /// Without this limit a client whose requests are all refused could hold its link, and links
+    /// are limited.
     pub fn first_conn_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.config.first_conn_timeout = limit.into();
         self
     }
 
-    /// Links that may be open at once, with the sockets whose handshakes are under way. Default: half of the file
-    /// descriptors that the process may have when the builder is made (`ulimit -n`), at most 10,000.
+    /// Links that may be open at once, including sockets in their handshakes. Default: half of the
+    /// file descriptors that the process may have when the builder is made (`ulimit -n`), at most
+    /// 10,000.
     ///
-    /// Each takes a descriptor; the other half is for what the program opens itself. Where descriptors run out all the
-    /// same, accepting rests, and clients wait in the system's queue. A program that raises its limit does so before.
+    /// Each link takes a descriptor. The other half is for the files and sockets that the program
+    /// itself opens. If descriptors run out all the same, accepting rests, and clients wait in the
+    /// system's queue. A program that raises its limit must do so before it makes the builder.
     ///
-    /// A client on whose link nothing was accepted yet is a stranger. Where all links are taken, the oldest stranger of the
-    /// address that has most of them is sent away for a client of another address, or after a second for one of the same
-    /// (GOAWAY, and its client may try again). A client on whose link something was accepted keeps it.
+    /// A client is a stranger until something on its link was accepted. When all links are taken,
+    /// the listener sends away the oldest stranger of the address that has most strangers. It does
+    /// so at once for a client of another address, and after a second for a client of the same
+    /// address (GOAWAY; the stranger may try again). A client that is not a stranger keeps its
+    /// link.
     ///
-    /// Any other client over the cap is told so after its handshake, by a GOAWAY that tells it that it may try
-    /// again, or by 503 if it speaks HTTP/1. That is done for 64 at a time, each within 3 seconds;
-    /// the sockets of more are closed at once.
+    /// Every other client over the cap is told after its handshake that it may try again: by a
+    /// GOAWAY, or by 503 if it speaks HTTP/1. At most 64 clients at a time are told so, each within
+    /// 3 seconds. The sockets of further clients are closed at once.
     pub fn max_links(mut self, links: usize) -> Self {
         self.config.max_links = links;
         self
     }
 
-    /// Links that one IP address may have open at once; for IPv6, the addresses of one /64. Clients
-    /// over the cap are refused as those over [`max_links`](ListenerBuilder::max_links). Default:
-    /// `None`, no cap of its own.
+    /// Links that one IP address may have open at once. For IPv6, the addresses of one /64 count
+    /// together. Clients over the cap are refused as those over
+    /// [`max_links`](ListenerBuilder::max_links). Default: `None`, no separate cap.
     ///
-    /// It keeps one client from taking all of `max_links`. Behind a proxy all clients have the
-    /// proxy's address, and behind a NAT many have one: set it only where clients come by
-    /// themselves, and well above what the largest office behind one address needs.
+    /// This keeps one client from taking all of `max_links`. Behind a proxy all clients have the
+    /// proxy's address, and behind a NAT many clients have the same. So set it only where clients
+    /// connect directly, and well above the need of the largest office behind one address.
     pub fn max_links_per_addr(mut self, links: impl Into<Option<usize>>) -> Self {
         self.config.max_links_per_addr = links.into();
         self
     }
 
-    /// Bytes that all links together may hold: unread ones, and for each request that somebody holds 5 KiB and its header
-    /// fields (their size, and 224 bytes for each). Default: 1 GiB, enough for 200,000 connections; at least 256 KiB.
+    /// Bytes that all links together may hold: unread bytes, and for each request that is waiting
+    /// or held 5 KiB and its header fields (their size, and 224 bytes for each). Default: 1 GiB,
+    /// enough for 200,000 connections. At least 256 KiB.
     ///
-    /// Where it is passed, a link that holds more than its fair share (this divided by the number of
-    /// links) resets the connection that holds most, with `ENHANCE_YOUR_CALM`. When 7/8 of it
-    /// are taken, requests on links that hold more than 7/8 of their fair share are refused with
-    /// `REFUSED_STREAM`, which tells the client that it may try again; other links are as always.
+    /// Above this limit, a link that holds more than its fair share (the limit divided by the
+    /// number of links) resets its connection that holds most, with `ENHANCE_YOUR_CALM`. From 7/8
+    /// of the limit on, requests on links that hold more than 7/8 of their fair share are refused
+    /// with `REFUSED_STREAM`, which tells the client that it may try again. Other links are not
+    /// affected.
     ///
-    /// What a listener takes in all is at most, in bytes, the sum of:
+    /// A listener takes at most the sum of these bytes:
     ///
     /// * 2 × `max_memory`, or 2 × [`max_link_memory`](ListenerBuilder::max_link_memory) for each
-    ///   link where that is less. Twice, because buffers are larger than what is in them.
+    ///   link where that is less. The factor is 2, because buffers are larger than their content.
     /// * For each connection [`send_queue_size`](ListenerBuilder::send_queue_size) and 68 KiB.
-    /// * For each link 2 MiB: at most 64 KiB of data that wait for the socket, 320 KiB of what goes
-    ///   out with them, and the buffers of HTTP/2 and TLS.
+    /// * For each link 2 MiB: at most 64 KiB of data that wait for the socket, 320 KiB that go out
+    ///   with them, and the buffers of HTTP/2 and TLS.
     ///
-    /// What an accepted connection has unread when its link ends is no longer counted: it is the
-    /// user's to read or to drop.
+    /// When the link of an accepted connection ends, that connection's unread bytes are no longer
+    /// counted. The program must read or drop them.
     pub fn max_memory(mut self, bytes: usize) -> Self {
         self.config.max_memory = bytes;
         self
     }
 
-    /// After so long without a byte from the client, while a connection is open on the link, a PING
-    /// (RFC 9113 §6.7) asks whether it is still there; `None` never asks. Default: 30 seconds.
+    /// How long a link with an open connection may receive no byte before the listener sends a PING
+    /// (RFC 9113 §6.7) to ask whether the client is still there. `None` never asks. Default: 30
+    /// seconds. More than 0, at most a day.
     ///
-    /// If then no byte at all comes within the [`keep_alive_timeout`](ListenerBuilder::keep_alive_timeout),
-    /// the link is given up, and all its connections fail with
-    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). A link that is in use costs nothing, a
-    /// quiet one 17 bytes each way an interval. More than 0, at most a day.
+    /// If no byte at all comes within the
+    /// [`keep_alive_timeout`](ListenerBuilder::keep_alive_timeout) after the PING, the listener
+    /// gives the link up, and all connections on it fail with
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). A busy link costs nothing. A quiet link
+    /// costs 17 bytes each way an interval.
     pub fn keep_alive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.config.keep_alive_interval = interval.into();
         self
     }
 
     /// How long the client may stay silent after the PING of the
-    /// [`keep_alive_interval`](ListenerBuilder::keep_alive_interval). Default: 15 seconds, so that a
-    /// client that has vanished is known 45 seconds after its last byte. More than 0, at most a day.
+    /// [`keep_alive_interval`](ListenerBuilder::keep_alive_interval). Default: 15 seconds, so the
+    /// listener notices a vanished client 45 seconds after its last byte. More than 0, at most a
+    /// day.
     ///
-    /// Whatever comes is proof of life, and so is a transport that was full and takes bytes again: a
+    /// Any received byte is a sign of life, and so is a full transport that takes bytes again. A
     /// slow transfer in either direction is not cut off.
     pub fn keep_alive_timeout(mut self, limit: Duration) -> Self {
         self.config.keep_alive_timeout = limit;
         self
     }
 
-    /// Whether PINGs are sent while no connection is open on a link, too. Default: no; a client that
-    /// has vanished without a connection is noticed by the
-    /// [`link_idle_timeout`](ListenerBuilder::link_idle_timeout).
+    /// Whether the listener also sends PINGs while no connection is open on a link. Default: no.
+    /// The [`link_idle_timeout`](ListenerBuilder::link_idle_timeout) then ends the link of a client
+    /// that has vanished without a connection.
     pub fn keep_alive_while_idle(mut self, ping: bool) -> Self {
         self.config.keep_alive_while_idle = ping;
         self
     }
 
-    /// As [`ClientBuilder::idle_timeout`](crate::ClientBuilder::idle_timeout). A request that nobody
-    /// has accepted is a connection, too.
+    /// The same as [`ClientBuilder::idle_timeout`](crate::ClientBuilder::idle_timeout). A request
+    /// that is not yet accepted is a connection, too.
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.config.idle_timeout = limit.into();
         self
     }
 
-    /// As [`ClientBuilder::linger_timeout`](crate::ClientBuilder::linger_timeout).
+    /// The same as [`ClientBuilder::linger_timeout`](crate::ClientBuilder::linger_timeout).
     pub fn linger_timeout(mut self, time: Duration) -> Self {
         self.config.linger_timeout = time;
         self
     }
 
-    /// As [`ClientBuilder::stall_timeout`](crate::ClientBuilder::stall_timeout).
+    /// The same as [`ClientBuilder::stall_timeout`](crate::ClientBuilder::stall_timeout).
     pub fn stall_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.config.stall_timeout = limit.into();
         self
     }
 
     /// Connections that one client may have open on a link, `SETTINGS_MAX_CONCURRENT_STREAMS`
-    /// (RFC 9113 §6.5.2); more are refused with `REFUSED_STREAM`. Default: 4096.
+    /// (RFC 9113 §6.5.2). Further requests are refused with `REFUSED_STREAM`. Default: 4096.
     pub fn max_conns_per_link(mut self, conns: u32) -> Self {
         self.config.max_conns = conns;
         self
     }
 
-    /// How old a link gets, give or take a tenth: then its client is told to go elsewhere (GOAWAY,
-    /// RFC 9113 §6.8), and the link ends with the connections that it has, which
-    /// [`Conn::draining`](crate::Conn::draining) tells. Default: `None`, for ever. It spreads
-    /// long-lived clients over servers that were added, at a handshake each time.
+    /// How old a link may get, give or take a tenth. After that its client is told to go elsewhere
+    /// (GOAWAY, RFC 9113 §6.8), and the link ends after its last connection.
+    /// [`Conn::draining`](crate::Conn::draining) tells the connections. Default: `None`, for ever.
+    /// An age spreads long-lived clients over servers that were added, and costs a handshake each
+    /// time.
     pub fn max_link_age(mut self, age: impl Into<Option<Duration>>) -> Self {
         self.config.max_link_age = age.into();
         self
     }
 
-    /// How long a link without connections is kept for the client's next. Then the client is told
-    /// that it ends (GOAWAY, RFC 9113 §6.8). Default: 3 minutes; `None` is for ever, also for clients
-    /// that have vanished.
+    /// How long a link without connections is kept for the client's next connection. After that the
+    /// client is told that the link ends (GOAWAY, RFC 9113 §6.8). Default: 3 minutes. `None` keeps
+    /// links for ever, even those of clients that have vanished.
     pub fn link_idle_timeout(mut self, time: impl Into<Option<Duration>>) -> Self {
         self.config.link_idle_timeout = time.into();
         self
     }
 
-    /// What dropping a connection without a shutdown does. Default: [`OnDrop::Finish`]. See
+    /// The effect of dropping a connection without a shutdown. Default: [`OnDrop::Finish`]. See
     /// [`Conn::on_drop`](crate::Conn::on_drop).
     pub fn on_drop(mut self, action: OnDrop) -> Self {
         self.config.reset_on_drop = action == OnDrop::Reset;
         self
     }
 
-    /// As [`ClientBuilder::initial_window_size`](crate::ClientBuilder::initial_window_size).
+    /// The same as
+    /// [`ClientBuilder::initial_window_size`](crate::ClientBuilder::initial_window_size).
     pub fn initial_window_size(mut self, bytes: u32) -> Self {
         self.config.window = bytes;
         self
     }
 
-    /// As [`ClientBuilder::max_window_size`](crate::ClientBuilder::max_window_size).
+    /// The same as [`ClientBuilder::max_window_size`](crate::ClientBuilder::max_window_size).
     pub fn max_window_size(mut self, bytes: u32) -> Self {
         self.config.max_window = bytes;
         self
     }
 
-    /// As [`ClientBuilder::max_link_memory`](crate::ClientBuilder::max_link_memory).
+    /// The same as [`ClientBuilder::max_link_memory`](crate::ClientBuilder::max_link_memory).
     pub fn max_link_memory(mut self, bytes: u32) -> Self {
         self.config.link_memory = bytes;
         self
     }
 
-    /// As [`ClientBuilder::send_queue_size`](crate::ClientBuilder::send_queue_size).
+    /// The same as [`ClientBuilder::send_queue_size`](crate::ClientBuilder::send_queue_size).
     pub fn send_queue_size(mut self, bytes: usize) -> Self {
         self.config.send_queue = bytes;
         self
     }
 
-    /// Listens on a TCP address; port 0 is any free one, see [`Listener::local_addr`].
+    /// Listens on a TCP address. Port 0 chooses a free port; see [`Listener::local_addr`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] for knobs that cannot be used as set; [`ErrorKind::Connect`]
+    /// [`ErrorKind::InvalidInput`] for a knob whose value cannot be used. [`ErrorKind::Connect`]
     /// when the address cannot be bound.
     pub async fn bind(self, addr: impl ToSocketAddrs) -> Result<Listener> {
         let addresses: Vec<SocketAddr> = match lookup_host(addr).await {
@@ -310,7 +330,7 @@ impl ListenerBuilder {
     ///
     /// # Errors
     ///
-    /// As [`bind`](ListenerBuilder::bind).
+    /// The same as for [`bind`](ListenerBuilder::bind).
     pub fn listen(self, listener: TcpListener) -> Result<Listener> {
         let local = listener.local_addr().map(Addr::Ip).map_err(|error| {
             Error::new(ErrorKind::Connect, "the socket has no address").with_source(error)
@@ -318,12 +338,12 @@ impl ListenerBuilder {
         self.start(listener, local)
     }
 
-    /// Listens on a Unix domain socket. A socket file that nobody listens on any more is replaced;
-    /// the file is removed when the listener ends.
+    /// Listens on a Unix domain socket. A socket file on which nothing listens any more is
+    /// replaced. The file is removed when the listener ends.
     ///
     /// # Errors
     ///
-    /// As [`bind`](ListenerBuilder::bind).
+    /// The same as for [`bind`](ListenerBuilder::bind).
     #[cfg(unix)]
     pub async fn bind_unix(self, path: impl Into<PathBuf>) -> Result<Listener> {
         use tokio::net::{UnixListener, UnixStream};
@@ -351,21 +371,21 @@ impl ListenerBuilder {
         Ok(listener)
     }
 
-    /// Makes a listener that speaks HTTP/2 over `io`, a transport of the program's own: all its
-    /// connections come by it. No TLS is added. When it has ended, and nothing waits to be accepted,
-    /// [`Listener::accept`] gives `None`.
+    /// Makes a listener that speaks HTTP/2 over `io`, the program's own transport. All its
+    /// connections come over `io`. No TLS is added. When `io` has ended and no request waits to be
+    /// accepted, [`Listener::accept`] returns `None`.
     ///
-    /// It does not wait for the client, whose handshake goes on in the background as on a socket: a
-    /// client that speaks HTTP/1.1 is answered 505, and one that says nothing has the
+    /// This does not wait for the client. The handshake runs in the background, as on a socket: a
+    /// client that speaks HTTP/1.1 is answered with 505, and a silent client has the
     /// [`handshake_timeout`](ListenerBuilder::handshake_timeout).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] for knobs that cannot be used as set.
+    /// [`ErrorKind::InvalidInput`] for a knob whose value cannot be used.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     ///
     /// # Examples
     ///
@@ -389,7 +409,7 @@ impl ListenerBuilder {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         self.tls = None;
-        // There is no other link to come after it.
+        // No other link can replace this one.
         self.config.link_idle_timeout = None;
         self.config.first_conn_timeout = None;
         let (listener, server) = self.prepare(Addr::Other)?;
@@ -403,7 +423,7 @@ impl ListenerBuilder {
         Ok(listener)
     }
 
-    /// The listener, and what makes its links. `accept` ends when that and all of them are gone.
+    /// Makes the listener and its link maker. `accept` ends when both and all links are gone.
     fn prepare(self, local: Addr) -> Result<(Listener, Arc<Server>)> {
         self.config.check()?;
         self.methods.check()?;

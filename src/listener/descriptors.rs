@@ -1,17 +1,17 @@
-//! The links that the process has file descriptors for.
+//! The number of links that the process has file descriptors for.
 
-/// More links than this take a choice of the program's: each has two tasks and the buffers of HTTP/2, whether it is used
-/// or not.
+/// A program must choose a higher limit itself: each link has two tasks and the buffers of HTTP/2,
+/// used or not.
 pub(super) const MOST: u64 = 10_000;
 
-/// The default of `max_links`: half of the descriptors that the process may have (RLIMIT_NOFILE), at most [`MOST`]. The
-/// other half is the program's own, for what its connections lead to.
+/// The default of `max_links`: half of the descriptors that the process may have (RLIMIT_NOFILE),
+/// at most [`MOST`]. The other half is for the program's own files and sockets.
 pub(super) fn max_links() -> usize {
     half_of(limit().unwrap_or(u64::MAX))
 }
 
 fn half_of(descriptors: u64) -> usize {
-    // Not above `MOST`.
+    // Not above `MOST`, so the value fits.
     (descriptors / 2).clamp(1, MOST) as usize
 }
 
@@ -20,7 +20,7 @@ fn limit() -> Option<u64> {
     rlimit::Resource::NOFILE.get_soft().ok()
 }
 
-/// Sockets are no descriptors there, and their number has no limit of this kind.
+/// Sockets are no descriptors on this system, and have no limit of this kind.
 #[cfg(not(unix))]
 fn limit() -> Option<u64> {
     None

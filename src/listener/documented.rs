@@ -1,4 +1,4 @@
-//! The limits of a listener, as `SECURITY.md` lists them: written from the defaults, and compared.
+//! Compares the limits of a listener in `SECURITY.md` with the defaults.
 
 use std::time::Duration;
 

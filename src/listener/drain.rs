@@ -9,23 +9,27 @@ use crate::error::Reason;
 use crate::link::Link;
 use crate::observe::{self, Side};
 
-/// How long a drain waits for clients whose handshakes are under way: those who speak are through
-/// by then, and those who say nothing have nothing to lose.
+/// How long a drain waits for clients in their handshakes. Clients that speak are finished by then,
+/// and silent clients have nothing to lose.
 const HANDSHAKES: Duration = Duration::from_secs(1);
 
 impl Listener {
-    /// Stops accepting, tells every client to go elsewhere (GOAWAY, RFC 9113 §6.8), waits until the
-    /// accepted connections have ended, those included that were dropped and still have something
-    /// to send, and until the clients have acknowledged everything (PING, RFC 9113 §6.7), however slow
-    /// their lines are. Resets with `CANCEL` what is left after `deadline`, and gives the resets half a
-    /// second to leave.
+    /// Stops accepting, and ends all links in good order. Every client is told to go elsewhere
+    /// (GOAWAY, RFC 9113 §6.8). This then waits until the accepted connections have ended,
+    /// including dropped connections that still have bytes to send, and until the clients have
+    /// acknowledged everything (PING, RFC 9113 §6.7), however slow their lines are. Connections
+    /// that are left after `deadline` are reset with `CANCEL`, and the resets have half a second to
+    /// leave.
     ///
-    /// Returns whether all ended by themselves, and no byte may have been lost: `false` also when a
-    /// client has vanished or hung up before it acknowledged every byte, and when it took nothing for 30
-    /// seconds of what a dropped connection had still to send. Await it before the process ends. It waits for the
-    /// connections, not for the tasks that handle them; keep those in a
-    /// [`JoinSet`](tokio::task::JoinSet) to wait for them too. [`Conn::draining`](crate::Conn::draining)
-    /// tells such a task, at either end, that it is time to finish.
+    /// Returns whether all connections ended by themselves and no byte may have been lost. It is
+    /// also `false` when a client has vanished or hung up before it acknowledged every byte, or
+    /// took nothing for 30 seconds although a dropped connection still had bytes to send. Await
+    /// this before the process ends.
+    ///
+    /// This waits for the connections, not for the tasks that handle them. Keep those in a
+    /// [`JoinSet`](tokio::task::JoinSet) to wait for them too.
+    /// [`Conn::draining`](crate::Conn::draining) tells such a task, at either end, that it is time
+    /// to finish.
     ///
     /// # Cancel safety
     ///
@@ -34,13 +38,14 @@ impl Listener {
         self.shared.stop();
         observe::draining(Side::Server, &self.local, self.shared.links.list().len());
         if let Some(accepting) = self.accepting.take() {
-            // The socket is closed when its task is gone, and a successor can bind its address.
+            // The task closes the socket when it ends. After that another process can bind the
+            // address.
             let _ = accepting.await;
         }
         self.incoming.close();
         self.incoming.refuse_all();
         let all = async {
-            // Who is about to have a link gets one, and a GOAWAY on it.
+            // A client whose handshake is nearly complete gets a link, and a GOAWAY on it.
             let _ = timeout(HANDSHAKES, self.shared.limits.no_handshakes()).await;
             ended(&self.shared.links.list()).await
         };
@@ -53,15 +58,15 @@ impl Listener {
         for link in &links {
             link.abort(Reason::CANCEL, "the server is shutting down, and its time is up");
         }
-        // A link that was left because its client does not answer costs nobody anything, where nothing
-        // was owed to it.
+        // A link that was abandoned because its client does not answer is no loss if nothing was
+        // owed to that client.
         let in_time = ended(&links).await && conns == 0;
         observe::drained(Side::Server, &self.local, in_time);
         in_time
     }
 }
 
-/// Waits until `links` are gone; whether their clients have got every byte.
+/// Waits until `links` are gone, and returns whether their clients have got every byte.
 async fn ended(links: &[Link]) -> bool {
     let mut delivered = true;
     for link in links {

@@ -1,59 +1,62 @@
-//! A listener seen from outside of its accept loop.
+//! A handle to a listener for tasks outside of its accept loop.
 
 use std::sync::Arc;
 
 use super::Shared;
 
 /// Watches and ends a [`Listener`](crate::Listener) while another task waits in
-/// [`accept`](crate::Listener::accept). Cheap to clone; does not keep the listener from ending.
+/// [`accept`](crate::Listener::accept). It is cheap to clone, and does not keep the listener from
+/// ending.
 #[derive(Clone, Debug)]
 pub struct ListenerHandle {
     pub(super) shared: Arc<Shared>,
 }
 
 impl ListenerHandle {
-    /// What the listener has at this moment. It takes no lock that clients wait for long, and can be
-    /// called often.
+    /// The listener's current numbers. This holds no lock for long that clients wait for, so it may
+    /// be called often.
     pub fn stats(&self) -> ListenerStats {
         self.shared.stats()
     }
 
-    /// Begins the listener's end: its socket is closed, every client is told to go elsewhere
+    /// Begins the listener's end. Its socket is closed, every client is told to go elsewhere
     /// (GOAWAY, RFC 9113 §6.8), and [`Conn::draining`](crate::Conn::draining) fires on all
-    /// connections. They go on.
+    /// connections. The connections go on.
     ///
-    /// [`Listener::accept`](crate::Listener::accept) still gives the requests that had come before,
-    /// and then `None`; later ones are refused, and their clients may try again.
-    /// [`Listener::drain`](crate::Listener::drain), called then, waits for what is left.
+    /// [`Listener::accept`](crate::Listener::accept) still returns the requests that had come
+    /// before, and then `None`. Later requests are refused, and their clients may try again. A call
+    /// of [`Listener::drain`](crate::Listener::drain) then waits for the remaining connections.
     pub fn shut_down(&self) {
         self.shared.stop();
     }
 }
 
-/// What a listener has at a moment, and has counted since it began.
+/// The current numbers of a listener, and its counts since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListenerStats {
-    /// Links that are open: HTTP/2 connections, with any number of connections on each.
+    /// Links that are open: HTTP/2 connections, each with any number of connections on it.
     pub links: usize,
-    /// Sockets whose TLS and HTTP/2 handshakes are not through. They become links, or are closed
-    /// after [`handshake_timeout`](crate::ListenerBuilder::handshake_timeout).
+    /// Sockets whose TLS and HTTP/2 handshakes are not complete. They become links, or are closed
+    /// after the [`handshake_timeout`](crate::ListenerBuilder::handshake_timeout).
     pub handshaking: usize,
-    /// Connections that are open on all links, with the requests that wait to be accepted and the
-    /// connections that were dropped and are still being sent. Requests of links that have ended are not among them.
+    /// Connections that are open on all links, including requests that wait to be accepted and
+    /// dropped connections that are still being sent. Requests of links that have ended do not
+    /// count.
     pub conns: usize,
-    /// Bytes that have come on all links and nobody has read yet.
+    /// Bytes that have come on all links and are not yet read.
     pub unread_bytes: usize,
-    /// The memory of requests, in bytes: 5 KiB for each, and its header fields. Those count that wait, and those whose
-    /// connections somebody holds, also after their end. With `unread_bytes` it is what [`max_memory`](crate::ListenerBuilder::max_memory) bounds.
+    /// The memory of requests, in bytes: 5 KiB for each, and its header fields. Waiting requests
+    /// count, and requests whose connections the program holds, even after their end.
+    /// [`max_memory`](crate::ListenerBuilder::max_memory) bounds this together with `unread_bytes`.
     pub request_bytes: usize,
-    /// Clients refused because of [`max_links`](crate::ListenerBuilder::max_links) so far.
+    /// Clients refused because of [`max_links`](crate::ListenerBuilder::max_links) since the start.
     pub refused_by_max_links: u64,
     /// Clients refused because of
-    /// [`max_links_per_addr`](crate::ListenerBuilder::max_links_per_addr) so far.
+    /// [`max_links_per_addr`](crate::ListenerBuilder::max_links_per_addr) since the start.
     pub refused_by_max_links_per_addr: u64,
-    /// How often the system could not give a socket so far, for want of file descriptors most
-    /// often. Accepting then rests for 100 ms.
+    /// How often since the start the system could not give a socket, mostly for lack of file
+    /// descriptors. Accepting then rests for 100 ms.
     pub accept_errors: u64,
 }
 

@@ -1,4 +1,4 @@
-//! From an accepted socket to a link: TLS, a look at what the client speaks, HTTP/2.
+//! From an accepted socket to a link: TLS, detection of the client's protocol, HTTP/2.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::link::{Entrance, Link, PREFACE, Socket};
 use crate::observe::{self, Side};
 use crate::tls::Acceptor;
 
-/// How long a client that is over a cap may take to hear that: TLS, its first bytes, our last.
+/// The time for telling a client that it is over a cap: TLS, its first bytes, our last ones.
 const REFUSAL: Duration = Duration::from_secs(3);
 
-/// What the listener's background tasks share.
+/// The state that the listener's background tasks share.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) tls: Option<Acceptor>,
@@ -31,7 +31,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Makes a link of a client's transport, or refuses it, in the background.
+    /// Turns a client's transport into a link, or refuses it, in the background.
     pub(super) fn take_in<T: Socket + 'static>(self: Arc<Self>, io: T, local: Addr, peer: Addr) {
         match self.shared.limits.admit(&peer) {
             Admission::Welcome(slot) => {
@@ -54,7 +54,7 @@ impl Server {
                 Some(tls) => refusal::over_cap(tls.accept(io).await?.0, refusal.cap).await,
             }
         };
-        // A client that does not listen stays without an answer.
+        // A client that does not listen gets no answer.
         let _ = timeout(REFUSAL.min(self.config.handshake_timeout), Box::pin(told)).await;
     }
 
@@ -65,7 +65,7 @@ impl Server {
         let _counted = Counted::new(Kind::Task);
         let info = LinkInfo::new(Side::Server, local, peer.clone());
         let limit = self.config.handshake_timeout;
-        // The task stays as long as the link; what only the handshake needs does not.
+        // The task stays as long as the link. The handshake's memory must not, so box its future.
         let handshake = Box::pin(self.handshake(io, info));
         let outcome = tokio::select! {
             biased;
@@ -111,7 +111,7 @@ impl Server {
     }
 }
 
-/// What a client begins with.
+/// The protocol that a client begins with.
 pub(super) enum Spoken {
     Http2(BytesMut),
     Other(BytesMut),

@@ -1,4 +1,4 @@
-//! A client that wants a connection, and the answer to it.
+//! A client's request for a connection, and the answer to it.
 
 use std::future::Future;
 use std::pin::pin;
@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri
 use crate::conn::{Addr, Conn, Offer, OnDrop, Stream, Transport};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A request for a connection, which waits for its answer.
+/// A request for a connection that waits for its answer.
 ///
 /// Dropping it refuses the request with `REFUSED_STREAM`, which tells the client that it may try
 /// again (RFC 9113 §8.7).
@@ -43,7 +43,7 @@ impl Incoming {
         &self.stream().request.headers
     }
 
-    /// What the connection would ride on.
+    /// The form in which the request would carry the connection.
     pub fn transport(&self) -> &Transport {
         &self.stream().transport
     }
@@ -58,16 +58,16 @@ impl Incoming {
         &self.stream().link.peer
     }
 
-    /// The client's certificates in DER, its own first; empty if it showed none.
+    /// The client's certificates in DER, its own first. Empty if it showed none.
     pub fn peer_certificates(&self) -> &[Bytes] {
         &self.stream().link.peer_certificates
     }
 
-    /// Accepts the connection: the client is answered 200 at once, before anything is written.
+    /// Accepts the connection. The client is answered with 200 at once, before anything is written.
     ///
     /// # Errors
     ///
-    /// What ended the connection, if the client has gone already.
+    /// Fails with the error that ended the connection, if the client has gone already.
     pub fn accept(self) -> Result<Conn> {
         self.accept_with(Response::new(()))
     }
@@ -76,9 +76,9 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] when the status is not 2xx, or a CONNECT is answered with
-    /// `content-length` (RFC 9110 §9.3.6), and the client is answered 500; and what ended the
-    /// connection, if the client has gone already.
+    /// Fails with [`ErrorKind::InvalidInput`] when the status is not 2xx, or when a CONNECT is
+    /// answered with `content-length` (RFC 9110 §9.3.6). The client is then answered with 500.
+    /// Fails with the error that ended the connection, if the client has gone already.
     pub fn accept_with(self, response: Response<()>) -> Result<Conn> {
         let (head, ()) = response.into_parts();
         if !head.status.is_success() {
@@ -98,7 +98,7 @@ impl Incoming {
         }
         let stream = self.offer.take();
         let answered = stream.give_answer(head);
-        // What a client has sent whole, with its end, can be read after it has gone.
+        // A client's complete request with its end can be read even after the client has gone.
         let is_complete = stream.inbox.is_complete();
         let conn = Conn::new(stream);
         match answered {
@@ -117,10 +117,10 @@ impl Incoming {
     pub fn reject_with(self, response: Response<impl Into<Bytes>>) {
         let (head, body) = response.into_parts();
         let (stream, body) = (self.offer.take(), body.into());
-        // The queue is empty, so there is room, and the whole body is taken at once.
+        // The queue is empty, so it has room for the whole body at once.
         let _ = stream.give_answer(head);
         let conn = Conn::new(stream);
-        // A refusal is a whole answer, also where a dropped connection is to be reset.
+        // A refusal is a complete answer, so finish it even if dropped connections must be reset.
         conn.on_drop(OnDrop::Finish);
         let _ = pin!(conn.write_chunk(body)).poll(&mut Context::from_waker(Waker::noop()));
     }

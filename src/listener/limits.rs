@@ -1,8 +1,8 @@
-//! How many clients a listener takes, and the count of them.
+//! The caps on a listener's clients, and the counts behind them.
 //!
-//! A client on whose link nothing was accepted yet is a stranger. When all places are taken, the stranger that has been
-//! there longest must go, of the network that has most of them: an address that opens links without end takes its own
-//! places, and not those of others.
+//! A client is a stranger until something on its link was accepted. When all places are taken, the
+//! oldest stranger of the network that has most strangers must go. So an address that opens links
+//! without end takes only its own places, and not those of other addresses.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -17,18 +17,18 @@ use tokio::time::Instant;
 use crate::conn::Addr;
 use crate::sync::{Mutex, lock};
 
-/// Clients over a cap that are told so at once; the sockets of more are closed without a word, so
-/// that refusing costs no more than this many handshakes.
+/// The most clients over a cap that are told so at once. The sockets of further clients are closed
+/// without a word, so refusing costs no more than this many handshakes.
 const REFUSALS: usize = 64;
 
-/// Clients of one network do not push each other out before this: crowds that come at once would otherwise never be
-/// through with their handshakes.
+/// Before this time, clients of one network do not push each other out. Otherwise a crowd that
+/// comes at once would never complete its handshakes.
 const STAY: Duration = Duration::from_secs(1);
 
-/// The knob by which strangers are sent away.
+/// The name of the knob that strangers are sent away for.
 pub(super) const MAX_LINKS: &str = "max_links";
 
-/// The caps, and how much of them is used.
+/// The caps, and how much of each is used.
 #[derive(Debug)]
 pub(super) struct Limits {
     links: usize,
@@ -39,12 +39,12 @@ pub(super) struct Limits {
 
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    /// Links, and sockets that are to become links.
+    /// Links, and sockets that will become links.
     pub(super) sockets: usize,
     refusing: usize,
-    /// Only kept where there is a cap on them.
+    /// Kept only if addresses have a cap.
     by_addr: HashMap<IpAddr, usize>,
-    /// The strangers of each network, by their age; those of no network together.
+    /// The strangers of each network, by age. Strangers without a network share one entry.
     strangers: HashMap<Option<IpAddr>, BTreeMap<u64, Stranger>>,
     /// The number of the next stranger.
     next: u64,
@@ -53,23 +53,23 @@ pub(super) struct Counts {
     pub(super) accept_errors: u64,
 }
 
-/// A client of which nothing was accepted yet.
+/// A client without an accepted request.
 #[derive(Debug)]
 struct Stranger {
     came: Instant,
     leave: Arc<Notify>,
 }
 
-/// What becomes of a socket that was accepted.
+/// The decision on a socket that was accepted.
 pub(super) enum Admission {
     Welcome(Slot),
-    /// It is told which cap it is over.
+    /// The client is told which cap it is over.
     Refused(Refusal),
-    /// Too many are being told so already.
+    /// The socket is closed, because too many clients are being told so already.
     Ignored(Cap),
 }
 
-/// A cap that a client is over.
+/// A cap that a client has exceeded.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cap {
     Links(usize),
@@ -77,7 +77,7 @@ pub(super) enum Cap {
 }
 
 impl Cap {
-    /// The knob.
+    /// The name of the knob.
     pub(super) fn name(self) -> &'static str {
         match self {
             Cap::Links(_) => MAX_LINKS,
@@ -123,7 +123,7 @@ impl Limits {
             }
             _ if counts.sockets >= self.links => {
                 counts.refused_by_max_links += 1;
-                // Each that is sent away takes its place a moment longer.
+                // A stranger that was sent away keeps its place a moment longer.
                 let is_crowded = counts.sockets >= self.links + REFUSALS;
                 (is_crowded || !counts.send_a_stranger_away(home)).then_some(Cap::Links(self.links))
             }
@@ -162,19 +162,19 @@ impl Limits {
 
     /// Waits until all sockets are links, or closed.
     pub(super) async fn no_handshakes(&self) {
-        // It fails only when the sender is gone, which is `self`.
+        // Waiting fails only when the sender is gone, and `self` is the sender.
         let _ = self.handshaking.subscribe().wait_for(|handshaking| *handshaking == 0).await;
     }
 
-    /// Looks at the counts.
+    /// Reads the counts under their lock.
     pub(super) fn read<T>(&self, look: impl FnOnce(&Counts) -> T) -> T {
         look(&lock(&self.counts))
     }
 }
 
 impl Counts {
-    /// Has the oldest stranger of the network go that has most of them, for one of `home`; `false` if there is none that
-    /// should.
+    /// Sends away the oldest stranger of the network that has most strangers, for a client of
+    /// `home`. Returns `false` if no stranger should go.
     fn send_a_stranger_away(&mut self, home: Option<IpAddr>) -> bool {
         let own = self.strangers.get(&home).map_or(0, BTreeMap::len);
         let largest = self.strangers.iter_mut().max_by_key(|(_, strangers)| strangers.len());
@@ -202,20 +202,20 @@ impl Counts {
     }
 }
 
-/// The place of one client's socket, from when it is accepted until it is closed.
+/// The place of one client's socket, from its acceptance until it is closed.
 #[derive(Debug)]
 pub(super) struct Slot {
     limits: Arc<Limits>,
     network: Option<IpAddr>,
     home: Option<IpAddr>,
-    /// Among the strangers.
+    /// Its number among the strangers.
     number: u64,
     leave: Arc<Notify>,
     handshaking: bool,
 }
 
 impl Slot {
-    /// Something of the client was accepted: it is a stranger no more.
+    /// Marks the client as known, because something of it was accepted.
     pub(super) fn is_known(&self) {
         lock(&self.limits.counts).remove_stranger(self.home, self.number);
     }
@@ -225,7 +225,7 @@ impl Slot {
         self.leave.notified().await;
     }
 
-    /// The handshakes are over.
+    /// Counts the handshakes as complete.
     pub(super) fn establish(&mut self) {
         if std::mem::replace(&mut self.handshaking, false) {
             self.limits.handshaking.send_modify(|handshaking| *handshaking -= 1);
@@ -250,7 +250,7 @@ impl Drop for Slot {
     }
 }
 
-/// A client that is being told that it is over a cap.
+/// A place for a client that is being told that it is over a cap.
 #[derive(Debug)]
 pub(super) struct Refusal {
     limits: Arc<Limits>,
@@ -263,7 +263,7 @@ impl Drop for Refusal {
     }
 }
 
-/// Whom an address is counted for: whoever has an IPv6 address has the /64 around it.
+/// The network that an address counts for. The owner of an IPv6 address has the /64 around it.
 fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(limits.read(|counts| counts.refused_by_max_links), 1);
     }
 
-    /// Whether it was told to go.
+    /// Whether the stranger was told to go.
     fn leaves(slot: &Slot) -> bool {
         let mut leaving = std::pin::pin!(slot.must_leave());
         let cx = &mut std::task::Context::from_waker(std::task::Waker::noop());
@@ -320,7 +320,7 @@ mod tests {
         known.is_known();
         let hogs = [(); 4].map(|()| welcome(&limits, "10.0.0.1"));
         let other = welcome(&limits, "10.0.0.2");
-        // Of another network, and of its own.
+        // For a newcomer of another network, and then for one of the same network.
         let newcomer = welcome(&limits, "10.0.0.3");
         assert!(leaves(&hogs[0]) && !leaves(&hogs[1]));
         assert!(matches!(limits.admit(&from("10.0.0.1")), Admission::Refused(_)), "not so soon");

@@ -11,7 +11,7 @@ use crate::sync::{Mutex, lock};
 #[derive(Debug)]
 pub(super) struct Links {
     all: Mutex<Slab<Link>>,
-    /// No more links are made, and those that there are end with their streams. Only changed while
+    /// No more links are made, and the present ones end with their streams. Changed only while
     /// `all` is locked.
     stopping: watch::Sender<bool>,
 }
@@ -21,13 +21,14 @@ impl Links {
         Links { all: Mutex::default(), stopping: watch::Sender::new(false) }
     }
 
-    /// Keeps a new link until it has ended. When the listener has ended, so does the link.
+    /// Keeps a new link until it has ended. The link ends when the listener has ended.
     pub(super) async fn keep(&self, link: Link, slot: &mut Slot) {
         let (key, stopping) = {
             let mut all = lock(&self.all);
             (all.insert(link.clone()), *self.stopping.borrow())
         };
-        // Not before it is in the list: a drain that sees no handshakes must find all links there.
+        // Only now that it is in the list: a drain that sees no handshakes must find all links
+        // there.
         slot.establish();
         if stopping {
             link.shut_down();
@@ -43,7 +44,7 @@ impl Links {
             }
             std::future::pending::<()>().await;
         };
-        // A client that hangs up without a word is none of the listener's business.
+        // A client that hangs up without a word does not concern the listener.
         tokio::select! {
             _ = link.ended() => {}
             () = stranger => {}
@@ -51,22 +52,22 @@ impl Links {
         lock(&self.all).try_remove(key);
     }
 
-    /// Has all links end with their streams, those included that are still to come.
+    /// Makes all links end with their streams, including links that are made later.
     pub(super) fn stop(&self) {
         let all = lock(&self.all);
-        // GOAWAY comes before anybody hears of it: who is refused then tries again elsewhere.
+        // Send GOAWAY before anything else, so that a refused client tries again elsewhere.
         for (_, link) in &*all {
             link.shut_down();
         }
         self.stopping.send_replace(true);
     }
 
-    /// Becomes true when the listener is to end.
+    /// Becomes true when the listener must end.
     pub(super) fn stopping(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
     }
 
-    /// The links that there are.
+    /// The current links.
     pub(super) fn list(&self) -> Vec<Link> {
         lock(&self.all).iter().map(|(_, link)| link.clone()).collect()
     }

@@ -1,4 +1,4 @@
-//! Sending a client away in the language that it speaks.
+//! Refusing a client in its own protocol.
 
 use std::io;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use super::limits::Cap;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Socket;
 
-/// What a client that speaks HTTP/1 may send before its answer.
+/// The most bytes that a client that speaks HTTP/1 may send before its answer.
 const HTTP1_HEAD: usize = 16 << 10;
 
-/// Tells a client that it is over a cap: by GOAWAY that excludes every request (RFC 9113 §6.8), or
-/// by 503. The reason is NO_ERROR, because with another one, Go's client among others takes a
-/// request that nobody has looked at for one that failed.
+/// Tells a client that it is over a cap, through a GOAWAY that excludes every request
+/// (RFC 9113 §6.8), or through 503. The reason is NO_ERROR: with another reason, some clients (Go's
+/// is one) treat an unseen request as a failed one.
 pub(super) async fn over_cap<T: Socket>(mut io: T, cap: Cap) -> Result<()> {
     match read_preface(&mut io).await? {
         Spoken::Http2(_) => {
@@ -37,7 +37,7 @@ pub(super) async fn over_cap<T: Socket>(mut io: T, cap: Cap) -> Result<()> {
 fn goaway(text: &str) -> BytesMut {
     const SETTINGS: [u8; 9] = [0, 0, 0, 0x4, 0, 0, 0, 0, 0];
     let mut frames = BytesMut::from(&SETTINGS[..]);
-    // The last stream and the reason, 4 bytes each, then the text.
+    // The last stream and the reason have 4 bytes each. Then comes the text.
     frames.put_uint(8 + text.len() as u64, 3);
     frames.put_slice(&[0x7, 0, 0, 0, 0, 0]);
     frames.put_u64(0);
@@ -45,7 +45,7 @@ fn goaway(text: &str) -> BytesMut {
     frames
 }
 
-/// Tells a client that does not speak HTTP/2 so, and gives the error to log.
+/// Tells a client that it does not speak HTTP/2, and returns the error to log.
 pub(super) async fn not_http2<T: Socket>(io: T, seen: BytesMut) -> Error {
     let text = "This is an h2conn server. A full-duplex connection needs HTTP/2, and this request \
                 came by HTTP/1. Over TLS, offer \"h2\" in ALPN; without TLS, begin with HTTP/2 \
@@ -53,13 +53,13 @@ pub(super) async fn not_http2<T: Socket>(io: T, seen: BytesMut) -> Error {
     send_away(io, seen, "505 HTTP Version Not Supported", text).await
 }
 
-/// Answers a client that speaks HTTP/1 with `status`, which may have fields behind it, and `text`;
-/// one that speaks TLS gets an alert. Gives what it spoke as an error.
+/// Answers a client that speaks HTTP/1 with `status`, which may have fields after it, and `text`. A
+/// client that speaks TLS gets an alert. Returns the client's protocol as an error.
 async fn send_away<T: Socket>(mut io: T, mut seen: BytesMut, status: &str, text: &str) -> Error {
     const TLS_HANDSHAKE: u8 = 0x16;
     /// A fatal alert, `unexpected_message` (RFC 8446 §6).
     const TLS_ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 10];
-    /// In the first line of a request (RFC 9112 §3).
+    /// A part of the first line of a request (RFC 9112 §3).
     const HTTP1: &[u8] = b" HTTP/1.";
 
     let may_be_http1 = |seen: &[u8]| seen.first().is_some_and(u8::is_ascii_uppercase);
@@ -98,8 +98,8 @@ async fn send_away<T: Socket>(mut io: T, mut seen: BytesMut, status: &str, text:
     unsupported(format!("the client speaks HTTP/1: {:?}", text.lines().next().unwrap_or("")))
 }
 
-/// Says a last word, and stays until the client has heard it: a socket that is closed with bytes
-/// unread is reset, and the word lost.
+/// Sends a last word, and waits until the client has received it. Closing a socket with unread
+/// bytes would reset the socket and lose the word.
 async fn farewell(io: &mut (impl Socket + ?Sized), word: &[u8]) {
     let said = async {
         io.write_all(word).await?;
@@ -108,6 +108,6 @@ async fn farewell(io: &mut (impl Socket + ?Sized), word: &[u8]) {
         while io.read(&mut rest).await? > 0 {}
         io::Result::Ok(())
     };
-    // A client that keeps talking is not listened to for long.
+    // Do not listen for long to a client that keeps talking.
     let _ = timeout(Duration::from_secs(1), said).await;
 }

@@ -1,17 +1,17 @@
-//! The sockets of a listener: files of Unix sockets, and advice for those that cannot be bound.
+//! The sockets of a listener: files of Unix sockets, and advice when a socket cannot be bound.
 
 use std::io;
 #[cfg(unix)]
 use std::path::PathBuf;
 
-/// Whether the file is a socket: nothing else is ever removed.
+/// Whether the file is a socket. Only a socket is ever removed.
 #[cfg(unix)]
 pub(super) fn is_socket(path: &std::path::Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
     std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
 
-/// Removes a Unix socket's file.
+/// Removes a Unix socket's file when it is dropped.
 #[cfg(unix)]
 #[derive(Debug)]
 pub(super) struct SocketFile(pub(super) PathBuf);
@@ -23,7 +23,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// What a failure to bind means, for somebody who wants to mend it.
+/// Advice for a failure to bind.
 pub(super) fn bind_advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
