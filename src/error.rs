@@ -1,4 +1,4 @@
-//! Errors, and the one table that says what each ending becomes.
+//! Errors, and the table of the errors that each ending becomes.
 
 mod ending;
 
@@ -20,14 +20,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 type Source = Arc<dyn StdError + Send + Sync + 'static>;
 
-/// Why a call of this crate failed.
+/// The reason why a call of this crate failed.
 ///
-/// One pointer wide and cheap to clone: the error that ended a connection is returned by every
-/// later read or write of it. Reads and writes through `AsyncRead` and `AsyncWrite` give an
-/// [`io::Error`] that carries this one; [`Error::from_io`] gets it back.
+/// One pointer wide and cheap to clone: every later read or write of a connection returns the error
+/// that ended the connection. Reads and writes through `AsyncRead` and `AsyncWrite` return an
+/// [`io::Error`] that carries this error. [`Error::from_io`] gets it back.
 ///
-/// The text says this level only, [`source`](StdError::source) leads to what is below, so print
-/// the chain (`{error:#}` with `anyhow`).
+/// The text describes this level only, and [`source`](StdError::source) leads to the level below,
+/// so print the whole chain (`{error:#}` with `anyhow`).
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -42,7 +42,7 @@ struct Inner {
     source: Option<Source>,
 }
 
-/// Names a request in an error. What follows the `?` of its target is left out, for it can be a
+/// Names a request in an error. The query of the target, after `?`, is left out: it may be a
 /// secret, and errors are logged.
 pub(crate) fn request_name(method: &Method, uri: &Uri) -> String {
     match (uri.scheme(), uri.authority()) {
@@ -51,40 +51,40 @@ pub(crate) fn request_name(method: &Method, uri: &Uri) -> String {
     }
 }
 
-/// What the server said instead of 2xx.
+/// The server's answer that was not 2xx.
 #[derive(Clone)]
 struct Rejected {
     head: response::Parts,
     body: Bytes,
 }
 
-/// The kinds of [`Error`], each with the [`io::ErrorKind`] that it becomes.
+/// The kinds of [`Error`], each with its [`io::ErrorKind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The caller's input cannot be used: a bad URL, an unreadable certificate, contradictory
     /// options. `InvalidInput`.
     InvalidInput,
-    /// No connection to the peer's address: unknown host, nothing listens there, no such socket.
-    /// The kind of the system's error.
+    /// No connection to the peer's address: the host is unknown, nothing listens there, or there is
+    /// no such socket. The `io::ErrorKind` is that of the system's error.
     Connect,
-    /// The TLS handshake failed. `PermissionDenied` where a certificate was not accepted,
-    /// otherwise `InvalidData`.
+    /// The TLS handshake failed. `PermissionDenied` if a certificate was not accepted, otherwise
+    /// `InvalidData`.
     Tls,
-    /// The peer does not speak HTTP/2, or not what was asked for. `Unsupported`.
+    /// The peer does not speak HTTP/2, or does not support the requested feature. `Unsupported`.
     Unsupported,
-    /// The peer would not take the request and has not looked at it: safe to retry.
+    /// The peer refused the request and has not looked at it, so a retry is safe.
     /// `ConnectionRefused`.
     Refused,
     /// The server answered with a status that is not 2xx; see [`Error::status`]. `Other`.
     Rejected,
     /// The peer, or the end of its link, reset the connection. `ConnectionReset`.
     Reset,
-    /// The bytes ended without END_STREAM: what was read is not all that was sent.
+    /// The bytes ended without END_STREAM, so the bytes that were read are not all that were sent.
     /// `UnexpectedEof`.
     Truncated,
-    /// Writing where nothing can be written any more: after a shutdown, or to a peer that has
-    /// stopped listening. `BrokenPipe`.
+    /// Nothing can be written any more: after a shutdown, or because the peer has stopped
+    /// listening. `BrokenPipe`.
     Closed,
     /// This side ended the connection, with a reset or a close. `ConnectionAborted`.
     Aborted,
@@ -130,12 +130,12 @@ impl Error {
         self.edit(|inner| inner.not_processed = true)
     }
 
-    /// The same error, named by what was being done.
+    /// The same error, with the name of the action that failed.
     pub(crate) fn during(self, what: &str) -> Error {
         self.edit(|inner| inner.message = format!("{what}: {}", inner.message).into())
     }
 
-    /// The server's answer to `what` was not 2xx.
+    /// Makes the error for a server's answer to `what` that was not 2xx.
     pub(crate) fn rejected(what: &str, head: response::Parts, body: Bytes) -> Error {
         let text = String::from_utf8_lossy(&body);
         let mut line = text.lines().next().unwrap_or("").trim().to_owned();
@@ -158,18 +158,18 @@ impl Error {
         self
     }
 
-    /// What kind of failure this is.
+    /// The kind of this failure.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The HTTP/2 error code (RFC 9113 §7) of the RST_STREAM or GOAWAY frame that this error
-    /// comes from, whichever side sent it.
+    /// The HTTP/2 error code (RFC 9113 §7) of the RST_STREAM or GOAWAY frame that caused this
+    /// error, whichever side sent it.
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason
     }
 
-    /// Whether the peer caused this, by a frame that it sent or an answer that it gave.
+    /// Whether the peer caused this, by a frame or an answer that it sent.
     pub fn is_by_peer(&self) -> bool {
         self.0.by_peer
     }
@@ -231,7 +231,7 @@ impl Error {
         self.0.rejected.as_ref().map(|rejected| &rejected.body)
     }
 
-    /// The error of this crate that an I/O error carries, if it carries one.
+    /// The error of this crate that an I/O error carries, if any.
     ///
     /// ```
     /// fn was_reset(error: &std::io::Error) -> bool {
@@ -243,7 +243,7 @@ impl Error {
         error.get_ref()?.downcast_ref()
     }
 
-    /// The `io::ErrorKind` that this becomes.
+    /// The `io::ErrorKind` of this error.
     fn io_kind(&self) -> io::ErrorKind {
         match self.0.kind {
             ErrorKind::InvalidInput => io::ErrorKind::InvalidInput,

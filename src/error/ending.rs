@@ -1,4 +1,5 @@
-//! Endings of streams and links, and what each becomes for a reader, a writer and a connector.
+//! Endings of streams and links, and the errors that a reader, a writer and a connector get for
+//! each.
 
 use std::fmt;
 use std::io;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Error, ErrorKind, Reason};
 
-/// Why a stream or its link ended, other than by END_STREAM.
+/// The reason why a stream or its link ended, other than by END_STREAM.
 #[derive(Clone, Debug)]
 pub(crate) enum Ending {
     /// The peer sent RST_STREAM.
@@ -17,15 +18,15 @@ pub(crate) enum Ending {
     NotProcessed(Text),
     /// The transport ended or failed.
     Gone(Option<Arc<io::Error>>),
-    /// The peer broke the protocol, found here; the code that it was told.
+    /// The peer broke the protocol. The code is the one that it was told.
     Violation(Reason, Text),
-    /// This side ended the link or the stream on purpose, and why.
+    /// This side ended the link or the stream on purpose, for this reason.
     Local(Reason, Text),
     /// The peer was silent for too long.
     Silent(Text),
     /// The peer does not speak HTTP/2.
     NotHttp2(Text),
-    /// Already an error: what a refused or failed request left behind.
+    /// The error of a refused or failed request.
     Failed(Error),
 }
 
@@ -33,7 +34,7 @@ pub(crate) enum Ending {
 pub(crate) type Text = Arc<str>;
 
 impl Ending {
-    /// What reads get, after the bytes that arrived before it.
+    /// The error for reads, after the bytes that arrived before the ending.
     pub(crate) fn read_error(&self) -> Error {
         match self {
             Ending::Reset(Reason::NO_ERROR) => {
@@ -51,7 +52,7 @@ impl Ending {
         }
     }
 
-    /// What write, flush and shutdown get.
+    /// The error for write, flush and shutdown.
     pub(crate) fn write_error(&self) -> Error {
         match self {
             Ending::Reset(reason @ (Reason::NO_ERROR | Reason::STREAM_CLOSED)) => {
@@ -69,7 +70,7 @@ impl Ending {
         }
     }
 
-    /// What a connector gets, before any response; `what` names the request.
+    /// The error for a connector, before any response. `what` names the request.
     pub(crate) fn connect_error(&self, what: &str) -> Error {
         match self {
             Ending::Reset(Reason::REFUSED_STREAM) => {
