@@ -19,7 +19,7 @@
 //!     .route("/echo", any(echo));
 //! ```
 //!
-//! What hyper, and so axum, cannot do is said at [`accept`](fn@crate::accept).
+//! The limits of hyper, and so of axum, are listed at [`accept`](fn@crate::accept).
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -34,13 +34,14 @@ use crate::conn::Conn;
 
 /// An extractor that takes the request for a connection.
 ///
-/// It is the last of a handler's extractors, since it takes the body, and refuses what cannot carry
-/// a connection with a text that says why: 505 for HTTP/1.1, 405 for CONNECT, HEAD and TRACE. The
-/// route says which other methods there are; curl sends PUT, the Go library POST. With the feature
-/// `websocket` it takes WebSockets too: they come by GET over HTTP/1.1, and by CONNECT over HTTP/2.
+/// It must be the last of a handler's extractors, because it takes the body. It refuses a request
+/// that cannot carry a connection, with a text that says why: 505 for HTTP/1.1, 405 for CONNECT,
+/// HEAD and TRACE. The route decides on the other methods: curl sends PUT, the Go library POST.
+/// With the feature `websocket` it accepts WebSockets too. They come as GET over HTTP/1.1, and as
+/// CONNECT over HTTP/2.
 ///
-/// The settings are those of the [`Acceptor`] that an [`Extension`](axum::Extension) layer of the
-/// route gives, or else the defaults:
+/// The settings are those of the [`Acceptor`] in an [`Extension`](axum::Extension) layer of the
+/// route, or else the defaults:
 ///
 /// ```
 /// # use axum::{Extension, Router, response::Response, routing::any};
@@ -53,8 +54,8 @@ use crate::conn::Conn;
 /// # }
 /// ```
 ///
-/// Keep a clone of it to [`drain`](Acceptor::drain) the connections when the server is to end; those
-/// of the defaults cannot be drained.
+/// Keep a clone of the acceptor to [`drain`](Acceptor::drain) the connections when the server must
+/// end. Connections with the default settings cannot be drained.
 ///
 /// [`Conn::peer_addr`] knows the client's address if the app is served with
 /// `into_make_service_with_connect_info::<SocketAddr>()`.
@@ -67,14 +68,14 @@ pub struct Accept {
 }
 
 impl Accept {
-    /// Accepts the connection, and gives the response to return from the handler. `handler` runs
-    /// in a task of its own, with its end of the connection, and outlives this.
+    /// Accepts the connection, and gives the response that the handler must return. `handler` runs
+    /// in a task of its own with its end of the connection, and outlives this call.
     ///
     /// Axum's graceful shutdown waits for the connection, but not for the task.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     pub fn on_conn<F, Fut>(self, handler: F) -> Response
     where
         F: FnOnce(Conn) -> Fut,
@@ -85,12 +86,12 @@ impl Accept {
         response
     }
 
-    /// Accepts the connection: the program's end of it, and the response to return from the
-    /// handler. Dropping the response fails the connection.
+    /// Accepts the connection. Returns the program's end of it, and the response that the handler
+    /// must return. Dropping the response fails the connection.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     pub fn accept(self) -> (Conn, Response) {
         let (conn, response) = self.acceptor.accept_as(self.form, self.request);
         (conn, response.map(Body::new))

@@ -39,50 +39,50 @@ use crate::observe::Side;
 /// Bytes that the memory between the two ends holds, each way.
 const PIPE: usize = 64 << 10;
 
-/// What of this library is alive in the runtime that this is called in.
+/// The resources of this library that are alive in the current runtime.
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime.
+/// Panics outside of a tokio runtime.
 #[cfg(feature = "leak-check")]
 pub fn alive() -> Alive {
     *alive::watch_current().borrow()
 }
 
-/// Waits until no link, stream, task or buffer of this library is alive in this runtime: a test
-/// that awaits it, with a time limit, after it has let go of its connections, finds those that
-/// something still holds. A listener that nobody is connected to does not count.
+/// Waits until no link, stream, task or buffer of this library is alive in this runtime. A test
+/// drops its connections and then awaits this with a time limit: the wait ends only if nothing
+/// still holds one. A listener without a client does not count.
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime.
+/// Panics outside of a tokio runtime.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future changes nothing.
 #[cfg(feature = "leak-check")]
 pub async fn none_alive() {
-    // The sender is held here, so there is no error.
+    // This holds the sender, so waiting cannot fail.
     let counts = alive::watch_current();
     let _ = counts.subscribe().wait_for(|alive| *alive == Alive::default()).await;
 }
 
-/// A client's and a server's end of one connection.
+/// Makes the client's end and the server's end of one connection.
 ///
 /// # Errors
 ///
-/// None, as long as the runtime runs.
+/// None while the runtime runs.
 pub async fn pair() -> Result<(Conn, Conn)> {
     let (client, server) = tokio::io::duplex(PIPE);
     pair_over(client, server).await
 }
 
-/// As [`pair`], over two ends of a transport that the test brings: one that is slow, or cuts, or
-/// fails.
+/// Does the same as [`pair`], over two ends of a transport that the test brings, such as one that
+/// is slow, cuts, or fails.
 ///
 /// # Errors
 ///
-/// What the transport does to HTTP/2.
+/// Any error that the transport causes to HTTP/2.
 pub async fn pair_over<T>(client: T, server: T) -> Result<(Conn, Conn)>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -99,49 +99,50 @@ pub struct Pair {
     incoming: Backlog,
 }
 
-/// Sets up a [`Pair`]. Both ends get the same knobs.
+/// Sets up a [`Pair`]. Both ends get the same values.
 #[derive(Clone, Debug, Default)]
 pub struct PairBuilder {
     config: Config,
 }
 
 impl PairBuilder {
-    /// As [`ClientBuilder::initial_window_size`](crate::ClientBuilder::initial_window_size).
+    /// The same as
+    /// [`ClientBuilder::initial_window_size`](crate::ClientBuilder::initial_window_size).
     pub fn initial_window_size(mut self, bytes: u32) -> Self {
         self.config.window = bytes;
         self
     }
 
-    /// As [`ClientBuilder::max_window_size`](crate::ClientBuilder::max_window_size).
+    /// The same as [`ClientBuilder::max_window_size`](crate::ClientBuilder::max_window_size).
     pub fn max_window_size(mut self, bytes: u32) -> Self {
         self.config.max_window = bytes;
         self
     }
 
-    /// As [`ClientBuilder::max_link_memory`](crate::ClientBuilder::max_link_memory).
+    /// The same as [`ClientBuilder::max_link_memory`](crate::ClientBuilder::max_link_memory).
     pub fn max_link_memory(mut self, bytes: u32) -> Self {
         self.config.link_memory = bytes;
         self
     }
 
-    /// As [`ClientBuilder::linger_timeout`](crate::ClientBuilder::linger_timeout).
+    /// The same as [`ClientBuilder::linger_timeout`](crate::ClientBuilder::linger_timeout).
     pub fn linger_timeout(mut self, time: Duration) -> Self {
         self.config.linger_timeout = time;
         self
     }
 
-    /// As [`ClientBuilder::send_queue_size`](crate::ClientBuilder::send_queue_size).
+    /// The same as [`ClientBuilder::send_queue_size`](crate::ClientBuilder::send_queue_size).
     pub fn send_queue_size(mut self, bytes: usize) -> Self {
         self.config.send_queue = bytes;
         self
     }
 
-    /// Two ends over a transport that the test brings.
+    /// Makes two ends over a transport that the test brings.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] for knobs that cannot be used as set, and what the transport
-    /// does to HTTP/2.
+    /// [`ErrorKind::InvalidInput`] for a knob whose value cannot be used, and any error that the
+    /// transport causes to HTTP/2.
     pub async fn over<T>(self, client: T, server: T) -> Result<Pair>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -170,21 +171,21 @@ impl Pair {
         PairBuilder::default()
     }
 
-    /// Two ends over memory.
+    /// Makes two ends over memory.
     ///
     /// # Errors
     ///
-    /// None, as long as the runtime runs.
+    /// None while the runtime runs.
     pub async fn new() -> Result<Pair> {
         let (client, server) = tokio::io::duplex(PIPE);
         Pair::over(client, server).await
     }
 
-    /// Two ends over a transport that the test brings.
+    /// Makes two ends over a transport that the test brings.
     ///
     /// # Errors
     ///
-    /// What the transport does to HTTP/2.
+    /// Any error that the transport causes to HTTP/2.
     pub async fn over<T>(client: T, server: T) -> Result<Pair>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -192,11 +193,11 @@ impl Pair {
         Pair::builder().over(client, server).await
     }
 
-    /// Opens a connection, and gives both ends of it: the client's, then the server's.
+    /// Opens a connection, and returns both of its ends: the client's, then the server's.
     ///
     /// # Errors
     ///
-    /// When the link has ended.
+    /// Fails when the link has ended.
     pub async fn open(&mut self) -> Result<(Conn, Conn)> {
         let request = Request::post("http://pair/").body(()).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, "a plain request").with_source(error)
