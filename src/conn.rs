@@ -39,28 +39,30 @@ pub use transport::Transport;
 
 /// A full-duplex connection over one HTTP/2 stream.
 ///
-/// Reads and writes go on independently, each until its own end: [`shutdown`] ends the writing
-/// side (END_STREAM, RFC 9113 §5.1) and reading goes on; the peer's END_STREAM is read as end of
-/// file, and writing goes on. Anything else that ends the stream is an error, never an end of file.
+/// Reads and writes are independent, and each goes on until its own end. [`shutdown`] ends the
+/// writing side (END_STREAM, RFC 9113 §5.1), and reading goes on. The peer's END_STREAM is read as
+/// end of file, and writing goes on. Every other end of the stream is an error, never an end of
+/// file.
 ///
-/// A write returns once its bytes are queued; they are sent without any further call. Several
-/// tasks may read and write through `&Conn` at once; the bytes of one write that returned `n` stay
-/// together. [`into_split`](Conn::into_split) gives halves that own their side.
+/// A write returns once its bytes are queued. They are sent without any further call. Several tasks
+/// may read and write through `&Conn` at once. The bytes of one write that returned `n` stay
+/// together. [`into_split`](Conn::into_split) gives two halves, each of which owns its side.
 ///
 /// # Dropping
 ///
-/// Dropping a `Conn` loses nothing that was written, on a line however slow: the link goes on to send
-/// it, then END_STREAM. It gives up when the peer takes nothing for 30 seconds. What still arrives is
-/// dropped; the stream is reset if the peer has not ended its side within the
-/// [`linger_timeout`](crate::ClientBuilder::linger_timeout) (30 seconds) after it got END_STREAM, or has
-/// sent more than 1 MiB since. [`on_drop`](Conn::on_drop) changes that; a drop by a panic always resets.
-/// A destructor cannot wait: **before the process or its runtime ends, await
-/// [`close`](Conn::close)**, or bytes that were written, even flushed, are lost.
+/// Dropping a `Conn` loses none of its written bytes, however slow the line: the link (the HTTP/2
+/// connection) sends them, then END_STREAM. It gives up when the peer takes nothing for 30 seconds.
+/// Bytes that still arrive are dropped. The stream is reset if the peer, after it got END_STREAM,
+/// does not end its side within the [`linger_timeout`](crate::ClientBuilder::linger_timeout) (30
+/// seconds), or sends more than 1 MiB. [`on_drop`](Conn::on_drop) changes this. A drop during a
+/// panic always resets. A destructor cannot wait: **before the process or its runtime ends, await
+/// [`close`](Conn::close)**, or written bytes are lost, even if they were flushed.
 ///
 /// # Memory
 ///
-/// At most the receive window (1 MiB unless configured), twice over for data in large frames, and
-/// the send queue (128 KiB), both only while they are full; about 1 KiB when idle.
+/// At most the receive window (1 MiB by default), twice over for data in large frames, and the send
+/// queue (128 KiB). Both take memory only while they hold bytes. An idle connection takes about 1
+/// KiB.
 ///
 /// [`shutdown`]: tokio::io::AsyncWriteExt::shutdown
 pub struct Conn {
@@ -77,28 +79,28 @@ impl Conn {
         self.read.stream()
     }
 
-    /// Takes the connection apart, into halves that two tasks can own. They do not lock each
-    /// other. Dropping the write half is a shutdown; dropping the read half lets what still
-    /// arrives be dropped, so that the peer's writer does not stall.
+    /// Splits the connection into halves that two tasks can own. The halves do not lock each other.
+    /// Dropping the write half is a shutdown. Dropping the read half discards the bytes that still
+    /// arrive, so that the peer's writer does not stall.
     pub fn into_split(self) -> (ReadHalf, WriteHalf) {
         (self.read, self.write)
     }
 
-    /// Puts two halves together again.
+    /// Joins two halves again.
     ///
     /// # Errors
     ///
-    /// [`ReuniteError`], with both halves in it, when they are not of the same connection.
+    /// [`ReuniteError`], which contains both halves, when they belong to different connections.
     pub fn reunite(read: ReadHalf, write: WriteHalf) -> Result<Conn, ReuniteError> {
         read.reunite(write)
     }
 
-    /// Reads the next run of bytes without copying it; `None` is the end of the stream. The runs
-    /// have no meaning: a network may cut and join them at will.
+    /// Reads the next run of bytes without copying it. `None` is the end of the stream. The
+    /// boundaries of the runs have no meaning: a network may cut and join them.
     ///
     /// # Errors
     ///
-    /// As a read: see [`ErrorKind`](crate::ErrorKind).
+    /// The same as for a read: see [`ErrorKind`](crate::ErrorKind).
     ///
     /// # Cancel safety
     ///
@@ -107,26 +109,27 @@ impl Conn {
         self.read.read_chunk().await
     }
 
-    /// Writes all of `bytes` without copying them (up to 4 KiB are copied, to share frames).
-    /// Waits for room for one byte only, so the send queue can be over its bound by this chunk.
+    /// Writes all of `bytes` without copying them. Up to 4 KiB are copied, to share frames. This
+    /// waits only until there is room for one byte, so the send queue may exceed its bound by this
+    /// chunk.
     ///
     /// # Errors
     ///
-    /// As a write: see [`ErrorKind`](crate::ErrorKind).
+    /// The same as for a write: see [`ErrorKind`](crate::ErrorKind).
     ///
     /// # Cancel safety
     ///
-    /// All or nothing: when the future is dropped before it is ready, nothing was written.
+    /// All or nothing: if the future is dropped before it is ready, nothing was written.
     pub async fn write_chunk(&self, bytes: Bytes) -> Result<()> {
         self.write.write_chunk(bytes).await
     }
 
     /// Waits until everything that was written before this call has been handed to the transport.
-    /// It says nothing of the peer having got it.
+    /// The peer may not have received it yet.
     ///
     /// # Errors
     ///
-    /// The error that ended the stream, if that came first.
+    /// The error that ended the stream, if the stream ended first.
     ///
     /// # Cancel safety
     ///
@@ -135,14 +138,15 @@ impl Conn {
         self.write.sent().await
     }
 
-    /// The response head. On a client, waits until it is there; on a server, what was answered.
+    /// The response head. A client waits until it is there. A server gets the head that it has
+    /// sent.
     ///
-    /// When the status is not 2xx this still gives it, while reads and writes fail with
+    /// A status other than 2xx is still returned here, while reads and writes fail with
     /// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected).
     ///
     /// # Errors
     ///
-    /// What became of the request, if no response came.
+    /// The error of the request, if no response came.
     ///
     /// # Cancel safety
     ///
@@ -152,16 +156,15 @@ impl Conn {
         Ok(Response::from_parts(head, ()))
     }
 
-    /// Measures the round trip to the peer with a PING (RFC 9113 §6.7), which goes ahead of data
-    /// that waits. Pings asked for at the same time share one, and there is at most one a
-    /// millisecond.
+    /// Measures the round trip to the peer with a PING (RFC 9113 §6.7), which overtakes waiting
+    /// data. Calls at the same time share one PING, and there is at most one PING a millisecond.
     ///
     /// # Errors
     ///
-    /// When the link ends before the answer comes, and [`ErrorKind::Unsupported`] on a connection that
-    /// [`accept`](fn@crate::accept) made. Its time limit is that of the link: when the peer is silent
-    /// altogether, [`keep_alive_timeout`](crate::ClientBuilder::keep_alive_timeout). For a shorter
-    /// one put a [`tokio::time::timeout`] around it.
+    /// Fails when the link ends before the answer comes, and with [`ErrorKind::Unsupported`] on a
+    /// connection that [`accept`](fn@crate::accept) made. The time limit is that of the link for a
+    /// silent peer: [`keep_alive_timeout`](crate::ClientBuilder::keep_alive_timeout). For a shorter
+    /// limit wrap this in a [`tokio::time::timeout`].
     ///
     /// # Cancel safety
     ///
@@ -187,7 +190,7 @@ impl Conn {
         &self.stream().request.headers
     }
 
-    /// What the connection rides on.
+    /// The form in which the request carries the connection.
     pub fn transport(&self) -> &Transport {
         &self.stream().transport
     }
@@ -203,7 +206,7 @@ impl Conn {
     }
 
     /// The certificates that the peer showed in the TLS handshake, in DER, its own first. Empty
-    /// without TLS, and on a server that does not ask for them.
+    /// without TLS, and on a server that does not ask for certificates.
     pub fn peer_certificates(&self) -> &[Bytes] {
         &self.stream().link.peer_certificates
     }
@@ -219,7 +222,7 @@ impl AsyncRead for Conn {
     }
 }
 
-/// As for `Conn`.
+/// The same as for `Conn`.
 impl AsyncRead for &Conn {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -230,14 +233,14 @@ impl AsyncRead for &Conn {
     }
 }
 
-/// A write is ready once its bytes are queued, and never with 0 for a non-empty buffer; a flush is
-/// ready at once, since queued bytes are sent anyway ([`Conn::sent`] waits for that), and fails
-/// only if the stream ended before all of them were. A shutdown is ready once every byte and
-/// END_STREAM have been handed to the transport. **Flushing and then ending the process loses
-/// bytes**: await [`Conn::close`], or at least a shutdown.
+/// A write is ready once its bytes are queued. It never returns 0 for a non-empty buffer. A flush
+/// is ready at once, because queued bytes are sent anyway; [`Conn::sent`] waits until they are
+/// sent. A flush fails only if the stream ended before all bytes were sent. A shutdown is ready
+/// once every byte and END_STREAM have been handed to the transport. **Flushing and then ending the
+/// process loses bytes**: await [`Conn::close`], or at least a shutdown.
 ///
-/// Dropping the future of any of them loses no byte that a finished call took; a shutdown that was
-/// begun stays requested.
+/// Dropping the future of any of these calls loses no byte that a finished call accepted. A
+/// shutdown that was begun stays requested.
 impl AsyncWrite for Conn {
     fn poll_write(
         self: Pin<&mut Self>,
@@ -268,7 +271,7 @@ impl AsyncWrite for Conn {
     }
 }
 
-/// As for `Conn`.
+/// The same as for `Conn`.
 impl AsyncWrite for &Conn {
     fn poll_write(
         self: Pin<&mut Self>,

@@ -1,4 +1,4 @@
-//! Where the two ends of a connection are.
+//! The addresses of a connection's two ends.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 pub enum Addr {
     /// A TCP socket.
     Ip(SocketAddr),
-    /// A Unix domain socket; `None` for an end without a name, as clients have.
+    /// A Unix domain socket. `None` for an end without a name, as clients have.
     Unix(Option<PathBuf>),
-    /// Something else: memory, or a transport that the program brought itself.
+    /// Another transport: memory, or one that the program brought itself.
     Other,
 }
 

@@ -1,4 +1,4 @@
-//! Deadlines of reads and writes, which never spoil the stream.
+//! Deadlines of reads and writes. A missed deadline does not harm the stream.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -13,10 +13,10 @@ use super::{Conn, ReadHalf, Stream, WriteHalf};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::{AtomicBool, Mutex, lock};
 
-/// Until when one direction may wait.
+/// The time until which one direction may wait.
 #[derive(Debug, Default)]
 pub(crate) struct Deadline {
-    /// Whether there is one, so that a connection without pays next to nothing.
+    /// Whether a deadline is set. A connection without one pays only for this check.
     armed: AtomicBool,
     state: Mutex<State>,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Deadline {
 #[derive(Debug, Default)]
 struct State {
     at: Option<Instant>,
-    /// Set when somebody first waits, since only a task has a runtime with a clock.
+    /// Set at the first wait, because only a task has a runtime with a clock.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -35,8 +35,8 @@ pub(super) enum Direction {
     Write,
 }
 
-/// Wakes whoever waits for a direction of a stream, when its timer fires. The stream owns the
-/// timer, so the timer must not own the stream.
+/// Wakes the tasks that wait for one direction of a stream, when its timer fires. The stream owns
+/// the timer, so the timer must not own the stream.
 struct Alarm(Weak<Stream>, Direction);
 
 impl Wake for Alarm {
@@ -54,7 +54,7 @@ impl Deadline {
         self.armed.store(at.is_some(), SeqCst);
     }
 
-    /// Fails if the deadline has passed; otherwise sees to it that `alarm` is woken when it does.
+    /// Fails if the deadline has passed. Otherwise `alarm` is woken when it passes.
     #[inline]
     fn check(&self, direction: Direction, alarm: impl FnOnce() -> Waker) -> Result<()> {
         match self.armed.load(SeqCst) {
@@ -85,7 +85,7 @@ impl State {
             return Poll::Pending;
         }
         let timer = self.timer.insert(Box::pin(sleep_until(at)));
-        // A task that has used up its budget would be put off, and the timer not set.
+        // Unconstrained, or a task that has used up its budget would get no timer.
         let timer = pin!(unconstrained(timer.as_mut()));
         timer.poll(&mut Context::from_waker(&alarm()))
     }
@@ -111,10 +111,10 @@ impl Stream {
         self.wake_waiting(direction);
     }
 
-    /// Polls an operation unless its deadline has passed, in which case it is not even tried.
+    /// Polls an operation. If its deadline has passed, the operation is not even tried.
     ///
-    /// The deadline is looked at again when the operation has to wait: it may have been set, and
-    /// its waiters woken, just before this one was among them.
+    /// An operation that must wait checks the deadline again: another task may have set a deadline,
+    /// and woken the waiters, just before this one was among them.
     pub(super) fn poll_before<T>(
         self: &Arc<Self>,
         direction: Direction,
@@ -134,38 +134,38 @@ impl Stream {
 }
 
 impl ReadHalf {
-    /// As [`Conn::set_read_deadline`].
+    /// The same as [`Conn::set_read_deadline`].
     pub fn set_read_deadline(&self, deadline: Option<Instant>) {
         self.stream().set_deadline(Direction::Read, deadline);
     }
 }
 
 impl WriteHalf {
-    /// As [`Conn::set_write_deadline`].
+    /// The same as [`Conn::set_write_deadline`].
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         self.stream().set_deadline(Direction::Write, deadline);
     }
 }
 
 impl Conn {
-    /// Sets when reads stop waiting; `None`, the default, is never.
+    /// Sets when reads stop waiting. `None`, the default, is never.
     ///
-    /// A read at or after the deadline fails with [`ErrorKind::TimedOut`], even if bytes are
-    /// there, and takes none of them. Reads that wait already, in any task, are taken hold of. The
-    /// stream is not harmed: with the deadline cleared or moved on, reads go on where they were.
-    /// (`read_exact` and the like are tokio's, and lose their place.) The clock's resolution is
-    /// 1 ms.
+    /// A read at or after the deadline fails with [`ErrorKind::TimedOut`], even if bytes are there,
+    /// and takes none of them. A deadline also applies to reads that already wait, in any task. The
+    /// stream is not harmed: once the deadline is cleared or moved on, reads continue where they
+    /// were. (`read_exact` and similar methods are tokio's, and lose their place.) The clock's
+    /// resolution is 1 ms.
     pub fn set_read_deadline(&self, deadline: Option<Instant>) {
         self.stream().set_deadline(Direction::Read, deadline);
     }
 
-    /// Sets when writes, flushes, shutdowns and [`sent`](Conn::sent) stop waiting; `None`, the
+    /// Sets when writes, flushes, shutdowns and [`sent`](Conn::sent) stop waiting. `None`, the
     /// default, is never.
     ///
-    /// A write at or after the deadline fails with [`ErrorKind::TimedOut`] and has taken no byte;
-    /// a shutdown that fails so stays requested. Otherwise as
-    /// [`set_read_deadline`](Conn::set_read_deadline). Bytes that were accepted before go on being
-    /// sent.
+    /// A write at or after the deadline fails with [`ErrorKind::TimedOut`] and has accepted no
+    /// byte. A shutdown that fails in this way stays requested. Bytes that were accepted before are
+    /// still sent. In all other respects this is like
+    /// [`set_read_deadline`](Conn::set_read_deadline).
     pub fn set_write_deadline(&self, deadline: Option<Instant>) {
         self.stream().set_deadline(Direction::Write, deadline);
     }

@@ -5,18 +5,18 @@ use tokio_util::codec::{Framed, FramedRead, FramedWrite};
 use super::{Conn, ReadHalf, WriteHalf};
 
 impl Conn {
-    /// Sends and receives messages instead of bytes: a `Sink` of what the codec encodes, and a
-    /// `Stream` of what it decodes. [`codec`](crate::codec) has some, and tells how to change the
-    /// format in mid-stream.
+    /// Sends and receives messages instead of bytes, as a `Sink` of the messages that the codec
+    /// encodes, and a `Stream` of the messages that it decodes. [`codec`](crate::codec) has some
+    /// codecs, and explains how to change the format in mid-stream.
     ///
     /// The methods `send`, `feed` and `next` come from the `SinkExt` and `StreamExt` of
-    /// `futures-util`. A message is written once it is flushed, which `send` does and `feed` does
-    /// not; what was only fed is lost when the `Framed` is dropped. Its `close` flushes and is a
-    /// shutdown of this side; to end both as [`close`](Conn::close) does, do that with
-    /// `into_inner()` after it.
+    /// `futures-util`. A message is written once it is flushed. `send` flushes, `feed` does not,
+    /// and dropping the `Framed` loses messages that were only fed. Its `close` flushes and shuts
+    /// down this side. To end both sides as [`close`](Conn::close) does, call that on
+    /// `into_inner()` afterwards.
     ///
-    /// To keep the connection, `Framed::new(&conn, codec)` takes it by reference; to give each
-    /// direction to a task of its own, split it and see [`ReadHalf::framed`].
+    /// To keep the connection, pass it by reference: `Framed::new(&conn, codec)`. To give each
+    /// direction to a task of its own, split the connection and see [`ReadHalf::framed`].
     ///
     /// # Examples
     ///
@@ -43,8 +43,8 @@ impl Conn {
 }
 
 impl ReadHalf {
-    /// Receives messages instead of bytes: a `Stream` of what the codec decodes, as
-    /// [`Conn::framed`] is for both directions.
+    /// Receives messages instead of bytes, as a `Stream` of the messages that the codec decodes.
+    /// [`Conn::framed`] does the same for both directions.
     ///
     /// # Examples
     ///
@@ -73,8 +73,8 @@ impl ReadHalf {
 }
 
 impl WriteHalf {
-    /// Sends messages instead of bytes: a `Sink` of what the codec encodes, as [`Conn::framed`] is
-    /// for both directions. [`ReadHalf::framed`] has an example.
+    /// Sends messages instead of bytes, as a `Sink` of the messages that the codec encodes.
+    /// [`Conn::framed`] does the same for both directions. [`ReadHalf::framed`] has an example.
     pub fn framed<C>(self, codec: C) -> FramedWrite<WriteHalf, C> {
         FramedWrite::new(self, codec)
     }

@@ -17,21 +17,21 @@ use crate::error::{Error, Result};
 
 /// The reading side of a [`Conn`].
 ///
-/// Dropping it lets what still arrives be dropped, in the background, so that the peer's writer
-/// does not stall; the write half goes on.
+/// Dropping it discards the bytes that still arrive, in the background, so that the peer's writer
+/// does not stall. The write half goes on.
 pub struct ReadHalf {
     stream: Arc<Stream>,
 }
 
 /// The writing side of a [`Conn`].
 ///
-/// Dropping it is a shutdown: what was written is sent, then END_STREAM. [`Conn::on_drop`] changes
-/// that.
+/// Dropping it is a shutdown: the written bytes are sent, then END_STREAM. [`Conn::on_drop`]
+/// changes this.
 pub struct WriteHalf {
     stream: Arc<Stream>,
 }
 
-/// The halves given to [`Conn::reunite`] belong to two different connections. Both are in it.
+/// The halves given to [`Conn::reunite`] belong to two different connections. It contains both.
 pub struct ReuniteError(pub ReadHalf, pub WriteHalf);
 
 impl ReadHalf {
@@ -43,11 +43,11 @@ impl ReadHalf {
         &self.stream
     }
 
-    /// As [`Conn::read_chunk`].
+    /// The same as [`Conn::read_chunk`].
     ///
     /// # Errors
     ///
-    /// As a read.
+    /// The same as for a read.
     ///
     /// # Cancel safety
     ///
@@ -63,11 +63,11 @@ impl ReadHalf {
         .await
     }
 
-    /// As [`Conn::reunite`].
+    /// The same as [`Conn::reunite`].
     ///
     /// # Errors
     ///
-    /// [`ReuniteError`], when the halves are not of the same connection.
+    /// [`ReuniteError`], when the halves belong to different connections.
     pub fn reunite(self, write: WriteHalf) -> Result<Conn, ReuniteError> {
         if Arc::ptr_eq(&self.stream, &write.stream) {
             Ok(Conn { read: self, write })
@@ -86,11 +86,11 @@ impl WriteHalf {
         &self.stream
     }
 
-    /// As [`Conn::write_chunk`].
+    /// The same as [`Conn::write_chunk`].
     ///
     /// # Errors
     ///
-    /// As a write.
+    /// The same as for a write.
     ///
     /// # Cancel safety
     ///
@@ -106,11 +106,11 @@ impl WriteHalf {
         .await
     }
 
-    /// As [`Conn::sent`].
+    /// The same as [`Conn::sent`].
     ///
     /// # Errors
     ///
-    /// The error that ended the stream, if that came first.
+    /// The error that ended the stream, if the stream ended first.
     ///
     /// # Cancel safety
     ///
@@ -144,7 +144,7 @@ impl AsyncRead for ReadHalf {
     }
 }
 
-/// As for `ReadHalf`.
+/// The same as for `ReadHalf`.
 impl AsyncRead for &ReadHalf {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -188,7 +188,7 @@ impl AsyncWrite for WriteHalf {
     }
 }
 
-/// As for `WriteHalf`.
+/// The same as for `WriteHalf`.
 impl AsyncWrite for &WriteHalf {
     fn poll_write(
         self: Pin<&mut Self>,
@@ -219,8 +219,9 @@ impl AsyncWrite for &WriteHalf {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What became of the stream since everything was sent is no failure of this: a peer may leave
-        // as soon as it has heard all, and a sink's `close` flushes once more after its shutdown.
+        // An error after everything was sent is no failure of the shutdown: a peer may leave as
+        // soon as it has received everything, and a sink's `close` flushes once more after its
+        // shutdown.
         let outbox = &self.stream.outbox;
         let check = || Poll::Ready(if outbox.has_unsent_bytes() { outbox.check() } else { Ok(()) });
         self.stream.poll_before(Write, check).map_err(io::Error::from)

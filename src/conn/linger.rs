@@ -1,5 +1,5 @@
-//! The bounded end of a stream that its user has let go: everything is sent for as long as the peer
-//! makes progress, then the peer has its time to end its side.
+//! The bounded end of a stream that its user has let go. Everything is sent for as long as the peer
+//! makes progress. After that the peer has a limited time to end its side.
 //!
 //! ```text
 //! in use ─► flushing ─► draining: not told ─► asked ─► told ─► over
@@ -7,8 +7,8 @@
 //! ```
 //!
 //! This is the whole policy, under every carrier, and it is pure: time and facts go in, and a
-//! [`Verdict`] comes out, which the mover of the stream carries out. What a carrier can know of its
-//! peer, and what it resets with, stand in its [`Terms`].
+//! [`Verdict`] comes out, which the mover of the stream carries out. [`Terms`] state what a carrier
+//! can know of its peer, and the reason for a reset.
 
 use std::time::Duration;
 
@@ -20,56 +20,55 @@ use crate::error::{Ending, Error, ErrorKind, Reason};
 /// A connection that was let go is given up when the peer takes nothing for this long.
 const STALL: Duration = Duration::from_secs(30);
 
-/// Bytes that a peer may go on sending after it knows that nobody reads them any more.
+/// The most bytes that a peer may send after it knows that no task reads them any more.
 const MOST_DROPPED: usize = 1 << 20;
 
-/// A peer that has not ended its side by then is asked whether it has got the end of ours. Nearly all
-/// have ended it long before, and need no question.
+/// A peer that has not ended its side by then is asked whether it has received the end of this
+/// side. Nearly all peers end much earlier, and need no question.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long the peer of a refused request may go on with it: nobody wants to have it.
+/// How long the peer of a refused request may continue with it. No task wants its bytes.
 const REFUSAL: Duration = Duration::from_secs(1);
 
-/// The terms that a carrier brings to every end on it.
+/// The carrier's conditions for the end of each of its streams.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     /// How long the peer has to end its side: the `linger_timeout`.
     pub(crate) limit: Duration,
     pub(crate) delivery: Delivery,
-    /// The reason for the reset of a stream whose peer has everything, and did not end its side. After any reason
-    /// but NO_ERROR, clients and proxies throw away what they hold of a server's complete answer
-    /// (RFC 9113 §8.1).
+    /// The reason for the reset when the peer has everything and did not end its side. After any
+    /// reason but NO_ERROR, clients and proxies discard a server's complete answer (RFC 9113 §8.1).
     pub(crate) reset: Reason,
 }
 
-/// By what a carrier knows that the peer has got everything.
+/// How a carrier learns that the peer has everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delivery {
     /// The peer can be asked: its acknowledgement follows all bytes.
     Acknowledged,
-    /// A server that is not ours has taken everything, and tells no more.
+    /// The server underneath has taken everything. It reports nothing further.
     #[cfg(feature = "accept")]
     HandedOver,
 }
 
-/// How far the sending of a stream has come.
+/// The progress of a stream's sending.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
-    /// Of the stream itself.
+    /// The stream's own position.
     pub(crate) stream: u64,
-    /// Of the transport that all streams of its link share.
+    /// The position of the transport that all streams of the link share.
     pub(crate) transport: u64,
 }
 
-/// Facts about a stream, while it ends.
+/// Facts about a stream that is ending.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Facts {
     /// Everything that was written is on the transport, and so is END_STREAM.
     pub(crate) sent: bool,
     pub(crate) progress: Progress,
-    /// The stream waits for the transport with the others, and not for a window of its own.
+    /// The stream waits for the shared transport, and not for a window of its own.
     pub(crate) waits_for_transport: bool,
-    /// Somebody waits to hear that the peer has got everything.
+    /// A task waits to learn that the peer has everything.
     pub(crate) awaited: bool,
     /// The request was refused.
     pub(crate) refused: bool,
@@ -80,15 +79,17 @@ pub(crate) struct Facts {
 pub(crate) enum Verdict {
     /// Look again at this time, or when something has happened.
     Wait(Option<Instant>),
-    /// Ask the peer whether it has got what was sent so far, and say so by [`Linger::asked`].
+    /// Ask the peer whether it has received everything that was sent so far, and report this
+    /// through [`Linger::asked`].
     Ask,
-    /// Reset the stream with CANCEL: the peer takes nothing of what is still to be sent.
+    /// Reset the stream with CANCEL: the peer takes none of the remaining bytes.
     Stuck(Ending),
-    /// Reset the stream with this reason: the peer has got everything, and had its time to end its side.
+    /// Reset the stream with this reason: the peer has everything, and its time to end its side is
+    /// up.
     Over(Reason, Result<(), Error>),
 }
 
-/// How far the end of one stream has come.
+/// The progress of one stream's end.
 #[derive(Debug, Default)]
 pub(crate) struct Linger(Stage);
 
@@ -99,21 +100,22 @@ enum Stage {
     No,
     /// Everything written is being sent.
     Flushing {
-        /// How far it had come at the last look.
+        /// The progress at the last look.
         before: Progress,
         until: Instant,
         question: Question,
     },
-    /// Everything is sent, and the peer may finish its side.
+    /// Everything is sent. The peer may finish its side.
     Draining {
         since: Instant,
-        /// Bytes of the peer that were dropped, since then or since it knows of the end.
+        /// The peer's bytes that were dropped since everything was sent, or since the peer knows of
+        /// the end.
         dropped: usize,
         told: Told,
     },
 }
 
-/// A peer that takes nothing is asked whether anything is still on its way.
+/// A peer that takes nothing is asked whether bytes are still in transit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
     None,
@@ -129,12 +131,12 @@ enum Told {
         question: u64,
         at: Instant,
     },
-    /// Its time runs since then.
+    /// The peer's time runs from here.
     Yes(Instant),
 }
 
-/// How a stream has ended without a limit, once it has: both sides have ended, or this side has
-/// failed and nothing is awaited of the other.
+/// How a stream has ended without a limit, if it has: both sides have ended, or this side has
+/// failed and nothing is expected from the other.
 pub(crate) fn ended(
     received_end: bool,
     sent: bool,
@@ -149,7 +151,7 @@ pub(crate) fn ended(
 }
 
 impl Facts {
-    /// The facts of a stream that shares its way with no other.
+    /// The facts of a stream that shares its transport with no other stream.
     pub(crate) fn of(stream: &Stream, position: u64) -> Facts {
         Facts {
             sent: stream.outbox.is_sent(),
@@ -160,7 +162,7 @@ impl Facts {
         }
     }
 
-    /// Whether something of the stream has gone since, or something of the transport that it waits for.
+    /// Whether bytes of the stream have gone since, or bytes of the transport that it waits for.
     fn have_moved(&self, before: Progress) -> bool {
         self.progress.stream > before.stream
             || (self.waits_for_transport && self.progress.transport > before.transport)
@@ -168,19 +170,19 @@ impl Facts {
 }
 
 impl Linger {
-    /// Bytes that nobody will read have arrived.
+    /// Counts received bytes that no task will read.
     pub(crate) fn dropped(&mut self, bytes: usize) {
         if let Stage::Draining { dropped, .. } = &mut self.0 {
             *dropped += bytes;
         }
     }
 
-    /// Whether the peer has got everything that the stream sent, its end included.
+    /// Whether the peer has received everything that the stream sent, including its end.
     pub(crate) fn is_told(&self) -> bool {
         matches!(self.0, Stage::Draining { told: Told::Yes(_), .. })
     }
 
-    /// Looks at the end of a stream that its user has let go.
+    /// Examines the end of a stream that its user has let go.
     pub(crate) fn look(&mut self, now: Instant, terms: &Terms, facts: Facts) -> Verdict {
         match &self.0 {
             Stage::No | Stage::Flushing { .. } if facts.sent => {
@@ -205,8 +207,7 @@ impl Linger {
                         self.flush(now, facts.progress);
                         return Verdict::Wait(Some(now + STALL));
                     }
-                    // The bytes that were sent may still be on their way, and the peer have nothing
-                    // to take.
+                    // The sent bytes may still be in transit, so that the peer has nothing to take.
                     Question::None if asks => return Verdict::Ask,
                     Question::None | Question::Answered => {}
                 }
@@ -217,7 +218,7 @@ impl Linger {
                 let limit = if facts.refused { REFUSAL.min(terms.limit) } else { terms.limit };
                 let until = match told {
                     Told::No => since + PATIENCE.min(limit),
-                    // Of a refusal the peer need not say that it has it.
+                    // The peer need not confirm that it has received a refusal.
                     Told::Asked { at, .. } if facts.refused => at + terms.limit,
                     Told::Asked { .. } => return Verdict::Wait(None),
                     Told::Yes(since) => since + limit,
@@ -242,7 +243,7 @@ impl Linger {
         self.0 = Stage::Flushing { before, until: now + STALL, question: Question::None };
     }
 
-    /// The peer has been asked, by the question with this number.
+    /// The peer was asked the question with this number.
     pub(crate) fn asked(&mut self, now: Instant, number: u64) {
         match &mut self.0 {
             Stage::No => {}
@@ -251,7 +252,8 @@ impl Linger {
         }
     }
 
-    /// The peer has answered the question with this number: it has got all that was sent before.
+    /// The peer has answered the question with this number: it has received everything sent before
+    /// it.
     pub(crate) fn answered(&mut self, now: Instant, number: u64) {
         match &mut self.0 {
             Stage::Flushing { question, .. } if *question == Question::Asked(number) => {
@@ -259,7 +261,7 @@ impl Linger {
             }
             Stage::Draining { since, dropped, told } => match *told {
                 Told::Asked { question, at } if question == number => {
-                    // On a slow line the end has only just come there.
+                    // On a slow line the end has only just arrived.
                     *told = Told::Yes(if now - at < PATIENCE { *since } else { now });
                     *dropped = 0;
                 }
@@ -281,7 +283,7 @@ impl Delivery {
         format!("the {who} took nothing for {time} s of what was still to be sent")
     }
 
-    /// The beginning of a sentence about a peer that has got everything.
+    /// The beginning of a sentence about a peer that has received everything.
     fn has_everything(self) -> &'static str {
         match self {
             Delivery::Acknowledged => "the peer has acknowledged everything, and",

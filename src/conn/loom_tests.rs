@@ -1,5 +1,5 @@
-//! A user's tasks meet each other and the mover, in every order. A task that is left waiting for
-//! what has happened is a deadlock, which loom reports.
+//! A user's tasks and the mover meet in every order. loom reports a task that waits for an event
+//! that has already happened as a deadlock.
 
 use std::task::{Wake, Waker};
 
@@ -26,7 +26,7 @@ impl Carrier for Bell {
     }
 }
 
-/// A stream whose outbox takes one byte, and what wakes its mover.
+/// A stream whose outbox takes one byte, and the bell of its mover.
 fn stream() -> (Arc<Stream>, Arc<Bell>) {
     let bell = Arc::new(Bell::default());
     let link = LinkInfo::new(Side::Client, Addr::Other, Addr::Other);
@@ -70,7 +70,7 @@ fn a_deadline_that_passes_takes_hold_of_a_read_that_begins_to_wait() {
             async move { kind(read.read_chunk().await) }
         });
         read.set_read_deadline(Some(Instant::now() + Duration::from_millis(1)));
-        // loom does not know of the clock; at a lock it lets the reader go first.
+        // loom has no clock. Taking a lock lets the reader run first.
         assert_eq!(stream.inbox.len(), 0);
         clock.block_on(tokio::time::advance(Duration::from_millis(2)));
         assert_eq!(reader.join().expect("did not panic"), Err(ErrorKind::TimedOut));

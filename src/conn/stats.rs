@@ -1,4 +1,4 @@
-//! What a connection has carried, and what holds it up.
+//! The counts of a connection, and the causes of its waits.
 
 use std::time::Duration;
 
@@ -7,56 +7,57 @@ use tokio::time::Instant;
 use super::{Conn, ReadHalf, Stream, WriteHalf};
 use crate::sync::{Mutex, lock};
 
-/// The counts of one connection, at one moment.
+/// The counts of one connection at one moment.
 ///
-/// They are of the user's bytes: HTTP/2's frames, TLS and TCP come on top. What is counted is
-/// counted anyway, so asking costs three short locks, and not asking nothing.
+/// They count the user's bytes, without the overhead of HTTP/2's frames, TLS and TCP. The library
+/// keeps these counts anyway, so a connection that does not ask pays nothing. Asking takes three
+/// short locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Bytes that writes have accepted.
     pub bytes_written: u64,
-    /// Bytes of them that have been handed to the transport; under a framework, to the framework.
+    /// Accepted bytes that have been handed to the transport, or to the framework underneath.
     pub bytes_sent: u64,
     /// Bytes that have arrived.
     pub bytes_received: u64,
-    /// Bytes of them that were read.
+    /// Bytes of them that the program has read.
     pub bytes_read: u64,
     /// Bytes that wait to be sent: for room in the transport, or for the peer's window.
     pub send_queued: u64,
     /// Bytes that wait to be read.
     pub receive_queued: u64,
-    /// How often bytes had to wait because the peer's window (RFC 9113 §5.2) was full, its own or
-    /// that of the whole link: the peer reads more slowly than this side writes. Always 0 under a
+    /// How often bytes had to wait because the peer's window (RFC 9113 §5.2) was full, either the
+    /// stream's or the link's: the peer reads more slowly than this side writes. Always 0 under a
     /// framework.
     pub stalls: u64,
-    /// How long they have waited for that altogether, the present wait included.
+    /// The total time of these waits, including the present one.
     pub stalled: Duration,
-    /// The last round trip that the link has measured: by a PING of
-    /// [`Conn::ping`] or of [keep-alive](crate::ClientBuilder::keep_alive_interval), and before the
-    /// first of those by the handshake. No PING is sent for it, so it can be old. `None` before the
-    /// handshake has ended, and always under a framework.
+    /// The last round trip that the link has measured: by a PING of [`Conn::ping`] or of
+    /// [keep-alive](crate::ClientBuilder::keep_alive_interval), and before the first PING by the
+    /// handshake. No PING is sent for this number, so it may be old. `None` before the handshake
+    /// has ended, and always under a framework.
     pub rtt: Option<Duration>,
-    /// How long the connection has been there; on a client, the wait for the response included.
+    /// The connection's age, including a client's wait for the response.
     pub age: Duration,
 }
 
 impl Conn {
-    /// What the connection has carried, and what holds it up.
+    /// The counts of this connection, and the causes of its waits.
     pub fn stats(&self) -> Stats {
         self.stream().stats()
     }
 }
 
 impl ReadHalf {
-    /// As [`Conn::stats`], of the whole connection.
+    /// The same as [`Conn::stats`], for the whole connection.
     pub fn stats(&self) -> Stats {
         self.stream().stats()
     }
 }
 
 impl WriteHalf {
-    /// As [`Conn::stats`], of the whole connection.
+    /// The same as [`Conn::stats`], for the whole connection.
     pub fn stats(&self) -> Stats {
         self.stream().stats()
     }
@@ -66,7 +67,7 @@ impl Stream {
     fn stats(&self) -> Stats {
         let (bytes_written, bytes_sent) = self.outbox.progress();
         let (bytes_received, bytes_read) = self.inbox.progress();
-        // What was queued when the stream failed is lost, and does not wait.
+        // Bytes that were queued when the stream failed are lost, so they do not wait.
         let lost = self.outbox.check().is_err();
         let (stalls, stalled) = self.stalls.read();
         Stats {
@@ -84,7 +85,7 @@ impl Stream {
     }
 }
 
-/// How often and how long the peer's window has made a stream wait.
+/// The number and the time of a stream's waits for the peer's window.
 #[derive(Debug, Default)]
 pub(crate) struct Stalls(Mutex<State>);
 
@@ -96,7 +97,7 @@ struct State {
 }
 
 impl Stalls {
-    /// It begins to wait, or goes on.
+    /// Sets whether the stream waits.
     pub(crate) fn set(&self, waits: bool) {
         let mut state = lock(&self.0);
         if let Some(since) = state.since.take() {

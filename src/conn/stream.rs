@@ -1,4 +1,4 @@
-//! What a connection's user and the driver of its link share.
+//! The state that a connection's user and its link's driver share.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,15 +18,15 @@ use crate::observe::{self, Side};
 use crate::pipe::{Buffers, Inbox, Outbox, WakerSet};
 use crate::sync::{AtomicBool, Mutex, lock};
 
-/// What all connections of a link have in common.
+/// The data that all connections of a link share.
 #[derive(Debug)]
 pub(crate) struct LinkInfo {
     pub(crate) local: Addr,
     pub(crate) peer: Addr,
     /// The certificates that the peer showed, in DER, its own first.
     pub(crate) peer_certificates: Vec<Bytes>,
-    /// Any task may use the transport: it does not need the runtime in which the link was made, as those can that
-    /// programs bring along.
+    /// Whether any task may use the transport. A transport that the program brings may need the
+    /// runtime in which its link was made.
     pub(crate) any_task: bool,
     pub(crate) observed: observe::Link,
 }
@@ -52,8 +52,8 @@ impl LinkInfo {
 
 /// One stream: the two queues, the two heads, and how it ends.
 ///
-/// The user's side asks by setting state and telling the carrier, whose mover answers by setting state
-/// and waking the user's tasks. Neither side waits for the other.
+/// The user's side asks by setting state and telling the carrier. The carrier's mover answers by
+/// setting state and waking the user's tasks. Neither side waits for the other.
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) inbox: Inbox,
@@ -73,11 +73,11 @@ pub(crate) struct Stream {
     _counted: Counted,
 }
 
-/// The response head: the server's user gives it, the client's user waits for it.
+/// The response head. The server's user gives it, and the client's user waits for it.
 #[derive(Debug, Default)]
 struct Answer {
     head: Option<Result<response::Parts, Error>>,
-    /// It is the server's, and has not been sent.
+    /// The head is the server's, and has not been sent.
     is_unsent: bool,
     watchers: WakerSet,
 }
@@ -87,26 +87,26 @@ struct Answer {
 struct Fate {
     /// The user wants it reset.
     reset: Option<Reason>,
-    /// Nobody will read any more.
+    /// No task will read any more.
     read_dropped: bool,
-    /// Nobody will read or write any more: what is left to do is bounded in time.
+    /// No task will read or write any more, so the remaining work has a time limit.
     closing: bool,
-    /// How many wait to hear that the peer has got everything.
+    /// The number of tasks that wait to learn that the peer has everything.
     confirming: usize,
     done: Option<Result<(), Error>>,
     watchers: WakerSet,
 }
 
-/// What the user's side wants of the stream's end, as the mover sees it.
+/// The user's wish for the stream's end, as the mover sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
-    /// Carry on.
+    /// Keep the stream going.
     Live,
-    /// Nobody reads; writing goes on.
+    /// No task reads. Writing goes on.
     WriteOnly,
-    /// Nobody reads or writes: flush, end, and drain for a bounded time.
+    /// No task reads or writes: flush, end, and drain for a limited time.
     Close,
-    /// End it now.
+    /// End the stream now.
     Reset(Reason),
 }
 
@@ -150,11 +150,11 @@ impl Stream {
         }
     }
 
-    /// The server's user has decided what to answer.
+    /// Sets the answer that the server's user has chosen.
     ///
     /// # Errors
     ///
-    /// What had ended the stream before.
+    /// The error that ended the stream before, if it has ended.
     pub(crate) fn give_answer(&self, head: response::Parts) -> Result<(), Error> {
         let mut answer = lock(&self.answer);
         answer.is_unsent = true;
@@ -172,26 +172,26 @@ impl Stream {
         matches!(lock(&self.answer).head, Some(Ok(_)))
     }
 
-    /// Whether there is an answer to be sent.
+    /// Whether an answer waits to be sent.
     pub(crate) fn has_answer(&self) -> bool {
         lock(&self.answer).is_unsent
     }
 
-    /// The answer that is to be sent; given once.
+    /// Takes the answer that must be sent. It is given once.
     pub(crate) fn take_answer(&self) -> Option<response::Parts> {
         let mut answer = lock(&self.answer);
         let head = std::mem::take(&mut answer.is_unsent).then(|| answer.head.clone());
         head.flatten()?.ok()
     }
 
-    /// Whether the answer refuses the request. A WebSocket over HTTP/1.1 is accepted by 101.
+    /// Whether the answer refuses the request. A WebSocket over HTTP/1.1 is accepted with 101.
     pub(crate) fn is_refused(&self) -> bool {
         let answer = lock(&self.answer);
         let accepts = |status: StatusCode| status.is_success() || status.is_informational();
         matches!(&answer.head, Some(Ok(head)) if !accepts(head.status))
     }
 
-    /// The response head has arrived, or will not. The first word counts.
+    /// Sets the response head, or the error that came instead. The first call counts.
     pub(crate) fn set_answer(&self, head: Result<response::Parts, Error>) {
         let mut answer = lock(&self.answer);
         answer.head.get_or_insert(head);
@@ -200,7 +200,7 @@ impl Stream {
         watchers.wake_all();
     }
 
-    /// Resets the stream: everything that is queued is lost, on both sides.
+    /// Resets the stream. Everything that is queued is lost, on both sides.
     pub(crate) fn reset(&self, reason: Reason, why: impl Into<Cow<'static, str>>) {
         let mut fate = lock(&self.fate);
         if fate.done.is_none() {
@@ -213,37 +213,37 @@ impl Stream {
         self.tell();
     }
 
-    /// Tells the carrier that something else is wanted.
+    /// Tells the carrier that the stream's wish has changed.
     fn tell(&self) {
         Arc::clone(&self.carrier).changed();
     }
 
-    /// As [`Stream::close`], for somebody who will ask whether the peer has got everything, and who waits
-    /// until the value is dropped.
+    /// The same as [`Stream::close`], for a caller that will ask whether the peer has everything.
+    /// The caller waits until the value is dropped.
     pub(super) fn close_confirmed(&self) -> Confirming<'_> {
         lock(&self.fate).confirming += 1;
         self.close();
         Confirming(self)
     }
 
-    /// Whether somebody is about to ask that.
+    /// Whether a caller is about to ask whether the peer has everything.
     pub(crate) fn awaits_confirmation(&self) -> bool {
         lock(&self.fate).confirming > 0
     }
 
-    /// Whether somebody may ask that, for the stream is still held.
+    /// Whether a caller may still ask so, because the stream is still held.
     pub(crate) fn is_asked_about(&self) -> bool {
         let fate = lock(&self.fate);
         fate.confirming > 0 || !fate.closing
     }
 
-    /// Whether nobody can be told what becomes of the bytes that were written: the user has let the stream
-    /// go, and has not reset it.
+    /// Whether no task can learn what happens to the written bytes: the user has let the stream go
+    /// without a reset.
     pub(crate) fn fails_untold(&self) -> bool {
         self.wish() == Wish::Close && !self.is_asked_about() && self.outbox.position() > 0
     }
 
-    /// Starts an orderly end of both directions.
+    /// Begins an orderly end of both directions.
     pub(crate) fn close(&self) {
         let error = Error::new(ErrorKind::Aborted, "the connection was closed on this side");
         self.outbox.finish_with(error.clone());
@@ -256,7 +256,7 @@ impl Stream {
         self.reset_on_drop.store(reset, SeqCst);
     }
 
-    /// The reader is gone.
+    /// The reader has been dropped.
     pub(crate) fn drop_reader(&self) {
         if std::thread::panicking() {
             self.reset_by_panic();
@@ -269,7 +269,7 @@ impl Stream {
         self.tell();
     }
 
-    /// The writer is gone.
+    /// The writer has been dropped.
     pub(crate) fn drop_writer(&self) {
         if std::thread::panicking() {
             self.reset_by_panic();
@@ -297,15 +297,15 @@ impl Stream {
         }
     }
 
-    /// Fails whatever is not yet over; bytes that have arrived are still read first.
+    /// Fails everything that is not yet over. Bytes that have arrived can still be read first.
     pub(crate) fn cut(&self, read: Error, write: Error) {
         self.set_answer(Err(read.clone()));
-        // Who reads of the end must find that writing has ended too.
+        // Fail writes first: a task that reads the end must not find the write side open.
         self.outbox.fail(write);
         self.inbox.finish(Err(read));
     }
 
-    /// The stream is over, for good or ill. The first word counts.
+    /// Sets how the stream is over. The first call counts.
     pub(crate) fn set_done(&self, how: Result<(), Error>) {
         self.observed.ended(&how, self.is_refused());
         let mut fate = lock(&self.fate);
@@ -328,7 +328,7 @@ impl Stream {
     }
 }
 
-/// Somebody who waits to hear that the peer has got all of a stream.
+/// A caller that waits to learn that the peer has everything.
 pub(super) struct Confirming<'a>(&'a Stream);
 
 impl Drop for Confirming<'_> {
@@ -337,8 +337,8 @@ impl Drop for Confirming<'_> {
     }
 }
 
-/// A stream of the peer's that waits to be taken. Dropping it refuses the request with
-/// `REFUSED_STREAM`, wherever on its way it is dropped.
+/// A stream of the peer that waits to be accepted. Dropping it at any point refuses the request
+/// with `REFUSED_STREAM`.
 #[derive(Debug)]
 pub(crate) struct Offer(Option<Arc<Stream>>);
 

@@ -1,8 +1,8 @@
-//! The ways that bytes can take between two ends.
+//! The forms in which two ends can exchange bytes.
 
 use std::fmt;
 
-/// What a connection rides on.
+/// The form in which HTTP carries a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Transport {
@@ -17,7 +17,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// The `:protocol` that a link is to ask for, if it is to ask by extended CONNECT.
+    /// The `:protocol` that a link must ask for, if it asks through extended CONNECT.
     pub(crate) fn protocol(&self) -> Option<&str> {
         match self {
             Transport::ExtendedConnect(protocol) => Some(protocol),

@@ -13,7 +13,7 @@ fn hosted() -> Terms {
 /// An event for a stream that is let go at 0 s.
 #[derive(Clone, Copy)]
 enum Step {
-    /// The stream has got so far, and the transport has taken so much of all.
+    /// The stream has come to the first position, and the transport to the second.
     Moves(u64, u64),
     /// Its own window is full.
     Blocked,
@@ -23,13 +23,13 @@ enum Step {
     Dropped(usize),
     /// The peer answers the question with this number.
     Answer(u64),
-    /// So many milliseconds later, a look: what it says.
+    /// Looks after this many milliseconds, and expects this verdict.
     Look(u64, Said),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Said {
-    /// Until so many milliseconds.
+    /// Wait until this many milliseconds.
     Wait(u64),
     /// Until something happens.
     WaitForNews,
@@ -154,7 +154,7 @@ fn the_peer_has_its_time_from_the_end_or_from_when_it_has_heard_of_it() {
             Look(6_000, Ask),
             Look(6_500, WaitForNews),
             Answer(1),
-            // Within a second: it had the end when this side sent it.
+            // The answer came within a second, so the peer had the end when this side sent it.
             Look(6_900, Wait(25_000)),
             Look(24_999, Wait(25_000)),
             Look(25_000, CANCELLED),
@@ -273,7 +273,7 @@ fn both_ends_or_a_failure_with_nothing_to_wait_for_end_a_stream() {
         (true, true, false, failed(), Some(Ok(()))),
         (true, false, false, failed(), Some(Err(ErrorKind::Reset))),
         (false, false, true, failed(), Some(Err(ErrorKind::Reset))),
-        // The user may still read what has come.
+        // The user may still read the received bytes.
         (false, false, false, failed(), None),
     ] {
         assert_eq!(kind(ended(received_end, sent, closing, failure)), expected);
