@@ -1,11 +1,12 @@
-//! The two bounded queues of a connection. They know neither HTTP/2 nor sockets: the user's tasks
-//! are at one end, whoever moves the bytes (the link's driver) is at the other.
+//! The two bounded queues of a connection. They know neither HTTP/2 nor sockets. The user's tasks
+//! are at one end. The mover of the bytes (the link's driver) is at the other end.
 //!
 //! ```text
 //! user write ─► Outbox ─► take ─► (HTTP/2) ─► push ─► Inbox ─► user read
 //! ```
 //!
-//! Every method takes a short lock and never waits. A queue tells its [`Mover`] once the lock is let go.
+//! Every method takes a short lock and never waits. A queue tells its [`Mover`] after it has
+//! released the lock.
 
 mod buffers;
 mod inbox;
@@ -22,19 +23,19 @@ pub(crate) use inbox::Inbox;
 pub(crate) use outbox::{A_MESSAGE, Outbox};
 pub(crate) use wakers::WakerSet;
 
-/// The other end of a connection's queues. It is called with no lock held, so that it may do work at
-/// once; and as an `Arc`, because most movers put themselves on a list.
+/// The other end of a connection's queues. It is called with no lock held, so it may work at once.
+/// It is called as an `Arc`, because most movers put themselves on a list.
 pub(crate) trait Mover: fmt::Debug + Send + Sync {
-    /// Bytes lie in an outbox that was empty, or its end was asked for.
+    /// An empty outbox got bytes, or its end was requested.
     fn written(self: Arc<Self>);
 
-    /// Puts bytes on the transport at once, the first of those that are given, as many as the outbox lets
-    /// [pass](Outbox::pass); gives how many. The rest must be queued.
+    /// Puts the first of these bytes on the transport at once, as many as the outbox lets
+    /// [pass](Outbox::pass), and returns the number. The rest must be queued.
     fn write_through(self: Arc<Self>, bytes: &[u8]) -> usize {
         let _ = bytes;
         0
     }
 
-    /// Bytes have left an inbox, or are wanted no more, and their window is worth giving back.
+    /// Bytes have left an inbox or are not wanted any more, and their window is worth giving back.
     fn read(self: Arc<Self>);
 }

@@ -14,12 +14,12 @@ use crate::sync::{AtomicUsize, Mutex, lock};
 /// The size of a recycled buffer. Whole DATA frames of our own links fit in one.
 pub(crate) const BUFFER: usize = 64 * 1024;
 
-/// Up to this size a buffer of its own is cheaper than a recycled one, and a Conn that sends a
-/// little now and then does not hold [`BUFFER`] bytes.
+/// Up to this size a buffer of its own is cheaper than a recycled one. A connection that sends a
+/// little now and then also does not hold [`BUFFER`] bytes.
 pub(crate) const SMALL: usize = 4 * 1024;
 
-/// Buffers that one link keeps for reuse: 1 MiB. Without them every write allocates afresh, and an
-/// allocator that returns memory to the system spends the time in page faults.
+/// The number of buffers that one link keeps for reuse: 1 MiB. Without them every write allocates,
+/// and an allocator that returns memory to the system then spends the time in page faults.
 const KEPT: usize = 16;
 
 /// The buffers of a link.
@@ -35,7 +35,7 @@ impl Buffers {
         recycled.unwrap_or_else(|| Vec::with_capacity(BUFFER))
     }
 
-    /// Takes back a buffer; those of other sizes, and more than are worth keeping, are freed.
+    /// Takes back a buffer. Buffers of other sizes, and more than are worth keeping, are freed.
     fn put(&self, mut buffer: Vec<u8>) {
         if buffer.capacity() != BUFFER {
             return;
@@ -74,7 +74,7 @@ impl Chunk {
         }
     }
 
-    /// The first `n` bytes, leaving the rest. Only a few are copied.
+    /// Takes the first `n` bytes, and leaves the rest. Only a few bytes are copied.
     pub(super) fn split_to(&mut self, n: usize, buffers: &Arc<Buffers>) -> Chunk {
         if n > SMALL && matches!(self, Chunk::Own { .. }) {
             let all = std::mem::replace(self, Chunk::Shared(Bytes::new()));
@@ -92,14 +92,14 @@ impl Chunk {
 }
 
 impl Chunk {
-    /// Nobody needs it any more.
+    /// Recycles the chunk when it is not needed any more.
     pub(super) fn recycle(self, buffers: &Buffers) {
         if let Chunk::Own { buffer, .. } = self {
             buffers.put(buffer);
         }
     }
 
-    /// The same bytes, without a copy; the buffer comes back to `buffers` when they are dropped.
+    /// The same bytes without a copy. The buffer returns to `buffers` when they are dropped.
     pub(super) fn into_bytes(self, buffers: &Arc<Buffers>) -> Bytes {
         match self {
             Chunk::Shared(bytes) => bytes,
@@ -111,7 +111,7 @@ impl Chunk {
     }
 }
 
-/// Chunks in their order, mostly one, which needs no allocation.
+/// Chunks in order. Mostly there is one, which needs no allocation.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     first: Option<Chunk>,
@@ -147,7 +147,7 @@ impl Chunks {
     }
 }
 
-/// A recyclable buffer that is out of our hands.
+/// A recyclable buffer that is held outside of this module.
 struct Lent {
     buffer: Vec<u8>,
     start: usize,
@@ -166,8 +166,8 @@ impl Drop for Lent {
     }
 }
 
-/// The content of one DATA frame, on its way from an outbox to the transport. It counts itself out of the outbox as
-/// it is consumed.
+/// The content of one DATA frame, on its way from an outbox to the transport. The outbox counts it
+/// as outstanding until it is consumed.
 pub(crate) struct Batch {
     chunks: Chunks,
     left: usize,

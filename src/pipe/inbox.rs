@@ -1,4 +1,4 @@
-//! The receiving queue: what has arrived and the user has not yet read.
+//! The receiving queue: bytes that have arrived and are not yet read.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use super::{Mover, WakerSet};
 use crate::error::Error;
 use crate::sync::{Mutex, lock};
 
-/// Up to this size what has come is kept in a buffer that grows with it; more goes into a recycled
-/// one of [`BUFFER`] bytes. So a queue takes at most twice the memory of what it holds, and a buffer
-/// that is partly read.
+/// Up to this size, received bytes stay in a buffer that grows with them. More bytes go into a
+/// recycled buffer of [`BUFFER`] bytes. So a queue takes at most twice the memory of its content,
+/// and one partly read buffer.
 const GROWN: usize = BUFFER / 2;
 
-/// An empty queue keeps a buffer of no more than this: there may be thousands of idle connections.
+/// An empty queue keeps no larger buffer, because there may be thousands of idle connections.
 const IDLE: usize = 4 * 1024;
 
 /// Bytes on their way to the user.
 ///
-/// It has no bound of its own: the peer's flow-control window bounds it, which the mover gives
-/// back only as the user reads (RFC 9113 §5.2).
+/// The queue has no bound of its own. The peer's flow-control window bounds it, and the mover gives
+/// the window back only as the user reads (RFC 9113 §5.2).
 ///
-/// Everything is copied in: the links of a thread share the room that they read into.
+/// All bytes are copied in, because the links of a thread share the room that they read into.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     state: Mutex<State>,
@@ -37,12 +37,12 @@ pub(crate) struct Inbox {
 struct State {
     chunks: VecDeque<Chunk>,
     len: usize,
-    /// Bytes that have ever arrived, and that were read.
+    /// The bytes that have ever arrived.
     arrived: u64,
     read: u64,
-    /// Bytes that have left the queue and whose window is not yet given back.
+    /// Bytes that have left the queue, but whose window is not yet given back.
     consumed: usize,
-    /// The mover is woken once so much window can be given back.
+    /// The mover is woken once it can give back this much window.
     threshold: usize,
     end: Option<Result<(), Error>>,
     discarding: bool,
@@ -54,7 +54,7 @@ impl Inbox {
         Inbox { state: Mutex::new(State { threshold: 1, ..State::default() }), buffers, mover }
     }
 
-    /// Reads as much as fits. Nothing read and `Ok` means end of stream.
+    /// Reads as much as fits. `Ok` with no byte read is the end of the stream.
     pub(crate) fn poll_read(
         &self,
         cx: &mut Context<'_>,
@@ -77,13 +77,13 @@ impl Inbox {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes the next run of bytes as it lies there; `None` is the end of the stream.
+    /// Takes the next run of bytes as it lies in the queue. `None` is the end of the stream.
     pub(crate) fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         let mut state = lock(&self.state);
         if state.len == 0 {
             return state.poll_end(cx).map_ok(|()| None);
         }
-        // An empty one is only kept for what comes.
+        // An empty buffer is only kept for later bytes.
         let mut chunks = std::iter::from_fn(|| state.chunks.pop_front());
         let chunk = chunks.find(|chunk| chunk.len() > 0).expect("the queue is not empty");
         let due = state.consume(chunk.len());
@@ -94,7 +94,7 @@ impl Inbox {
         Poll::Ready(Ok(Some(chunk.into_bytes(&self.buffers))))
     }
 
-    /// Drops what is queued and whatever comes, so that the peer's writer does not stall.
+    /// Drops the queued and all later bytes, so that the peer's writer does not stall.
     pub(crate) fn discard(&self) {
         let mut state = lock(&self.state);
         state.discarding = true;
@@ -103,7 +103,7 @@ impl Inbox {
         Arc::clone(&self.mover).read();
     }
 
-    /// Ends the queue at once: queued bytes are dropped, reads fail.
+    /// Ends the queue at once. Queued bytes are dropped, and reads fail.
     pub(crate) fn abort(&self, error: Error) {
         let mut state = lock(&self.state);
         state.end = Some(Err(error));
@@ -128,7 +128,7 @@ impl Inbox {
         readers.wake_all();
     }
 
-    /// Says what comes after the queued bytes. The first word counts.
+    /// Sets the end after the queued bytes. The first call counts.
     pub(crate) fn finish(&self, end: Result<(), Error>) {
         let mut state = lock(&self.state);
         state.end.get_or_insert(end);
@@ -137,13 +137,13 @@ impl Inbox {
         readers.wake_all();
     }
 
-    /// Wakes those who wait to read, to look again at what else concerns them.
+    /// Wakes the tasks that wait to read, so that they check their other conditions.
     pub(crate) fn wake_readers(&self) {
         let mut readers = lock(&self.state).readers.take();
         readers.wake_all();
     }
 
-    /// Bytes whose window can be given back, each reported once.
+    /// Bytes whose window can be given back. Each byte is reported once.
     pub(crate) fn take_consumed(&self) -> usize {
         std::mem::take(&mut lock(&self.state).consumed)
     }
@@ -159,18 +159,18 @@ impl Inbox {
         }
     }
 
-    /// Whether all that was sent has come, and its end.
+    /// Whether all bytes of the peer and its end have come.
     pub(crate) fn is_complete(&self) -> bool {
         matches!(lock(&self.state).end, Some(Ok(())))
     }
 
-    /// How many bytes have arrived, and how many of them were read.
+    /// The number of bytes that have arrived, and the number of those that were read.
     pub(crate) fn progress(&self) -> (u64, u64) {
         let state = lock(&self.state);
         (state.arrived, state.read)
     }
 
-    /// Bytes that wait for the user.
+    /// Bytes that wait to be read.
     pub(crate) fn len(&self) -> usize {
         lock(&self.state).len
     }
@@ -235,7 +235,7 @@ impl State {
         }
     }
 
-    /// Accounts for bytes that left; says whether the mover should hear of it.
+    /// Counts bytes that left, and returns whether the mover must be told.
     fn consume(&mut self, n: usize) -> bool {
         self.len -= n;
         self.read += n as u64;

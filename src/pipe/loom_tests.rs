@@ -1,5 +1,5 @@
-//! The user's tasks and the mover meet at the queues, in every order. A task that is left waiting
-//! for what has happened is a deadlock, which loom reports.
+//! The user's tasks and the mover meet at the queues in every order. loom reports a task that waits
+//! for an event that has already happened as a deadlock.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ async fn read(inbox: &Inbox) -> Result<Option<Bytes>> {
     poll_fn(|cx| inbox.poll_chunk(cx)).await.map_err(|error| error.kind())
 }
 
-/// Sends whatever comes until the end, as a driver whose transport takes everything.
+/// Sends everything until the end, like a driver whose transport takes everything.
 async fn send_all(outbox: &Outbox, bell: &Bell) -> Vec<u8> {
     let mut got = Vec::new();
     while !outbox.is_sent() {
@@ -124,7 +124,7 @@ fn a_flush_waits_for_all_that_was_accepted_before_it_and_for_nothing_else() {
         block_on(async {
             bell.rung().await;
             let mut batch = outbox.take(2).batch.expect("the mover is woken by bytes");
-            // The first byte has left, the second is still with HTTP/2.
+            // The first byte has left, and HTTP/2 still has the second.
             batch.advance(1);
             outbox.mark_sent(outbox.settle());
             batch.advance(1);
@@ -252,7 +252,7 @@ fn the_mover_hears_of_everything_that_is_read_even_while_the_threshold_is_lowere
     explore(|| {
         let (inbox, bell) = inbox();
         inbox.set_threshold(4);
-        // A full buffer, and another.
+        // One full buffer, and a second one.
         inbox.push(&[0; BUFFER]);
         inbox.push(b"abc");
         let reader = spawn({
@@ -262,7 +262,8 @@ fn the_mover_hears_of_everything_that_is_read_even_while_the_threshold_is_lowere
         block_on(async {
             bell.rung().await;
             let mut released = inbox.take_consumed();
-            // The stream is over: what is unread is reported when the last of it has been read.
+            // The stream is over, so its unread bytes are reported when the last of them has been
+            // read.
             inbox.set_threshold(BUFFER + 3 - released);
             while released < BUFFER + 3 {
                 bell.rung().await;

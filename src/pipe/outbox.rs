@@ -1,4 +1,4 @@
-//! The sending queue: what the user has written and has not yet left.
+//! The sending queue: bytes that the user has written and that have not yet left.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -16,19 +16,19 @@ use crate::sync::{AtomicUsize, Mutex, MutexGuard, lock};
 /// From this size on, a system call for one write costs less than the copy that it saves.
 const LARGE: usize = 16 << 10;
 
-/// More than this at once is no question or answer, but part of something long, which is better sent by the mover
-/// while its user prepares the next part.
+/// A larger write is not a single message, but part of a long transfer. The mover should send it
+/// while the user prepares the next part.
 pub(crate) const A_MESSAGE: usize = 32 << 10;
 
-/// Bytes on their way out, bounded: a write waits while the queue, and what HTTP/2 still holds of
-/// it, fill the capacity.
+/// Bytes on their way out, with a bound: a write waits while the queue and the bytes that HTTP/2
+/// still holds fill the capacity.
 ///
-/// Positions count the bytes written since the beginning; END_STREAM counts as one more byte at
-/// the end, so that one number says how far things have come.
+/// Positions count the bytes written since the beginning. END_STREAM counts as one more byte at the
+/// end, so that one number describes the progress.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
-    /// Taken by a mover, and not yet written or copied by it.
+    /// Bytes that a mover has taken, and not yet written or copied.
     outstanding: Arc<AtomicUsize>,
     buffers: Arc<Buffers>,
     capacity: usize,
@@ -43,7 +43,7 @@ struct State {
     taken: u64,
     sent: u64,
     end: End,
-    /// What writes after the end fail with.
+    /// The error for writes after the end.
     refusal: Option<Error>,
     failed: Option<Error>,
     writers: WakerSet,
@@ -51,7 +51,7 @@ struct State {
     watchers: WakerSet,
 }
 
-/// How far END_STREAM has come.
+/// The progress of END_STREAM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum End {
     #[default]
@@ -60,7 +60,7 @@ enum End {
     Taken,
 }
 
-/// What [`Outbox::take`] found.
+/// The result of [`Outbox::take`].
 #[derive(Debug)]
 pub(crate) struct Taken {
     /// Bytes, END_STREAM, or both; never neither.
@@ -69,14 +69,14 @@ pub(crate) struct Taken {
     pub(crate) left: usize,
 }
 
-/// What [`Outbox::take_run`] found.
+/// The result of [`Outbox::take_run`].
 #[cfg(feature = "accept")]
 #[derive(Debug, Default)]
 pub(crate) struct Run {
     pub(crate) bytes: Option<Bytes>,
-    /// END_STREAM goes with them.
+    /// Whether END_STREAM goes with them.
     pub(crate) end: bool,
-    /// Where they end, for [`Outbox::mark_sent`].
+    /// The position after them, for [`Outbox::mark_sent`].
     pub(crate) position: u64,
 }
 
@@ -91,14 +91,14 @@ impl Outbox {
         }
     }
 
-    /// Accepts as many bytes as there is room for, at least one of a non-empty `bytes`. A message can go past the
-    /// queue instead.
+    /// Accepts as many bytes as there is room for, and at least one byte of a non-empty `bytes`. A
+    /// message can bypass the queue.
     pub(crate) fn poll_write(
         &self,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize, Error>> {
-        // Many bytes go past the queue if they can, which saves a copy.
+        // A large write bypasses the queue if it can, which saves a copy.
         let passed = match bytes.len() {
             LARGE..=A_MESSAGE => Arc::clone(&self.mover).write_through(bytes),
             _ => 0,
@@ -109,8 +109,8 @@ impl Outbox {
         }
     }
 
-    /// Lets `bytes` go past the queue: they count as written, and as taken. `false` if something is queued, or
-    /// nothing may be written any more.
+    /// Lets `bytes` bypass the queue: they count as written, and as taken. Returns `false` if bytes
+    /// are queued, or if nothing may be written any more.
     pub(crate) fn pass(&self, bytes: usize) -> bool {
         let mut state = lock(&self.state);
         let passes = state.queued == 0 && state.end == End::Open && state.check_open().is_ok();
@@ -121,7 +121,7 @@ impl Outbox {
         passes
     }
 
-    /// As [`Outbox::poll_write`], from several slices, which stay together.
+    /// The same as [`Outbox::poll_write`], from several slices, which stay together.
     pub(crate) fn poll_write_vectored(
         &self,
         cx: &mut Context<'_>,
@@ -151,8 +151,8 @@ impl Outbox {
         Poll::Ready(Ok(accepted))
     }
 
-    /// Accepts the whole of `bytes`, without a copy unless it is small, once there is any room.
-    /// Nothing is taken while this is pending.
+    /// Accepts the whole of `bytes` once there is any room, without a copy unless it is small.
+    /// Nothing is accepted while this is pending.
     pub(crate) fn poll_write_chunk(
         &self,
         cx: &mut Context<'_>,
@@ -182,8 +182,8 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
-    /// Asks for END_STREAM after all that was written. Later writes fail with [`ErrorKind::Closed`],
-    /// unless they do already.
+    /// Requests END_STREAM after everything that was written. Later writes fail with
+    /// [`ErrorKind::Closed`], unless they fail already.
     pub(crate) fn finish(&self) {
         let message = "written to after the shutdown of this side";
         let mut state = lock(&self.state);
@@ -191,7 +191,7 @@ impl Outbox {
         self.request_end(state);
     }
 
-    /// As [`Outbox::finish`], with the error that writes fail with from now on.
+    /// The same as [`Outbox::finish`], with the error for all later writes.
     pub(crate) fn finish_with(&self, refusal: Error) {
         let mut state = lock(&self.state);
         state.refusal = Some(refusal);
@@ -209,8 +209,8 @@ impl Outbox {
         Arc::clone(&self.mover).written();
     }
 
-    /// Wakes those who wait for room or for their bytes to be sent, to look again at what else
-    /// concerns them.
+    /// Wakes the tasks that wait for room or for their bytes to be sent, so that they check their
+    /// other conditions.
     pub(crate) fn wake_writers(&self) {
         let mut state = lock(&self.state);
         let (mut writers, mut watchers) = (state.writers.take(), state.watchers.take());
@@ -219,7 +219,7 @@ impl Outbox {
         watchers.wake_all();
     }
 
-    /// The position of what was accepted so far, END_STREAM included if it was asked for.
+    /// The position after the accepted bytes, and after END_STREAM if it was requested.
     pub(crate) fn position(&self) -> u64 {
         let state = lock(&self.state);
         state.written + u64::from(state.end != End::Open)
@@ -238,7 +238,7 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// How many bytes were written, and how many of them are on the transport.
+    /// The number of bytes that were written, and the number of those that are on the transport.
     pub(crate) fn progress(&self) -> (u64, u64) {
         let state = lock(&self.state);
         (state.written, state.sent.min(state.written))
@@ -252,7 +252,7 @@ impl Outbox {
         }
     }
 
-    /// Whether END_STREAM was asked for.
+    /// Whether END_STREAM was requested.
     pub(crate) fn is_finishing(&self) -> bool {
         lock(&self.state).end != End::Open
     }
@@ -280,12 +280,12 @@ impl Outbox {
         (state.queued, state.end == End::Requested && state.failed.is_none())
     }
 
-    /// Takes up to `most` bytes to hand to HTTP/2, with END_STREAM if nothing stays behind.
+    /// Takes up to `most` bytes for HTTP/2, with END_STREAM if no bytes are left.
     pub(crate) fn take(&self, most: usize) -> Taken {
         self.take_with(most, true)
     }
 
-    /// As [`Outbox::take`], but leaves END_STREAM for another time.
+    /// The same as [`Outbox::take`], but never takes END_STREAM.
     pub(crate) fn take_bytes(&self, most: usize) -> Taken {
         self.take_with(most, false)
     }
@@ -309,8 +309,8 @@ impl Outbox {
         Taken { batch: Some(batch), left: state.queued }
     }
 
-    /// Takes the first run of bytes, up to `most`, for somebody who bounds what it holds: they make
-    /// room in the queue at once.
+    /// Takes the first run of bytes, up to `most`, for a mover with a bound of its own. The bytes
+    /// make room in the queue at once.
     #[cfg(feature = "accept")]
     pub(crate) fn take_run(&self, most: usize) -> Run {
         let mut state = lock(&self.state);
@@ -331,8 +331,8 @@ impl Outbox {
         Run { bytes: run.map(|run| run.into_bytes(&self.buffers)), end, position }
     }
 
-    /// Looks at what HTTP/2 has let go, wakes writers that have room again, and gives the position
-    /// up to which everything has been written or copied.
+    /// Checks which bytes HTTP/2 has released, wakes writers that have room again, and returns the
+    /// position up to which everything has been written or copied.
     pub(crate) fn settle(&self) -> u64 {
         let mut position = 0;
         self.settle_up_to(|released| {
@@ -342,9 +342,10 @@ impl Outbox {
         position
     }
 
-    /// As [`Outbox::settle`], for a mover that also knows what is on the transport: `sent` is called with the position that
-    /// `settle` would give, and gives the position up to which everything is. Returns whether everything that was
-    /// taken is on the transport.
+    /// The same as [`Outbox::settle`], for a mover that also knows what is on the transport. It
+    /// calls `sent` with the position that `settle` would return, and `sent` returns the position
+    /// up to which everything is on the transport. Returns whether everything that was taken is on
+    /// the transport.
     pub(crate) fn settle_up_to(&self, sent: impl FnOnce(u64) -> u64) -> bool {
         let mut state = lock(&self.state);
         let released = state.taken - self.outstanding.load(Relaxed) as u64;
@@ -374,7 +375,7 @@ impl Outbox {
         watchers.wake_all();
     }
 
-    /// Drops what is queued; writes fail from now on. The first error counts.
+    /// Drops the queued bytes. Writes fail from now on. The first error counts.
     pub(crate) fn fail(&self, error: Error) {
         let mut state = lock(&self.state);
         state.failed.get_or_insert(error);

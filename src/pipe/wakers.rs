@@ -2,15 +2,15 @@
 
 use std::task::{Context, Waker};
 
-/// More different wakers than this, and all are woken to sort themselves out: a task that polls
-/// with a new waker each time must not make the set grow. If so many really wait, they come back,
-/// and the set may be twice as large until what they wait for happens.
+/// With more different wakers than this, all are woken and the set starts anew, because a task that
+/// polls with a new waker each time must not make the set grow. If so many tasks really wait, they
+/// come back, and the set may be twice as large until the awaited event.
 const MOST: usize = 64;
 
-/// Wakers of several tasks. A poll function does not know which task asks, so every task that
-/// found nothing is kept, and all are woken.
+/// Wakers of several tasks. A poll function does not know which task asks, so every task that found
+/// nothing is kept, and all are woken.
 ///
-/// There is one nearly always, and it needs no allocation.
+/// Nearly always there is one waker, which needs no allocation.
 #[derive(Debug, Default)]
 pub(crate) struct WakerSet {
     first: Option<Waker>,
@@ -43,7 +43,7 @@ impl WakerSet {
         }
     }
 
-    /// Takes the wakers out, to wake them after a lock is let go.
+    /// Takes the wakers out, to wake them after a lock is released.
     pub(crate) fn take(&mut self) -> WakerSet {
         std::mem::take(self)
     }
@@ -96,7 +96,7 @@ mod tests {
     fn many_tasks_that_really_wait_come_to_rest() {
         let counts: Vec<_> = (0..1_000).map(|_| Arc::new(Count(AtomicUsize::new(0)))).collect();
         let mut set = WakerSet::default();
-        // Each task that is woken polls again, until nobody is woken any more.
+        // Each woken task polls again, until no task is woken any more.
         let mut seen = vec![usize::MAX; counts.len()];
         let mut rounds = 0;
         while (0..counts.len()).any(|task| seen[task] != counts[task].0.load(SeqCst)) {

@@ -145,7 +145,7 @@ fn small_chunks_share_runs_of_up_to_64_kib() {
     assert_eq!(inbox.len(), 0);
 }
 
-/// What the queue's buffers take, and whether they are recycled ones.
+/// The memory of the queue's buffers, and whether each is a recycled one.
 fn memory(inbox: &Inbox) -> (usize, Vec<bool>) {
     let state = lock(&inbox.state);
     let capacities = state.chunks.iter().map(|chunk| match chunk {

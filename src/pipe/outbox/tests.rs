@@ -324,7 +324,7 @@ proptest! {
     }
 }
 
-/// A mover with a transport that takes up to `room` bytes at once.
+/// A mover whose transport takes up to `room` bytes at once.
 #[derive(Debug, Default)]
 struct Straight {
     room: AtomicUsize,
