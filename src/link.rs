@@ -1,4 +1,4 @@
-//! A link: one HTTP/2 connection, which many connections of users share.
+//! A link: one HTTP/2 connection that many connections of users share.
 //!
 //! ```text
 //! outbox ─► driver ─► session: HTTP/2 ─► (TLS) ─► socket
@@ -64,17 +64,17 @@ pub(crate) struct Link {
     _in_use: Arc<InUse>,
 }
 
-/// What a handle asks of the driver.
+/// The requests of a handle to the driver.
 enum Command {
     Open(Arc<Stream>, Arc<LinkCarrier>, Option<Lease>),
     Ping(oneshot::Sender<Duration>),
     Confirm(Proof, oneshot::Sender<Result<()>>),
-    /// Ends the streams that are still in use: with END_STREAM those that have sent theirs, the rest
-    /// with a reset.
+    /// Ends the streams that are still in use. A stream that has sent its END_STREAM ends in order.
+    /// The others are reset.
     EndUse,
     ShutDown,
     Abort(Reason, &'static str),
-    /// Ends at once, for want of places, unless something was accepted.
+    /// Ends the link at once for lack of places, unless a stream on it was accepted.
     Evict,
 }
 
@@ -91,7 +91,7 @@ impl Drop for InUse {
 
 impl Link {
     /// Begins HTTP/2 as a client over `io`, and spawns the driver. Does not wait for the server.
-    /// The lease is the first of the link, which could otherwise be gone before there is one.
+    /// The lease is the link's first. Without it the link could end before any lease exists.
     pub(crate) fn client(
         io: Box<dyn Socket>,
         info: LinkInfo,
@@ -109,8 +109,8 @@ impl Link {
     }
 
     /// Begins HTTP/2 as a server over `io`, of which `prefix` has already been read, and spawns the
-    /// driver. New streams wait in a line of the link's own at `entrance`; a stream that finds no place there, or no
-    /// memory in `budget`, is refused.
+    /// driver. New streams wait at `entrance`, in a line for this link alone. A stream is refused
+    /// if it finds no place there, or no memory in `budget`.
     pub(crate) fn server(
         io: Box<dyn Socket>,
         prefix: Bytes,
@@ -125,7 +125,7 @@ impl Link {
         let session = Session::new(http2, io, prefix, Trace::new(PREFACE.len(), 0));
         let share = budget.join(Waker::from(Arc::clone(&shared)));
         let incoming = Some((entrance.line(), share));
-        // What one client complains of is no concern of the others.
+        // One client's complaint about PINGs must not affect the other clients.
         let config = Config { pace: Arc::default(), ..config.clone() };
         let driver = Driver::new(Arc::clone(&shared), session, config, windows, incoming);
         shared.spawn(driver);
@@ -136,8 +136,8 @@ impl Link {
         Link { _in_use: Arc::new(InUse(Arc::clone(&shared))), shared }
     }
 
-    /// Opens a stream whatever the peer takes at once: it waits for its turn there. See
-    /// [`Lease::open`].
+    /// Opens a stream without a lease. If the peer takes no more streams at once, the stream waits
+    /// for its turn. See [`Lease::open`].
     pub(crate) fn open(&self, request: request::Parts, transport: conn::Transport) -> Arc<Stream> {
         self.shared.open(None, request, transport)
     }
@@ -151,41 +151,42 @@ impl Link {
         *self.shared.going_away.borrow()
     }
 
-    /// A link that is only remembered.
+    /// A weak handle, which does not keep the link.
     pub(crate) fn downgrade(&self) -> WeakLink {
         WeakLink(Arc::downgrade(&self.shared))
     }
 
-    /// Takes no more streams, and ends when those that are there have ended.
+    /// Takes no more streams, and ends after the present streams.
     pub(crate) fn shut_down(&self) {
         self.shared.command(Command::ShutDown);
     }
 
-    /// Ends now; streams that live are reset with `reason`, and their users told `why`.
+    /// Ends now. Live streams are reset with `reason`, and their users are told `why`.
     pub(crate) fn abort(&self, reason: Reason, why: &'static str) {
         self.shared.command(Command::Abort(reason, why));
     }
 
-    /// Waits until a stream of a server's link is accepted, the first time. One task can wait.
+    /// Waits until the first stream of a server's link is accepted. Only one task can wait.
     pub(crate) async fn has_accepted(&self) {
         self.shared.accepted.notified().await;
     }
 
-    /// Gives the place of a link up on which nothing was accepted.
+    /// Gives up the place of a link on which nothing was accepted.
     pub(crate) fn evict(&self) {
         self.shared.command(Command::Evict);
     }
 
-    /// Ends what is still in use, without waiting for its users. What they have let go goes on.
+    /// Ends the streams that are still in use, without waiting for their users. Streams that users
+    /// have let go continue.
     pub(crate) fn end_use(&self) {
         self.shared.command(Command::EndUse);
     }
 
-    /// Waits until the link is gone, and its transport closed.
+    /// Waits until the link is gone and its transport is closed.
     ///
     /// # Errors
     ///
-    /// That its peer may not have got everything, and why.
+    /// The reason why its peer may not have received everything.
     pub(crate) async fn ended(&self) -> Result<()> {
         poll_fn(|cx| {
             let mut end = lock(&self.shared.end);
@@ -198,8 +199,8 @@ impl Link {
         .await
     }
 
-    /// Waits as [`Link::ended`] does. `false` if bytes may be lost: a peer that has every byte may hang up
-    /// when it hears of the end, and acknowledge no more.
+    /// Waits as [`Link::ended`] does. `false` if bytes may be lost. A peer that has every byte may
+    /// hang up when it learns of the end, without a further acknowledgement.
     pub(crate) async fn delivered(&self) -> bool {
         match self.ended().await {
             Ok(()) => true,
@@ -208,29 +209,29 @@ impl Link {
     }
 }
 
-/// A link that is not kept by being remembered.
+/// A weak handle, which does not keep the link.
 #[derive(Debug)]
 pub(crate) struct WeakLink(Weak<Shared>);
 
 impl WeakLink {
-    /// Whether its transport is open.
+    /// Whether the link's transport is open.
     pub(crate) fn is_alive(&self) -> bool {
         self.0.upgrade().is_some_and(|shared| !lock(&shared.end).gone)
     }
 
-    /// A handle, if its transport is open.
+    /// A handle, if the link's transport is open.
     pub(crate) fn upgrade(&self) -> Option<Link> {
         self.is_alive().then(|| self.0.upgrade().map(Link::new)).flatten()
     }
 }
 
-/// The most header fields of a request, for the document that names it.
+/// The most header fields of a request, for the document that states it.
 #[cfg(test)]
 pub(crate) fn max_fields() -> usize {
     http2_config(&Config::default(), &Windows::new(&Config::default())).max_fields
 }
 
-/// How HTTP/2 is set up.
+/// The configuration of HTTP/2.
 fn http2_config(config: &Config, windows: &Windows) -> h2conn_engine::Config {
     h2conn_engine::Config {
         stream_window: windows.stream(),
@@ -239,7 +240,7 @@ fn http2_config(config: &Config, windows: &Windows) -> h2conn_engine::Config {
         max_header_list_size: config.max_header_list_size,
         max_concurrent_streams: config.max_conns,
         extended_connect: config.extended_connect,
-        // Only silence ends a link, and keep-alive sees to that: SETTINGS can be behind a lot of data.
+        // Only silence ends a link, through keep-alive: SETTINGS may come after a lot of data.
         settings_timeout: Duration::MAX,
         ..h2conn_engine::Config::default()
     }

@@ -1,11 +1,12 @@
 //! The requests that wait to be accepted: a line for each link, and the links take turns.
 //!
-//! A link may have as many requests waiting as there are places left, and one in any case. So one link alone fills at
-//! most half of the places, two fill a third each, and so on: a newcomer's request always finds a place, and is taken
-//! after at most one request of each other link.
+//! A link may have as many waiting requests as there are places left, and always one. So a single
+//! link fills at most half of the places, two links fill a third each, and so on. A newcomer's
+//! request always finds a place, and is accepted after at most one request of each other link.
 //!
-//! A request that is complete can be accepted after its link has ended. All such requests share one line, which has a
-//! bound of its own in requests and in bytes: links that come and go would otherwise fill the memory, and all turns.
+//! A complete request can be accepted even after its link has ended. All such requests share one
+//! line, which has its own bound in requests and in bytes. Otherwise links that come and go would
+//! fill the memory and take all turns.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -21,8 +22,8 @@ use crate::conn::Offer;
 use crate::pipe::WakerSet;
 use crate::sync::{Mutex, lock};
 
-/// The way in, and the way out. There are so many places, and what links leave behind that have ended takes so many
-/// bytes at most.
+/// Makes the way in and the way out. There are this many places, and the requests of ended links
+/// take at most this many bytes.
 pub(crate) fn backlog(places: usize, left_bytes: usize) -> (Entrance, Backlog) {
     let state = State {
         lines: Slab::new(),
@@ -50,12 +51,12 @@ struct Shared {
 
 struct State {
     lines: Slab<Requests>,
-    /// The complete requests of links that have ended, the oldest first, and the bytes that each holds.
+    /// The complete requests of links that have ended, the oldest first, and the bytes of each.
     left: VecDeque<(Offer, usize)>,
     left_bytes: usize,
-    /// [`LEFT`] is among `turns`.
+    /// Whether [`LEFT`] is among `turns`.
     left_has_turn: bool,
-    /// The lines in which somebody waits, in the order of their turns.
+    /// The lines with waiting requests, in the order of their turns.
     turns: VecDeque<usize>,
     waiting: usize,
     entrances: usize,
@@ -63,14 +64,14 @@ struct State {
     acceptors: WakerSet,
 }
 
-/// The turn of the requests that links have left behind.
+/// The turn of the requests from ended links.
 const LEFT: usize = usize::MAX;
 
 /// A link's requests, the oldest first, and the bytes of the header fields of each.
 #[derive(Default)]
 struct Requests {
     waiting: BTreeMap<StreamId, (Offer, usize)>,
-    /// The line is among `turns`.
+    /// Whether the line is among `turns`.
     has_turn: bool,
 }
 
@@ -100,7 +101,7 @@ impl State {
         None
     }
 
-    /// Gives a line a turn if somebody waits in it.
+    /// Gives a line a turn if a request waits in it.
     fn give_a_turn(&mut self, key: usize) {
         let line = &mut self.lines[key];
         if !line.has_turn && !line.waiting.is_empty() {
@@ -117,7 +118,7 @@ impl State {
     }
 }
 
-/// Where links get a line. While there is one, or a line, more requests may come.
+/// The place where links get a line. While an entrance or a line exists, more requests may come.
 pub(crate) struct Entrance(Arc<Shared>);
 
 impl Entrance {
@@ -126,15 +127,15 @@ impl Entrance {
         Entrance(shared)
     }
 
-    /// A new link's line.
+    /// Makes a new link's line.
     pub(super) fn line(&self) -> Line {
         let key = lock(&self.0.state).lines.insert(Requests::default());
         Line { entrance: Entrance::new(Arc::clone(&self.0)), key }
     }
 
-    /// Waits until nothing is accepted any more.
+    /// Waits until no more requests are accepted.
     pub(crate) async fn closed(&self) {
-        // It fails only when the sender is gone, which is `self`.
+        // Waiting fails only when the sender is gone, and `self` is the sender.
         let _ = self.0.closed.subscribe().wait_for(|closed| *closed).await;
     }
 }
@@ -151,23 +152,24 @@ impl Drop for Entrance {
     }
 }
 
-/// The reason for which a request finds no place.
+/// The reason why a request finds no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoPlace {
     /// The link has its share.
     Full,
-    /// Nothing is accepted any more.
+    /// No more requests are accepted.
     Closed,
 }
 
-/// The requests of one link that wait. Those that are complete can be accepted after the link has ended, within a bound.
+/// The waiting requests of one link. Complete ones can be accepted after the link has ended, within
+/// a bound.
 pub(super) struct Line {
     entrance: Entrance,
     key: usize,
 }
 
 impl Line {
-    /// Looks whether there is a place for one more.
+    /// Checks whether there is a place for one more request.
     pub(super) fn look(&self) -> Result<(), NoPlace> {
         let Shared { places, state, .. } = &*self.entrance.0;
         let state = lock(state);
@@ -179,12 +181,13 @@ impl Line {
         }
     }
 
-    /// Adds a request, whose header fields take so many bytes. Streams must come in the order of their numbers.
+    /// Adds a request, whose header fields take this many bytes. Streams must come in the order of
+    /// their numbers.
     pub(super) fn push(&self, id: StreamId, offer: Offer, fields: usize) {
         let mut state = lock(&self.entrance.0.state);
         if state.is_closed {
             drop(state);
-            // The request is refused.
+            // Dropping the offer refuses the request.
             return drop(offer);
         }
         state.lines[self.key].waiting.insert(id, (offer, fields));
@@ -195,7 +198,8 @@ impl Line {
         acceptors.wake_all();
     }
 
-    /// Takes a request back that nobody has accepted, and that nobody should; `false` if somebody has.
+    /// Takes back a request that is not accepted, and must not be any more. `false` if it was
+    /// accepted already.
     pub(super) fn withdraw(&self, id: StreamId) -> bool {
         let mut state = lock(&self.entrance.0.state);
         let offer = state.lines[self.key].waiting.remove(&id);
@@ -236,11 +240,12 @@ impl Drop for Line {
     }
 }
 
-/// The requests that wait, for those who accept. Dropping it refuses them.
+/// The waiting requests, for the task that accepts them. Dropping this refuses them.
 pub(crate) struct Backlog(Arc<Shared>);
 
 impl Backlog {
-    /// Waits for the next request; `None` when no more can come. Dropping the future loses none.
+    /// Waits for the next request. `None` when no more can come. Dropping the future loses no
+    /// request.
     pub(crate) async fn next(&mut self) -> Option<Offer> {
         poll_fn(|cx| {
             let mut state = lock(&self.0.state);
@@ -256,7 +261,7 @@ impl Backlog {
         .await
     }
 
-    /// Takes no more requests; those that wait can still be accepted.
+    /// Takes no more requests. Waiting requests can still be accepted.
     pub(crate) fn close(&mut self) {
         let mut state = lock(&self.0.state);
         state.is_closed = true;
@@ -270,7 +275,7 @@ impl Backlog {
         lock(&self.0.state).is_closed
     }
 
-    /// Refuses those that wait.
+    /// Refuses the waiting requests.
     pub(crate) fn refuse_all(&mut self) {
         loop {
             let next = lock(&self.0.state).next();

@@ -1,32 +1,33 @@
-//! How much a window must hold: what the path carries in a round trip, measured by PING.
+//! The necessary size of a window: the bytes that the path carries in a round trip, measured by
+//! PING.
 //!
-//! A sender that has filled its window waits a round trip for more, so a window below bandwidth ×
+//! A sender that has filled its window waits a round trip for more. So a window below bandwidth ×
 //! delay makes a connection slower than the network. Between a PING and its answer, one round trip,
-//! the probe counts what users have *read*. Where that is most of the window, the window may be what
-//! holds the sender back, and it is doubled. Bytes that were only received do not count: a larger
-//! window would not make a slow reader faster, just fuller.
+//! the probe counts the bytes that users have *read*. If these are most of the window, the window
+//! may be holding the sender back, and it is doubled. Bytes that were only received do not count: a
+//! larger window would not make a slow reader faster, only its queue longer.
 //!
-//! A window that is already larger than bandwidth × delay fills queues on the way, the round trip
-//! grows with them, and the count with the round trip. So more than once a window grows only if
-//! growing has paid: if the connection has become faster since the last time.
+//! A window that is already larger than bandwidth × delay fills queues on the path. The round trip
+//! grows with the queues, and the count grows with the round trip. So after its first growth a
+//! window grows only if the previous growth has made the connection faster.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After a measurement that called for nothing the next one waits for this long, twice as long each
-/// time, so that a link that carries what it can is not measured for nothing.
+/// After a measurement without effect the next one waits for this long, and twice as long each
+/// further time. So a link that already carries what it can is rarely measured.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Probe {
     sample: Option<Sample>,
-    /// Tells the samples apart.
+    /// The number of the present sample.
     number: u32,
     /// Bytes that were read since the last sample.
     since: u64,
-    /// Bytes a second when the window last grew.
+    /// The rate in bytes a second when the window last grew.
     best: f64,
     pause: Duration,
     next: Option<Instant>,
@@ -35,28 +36,30 @@ pub(super) struct Probe {
 #[derive(Debug)]
 struct Sample {
     began: Instant,
-    /// What was read of the whole link, and of the stream of which most was read.
+    /// The bytes read on the whole link. Next is the count of the stream with the most bytes read.
     link: u64,
     stream: u64,
 }
 
-/// A stream's part in the sample of that number.
+/// A stream's count in the sample with that number.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Part {
     number: u32,
     bytes: u64,
 }
 
-/// What windows should hold, for a stream and for all of a link together. `None` is what they do.
+/// The windows that are needed, for a stream and for the whole link. `None` if the present one is
+/// enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Need {
     pub(super) stream: Option<u64>,
     pub(super) link: Option<u64>,
 }
 
-/// Twice the window, or what was read in a round trip, if that is so much that the sender may have
-/// waited. Who waits for windows sends three quarters of one in a round trip, or more: HTTP/2 gives them
-/// back when it has a quarter of one to give.
+/// Twice the larger of the window and the bytes read in a round trip, if these bytes are so many
+/// that the sender may have waited. A sender that waits for its window sends at least three
+/// quarters of a window in a round trip, because HTTP/2 gives credit back once a quarter of a
+/// window is free.
 fn need(read: u64, window: u32) -> Option<u64> {
     let window = u64::from(window);
     (read * 5 >= window * 3).then_some(2 * read.max(window))
@@ -67,7 +70,7 @@ impl Probe {
         Probe { sample: None, number: 0, since: 0, best: 0.0, pause: FIRST_PAUSE, next: None }
     }
 
-    /// So many bytes of a stream were read.
+    /// Counts bytes of a stream that were read.
     pub(super) fn count(&mut self, part: &mut Part, bytes: usize) {
         let bytes = bytes as u64;
         let Some(sample) = &mut self.sample else {
@@ -82,28 +85,28 @@ impl Probe {
         sample.stream = sample.stream.max(part.bytes);
     }
 
-    /// Whether a PING would tell something about windows of this size.
+    /// Whether a PING would give information about windows of this size.
     pub(super) fn is_due(&self, stream_window: u32) -> bool {
         self.sample.is_none()
             && self.since >= u64::from(stream_window) / 2
             && self.next.is_none_or(|next| next <= Instant::now())
     }
 
-    /// The PING is on its way.
+    /// The PING has been sent.
     pub(super) fn begin(&mut self) {
         self.number = self.number.wrapping_add(1);
         self.since = 0;
         self.sample = Some(Sample { began: Instant::now(), link: 0, stream: 0 });
     }
 
-    /// A PING was answered: what windows of these sizes have turned out to need.
+    /// A PING was answered. Returns the sizes that windows of these sizes turned out to need.
     pub(super) fn end(&mut self, stream_window: u32, link_window: u32) -> Option<Need> {
         let sample = self.sample.take()?;
         let now = Instant::now();
         let rate = sample.link as f64 / (now - sample.began).as_secs_f64().max(1e-6);
         let stream = need(sample.stream, stream_window);
         let link = need(sample.link, link_window);
-        // Much slower is another path, on which growing has not been tried.
+        // A much slower path is a different one, on which growing has not been tried.
         let pays = rate >= self.best * 1.25 || rate <= self.best / 2.0;
         if pays && (stream.is_some() || link.is_some()) {
             (self.best, self.pause, self.next) = (rate, FIRST_PAUSE, None);
@@ -123,7 +126,7 @@ mod tests {
 
     const MIB: u32 = 1 << 20;
 
-    /// A round trip in which a stream's user reads so much.
+    /// A round trip in which a stream's user reads this many bytes.
     async fn sample(probe: &mut Probe, part: &mut Part, bytes: u64, time: Duration) {
         probe.count(part, MIB as usize * 100);
         probe.begin();
@@ -150,7 +153,7 @@ mod tests {
         const RATE: u32 = 10 * MIB;
         let (mut probe, mut part, mut window) = (Probe::new(), Part::default(), MIB);
         for _ in 0..10 {
-            // The round trip is as long as it takes for all of the window to go through.
+            // The round trip lasts as long as the whole window needs to pass.
             let time = Duration::from_secs_f64(f64::from(window) / f64::from(RATE));
             sample(&mut probe, &mut part, window.into(), time).await;
             if let Some(need) = probe.end(window, 100 * MIB) {

@@ -1,14 +1,16 @@
-//! The memory that links share: what all links of a listener may hold together, in bytes that nobody has read and in
-//! header fields of requests.
+//! The memory that links share: the unread bytes and the requests' header fields that all links of
+//! a listener may hold together.
 //!
-//! Header fields are counted from when they come until the last that can see them is gone, which can be after their link
-//! has ended. They cannot be taken back from a program: of a connection that is reset to make room they count no more, for
-//! its program is about to let it go.
+//! Header fields count from their arrival until the last value that contains them is dropped,
+//! possibly after their link has ended. They cannot be taken back from a program. When a connection
+//! is reset to make room, its header fields no longer count, because its program is about to drop
+//! them.
 //!
-//! Each driver tells what its link holds, and does not hear of every byte that is read: what it has
-//! told can be old. So when the sum passes the cap, all are asked first. If it is too much still, a
-//! link that holds more than its fair share, the cap divided by the number of links, resets its
-//! hoarder; one that holds less wakes the one that holds most to do it.
+//! Each driver reports what its link holds, but it is not told of every byte that is read, so its
+//! report may be old. When the sum passes the cap, all links are asked first. If the sum is still
+//! too large, a link that holds more than its fair share (the cap divided by the number of links)
+//! resets the connection that holds most. A link that holds less wakes the link that holds most to
+//! do this.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,11 +21,11 @@ use slab::Slab;
 
 use crate::sync::{AtomicBool, AtomicU8, AtomicUsize, Mutex, lock};
 
-/// The sum is within the cap, or nobody has been asked yet.
+/// The sum is within the cap, or the links are not yet asked.
 const CALM: u8 = 0;
 /// Links have been asked, and not all have answered.
 const ASKING: u8 = 1;
-/// All have answered since the sum passed the cap.
+/// All links have answered since the sum passed the cap.
 const ANSWERED: u8 = 2;
 
 pub(crate) struct Budget {
@@ -33,13 +35,13 @@ pub(crate) struct Budget {
     conns: AtomicUsize,
     links: AtomicUsize,
     phase: AtomicU8,
-    /// Links that have been asked and have not answered, and who is still asking.
+    /// Links that were asked and have not answered, and one for the task that is still asking.
     unanswered: AtomicUsize,
     members: Mutex<Slab<Arc<Member>>>,
 }
 
 struct Member {
-    /// Bytes that nobody has read, as far as the driver has told.
+    /// Unread bytes, from the driver's last report.
     unread: AtomicUsize,
     /// Bytes of header fields.
     fields: AtomicUsize,
@@ -86,7 +88,7 @@ impl Budget {
         self.conns.load(SeqCst)
     }
 
-    /// A new link's part in it; `driver` wakes the link's driver.
+    /// Makes a new link's share. `driver` wakes the link's driver.
     pub(super) fn join(self: &Arc<Self>, driver: Waker) -> Share {
         let (unread, fields) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let member = Arc::new(Member { unread, fields, asked: AtomicBool::new(false), driver });
@@ -99,7 +101,8 @@ impl Budget {
         self.cap / self.links.load(SeqCst).max(1)
     }
 
-    /// Has each link that holds something tell what of it is unread, unless they are at it.
+    /// Asks each link that holds bytes to report which of them are unread, unless this is under
+    /// way.
     fn ask_all(&self) {
         if self.phase.compare_exchange(CALM, ASKING, SeqCst, SeqCst).is_err() {
             return;
@@ -120,14 +123,14 @@ impl Budget {
             return;
         }
         if self.held() <= self.cap {
-            // The next time all are asked again.
+            // Calm again, so that all links are asked the next time.
             return self.phase.store(CALM, SeqCst);
         }
         self.phase.store(ANSWERED, SeqCst);
         self.wake_the_largest();
     }
 
-    /// Whether what the links have told is recent, or so much that there is no time to ask.
+    /// Whether the reports are recent, or the sum is so large that there is no time to ask.
     fn is_sure(&self) -> bool {
         self.phase.load(SeqCst) == ANSWERED || self.held() > self.cap + self.cap / 8
     }
@@ -148,23 +151,23 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// One link's part in a budget. Dropping it gives everything back.
+/// One link's share in a budget. Dropping it gives everything back.
 pub(super) struct Share {
     budget: Arc<Budget>,
     member: Arc<Member>,
     key: usize,
     conns: usize,
-    /// What the link holds has changed with the last update.
+    /// Whether the last update has changed the link's unread bytes.
     changed: bool,
 }
 
 impl Share {
-    /// The link holds so many bytes unread, and has so many streams. Gives whether all links together hold
-    /// too much, as far as is known.
+    /// Reports the link's unread bytes and its number of streams. Returns whether all links
+    /// together hold too much, as far as is known.
     pub(super) fn update(&mut self, unread: usize, conns: usize) -> bool {
         let budget = &*self.budget;
         if conns != self.conns {
-            // Wraps, and by the order of things comes out right.
+            // The difference may wrap, and the wrapping sum is still right.
             budget.conns.fetch_add(conns.wrapping_sub(self.conns), SeqCst);
             self.conns = conns;
         }
@@ -181,20 +184,20 @@ impl Share {
         false
     }
 
-    /// Whether the link has been asked what it holds that is unread.
+    /// Whether the link was asked for its unread bytes.
     pub(super) fn is_asked(&self) -> bool {
         self.member.asked.load(SeqCst)
     }
 
-    /// The last update has counted nothing that has been read.
+    /// The last update was exact: it counted no byte that has been read.
     pub(super) fn answer(&self) {
         if self.member.asked.swap(false, SeqCst) {
             self.budget.count_answer();
         }
     }
 
-    /// Whether the link must hold less. If all hold too much and it is not this link's to make room,
-    /// others are told.
+    /// Whether the link must hold less. If all links hold too much and another link must make room,
+    /// that link is told.
     pub(super) fn must_hold_less(&self) -> bool {
         let budget = &*self.budget;
         if budget.held() <= budget.cap {
@@ -207,16 +210,16 @@ impl Share {
         if self.member.held() > budget.fair_share() {
             return true;
         }
-        // Also when it holds less than before: it may have come down to its share, and that be not
-        // enough.
+        // Wake it even if this link holds less than before: it may have come down to its share, and
+        // that may not be enough.
         if self.changed {
             budget.wake_the_largest();
         }
         false
     }
 
-    /// Whether there is memory for one more stream: not on a link with about its fair share when
-    /// little is left in all. Others' links still take some.
+    /// Whether there is memory for one more stream. When little is left, a link with about its fair
+    /// share has none, and other links still do.
     pub(super) fn takes_more(&self) -> bool {
         let most_of = |bytes: usize| bytes - bytes / 8;
         self.budget.held() <= most_of(self.budget.cap)
@@ -228,7 +231,7 @@ impl Share {
         self.member.fields.load(SeqCst)
     }
 
-    /// Counts so many bytes of header fields until the value is dropped.
+    /// Counts these bytes of header fields until the value is dropped.
     pub(super) fn charge(&self, bytes: usize) -> Charge {
         self.member.fields.fetch_add(bytes, SeqCst);
         self.budget.fields.fetch_add(bytes, SeqCst);
@@ -237,7 +240,7 @@ impl Share {
         Charge { budget, member, of_all, of_link }
     }
 
-    /// What all links may hold, for a message.
+    /// The cap of all links, for a message.
     pub(super) fn cap(&self) -> usize {
         self.budget.cap
     }
@@ -252,8 +255,8 @@ impl Drop for Share {
     }
 }
 
-/// Header fields of a request that are kept somewhere: they count for their link while that has the stream, and for all
-/// links until they are dropped.
+/// Header fields of a request that are held. They count for their link while it has the stream, and
+/// for all links until they are dropped.
 pub(super) struct Charge {
     budget: Arc<Budget>,
     member: Arc<Member>,
@@ -267,12 +270,12 @@ impl Charge {
         self.of_link.load(SeqCst)
     }
 
-    /// The link has the stream no more, though the program may.
+    /// The link no longer has the stream, though the program may.
     pub(super) fn leave_link(&self) {
         self.member.fields.fetch_sub(self.of_link.swap(0, SeqCst), SeqCst);
     }
 
-    /// Counts them no more.
+    /// Stops counting them.
     pub(super) fn give_back(&self) {
         self.leave_link();
         self.budget.fields.fetch_sub(self.of_all.swap(0, SeqCst), SeqCst);
@@ -311,7 +314,7 @@ mod tests {
     }
 
     impl Share {
-        /// As a driver does whose users have read nothing: whether it must make room.
+        /// A driver's turn whose users have read nothing. Returns whether it must make room.
         fn turn(&mut self, held: usize) -> bool {
             self.update(held, 1);
             self.answer();
@@ -364,7 +367,7 @@ mod tests {
         let budget = Budget::new(800);
         let (mut a, mut b) = (budget.join(noop()), budget.join(noop()));
         assert!(!a.turn(700));
-        // All that `a` has told is read, and nobody has told its driver.
+        // All bytes that `a` has reported are read, and its driver does not know.
         assert!(!b.turn(180));
         assert!(a.is_asked() && b.is_asked() && budget.held() == 880);
         assert!(!b.turn(200));

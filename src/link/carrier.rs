@@ -1,4 +1,4 @@
-//! A link, as the carrier of one of its streams.
+//! A link as the carrier of one of its streams.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -16,29 +16,29 @@ use crate::error::Result;
 use crate::pipe::Mover;
 use crate::sync::{AtomicBool, AtomicUsize, lock};
 
-/// The way to the driver for a stream's users: it puts the stream on the driver's list, once.
+/// The way from a stream's users to the driver. It puts the stream on the driver's list, once.
 #[derive(Debug)]
 pub(crate) struct LinkCarrier {
     key: AtomicUsize,
     listed: AtomicBool,
     /// The stream's identifier on the link, once it has one.
     id: AtomicU32,
-    /// The number of the PING behind all of its bytes; 0 is none.
+    /// The number of the PING behind all of the stream's bytes. 0 is none.
     ping: AtomicU64,
     link: Arc<Shared>,
-    /// The memory of the request's header fields, which are kept as long as the stream.
+    /// The memory of the request's header fields, which live as long as the stream.
     charge: Option<Charge>,
 }
 
 /// The key of a stream that its driver has not seen yet.
 pub(super) const NO_KEY: usize = usize::MAX;
 
-/// The facts by which a link tells what its peer has got of a stream.
+/// The facts that show what the peer has received of a stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Proof {
     /// The stream's identifier.
     pub(super) stream: u32,
-    /// The number of the PING behind all of its bytes; 0 is none.
+    /// The number of the PING behind all of the stream's bytes. 0 is none.
     pub(super) ping: u64,
 }
 
@@ -54,7 +54,7 @@ impl LinkCarrier {
         })
     }
 
-    /// The driver has given the stream its place.
+    /// Sets the stream's key with the driver.
     pub(super) fn set_key(&self, key: usize) {
         self.key.store(key, SeqCst);
     }
@@ -63,8 +63,8 @@ impl LinkCarrier {
         self.key.load(SeqCst)
     }
 
-    /// Whether the user's task may act in the driver's place: the driver sleeps, with nothing left undone, and the
-    /// runtime would not put off what is done with the socket.
+    /// Whether the user's task may act in the driver's place: the driver sleeps, with no work left,
+    /// and the runtime would not delay the work with the socket.
     fn may_visit(&self) -> bool {
         self.link.signal.is_asleep() && coop::has_budget_remaining()
     }
@@ -74,36 +74,36 @@ impl LinkCarrier {
         self.link.desk.visit(act)
     }
 
-    /// Bytes of the request's header fields, as they are counted.
+    /// The counted bytes of the request's header fields.
     pub(super) fn fields(&self) -> usize {
         self.charge.as_ref().map_or(0, Charge::bytes)
     }
 
-    /// The link has the stream no more: its header fields are the program's.
+    /// The link no longer has the stream, and its header fields belong to the program.
     pub(super) fn leave_link(&self) {
         if let Some(charge) = &self.charge {
             charge.leave_link();
         }
     }
 
-    /// Counts the header fields no more.
+    /// Stops counting the header fields.
     pub(super) fn give_fields_back(&self) {
         if let Some(charge) = &self.charge {
             charge.give_back();
         }
     }
 
-    /// HTTP/2 has given the stream an identifier.
+    /// Sets the identifier that HTTP/2 has given the stream.
     pub(super) fn set_id(&self, id: u32) {
         self.id.store(id, SeqCst);
     }
 
-    /// A PING with this number follows all bytes of the stream.
+    /// Sets the number of the PING behind all bytes of the stream.
     pub(super) fn set_ping(&self, number: u64) {
         self.ping.store(number, SeqCst);
     }
 
-    /// Leaves the list, and gives the stream's key.
+    /// Removes the stream from the list, and returns its key.
     pub(super) fn unlist(&self) -> usize {
         self.listed.store(false, SeqCst);
         self.key.load(SeqCst)

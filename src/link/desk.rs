@@ -1,7 +1,8 @@
-//! The place of a link's driver: its task works there, and a user's task that writes, for a moment.
+//! The place where a link's driver works. Its own task works there, and for a moment a user's task
+//! that writes.
 //!
-//! Neither task waits: a user's that finds the place taken leaves its bytes to the driver, and the driver's that
-//! finds a user's there is woken when the user's has left.
+//! Neither task waits. If a user's task finds the place taken, it leaves its bytes to the driver.
+//! If the driver's task finds a user's task there, it is woken when that has left.
 
 use std::sync::TryLockError;
 use std::sync::atomic::Ordering::SeqCst;
@@ -12,22 +13,25 @@ use crate::sync::{AtomicWaker, Mutex, MutexGuard, fence, lock};
 /// The desk of a driver.
 pub(super) struct Desk<D> {
     work: Mutex<Option<Work<D>>>,
-    /// The waker of the driver's task, where that has found a user's task here.
+    /// The waker of the driver's task, if that has found a user's task here.
     missed: AtomicWaker,
 }
 
-/// A user's task at the desk: it leaves when this is dropped, the place before the rest.
+/// A user's task at the desk. Dropping this frees the place first, and then wakes the driver's
+/// task.
 struct Visit<'a, D> {
     place: MutexGuard<'a, Option<Work<D>>>,
     _leaving: Leaving<'a, D>,
 }
 
-/// Wakes the driver's task if it has come meanwhile, or must end because the user's has panicked.
+/// Wakes the driver's task if it has come meanwhile, or if it must end because the user's task has
+/// panicked.
 struct Leaving<'a, D>(&'a Desk<D>);
 
 impl<D> Drop for Leaving<'_, D> {
     fn drop(&mut self) {
-        // The driver's task has either found the place free since, or registered its waker.
+        // Since the place is free, the driver's task has either found it free or registered its
+        // waker.
         fence(SeqCst);
         self.0.missed.wake();
         if std::thread::panicking()
@@ -46,25 +50,25 @@ struct Work<D> {
 }
 
 impl<D> Desk<D> {
-    /// A desk without a driver.
+    /// Makes a desk without a driver.
     pub(super) fn new() -> Desk<D> {
         Desk { work: Mutex::new(None), missed: AtomicWaker::new() }
     }
 
-    /// Gives the driver its place.
+    /// Puts the driver in its place.
     pub(super) fn set(&self, driver: D) {
         let (driver, task) = (Box::new(driver), Waker::noop().clone());
         *lock(&self.work) = Some(Work { driver, task });
     }
 
-    /// The driver is over.
+    /// Removes the driver, which has ended.
     pub(super) fn clear(&self) {
         let work = lock(&self.work).take();
         drop(work);
     }
 
-    /// Lets a user's task act in the driver's place, with the context of the driver's task. `None` if the place is
-    /// taken, or the driver is over.
+    /// Lets a user's task act in the driver's place, with the context of the driver's task. `None`
+    /// if the place is taken, or if the driver has ended.
     pub(super) fn visit<T>(&self, act: impl FnOnce(&mut D, &mut Context<'_>) -> T) -> Option<T> {
         let place = self.work.try_lock().ok()?;
         let mut visit = Visit { place, _leaving: Leaving(self) };
@@ -72,7 +76,7 @@ impl<D> Desk<D> {
         Some(act(driver, &mut Context::from_waker(task)))
     }
 
-    /// Lets the driver's task work, now, or when a user who is there has left.
+    /// Lets the driver's task work, now or when the present user's task has left.
     pub(super) fn poll(
         &self,
         cx: &mut Context<'_>,
@@ -87,7 +91,7 @@ impl<D> Desk<D> {
         let mut place = match place {
             Ok(place) => place,
             Err(TryLockError::WouldBlock) => return Poll::Pending,
-            // A user's task has panicked here, and nobody knows what it has left undone.
+            // A user's task has panicked here, and its unfinished work is unknown.
             Err(TryLockError::Poisoned(_)) => return Poll::Ready(()),
         };
         let Some(Work { driver, task }) = place.as_mut() else { return Poll::Ready(()) };

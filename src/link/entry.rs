@@ -18,81 +18,81 @@ use crate::config::REJECTION_BODY;
 use crate::conn::{Linger, Stream};
 use crate::error::{Ending, Error, ErrorKind, Reason, request_name};
 
-/// One stream, and how far it has come.
+/// One stream, and its progress.
 ///
-/// It is kept until the stream is over, and until the user has read everything, because what is unread
-/// counts against the link's window.
+/// It is kept until the stream is over and the user has read everything, because unread bytes count
+/// against the link's window.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) stream: Arc<Stream>,
     pub(super) carrier: Arc<LinkCarrier>,
     pub(super) head: Head,
-    /// Its number, once HTTP/2 knows of it.
+    /// The stream's number, once HTTP/2 knows the stream.
     pub(super) id: Option<StreamId>,
-    /// Content may be sent: the head of this side is through, and its end is not.
+    /// Whether content may be sent: this side's head is sent, and its end is not.
     pub(super) sends: bool,
-    /// The peer has done something to it, and the driver has not looked at it since.
+    /// The peer has acted on it since the driver has last examined it.
     pub(super) touched: bool,
-    /// Content has come since the driver has looked at it.
+    /// Content has come since the driver has last examined it.
     pub(super) received: bool,
-    /// END_STREAM, or the end of an error, has come in.
+    /// The peer's end has come, as END_STREAM or as an error.
     pub(super) received_end: bool,
     /// Both directions are over, or the stream was cut.
     pub(super) over: bool,
-    /// Bytes given to the inbox whose window is not yet given back.
+    /// Bytes in the inbox whose window is not yet given back.
     pub(super) held: usize,
-    /// Bytes that nobody gets, whose window is not yet given back.
+    /// Discarded bytes whose window is not yet given back.
     spare: usize,
-    /// The peer need not have what was sent of it: one end has given it up. Or it is over, and the session knows
-    /// what must arrive.
+    /// The peer need not receive what was sent of it: one end has given it up, or it is over and
+    /// the session knows what must arrive.
     pub(super) owes_nothing: bool,
-    /// It must be reset, as soon as HTTP/2 can be told.
+    /// The stream must be reset with this reason, as soon as HTTP/2 can be told.
     wants_reset: Option<Reason>,
-    /// It must be ended, as soon as HTTP/2 can be told.
+    /// The stream must be ended, as soon as HTTP/2 can be told.
     wants_end: bool,
-    /// Its part in what is counted for the windows.
+    /// Its part in the measurement for the windows.
     pub(super) part: Part,
     pub(super) send_state: SendState,
     pub(super) linger: Linger,
-    /// When its linger, or a refusal's body, is looked at again.
+    /// The next check of its linger, or of a refusal's body.
     pub(super) timer: Option<(delay_queue::Key, Instant)>,
-    /// Where a timeout is set for it.
+    /// The state of its timeouts, if it has any.
     pub(super) quiet: Option<Box<Quiet>>,
     /// A client's place on the link, until the stream is over.
     pub(super) lease: Option<Lease>,
-    /// A refusal has come, and the driver has not looked at it since.
+    /// A refusal has come since the driver has last examined it.
     pub(super) was_rejected: bool,
-    /// Its answer waits for room, and it is on the driver's list of those.
+    /// Its answer waits for room, and the stream is on the driver's list for that.
     pub(super) waits_to_answer: bool,
 }
 
-/// Where the exchange of heads stands.
+/// The progress of the two heads.
 #[derive(Debug)]
 pub(super) enum Head {
     /// Client: the request waits for its turn.
     Unsent(Box<Request<()>>),
-    /// Client: sent.
+    /// Client: the request is sent.
     Asked,
-    /// Client: the answer is not 2xx, and the beginning of its body is collected.
+    /// Client: the answer is not 2xx. The beginning of its body is collected.
     Rejected(Box<response::Parts>, BytesMut),
     /// Server: the user has not answered yet.
     Unanswered,
-    /// Both heads are through.
+    /// Both heads are sent or received.
     Done,
 }
 
-/// What the sending side has to do with the driver's lists.
+/// The sending side's state in the driver's lists.
 #[derive(Debug, Default)]
 pub(super) struct SendState {
-    /// It is in the queue of streams that can send.
+    /// The stream is in the queue of streams that can send.
     pub(super) queued: bool,
-    /// It is in the list of streams whose bytes may not all have left.
+    /// The stream is in the list of streams whose bytes may not all have left.
     pub(super) unsettled: bool,
-    /// Once so much of the link is flushed, the outbox is sent up to this position.
+    /// When this much of the link is flushed, the outbox is sent up to this position.
     pub(super) mark: Option<(u64, u64)>,
     /// The peer's window is full.
     pub(super) blocked: bool,
-    /// There is a PING between the bytes and END_STREAM, or need not be.
+    /// A PING follows the bytes, or none is needed, so END_STREAM may go.
     pub(super) end_may_go: bool,
 }
 
@@ -124,17 +124,17 @@ impl Entry {
         }
     }
 
-    /// What the request was, for an error's text.
+    /// The name of the request, for an error's text.
     pub(super) fn what(&self) -> String {
         request_name(&self.stream.request.method, &self.stream.request.uri)
     }
 
-    /// Whether a response is still due to this client's user.
+    /// Whether this client's user still waits for a response.
     pub(super) fn awaits_answer(&self) -> bool {
         matches!(self.head, Head::Unsent(_) | Head::Asked)
     }
 
-    /// The server has answered, and what it says is told to the user at once.
+    /// Tells the user at once how the server has answered.
     pub(super) fn was_answered(&mut self, response: Response<()>) {
         let (head, ()) = response.into_parts();
         if let Some(lease) = &self.lease {
@@ -148,12 +148,12 @@ impl Entry {
         };
     }
 
-    /// Bytes that it holds: unread ones, and header fields.
+    /// Bytes that the stream holds: unread ones, and header fields.
     pub(super) fn holds(&self) -> usize {
         self.stream.inbox.len() + self.carrier.fields()
     }
 
-    /// Puts bytes that have come where they belong; says how many the inbox has taken on.
+    /// Puts received bytes where they belong. Returns how many the inbox has taken.
     pub(super) fn keep(&mut self, content: &[u8]) -> usize {
         if self.over {
             self.spare += content.len();
@@ -186,22 +186,22 @@ impl Entry {
         }
     }
 
-    /// Turns a refusal, with what has come of its body, into the error that the user gets. After a complete refusal
-    /// this side ends too, if all that was written is sent; a reset would count against the link at many servers. `false` if there is no
-    /// refusal.
+    /// Turns a refusal, with the received part of its body, into the error that the user gets.
+    /// After a complete refusal this side ends too, if all written bytes are sent, because many
+    /// servers count a reset against the link. `false` if there is no refusal.
     pub(super) fn finish_rejection(&mut self) -> bool {
         let what = self.what();
         let Head::Rejected(head, body) = &mut self.head else { return false };
         let error = Error::rejected(&what, (**head).clone(), body.split().freeze());
         self.head = Head::Done;
-        // An end behind a part of what was written would look like the end of it all.
+        // An end after only a part of the written bytes would look like the end of them all.
         self.wants_end = self.received_end && !self.stream.outbox.has_unsent_bytes();
         self.wants_reset = (!self.wants_end).then_some(Reason::CANCEL);
         self.fail(error.clone(), error);
         true
     }
 
-    /// The peer has ended the stream before its time.
+    /// The peer has ended the stream early.
     pub(super) fn was_cut_by_the_peer(&mut self, ending: &Ending) {
         if self.over || self.finish_rejection() {
             return;
@@ -210,7 +210,7 @@ impl Entry {
             self.owes_nothing = true;
             return self.cut(ending);
         }
-        // With an error behind its END_STREAM the peer may have thrown bytes away.
+        // With an error after its END_STREAM the peer may have discarded bytes.
         let error = ending.write_error();
         self.owes_nothing = matches!(ending, Ending::Reset(Reason::NO_ERROR));
         if !self.owes_nothing {
@@ -220,11 +220,11 @@ impl Entry {
         self.end(Err(error));
     }
 
-    /// Sends the server's answer, which its user has given; says whether it accepts the request.
+    /// Sends the server's answer, which its user has given. Returns whether it accepts the request.
     pub(super) fn answer(&mut self, session: &mut Session) -> bool {
         let (Some(id), Some(head)) = (self.id, self.stream.take_answer()) else { return false };
         self.head = Head::Done;
-        // The answer to a HEAD request has no body (RFC 9110 §9.3.2), whatever was written.
+        // The answer to a HEAD request has no body (RFC 9110 §9.3.2), even if bytes were written.
         let bodiless = self.stream.request.method == Method::HEAD;
         let status = head.status;
         match session.respond(id, &Response::from_parts(head, ()), bodiless) {
@@ -242,14 +242,14 @@ impl Entry {
                 let ending = fault::no_response(status);
                 self.reset(session, Reason::INTERNAL_ERROR, &ending);
             }
-            // The stream is over, and its user has been told why.
+            // The stream is over, and its user knows why.
             Err(_) => {}
         }
         status.is_success()
     }
 
-    /// Gives back the windows of what the user has read, and of what nobody gets; says how many bytes
-    /// the user had read.
+    /// Gives back the windows of bytes that the user has read and of discarded bytes. Returns how
+    /// many bytes the user had read.
     pub(super) fn release(&mut self, session: &mut Session) -> usize {
         let consumed = self.stream.inbox.take_consumed();
         let released = consumed + std::mem::take(&mut self.spare);
@@ -266,7 +266,7 @@ impl Entry {
         consumed
     }
 
-    /// Ends both directions because of `ending`. What has arrived is still read first.
+    /// Ends both directions because of `ending`. Received bytes can still be read first.
     pub(super) fn cut(&mut self, ending: &Ending) {
         let (read, write) = if self.awaits_answer() {
             if let (Ending::Reset(Reason::REFUSED_STREAM), Some(lease)) = (ending, &self.lease) {
@@ -284,17 +284,17 @@ impl Entry {
         self.fail(read, write);
     }
 
-    /// As [`Entry::cut`], with the errors themselves.
+    /// The same as [`Entry::cut`], with the errors themselves.
     pub(super) fn fail(&mut self, read: Error, write: Error) {
         self.note_loss(&write);
-        // Before the user hears of it, who may want another.
+        // Before the user is told, because the user may want another lease.
         self.lease = None;
         self.stream.cut(read.clone(), write);
         self.end(Err(read));
     }
 
-    /// Tells a client that a connection which its user has let go has not been through: nobody else can
-    /// be told. A reset that the user asked for is no loss.
+    /// Tells a client that a connection which its user has let go has failed: no other code can be
+    /// told. A reset that the user asked for is no loss.
     fn note_loss(&self, error: &Error) {
         if let Some(lease) = &self.lease
             && self.stream.fails_untold()
@@ -304,26 +304,26 @@ impl Entry {
         }
     }
 
-    /// Sends RST_STREAM, and fails what the user still waits for with `ending`.
+    /// Sends RST_STREAM, and fails the user's waiting calls with `ending`.
     pub(super) fn reset(&mut self, session: &mut Session, reason: Reason, ending: &Ending) {
         self.send_reset(session, reason);
         self.cut(ending);
     }
 
-    /// Sends RST_STREAM, if the stream is not over already.
+    /// Sends RST_STREAM, unless the stream is over already.
     pub(super) fn send_reset(&mut self, session: &mut Session, reason: Reason) {
         self.wants_reset = None;
-        // Where END_STREAM has gone, the peer must have all that came before it in spite of the reset.
+        // Once END_STREAM is taken, the peer must get everything before it in spite of the reset.
         self.owes_nothing |= !self.stream.outbox.is_end_taken();
         if let Some(id) = self.id {
             session.http2().reset(id, reason);
         }
     }
 
-    /// Sends the end, or the RST_STREAM, that could not be sent before.
+    /// Sends the END_STREAM or RST_STREAM that could not be sent before.
     pub(super) fn send_wanted_end(&mut self, session: &mut Session) {
         if std::mem::take(&mut self.wants_end) {
-            // The bytes that were written have no reader.
+            // The written bytes have no reader.
             self.owes_nothing |= !self.stream.outbox.is_end_taken();
             if let Some(id) = self.id {
                 session.http2().end(id);
@@ -334,7 +334,7 @@ impl Entry {
         }
     }
 
-    /// Nothing will be sent or received any more.
+    /// Marks both directions as over.
     pub(super) fn end(&mut self, how: Result<(), Error>) {
         self.over = true;
         self.sends = false;
@@ -348,12 +348,12 @@ impl Entry {
         }
         self.give_up_on_an_answer();
         self.stream.set_done(how);
-        // What is unread is reported once, when the last of it has been read.
+        // Unread bytes are reported once, when the last of them has been read.
         let unread = self.held.max(1);
         self.stream.inbox.set_threshold(unread);
     }
 
-    /// A client's user who still waits for the answer hears that there will be none.
+    /// Tells a client's user who still waits for the answer that none will come.
     pub(super) fn give_up_on_an_answer(&mut self) {
         if self.awaits_answer() {
             let message = "the connection was closed on this side before the server answered";
@@ -361,7 +361,7 @@ impl Entry {
         }
     }
 
-    /// Whether bytes are lost when it ends now, and nobody holds it who could be told.
+    /// Whether bytes are lost if it ends now, and no caller holds it who could be told.
     pub(super) fn loses_unseen(&self) -> bool {
         !self.stream.is_asked_about() && self.stream.outbox.has_unsent_bytes()
     }

@@ -1,8 +1,8 @@
-//! The doings of the peer, as HTTP/2 tells them, taken to the streams that they concern.
+//! The peer's actions, as HTTP/2 reports them, passed on to the streams that they concern.
 //!
-//! HTTP/2 cannot be called meanwhile: what must be done because of an event is done when the driver next looks
-//! at the stream. What concerns the whole link is in force at once, before the user of any stream hears
-//! what else the peer has said.
+//! HTTP/2 cannot be called during a report. So the driver acts on an event when it next examines
+//! the stream. An event that concerns the whole link takes effect at once, before any stream's user
+//! learns of the peer's other actions.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,18 +20,18 @@ use super::{Shared, fault};
 use crate::error::Ending;
 use crate::observe::Cause;
 
-/// How many of the peer's last resets are remembered: more than can come between a
-/// stream's end and the PING that is sent behind it.
+/// The number of the peer's last resets that are remembered. It is more than can come between a
+/// stream's end and the acknowledgement of the PING after it.
 const RESETS: usize = 1024;
 
-/// How much of the text in a GOAWAY is kept, in bytes: every stream that it ends has it in its error.
+/// The bytes of a GOAWAY's text that are kept: every stream that it ends has the text in its error.
 const GOAWAY_TEXT: usize = 256;
 
-/// A stream that the peer has opened, and that nobody has looked at yet.
+/// A stream that the peer has opened and that the driver has not examined yet.
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) id: StreamId,
-    /// `None` where the peer has taken it back, or there is no memory for it.
+    /// `None` if the peer has taken the request back, or if there is no memory for it.
     pub(super) request: Option<Request<()>>,
     /// The memory of its header fields.
     pub(super) charge: Option<Charge>,
@@ -42,10 +42,10 @@ pub(super) struct Arrival {
     pub(super) end: bool,
 }
 
-/// The memory that there is for the header fields of requests.
+/// The memory for the header fields of requests.
 pub(super) struct Room<'a> {
     pub(super) share: &'a Share,
-    /// Bytes of them that the link may have.
+    /// The bytes that the link may use for them.
     pub(super) link: usize,
 }
 
@@ -62,15 +62,16 @@ impl Room<'_> {
     }
 }
 
-/// The memory of a field beside its name and value: its place in a `HeaderMap`, which has up to twice as many as it
-/// needs, and the allocator's own of two pieces. `tests/it/limits/fields.rs` measures it.
+/// The memory of a field in addition to its name and value: its place in a `HeaderMap`, which has
+/// up to twice the necessary places, and the allocator's overhead for two pieces.
+/// `tests/it/limits/fields.rs` measures it.
 const A_FIELD: usize = 224;
 
-/// The memory of a stream that is open, whatever is sent on it: its state here and in HTTP/2, and a short text that waits
-/// for a window. 240,000 refusals that nobody reads took 4.7 KiB each.
+/// The memory of an open stream, whatever is sent on it: its state here and in HTTP/2, and a short
+/// text that waits for a window. In a test, 240,000 unread refusals took 4.7 KiB each.
 const A_STREAM: usize = 5 << 10;
 
-/// The memory of a request, about.
+/// The approximate memory of a request.
 fn memory_of(request: &Request<()>) -> usize {
     let uri = request.uri();
     let target = uri.authority().map_or(0, |authority| authority.as_str().len())
@@ -80,22 +81,22 @@ fn memory_of(request: &Request<()>) -> usize {
     A_STREAM + target + request.headers().iter().map(field).sum::<usize>()
 }
 
-/// The events that are the driver's to deal with.
+/// The events that the driver must handle.
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub(super) arrivals: Vec<Arrival>,
-    /// The keys of the streams of which something was heard.
+    /// The keys of the streams with new events.
     pub(super) touched: Vec<usize>,
     /// Bytes that have come into inboxes.
     pub(super) held: usize,
-    /// Bytes that have come for nobody.
+    /// Bytes that have come for no stream.
     pub(super) dropped: usize,
     pub(super) pongs: Vec<[u8; 8]>,
     /// The peer has acknowledged SETTINGS.
     pub(super) settings_acknowledged: bool,
     /// The peer's last GOAWAY.
     pub(super) goaway: Option<GoAway>,
-    /// The last streams that the peer has reset, and the codes.
+    /// The streams that the peer has reset last, and the codes.
     pub(super) resets: VecDeque<(u32, u32)>,
 }
 
@@ -108,7 +109,7 @@ impl News {
     }
 }
 
-/// SETTINGS of the peer, as a log has them.
+/// The peer's SETTINGS, in the form for the log.
 struct Shown<'a>(&'a Settings);
 
 impl fmt::Display for Shown<'_> {
@@ -133,19 +134,19 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Hears of everything.
+/// Receives every event.
 pub(super) struct Events<'a> {
     pub(super) shared: &'a Shared,
     pub(super) streams: &'a mut Slab<Entry>,
     pub(super) ids: &'a mut Ids,
     pub(super) news: &'a mut News,
     pub(super) is_client: bool,
-    /// A server's.
+    /// A server's memory for header fields.
     pub(super) room: Option<Room<'a>>,
 }
 
 impl Events<'_> {
-    /// The stream of this number, which the driver looks at once all that has come is told.
+    /// The stream with this number. The driver examines it after the whole read.
     fn entry(&mut self, id: StreamId) -> Option<&mut Entry> {
         let Place::Entry(key) = *self.ids.get(&id)? else { return None };
         let entry = self.streams.get_mut(key)?;
@@ -155,7 +156,7 @@ impl Events<'_> {
         Some(entry)
     }
 
-    /// The same, of those that nobody has looked at yet.
+    /// The same, for streams that the driver has not examined yet.
     fn arrival(&mut self, id: StreamId) -> Option<&mut Arrival> {
         match self.ids.get(&id)? {
             Place::Arrival(index) => self.news.arrivals.get_mut(*index),
@@ -163,7 +164,7 @@ impl Events<'_> {
         }
     }
 
-    /// Ends a stream because of what the peer has done to it.
+    /// Ends a stream because of the peer's action.
     fn cut(&mut self, id: StreamId, ending: &Ending) {
         if let Some(arrival) = self.arrival(id) {
             (arrival.request, arrival.charge, arrival.limit) = (None, None, None);
@@ -230,7 +231,7 @@ impl Visitor for Events<'_> {
         let awaits_answer = self.entry(id).is_some_and(|entry| entry.awaits_answer());
         let ending = match &self.news.goaway {
             Some(goaway) if awaits_answer => fault::not_processed(goaway),
-            // It has answered what it says that it has not looked at.
+            // The peer has answered a stream that its GOAWAY claims not to have seen.
             Some(goaway) => Ending::GoAway(goaway.reason, goaway.text.as_str().into()),
             None => Ending::Gone(None),
         };

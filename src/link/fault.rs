@@ -1,4 +1,4 @@
-//! Says in our terms what HTTP/2 and the transport report.
+//! Reports of HTTP/2 and the transport, in this library's words.
 
 use std::io;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use http::StatusCode;
 
 use crate::error::{Ending, Error, ErrorKind, Reason};
 
-/// The words of the peer in a GOAWAY.
+/// The content of the peer's GOAWAY.
 #[derive(Clone, Debug)]
 pub(super) struct GoAway {
     pub(super) reason: Reason,
-    /// A text for people; anything can stand in it.
+    /// A text for people, with arbitrary content.
     pub(super) text: String,
 }
 
@@ -24,12 +24,12 @@ pub(super) fn violation(error: &ConnectionError) -> Ending {
     }
 }
 
-/// The peer does not speak HTTP/2, by its first bytes.
+/// The peer's first bytes show that it does not speak HTTP/2.
 pub(super) fn not_http2(first: &[u8]) -> Ending {
     Ending::NotHttp2(what_was_seen(first).into())
 }
 
-/// The peer's words before it ended the link in good order, as a cause of the losses by that.
+/// The peer's text before it ended the link in good order, as the cause of losses by that end.
 pub(super) fn farewell(goaway: Option<&GoAway>) -> Option<Arc<io::Error>> {
     let text = goaway.map(|goaway| &goaway.text).filter(|text| !text.is_empty())?;
     let message = format!("the peer said in its GOAWAY: {text:?}");
@@ -50,7 +50,7 @@ pub(super) fn not_processed(goaway: &GoAway) -> Ending {
     Ending::NotProcessed(message.into())
 }
 
-/// The server's SETTINGS are there, and do not allow `:protocol` (RFC 8441 §3).
+/// The server's SETTINGS have come, and do not allow `:protocol` (RFC 8441 §3).
 pub(super) fn not_offered(protocol: &str) -> Ending {
     let message = format!(
         "the server does not offer extended CONNECT (RFC 8441), which the protocol {protocol:?} \
@@ -67,14 +67,14 @@ pub(super) fn unsendable(head: &str, error: &UnsendableHead) -> Ending {
     Ending::Failed(Error::new(ErrorKind::InvalidInput, message))
 }
 
-/// A status that answers nothing: the response proper still has to follow it (RFC 9110 §15.2).
+/// A status that is no final answer: the response itself must still follow it (RFC 9110 §15.2).
 pub(super) fn no_response(status: StatusCode) -> Ending {
     let message =
         format!("{status} is no response: it is interim, and a final status was expected");
     Ending::Failed(Error::new(ErrorKind::InvalidInput, message))
 }
 
-/// Names what a peer that does not speak HTTP/2 seems to speak.
+/// Names the protocol that a peer without HTTP/2 seems to speak.
 fn what_was_seen(first: &[u8]) -> String {
     const ALERT: u8 = 0x15;
     if first.starts_with(b"HTTP/1") {

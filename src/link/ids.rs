@@ -1,4 +1,4 @@
-//! From a stream's number to the place where it is kept.
+//! From a stream's number to the place that holds it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use h2conn_engine::StreamId;
 
-/// Where a stream of HTTP/2 is kept.
+/// The place that holds an HTTP/2 stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
     /// Among the streams of the driver.
@@ -18,8 +18,9 @@ pub(super) enum Place {
 /// The places of a link's streams.
 pub(super) type Ids = HashMap<StreamId, Place, Keyed>;
 
-/// Two multiplications by a secret of the link. A peer chooses the numbers of its streams, in rising order; without
-/// the secret it cannot make them meet, and it has no more of them here than it may have streams.
+/// A hash of two multiplications by a secret of the link. A peer chooses the numbers of its
+/// streams, in rising order. Without the secret it cannot cause collisions, and it has at most as
+/// many numbers here as it may have streams.
 #[derive(Clone, Debug)]
 pub(super) struct Keyed(u64);
 

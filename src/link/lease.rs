@@ -1,9 +1,9 @@
-//! Places on a link: how many streams its peer takes at once, and who has them.
+//! Places on a link: the streams that its peer takes at once, and the leases of them.
 //!
-//! A lease is taken before its stream is opened, goes to the driver with it, and is given back when
-//! the stream is over for HTTP/2, whatever its user has still to read. The count and the bit that
-//! says that there are no more places are one atomic: a link that closes because nobody uses it can
-//! do so only while that is true.
+//! A lease is taken before its stream is opened, and goes to the driver with the stream. It is
+//! given back when HTTP/2 has finished the stream, even if its user has still bytes to read. The
+//! number of leases and the bit that says that there are no more places are one atomic. So an
+//! unused link can close only while it has no lease.
 
 use std::fmt;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -19,15 +19,15 @@ use super::{Command, Shared};
 use crate::conn::{Stream, Transport};
 use crate::error::Error;
 
-/// Who waits for places on a link.
+/// The part of a client that waits for places on a link.
 pub(crate) trait Watch: Send + Sync {
     /// The peer has said how many streams it takes at once.
     fn limit_is(&self, limit: usize);
 
-    /// There may be another place, or there will be none any more.
+    /// There may be another place, or there will be no more.
     fn changed(self: Arc<Self>);
 
-    /// Bytes of a connection that nobody holds may be lost, and why.
+    /// A connection that no caller holds may have lost bytes, because of this error.
     fn lost(&self, error: Error);
 }
 
@@ -36,22 +36,22 @@ pub(crate) struct Places {
     /// Twice the leases, plus [`CLOSED`].
     state: AtomicUsize,
     limit: AtomicUsize,
-    /// The limit is the peer's own word.
+    /// Whether the peer itself has stated the limit.
     settled: AtomicBool,
-    /// The last stream that the peer decided on was refused by it.
+    /// Whether the peer refused the last stream that it decided on.
     refusing: AtomicBool,
     since: Instant,
     watch: Option<Weak<dyn Watch>>,
 }
 
-/// There are no more places.
+/// The bit that says that there are no more places.
 const CLOSED: usize = 1;
 
-/// One lease.
+/// One lease, in `state`.
 const ONE: usize = 2;
 
 impl Places {
-    /// Room for `limit` streams until the peer says how many it takes.
+    /// Makes places for `limit` streams until the peer says how many it takes.
     pub(crate) fn new(limit: usize, watch: Weak<dyn Watch>) -> Places {
         Places { limit: AtomicUsize::new(limit), watch: Some(watch), ..Places::default() }
     }
@@ -71,19 +71,19 @@ impl Places {
         self.state.load(SeqCst) & CLOSED != 0
     }
 
-    /// From now on there are no more.
+    /// Gives no more places from now on.
     pub(super) fn close(&self) {
         if self.state.fetch_or(CLOSED, SeqCst) & CLOSED == 0 {
             self.tell();
         }
     }
 
-    /// As [`Places::close`], if nobody has a place or has just got one. Nobody is told.
+    /// The same as [`Places::close`], but only if there is no lease. It does not tell the watch.
     pub(super) fn close_if_unused(&self) -> bool {
         self.state.compare_exchange(0, CLOSED, SeqCst, SeqCst).is_ok()
     }
 
-    /// The peer takes so many streams at once.
+    /// Sets how many streams the peer takes at once.
     pub(super) fn set_limit(&self, limit: usize) {
         let before = self.limit.swap(limit, SeqCst);
         let news = !self.settled.swap(true, SeqCst) || before != limit;
@@ -93,7 +93,7 @@ impl Places {
         }
     }
 
-    /// A stream that nobody holds has failed with this error.
+    /// A stream that no caller holds has failed with this error.
     pub(super) fn lost(&self, error: &Error) {
         if let Some(watch) = self.watch.as_ref().and_then(Weak::upgrade) {
             watch.lost(lost_unseen(error));
@@ -107,7 +107,7 @@ impl Places {
     }
 }
 
-/// As many as anybody wants.
+/// Without a limit.
 impl Default for Places {
     fn default() -> Places {
         Places {
@@ -121,11 +121,11 @@ impl Default for Places {
     }
 }
 
-/// The right to one stream on a link, which does not close for want of use while it is there.
+/// The right to one stream on a link. While it exists, the link does not close as unused.
 pub(crate) struct Lease(Arc<Shared>);
 
 impl Lease {
-    /// The first of a link, whatever becomes of that meanwhile.
+    /// The first lease of a link, even if the link closes meanwhile.
     pub(super) fn first(shared: &Arc<Shared>) -> Lease {
         shared.places.state.fetch_add(ONE, SeqCst);
         Lease(Arc::clone(shared))
@@ -135,7 +135,7 @@ impl Lease {
         shared.places.try_take().then(|| Lease(Arc::clone(shared)))
     }
 
-    /// Opens the stream. It can be written to at once; what becomes of it, it tells itself.
+    /// Opens the stream. It can be written to at once, and reports its own failure.
     pub(crate) fn open(self, request: request::Parts, transport: Transport) -> Arc<Stream> {
         let shared = Arc::clone(&self.0);
         shared.open(Some(self), request, transport)
@@ -151,12 +151,12 @@ impl Lease {
         self.0.places.refusing.store(false, Relaxed);
     }
 
-    /// The stream, which nobody holds, has failed with this error, and bytes of it may be lost.
+    /// The stream, which no caller holds, has failed with this error and may have lost bytes.
     pub(super) fn was_lost(&self, error: &Error) {
         self.0.places.lost(error);
     }
 
-    /// The peer would not have the stream: others are better opened elsewhere.
+    /// The peer refused the stream, so other streams should be opened elsewhere.
     pub(super) fn was_refused(&self) {
         self.0.places.refusing.store(true, Relaxed);
     }
@@ -165,7 +165,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let state = self.0.places.state.fetch_sub(ONE, SeqCst) - ONE;
-        // The driver may be waiting for that, to close the link.
+        // The driver may be waiting for this, to close the link.
         if state <= CLOSED || state & CLOSED != 0 {
             self.0.ask();
         }
@@ -181,13 +181,13 @@ impl fmt::Debug for Lease {
     }
 }
 
-/// A link as those see it who look for a place.
+/// A link as a client sees it that looks for a place.
 impl super::Link {
     pub(crate) fn try_lease(&self) -> Option<Lease> {
         Lease::of(&self.shared)
     }
 
-    /// Whether there are places, taken or not.
+    /// Whether the link gives places, free or not.
     pub(crate) fn is_open(&self) -> bool {
         !self.shared.places.is_closed()
     }
@@ -196,12 +196,12 @@ impl super::Link {
         self.is_open() && self.active() < self.shared.places.limit.load(SeqCst)
     }
 
-    /// The streams that are leased and not yet over.
+    /// The leases whose streams are not yet over.
     pub(crate) fn active(&self) -> usize {
         self.shared.places.active()
     }
 
-    /// What the peer has said that it takes at once.
+    /// The number of streams that the peer has said it takes at once.
     pub(crate) fn limit(&self) -> Option<usize> {
         let places = &self.shared.places;
         places.settled.load(SeqCst).then(|| places.limit.load(SeqCst))
@@ -216,7 +216,7 @@ impl super::Link {
         self.shared.places.since.elapsed()
     }
 
-    /// Ends the link unless somebody has a place there. Nobody is told.
+    /// Ends the link unless there is a lease. It does not tell the watch.
     pub(crate) fn end_if_unused(&self) -> bool {
         let unused = self.shared.places.close_if_unused();
         if unused {

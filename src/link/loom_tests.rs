@@ -1,6 +1,6 @@
 //! Users wake a driver while it works, goes to sleep, sleeps and ends, in every order. The driver
-//! here is the real one's protocol without HTTP/2: what it would leave undone in its sleep is a
-//! deadlock, which loom reports.
+//! here has the real one's protocol without HTTP/2. loom reports work that it would leave undone in
+//! its sleep as a deadlock.
 
 use std::pin::Pin;
 use std::sync::atomic::Ordering::SeqCst;
@@ -18,7 +18,8 @@ use crate::error::Ending;
 use crate::sync::model::{explore, spawn};
 use crate::sync::{AtomicUsize, AtomicWaker, Mutex};
 
-/// A stand-in for the socket: it wakes the driver by the link's signal, and is polled in every turn.
+/// A stand-in for the socket. It wakes the driver through the link's signal, and is polled in every
+/// turn.
 #[derive(Debug, Default)]
 struct Source(Mutex<(usize, Option<Waker>)>);
 
@@ -40,8 +41,8 @@ impl Source {
     }
 }
 
-/// `Driver`, as far as its users can tell. It ends when it has seen as much as it expects: bytes,
-/// commands, and what its source gave.
+/// `Driver`, as far as its users can tell. It ends when it has seen everything that it expects:
+/// bytes, commands, and events of its source.
 struct Miniature {
     shared: Arc<Shared>,
     source: Arc<Source>,
@@ -52,14 +53,14 @@ struct Miniature {
 }
 
 impl Miniature {
-    /// `turns` is how many follow each other before the driver gives way.
+    /// `turns` is how many turns follow each other before the driver gives way.
     fn new(turns: usize, expected: usize) -> Miniature {
         let shared = Shared::alone();
         let source = Arc::default();
         Miniature { shared, source, streams: Vec::new(), turns, expected, seen: 0 }
     }
 
-    /// As `Driver::open`.
+    /// The same as `Driver::open`.
     fn open(&mut self, stream: Arc<Stream>, carrier: &LinkCarrier) {
         let key = self.streams.len();
         self.streams.push(stream);
@@ -72,7 +73,7 @@ impl Miniature {
         self.seen += batch.map_or(0, |batch| batch.remaining());
     }
 
-    /// As `Driver::look_at_ready_streams`.
+    /// The same as `Driver::look_at_ready_streams`.
     fn look_at_ready_streams(&mut self) {
         let mut ready = Vec::new();
         self.shared.signal.take_ready(&mut ready);
@@ -83,7 +84,7 @@ impl Miniature {
         }
     }
 
-    /// As `Driver::turn`.
+    /// The same as `Driver::turn`.
     fn turn(&mut self) {
         let asked = self.shared.take_asked();
         for command in asked.then(|| self.shared.take_commands()).into_iter().flatten() {
@@ -101,7 +102,7 @@ impl Miniature {
     }
 }
 
-/// As `Driver`'s.
+/// The same as `Driver`'s.
 impl Future for Miniature {
     type Output = ();
 
@@ -239,7 +240,7 @@ fn a_stream_that_is_opened_while_its_link_ends_is_told_and_so_is_who_waits_for_t
             let _ = link.ended().await;
             how.map_err(|error| error.kind())
         });
-        // The link ends at once, and with it the streams that the driver has seen.
+        // The link ends at once, together with the streams that the driver has seen.
         driver.source.add();
         let ended = spawn(async move {
             let mut driver = driver;
@@ -283,7 +284,7 @@ fn a_driver_that_finds_a_visitor_at_its_desk_is_woken_when_the_visitor_leaves() 
             spawn(async move {
                 let visit = |seen: &mut usize, _: &mut Context<'_>| {
                     *seen += 1;
-                    // As a socket does that a visitor has written to.
+                    // A socket wakes the driver in this way after a visitor has written to it.
                     task.wake();
                 };
                 if desk.visit(visit).is_none() {

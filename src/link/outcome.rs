@@ -1,4 +1,4 @@
-//! The knowledge of what the peer has got, once a link has ended.
+//! The knowledge of what the peer has received, after a link has ended.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,17 +11,17 @@ use crate::pipe::WakerSet;
 /// The end of a link, as its handles see it.
 #[derive(Debug, Default)]
 pub(super) struct End {
-    /// Why no stream works any more.
+    /// The reason why no stream works any more.
     pub(super) ending: Option<Ending>,
-    /// Whether the peer has got everything that is owed to it, once the link has ended.
+    /// Whether the peer has received everything that is owed to it, once the link has ended.
     pub(super) outcome: Option<Result<()>>,
-    /// The same of everything that was sent, of reset streams too.
+    /// The same for everything that was sent, including reset streams.
     everything: Option<Result<()>>,
-    /// Whether it may be more than the ends of streams that the peer has not got.
+    /// Whether the peer may lack more than the ends of streams.
     pub(super) owes_bytes: bool,
     /// The number of the last PING that the peer has acknowledged.
     pub(super) confirmed: u64,
-    /// Streams that the peer has reset, as far as they are remembered.
+    /// The streams that the peer has reset, as far as they are remembered.
     pub(super) resets: VecDeque<(u32, u32)>,
     /// The transport is closed.
     pub(super) gone: bool,
@@ -31,21 +31,21 @@ pub(super) struct End {
 /// The facts that a driver knows when its link has ended.
 pub(super) struct Last {
     pub(super) ending: Ending,
-    /// Whether the peer has got everything that is owed to it.
+    /// Whether the peer has received everything that is owed to it.
     pub(super) outcome: Result<()>,
-    /// The same of everything that was sent, of reset streams too.
+    /// The same for everything that was sent, including reset streams.
     pub(super) everything: Result<()>,
-    /// Whether it may be more than the ends of streams that the peer has not got.
+    /// Whether the peer may lack more than the ends of streams.
     pub(super) owes_bytes: bool,
     /// The number of the last PING that the peer has acknowledged.
     pub(super) confirmed: u64,
-    /// Streams that the peer has reset, as far as they are remembered.
+    /// The streams that the peer has reset, as far as they are remembered.
     pub(super) resets: VecDeque<(u32, u32)>,
 }
 
 #[cfg(all(test, h2conn_loom))]
 impl Last {
-    /// An end in good order.
+    /// The facts of an end in good order.
     pub(super) fn good() -> Last {
         let (confirmed, resets) = (0, VecDeque::new());
         Last {
@@ -60,19 +60,19 @@ impl Last {
 }
 
 impl End {
-    /// Whether the peer has got all of a stream, now that the link has ended.
+    /// Whether the peer has received all of a stream, now that the link has ended.
     pub(super) fn confirmation(&self, proof: Proof) -> Result<()> {
         if let Some(code) = first_reset(&self.resets, proof.stream) {
             return was_reset(code);
         }
         match &self.ending {
-            // It has hung up upon the end, which came right behind the last PING.
+            // The peer hung up when it got the end, which came right after the last PING.
             Some(Ending::Gone(_)) if proof.ping != 0 && proof.ping <= self.confirmed => Ok(()),
             _ => self.everything.clone().unwrap_or(Ok(())),
         }
     }
 
-    /// Takes account of the end. The first reason counts, and is given back.
+    /// Records the end. The first reason counts, and is returned.
     pub(super) fn set(&mut self, last: Last) -> Ending {
         if let Some(ending) = &self.ending {
             return ending.clone();
@@ -86,14 +86,14 @@ impl End {
     }
 }
 
-/// The code of the first reset of a stream, if it was an error's. Go's servers send STREAM_CLOSED for what
-/// comes after their NO_ERROR, and that means nothing more.
+/// The code of the first reset of a stream, if it is an error's. After their NO_ERROR, Go's servers
+/// send STREAM_CLOSED for further frames, which means nothing more.
 pub(super) fn first_reset(resets: &VecDeque<(u32, u32)>, stream: u32) -> Option<u32> {
     let (_, code) = resets.iter().find(|(of, _)| *of == stream)?;
     (*code != 0).then_some(*code)
 }
 
-/// The peer has reset a stream that was over here: it has not taken all of it.
+/// The peer has reset a stream that was over here, so it has not taken all of it.
 pub(super) fn was_reset(code: u32) -> Result<()> {
     Err(Ending::Reset(Reason::from_code(code)).write_error())
 }
@@ -106,19 +106,19 @@ pub(super) fn reset_in_use(conns: usize) -> Error {
     Error::new(ErrorKind::Aborted, message).with_reason(Reason::CANCEL)
 }
 
-/// A stream was reset here that nobody held, and that still had something to send.
+/// A stream with bytes left to send was reset here, and no caller held it.
 pub(super) fn given_up(ending: &Ending) -> Error {
     ending
         .write_error()
         .during("a connection that was dropped has lost bytes that it still had to send")
 }
 
-/// As [`given_up`], for the client that outlives the link.
+/// The same as [`given_up`], for the client that outlives the link.
 pub(super) fn lost_unseen(error: &Error) -> Error {
     error.clone().during("a connection that was dropped ended before the server had everything")
 }
 
-/// Why nobody knows whether the peer has got the last bytes.
+/// The reason why it is unknown whether the peer has received the last bytes.
 pub(super) fn unconfirmed(ending: &Ending) -> Error {
     const WHAT: &str = "the peer has not acknowledged the last of what was sent, which may be lost";
     match ending {

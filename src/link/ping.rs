@@ -1,4 +1,4 @@
-//! PINGs (RFC 9113 §6.7) that ask whether the peer is there, and how long a round trip takes.
+//! PINGs (RFC 9113 §6.7) that ask whether the peer is there, and measure the round trip.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,20 +20,20 @@ pub(super) const NUDGE: [u8; 8] = *b"h2conn\0\0";
 /// The beginning of the payloads of PINGs that measure; a number follows.
 const MARK: [u8; 4] = *b"h2rt";
 
-/// Peers take many PINGs for an attack, ours included, so they are not sent faster than this.
+/// Peers take many PINGs for an attack, and so does this library, so this is the shortest interval.
 const PAUSE: Duration = Duration::from_millis(1);
 
 pub(super) type Answer = oneshot::Sender<Duration>;
 
-/// Measures round trips. One PING is on its way at a time, and everybody who wants to know shares it.
+/// Measures round trips. One PING is in flight at a time, and all callers share it.
 #[derive(Debug, Default)]
 pub(super) struct Pinger {
-    /// How many were sent, which is the number of the last.
+    /// The number of PINGs that were sent, which is also the number of the last.
     sent: u32,
-    /// When the PING on its way was sent, and who waits for it.
+    /// When the PING in flight was sent, and the callers that wait for it.
     in_flight: Option<(Instant, Vec<Answer>)>,
     waiting: Vec<Answer>,
-    /// One must be sent even if nobody waits for it.
+    /// Whether a PING must be sent even if no caller waits for it.
     wanted: bool,
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -43,13 +43,14 @@ impl Pinger {
         self.waiting.push(answer);
     }
 
-    /// Sends a PING for its own sake; `false` if one is on its way already.
+    /// Requests a PING without a caller. `false` if one is in flight already.
     pub(super) fn want(&mut self) -> bool {
         self.wanted = self.in_flight.is_none();
         self.wanted
     }
 
-    /// A PING with this payload was answered: the time of the round trip, if it was the one on its way.
+    /// A PING with this payload was answered. Returns the round trip's time, if it was the one in
+    /// flight.
     pub(super) fn answered(&mut self, payload: [u8; 8]) -> Option<Duration> {
         if payload != self.payload() {
             return None;
@@ -90,37 +91,37 @@ impl Pinger {
     }
 }
 
-/// Watches over a peer that says nothing (keep-alive), and tells one that hears nothing of this
-/// side that it is there.
+/// Watches a peer that is silent (keep-alive), and gives a sign of life to a peer that has had
+/// nothing from this side.
 ///
-/// A byte from the peer proves that it lives, and so does a transport that was full and takes
-/// bytes again: the PING, or its answer, may be behind a lot of data. What a transport takes that
-/// was not full proves nothing; it goes to the buffers of this machine.
+/// A byte from the peer is a sign of life. So is a full transport that takes bytes again, because
+/// the PING or its answer may be behind a lot of data. Bytes that a transport takes while it is not
+/// full prove nothing, because they only go to the buffers of this machine.
 #[derive(Debug)]
 pub(super) struct KeepAlive {
-    /// The bytes that the session had received, and the transport taken, at the last look.
+    /// The bytes that the session had received and the transport had taken at the last look.
     received: u64,
     taken: u64,
-    /// The transport had left something then.
+    /// Whether the transport had left bytes over at the last look.
     full: bool,
-    /// The peer's last byte.
+    /// The time of the peer's last byte.
     heard: Instant,
-    /// The last proof of life.
+    /// The last sign of life.
     alive: Instant,
-    /// The peer has been talking since, and this side has sent nothing.
+    /// The time since which the peer has sent bytes, and this side has sent none.
     mute: Option<Instant>,
-    /// When the peer was asked whether it lives.
+    /// When the peer was asked for a sign of life.
     asked: Option<Instant>,
 }
 
-/// What is to be done about a peer's silence.
+/// The action on a peer's silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// Nothing, for so long.
+    /// Nothing for this long.
     Later(Duration),
-    /// It is to be asked whether it lives; then there is nothing to do for so long.
+    /// Ask the peer for a sign of life. After that, nothing for this long.
     Ask(Duration),
-    /// It has not answered.
+    /// The peer has not answered.
     Dead,
 }
 
@@ -137,8 +138,8 @@ impl KeepAlive {
         }
     }
 
-    /// Takes note of what a turn has moved. `true` if the peer has long had nothing from this side,
-    /// though it talks: it may be waiting for a sign of life, behind data that is slow to get here.
+    /// Records what a turn has moved. `true` if the peer has long received nothing from this side,
+    /// though it sends: it may wait for a sign of life behind data that arrives slowly.
     pub(super) fn look(&mut self, moved: &Moved, interval: Duration) -> bool {
         let received = moved.received != self.received;
         let took = moved.taken != self.taken;
@@ -170,17 +171,17 @@ impl KeepAlive {
         overdue
     }
 
-    /// How long the peer may still be silent before something is due.
+    /// How long the peer may still be silent before an action is due.
     pub(super) fn rest(&self, now: Instant, interval: Duration) -> Duration {
         interval.saturating_sub(now - self.alive)
     }
 
-    /// Nobody is concerned by what the peer answers, or not. Whoever comes next asks anew.
+    /// No caller depends on the peer's answer. The next caller asks again.
     pub(super) fn forget(&mut self) {
         self.asked = None;
     }
 
-    /// Looks at the clock. What is due to be asked counts as asked.
+    /// Checks the clock. A question that is due counts as asked.
     pub(super) fn due(&mut self, now: Instant, interval: Duration, timeout: Duration) -> Due {
         match self.asked {
             None => match self.rest(now, interval) {
@@ -197,7 +198,7 @@ impl KeepAlive {
         }
     }
 
-    /// Says what was seen of a dead peer, what was expected, and what to do.
+    /// Describes a dead peer: what was seen, what was expected, and what to do.
     pub(super) fn epitaph(&self, now: Instant, waiting: usize, config: &Config) -> String {
         let behind = match waiting {
             0 => String::new(),

@@ -1,5 +1,5 @@
 //! Connections on which nothing moves: the timeouts that a user may set (`idle_timeout`,
-//! `stall_timeout`). A connection without them has none of this.
+//! `stall_timeout`). A connection without timeouts has no such state.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ pub(super) struct Quiet {
     stall: Option<Duration>,
     /// When a byte last came or went.
     moved: Instant,
-    /// Bytes have been waiting to be sent since, and none was taken.
+    /// The time since which bytes wait to be sent and none was taken.
     waiting: Option<Instant>,
-    /// How far sending had come at the last look.
+    /// The position of sending at the last look.
     position: u64,
-    /// The timer, and when it fires: never later than something is due.
+    /// The timer, and when it fires: never later than the next action is due.
     pub(super) timer: Option<(delay_queue::Key, Instant)>,
 }
 
@@ -46,7 +46,7 @@ impl Quiet {
         }
     }
 
-    /// What waits to be sent has waited for its siblings until then, not for the peer.
+    /// Waiting bytes have waited for other streams until then, not for the peer.
     pub(super) fn excuse(&mut self, until: Instant) {
         self.waiting = self.waiting.map(|since| since.max(until));
     }
@@ -59,13 +59,12 @@ impl Quiet {
         Some(self.waiting? + self.stall?)
     }
 
-    /// When there is something to be done.
+    /// When the next action is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.idle_at().into_iter().chain(self.stalled_at()).min()
     }
 
-    /// The knob whose time is up, and what is to be told to a user whose connection has moved
-    /// nothing for that long.
+    /// The knob whose time is up, and the text for the user of the connection.
     pub(super) fn verdict(&self, now: Instant) -> Option<(&'static str, String)> {
         let is_over = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let seconds = |limit: Option<Duration>| limit.unwrap_or_default().as_secs_f32();
@@ -89,7 +88,7 @@ impl Quiet {
 }
 
 impl Entry {
-    /// Takes note of what has moved.
+    /// Records what has moved.
     pub(super) fn look_at_movement(&mut self, received: bool) {
         let Some(quiet) = &mut self.quiet else { return };
         let (written, sent) = self.stream.outbox.progress();

@@ -1,4 +1,4 @@
-//! The sending side of a stream: outbox to HTTP/2.
+//! The sending side of a stream, from its outbox to HTTP/2.
 
 use std::task::Context;
 
@@ -8,21 +8,22 @@ use super::session::{Moved, Session};
 use crate::conn::Wish;
 use crate::error::Reason;
 
-/// What became of a stream's turn to send.
+/// The result of a stream's turn to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
     /// Nothing is left to send.
     All,
-    /// Nothing but END_STREAM, which waits until a PING is behind the bytes.
+    /// Only END_STREAM is left, and it waits until a PING follows the bytes.
     AllButTheEnd,
-    /// A window is full; HTTP/2 brings the stream back when it opens.
+    /// A window is full. HTTP/2 brings the stream back when the window opens.
     Blocked,
-    /// There is more, and the stream may go on at its next turn.
+    /// There is more, and the stream may continue at its next turn.
     More,
 }
 
 impl Entry {
-    /// Sends one frame of at most `share` bytes, as far as the peer's windows allow; gives the frame's size too.
+    /// Sends one frame of at most `share` bytes, as far as the peer's windows allow. Also returns
+    /// its size.
     pub(super) fn send(
         &mut self,
         cx: &mut Context<'_>,
@@ -67,8 +68,8 @@ impl Entry {
         (sent, head.header.len() + head.len)
     }
 
-    /// Sends bytes that lie in no outbox: one frame after the other, while the transport takes them and the peer's
-    /// windows allow it, up to a turn's share. Gives how many bytes.
+    /// Sends bytes that lie in no outbox, frame by frame, while the transport takes them and the
+    /// peer's windows allow it, up to a turn's share. Returns the number of bytes.
     pub(super) fn send_past_outbox(
         &mut self,
         cx: &mut Context<'_>,
@@ -95,26 +96,26 @@ impl Entry {
         sent
     }
 
-    /// Whether END_STREAM must wait for a PING: its acknowledgement proves that the peer has got every
-    /// byte, also where the peer hangs up as soon as it has read the end, and acknowledges nothing
-    /// more. It is only sent where somebody can still ask.
+    /// Whether END_STREAM must wait for a PING. Its acknowledgement proves that the peer has
+    /// received every byte, even if the peer hangs up as soon as it has read the end, without a
+    /// further acknowledgement. The PING is only sent if a caller can still ask.
     fn holds_end(&self) -> bool {
         !self.send_state.end_may_go && self.stream.is_asked_about()
     }
 
-    /// Takes note of whether the peer's window makes the stream wait.
+    /// Records whether the peer's window makes the stream wait.
     pub(super) fn note_stall(&mut self, blocked: bool) {
         if blocked != std::mem::replace(&mut self.send_state.blocked, blocked) {
             self.stream.stalls.set(blocked);
         }
     }
 
-    /// Looks at what has left, for the user who waits for room or for its bytes to be sent.
-    /// `true` while there may be more to see.
+    /// Checks which bytes have left, for a user that waits for room or for its bytes to be sent.
+    /// `true` while there may be more to check.
     pub(super) fn settle(&mut self, moved: &Moved) -> bool {
         let Moved { accepted, flushed, .. } = *moved;
         if self.over {
-            // A stream that was cut has let its bytes go without sending them.
+            // A cut stream has released its bytes without sending them.
             self.stream.outbox.settle();
             return false;
         }

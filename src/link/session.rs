@@ -1,12 +1,12 @@
-//! The session of a link: HTTP/2 (`h2conn-engine`) over a transport, and how much of what it says has
-//! really left.
+//! The session of a link: HTTP/2 (`h2conn-engine`) over a transport, and the count of the bytes
+//! that have really left.
 //!
 //! ```text
 //! calls, batches ─► engine ─► output ─► transport
 //!          events ◄─ engine ◄─ read ◄─ transport
 //! ```
 //!
-//! Nothing in here waits or decides: the driver does.
+//! The session never waits or decides. The driver does.
 
 mod confirm;
 mod end;
@@ -28,7 +28,7 @@ use confirm::Confirm;
 use read::FIRST_READ;
 pub(super) use read::Read;
 
-/// The transport of a link: a socket, TLS over one, or whatever the program gives.
+/// The transport of a link: a socket, TLS over one, or the program's own transport.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
@@ -36,33 +36,33 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 /// The client's connection preface (RFC 9113 §3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Content up to this size is copied behind what else goes out, and leaves with it in one system call.
+/// Content up to this size is copied behind other output, and leaves with it in one system call.
 const GATHER: usize = 8 << 10;
 
-/// HTTP/2 hands out heads, answers and credit while no more than this waits for the transport; it bounds
-/// what a peer that does not read makes it collect.
+/// HTTP/2 hands out heads, answers and credit while no more than this waits for the transport. It
+/// bounds the output that a peer causes without reading it.
 const CONTROL: usize = 64 << 10;
 
-/// More than this waiting means that the peer does not read, and makes us answer all the same: what a
-/// frame of ours takes, and 256 KiB beside, which are 20,000 RST_STREAMs.
+/// With more than this waiting, the peer does not read and still causes answers. It is the size of
+/// one of our frames and 256 KiB, which are 20,000 RST_STREAMs.
 const MOST_WAITING: usize = (64 << 10) + (256 << 10);
 
-/// Room for output that is kept while nothing waits.
+/// The room for output that is kept while nothing waits.
 const KEPT: usize = 16 << 10;
 
-/// Chunks of content that a write takes at once.
+/// The chunks of content that one write takes.
 const SLICES: usize = 18;
 
-/// How much has passed, ever, in bytes.
+/// The bytes that have ever passed each stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Moved {
-    /// Handed out by HTTP/2.
+    /// Bytes that HTTP/2 has handed out.
     pub(super) accepted: u64,
-    /// Taken by the transport, flushed or not.
+    /// Bytes that the transport has taken, flushed or not.
     pub(super) taken: u64,
-    /// Taken and flushed.
+    /// Bytes that were taken and flushed.
     pub(super) flushed: u64,
-    /// Come from the peer.
+    /// Bytes that have come from the peer.
     pub(super) received: u64,
 }
 
@@ -79,37 +79,38 @@ pub(super) struct Session {
     io: Box<dyn Socket>,
     /// Bytes that were read before the link began.
     prefix: Bytes,
-    /// How much is read at once.
+    /// The size of the next read.
     read_size: usize,
-    /// Handed out by HTTP/2, and from `start` on not yet taken by the transport.
+    /// Bytes that HTTP/2 has handed out. From `start` on the transport has not taken them.
     output: Vec<u8>,
     start: usize,
     moved: Moved,
-    /// The proofs of what the peer has got.
+    /// The proofs of what the peer has received.
     confirm: Confirm,
-    /// The transport has not taken all that it was last given.
+    /// The transport has not taken all of the last write.
     full: bool,
     /// HTTP/2 has heads that it has not yet handed out.
     heads_wait: bool,
-    /// One of the heads that HTTP/2 has not yet handed out is of a stream that is over, and that the peer must have
-    /// whole.
+    /// One of the heads that HTTP/2 has not yet handed out belongs to a stream that is over, and
+    /// that the peer must receive in full.
     whole_heads_wait: bool,
     first: Vec<u8>,
     trace: Option<Box<Trace>>,
-    /// The transport gives no more.
+    /// Nothing more can be read from the transport.
     read_end: bool,
     /// This side has ended the transport.
     shut: bool,
-    /// The transport must be ended in order, behind a last word.
+    /// The transport must be ended in order, after a last word.
     parts: bool,
-    /// Why the transport gives no more, where that is an error.
+    /// The error that ended reading, if it was an error.
     failed: Option<io::Error>,
-    /// The transport takes no more. Reading goes on: the reason may still be on its way.
+    /// Nothing more can be written to the transport. Reading goes on, because the reason may still
+    /// arrive.
     broken: Option<io::Error>,
 }
 
 impl Session {
-    /// HTTP/2 over `io`, of which `prefix` has already been read.
+    /// Begins HTTP/2 over `io`, of which `prefix` has already been read.
     pub(super) fn new(
         engine: Connection,
         io: Box<dyn Socket>,
@@ -138,8 +139,8 @@ impl Session {
         }
     }
 
-    /// HTTP/2 itself. Heads go by [`Session::open`] and [`Session::respond`], content by [`Session::write`],
-    /// which count them.
+    /// HTTP/2 itself. Send heads through [`Session::open`] and [`Session::respond`], and content
+    /// through [`Session::write`], because they count them.
     pub(super) fn http2(&mut self) -> &mut Connection {
         &mut self.engine
     }
@@ -160,7 +161,7 @@ impl Session {
         Ok(id)
     }
 
-    /// Answers a request; nothing follows if `end`.
+    /// Answers a request. Nothing follows if `end`.
     pub(super) fn respond(
         &mut self,
         id: StreamId,
@@ -177,7 +178,7 @@ impl Session {
         self.confirm.acknowledged(payload);
     }
 
-    /// Takes what HTTP/2 has to say besides content, if the transport still takes something.
+    /// Takes HTTP/2's output other than content, if the transport still takes bytes.
     pub(super) fn collect(&mut self) {
         if self.waiting() > CONTROL {
             return;
@@ -186,7 +187,7 @@ impl Session {
         self.put_ping();
     }
 
-    /// Puts a PING behind all that was handed out, if one is wanted.
+    /// Puts a PING behind everything that was handed out, if one is wanted.
     fn put_ping(&mut self) {
         if let Some(payload) = self.confirm.next(self.moved.accepted) {
             self.engine.ping(payload);
@@ -194,7 +195,7 @@ impl Session {
         }
     }
 
-    /// Whether content can follow what was handed out, and the transport may take it.
+    /// Whether content can follow the bytes handed out, and the transport may take it.
     pub(super) fn may_send(&mut self) -> bool {
         self.collect();
         !self.full && self.engine.waiting() == 0
@@ -226,8 +227,8 @@ impl Session {
         self.confirm.owe(self.moved.accepted, carried);
     }
 
-    /// Whether HTTP/2 has something to say. Credit is among it: the peer may be waiting for it, however little
-    /// it is.
+    /// Whether HTTP/2 has output. Credit counts even in small amounts, because the peer may wait
+    /// for it.
     pub(super) fn has_output(&self) -> bool {
         self.engine.output() != Output::Nothing
     }
@@ -242,13 +243,13 @@ impl Session {
         self.waiting() + self.engine.waiting()
     }
 
-    /// Whether so much waits for the peer to read that it must be a fault of the peer.
+    /// Whether so many bytes wait for the peer to read that the peer must be at fault.
     pub(super) fn is_overflowing(&self) -> bool {
         self.control_waiting() > MOST_WAITING
     }
 
-    /// Writes a frame of content, or of nothing but END_STREAM. What the transport does not take is
-    /// copied.
+    /// Writes a frame of content, or a frame with only END_STREAM. Bytes that the transport does
+    /// not take are copied.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, head: &DataHead, mut content: impl Buf) {
         let carried = if head.len == 0 { Carried::Ends } else { Carried::Bytes };
         self.count(head.header.len() + head.len, carried);
@@ -278,7 +279,8 @@ impl Session {
         self.drop_unsendable();
     }
 
-    /// Writes what waits, and then content with its head; gives how many bytes of them all were taken.
+    /// Writes the waiting bytes, and then content with its head. Returns how many of all bytes were
+    /// taken.
     fn write_with(&mut self, cx: &mut Context<'_>, head: &[u8], content: &impl Buf) -> usize {
         let mut slices = [IoSlice::new(&[]); SLICES];
         slices[0] = IoSlice::new(&self.output[self.start..]);
@@ -298,7 +300,7 @@ impl Session {
         }
     }
 
-    /// Uses room again that what has left took.
+    /// Reuses the room of bytes that have left.
     fn compact(&mut self) {
         if self.start * 2 >= self.output.len() {
             self.output.drain(..self.start);
@@ -306,7 +308,7 @@ impl Session {
         }
     }
 
-    /// Goes on writing. What a broken transport has not taken is never counted as flushed.
+    /// Continues writing. Bytes that a broken transport has not taken never count as flushed.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
         if self.moved.flushed == self.moved.accepted || self.broken.is_some() {
             return;
@@ -347,7 +349,7 @@ impl Session {
     }
 }
 
-/// `io::Error` cannot be cloned; the kind and the text are what is needed of it twice.
+/// `io::Error` cannot be cloned, so this copies its kind and its text.
 fn copy_error(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),

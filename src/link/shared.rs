@@ -1,4 +1,4 @@
-//! What the handles of a link and its driver share, and the task of the driver.
+//! The state that a link's handles and its driver share, and the driver's task.
 
 use std::fmt;
 use std::future::Future;
@@ -27,7 +27,7 @@ use crate::error::{Ending, Text, request_name};
 use crate::pipe::Buffers;
 use crate::sync::{AtomicBool, Mutex, lock};
 
-/// What the handles of a link and its driver share.
+/// The state that a link's handles and its driver share.
 pub(crate) struct Shared {
     pub(super) signal: Signal,
     pub(super) desk: Desk<Driver>,
@@ -39,15 +39,15 @@ pub(crate) struct Shared {
     pub(super) send_queue: usize,
     pub(super) reset_on_drop: bool,
     pub(super) unused: AtomicBool,
-    /// Something was asked of the driver that no stream's carrier tells.
+    /// Whether the driver was asked for something that no stream's carrier reports.
     pub(super) asked: AtomicBool,
     /// Whether the link takes no more streams, because one of its ends has said so.
     pub(super) going_away: watch::Sender<bool>,
-    /// A stream of the peer's was accepted, the first of the link.
+    /// The first stream of the peer was accepted.
     pub(super) accepted: Notify,
     /// The peer has shown that it speaks HTTP/2.
     pub(super) established: AtomicBool,
-    /// The last round trip that was measured.
+    /// The last measured round trip.
     pub(super) rtt: Mutex<Option<Duration>>,
     pub(super) end: Mutex<End>,
     _counted: Counted,
@@ -82,7 +82,7 @@ impl Shared {
         tokio::spawn(self.info.observed.watch(Task(Arc::clone(self))));
     }
 
-    /// A link that nothing drives.
+    /// Makes a link without a driver.
     #[cfg(test)]
     pub(super) fn alone() -> Arc<Shared> {
         let other = conn::Addr::Other;
@@ -90,7 +90,7 @@ impl Shared {
         Shared::new(info, &Config::default(), Places::default())
     }
 
-    /// A new stream of this link.
+    /// Makes a new stream of this link.
     pub(super) fn stream(
         self: &Arc<Self>,
         request: request::Parts,
@@ -105,7 +105,7 @@ impl Shared {
         (Arc::new(stream), carrier)
     }
 
-    /// Asks the driver; if it is gone, answers in its place.
+    /// Asks the driver, or answers in its place if it is gone.
     pub(super) fn command(&self, command: Command) {
         let end = lock(&self.end);
         match (&end.ending, command) {
@@ -137,12 +137,12 @@ impl Shared {
         self.signal.notify();
     }
 
-    /// The driver goes to sleep; `false` if there is something for it to do, and it must not.
+    /// Puts the driver to sleep. `false` if there is work for it, so that it must not sleep.
     pub(super) fn sleep(&self) -> bool {
         !self.asked.load(SeqCst) && self.signal.sleep()
     }
 
-    /// Whether the driver was asked for something since this was last called, by a command or otherwise.
+    /// Whether the driver was asked for something since the last call, by a command or otherwise.
     pub(super) fn take_asked(&self) -> bool {
         self.asked.load(SeqCst) && self.asked.swap(false, SeqCst)
     }
@@ -160,7 +160,7 @@ impl Shared {
         self.going_away.send_replace(true);
     }
 
-    /// No stream works any more. The first reason counts.
+    /// Records the end: no stream works any more. The first reason counts.
     pub(super) fn end(&self, last: Last) {
         let mut end = lock(&self.end);
         let ending = end.set(last);
@@ -199,13 +199,13 @@ impl Shared {
         *lock(&self.rtt) = Some(time);
     }
 
-    /// What a PING has measured is better.
+    /// Sets a first estimate. A PING's measurement is better, and replaces it.
     pub(super) fn set_first_rtt(&self, time: Duration) {
         lock(&self.rtt).get_or_insert(time);
     }
 
-    /// Fails a stream that never reached the wire. If the link had been up, trying again is safe,
-    /// and makes a new one; if not, what it failed by is what there is to say.
+    /// Fails a stream that never reached the wire. If the link had been up, a retry is safe and
+    /// makes a new link. Otherwise the link's own error is reported.
     pub(super) fn refuse(&self, stream: &Stream, ending: &Ending) {
         let what = request_name(&stream.request.method, &stream.request.uri);
         let error = match self.is_established() {
@@ -246,7 +246,7 @@ impl Drop for Task {
     }
 }
 
-/// What became of a request that never reached the wire, though its link had been up.
+/// The text for a request that never reached the wire, though its link had been up.
 pub(super) fn unsent(ending: &Ending) -> Text {
     match ending {
         Ending::Gone(Some(cause)) => format!("the link ended before the request was sent: {cause}"),
@@ -255,7 +255,7 @@ pub(super) fn unsent(ending: &Ending) -> Text {
     .into()
 }
 
-/// The driver's own waker: something has happened that no stream's carrier tells.
+/// The driver's own waker, for events that no stream's carrier reports.
 impl Wake for Shared {
     fn wake(self: Arc<Self>) {
         self.signal.notify();

@@ -1,8 +1,8 @@
 //! How a driver is woken, and by which of its streams.
 //!
-//! Each stream has a waker of its own, which puts the stream on the ready list: a turn costs what
-//! the streams with work cost, however many are open. While the driver is in its turn, a wake only
-//! sets a flag, which the driver looks at before it goes to sleep.
+//! Each stream has its own waker, which puts the stream on the ready list. So a turn costs only as
+//! much as the streams with work, however many are open. During the driver's turn, a wake only sets
+//! a flag, and the driver checks the flag before it goes to sleep.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -11,15 +11,15 @@ use std::task::Context;
 use super::carrier::LinkCarrier;
 use crate::sync::{AtomicU8, AtomicWaker, Mutex, lock};
 
-/// The driver sleeps; a wake must reach its task.
+/// The driver sleeps. A wake must reach its task.
 const ASLEEP: u8 = 0;
 /// Running, nothing new. A carrier that has just listed its stream has yet to set LISTED.
 const AWAKE: u8 = 1;
 /// Running, and streams may have been listed since the driver last took the list.
 const LISTED: u8 = 2;
-/// Running, and something else has happened since the driver last looked.
+/// Running, and another event has happened since the driver last looked.
 const FLAGGED: u8 = 3;
-/// Its task has been woken and has not run yet.
+/// The driver's task has been woken and has not run yet.
 const WOKEN: u8 = 4;
 
 #[derive(Debug)]
@@ -40,35 +40,35 @@ impl Signal {
     /// The driver's task has been polled.
     pub(crate) fn begin(&self, cx: &Context<'_>) {
         self.task.register(cx.waker());
-        // A stream that was listed while the task was on its way has set no flag.
+        // A stream that was listed between the wake and this poll has set no flag.
         self.state.store(LISTED, SeqCst);
     }
 
-    /// All that has happened until now is about to be dealt with, by a turn. Events that a turn does not
-    /// look at must be kept track of apart.
+    /// Clears the flag, because a turn is about to handle all past events. An event that the turn
+    /// does not check must be recorded elsewhere.
     pub(crate) fn clear(&self) {
         let _ = self.state.compare_exchange(FLAGGED, LISTED, SeqCst, SeqCst);
     }
 
-    /// The driver goes to sleep; `false` if there is more to do, and it must not.
+    /// Puts the driver to sleep. `false` if there is more work, so that it must not sleep.
     pub(crate) fn sleep(&self) -> bool {
         self.state.compare_exchange(AWAKE, ASLEEP, SeqCst, SeqCst).is_ok()
     }
 
-    /// The driver gives way to other tasks although there is more to do.
+    /// Lets other tasks run although the driver has more work.
     pub(crate) fn give_way(&self, cx: &Context<'_>) {
         self.state.store(WOKEN, SeqCst);
         cx.waker().wake_by_ref();
     }
 
-    /// Moves the ready streams' keys to `keys`, and says whether there can be some. That some were listed
-    /// is dealt with then.
+    /// Moves the ready streams' keys to `keys`, and clears the flag for listed streams. Returns
+    /// whether there can be some.
     pub(crate) fn take_ready(&self, keys: &mut Vec<usize>) -> bool {
         if self.state.load(SeqCst) == AWAKE {
             return false;
         }
-        // Before the list is taken: a stream that is listed in between is in it, and its flag is at worst
-        // in vain.
+        // Clear the flag before the list is taken. A stream that is listed in between is then in
+        // the list, and its flag at worst causes an empty look.
         let _ = self.state.compare_exchange(LISTED, AWAKE, SeqCst, SeqCst);
         for carrier in lock(&self.ready).iter_mut().flat_map(|ready| ready.drain(..)) {
             keys.push(carrier.unlist());
@@ -76,23 +76,23 @@ impl Signal {
         true
     }
 
-    /// Whether the driver sleeps, with nothing left undone.
+    /// Whether the driver sleeps, with no work left.
     pub(super) fn is_asleep(&self) -> bool {
         self.state.load(SeqCst) == ASLEEP
     }
 
-    /// The driver is gone: nothing is listed any more. The list and its wakers hold each other.
+    /// The driver is gone, so nothing is listed any more. The list and its wakers hold each other.
     pub(crate) fn close(&self) {
         *lock(&self.ready) = None;
         self.task.take();
     }
 
-    /// Sets the flag of a driver in its turn, or wakes its task.
+    /// Sets the flag of a running driver, or wakes its task.
     pub(crate) fn notify(&self) {
         self.rouse(FLAGGED);
     }
 
-    /// Puts a stream on the list, and sets the flag of a driver in its turn, or wakes its task.
+    /// Puts a stream on the list, and sets the flag of a running driver, or wakes its task.
     pub(super) fn list(&self, carrier: Arc<LinkCarrier>) {
         if let Some(ready) = &mut *lock(&self.ready) {
             ready.push(carrier);

@@ -5,7 +5,7 @@ use crate::observe::{Link, Way};
 /// The length of a frame's head.
 const HEAD: usize = 9;
 
-/// Reads along what a link says and hears.
+/// Follows the bytes that a link sends and receives.
 #[derive(Debug)]
 pub(super) struct Trace {
     received: Cutter,
@@ -13,8 +13,8 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    /// `None` where nobody wants to know. The two numbers are the bytes that go before the first frame
-    /// that is received, and sent.
+    /// `None` if the log does not want frames. The two numbers are the bytes before the first
+    /// received and the first sent frame.
     pub(super) fn new(received: usize, sent: usize) -> Option<Box<Trace>> {
         let cutter = |preface| Cutter { skip: preface, head: [0; HEAD], have: 0 };
         Link::traces_frames()
@@ -25,12 +25,12 @@ impl Trace {
         self.received.tell(Way::Received, bytes);
     }
 
-    /// Tells of bytes that go out, wherever they are cut; of content the head is enough.
+    /// Reports sent bytes, cut at any place. Of content only the head is needed.
     pub(super) fn sent(&mut self, bytes: &[u8]) {
         self.sent.tell(Way::Sent, bytes);
     }
 
-    /// So many bytes of content follow the head that was told of.
+    /// This many bytes of content follow the reported head.
     pub(super) fn sent_content(&mut self, len: usize) {
         self.sent.skip -= len.min(self.sent.skip);
     }
@@ -39,7 +39,7 @@ impl Trace {
 /// Finds the heads in one direction.
 #[derive(Debug)]
 struct Cutter {
-    /// Bytes to pass over: the preface, or the rest of a payload.
+    /// Bytes to skip: the preface, or the rest of a payload.
     skip: usize,
     head: [u8; HEAD],
     have: usize,
@@ -67,7 +67,7 @@ impl Cutter {
     }
 }
 
-/// The name of a type of frames (RFC 9113 §6, RFC 9218 §7.1).
+/// The name of a frame type (RFC 9113 §6, RFC 9218 §7.1).
 fn name(kind: u8) -> &'static str {
     match kind {
         0x0 => "DATA",

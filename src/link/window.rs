@@ -1,15 +1,16 @@
 //! Receive windows: how much the peer may send, on each stream and on the link.
 //!
-//! The link's memory `M` is split in two. A quarter, the base, is what the link's own window keeps
-//! open whatever its streams hold unread, so that a stream that nobody reads cannot freeze its
-//! siblings: the link's window is raised by what is held. The rest is divided among the streams'
-//! windows: `INITIAL_WINDOW_SIZE` (RFC 9113 §6.9.2) shrinks as streams are opened, so that they
-//! cannot hold more than `M` together. It is lowered late by one round trip and cannot take back
-//! what has arrived, so `M` can still be passed; then the stream that holds most is reset.
+//! The link's memory `M` is split in two. A quarter, the base, stays open in the link's own window
+//! however much its streams hold unread, because the link's window is raised by the bytes that are
+//! held. So a stream that is not read cannot stop the other streams. The rest is divided among the
+//! streams' windows: `INITIAL_WINDOW_SIZE` (RFC 9113 §6.9.2) shrinks as streams are opened, so that
+//! they cannot hold more than `M` together. A lower value takes effect one round trip later and
+//! cannot take back bytes that have arrived, so the streams can still exceed `M`. Then the stream
+//! that holds most is reset.
 //!
-//! Where the path carries more in a round trip than these windows hold (`link/bandwidth.rs`), they
-//! grow: the base to a half of `M`, the streams' to a cap. There is one `INITIAL_WINDOW_SIZE`, so it
-//! grows for all streams of the link.
+//! If the path carries more in a round trip than these windows hold (`link/bandwidth.rs`), they
+//! grow: the base to a half of `M`, the streams' windows to a cap. There is one
+//! `INITIAL_WINDOW_SIZE`, so the windows of all streams of the link grow together.
 
 use std::time::Duration;
 
@@ -18,14 +19,14 @@ use tokio::time::Instant;
 use super::bandwidth::Need;
 use crate::config::Config;
 
-/// Windows grow again at most this often: connections that come and go in crowds are no reason for
-/// a stream of SETTINGS, which peers take for an attack.
+/// The shortest time between two growths. Otherwise many connections that come and go would cause
+/// many SETTINGS, which peers take for an attack.
 const GROWTH: Duration = Duration::from_secs(1);
 
-/// Even with very many streams each gets this much.
+/// The least window of a stream, even with very many streams.
 const LEAST: u32 = 4 << 10;
 
-/// What the link's window keeps open before it has grown.
+/// The part of the link's window that stays open before it has grown.
 fn first_base(memory: u32) -> u32 {
     (memory / 4).max(LEAST)
 }
@@ -36,15 +37,15 @@ pub(crate) struct Windows {
     most: u32,
     cap: u32,
     memory: u32,
-    /// What the link's window keeps open.
+    /// The part of the link's window that stays open.
     base: u32,
     /// The number of streams that the window is made for, a power of two.
     slots: u32,
-    /// What the peer has been told.
+    /// The windows that the peer knows.
     stream: u32,
     link: u32,
     grown: Option<Instant>,
-    /// More is needed than the peer has been told.
+    /// More is needed than the peer knows.
     needs: bool,
 }
 
@@ -76,12 +77,12 @@ impl Windows {
         self.base
     }
 
-    /// Whether measuring what the windows need can change anything.
+    /// Whether a measurement can have an effect.
     pub(crate) fn can_grow(&self) -> bool {
         self.most < self.cap
     }
 
-    /// Grows the windows to what they have turned out to need, as far as they may.
+    /// Grows the windows to the measured need, as far as they may.
     pub(crate) fn grow(&mut self, need: Need) {
         let grown = |window: u32, need: Option<u64>, most: u32| {
             let need = need.map_or(window, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
@@ -97,7 +98,8 @@ impl Windows {
         (all / self.slots).min(self.most).max(LEAST.min(self.most))
     }
 
-    /// With so many streams open, the window to tell the peer, if it is another than it knows.
+    /// The window to tell the peer with this many open streams, if it differs from the one that the
+    /// peer knows.
     pub(crate) fn wanted_stream_window(&mut self, open: usize) -> Option<u32> {
         let open = u32::try_from(open).unwrap_or(u32::MAX).clamp(1, 1 << 30);
         if open > self.slots || open * 2 <= self.slots {
@@ -113,7 +115,7 @@ impl Windows {
         self.needs || self.grown.is_none_or(|grown| grown.elapsed() >= GROWTH)
     }
 
-    /// The peer is being told.
+    /// The peer is being told this window.
     pub(crate) fn set_stream_window(&mut self, window: u32) {
         if window > self.stream {
             self.grown = Some(Instant::now());
@@ -121,7 +123,7 @@ impl Windows {
         self.stream = window;
     }
 
-    /// With so many bytes held unread, the window to set for the link, if it is worth a change.
+    /// The link's window with this many bytes held unread, if it is worth a change.
     pub(crate) fn wanted_link_window(&mut self, held: usize) -> Option<u32> {
         let held = u32::try_from(held).unwrap_or(u32::MAX);
         let target = self.base().saturating_add(held).min(self.memory.max(self.base()));
@@ -132,14 +134,15 @@ impl Windows {
         Some(target)
     }
 
-    /// Whether so many bytes held leave less than the first base for the others. That is all which
-    /// streams were not promised: the base may have grown after they were.
+    /// Whether so many bytes are held that less than the first base is left for the others. The
+    /// first base is all that streams were not promised; the base may have grown after the promise.
     pub(crate) fn is_over(&self, held: usize) -> bool {
         held + first_base(self.memory) as usize > (self.memory as usize).max(2 * LEAST as usize)
     }
 
-    /// The bytes that the header fields of requests may take, beside the bytes that are unread: half of the memory. Streams are
-    /// promised three quarters, of which buffers can take twice as much.
+    /// The bytes that the header fields of requests may take in addition to unread bytes: half of
+    /// the memory. Streams are promised three quarters, and buffers can take twice as much as their
+    /// content.
     pub(crate) fn room_for_fields(&self) -> usize {
         self.memory as usize / 2
     }

@@ -9,7 +9,7 @@ fn stream(link: &Arc<Link>) -> Arc<Stream> {
     link.stream(request, Transport::Request, None).0
 }
 
-/// A link that asks.
+/// A link that makes requests.
 struct Asking {
     link: Arc<Link>,
     line: Line,
@@ -23,7 +23,7 @@ impl Asking {
         Asking { link: Link::alone(), line: entrance.line(), next: 1, streams: Vec::new() }
     }
 
-    /// Asks once, if there is a place; the number of the stream.
+    /// Makes one request if there is a place, and returns the number of its stream.
     fn ask(&mut self) -> Result<StreamId, NoPlace> {
         self.line.look()?;
         let id = StreamId::new(self.next).expect("more than 0");
@@ -34,7 +34,7 @@ impl Asking {
         Ok(id)
     }
 
-    /// Asks until there is no place; how often there was one.
+    /// Makes requests until there is no place, and returns how many found one.
     fn ask_for_all(&mut self) -> usize {
         std::iter::from_fn(|| self.ask().ok()).count()
     }
@@ -67,7 +67,7 @@ fn links_share_the_places_and_a_newcomer_always_has_one() {
     assert_eq!(links[0].ask(), Err(NoPlace::Full));
     let mut many = (0..20).map(|_| Asking::new(&entrance)).collect::<Vec<_>>();
     assert!(many.iter_mut().all(|link| link.ask_for_all() >= 1), "also past the last place");
-    // As the places are given back, the links come to have the same.
+    // As places are freed, the links come to have the same number.
     for _ in 0..2_000 {
         next(&mut backlog).expect("somebody waits").take();
         for link in links.iter_mut().chain(&mut many) {
@@ -155,7 +155,8 @@ fn links_that_come_and_go_leave_nothing() {
     assert!(state.lines.is_empty() && state.turns.is_empty() && state.waiting == 0);
 }
 
-/// As [`links_that_come_and_go_leave_nothing`], with requests that are complete and have this content.
+/// The same as [`links_that_come_and_go_leave_nothing`], with complete requests that have this
+/// content.
 #[track_caller]
 fn come_and_go(places: usize, bytes: usize, content: &[u8]) -> (usize, usize) {
     let (entrance, mut backlog) = backlog(places, bytes);

@@ -1,53 +1,53 @@
-//! Proofs of what the peer's HTTP/2 has got: PINGs, each behind what was written before it.
+//! Proofs of what the peer's HTTP/2 has received: PINGs, each behind the bytes written before it.
 //!
-//! The kernel takes bytes long before the peer has them, and drops them when a socket is closed while
-//! the peer still sends. The acknowledgement of a PING (RFC 9113 §6.7) says that everything before
-//! it has been read.
+//! The kernel takes bytes long before the peer has them, and drops them when a socket is closed
+//! while the peer still sends. The acknowledgement of a PING (RFC 9113 §6.7) proves that the peer
+//! has read everything before it.
 
 use std::collections::VecDeque;
 
-/// The beginning of the payloads of these PINGs; a number follows.
+/// The beginning of these PINGs' payloads. A number follows.
 const MARK: [u8; 4] = *b"h2cn";
 
-/// More of them on their way would be noise: whoever asks then shares the next.
+/// The most such PINGs in flight. Further callers share the next PING.
 const MOST: usize = 4;
 
-/// The worth of some bytes to the users of streams.
+/// The importance of some bytes for the users of streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::link) enum Carried {
-    /// They are about the link.
+    /// They concern only the link.
     #[default]
     Nothing,
-    /// The ends of streams, and nothing else.
+    /// They contain ends of streams, and nothing else of them.
     Ends,
-    /// Heads or bytes of users.
+    /// They contain heads or bytes of users.
     Bytes,
 }
 
-/// The PINGs on their way, and how far their acknowledgements have come. Positions count the bytes that
+/// The PINGs in flight, and the progress of their acknowledgements. Positions count the bytes that
 /// HTTP/2 has handed out.
 #[derive(Debug, Default)]
 pub(super) struct Confirm {
-    /// How many have been sent, which is the number of the last one.
+    /// The number of PINGs that were sent, which is also the number of the last.
     sent: u64,
-    /// The number of the last that was acknowledged.
+    /// The number of the last PING that was acknowledged.
     acked: u64,
-    /// The positions of the PINGs on their way, in the order of their numbers.
+    /// The positions of the PINGs in flight, in the order of their numbers.
     behind: VecDeque<u64>,
     /// The position of the last PING that was acknowledged.
     confirmed: u64,
-    /// Where the last frame ends whose loss would concern a stream.
+    /// The end of the last frame whose loss would concern a stream.
     owed: u64,
-    /// Where the last of those ends that is more than the end of a stream.
+    /// The end of the last such frame that is more than the end of a stream.
     owed_bytes: u64,
-    /// How far writing had come when the last stream was over that the peer must have whole.
+    /// The position of writing when the last stream was over that the peer must receive in full.
     whole: u64,
-    /// Another must be sent as soon as it may.
+    /// Another PING must be sent as soon as possible.
     wanted: bool,
 }
 
 impl Confirm {
-    /// The number of the PING whose acknowledgement says that the peer has all that is owed to it.
+    /// The number of the PING whose acknowledgement proves that the peer has everything owed to it.
     pub(super) fn ask(&mut self) -> u64 {
         if self.confirmed >= self.owed {
             return self.acked;
@@ -59,17 +59,17 @@ impl Confirm {
         self.sent + 1
     }
 
-    /// Another PING must be sent, whatever is owed.
+    /// Requests another PING, whatever is owed.
     pub(super) fn want(&mut self) {
         self.wanted = true;
     }
 
-    /// The number of the next.
+    /// The number of the next PING.
     pub(super) fn next_number(&self) -> u64 {
         self.sent + 1
     }
 
-    /// The payload of the PING that must be sent now, behind all that was written up to `position`.
+    /// The payload of the PING that must be sent now, behind everything written up to `position`.
     pub(super) fn next(&mut self, position: u64) -> Option<[u8; 8]> {
         if !self.wanted || self.behind.len() == MOST {
             return None;
@@ -80,8 +80,8 @@ impl Confirm {
         Some(payload(self.sent))
     }
 
-    /// A PING with this payload was acknowledged, and with it all that were sent before: peers answer in
-    /// order.
+    /// A PING with this payload was acknowledged. This acknowledges all earlier PINGs too, because
+    /// peers answer in order.
     pub(super) fn acknowledged(&mut self, pong: [u8; 8]) {
         let answered = (self.acked + 1..=self.sent).find(|number| payload(*number) == pong);
         while answered.is_some_and(|number| self.acked < number)
@@ -92,7 +92,7 @@ impl Confirm {
         }
     }
 
-    /// A write that ends at `position` carries this of streams.
+    /// A write that ends at `position` carries this content of streams.
     pub(super) fn owe(&mut self, position: u64, carried: Carried) {
         if carried >= Carried::Ends {
             self.owed = position;
@@ -102,7 +102,8 @@ impl Confirm {
         }
     }
 
-    /// A stream is over that the peer must have whole, and no byte of it comes behind this position.
+    /// A stream is over that the peer must receive in full, and all its bytes are before this
+    /// position.
     pub(super) fn must_be_whole(&mut self, position: u64) {
         self.whole = position;
     }
@@ -112,13 +113,14 @@ impl Confirm {
         self.acked
     }
 
-    /// Whether the peer may not have got something of a stream that it must have whole. `are_left` says that some of
-    /// those are not over; otherwise what was sent after the last of them was over does not count.
+    /// Whether the peer may lack a part of a stream that it must receive in full. `are_left` says
+    /// that some of these streams are not over. Otherwise bytes that were sent after the last of
+    /// them was over do not count.
     pub(super) fn owes(&self, are_left: bool) -> bool {
         self.confirmed < self.up_to(self.owed, are_left)
     }
 
-    /// Whether that may be more than the ends of streams.
+    /// Whether the missing part may be more than the ends of streams.
     pub(super) fn owes_bytes(&self, are_left: bool) -> bool {
         self.confirmed < self.up_to(self.owed_bytes, are_left)
     }

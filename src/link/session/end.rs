@@ -1,4 +1,4 @@
-//! The end of a session: its last word, the proofs of what the peer has got, the end of its transport.
+//! The end of a session: its last word, the proofs of delivery, the end of its transport.
 
 use std::io;
 use std::pin::Pin;
@@ -11,18 +11,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{Session, copy_error};
 
 impl Session {
-    /// Says goodbye: no streams of the peer's above `last` are taken.
+    /// Sends GOAWAY: no streams of the peer above `last` are accepted.
     pub(in crate::link) fn go_away(&mut self, last: Option<StreamId>, reason: Reason, text: &str) {
         self.engine.go_away(last, reason, text.as_bytes());
     }
 
-    /// The transport is ended in order once the link is over: a last word was said.
+    /// A last word was said, so the transport must be ended in order once the link is over.
     pub(in crate::link) fn must_part(&mut self) {
         self.parts = true;
     }
 
-    /// Ends this side of the transport behind all that was written, and waits for the peer to end its own; what still
-    /// comes is dropped. Ready at once where there is nothing to wait for.
+    /// Ends this side of the transport after everything that was written, and waits for the peer to
+    /// end its own side. Bytes that still come are dropped. Ready at once if there is nothing to
+    /// wait for.
     pub(in crate::link) fn poll_parted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.parts && !self.shut && self.broken.is_none() {
             self.transmit();
@@ -50,8 +51,8 @@ impl Session {
         }
     }
 
-    /// Wants to know that the peer has got all that was written so far: gives the number of the PING
-    /// whose acknowledgement says so. It goes out with what is collected next.
+    /// Asks whether the peer has received everything that was written so far. Returns the number of
+    /// the PING whose acknowledgement proves it. The PING goes out with the next output.
     pub(in crate::link) fn ask(&mut self) -> u64 {
         if self.heads_wait {
             self.confirm.want();
@@ -60,7 +61,7 @@ impl Session {
         self.confirm.ask()
     }
 
-    /// As [`Session::ask`], and puts the PING at once behind what was written.
+    /// The same as [`Session::ask`], but puts the PING at once behind the written bytes.
     pub(in crate::link) fn ask_now(&mut self) -> u64 {
         self.transmit();
         let number = self.confirm.ask();
@@ -68,7 +69,7 @@ impl Session {
         number
     }
 
-    /// As [`Session::ask_now`], for everything that was said, whether it is owed or not.
+    /// The same as [`Session::ask_now`], for all output, whether it is owed or not.
     pub(in crate::link) fn ask_behind_all(&mut self) -> u64 {
         self.transmit();
         self.confirm.want();
@@ -82,45 +83,45 @@ impl Session {
         self.confirm.last()
     }
 
-    /// A stream is over, and the peer must have all that was said of it.
+    /// A stream is over, and the peer must receive everything that was sent of it.
     pub(in crate::link) fn must_be_whole(&mut self) {
         self.confirm.must_be_whole(self.moved.accepted);
-        // Its head may be among those that are still to be handed out.
+        // Its head may be among those that HTTP/2 has not yet handed out.
         self.whole_heads_wait |= self.heads_wait;
     }
 
-    /// Whether the peer may not have got something yet of streams that it must have whole. `are_left` says whether
-    /// some of those are not over.
+    /// Whether the peer may still lack a part of a stream that it must receive in full. `are_left`
+    /// says whether some of these streams are not over.
     pub(in crate::link) fn owes(&self, are_left: bool) -> bool {
         self.whole_heads_wait || (are_left && self.heads_wait) || self.confirm.owes(are_left)
     }
 
-    /// Whether that may be more than the ends of streams.
+    /// Whether the missing part may be more than the ends of streams.
     pub(in crate::link) fn owes_bytes(&self, are_left: bool) -> bool {
         self.whole_heads_wait || (are_left && self.heads_wait) || self.confirm.owes_bytes(are_left)
     }
 
-    /// Whether the transport gives no more.
+    /// Whether nothing more can be read from the transport.
     pub(in crate::link) fn has_read_end(&self) -> bool {
         self.read_end
     }
 
-    /// Whether the transport takes no more.
+    /// Whether nothing more can be written to the transport.
     pub(in crate::link) fn is_broken(&self) -> bool {
         self.broken.is_some()
     }
 
-    /// The first bytes that the peer sent, until its SETTINGS were there.
+    /// The first bytes that the peer sent, until its SETTINGS came.
     pub(in crate::link) fn first_bytes(&self) -> &[u8] {
         &self.first
     }
 
-    /// Why the transport gives no more, if it has failed.
+    /// The error that ended reading, if there is one.
     pub(in crate::link) fn take_read_error(&mut self) -> Option<Arc<io::Error>> {
         self.failed.take().map(Arc::new)
     }
 
-    /// Why the transport takes no more, if so.
+    /// The error that ended writing, if there is one.
     pub(in crate::link) fn write_error(&self) -> Option<Arc<io::Error>> {
         self.broken.as_ref().map(|error| Arc::new(copy_error(error)))
     }

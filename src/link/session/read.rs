@@ -1,4 +1,4 @@
-//! Reading from the transport: how much at once, and what HTTP/2 makes of it.
+//! Reading from the transport: the size of a read, and its processing by HTTP/2.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -12,47 +12,47 @@ use tokio::time::Instant;
 
 use super::Session;
 
-/// The most bytes that are read at once: two frames of ours with their heads. One with room for a single frame
-/// would take two reads for it.
+/// The most bytes that are read at once: two of our frames with their heads. With room for a single
+/// frame, a frame would take two reads.
 const READ: usize = 128 << 10;
 
-/// A link begins with reads of this size: to act upon requests takes up to some hundred times as long as to take in
-/// content, and nobody knows yet what the peer sends.
+/// A link begins with reads of this size, because it is not yet known what the peer sends.
+/// Processing requests takes up to some hundred times as long as processing content.
 pub(super) const FIRST_READ: usize = 16 << 10;
 
 /// Reads do not get smaller than this.
 const LEAST_READ: usize = 4 << 10;
 
-/// Reads get smaller while one takes longer than this to act upon, for other links wait meanwhile, and larger again
-/// while one takes less than a quarter of it.
+/// Reads get smaller while processing one takes longer than this, because other links wait
+/// meanwhile. They get larger while it takes less than a quarter of this.
 const READ_TIME: Duration = Duration::from_millis(1);
 
 thread_local! {
-    /// Room to read into. It holds nothing between two reads, so that all links of a thread share it,
+    /// Room to read into. It holds nothing between two reads, so all links of a thread share it,
     /// and an idle link has none.
     static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// How many of the peer's first bytes are kept for an error that says what was seen.
+/// The number of the peer's first bytes that are kept, for an error that shows them.
 const FIRST: usize = 64;
 
 /// The outcome of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::link) enum Read {
-    /// There may be more.
+    /// There may be more to read.
     More,
     /// The transport has no more for now, and wakes the task.
     Nothing,
-    /// The transport gives no more, for good.
+    /// Nothing more can be read from the transport.
     End,
 }
 
 impl Session {
-    /// Reads once, and has HTTP/2 tell what came.
+    /// Reads once, and has HTTP/2 report the events.
     ///
     /// # Errors
     ///
-    /// The peer has broken a rule that ends the connection, and HTTP/2 has its last word to say.
+    /// The peer has broken a rule that ends the connection. HTTP/2 still has a last word to say.
     pub(in crate::link) fn read(
         &mut self,
         cx: &mut Context<'_>,
@@ -102,7 +102,7 @@ impl Session {
     }
 }
 
-/// The size of the next read, after one of `size` has taken this time.
+/// The size of the next read, if processing one of `size` took this time.
 fn fitting(size: usize, took: Duration) -> usize {
     if took > READ_TIME {
         (size / 2).max(LEAST_READ)
