@@ -36,7 +36,7 @@ pub(super) struct Probe {
 #[derive(Debug)]
 struct Sample {
     began: Instant,
-    /// The bytes read on the whole link. Next is the count of the stream with the most bytes read.
+    /// The bytes read on the whole link, and on the stream with the most bytes read.
     link: u64,
     stream: u64,
 }

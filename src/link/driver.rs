@@ -1,7 +1,7 @@
-//! The one task of a link: the only code that touches its HTTP/2.
+//! The one task of a link, and the only code that touches its HTTP/2.
 //!
-//! A turn takes what users ask for, reads, moves what has come to the inboxes, writes what may go, and looks at
-//! what has left. Turns go on while there is work, for a bounded time.
+//! A turn takes the users' requests, reads, moves received bytes to the inboxes, writes, and checks
+//! which bytes have left. Turns go on while there is work, for a limited time.
 
 mod end;
 mod leave;
@@ -48,46 +48,48 @@ use crate::config::Config;
 use crate::error::{Ending, Error};
 use crate::observe::{Cause, Side};
 
-/// Other tasks are let in after so many turns, or after this time: a runtime of one thread looks for what
-/// its sockets have only after some 60 turns of whoever is always busy.
+/// Other tasks run after this many turns, or after this time. A runtime with one thread checks its
+/// sockets only after some 60 turns of a task that is always busy.
 const TURNS: usize = 16;
 const TURNS_TIME: Duration = Duration::from_millis(1);
 
-/// Other tasks are let in as well after so many bytes have come, so that their readers, who give back what the peer
-/// may send, begin before all of a window has come.
+/// Other tasks also run after this many received bytes. Their readers, which give credit back to
+/// the peer, then begin before a whole window has come.
 const FED: usize = 128 << 10;
 
-/// So many streams fed by a read are not worth waiting for.
+/// With at most this many streams fed by a read, the driver does not wait for their tasks.
 const A_FEW: usize = 4;
 
-/// Content that is written in a turn: a frame of ours. More of it would not be faster, and what comes next
-/// to be sent waits for it.
+/// The content written in a turn: one of our frames. More would not be faster, and would delay the
+/// output that comes next.
 pub(super) const DATA_ROOM: usize = 64 << 10;
 
-/// Bytes that are read in a turn, or a few more.
+/// The bytes read in a turn, or a few more.
 const QUOTA: usize = 64 << 10;
 
-/// Heads wait while this much waits for the transport: they are nothing that the peer has asked for, which is
-/// bounded.
+/// Heads wait while this much waits for the transport. Other output is the peer's to request, and
+/// has its own bound.
 const HEADS_ROOM: usize = 64 << 10;
 
-/// Streams that a client opens before the server has said how many it takes. RFC 9113 §6.5.2 asks
-/// servers to take as many.
+/// The streams that a client opens before the server has said how many it takes. RFC 9113 §6.5.2
+/// recommends that servers take at least as many.
 const STREAMS_AT_FIRST: usize = 100;
 
-/// A client that owes nothing must have said after this that no request of it is on its way: four of its round trips,
-/// within these bounds. A request that comes later is not processed, and the client hears so.
+/// The time after which a client to which nothing is owed must have said that no more of its
+/// requests are in transit: four of its round trips, within these bounds. A later request is not
+/// processed, and the client is told so.
 const GOODBYE: Duration = Duration::from_secs(10);
 const LEAST_GOODBYE: Duration = Duration::from_secs(1);
 
-/// A transport that takes no more may still give the reason, for this long.
+/// A transport that takes no more bytes may still give the reason, for this long.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How long the transport is kept when the peer has everything: for it to answer the last word, and then,
-/// after this side has ended the transport, to end it too.
+/// How long the transport is kept when the peer has everything: first for the peer to answer the
+/// last word, and then, after this side has ended the transport, for the peer to end it too.
 const PARTING: Duration = Duration::from_secs(2);
 
-/// The same where this side's time is up, or the peer does not answer: as long as the last words may take to leave.
+/// The same when this side's time is up or the peer does not answer: the time that the last words
+/// may take to leave.
 const CUT_SHORT: Duration = Duration::from_millis(500);
 
 pub(super) struct Driver {
@@ -98,51 +100,52 @@ pub(super) struct Driver {
     probe: Probe,
     pinger: Pinger,
     keep_alive: KeepAlive,
-    /// When the transport last took something, and how much it had taken then; kept up to date only for a
-    /// `stall_timeout`.
+    /// When the transport last took bytes, and how many it had taken then. Kept up to date only for
+    /// a `stall_timeout`.
     took: Instant,
     taken: u64,
-    /// How slow PINGs were by the wish of the peer when the link was made.
+    /// How far the peer had slowed down PINGs when the link was made.
     first_pace: u8,
-    /// A timer for that is set.
+    /// Whether a keep-alive timer is set.
     watching: bool,
     streams: Slab<Entry>,
-    /// Their places, by their numbers.
+    /// The streams' places, by their numbers.
     ids: Ids,
-    /// The news of the peer since the last turn.
+    /// The peer's news since the last turn.
     news: News,
     /// There may be more to read at once.
     read_more: bool,
-    /// How many streams the reads of the last turns have fed, and how many bytes.
+    /// The number of streams that the reads of the last turns have fed, and the number of bytes.
     fed: usize,
     fed_bytes: usize,
-    /// The stream that the last read has fed, if it was one alone, and nobody has sent from its own task since.
+    /// The stream that the last read has fed, if it was the only one and no user has sent from its
+    /// own task since.
     fed_alone: Option<usize>,
     /// Streams whose request is not yet sent.
     unsent: VecDeque<usize>,
     /// Streams want to send, and have not had their turn.
     sendable: bool,
-    /// The link's window for sending is used up, and those who want to send have been told.
+    /// The link's window for sending is used up, and the streams that want to send have been told.
     link_blocked: bool,
     /// Streams whose END_STREAM goes behind a PING, which goes behind their bytes.
     ends: Vec<usize>,
-    /// Streams of which something has been handed out and not yet written.
+    /// Streams with bytes that were handed out and not yet written.
     unsettled: Vec<usize>,
     /// Room for the keys of a turn's ready streams.
     ready: Vec<usize>,
-    /// Where a server's new streams go.
+    /// The line for a server's new streams.
     incoming: Option<Line>,
-    /// A server's part in what all links of its listener may hold.
+    /// A server link's share in the memory of all links of its listener.
     share: Option<Share>,
     timers: Timers,
     idle: Idle,
-    /// A server's: whether its peer has opened something.
+    /// For a server: whether its peer has opened something.
     first: stay::First,
     waste: Waste,
     /// Streams whose answer waits for room.
     unanswered: Vec<usize>,
     heads_wait: bool,
-    /// A request can only go, or fail, once the peer's SETTINGS are there.
+    /// A request can only go, or fail, once the peer's SETTINGS have come.
     settings_wait: bool,
     /// A request can only go once the peer has fewer streams.
     limit_waits: bool,
@@ -151,33 +154,33 @@ pub(super) struct Driver {
     closing: bool,
     /// How far a server has come in saying that it takes no more streams.
     shutdown: Shutdown,
-    /// The last word is said in good order, and the link is about to leave.
+    /// The last word was said in good order, and the link is about to leave.
     is_over: bool,
-    /// The peer has not answered when it was asked to go, and is not waited for.
+    /// The peer has not answered the request to go, and is not waited for.
     is_hurried: bool,
-    /// Another client waits for the place of this one.
+    /// Another client waits for this one's place.
     is_evicted: bool,
-    /// Those who wait for the peer to have got what was sent.
+    /// The callers that wait until the peer has received their bytes.
     waiters: Vec<Waiter>,
-    /// The number of the last PING that the peer was asked by.
+    /// The number of the last PING that asked the peer.
     asked: u64,
-    /// The number of the PING behind everything, GOAWAY included.
+    /// The number of the PING behind everything, including GOAWAY.
     farewell: u64,
     /// The number of the last PING whose acknowledgement was seen.
     answered: u64,
-    /// Streams that lived when the link ended.
+    /// Streams that were alive when the link ended.
     cut: usize,
     /// Those of them that were reset because their client was closed.
     cut_in_use: usize,
-    /// Why a stream that nobody holds was given up before all of it was sent: the first of those.
+    /// The first reason why a stream that no caller holds was given up before all of it was sent.
     lost: Option<Error>,
-    /// No stream is left, or the last word is said: the timer by which the link should be gone.
+    /// The timer by which the link should be gone: no stream is left, or the last word was said.
     leaving: Option<delay_queue::Key>,
     broken: bool,
     end: Option<Ending>,
     /// The link has ended in good order, with everything written.
     ended_well: bool,
-    /// Everything is over but the transport.
+    /// Everything is over except the transport.
     parting: Option<Pin<Box<Sleep>>>,
     _counted: Counted,
 }
@@ -272,7 +275,7 @@ impl Driver {
         self.stop_opening();
         self.send_data(cx);
         self.flush(cx);
-        // Streams that were reset must be known as such before their bytes are counted as sent.
+        // Reset streams must be known as such before their bytes are counted as sent.
         self.look_at_ready_streams();
         self.settle();
         self.answer_waiters();
@@ -292,7 +295,7 @@ impl Driver {
         self.session.moved()
     }
 
-    /// Takes what the link's handles ask for.
+    /// Carries out the handles' commands.
     fn obey(&mut self) {
         if !self.shared.take_asked() {
             return;
@@ -331,14 +334,14 @@ impl Driver {
         self.ready = ready;
     }
 
-    /// Whether to give way, once, because most of those who have been fed by the last read are about to be run:
-    /// what they write then goes out together. A runtime runs who was woken last before the others, which is the driver
-    /// after the first of them has written.
+    /// Whether to let other tasks run once, because most tasks that the last read has fed are about
+    /// to run. Their output then goes out together. A runtime runs the task that was woken last
+    /// before the others, and that is the driver after the first of them has written.
     fn waits_for_others(&mut self) -> bool {
         std::mem::take(&mut self.fed) > A_FEW && self.end.is_none()
     }
 
-    /// Whether the driver itself has left something that another turn can do now.
+    /// Whether the driver itself has left work that another turn can do now.
     fn has_work(&self) -> bool {
         let state = self.session.state();
         let has_settings = state.has_peer_settings();
@@ -351,7 +354,7 @@ impl Driver {
             || (self.limit_waits && state.open_streams() < limit as usize)
     }
 
-    /// Does what there is to do; ready when the link is gone.
+    /// Does the work that there is. Ready when the link is gone.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.signal.begin(cx);
         if self.waits_for_others() {

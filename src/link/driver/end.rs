@@ -1,4 +1,5 @@
-//! How a link ends: by itself, by its handles, by a peer that breaks the rules, by its runtime.
+//! How a link ends: by itself, through its handles, because its peer breaks the rules, or with its
+//! runtime.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::link::outcome::given_up;
 use crate::link::{fault, unsent};
 
 impl Driver {
-    /// Resets what lives, so that each stream's peer learns why, and then says goodbye.
+    /// Resets live streams, so that each stream's peer learns why, and then says goodbye.
     pub(super) fn abort(&mut self, reason: Reason, why: &'static str) {
         let ending = Ending::Local(reason, why.into());
         for (_, entry) in &mut self.streams {
@@ -24,7 +25,8 @@ impl Driver {
         self.give_up(ending);
     }
 
-    /// Makes room for another client. What is said is said as far as the transport takes it at once.
+    /// Makes room for another client. The last words are sent as far as the transport takes them at
+    /// once.
     pub(super) fn evict(&mut self) {
         if !self.first.was_accepted && self.end.is_none() {
             self.is_evicted = true;
@@ -35,14 +37,15 @@ impl Driver {
         }
     }
 
-    /// Says the last word: nothing that the peer may still open is looked at.
+    /// Says the last word. Streams that the peer opens later are not looked at.
     pub(super) fn say_goodbye(&mut self, reason: Reason, text: &str) {
         let last = self.session.state().last_peer_stream();
         self.session.go_away(last, reason, text);
         self.session.must_part();
     }
 
-    /// The transport gives no more. Its reason comes before what the streams will say.
+    /// Nothing more can be read from the transport. The transport's error comes before the streams'
+    /// errors.
     pub(super) fn transport_has_ended(&mut self) {
         let has_settings = self.session.state().has_peer_settings();
         let failure = self.session.take_read_error();
@@ -52,7 +55,7 @@ impl Driver {
         let explained = failure.as_ref().and_then(|error| Error::from_io(error)).cloned();
         let first = self.session.first_bytes();
         let ending = match (explained, self.session.write_error()) {
-            // The transport knows better than HTTP/2 what went wrong: TLS, most of all.
+            // The transport knows the cause better than HTTP/2, above all for TLS.
             (Some(error), _) if !has_settings => Ending::Failed(error),
             _ if !has_settings && !first.is_empty() && self.is_client() => fault::not_http2(first),
             (_, Some(error)) if failure.is_none() && !self.streams.is_empty() => {
@@ -63,12 +66,12 @@ impl Driver {
         self.set_end(ending);
     }
 
-    /// From now on the link has ended. What its end teaches is in force before any user hears of it,
-    /// from a stream, and connects again.
+    /// Ends the link from now on. Everything that its end teaches takes effect before any stream's
+    /// user learns of it and connects again.
     pub(super) fn set_end(&mut self, ending: Ending) {
         let ending = self.with_the_peers_reason(ending);
         self.shared.set_going_away();
-        // A complaint of a listener's client is over with its link.
+        // On a listener, a client's complaint is over with its link.
         if self.is_client()
             && is_about_pings(&ending)
             && self.config.pace.slow_down(self.first_pace)
@@ -80,7 +83,7 @@ impl Driver {
         self.end = Some(ending);
     }
 
-    /// A transport can fail before anybody has looked at the GOAWAY that explains it.
+    /// A transport can fail before the driver has looked at the GOAWAY that explains it.
     fn with_the_peers_reason(&self, end: Ending) -> Ending {
         match (&end, &self.news.goaway) {
             (Ending::Gone(_), Some(goaway)) if goaway.reason != Reason::NO_ERROR => {
@@ -97,8 +100,8 @@ impl Driver {
         }
     }
 
-    /// Says what HTTP/2 still has to say, as far as the transport takes it, and fails what is left with the
-    /// link's reason.
+    /// Sends HTTP/2's last output, as far as the transport takes it, and fails the remaining
+    /// streams with the link's reason.
     pub(super) fn finish(&mut self, cx: &mut Context<'_>) {
         self.session.collect();
         self.session.flush(cx);
@@ -108,7 +111,7 @@ impl Driver {
         let moved = self.moved();
         let cut_before = self.cut;
         for (_, entry) in &mut self.streams {
-            // Of a refusal the user gets what has come.
+            // The user of a refused request gets the part of the answer that has come.
             if entry.over || entry.finish_rejection() {
                 continue;
             }
@@ -116,7 +119,7 @@ impl Driver {
                 entry.settle(&moved);
             }
             if entry.received_end && !entry.stream.outbox.has_unsent_bytes() {
-                // At the most it is our END_STREAM that the peer has not got, and it has gone.
+                // At most the peer lacks our END_STREAM, and it has gone.
                 let error = ending.write_error();
                 let finishing = entry.stream.outbox.is_finishing();
                 entry.stream.outbox.fail(error.clone());
@@ -135,7 +138,8 @@ impl Driver {
                 && !entry.stream.was_answered()
                 && !entry.stream.inbox.is_complete()
             {
-                // Nobody can accept it any more; it is not to hold what is counted no longer.
+                // The request cannot be accepted any more. It must not hold bytes that no longer
+                // count.
                 entry.stream.inbox.abort(ending.read_error());
             }
         }
@@ -156,8 +160,8 @@ impl Driver {
         self.parting = Some(Box::pin(tokio::time::sleep(time)));
     }
 
-    /// Stays until the peer has ended the transport too. A socket that is closed with bytes unread
-    /// is reset, and what it still had to send is lost.
+    /// Stays until the peer has ended the transport too. Closing a socket with unread bytes resets
+    /// it, and loses its unsent bytes.
     pub(super) fn part(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let late = self.parting.as_mut().is_none_or(|time| time.as_mut().poll(cx).is_ready());
         if !late && self.session.poll_parted(cx).is_pending() {
@@ -167,7 +171,7 @@ impl Driver {
         Poll::Ready(())
     }
 
-    /// Ends the link of a peer that does not read what it asks for.
+    /// Ends the link of a peer that causes answers and does not read them.
     pub(super) fn check_peer(&mut self) {
         if self.end.is_none() && self.session.is_overflowing() {
             let why = "answers pile up that are not read";
@@ -177,14 +181,14 @@ impl Driver {
     }
 }
 
-/// Whether the peer has ended the link because it was asked too often whether it lives; the text is
-/// what gRPC's servers say.
+/// Whether the peer has ended the link because it got too many PINGs. The text is that of gRPC's
+/// servers.
 fn is_about_pings(ending: &Ending) -> bool {
     let calm = Reason::ENHANCE_YOUR_CALM;
     matches!(ending, Ending::GoAway(reason, text) if *reason == calm && text.contains("too_many_pings"))
 }
 
-/// Says what came of a handshake that did not end.
+/// The text for a handshake that did not end.
 pub(super) fn silence(first: &[u8], time: Duration) -> String {
     let seen = match first.len() {
         0 => "nothing at all".to_owned(),

@@ -1,9 +1,9 @@
-//! How a link leaves in good order: its transport stays until the peer has got everything.
+//! How a link leaves in good order: its transport stays until the peer has received everything.
 //!
-//! Bytes that the kernel has taken are not yet with the peer, and are lost when the socket is closed while the
-//! peer still sends: a WINDOW_UPDATE is enough. So there is a PING behind the last byte, and the link
-//! stays until the PING is acknowledged, for as long as the peer shows life (keep-alive). Slowness is
-//! not bounded, silence is.
+//! Bytes that the kernel has taken have not yet reached the peer. They are lost if the socket is
+//! closed while the peer still sends, and one WINDOW_UPDATE is enough. So a PING follows the last
+//! byte, and the link stays until the PING is acknowledged, for as long as the peer shows life
+//! (keep-alive). A slow peer has no limit, a silent peer has one.
 
 use std::task::Context;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::link::outcome::{Last, first_reset, reset_in_use, unconfirmed, was_res
 use crate::link::{Command, fault, ping};
 use crate::sync::lock;
 
-/// Somebody who waits for the peer to have got what was sent so far.
+/// A caller that waits until the peer has received everything sent so far.
 #[derive(Debug)]
 pub(super) struct Waiter {
-    /// The number of the PING that says so.
+    /// The number of the PING whose acknowledgement shows it.
     ping: u64,
     who: Who,
 }
@@ -30,21 +30,21 @@ pub(super) struct Waiter {
 enum Who {
     /// The user of a stream.
     User(Proof, oneshot::Sender<Result<()>>),
-    /// A stream whose user has let it go.
+    /// A stream that its user has let go.
     Stream(usize),
 }
 
-/// How far a server has come in saying that it takes no more streams (RFC 9113 §6.8): those that its client
-/// opens until it has heard of that are taken.
+/// How far a server has come in saying that it takes no more streams (RFC 9113 §6.8). It still
+/// takes streams that its client opens before it has heard of this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Shutdown {
     #[default]
     No,
-    /// The client is asked, by a PING, to say when it has heard of it.
+    /// The client was asked, through a PING, to say when it has heard of it.
     Asked,
-    /// It has heard of it.
+    /// The client has heard of it.
     Answered,
-    /// The last stream is named that is taken.
+    /// The GOAWAY with the last accepted stream was sent.
     Named,
 }
 
@@ -63,14 +63,15 @@ impl Driver {
             self.shared.set_going_away();
             self.watch_peer();
             self.stop_opening();
-            // A timer may be the reason, and the GOAWAY is written in the next turn.
+            // A timer may have caused this, and only the next turn writes the GOAWAY.
             self.shared.ask();
         }
     }
 
-    /// Says that no stream will follow. Requests that wait for their turn, or that somebody has a
-    /// place for, go first. A client's last word, upon which many servers hang up, waits until the
-    /// server has everything else; a server's is what tells its client to go, and comes at once.
+    /// Says that no stream will follow. Requests that wait for their turn, or for which a lease
+    /// exists, go first. Many servers hang up when they get a client's last word, so it waits until
+    /// the server has everything else. A server's last word tells its client to go, and is sent at
+    /// once.
     pub(super) fn stop_opening(&mut self) {
         if !self.closing || self.is_over || self.end.is_some() {
             return;
@@ -91,7 +92,7 @@ impl Driver {
         }
     }
 
-    /// A server takes the streams that were opened until its client has heard that no more are taken.
+    /// A server takes the streams that its client opens before it has heard that no more are taken.
     fn stop_accepting(&mut self) {
         if self.shutdown == Shutdown::No {
             self.shutdown = Shutdown::Asked;
@@ -109,22 +110,24 @@ impl Driver {
         }
     }
 
-    /// Whether somebody waits for the peer to have got something, or would if they knew.
+    /// Whether a caller waits until the peer has received something, or would wait if the caller
+    /// knew.
     pub(super) fn owes(&self) -> bool {
         self.session.owes(self.has_owing_streams()) || !self.waiters.is_empty()
     }
 
-    /// Whether there are streams that the peer must have whole.
+    /// Whether there are streams that the peer must receive in full.
     pub(super) fn has_owing_streams(&self) -> bool {
         self.streams.iter().any(|(_, entry)| entry.id.is_some() && !entry.owes_nothing)
     }
 
-    /// Whether the link has nothing left to do but to see that the peer has got everything.
+    /// Whether the link has nothing to do except wait until the peer has received everything.
     pub(super) fn is_leaving(&self) -> bool {
         self.is_over || (self.closing && self.streams.is_empty())
     }
 
-    /// Asks the peer, by a PING, for everything that was written so far; gives the PING's number.
+    /// Asks the peer, through a PING, to confirm everything written so far. Returns the PING's
+    /// number.
     fn ask_peer(&mut self) -> u64 {
         let ping = self.session.ask();
         if ping > self.asked {
@@ -135,12 +138,12 @@ impl Driver {
         ping
     }
 
-    /// A user wants to know that the peer has got all of a stream.
+    /// A user wants to know when the peer has received all of a stream.
     pub(super) fn confirm(&mut self, proof: Proof, answer: oneshot::Sender<Result<()>>) {
         let _ = self.wait_for_confirmation(Who::User(proof, answer));
     }
 
-    /// As [`Driver::confirm`], for a stream that nobody holds any more.
+    /// The same as [`Driver::confirm`], for a stream that no caller holds any more.
     pub(super) fn confirm_lingering(&mut self, key: usize) -> u64 {
         self.wait_for_confirmation(Who::Stream(key))
     }
@@ -150,17 +153,17 @@ impl Driver {
         self.waiters.push(Waiter { ping, who });
         self.watch_peer();
         if ping <= self.session.confirmed() {
-            // The next turn tells.
+            // The next turn reports it.
             self.shared.ask();
         }
         ping
     }
 
-    /// Tells those who wait for what the peer has got by now.
+    /// Tells the callers whose bytes the peer has received by now.
     pub(super) fn answer_waiters(&mut self) {
         let confirmed = self.session.confirmed();
         if self.closing && confirmed != std::mem::replace(&mut self.answered, confirmed) {
-            // The link may have waited for that, to say goodbye.
+            // The link may have waited for this, to say goodbye.
             self.shared.ask();
         }
         if self.waiters.iter().all(|waiter| waiter.ping > confirmed) {
@@ -178,7 +181,7 @@ impl Driver {
         }
     }
 
-    /// The last word is said in good order, and nothing is left but to see that the peer has it.
+    /// The last word was said in good order. Now the link only waits until the peer has it.
     fn begin_to_leave(&mut self) {
         self.is_over = true;
         self.session.must_part();
@@ -187,10 +190,10 @@ impl Driver {
         self.watch_peer();
     }
 
-    /// Once all is said: waits until everything is written, and the peer has it.
+    /// After the last word: waits until everything is written and the peer has it.
     pub(super) fn leave(&mut self) {
         if !self.is_over || self.end.is_some() || self.session.is_broken() {
-            // Where the transport is broken, a timer gives the peer's reason time to come.
+            // If the transport is broken, a timer gives the peer's reason time to arrive.
             return;
         }
         if self.session.confirmed() >= self.farewell {
@@ -199,20 +202,20 @@ impl Driver {
         }
     }
 
-    /// The client has had its time to say that it has heard of the end. A stream that it opens yet is not processed, and
-    /// it hears so.
+    /// The client's time to say that it has heard of the end is up. A stream that it still opens is
+    /// not processed, and the client is told so.
     pub(super) fn shutdown_time_is_up(&mut self) {
         self.is_hurried |= self.shutdown == Shutdown::Asked;
         self.shutdown.is_answered();
         self.stop_opening();
     }
 
-    /// Whether all that is owed to a server's client is refusals.
+    /// Whether only refusals are owed to a server's client.
     pub(super) fn owes_refusals_only(&self) -> bool {
         !self.is_client() && !self.first.was_accepted
     }
 
-    /// How long the peer has to say that it has heard of the end, where nothing is owed to it.
+    /// How long the peer has to say that it has heard of the end, if nothing is owed to it.
     pub(super) fn goodbye(&self) -> Duration {
         let trip = lock(&self.shared.rtt).unwrap_or_default();
         (4 * trip).clamp(LEAST_GOODBYE, GOODBYE)
@@ -222,17 +225,17 @@ impl Driver {
     pub(super) fn stop_leaving(&mut self) {
         self.ended_well = self.is_over;
         if !self.is_over {
-            // A request that is on its way may be sent again.
+            // A request in transit may be sent again by its client.
             self.is_hurried = true;
             self.say_goodbye(Reason::NO_ERROR, "");
         }
         self.give_up(Ending::Gone(None));
     }
 
-    /// The link has ended: the knowledge of what the peer has got. `spares` says that the end has cut no
-    /// stream, `are_left` that there were some which the peer must have whole. A peer that has acknowledged
-    /// every byte, and has ended its side of all streams, may then hang up upon the last end of this side,
-    /// and acknowledges no more.
+    /// The knowledge of what the peer has received, now that the link has ended. `spares` says that
+    /// the end has cut no stream. `are_left` says that there were streams which the peer must
+    /// receive in full. A peer that has acknowledged every byte, and has ended its side of all
+    /// streams, may hang up when it gets this side's last end, without a further acknowledgement.
     pub(super) fn last(&mut self, ending: Ending, spares: bool, are_left: bool) -> Last {
         let owes_bytes = self.lost.is_some() || self.session.owes_bytes(are_left);
         let lost = self.lost.take();
@@ -248,11 +251,11 @@ impl Driver {
                 (n, _) => Err(reset_in_use(n)),
             }
         };
-        // `close` asks about one stream, whose bytes nobody has counted apart.
+        // `close` asks about one stream, whose bytes are not counted separately.
         let (outcome, everything) = (outcome_of(are_left), outcome_of(true));
         for waiter in std::mem::take(&mut self.waiters) {
             if let Who::User(proof, answer) = waiter.who {
-                // As those are answered who ask from now on.
+                // They get the same answer as later callers.
                 self.shared.command(Command::Confirm(proof, answer));
             }
         }

@@ -10,22 +10,22 @@ use crate::error::Ending;
 use crate::link::ping::{self, Due};
 
 impl Driver {
-    /// The link's interval, if it is kept alive. A link that leaves always is, or one whose peer has
-    /// vanished would stay for good.
+    /// The link's interval, if it is kept alive. A link that leaves is always kept alive, or it
+    /// would stay for ever when its peer has vanished.
     pub(super) fn interval(&self) -> Option<Duration> {
         let default = || self.is_leaving().then_some(KEEP_ALIVE_INTERVAL);
         let interval = self.config.keep_alive_interval.or_else(default);
         interval.map(|interval| self.config.pace.apply(interval))
     }
 
-    /// Whether the peer's silence would matter to anybody.
+    /// Whether any code depends on the peer's signs of life.
     fn is_kept_alive(&self) -> bool {
         let open = || self.streams.iter().any(|(_, entry)| !entry.over);
         let waiting = self.is_over || !self.waiters.is_empty() || (self.closing && self.owes());
         self.end.is_none() && (self.config.keep_alive_while_idle || waiting || open())
     }
 
-    /// Takes note of what a turn has moved.
+    /// Records what a turn has moved.
     pub(super) fn look_for_life(&mut self) {
         let Some(interval) = self.interval() else { return };
         if self.keep_alive.look(&self.moved(), interval) && self.is_kept_alive() {
@@ -33,8 +33,8 @@ impl Driver {
         }
     }
 
-    /// Has the peer's silence watched. The timer is not moved by what comes: when it fires, it is
-    /// set anew.
+    /// Starts to watch for the peer's silence. Received bytes do not move the timer. It is set anew
+    /// when it fires.
     pub(super) fn watch_peer(&mut self) {
         if let Some(interval) = self.interval()
             && !self.watching
@@ -45,7 +45,7 @@ impl Driver {
         }
     }
 
-    /// The timer has fired.
+    /// The keep-alive timer has fired.
     pub(super) fn check_life(&mut self) {
         self.watching = false;
         let Some(interval) = self.interval() else { return };
@@ -93,7 +93,8 @@ impl Driver {
             return;
         }
         if !entry.send_state.blocked {
-            // It waits for the transport, or for others of the link that have their turns first.
+            // It waits for the transport, or for other streams of the link that have their turns
+            // first.
             quiet.excuse(self.took);
         }
         match quiet.verdict(Instant::now()) {
@@ -106,16 +107,17 @@ impl Driver {
         }
     }
 
-    /// Sends a PING, which measures the round trip unless one that does is still on its way.
+    /// Sends a PING. It measures the round trip unless such a PING is already in flight.
     fn ask_for_life(&mut self) {
         if !self.send_ping() {
             self.session.http2().ping(ping::NUDGE);
         }
-        // It leaves in the next turn: a timer may be the reason.
+        // The PING leaves in the next turn, because a timer may have caused this.
         self.shared.ask();
     }
 
-    /// Has a PING sent by the next turn that measures the round trip; `false` if one is on its way already.
+    /// Makes the next turn send a PING that measures the round trip. `false` if one is already in
+    /// flight.
     pub(super) fn send_ping(&mut self) -> bool {
         let wanted = self.pinger.want();
         if wanted {
@@ -124,7 +126,7 @@ impl Driver {
         wanted
     }
 
-    /// A round trip was measured.
+    /// Records a measured round trip.
     pub(super) fn has_measured(&mut self, time: Duration) {
         self.shared.set_rtt(time);
         if let Some(need) = self.probe.end(self.windows.stream(), self.windows.base()) {

@@ -1,4 +1,4 @@
-//! The end of a stream that its user has let go, as `conn::linger` has it: what that asks for is done.
+//! Carries out the policy of `conn::linger` for the end of a stream that its user has let go.
 
 use tokio::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::link::entry::Head;
 use crate::link::outcome::given_up;
 
 impl Driver {
-    /// Sees to a stream's end: what is still awaited, and its removal when nothing is.
+    /// Handles a stream's end: the remaining waits, and its removal after them.
     pub(super) fn finish_up(&mut self, key: usize, wish: Wish) {
         let Some(entry) = self.streams.get_mut(key) else { return };
         if !entry.over {
@@ -77,7 +77,7 @@ impl Driver {
         self.look_at(key);
     }
 
-    /// The peer has acknowledged a PING behind what the stream had sent.
+    /// The peer has acknowledged a PING behind the bytes that the stream had sent.
     pub(super) fn lingering_is_confirmed(&mut self, key: usize, ping: u64) {
         let Some(entry) = self.streams.get_mut(key) else { return };
         entry.linger.answered(Instant::now(), ping);
@@ -85,8 +85,8 @@ impl Driver {
         self.finish_up(key, wish);
     }
 
-    /// Resets a stream that may still have something to send. Of one that nobody holds, the link's end
-    /// tells: its user would otherwise take the loss for success.
+    /// Resets a stream that may still have bytes to send. If no caller holds the stream, the link's
+    /// end reports this, because otherwise the loss would look like success.
     pub(super) fn give_up_bytes(&mut self, key: usize, ending: &Ending) {
         let Some(entry) = self.streams.get_mut(key) else { return };
         if entry.loses_unseen() {
@@ -96,8 +96,8 @@ impl Driver {
         self.look_at(key);
     }
 
-    /// Ends the streams that are still in use: those that have sent their END_STREAM as if their users
-    /// had let them go, the rest with a reset.
+    /// Ends the streams that are still in use. A stream that has sent its END_STREAM ends as if its
+    /// user had let it go. The others are reset.
     pub(super) fn end_use(&mut self) {
         let ending =
             Ending::Local(Reason::CANCEL, "the client was closed, and its time is up".into());

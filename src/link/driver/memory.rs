@@ -1,4 +1,5 @@
-//! The memory of a link: its windows, its part in what all links of a listener hold, and the streams that must make room.
+//! The memory of a link: its windows, its share in the listener's memory, and the streams that must
+//! make room.
 
 use std::fmt;
 
@@ -9,7 +10,7 @@ use crate::link::entry::Entry;
 use crate::observe;
 
 impl Driver {
-    /// Keeps what the peer may send within the link's memory.
+    /// Keeps the bytes that the peer may send within the link's memory.
     pub(super) fn adjust_windows(&mut self) {
         self.measure();
         if let Some(window) = self.windows.wanted_link_window(self.held) {
@@ -39,8 +40,8 @@ impl Driver {
         self.keep_to_the_share();
     }
 
-    /// Begins to measure what the windows need, if that can change anything, and the peer knows
-    /// those that are.
+    /// Begins to measure the windows' need, if a measurement can have an effect and the peer knows
+    /// the present windows.
     fn measure(&mut self) {
         if self.windows.can_grow()
             && self.session.state().are_settings_acknowledged()
@@ -51,7 +52,7 @@ impl Driver {
         }
     }
 
-    /// Keeps to what the links of the listener may hold together.
+    /// Keeps to the memory that the links of the listener may hold together.
     fn keep_to_the_share(&mut self) {
         let conns = self.streams.len();
         let Some(share) = &mut self.share else { return };
@@ -75,7 +76,7 @@ impl Driver {
         }
     }
 
-    /// Counts nothing that users have read in what is told to the other links.
+    /// Reports only bytes that users have not read to the other links.
     pub(super) fn tell_what_is_unread(&mut self) {
         self.release_all();
         if let Some(share) = &mut self.share {
@@ -84,7 +85,7 @@ impl Driver {
         }
     }
 
-    /// Whether there is memory for one more stream of the peer's, as far as is known.
+    /// Whether there is memory for one more stream of the peer, as far as is known.
     pub(super) fn takes_more(&self) -> bool {
         self.share.as_ref().is_none_or(Share::takes_more)
     }
@@ -94,8 +95,9 @@ impl Driver {
         self.held + self.share.as_ref().map_or(0, Share::fields)
     }
 
-    /// Gives back the windows of all that users have read, which otherwise waits until it is worth
-    /// a frame: little is left, and nobody is to be told off for what is not unread.
+    /// Gives back the windows of all bytes that users have read. This usually waits until it is
+    /// worth a frame. But now little is left, and no stream may be reset for bytes that its user
+    /// has already read.
     fn release_all(&mut self) {
         for (_, entry) in &mut self.streams {
             let released = entry.release(&mut self.session);

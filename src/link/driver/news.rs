@@ -1,4 +1,4 @@
-//! The news of a link's peer: they are read, told to the streams at once, and then acted upon.
+//! The peer's news: the driver reads them, tells the streams at once, and then acts on them.
 
 use std::task::Context;
 
@@ -10,7 +10,7 @@ use crate::link::session::Read;
 use crate::pipe::A_MESSAGE;
 
 impl Driver {
-    /// Reads what has come, up to the quota of a turn.
+    /// Reads received bytes, up to the quota of a turn.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) {
         if self.waste.rests_until.is_some() {
             self.read_more = false;
@@ -64,7 +64,7 @@ impl Driver {
             }
         }
         if std::mem::take(&mut self.news.settings_acknowledged) {
-            // The first time it is a round trip that has cost nothing.
+            // The first SETTINGS give a round trip without an extra PING.
             self.shared.set_first_rtt(self.shared.began.elapsed());
         }
         let held = std::mem::take(&mut self.news.held);

@@ -1,4 +1,4 @@
-//! The writing of a turn: content first, then all else.
+//! The writing of a turn: content first, then all other output.
 
 use std::sync::Arc;
 use std::task::Context;
@@ -14,7 +14,7 @@ use crate::link::session::Session;
 use crate::pipe::A_MESSAGE;
 
 impl Driver {
-    /// Writes content while the transport takes it, a frame of one stream after the other.
+    /// Writes content while the transport takes it, one frame of each stream in turn.
     pub(super) fn send_data(&mut self, cx: &mut Context<'_>) {
         if self.end.is_some() {
             return;
@@ -25,7 +25,7 @@ impl Driver {
         if self.session.waiting() > 0 {
             self.session.flush(cx);
         }
-        // Content that the transport does not take at once is copied, so nothing is added to it.
+        // Content that the transport does not take at once is copied, so add none behind it.
         let mut room = if self.session.waiting() == 0 { DATA_ROOM } else { 0 };
         self.sendable = self.session.state().has_turns();
         while room > 0 && self.session.may_send() {
@@ -42,7 +42,7 @@ impl Driver {
             match sent {
                 Sent::All => {}
                 Sent::AllButTheEnd => self.ends.push(key),
-                // It comes back by itself when its windows open.
+                // HTTP/2 brings the stream back when its windows open.
                 Sent::Blocked if self.session.state().send_capacity(id) > 0 => {}
                 Sent::More | Sent::Blocked => self.session.http2().want_send(id),
             }
@@ -55,13 +55,13 @@ impl Driver {
         self.tell_who_is_blocked();
     }
 
-    /// Sends what a stream's user has just written, from the user's own task: the driver sleeps. `false` if there is
-    /// something left for the driver to do.
+    /// Sends the bytes that a stream's user has just written, from the user's own task, while the
+    /// driver sleeps. `false` if there is work left for the driver.
     ///
-    /// That saves a task's turn, and costs a system call for each write. So it is only done for the first
-    /// write after a read of the link that has fed this stream alone, which is an answer, or the next
-    /// question. The driver gathers the writes that follow. A stream with timeouts is left to the driver as well, for a
-    /// timer can only be set in a runtime, and users need not be in one.
+    /// This saves a task's turn, and costs a system call for each write. So it is only done for the
+    /// first write after a read that has fed this stream alone: such a write is an answer, or the
+    /// next question. The driver gathers the writes that follow. A stream with timeouts is left to
+    /// the driver too, because a timer can only be set in a runtime, and users need not be in one.
     pub(in crate::link) fn send_at_once(
         &mut self,
         carrier: &Arc<LinkCarrier>,
@@ -78,14 +78,15 @@ impl Driver {
         };
         let Some(entry) = entry.filter(takes) else { return false };
         let (sent, _) = entry.send(cx, &mut self.session, A_MESSAGE);
-        // The driver must hear of the end.
+        // The driver must be told of the end.
         let done = sent == Sent::All && entry.sends;
         self.flush_visit(key, cx);
         done
     }
 
-    /// Sends bytes of a stream from their user's own task, without a copy; gives how many: none where others have
-    /// their turns first, the transport is full, or the peer's windows are shut.
+    /// Sends bytes of a stream from their user's own task, without a copy, and returns how many. It
+    /// sends none if other streams have their turns first, if the transport is full, or if the
+    /// peer's windows are shut.
     pub(in crate::link) fn send_past_outbox(
         &mut self,
         carrier: &Arc<LinkCarrier>,
@@ -106,7 +107,7 @@ impl Driver {
         sent
     }
 
-    /// Whether what a user writes could go to the transport at once.
+    /// Whether a user's bytes could go to the transport at once.
     fn takes_visits(&mut self) -> bool {
         self.shared.info.any_task
             && self.end.is_none()
@@ -115,7 +116,7 @@ impl Driver {
             && self.session.may_send()
     }
 
-    /// Writes what a visit has left in the session, and looks at what has left.
+    /// Writes the output that a visit has left in the session, and checks which bytes have left.
     fn flush_visit(&mut self, key: usize, cx: &mut Context<'_>) {
         self.flush_session(cx);
         self.look_for_life();
@@ -131,7 +132,7 @@ impl Driver {
         }
     }
 
-    /// Takes note, once, of the streams that wait for the link's own window.
+    /// Tells the streams, once, that they wait for the link's own window.
     fn tell_who_is_blocked(&mut self) {
         let blocked = self.session.state().connection_capacity() == 0;
         if blocked == std::mem::replace(&mut self.link_blocked, blocked) || !blocked {
@@ -145,7 +146,7 @@ impl Driver {
         }
     }
 
-    /// Writes what HTTP/2 has to say besides content, and what has waited for the transport.
+    /// Writes HTTP/2's output other than content, and output that has waited for the transport.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
         self.flush_session(cx);
         self.look_for_life();
@@ -162,7 +163,7 @@ impl Driver {
     }
 }
 
-/// How much more of heads may wait for the transport.
+/// The number of bytes of heads that may still be added for the transport.
 pub(super) fn heads_room(session: &Session) -> usize {
     HEADS_ROOM.saturating_sub(session.control_waiting())
 }

@@ -1,5 +1,5 @@
 //! How long a link stays: while it is used, until it is old, or until its stream identifiers are
-//! used up; and how many streams it takes meanwhile.
+//! used up. Also how many streams it takes meanwhile.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{Driver, Timer};
 use crate::observe::Cause;
 
-/// Since when nobody has used the link, and whether a timer runs because of it.
+/// Since when the link is unused, and whether a timer runs for this.
 #[derive(Debug, Default)]
 pub(super) struct Idle {
     since: Option<Instant>,
@@ -29,19 +29,19 @@ impl Idle {
 #[derive(Debug, Default)]
 pub(super) struct First {
     pub(super) was_accepted: bool,
-    /// Its time is up.
+    /// The peer's time is up.
     is_late: bool,
 }
 
-/// `time`, give or take a tenth: links that were made together do not end together, and their
-/// clients do not all come back at once.
+/// `time`, give or take a tenth. Links of the same age then do not end together, and their clients
+/// do not all come back at once.
 pub(super) fn about(time: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish() as u32;
     time.mul_f64(0.9 + 0.2 * f64::from(random) / f64::from(u32::MAX))
 }
 
-/// A client has 2³⁰ stream identifiers on a link (RFC 9113 §5.1.1). These are left over, for the
-/// requests that have a place when the end is seen.
+/// A client has 2³⁰ stream identifiers on a link (RFC 9113 §5.1.1). These are kept for requests
+/// that already have a place when the driver sees the end.
 const SPARE_IDS: u32 = 1 << 16;
 
 pub(super) fn is_nearly_last(id: StreamId, last: u32) -> bool {
@@ -49,12 +49,12 @@ pub(super) fn is_nearly_last(id: StreamId, last: u32) -> bool {
 }
 
 impl Driver {
-    /// Whether nobody has a stream here, or is about to.
+    /// Whether there is no stream and no lease here.
     pub(super) fn is_empty(&self) -> bool {
         self.streams.is_empty() && self.shared.places.active() == 0
     }
 
-    /// Whether all who have a place here have opened their streams.
+    /// Whether every lease has opened its stream.
     pub(super) fn has_all_leases(&self) -> bool {
         if !self.is_client() || self.is_over {
             return true;
@@ -69,11 +69,11 @@ impl Driver {
         self.look_whether_late();
     }
 
-    /// Ends the link of a peer for which nothing was accepted in its time. A request that waits for its answer is the
-    /// program's to decide, and not the peer's to hurry.
+    /// Ends the link of a peer for which nothing was accepted in its time. A request that waits for
+    /// its answer keeps the link, because the program decides on it, and the peer cannot hurry it.
     fn look_whether_late(&mut self) {
         let First { is_late, was_accepted } = self.first;
-        // Streams that are refused may take their time, but do not make the link used.
+        // Streams that are refused may take their time, but do not count as a use of the link.
         let is_unused = || self.streams.iter().all(|(_, entry)| entry.stream.is_refused());
         if is_late && !was_accepted && !self.closing && is_unused() {
             self.shared.info.observed.retired(Cause::Idle);
@@ -94,8 +94,8 @@ impl Driver {
         }
     }
 
-    /// Ends the link if it has been idle for the whole time; a timer that was armed before the last
-    /// stream goes on with what is left.
+    /// Ends the link if it was idle for the whole time. A timer that was set before the last stream
+    /// goes on with the rest of the time.
     pub(super) fn idle_time_is_up(&mut self) {
         self.idle.armed = false;
         let (Some(timeout), Some(since)) = (self.config.link_idle_timeout, self.idle.since) else {

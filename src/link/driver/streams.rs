@@ -1,4 +1,4 @@
-//! What the driver does for its streams: their beginning, their turn, their end, their windows.
+//! The driver's work for its streams: their beginning, their turn, their end, their windows.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::link::session::Session;
 use crate::observe::{self, Cause};
 
 impl Driver {
-    /// A stream of ours.
+    /// Takes in a stream that this side opens.
     pub(super) fn open(
         &mut self,
         stream: Arc<Stream>,
@@ -42,7 +42,7 @@ impl Driver {
         self.look_at(key);
     }
 
-    /// A stream of the peer's.
+    /// Takes in a stream that the peer has opened.
     pub(super) fn arrive(&mut self, mut arrival: Arrival) {
         let limit = match (arrival.request.take(), self.incoming.as_ref().map(Line::look)) {
             (Some(request), Some(Ok(()))) => return self.take_in(arrival, request),
@@ -51,12 +51,12 @@ impl Driver {
                 self.ids.remove(&arrival.id);
                 return self.count_waste();
             }
-            // The listener is on its way out.
+            // The listener is ending.
             (_, Some(Err(NoPlace::Closed)) | None) => None,
             (Some(_), Some(Err(NoPlace::Full))) => Some("backlog"),
             (None, _) => arrival.limit,
         };
-        // Nobody takes it, or not soon enough: the client may try again.
+        // No task accepts it, or not soon enough, so the client may try again.
         self.ids.remove(&arrival.id);
         self.session.http2().reset(arrival.id, Reason::REFUSED_STREAM);
         self.session.http2().release_connection(arrival.content.len());
@@ -66,7 +66,7 @@ impl Driver {
         self.count_waste();
     }
 
-    /// Takes a request back that the peer has given up before anybody has accepted it.
+    /// Takes back a request that the peer has given up before it was accepted.
     pub(super) fn withdraw(&mut self, key: usize) {
         let Some(entry) = self.streams.get_mut(key) else { return };
         if !matches!(entry.head, Head::Unanswered) {
@@ -74,7 +74,7 @@ impl Driver {
         }
         entry.head = Head::Done;
         if entry.stream.inbox.is_complete() {
-            // It can still be heard, as of a client that has written and gone.
+            // It can still be accepted, as from a client that has written and gone.
             return self.count_waste();
         }
         let is_waiting = |line: &Line| entry.id.is_some_and(|id| line.withdraw(id));
@@ -85,7 +85,7 @@ impl Driver {
         }
     }
 
-    /// A stream of the peer's, for which the listener has a place.
+    /// Takes in a stream of the peer, for which the listener has a place.
     fn take_in(&mut self, arrival: Arrival, request: Request<()>) {
         let (mut parts, ()) = request.into_parts();
         let transport = transport_of(&mut parts);
@@ -119,7 +119,7 @@ impl Driver {
         key
     }
 
-    /// Does for one stream what can be done now.
+    /// Does the possible work for one stream.
     pub(super) fn look_at(&mut self, key: usize) {
         let Some(entry) = self.streams.get_mut(key) else { return };
         let wish = entry.stream.wish();
@@ -157,7 +157,7 @@ impl Driver {
         self.want_to_send(key);
     }
 
-    /// Gives a stream its turn to send, if it has something.
+    /// Gives a stream its turn to send, if it has something to send.
     fn want_to_send(&mut self, key: usize) {
         let Some(entry) = self.streams.get_mut(key) else { return };
         let Some(id) = entry.id.filter(|_| entry.sends && !entry.over && !entry.send_state.queued)
@@ -180,7 +180,7 @@ impl Driver {
         self.sendable |= !is_blocked;
     }
 
-    /// Looks at the stream again then. It has one timer; the last one counts.
+    /// Sets when the stream is examined again. It has one timer, and the last call counts.
     pub(super) fn set_timer(&mut self, key: usize, at: Instant) {
         let Some(entry) = self.streams.get_mut(key) else { return };
         if entry.timer.as_ref().is_some_and(|(_, set)| *set == at) {
@@ -196,7 +196,8 @@ impl Driver {
         let Some(mut entry) = self.streams.try_remove(key) else { return };
         note_what_is_owed(&mut entry, &mut self.session);
         entry.carrier.leave_link();
-        // All that has come goes back to the link's window once, also what the user has read just now.
+        // The link's window gets every received byte back once, including those that the user has
+        // just read.
         self.held -= entry.release(&mut self.session);
         self.session.http2().release_connection(entry.held);
         if let Some(id) = &entry.id {
@@ -208,7 +209,7 @@ impl Driver {
         }
         self.held -= entry.held;
         if self.streams.is_empty() {
-            // The link may have been waiting for that, to say goodbye.
+            // The link may have been waiting for this, to say goodbye.
             self.shared.ask();
         }
     }
@@ -247,7 +248,7 @@ impl Driver {
         }
     }
 
-    /// Sends a request; `false` if it must wait, and those behind it.
+    /// Sends a request. `false` if it must wait, and with it the requests behind it.
     fn send_request(&mut self, key: usize) -> bool {
         let Some(entry) = self.streams.get_mut(key).filter(|entry| !entry.over) else {
             return true;
@@ -291,7 +292,7 @@ impl Driver {
     /// Tells the users whose bytes have left.
     pub(super) fn settle(&mut self) {
         if self.end.is_some() {
-            // Nobody knows how much of it is sent.
+            // It is unknown how much of it is sent.
             return;
         }
         let mut index = 0;
@@ -304,7 +305,7 @@ impl Driver {
         }
     }
 
-    /// Whether there is more to see of the stream.
+    /// Whether there is more to check for the stream.
     fn settle_one(&mut self, key: usize) -> bool {
         let moved = self.moved();
         let Some(entry) = self.streams.get_mut(key) else { return false };
@@ -319,7 +320,7 @@ impl Driver {
     }
 }
 
-/// Has the session remember, once, that a stream which is over must arrive whole.
+/// Makes the session remember, once, that a stream which is over must arrive in full.
 pub(super) fn note_what_is_owed(entry: &mut Entry, session: &mut Session) {
     if !std::mem::replace(&mut entry.owes_nothing, true) && entry.id.is_some() {
         session.must_be_whole();

@@ -1,4 +1,4 @@
-//! The timers of a link and of its streams, and the calls that they are for.
+//! The timers of a link and of its streams, and the actions that they cause.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -20,21 +20,21 @@ use crate::sync::AtomicBool;
 pub(super) enum Timer {
     /// The peer's SETTINGS should have come.
     Handshake,
-    /// The transport takes no more, and should have said why.
+    /// Nothing more can be written to the transport, and the reason should have come.
     Broken,
     /// The link should be gone.
     Goodbye,
-    /// The peer has perhaps been silent for long.
+    /// The peer may have been silent for long.
     KeepAlive,
-    /// Nobody may have used the link for long enough.
+    /// The link may have been unused for long enough.
     Idle,
     /// The peer of a server should have opened something.
     First,
-    /// The link has been there for long enough.
+    /// The link is old enough.
     Age,
-    /// A link that is slowed reads on.
+    /// A slowed link reads on.
     Rest,
-    /// The client has been asked whether it has heard that no more streams are taken.
+    /// The client was asked whether it has heard that no more streams are taken.
     Shutdown,
     /// A stream's linger, or a refusal's body.
     Stream(usize),
@@ -42,8 +42,8 @@ pub(super) enum Timer {
     Quiet(usize),
 }
 
-/// All timers. They have a waker of their own, so that a turn looks at them only when one has fired, or a
-/// new one may be the first.
+/// All timers. They have their own waker, so that a turn checks them only when one has fired, or
+/// when a new one may be the first.
 #[derive(Debug)]
 pub(super) struct Timers {
     queue: DelayQueue<Timer>,
@@ -85,7 +85,7 @@ impl Timers {
         self.queue.insert_at(timer, at)
     }
 
-    /// Nothing happens if it has fired.
+    /// Has no effect if the timer has fired.
     pub(super) fn remove(&mut self, key: &Key) {
         self.bell.rung.store(true, SeqCst);
         self.queue.try_remove(key);
@@ -111,9 +111,9 @@ impl Driver {
         if self.session.is_broken() && !std::mem::replace(&mut self.broken, true) {
             self.timers.insert(Timer::Broken, LAST_WORDS);
         }
-        // A server asks its client whether requests are still on their way, and the client may
-        // not answer. Where something is owed to it, its silence is bounded by keep-alive instead.
-        // Of refusals a client that says other things need not have the last word.
+        // A server asks its client whether requests are still in transit, and the client may not
+        // answer. If something is owed to the client, keep-alive bounds its silence instead.
+        // Refusals are different: a client that talks about other things need not confirm them.
         let owes = self.is_leaving() && self.owes();
         let leaves = self.is_leaving() && (!owes || self.owes_refusals_only());
         match self.leaving {

@@ -1,5 +1,5 @@
-//! Requests of a server's peer that come to nothing: refused for want of a place or of memory, or taken back before
-//! anybody has accepted them.
+//! Wasted requests of a server's peer: refused for lack of a place or of memory, or taken back
+//! before they were accepted.
 
 use std::time::Duration;
 
@@ -10,35 +10,35 @@ use super::{Driver, Timer};
 use crate::error::Ending;
 use crate::link::entry::Head;
 
-/// A peer with so many of them, beyond those that were answered, is read from more slowly. A client that is closed
-/// with as many requests on their way as it may have is still read at full speed.
+/// A peer with this many wasted requests, beyond its answered ones, is read more slowly. A client
+/// that is closed with as many requests in transit as it may have is still read at full speed.
 const SLOW: u32 = 8_192;
 
-/// A peer with so many is cut off, unless something of it is accepted and open. Those that it resets, or has this side reset, are counted by HTTP/2 as well, whose
-/// limits are met first.
+/// A peer with this many is cut off, unless one of its streams is accepted and open. HTTP/2 also
+/// counts the requests that the peer resets or makes this side reset, and its limits are met first.
 const MOST: u32 = 24_576;
 
-/// Both, for the document that names them.
+/// Both limits, for the document that states them.
 #[cfg(test)]
 pub(crate) const WASTE: (u32, u32) = (SLOW, MOST);
 
-/// So many a second are forgiven.
+/// This many a second are forgiven.
 const FORGIVEN: f64 = 1_000.0;
 
-/// How long a link that is slowed rests after each read.
+/// How long a slowed link rests after each read.
 const REST: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
 pub(super) struct Waste {
     level: u32,
-    /// When time was last forgiven for.
+    /// The time up to which requests were forgiven.
     since: Option<Instant>,
-    /// Reading goes on then.
+    /// Reading goes on at this time.
     pub(super) rests_until: Option<Instant>,
 }
 
 impl Waste {
-    /// One more request has come to nothing; gives how many have.
+    /// Counts one more wasted request, and returns the present count.
     fn add(&mut self, now: Instant) -> u32 {
         let since = *self.since.get_or_insert(now);
         let forgiven = ((now - since).as_secs_f64() * FORGIVEN) as u32;
@@ -50,7 +50,7 @@ impl Waste {
         self.level
     }
 
-    /// A request was answered, which makes up for one that was not.
+    /// An answered request makes up for a wasted one.
     pub(super) fn make_up(&mut self) {
         self.level = self.level.saturating_sub(1);
     }
@@ -64,13 +64,13 @@ impl Driver {
         })
     }
 
-    /// A request of the peer's has come to nothing. A link that has only such requests is slowed, then cut off.
+    /// Counts a wasted request. A link that has only such requests is slowed, and then cut off.
     pub(super) fn count_waste(&mut self) {
         let now = Instant::now();
         let level = self.waste.add(now);
         if level > MOST && self.end.is_none() {
             if self.has_accepted() {
-                // A proxy's clients are not to suffer from a server that is at its limits.
+                // A proxy's clients must not suffer when the server is at its limits.
                 self.waste.level = SLOW;
                 return;
             }
