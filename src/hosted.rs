@@ -1,4 +1,4 @@
-//! Connections on a server that is not ours: hyper, and all that is built on it.
+//! Connections on another server: hyper, and everything that is built on it.
 //!
 //! ```text
 //! user write ─► outbox ─► Body ─► the server's HTTP/2
@@ -24,11 +24,11 @@ pub(crate) use {
     linger::{Linger, Lingering},
 };
 
-/// The bounds of a connection of a server that is not ours.
+/// The bounds of a connection on another server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Bytes that may wait in the inbox.
     pub(crate) room: usize,
-    /// How long the client has to end its side of a connection that was let go.
+    /// How long the client has to end its side of a connection that the user has let go.
     pub(crate) linger: Duration,
 }

@@ -28,7 +28,7 @@ enum Stage {
     #[default]
     Open,
     Draining,
-    /// The deadline is past.
+    /// The deadline has passed.
     Cut,
 }
 
@@ -45,7 +45,7 @@ impl Accepted {
         self.open.send_replace(all.conns.len());
         let stage = all.stage;
         drop(all);
-        // A drain may have begun after the request was looked at.
+        // A drain may have begun after the request was checked.
         if stage != Stage::Open {
             server.set_going_away();
         }
@@ -55,7 +55,7 @@ impl Accepted {
         Place { accepted: Arc::clone(self), key }
     }
 
-    /// Tells those that there are, and gives how many.
+    /// Tells the present connections to drain, and returns their number.
     pub(crate) fn begin(&self) -> usize {
         let mut all = lock(&self.all);
         if all.stage == Stage::Open {
@@ -68,7 +68,7 @@ impl Accepted {
         open.len()
     }
 
-    /// Resets those that are left, and gives how many.
+    /// Resets the remaining connections, and returns their number.
     pub(crate) fn cut(&self) -> usize {
         let mut all = lock(&self.all);
         all.stage = Stage::Cut;
@@ -79,14 +79,14 @@ impl Accepted {
         left.len()
     }
 
-    /// A copy: who is woken must not find the list locked.
+    /// Copies the list, because a woken task must not find it locked.
     fn list(all: MutexGuard<'_, All>) -> Vec<(Arc<Stream>, Arc<Server>)> {
         all.conns.iter().map(|(_, conn)| conn.clone()).collect()
     }
 
-    /// Waits until there are none.
+    /// Waits until no connection is left.
     pub(crate) async fn none(&self) {
-        // It fails only when the sender is gone, which is `self`.
+        // Waiting fails only when the sender is gone, and `self` is the sender.
         let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The body of the response: what the user writes, as the server takes it.
+//! The body of the response: the user's bytes, as the server takes them.
 
 use std::fmt;
 use std::pin::Pin;
@@ -17,15 +17,15 @@ use super::reason::source_of;
 use crate::conn::{Stream, Wish};
 use crate::error::{Error, ErrorKind, Reason};
 
-/// What is given to the server at once: it sends that much before it looks at other streams, and
-/// holds it on top of what it counts.
+/// The most bytes that the server gets at once. It sends that many before it serves other streams,
+/// and holds them in addition to the bytes that it counts.
 const MOST: usize = 64 << 10;
 
 /// The body of a response that [`accept`](fn@crate::accept) made.
 ///
-/// It gives what the connection's user writes, small writes together, and ends with the user's
-/// shutdown. A reset by the user is an error whose source is an `h2::Error`, from which hyper
-/// takes the reason. Dropping it before its end fails the connection.
+/// It contains the bytes that the connection's user writes, with small writes together, and ends
+/// with the user's shutdown. A reset by the user is an error whose source is an `h2::Error`, from
+/// which hyper takes the reason. Dropping the body before its end fails the connection.
 pub struct Body(Inner);
 
 enum Inner {
@@ -43,8 +43,8 @@ struct Outgoing {
     ended: bool,
 }
 
-/// Tells whether the response to a WebSocket has reached the server, or was dropped on the way: hyper
-/// hands over the transport of a request for an upgrade whatever it is answered.
+/// Reports whether the response to a WebSocket has reached the server, or was dropped on the way.
+/// hyper hands over the transport of an upgrade request whatever the response is.
 #[cfg(feature = "websocket")]
 struct Upgrade {
     server: Arc<Server>,
@@ -69,7 +69,8 @@ impl Body {
         Body(Inner::Full(None))
     }
 
-    /// The body of the response to a WebSocket over HTTP/1.1: none, and the server is to look.
+    /// The body of the response to a WebSocket over HTTP/1.1. It is empty, and reports when the
+    /// server takes it.
     #[cfg(feature = "websocket")]
     pub(crate) fn upgrade(server: Arc<Server>) -> Body {
         Body(Inner::Upgrade(Upgrade { server, looked_at: AtomicBool::new(false) }))
@@ -136,7 +137,7 @@ impl Outgoing {
             return self.break_off(error.reason().unwrap_or(Reason::CANCEL));
         }
         let run = self.stream.outbox.take_run(MOST);
-        // What the server does with it, it does not say.
+        // The server does not report what it does with the bytes.
         self.stream.outbox.mark_sent(run.position);
         if run.end {
             self.ended = true;
@@ -149,7 +150,7 @@ impl Outgoing {
         }
     }
 
-    /// Has the server reset the stream.
+    /// Makes the server reset the stream.
     fn break_off(&mut self, reason: Reason) -> Poll<Option<Result<Bytes, Error>>> {
         self.ended = true;
         let error = Error::new(ErrorKind::Aborted, "the connection was reset on this side")

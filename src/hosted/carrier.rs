@@ -1,4 +1,4 @@
-//! A server that is not ours, as the carrier of the two bodies of a request.
+//! Another server, as the carrier of a request's two bodies.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -12,17 +12,17 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pipe::Mover;
 use crate::sync::{AtomicBool, AtomicWaker};
 
-/// The state that a connection, its task and its server share. The server can be asked for hardly
-/// anything.
+/// The state that a connection, its task and its server share. The server can be asked for very
+/// little.
 #[derive(Debug)]
 pub(crate) struct Server {
-    /// The task that sees to the connection.
+    /// The task that handles the connection.
     task: AtomicWaker,
     /// The server has dropped the response before its end.
     cut_off: AtomicBool,
     /// The connection is over, or its acceptor is being drained.
     going_away: watch::Sender<bool>,
-    /// The time of its acceptor's drain is up.
+    /// The time of the acceptor's drain is up.
     cut: watch::Sender<bool>,
 }
 
@@ -61,10 +61,10 @@ impl Server {
         self.cut.send_replace(true);
     }
 
-    /// Waits until the connection has no more time, whatever is still to be done for it.
+    /// Waits until the connection has no more time, even for unfinished work.
     #[cfg(feature = "websocket")]
     pub(crate) async fn cut(&self) {
-        // It fails only when the sender is gone, which is `self`.
+        // Waiting fails only when the sender is gone, and `self` is the sender.
         let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
     }
 
@@ -83,8 +83,8 @@ impl Server {
     }
 }
 
-/// The bodies of a request and its response. The server polls the response's, and the task the
-/// request's.
+/// The bodies of a request and its response. The server polls the response's body, and the task
+/// polls the request's body.
 #[derive(Debug)]
 pub(crate) struct BodyCarrier {
     body: AtomicWaker,

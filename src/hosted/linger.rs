@@ -1,4 +1,4 @@
-//! The end of a connection on a server that is not ours: `conn::linger`, with the clock of its task.
+//! The end of a connection on another server: `conn::linger`, with the clock of its task.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,11 +15,11 @@ pub(crate) struct Linger {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// The outcome of the end, so far.
+/// The result of the end so far.
 pub(crate) enum Lingering {
     GoesOn,
     Over(Result<(), Error>),
-    /// The client takes nothing of what is still to be sent.
+    /// The client takes none of the bytes that are still to be sent.
     Stuck(Ending),
 }
 
@@ -29,13 +29,13 @@ impl Linger {
         Linger { terms, end: conn::Linger::default(), timer: None }
     }
 
-    /// Bytes that nobody will read have arrived.
+    /// Counts received bytes that no task will read.
     pub(crate) fn dropped(&mut self, bytes: usize) {
         self.end.dropped(bytes);
     }
 
-    /// Looks whether the stream has ended, and at the clock if its user has let it go. `position`
-    /// grows with what the client's side takes.
+    /// Checks whether the stream has ended, and checks the clock if its user has let it go.
+    /// `position` grows with the bytes that the client's side takes.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -44,8 +44,8 @@ impl Linger {
         position: u64,
     ) -> Lingering {
         let (sent, failed) = (stream.outbox.is_sent(), stream.outbox.check());
-        // Read last: a failure that is the user's reset must be seen as a reset, of which the task is
-        // about to hear.
+        // Read this last: a failure that is the user's reset must be seen as a reset, of which the
+        // task is about to be told.
         let closing = stream.wish() == Wish::Close;
         if let Some(how) = ended(received_end, sent, closing, failed) {
             return Lingering::Over(how);
@@ -57,7 +57,7 @@ impl Linger {
             match self.end.look(Instant::now(), &self.terms, Facts::of(stream, position)) {
                 Verdict::Stuck(ending) => return Lingering::Stuck(ending),
                 Verdict::Over(_, how) => return Lingering::Over(how),
-                // Nobody can be asked here.
+                // No peer can be asked here.
                 Verdict::Ask | Verdict::Wait(None) => return Lingering::GoesOn,
                 Verdict::Wait(Some(until)) if self.wait(cx, until).is_pending() => {
                     return Lingering::GoesOn;

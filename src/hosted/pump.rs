@@ -1,5 +1,5 @@
-//! The receiving side of an accepted connection, and its end: a task that takes what the request's
-//! body gives, as long as there is room for it.
+//! The receiving side of an accepted connection, and its end: a task that takes bytes from the
+//! request's body while there is room for them.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -18,13 +18,13 @@ use crate::alive::{Counted, Kind};
 use crate::conn::{Stream, Wish, runtime_is_gone};
 use crate::error::{Ending, Error, ErrorKind, Reason};
 
-/// Frames that are taken before other tasks are let in.
+/// The frames that are taken before other tasks run.
 const TURN: usize = 64;
 
 pub(crate) struct Pump<B> {
     stream: Arc<Stream>,
     carrier: Arc<BodyCarrier>,
-    /// `None` when nothing will be read of it any more.
+    /// `None` when the body will not be read any more.
     body: Option<Pin<Box<B>>>,
     /// Bytes that may wait in the inbox.
     room: usize,
@@ -60,7 +60,7 @@ where
         }
     }
 
-    /// Takes what has come, up to what there is room for.
+    /// Takes received bytes while there is room for them.
     fn receive(&mut self, cx: &mut Context<'_>) {
         for _ in 0..TURN {
             self.stream.inbox.take_consumed();
@@ -72,7 +72,7 @@ where
             let ended = body.is_end_stream();
             match frame {
                 Some(Ok(frame)) => {
-                    // Trailers say nothing to a connection.
+                    // Trailers have no meaning for a connection.
                     if let Ok(bytes) = frame.into_data() {
                         self.keep(bytes);
                     }
@@ -81,7 +81,7 @@ where
                     }
                 }
                 None if ended => self.end_of_body(),
-                // hyper makes an end of this reset, and of no other.
+                // hyper reports a reset with NO_ERROR, and no other reset, as an end.
                 None => return self.cut(&Ending::Reset(Reason::NO_ERROR)),
                 Some(Err(error)) => return self.cut(&reason::ending(error.into())),
             }
@@ -101,7 +101,7 @@ where
         self.stream.inbox.finish(Ok(()));
     }
 
-    /// Fails what is not over yet.
+    /// Fails everything that is not yet over.
     fn cut(&mut self, ending: &Ending) {
         self.fail(ending.read_error(), ending.write_error());
     }
@@ -117,20 +117,20 @@ where
         self.body = None;
         self.carrier.server().set_going_away();
         self.stream.set_done(how);
-        // If the response has not ended, it is to end with the reset.
+        // If the response has not ended, it must end with the reset.
         self.carrier.wake_body();
     }
 
-    /// Sees to the end: what the user wants of it, and what is still awaited.
+    /// Handles the end: the user's wish, and the remaining waits.
     fn finish_up(&mut self, cx: &mut Context<'_>) {
         if self.over {
             return;
         }
         let sent = self.stream.outbox.is_sent();
         if !sent && self.carrier.server().is_cut_off() {
-            // What the client has sent before can still be read.
+            // Bytes that the client has sent before can still be read.
             self.stream.outbox.fail(cut_off());
-            // Who does not read is to know all the same.
+            // A task that does not read must be told too.
             self.stream.set_done(Err(cut_off()));
         }
         let (received_end, position) = (self.body.is_none(), self.stream.outbox.settle());
@@ -163,7 +163,7 @@ where
         let this = self.get_mut();
         this.carrier.server().register_task(cx);
         if let Wish::Reset(reason) = this.stream.wish() {
-            // Before the request's body says so in its own way.
+            // First, because the request's body would report the reset in its own words.
             let ending = Ending::Local(reason, "the connection was reset on this side".into());
             this.cut(&ending);
         }
@@ -173,7 +173,7 @@ where
     }
 }
 
-/// A pump that ends before its stream, with its runtime or by a panic, fails it.
+/// A pump that ends before its stream, with its runtime or by a panic, fails the stream.
 impl<B> Drop for Pump<B> {
     fn drop(&mut self) {
         if !self.over {

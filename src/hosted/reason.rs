@@ -1,4 +1,4 @@
-//! The reasons of resets, which hyper takes from h2's errors and hides in its own. No other file
+//! The reasons of resets, which hyper takes from h2's errors and hides in its own. Only this file
 //! names h2.
 
 use std::error::Error as StdError;
@@ -12,7 +12,7 @@ pub(super) fn source_of(reason: Reason) -> impl StdError + Send + Sync + 'static
     h2::Error::from(h2::Reason::from(reason.code()))
 }
 
-/// The ending that an error of a request's body means. Frameworks wrap the one that knows.
+/// The ending that an error of a request's body means. Frameworks wrap the error with the reason.
 pub(super) fn ending(error: Box<dyn StdError + Send + Sync>) -> Ending {
     let mut next: Option<&(dyn StdError + 'static)> = Some(&*error);
     while let Some(level) = next {
