@@ -30,10 +30,10 @@ use wire::Wire;
 pub(crate) use carrier::MessageCarrier;
 pub(crate) use session::Session;
 
-/// It is kept by idle connections too, and cleared before each read.
+/// Idle connections keep this buffer too. It is cleared before each read.
 const READ_BUFFER: usize = 16 << 10;
 
-/// Messages go to the transport together once so many bytes are there, and at the end of a turn.
+/// Messages go to the transport together when there are this many bytes, and at the end of a turn.
 const WRITE_BUFFER: usize = 64 << 10;
 
 /// The transport that the server will hand over.
@@ -42,10 +42,10 @@ pub(crate) fn upgrade(request: &mut request::Parts) -> OnUpgrade {
     upgrade.expect("a request without it is refused by `accept::websocket::Handshake::of`")
 }
 
-/// How long a transport is waited for, to tell its client of a reset that came before it.
+/// How long to wait for a transport, to tell its client of a reset that came before it.
 const UPGRADE: Duration = Duration::from_secs(1);
 
-/// Moves the bytes of a connection from the time that its request has been answered.
+/// Moves the bytes of a connection from the time when its request has been answered.
 pub(crate) async fn run(
     mut session: Session,
     mut upgrade: OnUpgrade,
@@ -56,7 +56,7 @@ pub(crate) async fn run(
     let mut upgraded = poll_fn(|cx| session.poll_upgrade(cx, &mut upgrade)).await;
     let last_word = session.take_last_word();
     if last_word.is_some() {
-        // The user has been told already; the response may be on its way.
+        // The user has been told already. The response may be in transit.
         upgraded = timeout(UPGRADE, upgrade).await.ok().and_then(|upgraded| upgraded.ok());
     }
     let Some(transport) = upgraded.map(TokioIo::new) else { return };
@@ -70,7 +70,7 @@ pub(crate) async fn run(
     poll_fn(|cx| session.poll(cx, &mut socket)).await;
     let farewell = Farewell { last_word, owes: session.owes() };
     let server = session.into_server();
-    // The client must learn how it ended before its transport does (RFC 6455 §7.1.1).
+    // The client must learn how the connection ended before its transport ends (RFC 6455 §7.1.1).
     tokio::select! {
         () = farewell.say(socket) => {}
         () = server.cut() => {}

@@ -1,4 +1,4 @@
-//! A WebSocket on a server that is not ours, as a carrier.
+//! A WebSocket on another server, as a carrier.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::hosted::Server;
 use crate::pipe::Mover;
 
-/// The messages of a WebSocket, which the task moves both ways.
+/// The messages of a WebSocket, which the task moves in both directions.
 #[derive(Debug)]
 pub(crate) struct MessageCarrier(Arc<Server>);
 

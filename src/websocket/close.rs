@@ -1,41 +1,40 @@
-//! What the status of a close frame means, both ways (RFC 6455 §7.4).
+//! The meaning of a close frame's status, in both directions (RFC 6455 §7.4).
 
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::error::{Ending, Error, ErrorKind, Reason};
 
-/// A reset has the status of its reason's number above this one, in the range that is free for
-/// programs.
+/// A reset's status is the number of its reason plus this, in the range that is free for programs.
 const RESET: u16 = 4000;
 
-/// The last status that there is.
+/// The highest status.
 const LAST: u16 = 4999;
 
-/// A connection that ends well, also when that is because the server does.
+/// The close frame of a good end, including the end of the server.
 pub(super) fn end(server_ends: bool) -> CloseFrame {
     if server_ends { frame(CloseCode::Away, "") } else { frame(CloseCode::Normal, "") }
 }
 
-/// A connection that is reset on this side.
+/// The close frame of a reset on this side.
 pub(super) fn reset(reason: Reason) -> CloseFrame {
     let code = u16::try_from(reason.code()).ok().map(|code| RESET.saturating_add(code));
     let code = code.filter(|code| *code <= LAST).map_or(CloseCode::Error, CloseCode::from);
     frame(code, &format!("reset ({reason})"))
 }
 
-/// A client that does what it must not; `why` is at most 123 bytes long, the rest is cut.
+/// The close frame for a client's violation. `why` is cut after 123 bytes.
 pub(super) fn refusal(code: CloseCode, why: &str) -> CloseFrame {
     frame(code, why)
 }
 
 fn frame(code: CloseCode, why: &str) -> CloseFrame {
-    // A control frame holds 125 bytes, two of them the status (§5.5).
+    // A control frame holds 125 bytes, and the status takes two of them (§5.5).
     let end = (0..=why.len().min(123)).rev().find(|end| why.is_char_boundary(*end)).unwrap_or(0);
     CloseFrame { code, reason: why[..end].to_owned().into() }
 }
 
-/// How a client's close frame ends its side: `Ok` is a good end.
+/// How a client's close frame ends its side. `Ok` is a good end.
 pub(super) fn meaning(frame: Option<&CloseFrame>) -> Result<(), Ending> {
     let Some(frame) = frame else { return Ok(()) };
     let code = u16::from(frame.code);
@@ -80,7 +79,7 @@ mod tests {
             (1000, None),
             (1001, None),
             (1002, Some(Reason::PROTOCOL_ERROR)),
-            // Not to be sent (§7.4.1).
+            // This status must not be sent (§7.4.1).
             (1005, Some(Reason::CANCEL)),
             (1008, Some(Reason::CANCEL)),
             (1011, Some(Reason::INTERNAL_ERROR)),

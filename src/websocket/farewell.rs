@@ -9,25 +9,27 @@ use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
 
 use super::session::Socket;
 
-/// How long a client may be silent that has not acknowledged everything: as long as one whose HTTP/2 is
-/// kept alive.
+/// How long a client may be silent while it has not acknowledged everything. It is the same time as
+/// for a client whose HTTP/2 is kept alive.
 const SILENCE: Duration = Duration::from_secs(45);
 
-/// How long a client that has heard everything may take to end the transport, which says no more.
+/// How long a client that has received everything may take to end the transport. It sends nothing
+/// more.
 const PARTING: Duration = Duration::from_secs(1);
 
-/// The last things that must be done with the socket once its connection is over.
+/// The last work with the socket once its connection is over.
 pub(super) struct Farewell {
-    /// The close frame that the client has still to get.
+    /// The close frame that the client has not received yet.
     pub(super) last_word: Option<CloseFrame>,
-    /// The client has not answered the close frame that is behind everything. Until it does, what it was
-    /// sent may be on a slow line, and is lost if the transport is closed while it sends.
+    /// Whether the client has not answered the close frame after all other bytes. Until it does,
+    /// these bytes may be on a slow line, and closing the transport while the client sends would
+    /// lose them.
     pub(super) owes: bool,
 }
 
 impl Farewell {
-    /// Sends what the socket still has, and waits for the client to have heard it: a transport that is
-    /// closed with bytes unread is reset, and the last word lost.
+    /// Sends the rest of the socket's output, and waits until the client has received it. Closing a
+    /// transport with unread bytes would reset it and lose the last word.
     pub(super) async fn say<S>(self, mut socket: Socket<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin,

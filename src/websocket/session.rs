@@ -1,4 +1,4 @@
-//! The task that moves a connection's bytes as messages, both ways, and sees to its end.
+//! The task that moves a connection's bytes as messages in both directions, and handles its end.
 
 use std::future::Future;
 use std::io;
@@ -21,19 +21,19 @@ use crate::conn::{Stream, Wish, runtime_is_gone};
 use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::hosted::{Limits, Linger, Lingering, Server};
 
-/// What one message holds at most.
+/// The most bytes in one message.
 const MOST: usize = 64 << 10;
 
-/// Messages that are moved, each way, before other tasks are let in.
+/// The messages that are moved in each direction before other tasks run.
 const TURN: usize = 64;
 
-/// What a pong costs beside its payload.
+/// The cost of a pong in addition to its payload.
 const PONG: usize = 16;
 
 /// Bytes of pongs that may wait for a client that does not read them.
 const PONGS: usize = 64 << 10;
 
-/// What tungstenite speaks over.
+/// The socket that tungstenite works on.
 pub(super) type Socket<T> = WebSocketStream<Wire<T>>;
 
 /// One connection, from its acceptance to its end.
@@ -43,9 +43,9 @@ pub(crate) struct Session {
     /// Bytes that may wait in the inbox.
     room: usize,
     text_messages: bool,
-    /// Up to here the outbox is in messages that the socket has.
+    /// The socket has messages with the outbox's bytes up to here.
     position: u64,
-    /// Nothing more can be sent: either side's close frame has been.
+    /// Nothing more can be sent, because one side has sent its close frame.
     closed: bool,
     /// Bytes of pongs that the transport may not have taken.
     pongs: usize,
@@ -53,7 +53,7 @@ pub(crate) struct Session {
     received_end: bool,
     linger: Linger,
     over: bool,
-    /// What the client is to be told of an end that came before the transport.
+    /// The close frame for an end that came before the transport.
     last_word: Option<CloseFrame>,
 }
 
@@ -81,7 +81,7 @@ impl Session {
         }
     }
 
-    /// Waits for the transport; `None` when the connection is over before there is one.
+    /// Waits for the transport. `None` if the connection is over before there is one.
     pub(super) fn poll_upgrade(
         &mut self,
         cx: &mut Context<'_>,
@@ -112,17 +112,17 @@ impl Session {
         if self.over { Poll::Ready(None) } else { Poll::Pending }
     }
 
-    /// What is still to be said to the client once the transport is there; given once.
+    /// The close frame that must be sent once the transport is there. It is given once.
     pub(super) fn take_last_word(&mut self) -> Option<CloseFrame> {
         self.last_word.take()
     }
 
-    /// The part of it that is needed once it is over.
+    /// The part of the session that is needed after its end.
     pub(super) fn into_server(self) -> Arc<Server> {
         Arc::clone(&self.server)
     }
 
-    /// Whether everything was sent, and the client has not said that it has it.
+    /// Whether everything was sent, but the client has not confirmed it.
     pub(super) fn owes(&self) -> bool {
         self.stream.outbox.is_sent() && !self.received_end
     }
@@ -143,7 +143,7 @@ impl Session {
         if self.over { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Takes what has come, up to what there is room for.
+    /// Takes received bytes while there is room for them.
     fn receive<S>(&mut self, cx: &mut Context<'_>, socket: &mut Socket<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -162,7 +162,7 @@ impl Session {
                     self.refuse(socket, CloseCode::Unsupported, why);
                 }
                 Some(Ok(Message::Close(frame))) => self.peer_closed(frame.as_ref()),
-                // The answer is on its way.
+                // tungstenite is already sending the answer.
                 Some(Ok(Message::Ping(payload))) => self.pongs += PONG + payload.len(),
                 // A raw frame is never received.
                 Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
@@ -173,8 +173,8 @@ impl Session {
         cx.waker().wake_by_ref();
     }
 
-    /// Whether nothing is to be received for now: the user has enough to read, or the client does
-    /// not read its pongs.
+    /// Whether to receive nothing for now: the user has enough to read, or the client does not read
+    /// its pongs.
     fn is_full(&self) -> bool {
         self.stream.inbox.len() >= self.room || self.pongs > PONGS
     }
@@ -186,7 +186,7 @@ impl Session {
         }
     }
 
-    /// The client has said its last word, and will not listen any more.
+    /// The client has said its last word, and does not listen any more.
     fn peer_closed(&mut self, frame: Option<&CloseFrame>) {
         if let Err(ending) = close::meaning(frame) {
             return self.cut(&ending);
@@ -198,16 +198,17 @@ impl Session {
             self.stream.outbox.finish_with(error.clone());
             let run = self.stream.outbox.take_run(1);
             match run.bytes {
-                // The answer to its close frame is our end, and is sent by the socket.
+                // The answer to the client's close frame is this side's end, and the socket sends
+                // it.
                 None => self.position = run.position.max(self.position),
                 Some(_) => self.stream.outbox.fail(error),
             }
         }
-        // Who reads of the end must find that writing has ended too.
+        // Finish the read side last: a task that reads the end must not find the write side open.
         self.stream.inbox.finish(Ok(()));
     }
 
-    /// Hands over what is to be sent, as far as the transport takes it.
+    /// Hands over the bytes to be sent, as far as the transport takes them.
     fn send<S>(&mut self, cx: &mut Context<'_>, socket: &mut Socket<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -220,16 +221,16 @@ impl Session {
         }
     }
 
-    /// The transport takes no more. What the client has sent before can still be read.
+    /// Nothing more can be written. Bytes that the client has sent before can still be read.
     fn unheard(&mut self, error: io::Error) {
         if self.received_end && !self.stream.outbox.has_unsent_bytes() {
-            // It did not wait for the answer to its close frame.
+            // The client did not wait for the answer to its close frame.
             return self.stream.outbox.mark_sent(self.position);
         }
         let error = Ending::Gone(Some(Arc::new(error))).write_error();
         self.closed = true;
         self.stream.outbox.fail(error.clone());
-        // Who does not read is to know all the same.
+        // A task that does not read must be told too.
         self.stream.set_done(Err(error));
     }
 
@@ -264,7 +265,7 @@ impl Session {
                 Pin::new(&mut *socket).start_send(Message::Close(Some(end)))?;
             }
         }
-        // When it is closed, tungstenite's flush leaves the transport's to others.
+        // After the close, tungstenite's flush does not flush the transport.
         let flushed = Pin::new(&mut *socket).poll_flush(cx)?.is_ready()
             && Pin::new(socket.get_mut()).poll_flush(cx)?.is_ready();
         if flushed {
@@ -279,7 +280,7 @@ impl Session {
         Ok(())
     }
 
-    /// Sees to the end: what the user wants of it, and what is still awaited.
+    /// Handles the end: the user's wish, and the remaining waits.
     fn finish_up<S>(&mut self, cx: &mut Context<'_>, socket: &mut Socket<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -303,7 +304,7 @@ impl Session {
         self.cut(ending);
     }
 
-    /// Ends a connection whose client does what it must not.
+    /// Ends a connection whose client has violated the rules.
     fn refuse<S>(&mut self, socket: &mut Socket<S>, code: CloseCode, why: &str)
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -331,19 +332,19 @@ impl Session {
         self.refuse(socket, code, &error.to_string());
     }
 
-    /// Gives the close frame that says how it ends, unless one has been sent.
+    /// Sends the close frame that says how the connection ends, unless one has been sent.
     fn say_why<S>(&mut self, socket: &mut Socket<S>, frame: CloseFrame)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         if !self.closed && !self.over {
             self.closed = true;
-            // If it does not get through, the end of the transport says enough.
+            // If the frame does not get through, the end of the transport says enough.
             let _ = Pin::new(socket).start_send(Message::Close(Some(frame)));
         }
     }
 
-    /// Fails what is not over yet.
+    /// Fails everything that is not yet over.
     fn cut(&mut self, ending: &Ending) {
         if self.over {
             return;
@@ -385,7 +386,7 @@ fn into_io(error: tungstenite::Error) -> io::Error {
 const PEER_CLOSED: &str = "the peer has closed the WebSocket, and takes nothing more: what was \
                            not yet sent is lost";
 
-/// A session that ends before its stream, with its runtime or by a panic, fails it.
+/// A session that ends before its stream, with its runtime or by a panic, fails the stream.
 impl Drop for Session {
     fn drop(&mut self) {
         if !self.over {

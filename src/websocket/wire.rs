@@ -1,4 +1,4 @@
-//! The transport under a WebSocket, as tungstenite is to see it.
+//! The transport under a WebSocket, in the form that tungstenite needs.
 
 use std::io;
 use std::pin::Pin;
@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A transport on which no write fails: tungstenite writes while it reads, and what has arrived is
-/// not to be lost because the other direction is gone. The failure is kept for the session.
+/// A transport on which no write fails. tungstenite writes while it reads, and received bytes must
+/// not be lost because the other direction has failed. The failure is kept for the session.
 #[derive(Debug)]
 pub(super) struct Wire<T> {
     transport: T,
@@ -21,12 +21,12 @@ impl<T> Wire<T> {
         Wire { transport, failure: None, broken: false, written: 0 }
     }
 
-    /// Why writing has failed; given once.
+    /// The reason why writing has failed. It is given once.
     pub(super) fn take_failure(&mut self) -> Option<io::Error> {
         self.failure.take()
     }
 
-    /// Nothing that is written leaves any more.
+    /// Whether written bytes do not leave any more.
     pub(super) fn is_broken(&self) -> bool {
         self.broken
     }
