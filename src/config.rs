@@ -1,4 +1,4 @@
-//! The knobs that both sides share, their defaults, and why each has its value.
+//! The knobs that both sides share, with their defaults and the reason for each value.
 
 mod fields;
 mod methods;
@@ -19,82 +19,82 @@ pub(crate) use origins::Origins;
 pub(crate) use pace::Pace;
 pub(crate) use protocols::{Protocols, check_protocol};
 
-/// How a link and its connections behave. Clients and listeners have builders for it.
+/// The behaviour of a link and its connections. Clients and listeners have builders for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    /// Bytes a connection may receive before its user reads, to begin with…
+    /// Bytes that a connection may receive before its user reads, at first.
     pub(crate) window: u32,
-    /// … and where the path holds more in a round trip.
+    /// The largest value of it, if the path holds more in a round trip.
     pub(crate) max_window: u32,
-    /// Bytes all connections of a link may hold unread.
+    /// Bytes that all connections of a link may hold unread.
     pub(crate) link_memory: u32,
-    /// Bytes a connection's user may write before the transport takes them.
+    /// Bytes that a connection's user may write before the transport takes them.
     pub(crate) send_queue: usize,
-    /// The longest DATA frame that the peer is invited to send.
+    /// The longest DATA frame that the peer may send.
     pub(crate) max_frame_size: u32,
     /// The largest header section that is accepted.
     pub(crate) max_header_list_size: u32,
     /// Streams that the peer may have open at once.
     pub(crate) max_conns: u32,
-    /// A connection that is dropped without a shutdown is reset.
+    /// Whether a connection that is dropped without a shutdown is reset.
     pub(crate) reset_on_drop: bool,
-    /// Clients may send extended CONNECT (RFC 8441 §3).
+    /// Whether clients may send extended CONNECT (RFC 8441 §3).
     pub(crate) extended_connect: bool,
-    /// For TLS, the HTTP/2 preface and the peer's SETTINGS.
+    /// The time for TLS, the HTTP/2 preface and the peer's SETTINGS.
     pub(crate) handshake_timeout: Duration,
-    /// A listener's link ends when nothing was accepted on it for so long from its beginning.
+    /// A listener's link ends when nothing was accepted on it for this long from its beginning.
     pub(crate) first_conn_timeout: Option<Duration>,
-    /// Links of a listener, handshakes included.
+    /// The most links of a listener, including handshakes.
     pub(crate) max_links: usize,
-    /// Those of one address.
+    /// The most links of one address.
     pub(crate) max_links_per_addr: Option<usize>,
-    /// Bytes all links of a listener may hold unread.
+    /// Bytes that all links of a listener may hold unread.
     pub(crate) max_memory: usize,
-    /// After so long without a byte from the peer it is sent a PING; `None` never.
+    /// After this long without a byte from the peer, a PING is sent. `None` never sends one.
     pub(crate) keep_alive_interval: Option<Duration>,
-    /// How long the peer may stay silent after that.
+    /// How long the peer may stay silent after the PING.
     pub(crate) keep_alive_timeout: Duration,
-    /// The same for a link that no connection is open on.
+    /// Whether PINGs are also sent on a link without an open connection.
     pub(crate) keep_alive_while_idle: bool,
-    /// A connection is reset when no byte of it has come or gone for so long.
+    /// A connection is reset when no byte of it has come or gone for this long.
     pub(crate) idle_timeout: Option<Duration>,
-    /// A connection is reset when it has bytes to send and the peer takes none for so long.
+    /// A connection is reset when it has bytes to send and the peer takes none for this long.
     pub(crate) stall_timeout: Option<Duration>,
-    /// How long the peer has to end its side, once it has got the end of a connection that was closed or
-    /// dropped here.
+    /// How long the peer has to end its side, once it has received the end of a connection that was
+    /// closed or dropped here.
     pub(crate) linger_timeout: Duration,
-    /// How much longer the interval is, by the wish of the peer.
+    /// How much longer the interval is because the peer has asked for it.
     pub(crate) pace: Arc<Pace>,
     /// A client's link that has had no connection for this long ends.
     pub(crate) link_idle_timeout: Option<Duration>,
-    /// A link that is older takes no more connections, and ends with those that it has.
+    /// A link that is older takes no more connections, and ends after its present ones.
     pub(crate) max_link_age: Option<Duration>,
-    /// The last stream identifier that a client uses; less than there are in tests only.
+    /// The last stream identifier that a client uses. Only tests use less than all.
     pub(crate) last_stream_id: u32,
 }
 
-/// 1 MiB: with 10 ms of round trip it carries 70 MB/s from the first byte on.
+/// 1 MiB. With 10 ms of round trip it carries 70 MB/s from the first byte on.
 const WINDOW: u32 = 1 << 20;
 
-/// 32 MiB: HTTP/2 gives a window back in quarters, so it takes 1.3 times what the path holds, and 1 Gbit/s
-/// holds 12.5 MB at 100 ms.
+/// 32 MiB. HTTP/2 gives a window back in quarters, so the window must be 1.3 times what the path
+/// holds. At 100 ms, 1 Gbit/s holds 12.5 MB.
 const MAX_WINDOW: u32 = 32 << 20;
 
-/// 64 MiB: 48 connections can be full at the default window; past that windows shrink.
+/// 64 MiB. 48 connections can be full at the default window. With more, windows shrink.
 const LINK_MEMORY: u32 = 64 << 20;
 
-/// 128 KiB: one frame of ours on its way, and one that is being written meanwhile. What is queued
-/// beyond that has left the processor's caches before it is sent.
+/// 128 KiB: one of our frames in transit, and one that is being written meanwhile. Bytes that are
+/// queued beyond that have left the processor's caches before they are sent.
 const SEND_QUEUE: usize = 128 << 10;
 
-/// 64 KiB: frames of 16 KiB, HTTP/2's default, cost 40 % of the throughput; larger ones make a
+/// 64 KiB. Frames of 16 KiB, HTTP/2's default, cost 40 % of the throughput. Larger ones make a
 /// small message wait longer behind a large one.
 const MAX_FRAME_SIZE: u32 = 64 << 10;
 
-/// 16 KiB: what most servers take.
+/// 16 KiB, the limit of most servers.
 const MAX_HEADER_LIST_SIZE: u32 = 16 << 10;
 
-/// Each stream costs memory before anyone has looked at it.
+/// Each stream costs memory before any task has looked at it.
 const MAX_CONNS: u32 = 4096;
 
 /// 2³¹−1 (RFC 9113 §5.1.1).
@@ -102,12 +102,13 @@ const LAST_STREAM_ID: u32 = (1 << 31) - 1;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// 1 GiB: 16 links can be full at the default `max_link_memory`, or each of 10,000 hold 100 KiB.
+/// 1 GiB: 16 links can be full at the default `max_link_memory`, or each of 10,000 links can hold
+/// 100 KiB.
 const MAX_MEMORY: usize = 1 << 30;
-/// 30 s: below what NATs and proxies forget a quiet connection after, most often 60 s or more.
+/// 30 s. NATs and proxies forget a quiet connection later, most often after 60 s or more.
 pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// 15 s: ten times what a bad mobile network takes to answer.
+/// 15 s, ten times the answer time of a bad mobile network.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Default for Config {
@@ -142,7 +143,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Refuses what cannot work.
+    /// Refuses values that cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         const MOST: u32 = (1 << 31) - 1;
         let wrong = |what: String| Err(Error::new(ErrorKind::InvalidInput, what));
@@ -219,19 +220,19 @@ pub(crate) fn check_time(knob: &str, time: Duration) -> Result<()> {
     Ok(())
 }
 
-/// A day; timers do not reach beyond some years.
+/// A day. Timers reach only some years.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A year, for the same reason.
 const LONGEST_STAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// 256 KiB: below it, not even the base of the link's window would hold a frame.
+/// 256 KiB. Below it, not even the base of the link's window would hold a frame.
 const LEAST_LINK_MEMORY: u32 = 256 << 10;
 
-/// 30 s: a peer that is about to end its side has done so in a round trip, and one that first does
-/// something with what it has got takes seconds. Meanwhile the connection holds its place.
+/// 30 s. A peer that is about to end its side does so within a round trip, and a peer that first
+/// processes what it has received takes seconds. Meanwhile the connection holds its place.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much of the body of a refusal is kept, and how long it is waited for.
+/// How much of a refusal's body is kept, and how long to wait for it.
 pub(crate) const REJECTION_BODY: usize = 64 << 10;
 pub(crate) const REJECTION_WAIT: Duration = Duration::from_secs(2);

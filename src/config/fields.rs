@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Header fields that speak of one HTTP/1.1 connection, or of a length that nobody knows
+/// Header fields about one HTTP/1.1 connection, or about a length that is not known
 /// (RFC 9113 §8.2.2).
 const NOT_OURS: [HeaderName; 6] = [
     header::CONNECTION,
@@ -15,7 +15,7 @@ const NOT_OURS: [HeaderName; 6] = [
     HeaderName::from_static("keep-alive"),
 ];
 
-/// Makes header fields of what the program gave.
+/// Makes header fields from the program's input.
 ///
 /// # Errors
 ///
@@ -55,7 +55,7 @@ fn cannot_be_sent(name: &str, why: &str) -> Error {
     Error::new(ErrorKind::InvalidInput, message)
 }
 
-/// The value of a field that is there once.
+/// The value of a field that occurs once.
 pub(crate) fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
     let mut values = headers.get_all(name).into_iter();
     values.next().filter(|_| values.next().is_none())

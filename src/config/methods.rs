@@ -1,15 +1,15 @@
-//! Which request methods open a connection.
+//! The request methods that open a connection.
 
 use http::Method;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The methods that a server allows. By default all that can have a body both ways: curl sends
-/// PUT, the Go library POST.
+/// The methods that a server allows. The default is every method that can have a body in both
+/// directions: curl sends PUT, the Go library POST.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Methods(Option<Vec<Method>>);
 
-/// They cannot carry a connection (RFC 9110 §9.3).
+/// Methods that cannot carry a connection (RFC 9110 §9.3).
 const NEVER: [Method; 3] = [Method::CONNECT, Method::HEAD, Method::TRACE];
 
 impl Methods {
@@ -17,7 +17,7 @@ impl Methods {
         Methods(Some(methods.into_iter().collect()))
     }
 
-    /// Refuses what cannot work.
+    /// Refuses methods that cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         match self.0.iter().flatten().find(|method| NEVER.contains(method)) {
             Some(method) => {
@@ -28,7 +28,7 @@ impl Methods {
         }
     }
 
-    /// The methods that are allowed, as the field `allow` names them, if this one is not.
+    /// If this method is not allowed, the allowed methods in the form of the field `allow`.
     pub(crate) fn refusal(&self, method: &Method) -> Option<String> {
         match &self.0 {
             Some(methods) if methods.contains(method) => None,
@@ -41,7 +41,7 @@ impl Methods {
     }
 }
 
-/// What a client is told whose method is refused.
+/// The text for a client whose method is refused.
 pub(crate) fn method_not_allowed(method: &Method, allowed: &str) -> String {
     format!("{method} cannot open a connection here; use one of: {allowed}")
 }

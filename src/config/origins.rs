@@ -1,5 +1,6 @@
-//! The pages that may connect. A browser lets any page send a POST to any server, or open a WebSocket to it, with the
-//! server's cookies; so a server must look at the origin (RFC 6454, RFC 6455 §10.2).
+//! The pages that may connect. A browser lets any page send a POST to any server, or open a
+//! WebSocket to it, with the server's cookies. So a server must check the origin (RFC 6454,
+//! RFC 6455 §10.2).
 
 use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
@@ -10,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// The origins whose pages may connect.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Origins {
-    /// The host and port that the request was sent to.
+    /// Only the host and port that the request was sent to.
     #[default]
     Same,
     Only(Vec<String>),
@@ -22,7 +23,7 @@ impl Origins {
         Origins::Only(origins.into_iter().map(Into::into).collect())
     }
 
-    /// Refuses what no browser sends.
+    /// Refuses origins that no browser sends.
     pub(crate) fn check(&self) -> Result<()> {
         let Origins::Only(origins) = self else { return Ok(()) };
         match origins.iter().find(|origin| *origin != "null" && parse(origin).is_none()) {
@@ -37,7 +38,8 @@ impl Origins {
         }
     }
 
-    /// Whether a request with this target and these header fields may connect; if not, the text for its client.
+    /// Whether a request with this target and these header fields may connect. If not, returns the
+    /// text for its client.
     pub(crate) fn refusal(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
         let host = match uri.authority() {
             Some(authority) => Some(authority.as_str()),
@@ -67,8 +69,8 @@ impl Origins {
         ))
     }
 
-    /// Programs name no origin, and browsers name none where a page only embeds something; a browser says then that the
-    /// page is another site's (Fetch Metadata, §2.3).
+    /// Programs send no origin, and browsers send none for an embedded resource. A browser then
+    /// marks the request as cross-site (Fetch Metadata, §2.3).
     fn refusal_without_origin(&self, headers: &HeaderMap) -> Option<String> {
         let mut sites = headers.get_all("sec-fetch-site").iter();
         if matches!(self, Origins::Any) || !sites.any(|site| site == "cross-site") {
@@ -82,10 +84,11 @@ impl Origins {
 
 /// The scheme, host and port of a serialized origin (RFC 6454 §6.2).
 ///
-/// Pages have none of `ws` and `wss`. Clients that are no browser make an origin of the URL that
-/// they connect to, though, and mean the server's own, whose page would be at `http` or `https`.
+/// Pages never have an origin with `ws` or `wss`. But clients that are no browser make an origin of
+/// the URL that they connect to. They mean the server's own, whose page would be at `http` or
+/// `https`.
 fn parse(origin: &str) -> Option<(String, Authority)> {
-    // `Uri` makes a path of nothing, so that it tells not whether there was one.
+    // `Uri` makes a path of an empty one, so it does not show whether there was a path.
     let (_, rest) = origin.split_once("://")?;
     let parts = origin.parse::<Uri>().ok()?.into_parts();
     let whole = |authority: &Authority| authority.as_str() == rest && is_good(authority);
@@ -96,7 +99,7 @@ fn parse(origin: &str) -> Option<(String, Authority)> {
     Some((scheme, parts.authority.filter(whole)?))
 }
 
-/// Whether it is a host, and perhaps a port that there can be.
+/// Whether this is a host, with a valid port if there is one.
 fn is_good(authority: &Authority) -> bool {
     let text = authority.as_str();
     let names_port = text.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
@@ -112,7 +115,7 @@ fn is_same(one: &str, other: &str) -> bool {
     }
 }
 
-/// Whether an origin is the host, and port, that a request was sent to.
+/// Whether an origin is the host and port that a request was sent to.
 fn is_at(origin: &str, host: &str) -> bool {
     match (parse(origin), host.parse::<Authority>()) {
         (Some((scheme, authority)), Ok(host)) if is_good(&host) => {
@@ -122,7 +125,7 @@ fn is_at(origin: &str, host: &str) -> bool {
     }
 }
 
-/// Host and port, the port being that of the scheme where none is named.
+/// The host and port. Without a port, the scheme's port counts.
 fn place(scheme: &str, authority: &Authority) -> (String, Option<u16>) {
     let default = match scheme {
         "https" => Some(443),
@@ -136,7 +139,7 @@ fn place(scheme: &str, authority: &Authority) -> (String, Option<u16>) {
 mod tests {
     use super::*;
 
-    /// As a request of HTTP/1.1 has it, whose target may be a path alone.
+    /// The request has the form of HTTP/1.1, whose target may be only a path.
     fn refusal(origins: &Origins, host: &str, fields: &[(&'static str, &str)]) -> Option<String> {
         let mut headers = HeaderMap::new();
         headers.append(header::HOST, host.parse().expect("a value"));

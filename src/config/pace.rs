@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::sync::AtomicU8;
 
-/// The interval grows no further than this.
+/// The longest interval.
 const MOST: Duration = Duration::from_secs(60 * 60);
 
-/// Shared by a client's links to one origin: what one of them is told is heeded by all, and by those
-/// that follow it. A listener's links have one each.
+/// Shared by a client's links to one origin, so that all of them and all later ones heed the
+/// complaint of one. A listener's links have one each.
 pub(crate) struct Pace {
     doublings: AtomicU8,
 }
@@ -27,19 +27,20 @@ impl Pace {
         self.doublings.load(Relaxed)
     }
 
-    /// The peer has ended a link because of too many PINGs; the link was made after so many
-    /// doublings. Complaints of links that were made together count once: `false` for the others.
+    /// Slows down because the peer has ended a link with too many PINGs. The link was made after
+    /// this many doublings. Complaints of links that were made together count once, and the others
+    /// return `false`.
     pub(crate) fn slow_down(&self, doublings: u8) -> bool {
         let slower = doublings.saturating_add(1).min(31);
         self.doublings.compare_exchange(doublings, slower, Relaxed, Relaxed).is_ok()
     }
 
-    /// Whether a peer has asked for it.
+    /// Whether a peer has asked for fewer PINGs.
     pub(crate) fn is_slowed(&self) -> bool {
         self.doublings.load(Relaxed) > 0
     }
 
-    /// The interval to keep, instead of the configured one.
+    /// The interval to keep in place of the configured one.
     pub(crate) fn apply(&self, interval: Duration) -> Duration {
         let factor = 1 << self.doublings.load(Relaxed).min(31);
         interval.saturating_mul(factor).min(MOST.max(interval))

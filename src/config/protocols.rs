@@ -1,9 +1,9 @@
-//! Which protocols of extended CONNECT open a connection.
+//! The protocols of extended CONNECT that open a connection.
 
 use super::is_token;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The values of `:protocol` that a server takes (RFC 8441 §4). By default none.
+/// The values of `:protocol` that a server accepts (RFC 8441 §4). None by default.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Protocols(Vec<String>);
 
@@ -16,12 +16,12 @@ impl Protocols {
         self.0.is_empty()
     }
 
-    /// Refuses what cannot work.
+    /// Refuses names that cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         self.0.iter().try_for_each(|name| check_protocol(name))
     }
 
-    /// What a client is told whose protocol is not among them. Case does not matter, as in the
+    /// The text for a client whose protocol is not among them. Case does not matter, as in the
     /// field `upgrade` (RFC 9110 §7.8), whose names these are.
     pub(crate) fn refusal(&self, protocol: &str) -> Option<String> {
         if self.0.iter().any(|name| name.eq_ignore_ascii_case(protocol)) {
