@@ -1,8 +1,8 @@
-//! What the library reports of itself: events and spans of `tracing`, and metrics (feature
-//! `metrics`). `docs/operations.md` has the list of both; their names are part of the interface.
+//! The library's reports: events and spans of `tracing`, and metrics (feature `metrics`).
+//! `docs/operations.md` lists both. Their names are part of the interface.
 //!
-//! Normal traffic is silent at `info`: links and connections come and go at `debug`, and what an
-//! operator should look at is `warn`.
+//! Normal traffic is silent at `info`. Links and connections come and go at `debug`. Events that an
+//! operator should look at are `warn`.
 
 mod conn;
 mod link;
@@ -18,16 +18,16 @@ use crate::error::{Error, ErrorKind};
 pub(crate) use conn::Conn;
 pub(crate) use link::{Cause, Link, Way};
 
-/// Everything is reported under this target, whatever module it comes from.
+/// The target of every report, whatever module it comes from.
 const TARGET: &str = "h2conn";
 
-/// Who holds a link or a connection.
+/// The holder of a link or a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Client,
     /// A listener.
     Server,
-    /// A server of hyper, axum or the like, whose requests we accept.
+    /// A server of hyper, axum or similar, whose requests this library accepts.
     #[cfg(feature = "accept")]
     Accept,
 }
@@ -66,19 +66,19 @@ pub(crate) fn dialing() {
     meters::count("h2conn_dials_total", []);
 }
 
-/// It has not made one: it failed, its time was up, or nobody waited any more.
+/// The client has not made a link: the dial failed, its time was up, or no caller waited any more.
 pub(crate) fn dial_failed() {
     meters::count("h2conn_dial_failures_total", []);
 }
 
-/// A link did not come to be. `peer` is its address, or what was asked for.
+/// A link was not established. `peer` is its address, or the requested destination.
 pub(crate) fn handshake_failed(side: Side, peer: &dyn Display, error: &Error) {
     let why = name(error.kind());
     meters::count("h2conn_handshake_failures_total", [("side", side.name()), ("why", why)]);
     tracing::debug!(target: TARGET, side = side.name(), %peer, why, %error, "handshake failed");
 }
 
-/// Something was turned away because of the `limit` of that name.
+/// A client or request was refused because of the `limit` of that name.
 pub(crate) fn refused(limit: &'static str, peer: &dyn Display) {
     meters::count("h2conn_refused_total", [("limit", limit)]);
     tracing::debug!(target: TARGET, limit, %peer, "refused");
@@ -87,13 +87,13 @@ pub(crate) fn refused(limit: &'static str, peer: &dyn Display) {
     }
 }
 
-/// A request that nobody has looked at is sent again.
+/// A request that the server has not looked at is sent again.
 pub(crate) fn retrying(error: &Error, pause: Duration) {
     meters::count("h2conn_retries_total", []);
     tracing::debug!(target: TARGET, %error, ?pause, "retrying");
 }
 
-/// The system gives no socket to a listener, which tries again; `first` if it did before.
+/// The system gives no socket to a listener, which tries again. `first` if the last try succeeded.
 pub(crate) fn accept_failed(error: &io::Error, pause: Duration, first: bool) {
     meters::count("h2conn_accept_errors_total", []);
     if first {
@@ -101,26 +101,26 @@ pub(crate) fn accept_failed(error: &io::Error, pause: Duration, first: bool) {
     }
 }
 
-/// It does again.
+/// The system gives sockets again.
 pub(crate) fn accepting_again(failures: u64) {
     tracing::info!(target: TARGET, failures, "accepting again");
 }
 
-/// A connection was reset because nobody reads it and there is no more memory.
+/// A connection was reset because it is not read and there is no more memory.
 pub(crate) fn hoarder_reset(peer: &dyn Display, message: &str) {
     meters::count("h2conn_hoarders_reset_total", []);
     tracing::warn!(target: TARGET, %peer, "{message}");
 }
 
-/// A listener, or an acceptor, tells those who have its `open` links, or connections, to finish.
-/// `local` is where it listens, if that is known.
+/// A listener or acceptor asks the users of its `open` links or connections to finish. `local` is
+/// the listener's address, if it is known.
 pub(crate) fn draining(side: Side, local: &dyn Display, open: usize) {
     let side = side.name();
     meters::count("h2conn_drains_total", [("side", side)]);
     tracing::info!(target: TARGET, side, %local, open, "draining");
 }
 
-/// All that was drained is gone; by itself, or because its time was up.
+/// Everything that was drained is gone, by itself or because its time was up.
 pub(crate) fn drained(side: Side, local: &dyn Display, in_time: bool) {
     tracing::info!(target: TARGET, side = side.name(), %local, in_time, "drained");
 }

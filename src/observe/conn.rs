@@ -9,7 +9,7 @@ use tracing::{Level, Span};
 use super::{Link, Side, TARGET, meters, name};
 use crate::error::{Error, Reason};
 
-/// What a connection reports of itself. It counts as open until it has ended, or this is dropped.
+/// The reports of a connection. It counts as open until it has ended, or until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Conn {
     side: Side,
@@ -17,14 +17,14 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    /// A client asks for it, or a server has been asked for it. The target's query is left out, for
-    /// it can be a secret.
+    /// A client has asked for the connection, or a server was asked for it. The target's query is
+    /// left out, because it may be a secret.
     pub(crate) fn opened(link: &Link, request: &request::Parts) -> Conn {
         let side = link.side().name();
         meters::add("h2conn_conns_open", [("side", side)], 1.0);
         if tracing::enabled!(target: TARGET, Level::DEBUG) {
             let (method, path) = (&request.method, request.uri.path());
-            // A client opens it in a task of its user's; under `accept` there is no link's span.
+            // A client opens it in its user's task. Under `accept` there is no link's span.
             let span = match link.span().is_none() {
                 true => Span::current(),
                 false => link.span().clone(),
@@ -34,13 +34,14 @@ impl Conn {
         Conn { side: link.side(), open: AtomicBool::new(true) }
     }
 
-    /// It is over; `rejected` says whether the answer was not 2xx. Only the first call counts.
+    /// Reports that the connection is over. `rejected` says whether the answer was not 2xx. Only
+    /// the first call counts.
     pub(crate) fn ended(&self, how: &Result<(), Error>, rejected: bool) {
         if !self.open.swap(false, SeqCst) {
             return;
         }
         let result = match how {
-            // However the client then ends what it does not want any more.
+            // The way in which the client then ends the refused stream does not matter.
             _ if rejected => "rejected",
             Err(error) if error.reason() == Some(Reason::REFUSED_STREAM) => "refused",
             Err(error) => name(error.kind()),

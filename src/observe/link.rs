@@ -13,12 +13,12 @@ use super::meters::{self, Bytes};
 use super::{Side, TARGET};
 use crate::error::{Ending, Reason};
 
-/// What a link reports of itself.
+/// The reports of a link.
 #[derive(Debug)]
 pub(crate) struct Link {
     side: Side,
     tls: bool,
-    /// None for the connections of another server, of whose links nothing is known.
+    /// None for the connections of another server, because its links are not known.
     span: Span,
     bytes: Bytes,
     open: AtomicBool,
@@ -32,20 +32,20 @@ pub(crate) enum Way {
     Sent,
 }
 
-/// Why a link takes no more streams, and ends with the last of them.
+/// The reason why a link takes no more streams, and ends after its last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// The client's program has let it go.
     Unused,
-    /// Its client, or listener, was closed or drained.
+    /// The link's client or listener was closed or drained.
     ShutDown,
     /// The peer's GOAWAY.
     GoAway,
-    /// Nobody has used it for the `link_idle_timeout`.
+    /// The link was unused for the `link_idle_timeout`.
     Idle,
-    /// It has reached the `max_link_age`.
+    /// The link has reached the `max_link_age`.
     Old,
-    /// Its stream identifiers are nearly used up.
+    /// The link's stream identifiers are nearly used up.
     UsedUp,
 }
 
@@ -85,7 +85,7 @@ impl Link {
     /// HTTP/2 begins.
     pub(crate) fn opened(&mut self, transport: &str, local: &dyn Display, peer: &dyn Display) {
         let (side, tls) = (self.side.name(), self.tls);
-        // It outlives whatever the program was doing when it was made.
+        // The span must not belong to the program's present one, which ends earlier.
         self.span = tracing::info_span!(
             target: TARGET, parent: None, "h2conn.link", side, transport, tls, %local, %peer
         );
@@ -101,33 +101,33 @@ impl Link {
         &self.span
     }
 
-    /// Lets what a task reports be of this link.
+    /// Makes a task's reports part of this link.
     pub(crate) fn watch<T>(&self, task: T) -> Instrumented<T> {
         task.instrument(self.span.clone())
     }
 
-    /// So many bytes in all have gone out and come in, as HTTP/2 has them.
+    /// Reports the total bytes that have gone out and come in, as HTTP/2 counts them.
     pub(crate) fn moved(&self, sent: u64, received: u64) {
         self.bytes.moved(sent, received);
     }
 
-    /// The peer has said what it takes.
+    /// Reports the peer's SETTINGS.
     pub(crate) fn peer_settings(&self, settings: &dyn Display) {
         let _entered = self.span.enter();
         tracing::debug!(target: TARGET, %settings, "settings of the peer");
     }
 
-    /// Whether anybody wants to hear of each frame.
+    /// Whether the log wants each frame.
     pub(crate) fn traces_frames() -> bool {
         tracing::enabled!(target: TARGET, tracing::Level::TRACE)
     }
 
-    /// Lets another task than the link's report frames.
+    /// Lets a task other than the link's report frames.
     pub(crate) fn enter_to_trace(&self) -> Option<tracing::span::Entered<'_>> {
         Link::traces_frames().then(|| self.span.enter())
     }
 
-    /// A frame has come or goes out, on the link of the current span.
+    /// Reports a frame that has come or goes out, on the link of the current span.
     pub(crate) fn frame(way: Way, kind: &str, flags: u8, len: usize, stream: u32) {
         let way = match way {
             Way::Received => "received",
@@ -136,31 +136,33 @@ impl Link {
         tracing::trace!(target: TARGET, way, kind, flags, len, stream, "frame");
     }
 
-    /// A round trip was measured.
+    /// Reports a measured round trip.
     pub(crate) fn measured(&self, rtt: Duration) {
         meters::observe("h2conn_rtt_seconds", [("side", self.side.name())], rtt.as_secs_f64());
     }
 
-    /// No more streams are taken. The first cause counts.
+    /// Reports that no more streams are taken. The first cause counts.
     pub(crate) fn retired(&self, cause: Cause) {
         let _ = self.cause.set(cause);
     }
 
-    /// The peer ended a link because of too many PINGs; those that follow get one in `interval`.
+    /// Reports that the peer ended a link because of too many PINGs. Later links send one in
+    /// `interval`.
     pub(crate) fn pings_slowed(&self, peer: &dyn Display, interval: Duration) {
         meters::count("h2conn_keep_alive_slowed_total", []);
         tracing::warn!(target: TARGET, %peer, ?interval, "keep-alive slowed down");
     }
 
-    /// Nothing has moved on a connection for too long, which was set by `limit`.
+    /// Reports that nothing has moved on a connection for too long. `limit` is the name of the
+    /// timeout.
     pub(crate) fn timed_out(&self, limit: &'static str, path: &str) {
         let side = self.side.name();
         meters::count("h2conn_timeouts_total", [("side", side), ("limit", limit)]);
         tracing::debug!(target: TARGET, side, limit, path, "conn timed out");
     }
 
-    /// The link is over, and `cut` connections were not; `established` says whether the peer had
-    /// shown that it speaks HTTP/2. Only the first call counts.
+    /// Reports that the link is over, and that this has cut `cut` connections. `established` says
+    /// whether the peer had shown that it speaks HTTP/2. Only the first call counts.
     pub(crate) fn closed(&self, ending: &Ending, cut: usize, established: bool) {
         if !self.open.swap(false, SeqCst) {
             return;
@@ -190,7 +192,7 @@ impl Link {
             (Ending::Silent(_), _) => "silent",
             (Ending::Failed(_), _) => "runtime",
             (Ending::Violation(..) | Ending::NotHttp2(_), _) => "protocol",
-            // These are of streams.
+            // These endings belong to streams.
             (Ending::Reset(_) | Ending::NotProcessed(_), _) => "lost",
         }
     }

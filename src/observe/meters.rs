@@ -1,5 +1,5 @@
-//! The facade of `metrics`; without the feature of that name nothing is counted, and nothing is
-//! left of it in the program.
+//! The facade of `metrics`. Without the feature of that name nothing is counted, and the program
+//! contains none of this.
 
 pub(super) use facade::{Bytes, add, count, observe};
 
@@ -68,7 +68,7 @@ mod facade {
     }
 
     impl Bytes {
-        /// Of no link: nothing is counted.
+        /// For no link: nothing is counted.
         pub(in crate::observe) fn none() -> Bytes {
             let noop = || (Counter::noop(), AtomicU64::new(0));
             Bytes { sent: noop(), received: noop() }
@@ -99,7 +99,7 @@ mod facade {
         }
     }
 
-    /// Tells the recorder what the metrics are, with the first link.
+    /// Describes the metrics to the recorder, with the first link.
     fn describe() {
         static DESCRIBED: Once = Once::new();
         DESCRIBED.call_once(|| {

@@ -1,12 +1,13 @@
-//! How often the limits have turned somebody away: an operator hears of the first at once, and then of numbers.
+//! Counts how often each limit has refused a client: an operator is told of the first at once, and
+//! then of numbers.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A warning for each limit this often, however many are turned away.
+/// The shortest time between two warnings for one limit.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// There are as many limits as the library has names for.
+/// One entry for each of the library's names of limits.
 static ALL: Mutex<Vec<Limit>> = Mutex::new(Vec::new());
 
 struct Limit {
@@ -15,7 +16,7 @@ struct Limit {
     unsaid: u64,
 }
 
-/// Counts one, and gives how many have not been told of, if it is time to tell.
+/// Counts one refusal. If it is time to report, returns how many are not yet reported.
 pub(super) fn to_say(name: &'static str, now: Instant) -> Option<u64> {
     count(&mut ALL.lock().unwrap_or_else(PoisonError::into_inner), name, now)
 }
