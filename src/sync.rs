@@ -1,4 +1,4 @@
-//! The locks and atomics that tasks share. Under `cfg(h2conn_loom)` the tests have loom's, and try
+//! The locks and atomics that tasks share. Under `cfg(h2conn_loom)` the tests use loom's, and try
 //! every order in which the tasks can meet (`docs/testing.md`).
 
 #[cfg(all(test, h2conn_loom))]
@@ -19,8 +19,8 @@ pub(crate) use {
     model::{AtomicBool, AtomicU8, AtomicUsize, AtomicWaker},
 };
 
-/// Locks a mutex whose holders leave it whole even when they panic: each section only moves bytes
-/// and sets flags.
+/// Locks a mutex whose data stays consistent even if a holder panics: each critical section only
+/// moves bytes and sets flags.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

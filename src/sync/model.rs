@@ -1,4 +1,4 @@
-//! What the tests under loom are made of: its atomics, with what they leave out, and tasks.
+//! The parts of the tests under loom: its atomics, with additions, and tasks.
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use loom::thread::JoinHandle;
 
 use super::{Mutex, lock};
 
-/// loom takes `SeqCst` accesses for less than they are, and would report what cannot happen. It
-/// knows fences well, and with one on either side the accesses have their one order.
+/// loom treats `SeqCst` accesses as weaker than they are, and would report impossible orders. It
+/// handles fences well, and a fence on either side gives the accesses their single order.
 fn ordered<T>(order: Ordering, access: impl FnOnce() -> T) -> T {
     let fence = || (order == Ordering::SeqCst).then(|| atomic::fence(order));
     fence();
@@ -88,7 +88,7 @@ impl AtomicUsize {
     }
 }
 
-/// As the crate of that name has it.
+/// An `AtomicWaker` with the interface of the crate of that name.
 #[derive(Debug, Default)]
 pub(crate) struct AtomicWaker(loom::future::AtomicWaker);
 
@@ -110,16 +110,17 @@ impl AtomicWaker {
     }
 }
 
-/// Runs `test` in every order in which its threads can meet; a deadlock is a failure. A thread is
-/// interrupted where it need not wait three times at most, unless `LOOM_MAX_PREEMPTIONS` is set:
-/// each one more takes ten times as long, and two find all that was ever broken to try the tests.
+/// Runs `test` in every order in which its threads can meet. A deadlock is a failure. A thread is
+/// interrupted at most three times where it need not wait, unless `LOOM_MAX_PREEMPTIONS` is set.
+/// Each further interruption takes ten times as long, and two find every fault that was ever
+/// introduced to try the tests.
 pub(crate) fn explore(test: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound.get_or_insert(3);
     builder.check(test);
 }
 
-/// Runs `future` on a thread of its own, and gives what it gave when it is waited for.
+/// Runs `future` on a thread of its own, and returns its output when joined.
 pub(crate) fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: 'static> + 'static,
@@ -127,7 +128,7 @@ where
     loom::thread::spawn(|| block_on(future))
 }
 
-/// The waker of a mover, and where the mover waits for it.
+/// The waker of a mover, and the place where the mover waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct Bell(Mutex<(bool, Option<Waker>)>);
 
