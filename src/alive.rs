@@ -1,8 +1,8 @@
-//! Counts what is alive in a runtime, for tests to see that nothing is left over.
+//! Counts the live resources in a runtime, so that tests can check that none is left over.
 //!
 //! Without the feature `leak-check` a [`Counted`] is empty, and nothing is counted.
 
-/// What is counted.
+/// The kind of a counted resource.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Link,
@@ -11,7 +11,7 @@ pub(crate) enum Kind {
     Batch,
 }
 
-/// One thing that is alive, until this is dropped.
+/// One live resource, until this is dropped.
 #[cfg(not(feature = "leak-check"))]
 #[derive(Debug)]
 pub(crate) struct Counted;
@@ -39,7 +39,7 @@ mod counting {
 
     use super::Kind;
 
-    /// What of this library is alive in a runtime.
+    /// The resources of this library that are alive in a runtime.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[non_exhaustive]
     pub struct Alive {
@@ -47,7 +47,7 @@ mod counting {
         pub links: usize,
         /// Streams: held by a `Conn`, or lingering in their link.
         pub streams: usize,
-        /// Tasks that drive a link or shake hands for one.
+        /// Tasks that drive a link, or do a handshake for one.
         pub tasks: usize,
         /// Runs of bytes that were handed to HTTP/2 and have not left it.
         pub buffers: usize,
@@ -86,17 +86,17 @@ mod counting {
         counts
     }
 
-    /// The counts of the runtime that this is called in.
+    /// The counts of the current runtime.
     pub(crate) fn watch_current() -> Arc<Counts> {
         counts(Handle::current().id())
     }
 
-    /// One thing that is alive, until this is dropped.
+    /// One live resource, until this is dropped.
     #[derive(Debug)]
     pub(crate) struct Counted(Option<(Kind, Arc<Counts>)>);
 
     impl Counted {
-        /// Counts one more in the runtime that this is called in; outside of one, nothing.
+        /// Counts one more in the current runtime. Outside of a runtime it counts nothing.
         pub(crate) fn new(kind: Kind) -> Counted {
             Counted(Handle::try_current().ok().map(|runtime| {
                 let counts = counts(runtime.id());

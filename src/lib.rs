@@ -1,8 +1,8 @@
 //! A full-duplex connection over one HTTP/2 stream: like a WebSocket, but plain HTTP/2.
 //!
-//! [`connect`] on the client, and [`Listener::accept`] or [`accept()`] on the server, give a [`Conn`]: an
-//! `AsyncRead + AsyncWrite` with real half-close, real backpressure and typed resets, many of which
-//! share one TCP connection.
+//! [`connect`] on the client, and [`Listener::accept`] or [`accept()`] on the server, give a
+//! [`Conn`]. It is an `AsyncRead + AsyncWrite` with real half-close, real backpressure and typed
+//! resets. Many of them share one TCP connection.
 //!
 //! ```
 //! use h2conn::tls::{ClientTls, Identity};
@@ -46,23 +46,25 @@
 //! background. A destructor cannot wait for that task, so await one of these before the process or
 //! its runtime ends:
 //!
-//! * [`Conn::close`]: everything sent, both sides ended;
-//! * [`Client::close`] or [`Listener::drain`]: the same for all their connections, dropped ones too.
+//! * [`Conn::close`]: everything is sent, and both sides have ended.
+//! * [`Client::close`] or [`Listener::drain`]: the same for all their connections, including
+//!   dropped ones.
 //!
-//! # What ends a connection
+//! # How a connection ends
 //!
-//! Only END_STREAM is read as end of file. A reset, a lost network or a broken peer is an error,
-//! after the bytes that came before it, and again at every further call. It carries an [`Error`]
-//! ([`Error::from_io`]) with its [kind](ErrorKind), the peer's [`Reason`], and whether to retry.
+//! Only END_STREAM is read as end of file. A reset, a lost network or a broken peer is an error.
+//! Reads return it after the bytes that came before it, and every further call returns it again. It
+//! carries an [`Error`] ([`Error::from_io`]) with its [kind](ErrorKind), the peer's [`Reason`], and
+//! whether to retry.
 //!
 //! # On the wire
 //!
-//! One request whose body stays open, and one 200 response whose body stays open (RFC 9113 §8.1).
-//! The bodies are the user's bytes as they are. Any HTTP/2 client or server can be the other end.
+//! One request and one 200 response, whose bodies both stay open (RFC 9113 §8.1). The bodies are
+//! the user's unchanged bytes. Any HTTP/2 client or server can be the other end.
 //!
-//! Where a proxy forwards only CONNECT, [`ClientBuilder::protocol`] and
-//! [`ListenerBuilder::protocols`] carry the same bytes on an extended CONNECT (RFC 8441);
-//! [`Conn::transport`] tells which it is.
+//! If a proxy forwards only CONNECT, [`ClientBuilder::protocol`] and [`ListenerBuilder::protocols`]
+//! carry the same bytes on an extended CONNECT (RFC 8441). [`Conn::transport`] tells which form a
+//! connection has.
 //!
 //! # Features
 //!
