@@ -68,7 +68,7 @@
 //!
 //! # Features
 //!
-//! | feature | default | what it adds |
+//! | feature | default | adds |
 //! |---|---|---|
 //! | `accept` | no | [`accept()`] in the handlers of hyper, or of any server with the bodies of `http-body` |
 //! | `axum` | no | `accept`, and [`axum::Accept`], an extractor |
