@@ -1,4 +1,5 @@
-//! What is typed. Help, completions and man pages are made from these definitions.
+//! The command line as the user types it. Help, completions and man pages are made from these
+//! definitions.
 
 mod connection;
 mod listening;
@@ -24,12 +25,12 @@ pub(crate) use values::{Destination, Field, Limit, Resolve, StatsFormat};
 
 /// A netcat that speaks HTTP/2: full-duplex connections, each over one HTTP/2 stream.
 ///
-/// Standard output carries data and nothing else; all else goes to standard error.
+/// Standard output carries only data. All messages go to standard error.
 #[derive(Debug, Parser)]
 #[command(name = "h2conn", version, after_help = exit::TABLE, max_term_width = 100)]
 pub(crate) struct Args {
-    /// Say what happens, on standard error; twice also what the library logs and the queries of URLs,
-    /// three times each frame.
+    /// Report what happens, on standard error. -vv adds the library's log and the queries of URLs,
+    /// -vvv each frame.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
@@ -51,24 +52,26 @@ pub(crate) enum Command {
 
 /// Connect standard input and output to a URL.
 ///
-/// The end of standard input ends this side's direction only: what the server still has to say is
-/// printed. The command ends when the server has ended its direction and standard input is sent,
-/// or when the server is gone.
+/// The end of standard input ends only this side's direction: what the server sends after that is
+/// still printed. The command ends when the server has ended its direction and all of standard
+/// input is sent, or when the server is gone.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Connect {
-    /// Where to connect to, such as https://host:port/path; http:// is HTTP/2 without TLS.
+    /// The URL to connect to, such as https://host:port/path. http:// is HTTP/2 without TLS.
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,
-    /// After the end of standard input, wait only so long for the server's end, and then close.
+    /// After the end of standard input, wait at most this long for the server to end its direction,
+    /// then close the connection.
     #[arg(help_heading = "Stream")]
     #[arg(short = 'q', long, value_name = "SECONDS", value_parser = duration)]
     pub(crate) linger: Option<Duration>,
-    /// When the connection cannot be made or breaks off, make it again, after a pause that grows up
-    /// to a minute.
+    /// If the connection cannot be made or breaks off, connect again after a pause that grows up to
+    /// a minute.
     ///
-    /// What was on its way is lost; standard input goes on with what was not yet sent. Nothing is
-    /// tried again that would fail again, such as a certificate that is not trusted.
+    /// Bytes that were on their way are lost. The new connection continues with the input that was
+    /// not yet sent. A failure that would only happen again, such as a certificate that is not
+    /// trusted, is not retried.
     #[arg(help_heading = "Stream")]
     #[arg(long)]
     pub(crate) reconnect: bool,
@@ -78,45 +81,49 @@ pub(crate) struct Connect {
 
 /// Accept connections.
 ///
-/// Serves one connection and ends with it; -k serves on. Without --echo, --exec or --to, it is
-/// standard input and output that the peer talks to.
+/// Serves one connection and ends with it. With -k it goes on to serve others. Without --echo,
+/// --exec or --to, the peer talks to standard input and output.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Listen {
     #[command(flatten)]
     pub(crate) listening: ListenOptions,
-    /// Send everything back.
+    /// Send all bytes back to the peer.
     #[arg(help_heading = "Service")]
     #[arg(long, group = "service")]
     pub(crate) echo: bool,
-    /// Run a command for each connection, by the shell, with the connection as its standard input
-    /// and output.
+    /// Run a shell command for each connection, with the connection as its standard input and
+    /// output.
     ///
-    /// When the command exits with 0 the connection is closed, and otherwise reset. The command reads
-    /// the end of its input when the peer has ended its side, and never because the connection broke:
-    /// then the command is ended first, with its process group, by SIGTERM, and after 5 seconds by
-    /// SIGKILL. When it has exited, a process that it leaves running holds the connection for one more
-    /// second at most. Its environment has H2CONN_PEER, H2CONN_METHOD and H2CONN_PATH, the last two as the
-    /// peer has chosen them, and neither H2CONN_TOKEN, H2CONN_HEADERS nor H2CONN_PROXY.
+    /// If the command exits with 0 the connection is closed, otherwise it is reset. The command
+    /// reads the end of its input only when the peer has ended its direction. If the connection
+    /// breaks, the command and its process group get SIGTERM first, and SIGKILL after 5 seconds.
+    /// After the command has exited, a process that it left running can hold the connection for at
+    /// most one more second.
+    ///
+    /// The environment of the command has H2CONN_PEER, H2CONN_METHOD and H2CONN_PATH; the peer
+    /// chooses the last two. It does not have H2CONN_TOKEN, H2CONN_HEADERS and H2CONN_PROXY.
     #[arg(help_heading = "Service")]
     #[arg(short = 'e', long, value_name = "COMMAND", group = "service")]
     pub(crate) exec: Option<String>,
-    /// Hand each connection to a TCP server, HOST:PORT, or to a socket, unix:PATH.
+    /// Connect each connection to a TCP server, HOST:PORT, or to a Unix domain socket, unix:PATH.
     ///
-    /// A connection that breaks becomes a reset (RST) of TCP, and the other way round. A Unix socket
-    /// has no reset: the server behind it reads a plain end of a connection that broke.
+    /// A connection that breaks becomes a TCP reset (RST), and a TCP reset becomes a reset of the
+    /// connection. A Unix socket has no reset: if the connection breaks, the server behind the
+    /// socket reads a plain end of file.
     #[arg(help_heading = "Service")]
     #[arg(long, value_name = "ADDR", group = "service")]
     pub(crate) to: Option<Destination>,
-    /// Keep listening when a connection has ended, and serve several at once.
+    /// Keep listening after a connection has ended, and serve several connections at once.
     #[arg(help_heading = "Service")]
     #[arg(short = 'k', long)]
     pub(crate) keep_open: bool,
-    /// How many connections are served at once with -k, of which one address has at most as many as are free;
-    /// others are answered 503.
+    /// Connections to serve at once with -k. Others are answered 503. One address may hold at most
+    /// as many as are still free.
     #[arg(help_heading = "Service")]
     #[arg(short, long, value_name = "N", default_value = "100", requires_all = ["keep_open", "service"])]
     pub(crate) max_conns: NonZeroUsize,
-    /// After the end of standard input, wait only so long for the peer's end, and then close.
+    /// After the end of standard input, wait at most this long for the peer to end its direction,
+    /// then close the connection.
     #[arg(help_heading = "Service")]
     #[arg(short = 'q', long, value_name = "SECONDS", value_parser = duration, conflicts_with = "service")]
     pub(crate) linger: Option<Duration>,
@@ -124,35 +131,36 @@ pub(crate) struct Listen {
     pub(crate) stream: StreamOptions,
 }
 
-/// Measure round trips to a server, by PING frames of HTTP/2.
+/// Measure round trips to a server with HTTP/2 PING frames.
 ///
-/// It makes a request too, a GET unless -X says otherwise, whose answer does not matter, and pings
-/// until Ctrl-C. Ends with 0 if there was an answer to any PING.
+/// The command also makes a request, a GET unless -X says otherwise. The answer to that request
+/// does not matter. The command sends PINGs until Ctrl-C, and exits with 0 if at least one PING was
+/// answered.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ping {
     /// The server, such as https://host:port/.
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,
-    /// End after so many.
+    /// Stop after this many PINGs.
     #[arg(help_heading = "Pings")]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
-    /// The time between two.
+    /// The time between two PINGs.
     #[arg(help_heading = "Pings")]
     #[arg(short, long, value_name = "SECONDS", value_parser = duration, default_value = "1")]
     pub(crate) interval: Duration,
-    /// How long to wait for each answer.
+    /// How long to wait for the answer to each PING.
     #[arg(help_heading = "Pings")]
     #[arg(short = 'W', long, value_name = "SECONDS", value_parser = duration, default_value = "10")]
     pub(crate) timeout: Duration,
-    /// Print the statistics at the end only.
+    /// Print only the statistics at the end.
     #[arg(help_heading = "Pings")]
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
 
-/// Print a script that completes this command's lines in a shell.
+/// Print a completion script for a shell.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Completions {
     pub(crate) shell: Shell,
@@ -161,7 +169,7 @@ pub(crate) struct Completions {
 /// Print the manual page of this command, or of one of its subcommands.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Man {
-    /// Whose page; that of h2conn itself by default.
+    /// The subcommand to print the page of [default: the page of h2conn itself].
     pub(crate) subcommand: Option<String>,
     /// Write all pages into this folder instead.
     #[arg(long, value_name = "FOLDER", conflicts_with = "subcommand")]

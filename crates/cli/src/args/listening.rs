@@ -1,28 +1,28 @@
-//! The options of whatever listens.
+//! The options of every command that listens.
 
 use std::path::PathBuf;
 
 use super::values::Destination;
 
-/// Where to listen, and who is let in.
+/// Where to listen, and which clients are let in.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Listening")]
 pub(crate) struct ListenOptions {
-    /// Where to listen, HOST:PORT or unix:PATH; port 0 is any free one, and 'listening on …' on
-    /// standard error tells which.
+    /// The address to listen on, HOST:PORT or unix:PATH. Port 0 is any free port; the line
+    /// 'listening on …' on standard error names it.
     #[arg(value_name = "ADDR", help_heading = "Arguments")]
     pub(crate) addr: Destination,
-    /// The certificate chain to show, in PEM. Without it one is made on the spot, and its
-    /// fingerprint is printed.
+    /// The certificate chain to present, in PEM. Without it, a certificate is made on the spot and
+    /// its fingerprint is printed.
     #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "cleartext")]
     pub(crate) cert: Option<PathBuf>,
     /// The private key of the certificate, in PEM.
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
-    /// Let in only clients with a certificate that one of these, in PEM, has signed.
+    /// Let in only clients whose certificate is signed by one of the certificates in this PEM file.
     #[arg(long, value_name = "FILE", conflicts_with = "cleartext")]
     pub(crate) client_ca: Option<PathBuf>,
-    /// Speak HTTP/2 without TLS. Whoever is on the way can read and change everything.
+    /// Speak HTTP/2 without TLS. Anyone on the network path can read and alter the traffic.
     #[arg(long)]
     pub(crate) cleartext: bool,
 }

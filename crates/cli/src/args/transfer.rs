@@ -1,4 +1,4 @@
-//! `send` and `recv`.
+//! The arguments of `send` and `recv`.
 
 use std::path::PathBuf;
 
@@ -7,19 +7,21 @@ use super::tunnel::Secret;
 
 /// Send a file to a server that runs `h2conn serve --files DIR --writable`.
 ///
-/// What has come there before a break is not sent again. At the end the digests of both sides are
-/// compared, and only then does the file have its name there. It gets the permission bits of the file
-/// here, less those of the server's umask.
+/// After a break, the bytes that the server already has are not sent again. At the end both sides
+/// compare their digests; only if they agree does the file get its name at the server. The file at
+/// the server gets the permission bits of the file here, less those of the server's umask.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Send {
-    /// The file. It must be a plain one, whose size is known: `h2conn connect` sends what comes from a
-    /// pipe, and files under /proc and /sys have to be copied first.
+    /// The file to send. It must be a regular file, whose size is known: use `h2conn connect` to
+    /// send from a pipe, and copy a file under /proc or /sys first.
     pub(crate) file: PathBuf,
-    /// Where it goes, such as https://host:port/files/name; after a slash at the end comes its own name.
+    /// Where to send the file, such as https://host:port/files/name. If the URL ends with a slash,
+    /// the file's own name is added.
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) secret: Secret,
-    /// When the connection cannot be made or breaks off, go on, after a pause that grows up to a minute.
+    /// If the connection cannot be made or breaks off, continue after a pause that grows up to a
+    /// minute.
     #[arg(long)]
     pub(crate) reconnect: bool,
     #[command(flatten)]
@@ -28,27 +30,32 @@ pub(crate) struct Send {
 
 /// Receive a file from a server that runs `h2conn serve --files DIR`.
 ///
-/// Until it is whole, and its digest is that of the server, it is FILE.h2conn-part (of a long name, the
-/// beginning and a digest); after a break the same command goes on from there. A new file gets the permission bits of the file at the server,
-/// less those of the umask; until it is whole, its owner alone can read it.
+/// Until the file is whole and its digest equals the server's, it is FILE.h2conn-part (for a long
+/// name, the beginning of the name and a digest). After a break, the same command continues from
+/// there. A new file gets the permission bits of the file at the server, less those of the umask.
+/// Until it is whole, only its owner can read it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Recv {
-    /// Where it is, such as https://host:port/files/name
+    /// Where the file is, such as https://host:port/files/name
     pub(crate) url: String,
-    /// Where it goes: a file, or a directory [default: the URL's last part, here].
+    /// Where to put the file: a file or a directory [default: the URL's last part, in the current
+    /// directory].
     pub(crate) file: Option<PathBuf>,
-    /// Replace a file that is there, or write to a pipe or a device that is there.
+    /// Replace an existing file, or write to an existing pipe or device.
     ///
-    /// A file is replaced once the new one is whole, also if it is read-only. The new one gets its
-    /// permission bits, and where the system lets it its owner and group; other names (hard links) keep the
-    /// old one. A pipe or a device gets the bytes as they come, before
-    /// their digest is known, and so there is no going on after a break. Links are followed: the file behind
-    /// is replaced, and the link stays. Directories and sockets are never replaced.
+    /// A file is replaced once the new one is whole, even if it is read-only. The new file gets the
+    /// permission bits of the old one and, where the system allows it, its owner and group. Other
+    /// names of the old file (hard links) keep the old contents. A symbolic link is followed: the
+    /// file that it points to is replaced, and the link stays.
+    ///
+    /// A pipe or a device gets the bytes as they arrive, before their digest is known, so the
+    /// transfer cannot continue after a break. Directories and sockets are never replaced.
     #[arg(short, long)]
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) secret: Secret,
-    /// When the connection cannot be made or breaks off, go on, after a pause that grows up to a minute.
+    /// If the connection cannot be made or breaks off, continue after a pause that grows up to a
+    /// minute.
     #[arg(long)]
     pub(crate) reconnect: bool,
     #[command(flatten)]

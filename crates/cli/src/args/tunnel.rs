@@ -1,4 +1,4 @@
-//! `forward` and `serve`.
+//! The arguments of `forward` and `serve`.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -13,9 +13,9 @@ use crate::tunnel::spec::{Bind, Forward as Way};
 
 /// Forward TCP connections through a server that runs `h2conn serve`.
 ///
-/// Each is one connection of a link that all share, with the ends of both its directions: what
-/// answers only after the end of its input works through it. What the server does not allow is
-/// refused, and the message names the rule.
+/// All TCP connections share one link (an HTTP/2 connection), and each direction of a TCP
+/// connection ends by itself: a protocol that answers only after the end of its input works too.
+/// The server refuses targets that it does not allow, and its message names the rules.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("ways").required(true).multiple(true))]
 pub(crate) struct Forward {
@@ -24,8 +24,8 @@ pub(crate) struct Forward {
     /// Listen on PORT here, and have the server connect to HOST:PORT.
     #[arg(short = 'L', long, value_name = "[BIND:]PORT:HOST:PORT", group = "ways")]
     pub(crate) local: Vec<Way>,
-    /// Listen on PORT here, and have the server connect to where each connection asks for by SOCKS5.
-    /// Names are resolved by the server.
+    /// Listen on PORT here, and have the server connect to the host that each connection asks for
+    /// through SOCKS5. The server resolves the names.
     #[arg(short = 'D', long, value_name = "[BIND:]PORT", group = "ways")]
     pub(crate) dynamic: Vec<Bind>,
     /// Have the server listen on PORT, and connect to HOST:PORT from here.
@@ -33,96 +33,104 @@ pub(crate) struct Forward {
     pub(crate) remote: Vec<Way>,
     #[command(flatten)]
     pub(crate) secret: Secret,
-    /// When the server cannot be reached, or does not listen for a -R any more, try again, after a pause
-    /// that grows up to a minute.
+    /// If the server cannot be reached, or no longer listens for a -R, try again after a pause that
+    /// grows up to a minute.
     #[arg(long)]
     pub(crate) reconnect: bool,
-    /// Reset a connection on which nothing has moved for so long.
+    /// Reset a connection on which no bytes have moved for this long.
     #[arg(short, long, value_name = "SECONDS", value_parser = duration)]
     pub(crate) idle_timeout: Option<Duration>,
-    /// Visitors of one -R at once, whatever the server says; more are refused, as are those of one address that
-    /// has as many as are free.
+    /// Visitors of one -R at once, whatever the server allows. More are refused. One address may
+    /// hold at most as many as are still free.
     #[arg(long, value_name = "N", default_value = "256")]
     pub(crate) max_visitors: NonZeroUsize,
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,
 }
 
-/// Serve tunnels and files to those who have the token.
+/// Serve tunnels and files to clients that have the token.
 ///
-/// Nothing can be reached that no --allow rule covers. RULE is HOST:PORTS: a name, *.name for those
-/// under it, an address, a range such as 10.0.0.0/8, or *; and a port, a range such as 80-90, or *.
-/// Names are compared with what the client asks for, before it is resolved; addresses and ranges after
-/// that, with each address of a name.
+/// Clients can reach only targets that an --allow rule covers. RULE is HOST:PORTS. HOST is a name,
+/// *.name for the names under it, an address, a range such as 10.0.0.0/8, or *. PORTS is a port, a
+/// range such as 80-90, or *. Rules with names are compared with what the client asks for, before
+/// it is resolved. Rules with addresses and ranges are compared after that, with each address of
+/// the name.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("services").required(true).multiple(true))]
 pub(crate) struct Serve {
-    /// Let clients connect to this (forward -L and -D).
+    /// Let clients connect to these targets (forward -L and -D).
     #[arg(long, value_name = "RULE", group = "services")]
     pub(crate) allow: Vec<Rule>,
-    /// Never connect to this, whatever --allow says.
+    /// Never connect to these targets, whatever --allow says.
     ///
-    /// A name stops only who asks for it in this spelling. Its host has others, and its addresses: deny
-    /// those, or their range, to stop all ways to it.
+    /// A rule with a name denies only this spelling of the host. The host can have other names, and
+    /// its addresses: deny the addresses or their range to block every way to it.
     #[arg(long, value_name = "RULE", requires = "allow")]
     pub(crate) deny: Vec<Rule>,
-    /// Let clients have this server listen on these addresses and ports (forward -R); clients that name
-    /// no address ask for 127.0.0.1.
+    /// Let clients have this server listen on these addresses and ports (forward -R). A client that
+    /// names no address asks for 127.0.0.1.
     #[arg(long, value_name = "RULE", value_parser = Rule::parse_for_bind, group = "services")]
     pub(crate) allow_bind: Vec<Rule>,
-    /// Give out the files in this directory (recv), as /files/NAME. Hidden ones and links that lead out
-    /// of it are not.
+    /// Offer the files in this directory as /files/NAME (recv). Hidden files, and links that lead
+    /// out of the directory, are not offered.
     #[arg(long, value_name = "DIR", group = "services")]
     pub(crate) files: Option<PathBuf>,
-    /// Take new files into that directory, too (send). None is ever replaced.
+    /// Also accept new files into that directory (send). No existing file is ever replaced.
     #[arg(long, requires = "files")]
     pub(crate) writable: bool,
-    /// How many files are sent and received at once [default: 1024, or a sixteenth of the descriptors that
-    /// the system allows (ulimit -Hn) if that is less].
+    /// Files to send and receive at once [default: 1024, or a sixteenth of the descriptors that the
+    /// system allows (ulimit -Hn) if that is less].
     ///
-    /// One peer, an IP address or a /64 of IPv6, has at most as many as are free: one that wants all gets half
-    /// of them, the next one half of what is left. Others are answered 503, and can try again.
+    /// One peer, an IP address or a /64 of IPv6, may hold at most as many as are still free. A peer
+    /// that wants all of them gets half, and the next such peer half of the rest. Other requests
+    /// are answered 503, and the client can try again.
     #[arg(long, value_name = "N", requires = "files")]
     pub(crate) max_transfers: Option<NonZeroUsize>,
-    /// How many bytes partial files (NAME.h2conn-part) of that directory may take together, such as 500MB or 10GiB;
-    /// none for no limit [default: 90 % of what is free and of what they take].
+    /// Bytes that the partial files (NAME.h2conn-part) of that directory may take together, such as
+    /// 500MB or 10GiB; none for no limit [default: 90 % of the free space and the space that
+    /// partial files take].
     ///
-    /// Files that are whole do not count. A file for which there is no room is answered 507, and one whose room is
-    /// taken by others meanwhile fails; what has come is kept. Each takes at least 4 KiB. Without this option
-    /// the limit is computed at the start and each hour, and there is none on Windows.
+    /// Complete files do not count. A file for which there is no room is answered 507. A file whose
+    /// room others take in the meantime fails, and the bytes that have arrived are kept. Each
+    /// partial file counts as at least 4 KiB. Without this option the limit is computed at the
+    /// start and each hour; on Windows there is then no limit.
     #[arg(long, value_name = "BYTES", value_parser = size, requires = "files")]
     pub(crate) files_quota: Option<u64>,
-    /// Remove partial files (NAME.h2conn-part) of that directory to which nobody has written for so long; 0 or none
-    /// to keep them.
+    /// Remove partial files (NAME.h2conn-part) of that directory that nobody has written to for
+    /// this long; 0 or none to keep them.
     ///
-    /// They are looked for at the start, and then each hour. This is only with --writable, and for all partial files
-    /// there, also those of an `h2conn recv` of this machine that was broken off.
+    /// The server looks for them at the start and then each hour, and only with --writable. This
+    /// applies to all partial files there, also those of an interrupted `h2conn recv` on this
+    /// machine.
     #[arg(long, value_name = "TIME", default_value = "1d", requires = "files")]
     pub(crate) partial_expiry: Limit,
     #[command(flatten)]
     pub(crate) secret: Secret,
-    /// Serve without a token: whoever reaches the port can use it.
+    /// Serve without a token: anyone who can reach the port can use the server.
     #[arg(long, conflicts_with = "token_file")]
     pub(crate) no_token: bool,
-    /// Reset a connection on which nothing has moved for so long; 0 or none for no limit [default: none for
-    /// tunnels, and 60 for files].
+    /// Reset a connection on which no bytes have moved for this long; 0 or none for no limit
+    /// [default: none for tunnels, 60 for files].
     ///
-    /// The default for files counts only while the client is waited for. A client that must first digest what
-    /// has come before has a second more for each 16 MiB. A time that is given here is for all connections, and
-    /// runs also while an end reads what has come before, or waits for its disk: leave time for that.
+    /// The default for files counts only the time in which the server waits for the client. A
+    /// client that must first digest what it already has gets one second more for each 16 MiB. A
+    /// time that is given here applies to all connections. It also runs while an end still reads
+    /// what has arrived, or waits for its disk: allow enough time for that.
     #[arg(short, long, value_name = "SECONDS")]
     pub(crate) idle_timeout: Option<Limit>,
-    /// HTTP/2 links at once; clients over this are told so [default: half of the descriptors that the system allows (ulimit -Hn), at most 10000].
+    /// Links (HTTP/2 connections) at once; further clients are told that the server is full
+    /// [default: half of the descriptors that the system allows (ulimit -Hn), at most 10000].
     #[arg(help_heading = "Limits")]
     #[arg(long, value_name = "N")]
     pub(crate) max_links: Option<NonZeroUsize>,
-    /// Tunnels at once, those of -R with their listeners; over this, clients are answered 503, and visitors are
-    /// reset. One address has at most as many as are free [default: three eighths of the descriptors that the system allows (ulimit -Hn)].
+    /// Tunnels at once, those of -R with their listeners. When no more are free, clients are
+    /// answered 503 and visitors are reset. One address may hold at most as many as are still free
+    /// [default: three eighths of the descriptors that the system allows (ulimit -Hn)].
     #[arg(help_heading = "Limits")]
     #[arg(long, value_name = "N")]
     pub(crate) max_tunnels: Option<NonZeroUsize>,
-    /// Visitors of one -R at once; more wait in the system's queue. One address has at most as many as are free:
-    /// more of it are reset.
+    /// Visitors of one -R at once. More wait in the system's queue. One address may hold at most as
+    /// many as are still free; further visitors from it are reset.
     #[arg(help_heading = "Limits")]
     #[arg(long, value_name = "N", default_value = "1024")]
     pub(crate) max_visitors: NonZeroUsize,

@@ -14,7 +14,7 @@ use clap::ValueEnum;
 pub(crate) enum Field {
     Given(String, String),
     File(PathBuf),
-    /// An empty line, of a variable.
+    /// An empty line, in the text of a variable or file.
     Nothing,
 }
 
@@ -118,13 +118,13 @@ impl fmt::Display for Destination {
 /// How statistics are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StatsFormat {
-    /// A line to read.
+    /// Readable text on one line.
     Text,
-    /// A JSON object on a line.
+    /// A JSON object on one line.
     Json,
 }
 
-/// A limit of time that can be switched off.
+/// A time limit that can be switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     Never,
@@ -153,7 +153,7 @@ impl FromStr for Limit {
     }
 }
 
-/// A size: a number of bytes, perhaps with a unit; all there is for `none`.
+/// Parses a size: a number of bytes, perhaps with a unit. `none` is the largest size there is.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     match text {
         "none" => Ok(u64::MAX),
@@ -163,7 +163,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A time: a number of seconds, or one with the unit ms, s, m, h or d.
+/// Parses a time: a number of seconds, or a number with the unit ms, s, m, h or d.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let expected = "expected a time above 0 such as 5, 0.5, 500ms, 2m, 1h or 1d";
     let (number, unit) = match text.find(|c: char| !c.is_ascii_digit() && c != '.') {
