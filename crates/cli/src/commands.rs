@@ -1,4 +1,4 @@
-//! The subcommands, one a file.
+//! The subcommands, one per file.
 
 mod connect;
 mod forward;
@@ -14,7 +14,7 @@ use crate::descriptors;
 use crate::exit::{Failure, Result};
 use crate::report::install_log;
 
-/// Runs what was typed, to its end.
+/// Runs a command to its end.
 pub(crate) fn run(args: Args) -> Result {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -38,7 +38,8 @@ pub(crate) fn run(args: Args) -> Result {
             Command::Man(args) => manual::man(&args),
         }
     });
-    // A command has waited for what matters; a thread that still reads is not waited for.
+    // The command has waited for everything that matters. Do not wait for a thread that still
+    // reads.
     runtime.shutdown_background();
     result
 }

@@ -18,10 +18,11 @@ use crate::stdio::{Input, Output};
 use crate::talk::talk;
 use crate::waiting;
 
-/// The input that a server may wait for before it answers.
+/// The words for the input, for which a server may wait before it answers.
 const INPUT: &str = "input";
 
-/// Standard input and output over one connection, or with `--reconnect` over one after the other.
+/// Connects standard input and output to one connection, or with `--reconnect` to one after
+/// another.
 pub(crate) async fn run(args: Connect, verbose: u8) -> Result {
     let report = Report { verbose, stats: args.stream.stats };
     let interrupt = Interrupt::watch();
@@ -45,7 +46,7 @@ pub(crate) async fn run(args: Connect, verbose: u8) -> Result {
     };
     let written = output.finish().await;
     let closed = match &result {
-        // A connection that was asked to end is waited for as long as its reset takes to leave.
+        // After an interrupt, wait only until the reset of the connection has left.
         Err(failure) if failure.code() == Code::Interrupted => {
             let _ = way.client.close_within(PARTING).await;
             Ok(())
@@ -55,7 +56,7 @@ pub(crate) async fn run(args: Connect, verbose: u8) -> Result {
     result.and(written.map_err(Failure::output)).and(closed.map_err(Failure::from))
 }
 
-/// How connections are made, and what is not said of them.
+/// How connections are made, and which header fields must not be shown.
 struct Way {
     client: Client,
     secrets: Secrets,
@@ -79,18 +80,18 @@ async fn once(
     let talking = talk(&conn, input, output, args.linger, interrupt, Reason::CANCEL);
     let (talked, answered) = tokio::join!(talking, await_response(args, way, &conn, report));
     report.stats(&conn);
-    // Without a response the talk has failed because of that.
+    // If the response failed, the talk has failed for the same reason.
     answered?;
     report.note(format_args!("closed: {}", talked?.reason()));
     Ok(())
 }
 
-/// Shows the response head when it has come. The error of one that does not come is talked of
-/// elsewhere, unless its time is up: then the connection is reset.
+/// Shows the response head once it has come. If it fails to come, another task reports that error.
+/// If its time limit passes, the connection is reset.
 async fn await_response(args: &Connect, way: &Way, conn: &Conn, report: Report) -> Result {
     let response = waiting::explained(conn.response(), &way.client, &args.url, INPUT);
     tokio::select! {
-        // A connection that is over has a response all the same.
+        // A connection that has already ended can still have a response.
         biased;
         Ok(response) = response => report.response(&response),
         limit = past(args.connection.connect_timeout) => {
@@ -111,7 +112,7 @@ async fn await_response(args: &Connect, way: &Way, conn: &Conn, report: Report) 
     Ok(())
 }
 
-/// Waits until a time limit is over, and gives it.
+/// Waits until a time limit has passed, and returns the limit.
 async fn past(limit: Option<Duration>) -> Duration {
     match limit {
         Some(limit) => {

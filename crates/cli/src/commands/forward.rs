@@ -20,10 +20,10 @@ use crate::tunnel::spec::{Bind, Forward as Way};
 use crate::tunnel::token::Token;
 use crate::tunnel::{Tunnel, explained, remote};
 
-/// How long connections that are open at the end may take for theirs.
+/// How long connections that are open at the end of the program may take to end.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Forwards until Ctrl-C, or until the server does not listen for a -R any more.
+/// Forwards until Ctrl-C, or until the server no longer listens for a -R.
 pub(crate) async fn run(args: Forward, verbose: u8) -> Result {
     let report = Report { verbose, stats: None };
     let interrupt = Interrupt::watch();
@@ -56,7 +56,7 @@ pub(crate) async fn run(args: Forward, verbose: u8) -> Result {
     result.and(caller.close_within(DRAIN).await)
 }
 
-/// Sets up a client of `url` that shows the token, and which header fields are secrets.
+/// Sets up a client of `url` that presents the token, and tells which header fields are secrets.
 pub(super) fn authorized(
     url: &str,
     options: &ConnectOptions,
@@ -79,12 +79,12 @@ pub(super) fn authorized(
     Ok((builder, secrets))
 }
 
-/// The token of the file or the environment, if there is one.
+/// The token from the file or the environment, if there is one.
 pub(super) fn token(secret: &Secret) -> Result<Option<Token>> {
     Token::find(secret.token_file.as_ref()).map_err(Failure::by_usage)
 }
 
-/// What `--reconnect` does between attempts.
+/// The pauses of `--reconnect` between attempts.
 #[derive(Debug)]
 pub(super) struct Attempts {
     reconnect: bool,
@@ -92,16 +92,16 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// The first begins.
+    /// The first attempt begins now.
     pub(super) fn new(reconnect: bool) -> Attempts {
         Attempts { reconnect, backoff: Backoff::new() }
     }
 
-    /// One has failed: returns when the next begins.
+    /// An attempt has failed: returns when the next one may begin.
     ///
     /// # Errors
     ///
-    /// The failure, with a refusal in the server's own words, if there is to be no other.
+    /// If there is no other attempt: the failure, with a refusal in the server's own words.
     pub(super) async fn failed(&mut self, failure: Failure) -> Result {
         let may_pass = failure.may_pass();
         let failure = explained(failure);
@@ -138,10 +138,10 @@ fn announce(listener: &TcpListener, purpose: &Purpose) -> Result {
     Ok(())
 }
 
-/// What a listener that has ended leaves behind.
+/// The remains of a listener that has ended.
 #[derive(Debug)]
 struct Ended {
-    /// The connections that go on.
+    /// The connections that are still open.
     relays: JoinSet<()>,
     result: Result,
 }
@@ -173,8 +173,8 @@ async fn serve_remote(
     Ended { relays, result }
 }
 
-/// Waits until a listener has failed, or all have ended after Ctrl-C, and then for the connections
-/// that are open.
+/// Waits until a listener has failed, or until all have ended after Ctrl-C. Then waits for the
+/// connections that are open.
 async fn until_the_end(
     mut listeners: JoinSet<Ended>,
     interrupt: &Interrupt,
@@ -183,7 +183,7 @@ async fn until_the_end(
     let mut result = Ok(());
     let mut left = Vec::new();
     while let Some(ended) = listeners.join_next().await {
-        // One that has failed ends all, in the same order as Ctrl-C.
+        // When one listener fails, end all of them in the same order as after Ctrl-C.
         interrupt.ask();
         let ended = match ended {
             Ok(ended) => {

@@ -20,7 +20,7 @@ use crate::signals::Interrupt;
 use crate::talk::End;
 use service::Service;
 
-/// How long connections that are open when the listener ends may take for their end.
+/// How long connections that are open when the listener ends may take to end.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Accepts connections, and serves them.
@@ -30,19 +30,19 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
     let builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(args.stream.idle_timeout);
     let mut listener = bind::listen(builder, &args.listening).await?;
     let service = Service::of(&args);
-    // There is one standard input.
+    // There is only one standard input.
     let is_shared = args.keep_open && !matches!(service, Service::Stdio(_));
     let most = if is_shared { args.max_conns.get() } else { 1 };
     let places: Places = Places::new(most, "connections", "--max-conns");
     let mut guests = JoinSet::new();
     let result = loop {
         tokio::select! {
-            // A place is free again before somebody else asks for one.
+            // Free the place of an ended connection before another client asks for one.
             biased;
             Some(served) = guests.join_next() => {
                 let (about, served) = joined(served);
                 match served {
-                    // Nobody would read what the next one says.
+                    // Nothing would read the output of the next connection.
                     Ok(End::Reader) => break Ok(()),
                     result if !args.keep_open => break result.map(drop),
                     Err(failure) => complain(about, &failure),
@@ -68,7 +68,8 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
         }
     };
     listener.drain(DRAIN).await;
-    // Connections have ended now. Processes and sockets that they leave are seen to, and how they ended.
+    // All connections have ended. Wait for the processes and sockets that they leave, and for their
+    // results.
     let mut left = Ok(());
     let leaving = async {
         while let Some(served) = guests.join_next().await {
@@ -88,14 +89,14 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
     result.and(left).and(written(service).await)
 }
 
-/// A connection that was served. Its place is free once this is dropped.
+/// A connection that was served. Dropping this frees its place.
 struct Guest {
     about: About,
     served: Result<End>,
     _place: Place,
 }
 
-/// How a connection was served, and for whom.
+/// How a connection was served, and which host it came from.
 fn joined(guest: std::result::Result<Guest, JoinError>) -> (About, Result<End>) {
     match guest {
         Ok(Guest { about, served, .. }) => (about, served),
@@ -103,12 +104,12 @@ fn joined(guest: std::result::Result<Guest, JoinError>) -> (About, Result<End>) 
     }
 }
 
-/// The failure of one connection of many.
+/// Reports the failure of one connection among many.
 fn complain(about: About, failure: &Failure) {
     warn(about, failure.code().name(), format_args!("h2conn: {failure}"));
 }
 
-/// Waits until standard output has everything.
+/// Waits until standard output has been written.
 async fn written(service: Service) -> Result {
     let Service::Stdio(stdio) = service else { return Ok(()) };
     stdio.lock().await.output.finish().await.map_err(Failure::output)

@@ -1,4 +1,4 @@
-//! `h2conn completions` and `h2conn man`: made from the definitions of the command line.
+//! `h2conn completions` and `h2conn man`. Both are made from the definitions of the command line.
 
 use std::io::{self, Write};
 

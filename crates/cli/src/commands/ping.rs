@@ -15,10 +15,10 @@ use crate::report::Report;
 use crate::signals::Interrupt;
 use crate::waiting;
 
-/// How long the end of the request may take.
+/// How long the request may take to end.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Sends PINGs until it is told to stop, and prints what `ping` prints.
+/// Sends PINGs until it is told to stop, and prints the same lines as `ping`.
 pub(crate) async fn run(args: Ping, verbose: u8) -> Result {
     let report = Report { verbose, stats: None };
     let interrupt = Interrupt::watch();
@@ -43,7 +43,8 @@ pub(crate) async fn run(args: Ping, verbose: u8) -> Result {
         () = interrupt.asked() => Ok(()),
     };
     if let Some(conn) = conn {
-        // What becomes of the request does not matter, but the server is told that it is over.
+        // The result of the request does not matter, but the server must learn that the request is
+        // over.
         let _ = timeout(GOODBYE, conn.close()).await;
     }
     let result = match (tally.sent, tally.times.len(), result) {
@@ -67,7 +68,7 @@ async fn ping(args: &Ping, client: &Client, conn: &mut Conn, tally: &mut Tally) 
     let peer = name(conn);
     print(format_args!("PING {} ({peer}), 8 bytes of data", args.url))?;
     let mut clock = interval(args.interval);
-    // After an answer that was waited for, no others are made up for.
+    // After a slow answer, do not send the PINGs that were missed.
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Ok(());
     loop {
@@ -84,7 +85,8 @@ async fn ping(args: &Ping, client: &Client, conn: &mut Conn, tally: &mut Tally) 
             }
             Ok(Err(error)) => {
                 print(format_args!("no answer from {peer}: seq={number} {error}"))?;
-                // The link is gone: a server may end one that is not used for long.
+                // The link (HTTP/2 connection) is gone, for example because the server ends idle
+                // links.
                 match client.open(&args.url).await {
                     Ok(new) => *conn = new,
                     Err(error) => print(format_args!("no new link: {error}"))?,
@@ -112,12 +114,12 @@ fn name(conn: &Conn) -> String {
     }
 }
 
-/// Round trips are this command's data.
+/// Prints to standard output: round trips are the data of this command.
 fn print(line: impl fmt::Display) -> Result {
     writeln!(io::stdout(), "{line}").map_err(Failure::output)
 }
 
-/// What was sent, and what came back.
+/// The number of PINGs sent, and the round trips of those that were answered.
 #[derive(Debug, Default)]
 struct Tally {
     sent: u64,
@@ -133,7 +135,7 @@ impl fmt::Display for Tally {
 }
 
 impl Tally {
-    /// The shortest, the mean, the longest, and their standard deviation, as `ping` has it.
+    /// The shortest, mean and longest time, and the standard deviation, in the format of `ping`.
     fn spread(&self) -> String {
         let seconds: Vec<f64> = self.times.iter().map(Duration::as_secs_f64).collect();
         let count = seconds.len() as f64;

@@ -12,7 +12,7 @@ use crate::transfer::RECV;
 use crate::transfer::place::{self, keeps};
 use crate::transfer::receive::{Destination, Spent};
 
-/// Receives a file. Ctrl-C leaves what has come, for the next time.
+/// Receives a file. Ctrl-C keeps the bytes that have arrived, for the next attempt.
 pub(crate) async fn run(args: Recv, verbose: u8) -> Result {
     let report = Report { verbose, stats: None };
     let interrupt = Interrupt::watch();
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: Recv, verbose: u8) -> Result {
             let client = builder.clone().header(RECV, destination.field()).build()?;
             let caller = Caller::new(client, report, secrets.clone());
             let result = destination.fetch(&caller, &args.url).await;
-            // Whether the file is whole, its digest has said.
+            // The digest has already shown whether the file is whole.
             let _ = caller.close_within(PARTING).await;
             match result {
                 Ok(()) => return Ok(()),

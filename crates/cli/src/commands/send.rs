@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::signals::Interrupt;
 use crate::transfer::send::Origin;
 
-/// Sends a file. Ctrl-C leaves what has come at the server, for the next time.
+/// Sends a file. After Ctrl-C the server keeps the bytes that have arrived, for the next attempt.
 pub(crate) async fn run(args: Send, verbose: u8) -> Result {
     let report = Report { verbose, stats: None };
     let interrupt = Interrupt::watch();
@@ -31,12 +31,12 @@ pub(crate) async fn run(args: Send, verbose: u8) -> Result {
         result = sending => result,
         () = interrupt.asked() => Err(interrupted()),
     };
-    // Whether the file was stored, the server's answer has said.
+    // The server's answer has already told whether the file was stored.
     let _ = caller.close_within(PARTING).await;
     result
 }
 
-/// The file is not whole, and so this is no clean end.
+/// The failure after Ctrl-C. The file is not whole, so this is no clean end.
 pub(super) fn interrupted() -> Failure {
     Failure::interrupted().context("the file is not whole; the same command goes on from here")
 }

@@ -32,14 +32,14 @@ use crate::tunnel::rules::Rules;
 use crate::tunnel::target::{Host, Target};
 use crate::tunnel::token::{TOKEN_VARIABLE, Token};
 
-/// How long connections that are open at the end may take for theirs.
+/// How long connections that are open at the end of the program may take to end.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// How long a client may keep a transfer waiting, unless that is asked for: longer than a network is away when it
-/// changes, and than most disks take.
+/// How long a client may keep a transfer waiting by default. This is longer than a change of
+/// networks takes, and longer than most disks take.
 const IDLE_TRANSFER: Duration = Duration::from_secs(60);
 
-/// What all requests are answered from.
+/// The shared state from which all requests are answered.
 struct Server {
     token: Option<Token>,
     targets: Rules,
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: Serve, verbose: u8) -> Result {
              {TOKEN_VARIABLE}, --client-ca, or --no-token for whoever reaches the port"
         )));
     }
-    // The library's limit, where one is given, is for all connections.
+    // A limit that is given is set in the library, where it applies to all connections.
     let idle_timeout = args.idle_timeout.and_then(Limit::time);
     let idle_transfers = args.idle_timeout.is_none().then_some(IDLE_TRANSFER);
     let limits = Limits {
@@ -113,8 +113,8 @@ pub(crate) async fn run(args: Serve, verbose: u8) -> Result {
     }
     drop(tidying);
     listener.drain(DRAIN).await;
-    // Each socket is ended, or reset, by its task: at the end of the process the system would make an end of
-    // all that is open.
+    // Each task ends or resets its socket. At the end of the process the system would end all open
+    // sockets in order, even those of broken connections.
     let leaving = async { while guests.join_next().await.is_some() {} };
     if timeout(DRAIN, leaving).await.is_err() {
         guests.shutdown().await;
@@ -136,10 +136,10 @@ impl Server {
         }
     }
 
-    /// Answers one request, and does what it asks for. What went well or wrong is for the log: the
-    /// client has been told.
+    /// Answers one request, and does what it asks for. The result is only for the log: the client
+    /// has been told.
     async fn serve(&self, incoming: Incoming) -> Anyhow<String> {
-        // Before all else, so that who has no token learns nothing.
+        // Check the token first: a client without it must learn nothing.
         if self.token.as_ref().is_some_and(|token| !token.is_shown_in(incoming.headers())) {
             let text = format!(
                 "the token is missing or wrong; --token-file or the variable {TOKEN_VARIABLE} gives it"
@@ -181,7 +181,7 @@ impl Server {
 
     /// `forward -L` and `-D`.
     async fn connect(&self, incoming: Incoming, target: &Target) -> Anyhow<String> {
-        // Before the target is dialled, which costs a descriptor already.
+        // Take a place before dialling the target, because dialling already takes a descriptor.
         let _place = match self.tunnels.take(incoming.peer_addr()) {
             Ok(place) => place,
             Err(full) => return refuse_for_room(incoming, full),
@@ -227,9 +227,10 @@ impl Server {
             Err(error) => {
                 let text = format!("the server cannot listen on {target}: {error}");
                 let status = match error.kind() {
-                    // It can be this client's own listener that goes, after its link was lost.
+                    // This can be the client's own earlier listener, which has yet to end after its
+                    // link was lost.
                     io::ErrorKind::AddrInUse => StatusCode::SERVICE_UNAVAILABLE,
-                    // Clients do not try again after this.
+                    // Clients do not try again after this status.
                     _ => StatusCode::INTERNAL_SERVER_ERROR,
                 };
                 return refuse(incoming, status, &text);
@@ -251,7 +252,7 @@ impl Server {
         Ok(format!("listens on {addr} no more"))
     }
 
-    /// The client of a `forward -R` fetches a visitor.
+    /// Gives a visitor to the client of a `forward -R`.
     async fn hand_over(&self, incoming: Incoming, id: &str) -> Anyhow<String> {
         let Some((tcp, _held)) = self.visitors.fetch(id) else {
             return refuse(incoming, StatusCode::NOT_FOUND, "nobody waits here under this name");
@@ -275,7 +276,7 @@ impl fmt::Display for Refused {
 
 impl Error for Refused {}
 
-/// Tells the client, and gives the error for the log.
+/// Tells the client, and returns the error for the log.
 fn refuse(incoming: Incoming, status: StatusCode, text: &str) -> Anyhow<String> {
     incoming.reject_with(refusal(status, text));
     Err(Refused(status, text.to_owned()).into())

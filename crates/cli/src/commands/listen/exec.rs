@@ -1,4 +1,4 @@
-//! A process for a connection.
+//! Runs a process for each connection.
 
 mod process;
 
@@ -23,22 +23,23 @@ use crate::report::Report;
 use crate::tunnel::token::TOKEN_VARIABLE;
 use process::Process;
 
-/// How long the end of a command's output is waited for when the command has exited, and a process that it
-/// has left running still has the output.
+/// How long the end of the output may take after the command has exited, if a process that it left
+/// running still has the output open.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Variables in which this program finds secrets. A command that strangers talk to does not need them.
+/// Variables in which this program finds secrets. A command that serves unknown clients does not
+/// need them.
 const SECRETS: [&str; 3] = [TOKEN_VARIABLE, HEADERS_VARIABLE, "H2CONN_PROXY"];
 
 /// Runs `command` with the connection as its standard input and output. Exit code 0 closes the
-/// connection, any other resets it.
+/// connection, and any other code resets it.
 ///
-/// The command reads the end of its input when the peer has ended its side. If the connection ends
-/// otherwise, the command is ended first, and its input stays open until it is gone.
+/// The command reads the end of its input when the peer has ended its direction. If the connection
+/// ends in any other way, the command is ended first, and its input stays open until it is gone.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future kills the command with all that it has started.
+/// Dropping the future kills the command with all processes that it has started.
 pub(super) async fn serve(incoming: Incoming, command: &str, report: Report) -> Result {
     let mut process = match spawn(command, &incoming) {
         Ok(process) => process,
@@ -72,7 +73,7 @@ async fn attend(conn: &Conn, process: &mut Process) -> Result<ExitStatus> {
     let answering = answer(conn, child, stdout.as_mut());
     tokio::select! {
         error = feed(conn, stdin) => Err(Failure::of_io("cannot read from the connection", error)),
-        // A command that neither reads nor writes would not notice.
+        // A command that neither reads nor writes would not notice that the connection has ended.
         Err(error) = conn.closed() => Err(error.into()),
         status = answering => match status {
             Ok(status) => Ok(status),
@@ -87,8 +88,9 @@ async fn attend(conn: &Conn, process: &mut Process) -> Result<ExitStatus> {
     }
 }
 
-/// Gives a command what comes, and closes its input at the peer's end, and at nothing else. Returns only
-/// with an error: the process says when it is over.
+/// Passes bytes from the connection to the command. Only the peer's end closes the command's input.
+/// This function returns only with an error, because the end of the process decides when the
+/// connection is over.
 async fn feed(conn: &Conn, stdin: &mut Option<ChildStdin>) -> io::Error {
     let fed = match stdin {
         Some(pipe) => pump::from_conn(conn, pipe).await,
@@ -97,7 +99,7 @@ async fn feed(conn: &Conn, stdin: &mut Option<ChildStdin>) -> io::Error {
     match fed {
         Ok(()) => {}
         Err(Broken::Source(error)) => return error,
-        // The command has read what it wants. The rest is dropped, so that the peer is not held up.
+        // The command has read all that it wants. Drop the rest, so that the peer is not blocked.
         Err(Broken::Sink(_)) => loop {
             match conn.read_chunk().await {
                 Ok(Some(_)) => {}
@@ -110,7 +112,7 @@ async fn feed(conn: &Conn, stdin: &mut Option<ChildStdin>) -> io::Error {
     pending().await
 }
 
-/// Carries what a command says, to the end of its output or for [`GRACE`] after the command has exited.
+/// Carries the command's output, to its end or for [`GRACE`] after the command has exited.
 async fn answer(
     mut conn: &Conn,
     child: &mut Child,
@@ -127,8 +129,8 @@ async fn answer(
             status = child.wait() => break status.map_err(Broken::Source)?,
         }
     };
-    // All that the command itself has said is in the pipe, and is delivered however slow the peer is.
-    // Processes that go on talking do not hold the connection beyond that.
+    // The pipe now holds everything that the command itself has written. It is delivered however
+    // slow the peer is. Processes that continue to write do not hold the connection any longer.
     let mut its_own = group::unread(stdout).map_err(Broken::Source)?;
     let mut deadline = Instant::now() + GRACE;
     while its_own > 0 || Instant::now() < deadline {
@@ -153,7 +155,7 @@ async fn close(conn: &Conn, status: ExitStatus, command: &str) -> Result {
     if status.success() {
         return Ok(ending::close(conn).await?);
     }
-    // What it has said before it failed is still told.
+    // The peer must still get the output from before the failure.
     conn.sent().await?;
     let _ = conn.ping().await;
     conn.reset(Reason::INTERNAL_ERROR);
@@ -187,8 +189,8 @@ mod tests {
 
     use super::*;
 
-    /// A command that reads to the end of its input, and then says so on its standard error, which is open
-    /// for as long as the command runs.
+    /// A command that reads to the end of its input, and then reports that on its standard error,
+    /// which is open for as long as the command runs.
     fn command() -> (Process, ChildStderr) {
         let mut shell = group::shell("echo; while read -r line; do :; done; echo end >&2");
         let mut process = Process::spawn(piped(&mut shell).stderr(Stdio::piped())).unwrap();
@@ -222,11 +224,11 @@ mod tests {
             let task = tokio::spawn(async move {
                 tokio::select! {
                     _ = attend(&near, &mut process) => {}
-                    // Without a word of the hook.
+                    // This panic does not run the panic hook, which would print it.
                     _ = panics => std::panic::resume_unwind(Box::new("a panic")),
                 }
             });
-            // The command runs.
+            // The command is running.
             far.read_exact(&mut [0]).await.unwrap();
             match round % 2 {
                 0 => task.abort(),
@@ -244,7 +246,7 @@ mod tests {
         const SAID: usize = 900_000;
         let mut shell = group::shell(&format!("read -r go; head -c {SAID} /dev/zero"));
         let mut process = Process::spawn(piped(&mut shell).stderr(Stdio::piped())).unwrap();
-        // The command can say all of it, and exit, before anybody reads.
+        // The command can write all of it, and exit, before anything is read.
         let pipe = process.stdout.as_ref().unwrap();
         assert!(rustix::pipe::fcntl_setpipe_size(pipe, 1 << 20).unwrap() >= SAID);
         let said = process.child.stderr.take().unwrap();
@@ -263,7 +265,7 @@ mod tests {
         let mut heard = vec![0; SAID];
         for part in heard.chunks_mut(SAID / 3) {
             far.read_exact(part).await.unwrap();
-            // This is the peer's slowness, and longer than the grace.
+            // This is longer than the grace period, and it is the peer that is slow.
             tokio::time::sleep(GRACE * 3 / 2).await;
         }
         far.shutdown().await.unwrap();

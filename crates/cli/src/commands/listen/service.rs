@@ -1,4 +1,4 @@
-//! What a listener does with a connection.
+//! The services that a listener has for its connections.
 
 use std::io;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(super) enum Service {
     Echo,
     Exec(Arc<str>),
     To(Destination),
-    /// One connection at a time has these.
+    /// Only one connection at a time can have standard input and output.
     Stdio(Arc<Mutex<Stdio>>),
 }
 
@@ -68,7 +68,8 @@ impl Service {
                 let mut stdio = stdio.lock().await;
                 let Stdio { input, output, linger } = &mut *stdio;
                 let conn = accept(incoming, report)?;
-                // With CANCEL, proxies would throw away what they still hold of a whole answer.
+                // After CANCEL, proxies would drop the parts of a whole answer that they still
+                // hold.
                 let no_more = Reason::NO_ERROR;
                 let talked = talk(&conn, input, output, *linger, &interrupt, no_more).await;
                 report.stats(&conn);
@@ -87,7 +88,7 @@ pub(super) fn accept(incoming: Incoming, report: Report) -> Result<Conn> {
     Ok(conn)
 }
 
-/// The end of a connection whose bytes have all been passed on, or that broke.
+/// Ends a connection whose bytes have all been passed on, or that broke.
 async fn finish(conn: &Conn, served: io::Result<()>, report: Report) -> Result {
     let served = match served {
         Ok(()) => conn.close().await.map_err(Failure::from),

@@ -8,21 +8,22 @@ use tokio::time::timeout;
 
 use crate::group::{self, Group};
 
-/// How long a command that is told to end may take before it is killed.
+/// How long a command may take to end before it is killed.
 const TERMINATION: Duration = Duration::from_secs(5);
 
-/// A command that runs. Dropping it kills the command with all that it has started.
+/// A running command. Dropping it kills the command with all processes that it has started.
 ///
-/// The fields are dropped from the first to the last. The group must be killed before the pipe of its
-/// input closes: a command that still runs then would read the end of its input, and take what has come
-/// for the whole.
+/// The fields are dropped in order, and the group must be killed before the pipe of its input
+/// closes. Otherwise a command that still runs would read the end of its input, and take a part of
+/// the input for all of it.
 #[derive(Debug)]
 pub(super) struct Process {
     group: Group,
     pub(super) child: Child,
-    /// `None` once the peer has ended its side. Nothing else may close it while a process reads it.
+    /// `None` once the peer has ended its direction. Nothing else may close this pipe while a
+    /// process reads it.
     pub(super) stdin: Option<ChildStdin>,
-    /// Until the command is told to end.
+    /// Open until the command is told to end.
     pub(super) stdout: Option<ChildStdout>,
 }
 
@@ -36,10 +37,12 @@ impl Process {
         }
     }
 
-    /// Lets go of a command that has exited by itself. Processes that it has left running go on.
+    /// Lets go of a command that has exited by itself. Processes that it left running continue to
+    /// run.
     ///
-    /// Gives the command back if one of them can still read the input and the peer has not ended its
-    /// side. That process must be [ended](Process::end), or it would take what has come for the whole.
+    /// Returns the command if one of these processes can still read the input and the peer has not
+    /// ended its direction. The caller must then [end](Process::end) that process, or it would take
+    /// a part of the input for all of it.
     #[must_use]
     pub(super) fn release(mut self) -> Option<Process> {
         match &self.stdin {
@@ -51,15 +54,16 @@ impl Process {
         }
     }
 
-    /// Ends the command with all that it has started: asks them to, and kills those that have not ended
-    /// after [`TERMINATION`]. The pipe of the input stays open until none of them is left.
+    /// Ends the command with all processes that it has started: asks them to end, and kills those
+    /// that are left after [`TERMINATION`]. The pipe of the input stays open until all of them have
+    /// ended.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future kills them at once.
     pub(super) async fn end(mut self) {
         self.group.terminate(&mut self.child);
-        // Nobody reads what it says now. A full pipe must not keep it from its end.
+        // The output is no longer read. A full pipe must not keep the command from ending.
         self.stdout = None;
         let ended = async {
             // The shell may end before the processes that it has started.
