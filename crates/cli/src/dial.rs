@@ -1,4 +1,4 @@
-//! From the options of a connection to a client.
+//! Builds a client from the options of a connection.
 
 mod proxy;
 mod resolve;
@@ -20,13 +20,13 @@ use crate::report::{Report, Secrets};
 use crate::waiting;
 use resolve::Addresses;
 
-/// Where header fields are that are sent beside those of the command line.
+/// The variable with header fields that are sent in addition to those of the command line.
 pub(crate) const HEADERS_VARIABLE: &str = "H2CONN_HEADERS";
 
-/// Sets up a client that connects to `url` as the options say, and which header fields are secrets.
-/// `method` is used where the options name none.
+/// Sets up a client that connects to `url` as the options say, and tells which header fields are
+/// secrets. `method` is used where the options name none.
 ///
-/// What fails leaves a reset behind, and not what looks like an end.
+/// A command that fails leaves a reset behind: the peer must not take the failure for a clean end.
 pub(crate) fn builder(
     url: &str,
     options: &ConnectOptions,
@@ -34,7 +34,8 @@ pub(crate) fn builder(
     report: Report,
 ) -> Result<(ClientBuilder, Secrets)> {
     if url.contains('@') && !url.contains("://") {
-        // It is not shown: a password may be in it, which only a scheme would tell from other text.
+        // Do not show the URL: it may contain a password, which only a scheme sets apart from other
+        // text.
         return Err(Failure::usage(
             "the URL has no scheme and carries a user name, which HTTP/2 does not; expected something \
              like https://host:port/path, and a name and password in a header field (-H @FILE)",
@@ -56,7 +57,7 @@ pub(crate) fn builder(
         return Ok((builder.unix_socket(path), secrets));
     }
     let addresses = Addresses::new(&options.resolve);
-    // What is no URL at all is told when it is connected to.
+    // Text that is no URL at all is reported by the attempt to connect to it.
     let uri: Uri = url.parse().unwrap_or_default();
     match proxy::choose(&uri, options.proxy.as_deref(), &addresses)? {
         Some(proxy) => {
@@ -72,8 +73,8 @@ pub(crate) fn builder(
     Ok((builder, secrets))
 }
 
-/// The host to which anyone on the network path can read what is sent, if it is such a one: by `http://` to
-/// another machine than this.
+/// The host, if anyone on the network path to it can read what is sent: an `http://` host that is
+/// not this machine.
 pub(crate) fn exposed_host(url: &str, options: &ConnectOptions) -> Option<String> {
     #[cfg(unix)]
     if options.unix_socket.is_some() {
@@ -88,13 +89,14 @@ pub(crate) fn exposed_host(url: &str, options: &ConnectOptions) -> Option<String
     let is_here = match (given, host.parse::<IpAddr>()) {
         (Some(addresses), _) => addresses.iter().all(|addr| addr.ip().to_canonical().is_loopback()),
         (None, Ok(ip)) => ip.to_canonical().is_loopback(),
-        // RFC 6761 §6.3: such a name is never another machine's.
+        // RFC 6761 §6.3: these names always mean this machine.
         (None, Err(_)) => host == "localhost" || host.ends_with(".localhost"),
     };
     (!is_here).then_some(host)
 }
 
-/// A client that says what it has opened, for `-v`. Clones share its links.
+/// A client that reports the connections that it opens, for `-v`. Clones share its links (HTTP/2
+/// connections).
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     client: Client,
@@ -107,7 +109,7 @@ impl Caller {
         Caller { client, report, secrets }
     }
 
-    /// As [`Client::connect`]. A long wait is explained on standard error.
+    /// Like [`Client::connect`]. A long wait is explained on standard error.
     pub(crate) async fn connect(&self, url: &str) -> h2conn::Result<(Conn, Response<()>)> {
         let began = Instant::now();
         let connecting = self.client.connect(url);
@@ -118,7 +120,7 @@ impl Caller {
         Ok((conn, response))
     }
 
-    /// As [`Client::close_within`].
+    /// Like [`Client::close_within`].
     pub(crate) async fn close_within(&self, deadline: Duration) -> Result {
         Ok(self.client.close_within(deadline).await?)
     }
@@ -138,7 +140,7 @@ fn tls(options: &ConnectOptions) -> Result<ClientTls> {
     Ok(tls)
 }
 
-/// The fields to send, and the names of those whose values are not to be shown.
+/// The fields to send, and the names of the fields whose values must not be shown.
 fn fields(given: &[Field]) -> Result<(Vec<(String, String)>, Secrets)> {
     let mut secret = match env::var(HEADERS_VARIABLE) {
         Ok(text) => parse_lines(&text, HEADERS_VARIABLE)?,
@@ -165,7 +167,7 @@ fn fields(given: &[Field]) -> Result<(Vec<(String, String)>, Secrets)> {
     Ok((secret, Secrets(names)))
 }
 
-/// The fields of a text. Its lines may be secrets, and are not shown.
+/// Parses the fields of a text. Its lines may be secrets, so errors do not show them.
 fn parse_lines(text: &str, whose: impl fmt::Display) -> Result<Vec<(String, String)>> {
     let mut fields = Vec::new();
     for (line, number) in text.lines().zip(1..) {

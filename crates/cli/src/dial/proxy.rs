@@ -1,4 +1,4 @@
-//! Proxies: which one, and the way through it.
+//! Proxies: the choice of one, and the connection through it.
 
 mod no_proxy;
 
@@ -16,7 +16,7 @@ use tokio_socks::tcp::Socks5Stream;
 use super::resolve::Addresses;
 use crate::exit::{Failure, Result};
 
-/// The most that is read of a proxy's answer to CONNECT. Others take 8 or 16 KiB.
+/// How much of a proxy's answer to CONNECT is read at most. Other clients read 8 or 16 KiB.
 const MAX_HEAD: u64 = 16 * 1024;
 
 /// A proxy that was chosen for a URL.
@@ -32,13 +32,13 @@ pub(super) struct Proxy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Http,
-    /// SOCKS5, and who looks up names.
+    /// SOCKS5. The field says whether the proxy looks up names.
     Socks {
         names_are_its: bool,
     },
 }
 
-/// The proxy for `url`: `option`, which wins, or what the environment says for it.
+/// Chooses the proxy for `url`: `option` if it is given, otherwise the one in the environment.
 pub(super) fn choose(
     url: &Uri,
     option: Option<&str>,
@@ -57,20 +57,20 @@ pub(super) fn choose(
     }
 }
 
-/// The proxy that the environment names for `url`, unread: it may be nonsense.
+/// The proxy that the environment names for `url`. The text is not parsed yet, and may be invalid.
 fn named_for(url: &Uri) -> Option<String> {
     let own = match url.scheme_str() {
         Some("https") => ["https_proxy", "HTTPS_PROXY"],
         _ => ["http_proxy", "HTTP_PROXY"],
     };
-    // Programs of a web server have a client's field Proxy in HTTP_PROXY.
+    // A program of a web server gets a client's header field `Proxy` in HTTP_PROXY.
     if env::var_os("REQUEST_METHOD").is_some() {
         return None;
     }
     variable(own).or_else(|| variable(["all_proxy", "ALL_PROXY"])).map(|(_, value)| value)
 }
 
-/// Whether NO_PROXY leaves `url` to a proxy.
+/// Whether `url` goes through a proxy: NO_PROXY does not list it.
 fn is_meant_for(url: &Uri) -> Result<bool> {
     // A URL without a host is refused when it is connected to.
     let Some(host) = url.host() else { return Ok(false) };
@@ -78,7 +78,8 @@ fn is_meant_for(url: &Uri) -> Result<bool> {
     let usual_port = if url.scheme_str() == Some("https") { 443 } else { 80 };
     match no_proxy::covers(&list, host, url.port_u16().unwrap_or(usual_port)) {
         Ok(covered) => Ok(!covered),
-        // The entry may have been meant for this URL, as a proxy that cannot be understood is.
+        // Report it, as for a proxy that cannot be parsed: the entry may have been meant for this
+        // URL.
         Err(entry) => Err(Failure::usage(format_args!(
             "{variable} cannot be used: its entry {entry:?} is not known here; expected a domain, an \
              address, or a range of them as in 10.0.0.0/8, perhaps with :PORT behind the first two, \
@@ -87,15 +88,15 @@ fn is_meant_for(url: &Uri) -> Result<bool> {
     }
 }
 
-/// The first of these variables that is set and not empty, as curl takes them: the one in lower case
-/// goes before the other.
+/// The first of these variables that is set and not empty. As in curl, the one in lower case comes
+/// first.
 fn variable(names: [&'static str; 2]) -> Option<(&'static str, String)> {
     let values = names.into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
     let mut values = values.map(|(name, value)| (name, value.to_string_lossy().into_owned()));
     values.find(|(_, value)| !value.is_empty())
 }
 
-/// The URL is not shown: a password may be in it.
+/// Builds the error for a proxy. The URL is not shown, because it may contain a password.
 fn wrong(what: impl std::fmt::Display) -> Failure {
     Failure::usage(format_args!(
         "the proxy cannot be used: {what}; expected http://HOST:PORT, socks5://HOST:PORT or \
@@ -105,7 +106,7 @@ fn wrong(what: impl std::fmt::Display) -> Failure {
 
 impl Proxy {
     fn new(text: &str, addresses: Addresses) -> Result<Proxy> {
-        // Any URL will do: which are for the proxy is known.
+        // Any URL works here: it is already known that `url` goes through a proxy.
         let any = Uri::from_static("https://host/");
         let intercept = Matcher::builder().all(text).build().intercept(&any);
         let intercept =
@@ -129,7 +130,7 @@ impl Proxy {
         Ok(Proxy { kind, host, port, intercept, addresses })
     }
 
-    /// As `-v` names it.
+    /// The name that `-v` prints.
     pub(super) fn name(&self) -> String {
         let kind = match self.kind {
             Kind::Http => "HTTP",
@@ -138,7 +139,7 @@ impl Proxy {
         format!("{kind} proxy {}:{}", self.host, self.port)
     }
 
-    /// A stream to `to`, through the proxy.
+    /// A stream to `to` through the proxy.
     pub(super) async fn connect(self, to: Destination) -> io::Result<BufReader<TcpStream>> {
         let socket = self.dial().await.map_err(|error| {
             Error::new(error.kind(), format!("cannot connect to the {}: {error}", self.name()))
@@ -159,8 +160,8 @@ impl Proxy {
         Ok(socket)
     }
 
-    /// HTTP CONNECT (RFC 9110 §9.3.6). The server may speak first, right behind the proxy's answer: what
-    /// was read with it stays in the buffer.
+    /// HTTP CONNECT (RFC 9110 §9.3.6). The server may send first, right behind the proxy's answer.
+    /// Bytes that were read together with that answer stay in the buffer.
     async fn by_connect(
         &self,
         socket: TcpStream,
@@ -233,7 +234,7 @@ impl Proxy {
                 (address.ip().to_string(), to.port())
             }
         };
-        // An address goes as one, and not as a name.
+        // Send an address as an address, and not as a name.
         let target = (target.0.as_str(), target.1);
         let stream = match self.intercept.raw_auth() {
             Some((user, password)) => {
@@ -245,7 +246,7 @@ impl Proxy {
     }
 }
 
-/// The status code and its phrase, of an answer in HTTP/1.
+/// The status code and its phrase, from an HTTP/1 response.
 fn status_of(line: &[u8]) -> io::Result<String> {
     if line.is_empty() {
         return Err(ended());

@@ -18,7 +18,7 @@ impl Addresses {
         self.0.iter().map(|one| (one.host.as_str(), one.port, one.addresses.as_slice()))
     }
 
-    /// The addresses of a host and port; what was given last counts, as with curl.
+    /// The addresses of a host and port. If they were given twice, the last ones count, as in curl.
     pub(super) fn of(&self, host: &str, port: u16) -> Option<Vec<SocketAddr>> {
         let found = self.0.iter().rev();
         let found = found

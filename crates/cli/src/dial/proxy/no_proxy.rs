@@ -1,7 +1,7 @@
-//! `NO_PROXY`: which URLs are for no proxy.
+//! `NO_PROXY`: the URLs that go through no proxy.
 //!
-//! The rules are curl's (7.88, `lib/noproxy.c`), and where it has none, so that an entry matches
-//! nothing there, those of Go (`golang.org/x/net/http/httpproxy`):
+//! The rules are those of curl (7.88, `lib/noproxy.c`). Entries that match nothing in curl follow
+//! the rules of Go (`golang.org/x/net/http/httpproxy`):
 //!
 //! | entry | covers | as |
 //! |---|---|---|
@@ -12,9 +12,9 @@
 //! | `[::1]`, `HOST:PORT`, `[::1]:PORT` | the address; the host at this port only | Go |
 //! | `*` | everything, also beside other entries | Go; curl has it alone |
 //!
-//! Case does not matter, nor does a dot at the end. Entries stand between commas or white space, as
-//! in curl; Go and curl's newer versions have commas only. Nothing is covered that is not listed:
-//! Go leaves out `localhost` and loopback addresses always, curl does not.
+//! Neither case nor a dot at the end matters. Entries are separated by commas or white space, as in
+//! curl; Go and newer versions of curl accept only commas. Only listed hosts are covered: Go always
+//! adds `localhost` and loopback addresses, curl does not.
 
 use std::net::IpAddr;
 
@@ -33,15 +33,16 @@ struct Entry {
 enum Hosts {
     All,
     Range(IpNet),
-    /// A domain, and whether it counts itself and not only the names under it.
+    /// A domain. The flag says whether it covers the domain itself, and not only the names under
+    /// it.
     Domain(String, bool),
 }
 
-/// Whether a list covers a host, which may have brackets, and port.
+/// Whether a list covers a host, which may have brackets, and a port.
 ///
 /// # Errors
 ///
-/// The first entry that cannot be understood, if no other covers it.
+/// The first entry that cannot be parsed, if no other entry covers the host.
 pub(super) fn covers<'a>(list: &'a str, host: &str, port: u16) -> Result<bool, &'a str> {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
@@ -91,7 +92,7 @@ fn parse(text: &str) -> Option<Entry> {
         },
         None => match host.parse::<IpAddr>() {
             Ok(IpAddr::V4(address)) => Hosts::Range(IpAddr::V4(address).into()),
-            // Its last part would count as the port.
+            // The last part of the address would be read as the port.
             Ok(IpAddr::V6(_)) => return None,
             Err(_) => parse_domain(host)?,
         },
