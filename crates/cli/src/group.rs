@@ -1,5 +1,5 @@
-//! Commands that are run by the shell, each with all that it starts: none is to outlive what it is
-//! run for.
+//! Shell commands with all processes that they start. None of these processes may outlive the task
+//! that the command runs for.
 
 #[cfg(not(unix))]
 mod other;

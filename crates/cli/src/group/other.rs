@@ -1,4 +1,4 @@
-//! Where there are no process groups: the shell alone is ended.
+//! Systems without process groups: only the shell is ended.
 
 use std::io;
 use std::process;
@@ -17,18 +17,18 @@ pub(crate) fn shell(command: &str) -> Command {
     shell
 }
 
-/// Whether a process can still read from this pipe. The system does not say; and what a shell has left running
-/// could not be ended here.
+/// Whether a process can still read from this pipe. The system cannot tell, and processes that the
+/// shell left running could not be ended here.
 pub(crate) fn has_reader(_: &ChildStdin) -> bool {
     false
 }
 
-/// How many bytes lie in this pipe, at most.
+/// The most bytes that this pipe can hold.
 pub(crate) fn unread(_: &ChildStdout) -> io::Result<u64> {
     Ok(64 << 10)
 }
 
-/// A command, whose `Child` kills it when it is dropped.
+/// A running command. Its `Child` kills it when dropped.
 #[derive(Debug)]
 pub(crate) struct Group;
 

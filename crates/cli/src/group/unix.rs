@@ -13,20 +13,20 @@ use tokio::time::sleep;
 
 use crate::descriptors;
 
-/// Those that are to be killed when the program ends where it stands, and runs no destructors.
+/// The groups that [`exit`] must kill, because it runs no destructors.
 static ALIVE: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-/// How often a group is looked at: the system tells of the end of a child only, and not of a group's.
+/// How often a group is checked: the system reports the end of a child, but not of a group.
 const LOOK: Duration = Duration::from_millis(50);
 
 fn alive() -> MutexGuard<'static, Vec<Pid>> {
     ALIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends the program at once, and with it all that it has started.
+/// Ends the program at once, together with all processes that it has started.
 pub(crate) fn exit(code: i32) -> ! {
-    // Locked to the end, so that no other is started. The commands are killed before the system closes the
-    // pipes of their input.
+    // The lock is held to the end, so that no other command starts. The commands are killed before
+    // the system closes the pipes of their input.
     let alive = alive();
     for group in &*alive {
         let _ = kill_process_group(*group, Signal::KILL);
@@ -38,7 +38,7 @@ pub(crate) fn exit(code: i32) -> ! {
 pub(crate) fn shell(command: &str) -> Command {
     let mut shell = Command::new("/bin/sh");
     match descriptors::before() {
-        // Between fork and exec nothing can be done without unsafe code, and so a first shell does it.
+        // Only unsafe code can set the limit between fork and exec, so a first shell sets it.
         Some(limit) => shell
             .args(["-c", r#"ulimit -S -n "$1"; exec /bin/sh -c "$2""#, "sh"])
             .arg(limit.to_string())
@@ -53,24 +53,25 @@ pub(crate) fn has_reader(pipe: &ChildStdin) -> bool {
     let mut pipes = [PollFd::new(pipe, PollFlags::OUT)];
     match poll(&mut pipes, Some(&Timespec::default())) {
         Ok(_) => !pipes[0].revents().intersects(PollFlags::ERR | PollFlags::HUP),
-        // Nobody is to read an end that there was not.
+        // If unsure, say yes: no process may read an end that the peer did not send.
         Err(_) => true,
     }
 }
 
-/// How many bytes lie in this pipe.
+/// The number of bytes in this pipe.
 pub(crate) fn unread(pipe: &ChildStdout) -> io::Result<u64> {
     Ok(ioctl_fionread(pipe)?)
 }
 
-/// A command with all that it has started. Dropping it kills them.
+/// A command with all processes that it has started. Dropping it kills them.
 ///
-/// The group's number is that of the shell, and nobody else's while any of them is there.
+/// The group has the number of the shell. No other group can have that number while one of its
+/// processes is left.
 #[derive(Debug)]
 pub(crate) struct Group(Option<Pid>);
 
 impl Group {
-    /// Starts a command, in a group of its own: Ctrl-C is this program's to pass on.
+    /// Starts a command in a group of its own, so that this program decides what happens on Ctrl-C.
     pub(crate) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
         let mut alive = alive();
         let child = command.process_group(0).spawn()?;
@@ -79,14 +80,15 @@ impl Group {
         Ok((child, Group(group)))
     }
 
-    /// Asks all of them to end.
+    /// Asks all processes of the group to end.
     pub(crate) fn terminate(&self, _: &mut Child) {
         if let Some(group) = self.0 {
             let _ = kill_process_group(group, Signal::TERM);
         }
     }
 
-    /// Waits until none is left, after `child` was waited for. Dropping the future changes nothing.
+    /// Waits until no process of the group is left, after `child` was waited for. Dropping the
+    /// future changes nothing.
     pub(crate) async fn gone(&mut self) {
         while self.0.is_some_and(|group| test_kill_process_group(group).is_ok()) {
             sleep(LOOK).await;
@@ -94,7 +96,7 @@ impl Group {
         self.release();
     }
 
-    /// The command has ended by itself: what it has left running was left on purpose.
+    /// The command has ended by itself, so the processes that it left running may go on.
     pub(crate) fn release(&mut self) {
         if let Some(group) = self.0.take() {
             alive().retain(|other| *other != group);
