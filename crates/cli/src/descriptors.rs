@@ -1,4 +1,5 @@
-//! How many descriptors this process may have open: the first thing that strangers can use up.
+//! How many descriptors this process may have open. Clients can use these up before any other
+//! resource.
 
 #[cfg(not(unix))]
 mod other;
@@ -10,20 +11,20 @@ pub(crate) use other::{limit, raise};
 #[cfg(unix)]
 pub(crate) use unix::{before, limit, raise};
 
-/// Tunnels at once where the system has no limit of descriptors.
+/// The default limit of tunnels where the system has no limit of descriptors.
 const TUNNELS: u64 = 8192;
 
-/// Files that are sent and received at once by default, where there are descriptors for them.
+/// The largest default limit of files that are sent and received at once.
 const TRANSFERS: u64 = 1024;
 
-/// Tunnels that a server has at once by default: three eighths of its descriptors. The library takes half for the
-/// clients' links.
+/// The default limit of tunnels of a server: three eighths of its descriptors. The library takes
+/// half of them for the clients' links (HTTP/2 connections).
 pub(crate) fn for_tunnels() -> usize {
     at_least_one(limit().map_or(TUNNELS, |limit| limit / 8 * 3))
 }
 
-/// Files that a server sends and takes at once by default. One has up to two descriptors, so that a sixteenth of
-/// their number takes an eighth of them.
+/// The default limit of files that a server sends and receives at once. A file has up to two
+/// descriptors, so a sixteenth of their number takes an eighth of the descriptors.
 pub(crate) fn for_transfers() -> usize {
     at_least_one(limit().map_or(TRANSFERS, |limit| (limit / 16).min(TRANSFERS)))
 }

@@ -1,4 +1,4 @@
-//! A system that has no limit which a process could see.
+//! Systems without a limit that a process can read.
 
 pub(crate) fn raise() {}
 

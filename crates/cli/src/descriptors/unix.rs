@@ -4,18 +4,18 @@ use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// No more are asked for: programs that close all descriptors they could have open would take minutes
-/// with the 2^30 of some containers, and nobody has so many connections.
+/// The most that is asked for. Some containers allow 2^30, and programs that close every possible
+/// descriptor would then take minutes. No server needs so many connections.
 const MOST: u64 = 1 << 20;
 
-/// Some systems have a limit below the hard one, and refuse more (OPEN_MAX of macOS).
+/// Asked for if the system refuses the hard limit, as macOS does above OPEN_MAX.
 const MODEST: u64 = 10_240;
 
 /// The soft limit before it was raised.
 static BEFORE: OnceLock<u64> = OnceLock::new();
 
-/// Raises the soft limit to the hard one. The soft one is low for programs that use `select`, which this one
-/// does not.
+/// Raises the soft limit to the hard one. The soft limit is low for programs that use `select`, and
+/// this program does not.
 pub(crate) fn raise() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let Some(soft) = current else { return };
@@ -29,12 +29,13 @@ pub(crate) fn raise() {
     }
 }
 
-/// The soft limit before it was raised, for programs that this one starts; nothing if it was not.
+/// The soft limit from before it was raised, for programs that this one starts. `None` if it was
+/// not raised.
 pub(crate) fn before() -> Option<u64> {
     BEFORE.get().copied()
 }
 
-/// The soft limit now, if there is one.
+/// The present soft limit, if there is one.
 pub(crate) fn limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
