@@ -1,4 +1,4 @@
-//! All that is said on standard error: errors, warnings, `-v` and `--stats`.
+//! All messages on standard error: errors, warnings, `-v` and `--stats`.
 
 mod certificate;
 mod log;
@@ -23,13 +23,13 @@ pub(crate) use rate::About;
 use stderr::Stderr;
 pub(crate) use visible::without_passwords;
 
-/// The one way to standard error.
+/// The only way to standard error.
 static STDERR: LazyLock<Stderr> = LazyLock::new(|| Stderr::start(beside_the_bar));
 
-/// The progress bar that is on the terminal, if one is.
+/// The progress bar on the terminal, if there is one.
 static BAR: LazyLock<Mutex<WeakProgressBar>> = LazyLock::new(Mutex::default);
 
-/// Says what the user wants to hear.
+/// Prints what the user has asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Report {
     /// How often `-v` was given.
@@ -37,37 +37,39 @@ pub(crate) struct Report {
     pub(crate) stats: Option<StatsFormat>,
 }
 
-/// The names of header fields that came from where secrets are kept. Their values are not shown.
+/// The names of header fields from files and variables that hold secrets. Their values are not
+/// shown.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Secrets(pub(crate) Vec<HeaderName>);
 
-/// Says something whatever was asked for. It does not wait for a reader: lines that find no room in the queue
-/// are dropped and counted.
+/// Prints a line, whatever the user has asked for. It does not wait for a reader: lines that do not
+/// fit into the queue are dropped and counted.
 pub(crate) fn say(line: impl fmt::Display) {
     STDERR.say(&line.to_string());
 }
 
-/// Says what a peer can cause as often as it likes: only so many lines of a `kind` about one host are said.
+/// Prints a line that a peer can cause as often as it likes. Lines of one `kind` about one host are
+/// limited in number.
 pub(crate) fn warn(about: impl Into<About>, kind: &'static str, line: impl fmt::Display) {
     STDERR.warn(about.into(), kind, || line.to_string());
 }
 
-/// Says why the program ends, whatever the queue still holds.
+/// Prints the reason for the program's end, however full the queue is.
 pub(crate) fn say_last(line: impl fmt::Display) {
     STDERR.say_at_any_rate(&line.to_string());
 }
 
-/// Waits until all that was said is written, and no longer than `patience` for a reader that does not read.
+/// Waits until all lines are written, or until a reader that does not read has used up `patience`.
 pub(crate) fn flush(patience: Duration) {
     STDERR.flush(patience);
 }
 
-/// Takes the bar away while a line is written, from now on.
+/// From now on, hides the bar while a line is written.
 pub(crate) fn keep_clear_of(bar: &ProgressBar) {
     *BAR.lock().unwrap_or_else(PoisonError::into_inner) = bar.downgrade();
 }
 
-/// Has panics said like all else: the default would wait for a reader of standard error.
+/// Prints panics through the queue: the default handler would wait for a reader of standard error.
 pub(crate) fn catch_panics() {
     panic::set_hook(Box::new(|panic| {
         let backtrace = Backtrace::capture();
@@ -87,14 +89,15 @@ fn beside_the_bar(line: &[u8]) -> std::io::Result<()> {
 }
 
 impl Report {
-    /// A line of `-v`.
+    /// Prints a line of `-v`.
     pub(crate) fn note(&self, line: impl fmt::Display) {
         if self.verbose > 0 {
             say(format_args!("* {line}"));
         }
     }
 
-    /// A connection that was opened here: its two ends, who the server is, and what was asked for.
+    /// Prints a connection that was opened here: its two ends, the server's certificate, and the
+    /// request.
     pub(crate) fn opened(&self, conn: &Conn, took: Duration, secrets: &Secrets) {
         if self.verbose == 0 {
             return;
@@ -107,7 +110,7 @@ impl Report {
         fields('>', conn.headers(), secrets);
     }
 
-    /// A connection that was accepted.
+    /// Prints a connection that was accepted.
     pub(crate) fn accepted(&self, conn: &Conn) {
         if self.verbose > 0 {
             self.note(format_args!("connection from {}", conn.peer_addr()));
@@ -117,7 +120,8 @@ impl Report {
         }
     }
 
-    /// The target of a request. The query can be a secret, and `-v` is pasted into reports.
+    /// The target of a request. The query is hidden: it can be a secret, and users paste the output
+    /// of `-v` into reports.
     fn target(&self, uri: &Uri) -> String {
         let shown = uri.to_string();
         match uri.query() {
@@ -134,7 +138,7 @@ impl Report {
         }
     }
 
-    /// What was answered.
+    /// Prints a response.
     pub(crate) fn response(&self, response: &Response<()>) {
         if self.verbose > 0 {
             say(format_args!("< {}", response.status()));
@@ -142,7 +146,7 @@ impl Report {
         }
     }
 
-    /// What a connection has carried, as `--stats` asks for it.
+    /// Prints what a connection has carried, in the format of `--stats`.
     pub(crate) fn stats(&self, conn: &Conn) {
         let stats = conn.stats();
         match self.stats {
@@ -155,7 +159,7 @@ impl Report {
 
 fn fields(mark: char, headers: &HeaderMap, secrets: &Secrets) {
     for (name, value) in headers {
-        // `-v` is pasted into reports.
+        // Users paste the output of `-v` into reports.
         let secret = secrets.0.contains(name)
             || matches!(
                 name.as_str(),
@@ -189,7 +193,7 @@ fn text(stats: &Stats) -> String {
 
 fn json(stats: &Stats) -> String {
     let rtt = stats.rtt.map_or("null".to_owned(), |rtt| rtt.as_secs_f64().to_string());
-    // Numbers only, so there is nothing to escape.
+    // These are only numbers, so there is nothing to escape.
     format!(
         "{{\"bytes_written\":{},\"bytes_sent\":{},\"bytes_received\":{},\"bytes_read\":{},\
          \"stalls\":{},\"stalled_seconds\":{},\"rtt_seconds\":{rtt},\"seconds\":{}}}",
@@ -203,7 +207,7 @@ fn json(stats: &Stats) -> String {
     )
 }
 
-/// Bytes a second, in the unit that fits.
+/// Bytes per second, in a suitable unit.
 fn rate(bytes: u64, seconds: f64) -> String {
     let mut rate = bytes as f64 / seconds.max(1e-6);
     for unit in ["B/s", "kB/s", "MB/s"] {

@@ -1,4 +1,4 @@
-//! What there is to say of a certificate.
+//! The description of a certificate for `-v`.
 
 use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;

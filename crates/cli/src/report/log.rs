@@ -1,4 +1,4 @@
-//! The logs of the libraries: warnings always, and more as `-v` asks for it.
+//! The logs of the libraries: warnings always, and more with `-v`.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -22,8 +22,8 @@ const LIBRARY: &str = "h2conn";
 /// The field of the library's event in which the peer's SETTINGS are shown.
 const SETTINGS: &str = "settings";
 
-/// Warnings without `-v`, what a limit has refused among them; once also the peer's SETTINGS, twice what the library logs,
-/// three times each frame.
+/// Installs the log. Without `-v` it shows warnings, among them refusals by limits. `-v` adds the
+/// peer's SETTINGS, `-vv` the library's log, and `-vvv` each frame.
 pub(crate) fn install(verbose: u8) {
     let level = match verbose {
         0 | 1 => LevelFilter::WARN,
@@ -31,7 +31,7 @@ pub(crate) fn install(verbose: u8) {
         _ => LevelFilter::TRACE,
     };
     let is_shown = filter_fn(move |metadata| {
-        // A warning names its link's peer in the span.
+        // The span of a warning names its link's peer.
         let is_asked_for = *metadata.level() <= level || metadata.is_span();
         metadata.target().starts_with(LIBRARY) && is_asked_for
     });
@@ -47,13 +47,14 @@ pub(crate) fn install(verbose: u8) {
     registry.with(settings).init();
 }
 
-/// Makes a writer for each event, which ends with it.
+/// Makes a writer for each event. The writer lives as long as the event.
 struct Lines;
 
 /// One line of the log.
 struct Line {
     text: Vec<u8>,
-    /// The name of what a peer can cause as often as it likes: the event's place in the source.
+    /// The key for limiting lines that a peer can cause as often as it likes: the event's place in
+    /// the source.
     limited: Option<&'static str>,
 }
 
@@ -91,7 +92,7 @@ impl Drop for Line {
     }
 }
 
-/// The peer that a line names in a field of the event, or of the span of its link.
+/// The peer that a line names, in a field of the event or of its link's span.
 fn peer_in(line: &str) -> About {
     let peers = line.split("peer=").skip(1);
     let mut addresses = peers.filter_map(|rest| {
@@ -110,7 +111,7 @@ impl<S: Subscriber> Layer<S> for PeerSettings {
     }
 }
 
-/// Says what stands in the field.
+/// Prints the field's value.
 struct Shown;
 
 impl Visit for Shown {

@@ -1,4 +1,4 @@
-//! How often a peer can have the same kind of line said.
+//! Limits how often a peer can cause the same kind of line.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,25 +7,25 @@ use std::time::{Duration, Instant};
 
 use h2conn::Addr;
 
-/// Lines of a kind about one peer that are said at once.
+/// Lines of one kind about one peer that are printed at once.
 const BURST: u32 = 10;
 
-/// After these, one in so long.
+/// After the burst, one line is printed in each period.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Pairs of a peer and a kind that are told apart. The peers beyond share one place for each kind, or
-/// strangers with many addresses could fill the memory.
+/// Pairs of a peer and a kind that are counted separately. All further peers share one entry for
+/// each kind, or clients with many addresses could fill the memory.
 const ROOM: usize = 1024;
 
-/// How long a kind of line must have stopped before the count of those left out is said by itself.
+/// How long a kind of line must have stopped before the number of dropped lines is printed.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// The subject of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum About {
-    /// A host. All of a /64 is one: an IPv6 host has that many addresses.
+    /// A host. All addresses of a /64 are one host, because an IPv6 host has that many.
     Host(IpAddr),
-    /// No host in particular, such as this program, or the peers of a Unix socket.
+    /// No particular host, for example this program, or the peers of a Unix socket.
     All,
 }
 
@@ -59,9 +59,9 @@ impl fmt::Display for About {
     }
 }
 
-/// The lines of late, counted in a bounded table.
+/// Recent lines, counted in a bounded table.
 ///
-/// `governor`, the crate for this, does not count what it refuses, and its table has no bound.
+/// The crate `governor` does not count the lines that it refuses, and its table has no bound.
 #[derive(Debug, Default)]
 pub(super) struct Limiter {
     lately: HashMap<(About, &'static str), Lately>,
@@ -70,13 +70,15 @@ pub(super) struct Limiter {
 
 #[derive(Debug)]
 struct Lately {
-    /// When as many lines would have been said at one in each period (the generic cell rate algorithm).
+    /// The time at which all lines so far would have been printed at one per period (the generic
+    /// cell rate algorithm).
     even_at: Instant,
     left_out: u64,
 }
 
 impl Limiter {
-    /// Whether a line of this `kind` is said now, and how many like it have been left out before.
+    /// Whether a line of this `kind` is printed now. If so, returns how many such lines were
+    /// dropped before it.
     pub(super) fn admit(&mut self, about: About, kind: &'static str, now: Instant) -> Option<u64> {
         let mut key = (about, kind);
         if self.lately.len() >= ROOM && !self.lately.contains_key(&key) {
@@ -95,7 +97,8 @@ impl Limiter {
         Some(std::mem::take(&mut lately.left_out))
     }
 
-    /// Makes room, once in a while: the table can be full of those that are still limited.
+    /// Removes old entries, at most once per period: the table can be full of entries that are
+    /// still limited.
     fn forget(&mut self, now: Instant) {
         if self.swept.is_some_and(|swept| now - swept < PERIOD) {
             return;
@@ -104,11 +107,11 @@ impl Limiter {
         self.lately.retain(|_, lately| lately.even_at > now || lately.left_out > 0);
     }
 
-    /// The counts of lines that were left out and have stopped since; of all, `at_the_end`.
+    /// The counts of dropped lines that have stopped since, or `at_the_end` of all.
     pub(super) fn counts(&mut self, now: Instant, at_the_end: bool) -> Vec<String> {
         let mut counts = Vec::new();
         for ((about, kind), lately) in &mut self.lately {
-            // Limited lines keep this ahead of now.
+            // `even_at` of a limited kind lies in the future.
             let has_stopped = now.saturating_duration_since(lately.even_at) >= QUIET;
             if lately.left_out > 0 && (has_stopped || at_the_end) {
                 let left_out = std::mem::take(&mut lately.left_out);
@@ -118,7 +121,7 @@ impl Limiter {
         counts
     }
 
-    /// Whether a count has yet to be said.
+    /// Whether there is a count that was not printed yet.
     pub(super) fn owes_counts(&self) -> bool {
         self.lately.values().any(|lately| lately.left_out > 0)
     }
@@ -139,7 +142,7 @@ mod tests {
         let (mut limiter, now) = (Limiter::default(), Instant::now());
         let said = (0..1000).filter(|_| limiter.admit(host(1), KIND, now).is_some()).count();
         assert_eq!(said, 10);
-        // Another peer, and another kind, are not held up.
+        // Another peer, and another kind, have limits of their own.
         assert_eq!(limiter.admit(host(2), KIND, now), Some(0));
         assert_eq!(limiter.admit(host(1), "failed", now), Some(0));
         let later = now + PERIOD;

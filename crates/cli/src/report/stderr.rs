@@ -1,5 +1,5 @@
-//! Standard error, behind a queue: it can be a pipe or a terminal that nobody reads just now, and then a
-//! write to it does not return.
+//! Standard error behind a queue. If no process reads the pipe or the terminal, a write to it does
+//! not return.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,22 +11,22 @@ use std::time::{Duration, Instant};
 use super::rate::{About, Limiter};
 use super::visible::{brief, visible};
 
-/// Lines that wait at most. Others are dropped, and counted.
+/// The most lines that wait in the queue. Further lines are dropped and counted.
 const LINES: usize = 1024;
 
-/// Bytes of them at most.
+/// The most bytes that wait in the queue.
 const BYTES: usize = 256 << 10;
 
-/// How many times its patience a flush lasts, for a reader that takes a little at a time.
+/// How many times its patience a flush lasts, for a reader that reads slowly.
 const LONGEST: u32 = 5;
 
-/// How often counts of lines that were left out are looked for.
+/// How often counts of dropped lines are looked for.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// The way to standard error: all that is said takes it, and leaves in the same order. Clones are the same.
+/// The queue through which all messages leave, in order. Clones share the queue.
 ///
-/// `tracing-appender` has such a queue, without a bound in bytes, and prints to standard output when it
-/// cannot flush; there data is.
+/// The queue of `tracing-appender` has no bound in bytes, and it prints to standard output when it
+/// cannot flush. Here standard output carries data.
 #[derive(Clone, Debug)]
 pub(super) struct Stderr(Arc<Shared>);
 
@@ -35,15 +35,15 @@ struct Shared {
     state: Mutex<State>,
     /// There is something to write.
     filled: Condvar,
-    /// Something was written.
+    /// A line was written.
     drained: Condvar,
-    /// Where there is no thread.
+    /// Writes directly, where there is no thread.
     direct: OnceLock<Direct>,
 }
 
 struct Direct(Arc<Sink>);
 
-/// Takes a line.
+/// Writes a line.
 type Sink = dyn Fn(&[u8]) -> io::Result<()> + Send + Sync;
 
 impl fmt::Debug for Direct {
@@ -57,9 +57,9 @@ struct State {
     waiting: VecDeque<Entry>,
     lines: usize,
     bytes: usize,
-    /// The thread has taken an entry out that is not written yet.
+    /// The thread has taken out an entry that is not written yet.
     writing: bool,
-    /// Counts the entries that were written.
+    /// The number of entries that were written.
     written: u64,
     limiter: Limiter,
 }
@@ -67,24 +67,24 @@ struct State {
 #[derive(Debug)]
 enum Entry {
     Line(String),
-    /// So many lines that there was no room for.
+    /// The number of lines for which there was no room.
     Gap(u64),
 }
 
 impl Stderr {
-    /// Starts the thread that writes, each line by one call of `write`.
+    /// Starts the thread that writes. Each line is one call of `write`.
     pub(super) fn start(write: impl Fn(&[u8]) -> io::Result<()> + Send + Sync + 'static) -> Stderr {
         let (stderr, write) = (Stderr(Arc::default()), Arc::new(write));
         let (its, its_write) = (stderr.clone(), Arc::clone(&write));
         let thread = thread::Builder::new().name("stderr".to_owned());
         match thread.spawn(move || its.run(&*its_write)) {
             Ok(_) => stderr,
-            // A system that gives no more threads: its user must hear of it.
+            // The system allows no more threads. The user must still get the messages.
             Err(_) => Stderr::without_thread(write),
         }
     }
 
-    /// One that writes at once, and waits for its reader.
+    /// A queue without a thread: it writes at once, and waits for the reader.
     fn without_thread(
         write: Arc<impl Fn(&[u8]) -> io::Result<()> + Send + Sync + 'static>,
     ) -> Stderr {
@@ -92,18 +92,18 @@ impl Stderr {
         Stderr(Arc::new(Shared { direct, ..Shared::default() }))
     }
 
-    /// Says a line, if there is room. One that is too long is cut.
+    /// Prints a line if there is room. A line that is too long is cut.
     pub(super) fn say(&self, line: &str) {
         self.push(&brief(line), false);
     }
 
-    /// Says a line whatever waits before it, and however long it is: an error that the program ends with, and
-    /// the lines of help and backtraces.
+    /// Prints a line however full the queue is, and however long the line is. This is for the error
+    /// that ends the program, for help, and for backtraces.
     pub(super) fn say_at_any_rate(&self, line: &str) {
         self.push(&visible(line), true);
     }
 
-    /// Says a line unless as many of its `kind` were said about the same host.
+    /// Prints a line, unless too many lines of its `kind` were printed about the same host.
     pub(super) fn warn(&self, about: About, kind: &'static str, line: impl FnOnce() -> String) {
         let admitted = self.lock().limiter.admit(about, kind, Instant::now());
         match admitted {
@@ -116,7 +116,7 @@ impl Stderr {
         }
     }
 
-    /// Waits until all is written, or until the reader has taken nothing for as long as `patience`.
+    /// Waits until all lines are written, or until the reader has read nothing for `patience`.
     pub(super) fn flush(&self, patience: Duration) {
         let counts = self.lock().limiter.counts(Instant::now(), true);
         counts.iter().for_each(|count| self.say(count));
@@ -140,11 +140,11 @@ impl Stderr {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a line in the form in which it is shown.
+    /// Queues a line in the form in which it is shown.
     fn push(&self, shown: &str, at_any_rate: bool) {
         let line = format!("{shown}\n");
         if let Some(Direct(write)) = self.0.direct.get() {
-            // Without a standard error there is nobody to tell.
+            // If standard error is closed, no one can be told.
             let _ = write(line.as_bytes());
             return;
         }
@@ -170,7 +170,7 @@ impl Stderr {
                     "h2conn: {lines} lines were dropped here, for standard error was not read\n"
                 ),
             };
-            // Without a standard error there is nobody to tell.
+            // If standard error is closed, no one can be told.
             let _ = write(line.as_bytes());
             let mut state = self.lock();
             state.writing = false;
@@ -238,7 +238,7 @@ mod tests {
 
     const WATCHDOG: Duration = Duration::from_secs(600);
 
-    /// A standard error that takes a line each time the test says so.
+    /// A standard error that takes one line each time the test allows it.
     fn held() -> (Stderr, SyncSender<()>, Receiver<String>) {
         let (go, may_go) = sync_channel(1 << 20);
         let (said, lines) = channel();
@@ -254,7 +254,7 @@ mod tests {
     fn lines_leave_in_order_and_a_gap_is_said_where_it_is() {
         let (stderr, go, lines) = held();
         stderr.say("first");
-        // It is being written now, and no longer in the queue.
+        // This line is being written now, and is no longer in the queue.
         assert_eq!(lines.recv().unwrap(), "first\n");
         for n in 0..LINES + 7 {
             stderr.say(&n.to_string());
@@ -331,7 +331,7 @@ mod tests {
         }
         stderr.flush(WATCHDOG);
         let said: Vec<String> = lines.try_iter().collect();
-        // One more for each second that this takes.
+        // One more line for each second that this takes.
         assert!(said.len() >= 11 && said.len() < 1000, "{}", said.len());
         assert!(said.last().unwrap().ends_with(" more lines were left out (refused)\n"));
     }

@@ -1,14 +1,15 @@
-//! Text in the form in which a terminal or a log may have it.
+//! Text in a form that is safe for a terminal or a log.
 
 use std::borrow::Cow;
 
-/// The text that stands for a password.
+/// The text that replaces a password.
 const HIDDEN: &str = "(hidden)";
 
-/// A line without characters that a terminal obeys, and without the passwords of URLs.
+/// A line without characters that control a terminal, and without the passwords of URLs.
 ///
-/// Peers choose much of what is shown: subjects of certificates, texts of refusals, names of files. Raw, an
-/// escape sequence in them could hide lines, forge others, or set off the terminal's own commands.
+/// Peers choose much of the text that is shown: subjects of certificates, texts of refusals, names
+/// of files. Without escaping, such text could hide lines, forge others, or run commands of the
+/// terminal.
 pub(crate) fn visible(line: &str) -> Cow<'_, str> {
     let line = without_passwords(line);
     if !line.contains(is_obeyed) {
@@ -24,13 +25,13 @@ pub(crate) fn visible(line: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The bytes of a line that are shown, unless the program ends with it.
+/// The most bytes that are shown of a line, unless the line ends the program.
 const LONGEST: usize = 1024;
 
-/// A line that peers can have said often: as [`visible`], and cut where it is too long.
+/// A line that peers can cause often: as [`visible`], and cut if it is too long.
 ///
-/// Paths and fields of requests have kilobytes, and a log is kept. The cut comes last, for a password is known by
-/// what stands behind it.
+/// Paths and header fields can have kilobytes, and logs are kept. The cut comes last, because a
+/// password is recognized by the text behind it.
 pub(super) fn brief(line: &str) -> Cow<'_, str> {
     let shown = visible(line);
     if shown.len() <= LONGEST {
@@ -41,14 +42,15 @@ pub(super) fn brief(line: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{head}… ({} bytes more)", rest.len()))
 }
 
-/// C0, DEL and C1; and what breaks a line or turns the direction of the text around it (Unicode's
-/// Trojan Source, CVE-2021-42574).
+/// C0, DEL and C1. Also characters that break a line or reverse the direction of the text
+/// (Unicode's Trojan Source, CVE-2021-42574).
 fn is_obeyed(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The text with the passwords of its URLs hidden, and names of users that stand alone: they can be tokens.
+/// The text with the passwords of its URLs hidden. A user name without a password is hidden too,
+/// because it can be a token.
 pub(crate) fn without_passwords(text: &str) -> Cow<'_, str> {
     let mut shown = String::new();
     let mut rest = text;
@@ -73,14 +75,15 @@ pub(crate) fn without_passwords(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Where the `@` is behind a user's name and password, in what follows the `://` of a URL.
+/// The position of the `@` behind a user name and password, in the text behind the `://` of a URL.
 fn end_of_user(text: &str) -> Option<usize> {
     let end = text.find(|c: char| c.is_whitespace() || "/?#".contains(c)).unwrap_or(text.len());
     let authority = &text[..end];
     if let Some(at) = authority.rfind('@') {
         return Some(at);
     }
-    // A password with a `/` or a space in it ends the authority early. It shows as a port that is none.
+    // A password that contains a `/` or a space ends the authority early. The sign is a port that
+    // is no number.
     let (_, port) =
         authority.trim_end_matches([',', ';', ':', '.', ')', ']', '"']).rsplit_once(':')?;
     let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
