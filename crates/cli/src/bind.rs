@@ -1,4 +1,4 @@
-//! From the options of a listener to a listener.
+//! Builds a listener from the options of the command line.
 
 use h2conn::tls::{Identity, ServerTls};
 use h2conn::{Listener, ListenerBuilder};
@@ -8,8 +8,8 @@ use crate::dial::read;
 use crate::exit::Result;
 use crate::report::say;
 
-/// Listens as the options say, and says so on standard error: the fingerprint of a certificate that was
-/// made on the spot, and then `listening on …` with the port that it has become.
+/// Listens as the options say, and prints two lines on standard error: the fingerprint of a
+/// certificate that was made on the spot, and then `listening on …` with the actual port.
 pub(crate) async fn listen(builder: ListenerBuilder, options: &ListenOptions) -> Result<Listener> {
     let builder = match options.cleartext {
         true => builder,

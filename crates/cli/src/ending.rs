@@ -1,15 +1,17 @@
-//! The end of a connection on which nobody listens any more, though its peer may go on.
+//! The end of a connection that this side no longer reads, though its peer may still send.
 
 use std::time::Duration;
 
 use h2conn::{Conn, Error, Reason};
 use tokio::time::timeout;
 
-/// How long what was given up, or is known to have arrived, may take to leave before the program ends.
+/// How long the program waits at its end for the last frames of a connection to leave. All of its
+/// bytes have arrived by then, or were given up.
 pub(crate) const PARTING: Duration = Duration::from_secs(1);
 
-/// Ends a connection when nobody would read what its peer still says. A peer that does not end its side in
-/// the library's time, or goes on sending, is reset, which is a good end: it has everything.
+/// Ends a connection when nothing that its peer still sends would be read. The connection is reset
+/// if the peer goes on sending, or does not end its direction within the library's time limit. That
+/// reset is a good end: the peer has everything.
 ///
 /// # Errors
 ///
@@ -21,24 +23,24 @@ pub(crate) async fn close(conn: &Conn) -> h2conn::Result<()> {
     })
 }
 
-/// As [`close`], for a user who has said how long the peer may go on: once the peer has everything, the
-/// connection is reset with `reason`.
+/// Like [`close`], for a user who has set a limit on how long the peer may go on: once the peer has
+/// everything, the connection is reset with `reason`.
 ///
 /// # Errors
 ///
 /// As [`close`].
 pub(crate) async fn hang_up(conn: &Conn, reason: Reason) -> h2conn::Result<()> {
-    // It goes on when its time is up.
+    // `close` continues in the background after the timeout.
     if let Ok(closed) = timeout(PARTING, close(conn)).await {
         return closed;
     }
     let delivered = async {
         conn.sent().await?;
-        // Its answer comes from behind everything.
+        // The PING is sent after all data, so its answer proves that the data has arrived.
         conn.ping().await
     };
     tokio::select! {
-        // The peer may end its side meanwhile, and its link as well.
+        // The peer may end its direction in the meantime, and its link as well.
         biased;
         closed = conn.closed() => return closed,
         delivered = delivered => delivered?,
@@ -47,8 +49,8 @@ pub(crate) async fn hang_up(conn: &Conn, reason: Reason) -> h2conn::Result<()> {
     Ok(())
 }
 
-/// Whether an error after the peer's last byte says only that the peer wants no more: RST_STREAM with
-/// `NO_ERROR` (RFC 9113 §8.1).
+/// Whether an error after the peer's last byte says only that the peer reads no more: RST_STREAM
+/// with `NO_ERROR` (RFC 9113 §8.1).
 pub(crate) fn is_a_goodbye(error: &Error) -> bool {
     error.is_by_peer() && error.reason() == Some(Reason::NO_ERROR)
 }

@@ -1,4 +1,4 @@
-//! What a command that failed says, and the exit code that tells scripts why.
+//! The message of a command that failed, and the exit code that tells scripts why.
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -9,13 +9,13 @@ use h2conn::{Backoff, ErrorKind};
 
 use crate::report::{say_last, without_passwords};
 
-/// The result of whatever can end the program.
+/// The result of every operation that can end the program.
 pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
 
 /// The exit codes. 0 is a clean end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
-    /// What was typed cannot be done.
+    /// The command line asks for something that cannot be done.
     Usage = 1,
     /// No connection: the network, the address, or a peer that does not speak HTTP/2.
     Connect = 2,
@@ -23,19 +23,19 @@ pub(crate) enum Code {
     Tls = 3,
     /// The server answered with a status that is not 2xx.
     Status = 4,
-    /// The connection was reset, or ended before its end.
+    /// The connection was reset, or broke off.
     Reset = 5,
     /// A time limit passed.
     TimedOut = 6,
     /// This machine's part: files, standard input and output, a command that failed.
     Local = 7,
-    /// Ctrl-C or SIGTERM, with the number that shells give SIGINT: twice, or before the connection had ended
-    /// or the file was whole.
+    /// Ctrl-C or SIGTERM: twice, or before the connection had ended or the file was whole. The
+    /// number is the one that shells give to SIGINT.
     Interrupted = 130,
 }
 
 impl Code {
-    /// The kind of failure, for counts of those that are not shown.
+    /// The kind of failure, under which failures that are not shown are counted.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Code::Usage => "usage",
@@ -49,7 +49,7 @@ impl Code {
         }
     }
 
-    /// What may help, in terms of the command line; the library's errors know only its own.
+    /// Advice in terms of the command line. The library's errors know only the library's terms.
     fn hint(self) -> Option<&'static str> {
         match self {
             Code::Tls => Some(
@@ -61,7 +61,7 @@ impl Code {
     }
 }
 
-/// The table for those who read the help.
+/// The table of exit codes at the end of the help text.
 pub(crate) const TABLE: &str = "\
 Exit codes:
   0    the connection ended as it should
@@ -81,7 +81,7 @@ Exit codes:
 pub(crate) struct Failure {
     code: Code,
     error: anyhow::Error,
-    /// Whoever has read the output has gone, which is for them to decide.
+    /// The reader of the output has gone. That is the reader's choice, so it is no failure.
     is_lost_reader: bool,
 }
 
@@ -90,12 +90,12 @@ impl Failure {
         Failure { code, error: error.into(), is_lost_reader: false }
     }
 
-    /// What was typed cannot be done, and why.
+    /// The command line asks for something that cannot be done, and `message` says why.
     pub(crate) fn usage(message: impl fmt::Display) -> Failure {
         Failure::new(Code::Usage, anyhow::anyhow!("{message}"))
     }
 
-    /// What was typed cannot be done, as its error says.
+    /// The command line asks for something that cannot be done, and `error` says why.
     pub(crate) fn by_usage(error: anyhow::Error) -> Failure {
         Failure::new(Code::Usage, error)
     }
@@ -105,18 +105,19 @@ impl Failure {
         Failure::new(Code::Local, anyhow::Error::new(error).context(what.to_string()))
     }
 
-    /// Standard output takes no more. A reader that has gone is nothing to talk about.
+    /// Standard output takes no more. If its reader has gone, nothing is reported.
     pub(crate) fn output(error: io::Error) -> Failure {
         let is_lost_reader = error.kind() == io::ErrorKind::BrokenPipe;
         Failure { is_lost_reader, ..Failure::local("cannot write to standard output", error) }
     }
 
-    /// The user did not want to wait for a connection, for its end, or for a file.
+    /// The user did not wait for a connection, for its end, or for a file.
     pub(crate) fn interrupted() -> Failure {
         Failure::new(Code::Interrupted, anyhow::anyhow!("interrupted"))
     }
 
-    /// What an I/O error of a connection means; one that the library did not make is this side's.
+    /// The failure behind an I/O error of a connection. An error that the library did not make is
+    /// this side's.
     pub(crate) fn of_io(what: impl fmt::Display, error: io::Error) -> Failure {
         match h2conn::Error::from_io(&error) {
             Some(error) => error.clone().into(),
@@ -124,7 +125,7 @@ impl Failure {
         }
     }
 
-    /// Whether the same can go well another time, without anybody changing anything here.
+    /// Whether another attempt can succeed without any change on this side.
     pub(crate) fn may_pass(&self) -> bool {
         match self.code {
             Code::Usage | Code::Local | Code::Interrupted => false,
@@ -140,7 +141,7 @@ impl Failure {
         asked.unwrap_or_else(|| backoff.pause())
     }
 
-    /// The same failure, in what was being done.
+    /// The same failure, with a description of the operation that failed.
     pub(crate) fn context(self, what: impl fmt::Display) -> Failure {
         Failure { error: self.error.context(what.to_string()), ..self }
     }
@@ -161,7 +162,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What has the library's error in it is that; all else is this side's.
+/// An error that contains the library's error keeps its exit code. All other errors are this
+/// side's.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
         let code = match of_library(&error) {
@@ -180,14 +182,15 @@ impl From<h2conn::Error> for Failure {
             ErrorKind::Tls => Code::Tls,
             ErrorKind::Rejected => Code::Status,
             ErrorKind::TimedOut => Code::TimedOut,
-            // Reset, truncated, closed, aborted, a broken protocol, and kinds that are still to come.
+            // Reset, truncated, closed, aborted, a broken protocol, and kinds that may be added
+            // later.
             _ => Code::Reset,
         };
         Failure::new(code, error)
     }
 }
 
-/// The library's error that this one comes from, if it does.
+/// The library's error that caused this one, if there is one.
 pub(crate) fn of_library(error: &anyhow::Error) -> Option<&h2conn::Error> {
     error.chain().find_map(|cause| {
         let inside = cause.downcast_ref::<io::Error>().and_then(h2conn::Error::from_io);
@@ -195,7 +198,7 @@ pub(crate) fn of_library(error: &anyhow::Error) -> Option<&h2conn::Error> {
     })
 }
 
-/// Says what failed, and gives the exit code.
+/// Prints the failure, and gives the exit code.
 pub(crate) fn code_of(result: Result) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -210,13 +213,13 @@ pub(crate) fn code_of(result: Result) -> ExitCode {
     }
 }
 
-/// Prints what clap has to say: help, the version, or what is wrong with the command line.
+/// Prints clap's answer: help, the version, or an error in the command line.
 pub(crate) fn usage(answer: &clap::Error) -> ExitCode {
     let text = answer.to_string();
     let is_shown_in_colours = io::stderr().is_terminal() && without_passwords(&text) == text;
     match answer.use_stderr() && !is_shown_in_colours {
         true => text.lines().for_each(say_last),
-        // Help has nobody's password in it, and is data.
+        // Help contains no password, and is data.
         false => drop(answer.print()),
     }
     match answer.use_stderr() {

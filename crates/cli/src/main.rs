@@ -23,10 +23,10 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// How long the end waits for a reader of standard error that does not read.
+/// How long the end of the program waits for a reader of standard error that does not read.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Has all written that was said, also when the main thread panics.
+/// Writes all queued messages when it is dropped, even if the main thread panics.
 struct FlushOnDrop;
 
 impl Drop for FlushOnDrop {

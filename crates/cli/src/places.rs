@@ -1,4 +1,5 @@
-//! Places for what peers can have opened: how many there are, and how many of them one peer may have.
+//! Limits how much peers can have open: there is a fixed number of places, shared fairly among
+//! peers.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -9,40 +10,41 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use h2conn::Addr;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// All places of a kind. Each thing that a peer has opened takes one first. Clones share them.
+/// All places of one kind. Each thing that a peer opens takes one first. Clones share the places.
 ///
-/// A peer gets another place only while it has fewer than are free, so that one that wants all of
-/// them has half, the next one half of what is left, and a peer that has none finds one while there
-/// is any. All places of a peer share one `T`.
+/// A peer gets another place only while it has fewer than are free. A peer that wants all of them
+/// gets half, and the next such peer half of the rest, so a peer without a place finds one while
+/// any is free. All places of a peer share one `T`.
 #[derive(Debug)]
 pub(crate) struct Places<T = ()>(Arc<Shared<T>>);
 
 #[derive(Debug)]
 struct Shared<T> {
     kind: Kind,
-    /// Places are taken and given back under the lock of the shares; only those that wait take theirs before.
+    /// Places are taken and given back under the lock of `shares`. Only [`Places::wait`] takes one
+    /// before.
     free: Arc<Semaphore>,
     shares: Mutex<HashMap<Peer, Share<T>>>,
 }
 
-/// The words for places, and how many there are.
+/// The words for places in messages, and their number.
 #[derive(Clone, Copy, Debug)]
 struct Kind {
     most: usize,
-    /// The name of those that have places, in the plural.
+    /// The things that take places, in the plural.
     what: &'static str,
-    /// The option that says how many there are.
+    /// The option that sets the number of places.
     knob: &'static str,
 }
 
-/// None has 0 places.
+/// A peer's places, at least one.
 #[derive(Debug)]
 struct Share<T> {
     places: usize,
     common: T,
 }
 
-/// A place, for as long as it is kept.
+/// A place, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place<T = ()> {
     shared: Arc<Shared<T>>,
@@ -52,7 +54,7 @@ pub(crate) struct Place<T = ()> {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-/// A place that is set apart for the next peer, whichever that is.
+/// A place that is reserved for the next peer, whichever peer that is.
 #[derive(Debug)]
 pub(crate) struct Waiting<T = ()> {
     shared: Arc<Shared<T>>,
@@ -63,27 +65,27 @@ pub(crate) struct Waiting<T = ()> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Full {
     kind: Kind,
-    /// The places of the peer, if others are free.
+    /// The number of places that the peer has, if others are free.
     share: Option<usize>,
 }
 
-/// Clients that cannot be told apart by an address which costs something to have.
+/// The clients that count as one peer: those whose addresses cost nothing to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Peer(Option<IpAddr>);
 
 impl<T: Clone + Default> Places<T> {
-    /// So many places for `what`, a plural, by the option `knob`.
+    /// Makes `most` places for `what`, a plural, that the option `knob` sets.
     pub(crate) fn new(most: usize, what: &'static str, knob: &'static str) -> Places<T> {
         let most = most.min(Semaphore::MAX_PERMITS);
         let (kind, free) = (Kind { most, what, knob }, Arc::new(Semaphore::new(most)));
         Places(Arc::new(Shared { kind, free, shares: Mutex::default() }))
     }
 
-    /// A place for the peer at this address.
+    /// Takes a place for the peer at this address.
     ///
     /// # Errors
     ///
-    /// When none is free, or the peer has its share.
+    /// If no place is free, or the peer has its share.
     pub(crate) fn take(&self, addr: &Addr) -> Result<Place<T>, Full> {
         let shares = self.0.lock();
         match Arc::clone(&self.0.free).try_acquire_owned() {
@@ -92,18 +94,18 @@ impl<T: Clone + Default> Places<T> {
         }
     }
 
-    /// Sets a place apart as soon as one is free.
+    /// Waits until a place is free, and reserves it.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future takes none.
+    /// Dropping the future takes no place.
     pub(crate) async fn wait(&self) -> Waiting<T> {
         let permit = Arc::clone(&self.0.free).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
         Waiting { shared: Arc::clone(&self.0), permit }
     }
 
-    /// The error of any taker now, if no place is free.
+    /// The error for every peer that asks now, if no place is free.
     pub(crate) fn is_full(&self) -> Option<Full> {
         let full = Full { kind: self.0.kind, share: None };
         (self.0.free.available_permits() == 0).then_some(full)
@@ -117,11 +119,11 @@ impl<T> Clone for Places<T> {
 }
 
 impl<T: Clone + Default> Waiting<T> {
-    /// Gives it to the peer at this address.
+    /// Gives the place to the peer at this address.
     ///
     /// # Errors
     ///
-    /// When the peer has its share.
+    /// If the peer has its share.
     pub(crate) fn give(self, addr: &Addr) -> Result<Place<T>, Full> {
         self.shared.give(self.permit, self.shared.lock(), addr)
     }
@@ -143,9 +145,10 @@ impl<T: Clone + Default> Shared<T> {
     ) -> Result<Place<T>, Full> {
         let peer = Peer::at(addr);
         let has = shares.get(&peer).map_or(0, |share| share.places);
-        // The permit's own place was free, too.
+        // The place of this permit was free, too.
         if has > self.free.available_permits() {
-            // Under the lock: the place may be the last, and another peer about to ask for it.
+            // Drop it under the lock: the place may be the last one, and another peer may be about
+            // to ask for it.
             drop(permit);
             return Err(Full { kind: self.kind, share: Some(has) });
         }
@@ -171,7 +174,8 @@ impl<T> Drop for Place<T> {
                 shares.remove(&self.peer);
             }
         }
-        // Under the lock: nobody may see a place that is free and still counts in the share.
+        // Release it under the lock: no task may see a place as free that still counts in the
+        // share.
         self.permit = None;
     }
 }
@@ -202,7 +206,7 @@ impl Peer {
     fn at(addr: &Addr) -> Peer {
         let ip = addr.socket_addr().map(|addr| addr.ip().to_canonical());
         Peer(ip.map(|ip| match ip {
-            // A host, or a customer, has all addresses of a network of 64 bits.
+            // A host or a customer usually has all addresses of a /64 network.
             IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
             ip => ip,
         }))

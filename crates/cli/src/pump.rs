@@ -1,4 +1,5 @@
-//! Bytes between a connection and another stream, with the ends of both directions kept apart.
+//! Carries bytes between a connection and another stream. The end of each direction is handled by
+//! itself.
 
 use std::future::pending;
 use std::io;
@@ -8,18 +9,18 @@ use h2conn::{Conn, Error, OnDrop, Reason};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::sleep;
 
-/// One read of a socket or pipe.
+/// The size of one read of a socket or pipe.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
-/// How long bytes that came before a reset have to reach a socket that does not read.
+/// How long bytes that arrived before a reset may take to reach a socket that does not read.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Where one direction has ended before its end.
+/// The place where one direction was cut off.
 #[derive(Debug)]
 pub(crate) enum Broken {
-    /// The bytes ended without an end of file: whatever comes next would be a guess.
+    /// The bytes stopped without an end of file, so more may be missing.
     Source(io::Error),
-    /// Who was to get them takes no more. That may be all it wanted.
+    /// The receiver takes no more. It may have all that it wants.
     Sink(io::Error),
 }
 
@@ -33,34 +34,34 @@ impl From<Broken> for io::Error {
 
 /// A stream that a connection can be relayed to.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
-    /// Makes its end look like what it is to the other side, a connection that was cut.
+    /// Makes the end look like a broken connection to the other side.
     fn cut(&self);
 
-    /// Has small messages go out as they come.
+    /// Sends small messages without delay.
     fn hurry(&self);
 }
 
 impl Socket for tokio::net::TcpStream {
     fn cut(&self) {
-        // The system sends RST instead of FIN. If it does not, the other side sees a plain end.
+        // The system sends RST instead of FIN. If this fails, the other side sees a plain end.
         let _ = self.set_zero_linger();
     }
 
     fn hurry(&self) {
-        // It is as fast as before if the system refuses.
+        // If the system refuses, small messages are only slower.
         let _ = self.set_nodelay(true);
     }
 }
 
 #[cfg(unix)]
 impl Socket for tokio::net::UnixStream {
-    /// These have no reset.
+    /// Unix sockets have no reset.
     fn cut(&self) {}
 
     fn hurry(&self) {}
 }
 
-/// Carries what a connection brings to `sink`, and then its end.
+/// Carries the bytes that arrive on a connection to `sink`, and then their end.
 pub(crate) async fn from_conn(
     conn: &Conn,
     sink: &mut (impl AsyncWrite + Unpin),
@@ -72,7 +73,7 @@ pub(crate) async fn from_conn(
     sink.shutdown().await.map_err(Broken::Sink)
 }
 
-/// Carries what `source` brings to a connection. Its end is left to the caller.
+/// Carries the bytes of `source` to a connection. The caller must pass on the end.
 pub(crate) async fn to_conn(
     source: &mut (impl AsyncRead + Unpin),
     mut conn: &Conn,
@@ -94,18 +95,19 @@ pub(crate) async fn echo(mut conn: &Conn) -> io::Result<()> {
     conn.shutdown().await
 }
 
-/// Relays both ways until both directions have ended, each by itself, and closes the connection.
+/// Relays both ways until both directions have ended, each by itself, and then closes the
+/// connection.
 ///
-/// A reset of one side becomes a reset of the other. Who takes no more is not sent more, and may go on
-/// sending.
+/// A reset of one side becomes a reset of the other. A side that takes no more gets no more bytes,
+/// but may go on sending.
 ///
 /// # Errors
 ///
-/// What broke either side.
+/// The error that broke either side.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future resets both.
+/// Dropping the future resets both sides.
 pub(crate) async fn relay<S: Socket>(conn: &Conn, mut socket: CutOnDrop<S>) -> io::Result<()> {
     conn.on_drop(OnDrop::Reset);
     let ended = match &mut socket.0 {
@@ -117,12 +119,13 @@ pub(crate) async fn relay<S: Socket>(conn: &Conn, mut socket: CutOnDrop<S>) -> i
     };
     match ended {
         Ok(()) => {
-            // What the socket's other side has not read yet is its own.
+            // Drop the socket now. Bytes that its other side has not read yet stay in the system's
+            // buffers.
             drop(socket.0.take());
             conn.close().await.map_err(io::Error::from)
         }
         Err(Cut::Socket(error)) => {
-            // RFC 9113 §8.5 has this reason for what is behind a tunnel.
+            // RFC 9113 §8.5 defines this reason for a failure behind a tunnel.
             conn.reset(Reason::CONNECT_ERROR);
             Err(error)
         }
@@ -130,14 +133,14 @@ pub(crate) async fn relay<S: Socket>(conn: &Conn, mut socket: CutOnDrop<S>) -> i
     }
 }
 
-/// Which side was cut, so that the other is to be.
+/// The side that was cut. The other side must then be cut too.
 enum Cut {
     Socket(io::Error),
     Conn(io::Error),
 }
 
-/// A socket whose other side must not take it for an end when it is dropped: from the moment that there is a
-/// socket until its relay has ended in order.
+/// Cuts a socket when it is dropped, unless its relay ended in order. Without this, the other side
+/// would take an aborted task for the end of the data.
 #[derive(Debug)]
 pub(crate) struct CutOnDrop<S: Socket>(Option<S>);
 
@@ -165,7 +168,7 @@ async fn both_ways<S: Socket>(conn: &Conn, socket: &mut S) -> Result<(), Cut> {
         match delivered {
             Err(Broken::Source(error)) => Err(Cut::Conn(error)),
             Err(Broken::Sink(error)) if takes_no_more(&error) => discard(conn).await,
-            // The system tells of a reset or a timeout once, and a read that comes later sees a plain end.
+            // The system reports a reset or a timeout once, and a later read sees a plain end.
             Err(Broken::Sink(error)) => Err(Cut::Socket(error)),
             Ok(()) => Ok(()),
         }
@@ -178,24 +181,25 @@ async fn both_ways<S: Socket>(conn: &Conn, socket: &mut S) -> Result<(), Cut> {
         };
         let sent = tokio::select! {
             sent = sending => sent,
-            // While the socket has nothing to say nobody would notice.
+            // While the socket sends nothing, only this notices that the connection has ended.
             error = over(conn) => Err(Broken::Sink(error.into())),
         };
         match sent {
             Err(Broken::Source(error)) => Err(Cut::Socket(error)),
-            // What the peer has said decides how it ended.
+            // The error of the peer's own direction decides how the relay ended.
             Err(Broken::Sink(_)) | Ok(()) => Ok(()),
         }
     };
     tokio::try_join!(outgoing, incoming).map(drop)
 }
 
-/// Whether an error says no more than that: the other direction can still come to its end.
+/// Whether an error says only that the socket takes no more bytes. The other direction can still
+/// end in order.
 fn takes_no_more(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected)
 }
 
-/// Takes what comes, so that the peer is not held up by what nobody wants.
+/// Reads and drops bytes that no longer have a receiver, so that the peer is not blocked.
 async fn discard(conn: &Conn) -> Result<(), Cut> {
     loop {
         match conn.read_chunk().await {
@@ -206,7 +210,7 @@ async fn discard(conn: &Conn) -> Result<(), Cut> {
     }
 }
 
-/// Waits until the connection is over otherwise than by the ends of both its sides.
+/// Waits until the connection ends in any other way than by the end of both directions.
 async fn over(conn: &Conn) -> Error {
     match conn.closed().await {
         Err(error) => error,
@@ -214,11 +218,11 @@ async fn over(conn: &Conn) -> Error {
     }
 }
 
-/// Waits until what has come of the connection need not be delivered any more.
+/// Waits until bytes that have arrived on the connection need not be delivered any more.
 async fn cut_off(conn: &Conn) -> Error {
     let error = over(conn).await;
     match error.reason() {
-        // The peer has said everything and leaves.
+        // The peer has sent everything and leaves.
         Some(Reason::NO_ERROR) => pending().await,
         _ => {
             sleep(GRACE).await;
@@ -343,7 +347,7 @@ mod tests {
         let peer_socket = peer.into_std().unwrap();
         peer_socket.shutdown(std::net::Shutdown::Read).unwrap();
         peer = tokio::net::UnixStream::from_std(peer_socket).unwrap();
-        // More than all windows hold: somebody has to take it.
+        // More than all windows hold: the relay must read it.
         soon(far.write_all(&vec![0; 4 << 20])).await.unwrap();
         soon(far.shutdown()).await.unwrap();
         peer.write_all(b"that was enough").await.unwrap();
@@ -354,7 +358,7 @@ mod tests {
         soon(relay).await.unwrap().unwrap();
     }
 
-    /// A socket whose next write fails, and whose reads see an end then.
+    /// A socket whose next write fails. Its reads see an end after that.
     struct Failing {
         error: io::ErrorKind,
         has_failed: bool,

@@ -1,4 +1,4 @@
-//! Ctrl-C: once has the peers told, twice ends at once.
+//! Ctrl-C: the first one tells the peers, the second one ends the program at once.
 
 use std::io;
 use std::time::Duration;
@@ -11,20 +11,20 @@ use crate::exit::Code;
 use crate::group;
 use crate::report;
 
-/// The second Ctrl-C ends at once, and standard error may not be read.
+/// How long the second Ctrl-C waits for a standard error that may have no reader.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Tells when the user has asked for the end. Clones are of the same user.
+/// Tells when the user has asked the program to end. All clones tell the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interrupt(CancellationToken);
 
 impl Interrupt {
-    /// Watches for Ctrl-C, and on Unix for SIGTERM. The second ends the process where it stands;
-    /// its peers see that connections have broken off.
+    /// Watches for Ctrl-C, and on Unix for SIGTERM. The second signal ends the process at once, and
+    /// its peers see broken connections.
     pub(crate) fn watch() -> Interrupt {
         let interrupt = Interrupt::default();
         let token = interrupt.0.clone();
-        // Without signals to be had, the system's default stays.
+        // Where signals cannot be watched, the system's default action remains.
         if let Ok(mut signals) = Signals::new() {
             tokio::spawn(async move {
                 signals.next().await;
@@ -37,18 +37,18 @@ impl Interrupt {
         interrupt
     }
 
-    /// Asks for the end in the user's place.
+    /// Asks the program to end, as the user would.
     pub(crate) fn ask(&self) {
         self.0.cancel();
     }
 
-    /// Waits until the user has asked for the end. Dropping the future changes nothing.
+    /// Waits until the user has asked the program to end. Dropping the future changes nothing.
     pub(crate) async fn asked(&self) {
         self.0.cancelled().await;
     }
 }
 
-/// What asks for the end.
+/// The signals that ask the program to end.
 #[cfg(unix)]
 struct Signals(Signal, Signal);
 

@@ -1,5 +1,5 @@
-//! Standard input and output as chunks of bytes, each with a thread of its own: the system has no
-//! way to wait for them that works for files, terminals and pipes alike.
+//! Standard input and output as chunks of bytes. Each has a thread of its own, because no system
+//! call waits for files, terminals and pipes alike.
 
 use std::io::{self, Read, Write};
 use std::thread;
@@ -7,26 +7,26 @@ use std::thread;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
 
-/// As much as a pipe holds on Linux.
+/// The capacity of a pipe on Linux.
 const CHUNK: usize = 64 * 1024;
 
-/// How many chunks wait between a thread and the runtime: enough that neither waits for the other
-/// all the time.
+/// How many chunks wait between a thread and the runtime. With this many, neither side waits for
+/// the other all the time.
 const QUEUE: usize = 8;
 
-/// What comes in. It outlives connections, so that the next one goes on where the last has ended.
+/// The input. It outlives connections: the next connection continues where the last one ended.
 #[derive(Debug)]
 pub(crate) struct Input {
-    /// An empty chunk is the end. A channel that closes without one has broken off: by an error that was told, or
-    /// with its thread.
+    /// An empty chunk is the end. If the channel closes without an empty chunk, the input has
+    /// broken off: an error was reported before, or the thread is gone.
     chunks: mpsc::Receiver<io::Result<Bytes>>,
     has_ended: bool,
-    /// Read, and not taken by any connection.
+    /// A chunk that was read, and that no connection has taken.
     unsent: Option<Bytes>,
 }
 
 impl Input {
-    /// Standard input. Its thread ends with the process: a read cannot be given up.
+    /// Standard input. Its thread ends with the process, because a read cannot be cancelled.
     pub(crate) fn stdin() -> Input {
         let (sender, chunks) = mpsc::channel(QUEUE);
         thread::spawn(move || read_all(io::stdin().lock(), &sender));
@@ -37,8 +37,8 @@ impl Input {
         Input { chunks, has_ended: false, unsent: None }
     }
 
-    /// The next bytes, or `None` at the end. After an error there is no end, but an error again. Dropping the
-    /// future loses nothing.
+    /// The next bytes, or `None` at the end. After an error no end follows, but another error.
+    /// Dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Option<io::Result<Bytes>> {
         if let Some(chunk) = self.unsent.take() {
             return Some(Ok(chunk));
@@ -56,12 +56,12 @@ impl Input {
         }
     }
 
-    /// Keeps a chunk to be the next again, until it is [`sent`](Input::sent).
+    /// Keeps a chunk, to return it again until it is [`sent`](Input::sent).
     pub(crate) fn keep(&mut self, chunk: Bytes) {
         self.unsent = Some(chunk);
     }
 
-    /// What was kept is sent.
+    /// The chunk that was kept is sent.
     pub(crate) fn sent(&mut self) {
         self.unsent = None;
     }
@@ -76,7 +76,7 @@ fn read_all(mut input: impl Read, sender: &mpsc::Sender<io::Result<Bytes>>) {
         }
         let chunk = match input.read(&mut buffer) {
             Ok(0) => {
-                // Nobody waits for it when the program ends.
+                // At the end of the program nothing receives it.
                 let _ = sender.blocking_send(Ok(Bytes::new()));
                 return;
             }
@@ -91,11 +91,11 @@ fn read_all(mut input: impl Read, sender: &mpsc::Sender<io::Result<Bytes>>) {
     }
 }
 
-/// What goes out.
+/// The output.
 #[derive(Debug)]
 pub(crate) struct Output {
     chunks: Option<mpsc::Sender<Bytes>>,
-    /// `None` when it has been told.
+    /// `None` once the result has been returned.
     ended: Option<oneshot::Receiver<io::Result<()>>>,
 }
 
@@ -105,17 +105,17 @@ impl Output {
         let (end, ended) = oneshot::channel();
         thread::spawn(move || {
             let written = write_all(receiver);
-            // Nobody listens when the program ends by something else.
+            // If another error ends the program, nothing receives the result.
             let _ = end.send(written);
         });
         Output { chunks: Some(chunks), ended: Some(ended) }
     }
 
-    /// Writes all of `chunk`, soon.
+    /// Queues all of `chunk` to be written.
     ///
     /// # Errors
     ///
-    /// That of an earlier write, once. Of kind `BrokenPipe` where the reader has gone.
+    /// The error of an earlier write, once. Its kind is `BrokenPipe` if the reader has gone.
     pub(crate) async fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         let sent = match &self.chunks {
             Some(chunks) => chunks.send(chunk).await.is_ok(),
@@ -127,11 +127,12 @@ impl Output {
         }
     }
 
-    /// Waits until everything is written, or cannot be. An error is told once.
+    /// Waits until everything is written, or cannot be written. An error is returned once.
     pub(crate) async fn finish(&mut self) -> io::Result<()> {
         self.chunks = None;
         match self.ended.take() {
-            // The thread ends without a word only by a panic, which has said enough.
+            // Only a panic ends the thread without a result, and a panic has printed its own
+            // message.
             Some(ended) => ended.await.unwrap_or(Ok(())),
             None => Ok(()),
         }
@@ -147,7 +148,7 @@ fn write_all(mut chunks: mpsc::Receiver<Bytes>) -> io::Result<()> {
     Ok(())
 }
 
-/// Past the buffer of `io::stdout`, which looks for the ends of lines in everything.
+/// Writes past the buffer of `io::stdout`, which searches all bytes for line ends.
 #[cfg(unix)]
 fn stdout() -> impl Write {
     use std::fs::File;
@@ -202,7 +203,7 @@ mod tests {
         assert!(got.iter().copied().eq((1..=40).rev()));
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
         reader.join().unwrap();
-        // The next connection must not take it for an end.
+        // The next connection must not take the error for an end.
         for _ in 0..2 {
             assert!(input.next().await.unwrap().is_err());
         }

@@ -13,19 +13,19 @@ use crate::exit::{Failure, Result};
 use crate::signals::Interrupt;
 use crate::stdio::{Input, Output};
 
-/// How a conversation has ended, if it has not failed.
+/// How a conversation has ended, unless it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The peer has ended it.
+    /// The peer has ended the conversation.
     Peer,
     /// The linger time after the end of the input has passed.
     Linger,
-    /// Whoever has read the output has gone.
+    /// The reader of the output has gone.
     Reader,
 }
 
 impl End {
-    /// As `-v` says it.
+    /// The text that `-v` prints.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             End::Peer => "the peer has ended it",
@@ -35,16 +35,17 @@ impl End {
     }
 }
 
-/// Talks until the peer ends the connection, and closes it.
+/// Talks until the peer ends the connection, and then closes the connection.
 ///
-/// The end of the input is passed on, and the peer's answer still printed. The peer's end of its
-/// direction leaves the input to be sent, unless the peer is gone altogether.
+/// The end of the input is passed on, and the peer's answer is still printed after that. If the
+/// peer ends its direction first, the rest of the input is still sent, unless the peer has ended
+/// the connection altogether.
 ///
 /// # Errors
 ///
-/// The error that has ended the connection otherwise. When the user asks for the end, the connection is reset: half
-/// of the input must not look like all of it. The reason is `CANCEL`, or `wanted_no_more` if the end of the
-/// input has been sent.
+/// The error that ended the connection in any other way. When the user asks the program to end, the
+/// connection is reset, because a part of the input must not look like all of it. The reason is
+/// `CANCEL`, or `wanted_no_more` if the end of the input has been sent.
 pub(crate) async fn talk(
     conn: &Conn,
     input: &mut Input,
@@ -58,7 +59,7 @@ pub(crate) async fn talk(
         let end = exchange(conn, input, output, linger, &is_said).await?;
         if end == End::Reader {
             let _ = timeout(PARTING, conn.sent()).await;
-            // Half of the input must not look like all of it.
+            // A part of the input must not look like all of it.
             conn.reset(Reason::CANCEL);
             return Ok(end);
         }
@@ -74,7 +75,7 @@ pub(crate) async fn talk(
         }
     };
     tokio::select! {
-        // An end that is there counts.
+        // An end that is already there comes first.
         biased;
         end = talking => end,
         () = interrupt.asked() => {
@@ -110,14 +111,14 @@ async fn exchange(
     let receiving = receive(conn, output);
     tokio::pin!(receiving);
 
-    // What became of sending, once that is known.
+    // The result of sending, once it is known.
     let mut sent: Option<Result> = None;
     let received = loop {
         tokio::select! {
             received = &mut receiving => break received?,
             result = &mut sending, if sent.is_none() => match result {
                 Ok(Some(end)) => return Ok(end),
-                // A peer that takes no more may have an answer.
+                // A peer that takes no more may still send an answer.
                 Err(Stopped::Conn(failure)) => sent = Some(Err(failure)),
                 Err(Stopped::Input(error)) => return Err(no_input(conn, error)),
                 Ok(None) => sent = Some(Ok(())),
@@ -148,13 +149,13 @@ async fn exchange(
     }
 }
 
-/// Why no more was sent.
+/// The reason why no more was sent.
 enum Stopped {
     Conn(Failure),
     Input(io::Error),
 }
 
-/// Half of the input must not look like all of it.
+/// Resets the connection: a part of the input must not look like all of it.
 fn no_input(conn: &Conn, error: io::Error) -> Failure {
     conn.reset(Reason::CANCEL);
     Failure::local("cannot read standard input", error)
@@ -163,7 +164,8 @@ fn no_input(conn: &Conn, error: io::Error) -> Failure {
 async fn send(mut conn: &Conn, input: &mut Input) -> Result<(), Stopped> {
     while let Some(chunk) = input.next().await {
         let chunk = chunk.map_err(Stopped::Input)?;
-        // A write that fails, or is given up, has written nothing: the next connection gets it.
+        // A write that fails or is cancelled has written nothing, so the next connection gets the
+        // chunk.
         input.keep(chunk.clone());
         conn.write_chunk(chunk).await.map_err(|error| Stopped::Conn(error.into()))?;
         input.sent();
@@ -172,7 +174,7 @@ async fn send(mut conn: &Conn, input: &mut Input) -> Result<(), Stopped> {
     ended.map_err(|error| Stopped::Conn(Failure::of_io("cannot end the connection", error)))
 }
 
-/// Prints what comes, to the peer's end.
+/// Prints the bytes that arrive, until the peer's end.
 async fn receive(conn: &Conn, output: &mut Output) -> Result<Option<End>> {
     while let Some(chunk) = conn.read_chunk().await? {
         match output.write(chunk).await {
@@ -193,7 +195,8 @@ fn is_a_reset(error: &Error) -> bool {
     error.is_by_peer() && error.kind() == ErrorKind::Reset
 }
 
-/// The peer has ended its side, and then reset the connection: what it said may not be all.
+/// The failure of a peer that ended its direction and then reset the connection: its answer may be
+/// incomplete.
 fn may_be_cut(failure: Failure) -> Failure {
     failure.context(
         "the answer may be cut: the peer ended its side, and has not taken all of the input",

@@ -1,4 +1,4 @@
-//! Says what is waited for when that takes long.
+//! Explains long waits to the user.
 
 use std::time::Duration;
 
@@ -7,15 +7,16 @@ use tokio::time::timeout;
 
 use crate::report::{About, warn};
 
-/// How long a wait needs no explanation.
+/// How long a wait may last without an explanation.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Waits for `answer`, which `client` gets from `url`. When that takes long, a line on standard error says once
-/// what is waited for, and why. `more` is what the server may wait for before it answers.
+/// Waits for `answer`, which `client` gets from `url`. If that takes long, one line on standard
+/// error says what the command waits for, and why. `more` is what the server may wait for before it
+/// answers.
 ///
 /// # Cancel safety
 ///
-/// That of `answer`.
+/// The same as that of `answer`.
 pub(crate) async fn explained<T>(
     answer: impl Future<Output = T>,
     client: &Client,
@@ -24,13 +25,13 @@ pub(crate) async fn explained<T>(
 ) -> T {
     let explain = || {
         let explanation = explanation(client, url, more);
-        // A server can keep many waiting.
+        // One server can delay many requests.
         warn(About::All, "waiting", format_args!("h2conn: {explanation}"));
     };
     patiently(answer, explain).await
 }
 
-/// Waits for `answer`, and calls `explain` when that takes long.
+/// Waits for `answer`, and calls `explain` if that takes long.
 async fn patiently<T>(answer: impl Future<Output = T>, explain: impl FnOnce()) -> T {
     tokio::pin!(answer);
     if let Ok(answer) = timeout(PATIENCE, &mut answer).await {
@@ -50,12 +51,12 @@ fn explanation(client: &Client, url: &str, more: &str) -> String {
     }
 }
 
-/// The part of a URL that may be shown: a query can be a secret.
+/// The part of a URL that may be shown. The query can be a secret.
 pub(crate) fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or(url)
 }
 
-/// Why a response may not come.
+/// The possible reasons why no response arrives.
 pub(crate) fn why(more: &str) -> String {
     format!(
         "a proxy on the way may hold back the request or the response until it has all of it, or the \

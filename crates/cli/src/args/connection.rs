@@ -65,7 +65,7 @@ pub(crate) struct ConnectOptions {
     pub(crate) proxy: Option<String>,
 }
 
-/// What is done with one connection.
+/// The options of one connection.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Stream")]
 pub(crate) struct StreamOptions {
