@@ -1,5 +1,6 @@
-//! What `send`, `recv` and `serve --files` say to each other: a file, the digest of all of it, and
-//! where to go on after a break. `docs/protocol.md` has it for peers in other languages.
+//! The protocol of `send`, `recv` and `serve --files`: a file, the digest of all of it, and the
+//! position from which to continue after a break. `docs/protocol.md` describes it for peers in
+//! other languages.
 
 pub(crate) mod access;
 pub(crate) mod digest;
@@ -18,11 +19,11 @@ pub(crate) mod source;
 pub(crate) mod step;
 pub(crate) mod store;
 
-/// The field of a request for a file: what the client has of it already, its length and its digest,
-/// as `1024 9f86…`.
+/// The field of a request for a file: the length and digest of the part that the client already
+/// has, as `1024 9f86…`.
 pub(crate) const RECV: &str = "h2conn-recv";
 
-/// The field of a request to take a file: its length.
+/// The field of a request to store a file: its length.
 pub(crate) const SEND: &str = "h2conn-send";
 
 /// The field of a response with a file: its length.
@@ -31,6 +32,6 @@ pub(crate) const SIZE: &str = "h2conn-size";
 /// The field of a request or a response with a file: its permission bits, as `644`.
 pub(crate) const MODE: &str = "h2conn-mode";
 
-/// How much of a file moves at once: enough for a disk, little enough for a progress bar and for the
-/// memory of a transfer that stalls.
+/// How much of a file moves at once. This is enough for a disk, but little enough for a progress
+/// bar and for the memory of a transfer that stalls.
 const CHUNK: usize = 128 << 10;

@@ -1,4 +1,4 @@
-//! The access that users have to a file: its permission bits, and whose it is.
+//! Access to a file: its permission bits, its owner and its group.
 
 #[cfg(not(unix))]
 mod other;
@@ -18,13 +18,14 @@ pub(crate) use other::{Access, give_new, give_owner, make_private, mode_of};
 #[cfg(unix)]
 pub(crate) use unix::{Access, give_new, give_owner, make_private, mode_of};
 
-/// The permission bits of a file that is sent. No more than these go to a peer or are taken from one: a
-/// file must not run as another user because a peer says so.
+/// The permission bits of a file that is sent. No other bits are sent to a peer or accepted from
+/// one: a file must not run as another user because a peer asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mode(u32);
 
 impl Mode {
-    /// The bits that a peer says, in the field [`MODE`]; peers on systems without them do not.
+    /// The bits that a peer sends in the field [`MODE`]. Peers on systems without such bits send
+    /// none.
     pub(crate) fn said(headers: &HeaderMap) -> Result<Option<Mode>> {
         let field = headers.get(MODE);
         field.map(|mode| mode.to_str().context("the mode is no text")?.parse()).transpose()
@@ -42,7 +43,7 @@ impl FromStr for Mode {
 
     fn from_str(text: &str) -> Result<Mode> {
         match u32::from_str_radix(text, 8) {
-            // A sign would be taken, too.
+            // `from_str_radix` also accepts a sign.
             Ok(bits) if text.len() == 3 && !text.starts_with('+') => Ok(Mode(bits)),
             _ => bail!("{text:?} is no mode of a file; expected 000 to 777"),
         }

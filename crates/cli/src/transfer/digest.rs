@@ -10,11 +10,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::CHUNK;
 
-/// What `sha256sum` prints.
+/// A digest, in the form that `sha256sum` prints.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Digest([u8; 32]);
 
-/// A digest in the making, of so many bytes.
+/// A digest that is not finished, and the number of its bytes so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hasher {
     state: Sha256,
@@ -27,18 +27,18 @@ impl Hasher {
         self.len += bytes.len() as u64;
     }
 
-    /// How many bytes it has seen.
+    /// The number of bytes it has digested.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
-    /// The digest of what it has seen so far.
+    /// The digest of all bytes so far.
     pub(crate) fn digest(&self) -> Digest {
         Digest(self.state.clone().finalize().into())
     }
 
-    /// Reads the first `len` bytes of a file, or all if it has fewer. Blocks. The file's position is
-    /// behind them.
+    /// Reads the first `len` bytes of a file, or all of it if the file is shorter. Blocks. The
+    /// file's position is then behind these bytes.
     pub(crate) fn of_start(mut file: &File, len: u64) -> io::Result<Hasher> {
         file.rewind()?;
         let mut hasher = Hasher::default();
@@ -70,7 +70,8 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Digest> {
         let mut digest = [0; 32];
-        // Before it is cut into bytes: a character can be longer.
+        // Check this before cutting the text into bytes, because a character can be longer than one
+        // byte.
         if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             bail!("{text:?} is no SHA-256; expected 64 hexadecimal digits");
         }

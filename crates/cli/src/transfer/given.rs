@@ -1,4 +1,4 @@
-//! A file that is sent to a peer: open, with all that is said of it before its bytes.
+//! A file that is sent to a peer: the open file, and the data that precede its bytes.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,7 +10,7 @@ use cap_std::fs::{Metadata, OpenOptions};
 use super::access::{Mode, mode_of};
 use super::kind;
 
-/// A plain file, open for reading.
+/// A regular file, open for reading.
 #[derive(Debug)]
 pub(crate) struct Given {
     pub(crate) file: File,
@@ -19,18 +19,19 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// How it must be opened: a pipe that has come in place of the file would wait for its other end.
+    /// The options to open the file with. Without `nonblock`, a pipe that has replaced the file
+    /// would wait for its other end.
     pub(crate) fn options() -> OpenOptions {
         let mut options = OpenOptions::new();
         options.read(true).nonblock(true);
         options
     }
 
-    /// Of a file that was opened with [`options`](Given::options). Blocks.
+    /// Takes a file that was opened with [`options`](Given::options). Blocks.
     ///
     /// # Errors
     ///
-    /// When it is no plain file, or one whose size says nothing of its bytes; and errors of the system.
+    /// If it is not a regular file, if its size does not match its bytes, and errors of the system.
     pub(crate) fn of(mut file: File) -> Result<Given> {
         let kind = Metadata::from_file(&file)?.file_type();
         if !kind.is_file() {
@@ -47,8 +48,8 @@ impl Given {
     }
 }
 
-/// The size of a file, if there are bytes up to there, and none beyond where it says none. The system
-/// makes some files as they are read, and does not know their size before.
+/// The size of a file, if there are bytes up to that size, and none in a file of size 0. The system
+/// generates some files while they are read, and does not know their size before that.
 fn size_of(file: &mut File) -> io::Result<Option<u64>> {
     loop {
         let size = file.metadata()?.len();
@@ -57,7 +58,7 @@ fn size_of(file: &mut File) -> io::Result<Option<u64>> {
         if is_there == (size > 0) {
             return Ok(Some(size));
         }
-        // Unless another program writes to it just now.
+        // Try again if another program is writing to the file.
         if file.metadata()?.len() == size {
             return Ok(None);
         }
@@ -87,9 +88,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_file_of_the_system_that_has_more_or_less_than_its_size_has_none() {
-        // One says 0 bytes, and the other 4096.
+        // The first file claims 0 bytes, the second claims 4096.
         for path in ["/proc/self/status", "/sys/kernel/mm/transparent_hugepage/enabled"] {
-            // There are kernels without the second.
+            // Some kernels do not have the second file.
             if let Ok(file) = File::open(path) {
                 let error = Given::of(file).unwrap_err().to_string();
                 assert!(error.contains("another size than the system says"), "{path}: {error}");

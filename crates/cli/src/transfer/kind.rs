@@ -1,4 +1,4 @@
-//! The kinds of files: plain ones, pipes, devices and others.
+//! The kinds of files: regular files, pipes, devices and others.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use cap_fs_ext::FileTypeExt;
 use cap_std::fs::{FileType, Metadata};
 
-/// The word for it in messages.
+/// The word for this kind in messages.
 pub(crate) fn name(kind: FileType) -> &'static str {
     match kind {
         kind if kind.is_file() => "a plain file",
@@ -19,7 +19,7 @@ pub(crate) fn name(kind: FileType) -> &'static str {
     }
 }
 
-/// Whether bytes that are written to it go somewhere else, and do not become a file.
+/// Whether bytes that are written to it go elsewhere, and do not become a file.
 pub(crate) fn passes_on(kind: FileType) -> bool {
     kind.is_fifo() || is_device(kind)
 }

@@ -7,16 +7,16 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use super::partial::SUFFIX;
 
-/// What stays as it is in a path: RFC 3986's unreserved characters.
+/// All characters but these are escaped in a path. They are the unreserved characters of RFC 3986.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The relative path of the file that a request is for. It goes down only: no part of it is empty,
-/// begins with a dot, or can be read as more than one part. That no link leads out is the
-/// directory's part ([`Store`](super::store::Store)).
+/// The relative path of the file that a request names. The path only goes down: none of its parts
+/// is empty, begins with a dot, or can be read as more than one part. The directory
+/// ([`Store`](super::store::Store)) makes sure that no link leads out of it.
 ///
 /// # Errors
 ///
-/// When the name is not served, with the reason.
+/// If the name is not served, with the reason.
 pub(crate) fn parse(path: &str) -> Result<PathBuf> {
     let mut name = PathBuf::new();
     for part in path.split('/') {
@@ -34,7 +34,7 @@ pub(crate) fn parse(path: &str) -> Result<PathBuf> {
         if cfg!(windows) && part.ends_with(['.', ' ']) {
             bail!("{part:?} ends with a dot or a space, which the system leaves out");
         }
-        // There are file systems that do not tell the cases apart.
+        // Some file systems ignore case.
         if part.to_ascii_lowercase().ends_with(SUFFIX) {
             bail!("{part:?} is, or would be, a file that is still being received");
         }

@@ -1,4 +1,4 @@
-//! A file that is being received, beside the place where it is to be.
+//! A file that is being received. It lies beside the place of the finished file.
 
 mod name;
 mod sweep;
@@ -23,8 +23,8 @@ use crate::report::say;
 pub(crate) use name::SUFFIX;
 pub(crate) use sweep::{Found, Key, Swept, key_of, sweep};
 
-/// `NAME.h2conn-part`, open and locked. It stays when this is dropped, for the transfer to be resumed
-/// from it, unless it is empty.
+/// `NAME.h2conn-part`, open and locked. It stays when this is dropped, unless it is empty, so that
+/// the transfer can continue from it.
 #[derive(Debug)]
 pub(crate) struct Partial {
     dir: Dir,
@@ -34,33 +34,33 @@ pub(crate) struct Partial {
     replaced: Option<Access>,
 }
 
-/// Another process or task has the partial file: when it has come to its end, this one can have it.
+/// Another process or task holds the partial file. This one can have it when the other one has
+/// ended.
 #[derive(Debug)]
 pub(crate) struct Busy(String);
 
 impl Partial {
-    /// Opens or makes the one of `name`, a file's name without directories, in `dir`.
+    /// Opens or creates the partial file for `name`, a file name without directories, in `dir`.
     ///
-    /// It can never be read by users who cannot read the file that is `replaced`; where none is, its owner
-    /// alone can read it until it is whole.
+    /// Users who cannot read the file that is `replaced` can never read the partial file either. If
+    /// no file is replaced, only the owner can read it until it is whole.
     ///
     /// # Errors
     ///
-    /// [`Busy`]; when a file stands in its place that is not this program's to write to; and errors of
-    /// the system.
+    /// [`Busy`]; if a file in its place does not belong to this program; and errors of the system.
     pub(crate) fn open(dir: Dir, name: &OsStr, replaced: Option<Access>) -> Result<Partial> {
         let partial = name::of(name);
         let shown = partial.to_string_lossy().into_owned();
         let mut is_removed = false;
         loop {
-            // Before it is opened, which does things to some devices.
+            // Check this before opening: to open some devices has effects.
             if let Ok(there) = dir.symlink_metadata(&partial) {
                 plain(&there, &shown)?;
             }
             let open = || {
                 let mut options = OpenOptions::new();
                 options.read(true).write(true).create(true);
-                // In case that another file has come there since.
+                // Another file may have taken its place since that check.
                 options.follow(FollowSymlinks::No).nonblock(true);
                 make_private(&mut options);
                 let opened = dir.open_with(&partial, &options).map(cap_std::fs::File::into_std);
@@ -75,13 +75,13 @@ impl Partial {
                     return Err(error).with_context(|| format!("cannot lock {shown}"));
                 }
             }
-            // The transfer that had the lock before may have finished, and then this is the whole file.
-            // It must not be written to.
+            // The transfer that held the lock before may have finished. Then this is the whole
+            // file, and must not be written to.
             if !same(&file, open()?)? {
                 continue;
             }
             let metadata = Metadata::from_file(&file)?;
-            // Only with the lock: a transfer that finishes has two names for a moment.
+            // Check this only with the lock: a transfer that finishes has two names for a moment.
             match metadata.nlink() {
                 0 | 1 => {}
                 // A transfer was killed in that moment. The file is whole, and has its name.
@@ -96,8 +96,8 @@ impl Partial {
                 ),
             }
             match replaced {
-                // To narrow its access would not do: another user can have it open. Once, for there
-                // are file systems on which all files are as open.
+                // Narrowing its access would not be enough, because another user can have it open.
+                // Remove it only once, because on some file systems all files are equally open.
                 Some(replaced) if !is_removed && replaced.is_exceeded_by(&metadata) => {
                     let removed = dir.remove_file(&partial);
                     removed.with_context(|| format!("cannot remove {shown}"))?;
@@ -119,34 +119,34 @@ impl Partial {
         }
     }
 
-    /// How many bytes there are.
+    /// The number of bytes so far.
     pub(crate) fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 
-    /// Reads what there is. Blocks. The position of all its handles is at the end then.
+    /// Digests the bytes so far. Blocks. The position of all handles is then at the end.
     pub(crate) fn hash(&self) -> io::Result<Hasher> {
         Hasher::of_start(&self.file, u64::MAX)
     }
 
-    /// Forgets what there is.
+    /// Drops the bytes so far.
     pub(crate) fn clear(&self) -> io::Result<()> {
         self.file.set_len(0)?;
         (&*self.file).rewind()
     }
 
-    /// The file, whose position all share.
+    /// The file. All handles share its position.
     pub(crate) fn handle(&self) -> Arc<File> {
         Arc::clone(&self.file)
     }
 
-    /// Makes it the file that it was to become, also for after a power failure if its bytes are on the
-    /// device. Unless `replace`, a file that is there stays; a file that is replaced leaves its access to
-    /// this one. A new file has the bits that its sender `said`.
+    /// Makes it the finished file. If its bytes are on the device, the file survives a power
+    /// failure. Without `replace`, an existing file stays. A file that is replaced passes its
+    /// access on to this one. A new file has the bits that its sender `said`.
     ///
     /// # Errors
     ///
-    /// When there is a file already, and what the system says.
+    /// If there already is a file and `replace` is not set, and errors of the system.
     pub(crate) fn finish(self, replace: bool, said: Option<Mode>) -> Result<()> {
         self.take_access(replace, said)?;
         self.take_name(replace)?;
@@ -156,7 +156,7 @@ impl Partial {
     }
 
     fn take_access(&self, replace: bool, said: Option<Mode>) -> Result<()> {
-        // As it is now: a transfer can take hours.
+        // Check the file as it is now: a transfer can take hours.
         let replaced = match self.dir.symlink_metadata(&self.name) {
             Ok(there) if replace => {
                 let name = self.name.to_string_lossy();
@@ -185,7 +185,7 @@ impl Partial {
                 .rename(&self.partial, &self.dir, &self.name)
                 .with_context(|| format!("cannot replace {name}"));
         }
-        // Only making a link fails, of itself, where there is a file.
+        // Only making a link fails by itself if a file exists.
         match self.dir.hard_link(&self.partial, &self.dir, &self.name) {
             Ok(()) => self
                 .dir
@@ -194,7 +194,7 @@ impl Partial {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 bail!("{name} is there already, since the transfer began")
             }
-            // There are file systems without links.
+            // Some file systems have no links.
             Err(_) if self.dir.symlink_metadata(&self.name).is_err() => self
                 .dir
                 .rename(&self.partial, &self.dir, &self.name)
@@ -203,7 +203,7 @@ impl Partial {
         }
     }
 
-    /// Removes it, for it is worth nothing.
+    /// Drops the bytes, because they are useless.
     pub(crate) fn discard(self) -> io::Result<()> {
         self.clear()
     }
@@ -220,13 +220,13 @@ impl std::error::Error for Busy {}
 impl Drop for Partial {
     fn drop(&mut self) {
         if self.len().is_ok_and(|len| len == 0) && is_of(&self.dir, &self.partial, &self.file) {
-            // What stays would be in nobody's way.
+            // A file that cannot be removed does no harm.
             let _ = self.dir.remove_file(&self.partial);
         }
     }
 }
 
-/// Fails unless it is a plain file.
+/// Fails if it is not a regular file.
 fn plain(there: &Metadata, shown: &str) -> Result<()> {
     if !there.is_file() {
         let kind = kind::name(there.file_type());
@@ -235,7 +235,7 @@ fn plain(there: &Metadata, shown: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether the name is that of this file.
+/// Whether this file has this name.
 fn is_of(dir: &Dir, name: &OsStr, file: &File) -> bool {
     let mut options = OpenOptions::new();
     options.read(true).follow(FollowSymlinks::No).nonblock(true);
@@ -249,7 +249,7 @@ fn sync(dir: &Dir) -> io::Result<()> {
         return Ok(());
     }
     match dir.open(".").and_then(|dir| dir.sync_all()) {
-        // There are file systems that cannot, and directories that can be written to and not read.
+        // Some file systems cannot do this, and some directories can be written to but not read.
         Err(error)
             if matches!(
                 error.kind(),

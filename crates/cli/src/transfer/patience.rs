@@ -9,22 +9,22 @@ use anyhow::{Error, Result, bail};
 use h2conn::Conn;
 use tokio::time::sleep;
 
-/// How often a wait looks whether bytes have moved. It is given up this part of its limit late at most: 1 s
-/// of the default.
+/// How often within its limit a wait checks whether bytes have moved. A wait ends late by at most
+/// this part of its limit: 1 s by default.
 const LOOKS: u32 = 60;
 
-/// A peer that has more to digest before it answers may take longer: as long as a slow disk gives so many
-/// bytes a second.
+/// A peer that must digest bytes before it answers gets more time. This is how many bytes a slow
+/// disk reads in a second.
 const DIGESTED: u64 = 16 << 20;
 
 /// The limit of each wait for a peer.
 ///
-/// It is not that of the whole library, which would also count the time that this side's disk and digests
-/// take. The default is to wait for ever.
+/// The library's own idle timeout would also count the time that this side's disk and digests take.
+/// By default a wait has no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Patience(Option<Duration>);
 
-/// The peer has let nothing move for so long.
+/// The peer has let nothing move for this long.
 #[derive(Debug)]
 pub(crate) struct Idle(Duration);
 
@@ -33,17 +33,17 @@ impl Patience {
         Patience(limit)
     }
 
-    /// For a peer that must first read and digest so many bytes.
+    /// The limit for a peer that must first read and digest this many bytes.
     pub(crate) fn to_digest(self, bytes: u64) -> Patience {
         let more = Duration::from_secs(bytes / DIGESTED);
         Patience(self.0.map(|limit| limit.saturating_add(more)))
     }
 
-    /// Waits for what is done on this Conn.
+    /// Waits for an operation on this Conn.
     ///
     /// # Errors
     ///
-    /// Those of the operation, and [`Idle`] when no byte has come or gone for the limit.
+    /// Those of the operation, and [`Idle`] if no byte has arrived or left for the limit.
     pub(crate) async fn wait<T, E: Into<Error>>(
         self,
         conn: &Conn,
@@ -51,7 +51,7 @@ impl Patience {
     ) -> Result<T> {
         let Some(limit) = self.0 else { return operation.await.map_err(Into::into) };
         let mut operation = pin!(operation);
-        // Most are ready, and need no clock.
+        // Most operations are ready at once, and need no clock.
         tokio::select! {
             biased;
             done = &mut operation => return done.map_err(Into::into),

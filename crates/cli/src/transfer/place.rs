@@ -1,4 +1,4 @@
-//! The place of a file that is received: the path that the user has named, and the file that is there.
+//! The place of a file that is received: the path that the user names, and any file that is there.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -12,24 +12,25 @@ use cap_std::fs::{Dir, Metadata};
 use super::access::Access;
 use super::{kind, name};
 
-/// Where the bytes of a file go.
+/// The destination of a file's bytes.
 #[derive(Debug)]
 pub(crate) enum Place {
-    /// Into a file of this name in this directory, once they are all there and right. It may replace one
-    /// with this access.
+    /// A file of this name in this directory, once all bytes have arrived and their digest is
+    /// right. It may replace a file with this access.
     File(Dir, OsString, Option<Access>),
-    /// Through a pipe or a device, as they come.
+    /// A pipe or a device, which gets the bytes as they arrive.
     Through,
 }
 
 impl Place {
-    /// Looks at what is at `path`. Only by `force` may something be there.
+    /// Checks what is at `path`. Without `force`, nothing may exist there.
     ///
-    /// Links are followed, as by `cp` and `curl -o`: the file behind is replaced, and the link stays.
+    /// Links are followed, as `cp` and `curl -o` do: the file that a link points to is replaced,
+    /// and the link stays.
     ///
     /// # Errors
     ///
-    /// When something is there that cannot be written to or must not be, and errors of the system.
+    /// If something is there that cannot or must not be written to, and errors of the system.
     pub(crate) fn find(path: &Path, force: bool) -> Result<Place> {
         let shown = path.display();
         let there = match path.symlink_metadata() {
@@ -44,8 +45,8 @@ impl Place {
         if there.is_dir() {
             bail!("{shown} is a directory, and is not replaced");
         }
-        // By the system, and before a link is read: it follows none that somebody else has put into a
-        // directory that all can write to, such as /tmp.
+        // The system checks this before a link is read. It does not follow a link that another user
+        // has put into a directory that everyone can write to, such as /tmp.
         let behind = kind::behind(path);
         if !force {
             let passes_on = behind.is_ok_and(|behind| kind::passes_on(behind.file_type()));
@@ -85,12 +86,12 @@ impl Place {
     }
 }
 
-/// Whether the bytes of a file that was received to `path`, in part, are kept for the next time.
+/// Whether the bytes of a file that was partly received to `path` are kept for the next attempt.
 pub(crate) fn keeps(path: &Path) -> bool {
     !kind::behind(path).is_ok_and(|behind| kind::passes_on(behind.file_type()))
 }
 
-/// Opens the pipe or the device at `path`. Blocks: a pipe waits until somebody reads from it.
+/// Opens the pipe or the device at `path`. Blocks: a pipe waits for its reader.
 pub(crate) fn open_through(path: &Path) -> Result<File> {
     let shown = path.display();
     let file = File::options().write(true).open(path);
@@ -101,8 +102,8 @@ pub(crate) fn open_through(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// The path of a file that is to be received from `url`: what is given, or the URL's last part in the
-/// directory that is given, or here.
+/// The path for a file that is received from `url`. This is the path that is given. If none is
+/// given, or only a directory, it is the URL's last part in that directory.
 pub(crate) fn path(given: Option<PathBuf>, url: &str) -> Result<PathBuf> {
     match given {
         None => name_of(url),
@@ -118,14 +119,14 @@ pub(crate) fn path(given: Option<PathBuf>, url: &str) -> Result<PathBuf> {
     }
 }
 
-/// Whether a path can only be that of a directory; `Path` leaves out what tells so.
+/// Whether a path can only name a directory. `Path` drops the characters that show this.
 fn is_of_directory(path: &Path) -> bool {
     let bytes = path.as_os_str().as_encoded_bytes();
     let last = bytes.rsplit(|byte| is_separator(char::from(*byte))).next();
     matches!(last, Some(b"" | b"." | b".."))
 }
 
-/// The name that a file has when only its URL is given.
+/// The name for a file of which only the URL is given.
 fn name_of(url: &str) -> Result<PathBuf> {
     let path = url.split(['?', '#']).next().unwrap_or(url);
     let last = path.rsplit('/').next().unwrap_or(path);

@@ -1,4 +1,4 @@
-//! How far a transfer is.
+//! The progress of a transfer.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 use super::digest::Digest;
 use crate::report::keep_clear_of;
 
-/// A bar with the rate and the time that is left, on standard error when that is a terminal.
+/// A bar with the rate and the remaining time, on standard error if that is a terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -16,20 +16,20 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Of a file of `size` bytes, of which `from` are there.
+    /// The progress of a file of `size` bytes, of which `from` bytes were there before.
     pub(crate) fn new(size: u64, from: u64) -> Progress {
         let style = "{wide_bar} {percent}% {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
         let bar = ProgressBar::new(size).with_position(from);
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
         }
-        // What was there has not come at any rate.
+        // The bytes from before must not count in the rate.
         bar.reset_eta();
         keep_clear_of(&bar);
         Progress { bar, begun: Instant::now(), from }
     }
 
-    /// One that nobody sees.
+    /// An invisible bar.
     pub(crate) fn hidden(size: u64, from: u64) -> Progress {
         Progress {
             bar: ProgressBar::hidden().with_position(from),
@@ -42,7 +42,7 @@ impl Progress {
         self.bar.inc(bytes as u64);
     }
 
-    /// Takes the bar away, and says how it went.
+    /// Removes the bar, and returns a summary.
     pub(crate) fn summary(&self, digest: Digest) -> String {
         self.bar.finish_and_clear();
         let (moved, seconds) =

@@ -1,4 +1,4 @@
-//! Lines and runs of bytes out of one connection.
+//! Reads lines and runs of bytes from one connection.
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -6,15 +6,16 @@ use h2conn::Conn;
 
 use super::patience::Patience;
 
-/// No line of the protocol is longer, but for a reason why something failed, which is cut.
+/// The longest line of the protocol. Only the reason of a failure can be longer, and then it is
+/// cut.
 const LINE: usize = 1024;
 
-/// Reads what the peer has to say, line by line, and the bytes of a file between the lines.
+/// Reads the peer's messages line by line, and the bytes of a file between the lines.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     conn: &'a Conn,
     patience: Patience,
-    /// What came in one run with what was asked for.
+    /// Bytes that arrived in one run with those that were asked for.
     rest: Bytes,
 }
 
@@ -23,12 +24,12 @@ impl<'a> Reader<'a> {
         Reader { conn, patience: Patience::default(), rest: Bytes::new() }
     }
 
-    /// Sets how long each wait for the peer may be.
+    /// Sets the limit of each wait for the peer.
     pub(crate) fn set_patience(&mut self, patience: Patience) {
         self.patience = patience;
     }
 
-    /// A line, without its end.
+    /// Reads a line, and returns it without its end.
     pub(crate) async fn line(&mut self) -> Result<String> {
         let mut line = Vec::new();
         loop {
@@ -47,11 +48,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The line that begins with `word` and a space, without them.
+    /// Reads a line that begins with `word` and a space, and returns the rest of it.
     ///
     /// # Errors
     ///
-    /// With what the peer says if the line begins with `failed`.
+    /// If the line begins with `failed`, the error has the peer's text.
     pub(crate) async fn expect(&mut self, word: &str) -> Result<String> {
         let line = self.line().await?;
         match line.split_once(' ') {
@@ -64,7 +65,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Some bytes, at most `left` of them. Dropping the future loses nothing.
+    /// Reads some bytes, at most `left`. Dropping the future loses nothing.
     pub(crate) async fn bytes(&mut self, left: u64) -> Result<Bytes> {
         let Some(mut run) = self.run().await? else {
             bail!("the peer has ended with {left} bytes missing")
@@ -74,7 +75,7 @@ impl<'a> Reader<'a> {
         Ok(run)
     }
 
-    /// Makes sure that the peer has nothing more to say.
+    /// Checks that the peer sends nothing more.
     pub(crate) async fn end(&mut self) -> Result<()> {
         match self.run().await? {
             None => Ok(()),

@@ -1,4 +1,4 @@
-//! Receiving a file: the rest of it, and its digest.
+//! Receives a file: the rest of it, and its digest.
 
 use std::fmt;
 use std::fs::File;
@@ -21,7 +21,7 @@ use super::sink::Sink;
 use crate::dial::Caller;
 use crate::report::say;
 
-/// A file of this machine that is to be received.
+/// A file on this machine that is received.
 #[derive(Debug)]
 pub(crate) struct Destination {
     path: PathBuf,
@@ -33,21 +33,22 @@ pub(crate) struct Destination {
 #[derive(Debug)]
 enum To {
     File(Partial),
-    /// Opened when its bytes come, and not before: a pipe's reader takes its end for the file's.
+    /// Opened only when its bytes arrive: the reader of a pipe would take an earlier end for the
+    /// file's.
     Through,
 }
 
-/// Bytes may have been written to a pipe or a device, from where nobody takes them back: there is no
+/// Bytes may have been written to a pipe or a device, where they cannot be taken back. There is no
 /// other attempt.
 #[derive(Debug)]
 pub(crate) struct Spent(PathBuf);
 
 impl Destination {
-    /// Makes ready for the file `path`, and looks at what has come of it before.
+    /// Prepares the file at `path`, and reads any part of it that has arrived before.
     ///
     /// # Errors
     ///
-    /// When there is a file already and it is not to be replaced, and what the system says.
+    /// If there is a file already and `replace` is not set, and errors of the system.
     pub(crate) async fn open(path: PathBuf, replace: bool) -> Result<Destination> {
         spawn_blocking(move || Destination::open_now(path, replace)).await?
     }
@@ -64,7 +65,7 @@ impl Destination {
         Ok(Destination { path, to, replace, hasher })
     }
 
-    /// What a request says of it, in the field [`RECV`](super::RECV).
+    /// The value of the request's field [`RECV`](super::RECV).
     pub(crate) fn field(&self) -> String {
         format!("{} {}", self.hasher.len(), self.hasher.digest())
     }
@@ -73,12 +74,12 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// What went wrong; what has come is there for the next time, unless it is not what was sent.
-    /// [`Spent`] where there can be no next time.
+    /// The failure of either side. The bytes that have arrived are kept for the next attempt,
+    /// unless they differ from the sender's. [`Spent`] if there can be no next attempt.
     pub(crate) async fn fetch(mut self, client: &Caller, url: &str) -> Result<()> {
         let (conn, response) = client.connect(url).await?;
-        // All was said in the request. An end that came behind the file would come too late if the
-        // disk is slow: the server waits for it for a second, and then resets what is whole here.
+        // The request contains everything. With a slow disk, an end behind the file would come too
+        // late: the server waits for it for one second, and then resets a file that is whole here.
         (&conn).shutdown().await?;
         let size: Option<u64> =
             response.headers().get(SIZE).and_then(|size| size.to_str().ok()?.parse().ok());
@@ -122,7 +123,7 @@ impl Destination {
                 .await
                 .with_context(|| Spent(path.clone()))?,
         };
-        // However the connection ends, the file is there.
+        // The file is here, however the connection ends.
         let _ = conn.close().await;
         say(format_args!("received {}: {}", path.display(), progress.summary(digest)));
         Ok(())
@@ -153,9 +154,9 @@ async fn through(
     digest.context("what has come is not what was sent: the digests differ")
 }
 
-/// Receives what is missing of a file of `size` bytes, to the end of what the peer has to say.
-/// `None` when its digest is not that which the peer names. They go to `file`, whose position is behind
-/// those that `hasher` has seen. `admit` is asked whether there is room for so many more.
+/// Receives the missing bytes of a file of `size` bytes, and the peer's end. Returns `None` if its
+/// digest differs from the one that the peer names. The bytes go to `file`, whose position is
+/// behind those that `hasher` has digested. `admit` checks whether there is room for more bytes.
 pub(crate) async fn body(
     reader: &mut Reader<'_>,
     file: Arc<File>,
@@ -183,15 +184,15 @@ pub(crate) async fn body(
         anyhow::Ok(digest)
     };
     let received = received.await;
-    // Also after an error: what has come is kept. What the disk says tells more than that no more
-    // was taken.
+    // Finish the sink after an error, too, because the bytes that have arrived are kept. The disk's
+    // error says more than the error of a write that was refused.
     let hasher = sink.finish().await?;
     let claimed = received?;
     Ok((hasher.digest() == claimed).then_some(claimed))
 }
 
-/// Waits for the peer, and meanwhile for the disk: a peer that sends no more must not keep from the disk
-/// what it has sent.
+/// Waits for the peer, and for the disk at the same time. Otherwise a peer that sends no more would
+/// keep its earlier bytes from the disk.
 async fn until_settled<T>(
     sink: &mut Sink,
     mut peer: Pin<&mut impl Future<Output = T>>,

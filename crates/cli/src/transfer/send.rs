@@ -1,4 +1,4 @@
-//! Sending a file: what the other side does not have of it, and its digest.
+//! Sends a file: the bytes that the other side does not have, and the digest.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::dial::Caller;
 use crate::exit::of_library;
 use crate::report::say;
 
-/// A file of this machine that is to be sent.
+/// A file on this machine that is sent.
 #[derive(Debug)]
 pub(crate) struct Origin {
     path: PathBuf,
@@ -31,24 +31,24 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Looks at the file `path`.
+    /// Checks the file at `path`.
     ///
     /// # Errors
     ///
-    /// When it cannot be read, is no plain file, or has another size than the system says.
+    /// If it cannot be read, is not a regular file, or has another size than the system says.
     pub(crate) fn open(path: PathBuf) -> Result<Origin> {
         let Given { size, mode, .. } = open(&path)?;
         Ok(Origin { path, size, mode })
     }
 
-    /// The fields of a request that say of it what the server has to know: [`SEND`], and [`MODE`] where
-    /// the system has modes.
+    /// The fields of a request with which the server learns about the file: [`SEND`], and [`MODE`]
+    /// where the system has modes.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&'static str, String)> {
         let mode = self.mode.map(|mode| (MODE, mode.to_string()));
         [(SEND, self.size.to_string())].into_iter().chain(mode)
     }
 
-    /// The URL of the file: what is given, with the file's name where that ends with a slash.
+    /// The URL of the file: the one that is given, with the file's name if it ends with a slash.
     pub(crate) fn url(&self, given: &str) -> Result<String> {
         if !given.ends_with('/') {
             return Ok(given.to_owned());
@@ -67,9 +67,10 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// What went wrong, at either side.
+    /// The failure of either side.
     pub(crate) async fn submit(&self, client: &Caller, url: &str) -> Result<()> {
-        // Each time anew: a step of another attempt may still read from its own handle.
+        // Open the file for each attempt: a step of an earlier attempt may still read from its own
+        // handle.
         let Given { file, .. } = open(&self.path)?;
         let (conn, _) = client.connect(url).await?;
         let mut reader = Reader::new(&conn);
@@ -94,7 +95,8 @@ impl Origin {
             biased;
             answer = reader.expect("stored") => (None, answer),
             sent = &mut sending => match sent {
-                // It is the file: the server waits for the rest of it, and says nothing.
+                // The error is the file's. The server waits for the rest of the file, and sends
+                // nothing.
                 Err(error) if of_library(&error).is_none() => {
                     conn.reset(Reason::CANCEL);
                     return Err(error);
@@ -104,9 +106,9 @@ impl Origin {
         };
         let (sent, stored): (Result<Digest>, String) = match (sent, answer) {
             (Some(sent), Ok(stored)) => (sent, stored),
-            // A server that has everything but this side's end.
+            // The server has everything but this side's end.
             (None, Ok(stored)) => (sending.await, stored),
-            // What the server says tells more than that it takes no more.
+            // The server's answer says more than the error of a write that was refused.
             (Some(Err(error)), Err(answer)) if of_library(&answer).is_some() => {
                 return Err(error);
             }
@@ -118,7 +120,7 @@ impl Origin {
                 "the server has stored something else: its digest is {stored}, and here {digest}"
             );
         }
-        // However the connection ends, the file is there.
+        // The server has the file, however the connection ends.
         let _ = conn.close().await;
         say(format_args!("sent {}: {}", self.path.display(), progress.summary(digest)));
         Ok(())
@@ -128,7 +130,7 @@ impl Origin {
 /// Opens the file at `path`.
 fn open(path: &Path) -> Result<Given> {
     let opened = || {
-        // Before it is opened, which does things to some devices.
+        // Check this before opening: to open some devices has effects.
         match kind::behind(path)?.file_type() {
             kind if kind.is_file() => {}
             kind if kind.is_dir() => bail!(
@@ -146,7 +148,7 @@ fn open(path: &Path) -> Result<Given> {
     opened().with_context(|| format!("cannot send {}", path.display()))
 }
 
-/// How much a peer has, and of what digest.
+/// Parses how many bytes a peer has, and their digest.
 pub(crate) fn parse_have(text: &str) -> Result<(u64, Digest)> {
     let have = text
         .split_once(' ')
@@ -156,8 +158,8 @@ pub(crate) fn parse_have(text: &str) -> Result<(u64, Digest)> {
     })
 }
 
-/// A file at the place from which on the peer needs it: it has `len` bytes of this digest. That is
-/// the beginning if what it has is not the file's.
+/// The file at the position from which the peer needs it: the peer has `len` bytes with this
+/// digest. If those are not the file's bytes, the position is the beginning.
 async fn start(file: File, size: u64, len: u64, digest: Digest) -> Result<(File, Hasher)> {
     spawn_blocking(move || {
         let hasher = Hasher::of_start(&file, size.min(len)).context("cannot read the file")?;
@@ -170,7 +172,7 @@ async fn start(file: File, size: u64, len: u64, digest: Digest) -> Result<(File,
     .await?
 }
 
-/// Sends what `source` has, and the digest of the whole.
+/// Sends the bytes of `source`, and the digest of the whole file.
 pub(crate) async fn body(
     conn: &Conn,
     mut source: Source,

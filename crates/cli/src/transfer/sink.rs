@@ -1,5 +1,5 @@
-//! From the network to a file, in steps: each digests and writes what has come while the connection
-//! receives more.
+//! Carries bytes from the network to a file, in steps. Each step digests and writes the bytes that
+//! have arrived, while the connection receives more.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,22 +16,22 @@ use super::digest::Hasher;
 use super::kind;
 use super::step::step;
 
-/// How much is written at once while it comes fast. To begin a step costs about as much as to write a few
-/// frames.
+/// How much is written at once while bytes arrive fast. Starting a step costs about as much as
+/// writing a few frames.
 const BATCH: usize = 256 << 10;
 
-/// Less than a batch is written once nothing more has come for so long.
+/// If nothing more arrives for this long, less than a batch is written.
 const QUIET: Duration = Duration::from_millis(10);
 
-/// Takes the rest of a file, for a file, or for a pipe or a device.
+/// Takes the rest of a file, and writes it to a file, a pipe or a device.
 ///
-/// No thread waits for the network, as in [`Source`](super::source::Source): a step writes what has come.
-/// Dropping it loses what no step has begun to write, which is less than one batch and what came with
-/// the last bytes.
+/// No thread waits for the network, as in [`Source`](super::source::Source): a step writes the
+/// bytes that have arrived. Dropping the sink loses the bytes that no step has begun to write,
+/// which are less than one batch plus the run that arrived last.
 #[derive(Debug)]
 pub(crate) struct Sink {
     stage: Stage,
-    /// Bytes for the next step, in runs as they came.
+    /// Bytes for the next step, in runs as they arrived.
     next: Vec<Bytes>,
     len: usize,
 }
@@ -50,21 +50,21 @@ struct Writer {
 }
 
 impl Sink {
-    /// Writes behind the bytes that `hasher` has seen; the file's position is there.
+    /// Writes behind the bytes that `hasher` has digested. The file's position must be there.
     pub(crate) fn new(file: Arc<File>, hasher: Hasher) -> Sink {
         let writer = Box::new(Writer { file, hasher });
         Sink { stage: Stage::Resting(writer), next: Vec::new(), len: 0 }
     }
 
-    /// Takes these bytes, and waits for the disk if there is a batch of others already.
+    /// Takes these bytes. If a batch of others already waits, waits for the disk.
     ///
     /// # Errors
     ///
-    /// When bytes that were taken before could not be written; [`finish`](Sink::finish) tells why.
+    /// If earlier bytes could not be written. [`finish`](Sink::finish) tells why.
     ///
     /// # Cancel safety
     ///
-    /// All or nothing: when the future is dropped before it is ready, these bytes were not taken.
+    /// All or nothing: if the future is dropped before it is ready, these bytes were not taken.
     pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<()> {
         while self.len >= BATCH {
             self.settle().await?;
@@ -74,7 +74,7 @@ impl Sink {
         self.begin(BATCH)
     }
 
-    /// Whether all that was taken is written, or nothing more can be.
+    /// Whether all bytes that were taken are written, or no more can be written.
     pub(crate) fn is_settled(&self) -> bool {
         match self.stage {
             Stage::Resting(_) => self.len == 0,
@@ -83,8 +83,8 @@ impl Sink {
         }
     }
 
-    /// Waits until the step that writes has ended, or begins one once nothing more comes. It must be called
-    /// while the peer is waited for, until all [is settled](Sink::is_settled).
+    /// Waits until the present step has ended, or starts one once nothing more arrives. The caller
+    /// must call it while it waits for the peer, until the sink [is settled](Sink::is_settled).
     ///
     /// # Errors
     ///
@@ -110,13 +110,13 @@ impl Sink {
         }
     }
 
-    /// Waits until all is written to the device, and gives the digest.
+    /// Waits until all is written to the device, and returns the digest.
     ///
     /// # Errors
     ///
-    /// The reason why something could not be written.
+    /// The reason why bytes could not be written.
     pub(crate) async fn finish(mut self) -> Result<Hasher> {
-        // An error is in the stage.
+        // The stage keeps an error.
         while self.begin(1).is_ok() && !self.is_settled() && self.settle().await.is_ok() {}
         match self.stage {
             Stage::Failed(error) => Err(error),
@@ -127,7 +127,7 @@ impl Sink {
         }
     }
 
-    /// Begins a step if there are so many bytes for it, and none is under way.
+    /// Starts a step if there are at least `least` bytes for it, and no step is running.
     fn begin(&mut self, least: usize) -> Result<()> {
         if self.len >= least && matches!(self.stage, Stage::Resting(_)) {
             let gone = Stage::Failed(anyhow::anyhow!("the thread that writes is gone"));
@@ -156,7 +156,7 @@ impl Writer {
 
     fn finish(self) -> Result<Hasher> {
         let kind = Metadata::from_file(&self.file)?.file_type();
-        // Pipes and terminals have no device behind them, and refuse this.
+        // Pipes and terminals have no device behind them, and reject this call.
         if kind::is_stored(kind) {
             self.file.sync_all().with_context(|| failed(&self.file))?;
         }
@@ -185,7 +185,7 @@ mod tests {
         file.write_all(b"abc").unwrap();
         let start = Hasher::of_start(&file, 2).unwrap();
         let mut sink = Sink::new(Arc::new(file.try_clone().unwrap()), start);
-        // In more steps than one.
+        // Write in more than one step.
         for byte in b"xyz" {
             sink.write(Bytes::copy_from_slice(&[*byte])).await.unwrap();
             sink.settle().await.unwrap();

@@ -1,5 +1,5 @@
-//! From a file to the network, in steps: each reads and digests a chunk while the connection sends the
-//! one before.
+//! Carries bytes from a file to the network, in steps. Each step reads and digests a chunk while
+//! the connection sends the one before.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,8 +15,8 @@ use super::step::step;
 
 /// The rest of a file, chunk by chunk, and the digest of the whole.
 ///
-/// No thread waits for the network: the pool has 512, and transfers whose peers read nothing would take
-/// all of them from other transfers and from names that are looked up.
+/// No thread waits for the network. The pool has 512 threads, and transfers whose peers read
+/// nothing would take all of them away from other transfers and from name lookups.
 #[derive(Debug)]
 pub(crate) struct Source {
     size: u64,
@@ -25,13 +25,13 @@ pub(crate) struct Source {
 
 #[derive(Debug)]
 enum Stage {
-    /// One chunk is read ahead, and no more: this is memory that a peer which does not read holds.
+    /// Only one chunk is read ahead, because a peer that does not read keeps this memory occupied.
     Reading(JoinHandle<Result<Step>>),
     Whole(Digest),
     Failed,
 }
 
-/// A chunk, and all that the next step needs.
+/// A chunk, and everything that the next step needs.
 #[derive(Debug)]
 struct Step {
     file: Arc<File>,
@@ -40,17 +40,17 @@ struct Step {
 }
 
 impl Source {
-    /// Of a file of `size` bytes, what comes behind those that `hasher` has seen; the file's position is
-    /// there.
+    /// The rest of a file of `size` bytes, behind those that `hasher` has digested. The file's
+    /// position must be there.
     pub(crate) fn new(file: Arc<File>, hasher: Hasher, size: u64) -> Source {
         Source { size, stage: Stage::after(file, hasher, size) }
     }
 
-    /// The next chunk; `None` when all was read.
+    /// The next chunk, or `None` at the end of the file.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or has become shorter.
+    /// If the file cannot be read, or has become shorter.
     ///
     /// # Cancel safety
     ///
@@ -68,7 +68,7 @@ impl Source {
         Ok(Some(chunk))
     }
 
-    /// The digest of the whole file, when [`next`](Source::next) has given `None`.
+    /// The digest of the whole file, after [`next`](Source::next) has returned `None`.
     pub(crate) fn digest(&self) -> Option<Digest> {
         match self.stage {
             Stage::Whole(digest) => Some(digest),
@@ -89,7 +89,7 @@ impl Stage {
 fn read(file: Arc<File>, mut hasher: Hasher, size: u64) -> Result<Step> {
     let len = (size - hasher.len()).min(CHUNK as u64);
     let mut chunk = Vec::with_capacity(len as usize);
-    // A file in a terminal's hands can be interrupted, which `read_to_end` takes care of.
+    // A read can be interrupted, and `read_to_end` handles that.
     (&*file).take(len).read_to_end(&mut chunk).context("cannot read the file")?;
     if (chunk.len() as u64) < len {
         bail!("the file has become shorter while it was sent");
@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn sources_that_nobody_reads_hold_no_thread() {
-        // With one thread in the pool, any that waited for its peer would stop all others.
+        // The pool has one thread. A source that held it while waiting for its peer would stop all
+        // others.
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.max_blocking_threads(1).build().unwrap();
         runtime.block_on(async {

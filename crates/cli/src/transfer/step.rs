@@ -1,4 +1,4 @@
-//! Operations on files, on the threads that names are looked up on too.
+//! Operations on files. They run on the threads that also look up names.
 
 use std::future::pending;
 use std::panic::resume_unwind;
@@ -6,12 +6,13 @@ use std::panic::resume_unwind;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Half of the threads that the pool has. A disk that hangs must not stop what does not need it.
+/// Half of the threads in the pool. A disk that hangs must not stop work that does not need it.
 const MOST: usize = 256;
 
 static STEPS: Semaphore = Semaphore::const_new(MOST);
 
-/// Does this on a thread, once fewer than [`MOST`] others do such work. It goes on if the handle is dropped.
+/// Does this work on a thread, once fewer than [`MOST`] others do such work. The work continues if
+/// the handle is dropped.
 pub(crate) fn step<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     step_of(&STEPS, work)
 }
@@ -35,7 +36,7 @@ fn step_of<T: Send + 'static>(
         match done.await {
             Ok(done) => done,
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-            // The runtime ends, and this task with it.
+            // The runtime is ending, and this task with it.
             Err(_) => pending().await,
         }
     })
@@ -49,7 +50,7 @@ mod tests {
 
     use super::*;
 
-    /// Not that of the other tests, which run beside this one.
+    /// This test needs a semaphore of its own, because other tests run beside it.
     static OWN: Semaphore = Semaphore::const_new(MOST);
 
     #[tokio::test]
@@ -60,7 +61,7 @@ mod tests {
             .map(|n| {
                 let held = Arc::clone(&held);
                 step_of(&OWN, move || {
-                    // Until the other end is dropped.
+                    // Wait until the other end is dropped.
                     let _ = held.lock().unwrap().recv();
                     n
                 })

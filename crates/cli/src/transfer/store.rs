@@ -30,8 +30,8 @@ use crate::places::{Full, Places};
 use digests::{Digests, Turns};
 use quota::{Quota, Share};
 
-/// A directory whose files are given out, and that takes files if it is said to. No name and no link
-/// leads out of it: the system is asked for each part of a path beneath the directory that is open.
+/// A directory whose files are offered, and that accepts files if this is allowed. No name and no
+/// link leads out of it: each part of a path is looked up beneath the open directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     dir: Arc<Dir>,
@@ -43,38 +43,38 @@ pub(crate) struct Store {
     asked_quota: Option<u64>,
 }
 
-/// How much clients may do.
+/// The limits for clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Whether files can be left there.
+    /// Whether clients may send files.
     pub(crate) takes: bool,
-    /// How many transfers there are at once.
+    /// The most transfers at once.
     pub(crate) most: usize,
     /// How long a client may let nothing move.
     pub(crate) idle: Option<Duration>,
-    /// How many bytes partial files may take together, unless that depends on the file system.
+    /// The most bytes of all partial files, or `None` if the file system decides.
     pub(crate) quota: Option<u64>,
 }
 
-/// Why a request for a file is refused.
+/// The refusal of a request for a file.
 #[derive(Debug)]
 pub(crate) struct Refused {
     status: StatusCode,
     text: String,
-    /// When the client may try again, in seconds.
+    /// The time after which the client may try again, in seconds.
     retry_after: Option<&'static str>,
 }
 
-/// What a request wants.
+/// The purpose of a request.
 enum Wish {
-    /// To have the file, of which it has so much already.
+    /// To receive the file, of which the client has a part with this length and digest.
     Recv(u64, Digest),
-    /// To leave a file of this size, and of these permission bits.
+    /// To send a file of this size with these permission bits.
     Send(u64, Option<Mode>),
 }
 
 impl Store {
-    /// Of the directory `path`.
+    /// Opens the directory `path`.
     pub(crate) fn open(path: &Path, limits: Limits) -> io::Result<Store> {
         let Limits { takes, most, idle, quota: asked_quota } = limits;
         let dir = Arc::new(Dir::open_ambient_dir(path, ambient_authority())?);
@@ -96,7 +96,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// What went wrong, for the server's own log; the client has been told.
+    /// The failure, for the server's own log. The client has been told.
     pub(crate) async fn serve(&self, incoming: Incoming, path: &str) -> Result<String> {
         let wish = match wish(incoming.headers()) {
             Ok(wish) => wish,
@@ -142,7 +142,7 @@ impl Store {
     fn open_to_give(&self, path: &str) -> Result<Given, Refused> {
         let name = name::parse(path).map_err(Refused::by_name)?;
         let by_system = |error| Refused::by_system(path, &error);
-        // Looked at before it is opened, which does things to some devices.
+        // Check this before opening: to open some devices has effects.
         if !self.dir.metadata(&name).map_err(by_system)?.is_file() {
             return Err(Refused::new(StatusCode::NOT_FOUND, anyhow::anyhow!("{path} is no file")));
         }
@@ -174,11 +174,12 @@ impl Store {
                 return Err(Refused::new(StatusCode::CONFLICT, error));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // Such as a name that is too long, which would be found out once all has come.
+            // For example a name that is too long, which would otherwise be found only once all
+            // bytes have arrived.
             Err(error) => return Err(Refused::by_system(path, &error)),
         }
         let partial = Partial::open(dir, name, None).map_err(|error| {
-            // Only for the first do clients try again: the other transfer ends.
+            // Clients try again only after the first status: the other transfer will end.
             let status = match error.is::<Busy>() {
                 true => StatusCode::SERVICE_UNAVAILABLE,
                 false => StatusCode::INTERNAL_SERVER_ERROR,
@@ -206,7 +207,7 @@ fn wish(headers: &HeaderMap) -> Result<Wish> {
     }
 }
 
-/// Tells the client, and gives the error for the log.
+/// Tells the client, and returns the error for the log.
 fn refuse(incoming: Incoming, refused: Refused) -> anyhow::Error {
     let mut response = Response::new(Bytes::from(format!("{}\n", refused.text)));
     *response.status_mut() = refused.status;
@@ -242,7 +243,7 @@ impl Refused {
             io::ErrorKind::InvalidFilename => {
                 Refused::by_name(anyhow::anyhow!("{path} is no name for a file, or too long"))
             }
-            // Links that lead out are among these.
+            // Links that lead out of the directory are among these.
             _ => Refused::new(StatusCode::FORBIDDEN, anyhow::anyhow!("{path} cannot be opened")),
         }
     }
@@ -261,7 +262,7 @@ mod tests {
     const LIMITS: Limits =
         Limits { takes: true, most: 8, idle: Some(Duration::from_secs(60)), quota: None };
 
-    /// Has a store in a directory of its own serve one request with this field, whose client does this.
+    /// Has the store serve one request with this field, to a client that runs the given code.
     async fn serve(
         store: &Store,
         name: &str,
@@ -292,7 +293,7 @@ mod tests {
         });
         let error = stalled.await.unwrap_err();
         assert!(error.is::<Idle>(), "{error:#}");
-        // A byte may come in the middle of a look.
+        // A byte may arrive between two checks.
         assert!(begun.elapsed() < Duration::from_secs(63), "{:?}", begun.elapsed());
         assert_eq!(std::fs::read(temp.path().join("file.h2conn-part")).unwrap(), b"x");
         store.open_to_take("file", 1000).unwrap();

@@ -1,4 +1,4 @@
-//! Where files have no permission bits: the directory decides who has access.
+//! Systems whose files have no permission bits: the directory decides who has access.
 
 use std::fs::File;
 
@@ -6,10 +6,10 @@ use cap_std::fs::{Metadata, OpenOptions};
 
 use super::Mode;
 
-/// Makes new files accessible to their owner alone.
+/// Makes new files accessible only to their owner.
 pub(crate) fn make_private(_: &mut OpenOptions) {}
 
-/// Gives a file, that others may have access to, to its owner alone.
+/// Restricts a file to its owner.
 pub(crate) fn give_owner(_: &File) {}
 
 /// The permission bits of a file.
@@ -17,7 +17,7 @@ pub(crate) fn mode_of(_: &Metadata) -> Option<Mode> {
     None
 }
 
-/// Gives a new file the access that its sender says.
+/// Gives a new file the access that its sender has named.
 pub(crate) fn give_new(_: &File, _: Option<Mode>) {}
 
 /// The access to a file that is replaced.

@@ -9,29 +9,30 @@ use rustix::process::{geteuid, umask};
 
 use super::Mode;
 
-/// The bits that are kept: to read, write and run, for the owner, the group and others.
+/// The bits that are kept: read, write and execute for the owner, the group and others.
 const ALL: u32 = 0o777;
 
-/// The bits of a file that its owner alone reads and writes.
+/// The bits of a file that only its owner reads and writes.
 const PRIVATE: u32 = 0o600;
 
-/// The bits of a new file whose sender says none, as of any file that a program makes.
+/// The bits of a new file whose sender names none, as for any new file of a program.
 const DEFAULT: Mode = Mode(0o666);
 
-/// The bits that the user wants no new file to have. The system tells them only as it changes them: a
-/// file that another thread makes in that moment has too few, and no partial file has these.
+/// The bits that the user wants no new file to have. The system tells them only while it changes
+/// them. A file that another thread makes in that moment has too few bits, but no partial file has
+/// these bits anyway.
 static UMASK: LazyLock<u32> = LazyLock::new(|| {
     let mask = umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     umask(mask);
     as_u32(mask.bits())
 });
 
-/// Makes new files accessible to their owner alone.
+/// Makes new files accessible only to their owner.
 pub(crate) fn make_private(options: &mut OpenOptions) {
     options.mode(PRIVATE);
 }
 
-/// Gives a file, that others may have access to, to its owner alone.
+/// Restricts a file to its owner.
 pub(crate) fn give_owner(file: &File) {
     set(file, PRIVATE);
 }
@@ -41,8 +42,7 @@ pub(crate) fn mode_of(metadata: &Metadata) -> Option<Mode> {
     Some(Mode(metadata.mode() & ALL))
 }
 
-/// Gives a new file the access that its sender says, less what the user of this side wants no file to
-/// have.
+/// Gives a new file the access that its sender has named, less the bits of this side's umask.
 pub(crate) fn give_new(file: &File, said: Option<Mode>) {
     set(file, said.unwrap_or(DEFAULT).0 & !*UMASK);
 }
@@ -60,24 +60,26 @@ impl Access {
         Access { mode: metadata.mode() & ALL, uid: metadata.uid(), gid: metadata.gid() }
     }
 
-    /// Whether users have access to the other file who have none to this one.
+    /// Whether some user has access to the other file but not to this one.
     pub(crate) fn is_exceeded_by(self, other: &Metadata) -> bool {
         let is_owned = other.uid() == self.uid || other.uid() == geteuid().as_raw();
         !is_owned || other.mode() & 0o077 & !self.mode_for(other.gid()) != 0
     }
 
-    /// Gives this access to a file that takes its place later, and can be written to until then.
+    /// Gives this access to a file that will take this one's place. Its owner can write to it until
+    /// then.
     pub(crate) fn give_partial(self, file: &File) {
         self.give_with(file, PRIVATE);
     }
 
-    /// Gives this access to a file that takes its place.
+    /// Gives this access to a file that takes this one's place.
     pub(crate) fn give(self, file: &File) {
         self.give_with(file, 0);
     }
 
     fn give_with(self, file: &File, more: u32) {
-        // The group first: its bits are for that group. An ordinary user cannot always give it.
+        // Set the group first, because its bits depend on it. An ordinary user cannot always set
+        // the group.
         let _ = fchown(file, None, Some(self.gid));
         let Ok(gid) =
             file.metadata().map(|metadata| std::os::unix::fs::MetadataExt::gid(&metadata))
@@ -85,11 +87,12 @@ impl Access {
             return;
         };
         set(file, self.mode_for(gid) | more);
-        // Only root can.
+        // Only root can do this.
         let _ = fchown(file, Some(self.uid), None);
     }
 
-    /// The bits for a file of this group: another group can do no more than others can.
+    /// The bits for a file of the group `gid`. A group other than this one may do no more than all
+    /// others may.
     fn mode_for(self, gid: u32) -> u32 {
         match gid == self.gid {
             true => self.mode,
@@ -99,12 +102,13 @@ impl Access {
 }
 
 fn set(file: &File, mode: u32) {
-    // To set what is there would still change the time of the last change, by which digests are known.
+    // Setting the same mode again would still change the time of the last change, which identifies
+    // digests.
     if file.metadata().is_ok_and(|there| there.permissions().mode() & 0o7777 == mode) {
         return;
     }
-    // There are file systems that have no bits. Elsewhere the file stays its owner's alone, and is
-    // worth more than an error.
+    // Some file systems have no permission bits. On others the file remains private, which is
+    // better than an error.
     let _ = file.set_permissions(Permissions::from_mode(mode));
 }
 

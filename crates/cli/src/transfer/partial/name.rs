@@ -4,18 +4,20 @@ use std::ffi::{OsStr, OsString};
 
 use crate::transfer::digest::Hasher;
 
-/// The end of each of them.
+/// The suffix of every partial file.
 pub(crate) const SUFFIX: &str = ".h2conn-part";
 
-/// The bytes that a name has at most, on nearly all file systems. Those that count characters take more.
+/// The longest name in bytes on nearly all file systems. File systems that count characters allow
+/// more.
 const LONGEST: usize = 255;
 
-/// The digits of a digest that tell apart two long names with the same beginning.
+/// The digits of a digest that distinguish two long names with the same beginning.
 const DIGITS: usize = 16;
 
-/// The name of the partial file of `name`: always the same, so that the next transfer finds it.
+/// The name of the partial file for `name`. It is always the same, so that the next transfer finds
+/// it.
 ///
-/// It is `NAME.h2conn-part`, or `BEGINNING-DIGEST.h2conn-part` where that would be too long, with the
+/// It is `NAME.h2conn-part`. If that is too long it is `BEGINNING-DIGEST.h2conn-part`, with the
 /// digest of the whole name.
 pub(super) fn of(name: &OsStr) -> OsString {
     let mut partial = name.to_owned();
@@ -23,7 +25,7 @@ pub(super) fn of(name: &OsStr) -> OsString {
         let mut hasher = Hasher::default();
         hasher.update(name.as_encoded_bytes());
         let digest = hasher.digest().to_string();
-        // Replacement characters do not matter: the digest is that of the bytes.
+        // Replacement characters do not matter, because the digest is that of the bytes.
         let text = name.to_string_lossy();
         let beginning = start(&text, LONGEST - SUFFIX.len() - DIGITS - 1);
         partial = format!("{beginning}-{}", &digest[..DIGITS]).into();
@@ -32,7 +34,7 @@ pub(super) fn of(name: &OsStr) -> OsString {
     partial
 }
 
-/// The characters of a text that have room in `len` bytes.
+/// The beginning of a text that fits into `len` bytes.
 fn start(text: &str, len: usize) -> &str {
     let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= len);
     &text[..end.last().unwrap_or(0)]

@@ -1,4 +1,4 @@
-//! Partial files that nobody goes on with.
+//! Removes partial files that no transfer continues.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +11,7 @@ use fs4::FileExt;
 
 use super::{SUFFIX, is_of};
 
-/// How many there were to remove, their bytes, and those that are left.
+/// The number of removed files, their bytes, and the files that are left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Swept {
     pub(crate) files: u64,
@@ -26,7 +26,7 @@ pub(crate) struct Found {
     pub(crate) len: u64,
 }
 
-/// By what a file is known, whatever its name: the device and the inode.
+/// The identity of a file, whatever its name: the device and the inode.
 pub(crate) type Key = (u64, u64);
 
 pub(crate) fn key_of(file: &File) -> io::Result<Key> {
@@ -34,13 +34,14 @@ pub(crate) fn key_of(file: &File) -> io::Result<Key> {
     Ok((MetadataExt::dev(&metadata), MetadataExt::ino(&metadata)))
 }
 
-/// Removes the partial files beneath `dir` that were last written to before this time, unless a transfer
-/// has one. Without a time all stay. Hidden directories are left alone, as no file in them is served. Blocks.
+/// Removes the partial files beneath `dir` that were last written to before the time `before`,
+/// unless a transfer holds one. If `before` is `None`, all of them stay. Hidden directories are
+/// skipped, because no file in them is served. Blocks.
 pub(crate) fn sweep(dir: &Dir, before: Option<SystemTime>) -> Swept {
     let mut swept = Swept::default();
     let mut dirs = vec![PathBuf::from(".")];
     while let Some(path) = dirs.pop() {
-        // A directory that cannot be read, or has just gone, is no reason to leave the others.
+        // If one directory cannot be read, or has just been removed, continue with the others.
         let Ok(there) = dir.open_dir(&path) else { continue };
         let Ok(entries) = there.entries() else { continue };
         for entry in entries.flatten() {
@@ -65,7 +66,7 @@ pub(crate) fn sweep(dir: &Dir, before: Option<SystemTime>) -> Swept {
     swept
 }
 
-/// Looks at one, and removes it if it is old; says whether it did.
+/// Checks one partial file, and removes it if it is old. Returns whether it was removed.
 fn look(dir: &Dir, name: &Path, before: Option<SystemTime>) -> io::Result<(Found, bool)> {
     let mut options = OpenOptions::new();
     options.read(true).follow(FollowSymlinks::No).nonblock(true);
@@ -79,8 +80,8 @@ fn look(dir: &Dir, name: &Path, before: Option<SystemTime>) -> io::Result<(Found
     if !is_old(&metadata)? || FileExt::try_lock(&file).is_err() {
         return Ok((found, false));
     }
-    // With the lock: a transfer may have written to it, or finished it, since. One with two names is
-    // whole under the other, and costs nothing.
+    // Check again with the lock, because a transfer may have written to it, or finished it. A file
+    // with two names is whole under the other name, and takes no space.
     let metadata = Metadata::from_file(&file)?;
     if !is_old(&metadata)? || metadata.nlink() != 1 || !is_of(dir, name.as_os_str(), &file) {
         return Ok((found, false));
@@ -130,7 +131,7 @@ mod tests {
         let busy = Partial::open(dir.try_clone().unwrap(), "busy".as_ref(), None).unwrap();
         let swept = sweep(&dir, Some(now - HOUR));
         assert_eq!((swept.files, swept.bytes), (2, 10));
-        // Of the hidden one nothing is counted.
+        // The hidden file is not counted.
         assert_eq!(swept.left.len(), 3);
         assert!(swept.left.iter().all(|found| found.len == 5));
         for path in &goes {

@@ -1,4 +1,4 @@
-//! The digests of beginnings of files, of which a request of a few bytes can ask for any number.
+//! The digests of the beginnings of files. A request of a few bytes can ask for any number of them.
 
 mod identity;
 
@@ -24,38 +24,38 @@ const STEP: u64 = 1 << 20;
 /// How many digests are remembered, of a few hundred bytes each.
 const KNOWN: NonZeroUsize = NonZeroUsize::new(1024).expect("it is not 0");
 
-/// Digests files, in steps that take turns, and remembers what it has found.
+/// Digests files in steps that take turns, and remembers the results.
 #[derive(Clone, Debug)]
 pub(crate) struct Digests(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// As many as there are processors: another step at once would make none of them faster.
+    /// As many turns as there are processors. More steps at once would make none of them faster.
     turns: Turns,
     known: Mutex<LruCache<Key, Work>>,
     #[cfg(test)]
     steps: std::sync::atomic::AtomicUsize,
 }
 
-/// So many bytes of a file as it is.
+/// The first `len` bytes of a file in its present state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     file: Identity,
     len: u64,
 }
 
-/// How far a digest has come. All transfers that want it work at the same.
+/// The progress of a digest. All transfers that need this digest share it.
 type Work = Arc<tokio::sync::Mutex<State>>;
 
 #[derive(Debug, Default)]
 struct State {
     hasher: Hasher,
-    /// The file has changed, and nobody knows of what the digest is.
+    /// The file has changed, so the digest belongs to no state of the file.
     is_spoiled: bool,
 }
 
-/// The turns of a peer: as many as there are in all, for which its own transfers wait in line. Peers
-/// with many transfers get no more than peers with one.
+/// The turns of one peer, as many as there are in all. The peer's own transfers wait for them in
+/// line, so that a peer with many transfers gets no more than a peer with one.
 #[derive(Clone, Debug)]
 pub(crate) struct Turns(Arc<Semaphore>);
 
@@ -76,7 +76,7 @@ impl Digests {
         }))
     }
 
-    /// As [`Hasher::of_start`], for as long as the client on `conn` is there.
+    /// Like [`Hasher::of_start`], for as long as the client on `conn` is there.
     pub(super) async fn of_start(
         &self,
         conn: &Conn,
@@ -123,14 +123,14 @@ impl Digests {
             }
             let before = state.hasher.len();
             if before < len {
-                // First in the line of the peer, and then in that of all.
+                // Wait in the peer's own line first, and then in the common line.
                 let peers = Arc::clone(&turns.0).acquire_owned().await;
                 let own = Arc::clone(&self.0.turns.0).acquire_owned().await;
                 let (file, hasher) = (Arc::clone(file), state.hasher.clone());
                 #[cfg(test)]
                 self.0.steps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 let step = spawn_blocking(move || {
-                    // Also for a step whose transfer has ended meanwhile.
+                    // Hold the turns to the end of the step, even if its transfer ends first.
                     let _turns = (peers, own);
                     step(&file, hasher, len, key.map(|key| key.file))
                 });
@@ -164,7 +164,8 @@ impl Shared {
     }
 }
 
-/// Digests some more of the first `len` bytes, and says whether the file is still the same after that.
+/// Digests some more of the first `len` bytes, and returns whether the file is still the same after
+/// that.
 fn step(
     mut file: &File,
     mut hasher: Hasher,
@@ -278,7 +279,7 @@ mod tests {
         }
         far.reset(h2conn::Reason::CANCEL);
         digesting.await.unwrap().unwrap_err();
-        // Nor does a step go on.
+        // No step is running any more either.
         let all = available_parallelism().unwrap().get();
         let _all = digests.0.turns.0.acquire_many(all as u32).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! A file for a client.
+//! Sends a file to a client.
 
 use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use crate::transfer::send::{self, write_line};
 use crate::transfer::source::Source;
 use crate::transfer::{MODE, SIZE};
 
-/// Gives the file, of which the client has `len` bytes of this digest, unless it has others.
+/// Sends the file. The client has a part of `len` bytes with this digest; it gets the whole file if
+/// that part is not the beginning of the file.
 pub(super) async fn serve(
     incoming: Incoming,
     given: Given,
@@ -36,10 +37,11 @@ pub(super) async fn serve(
     }
     let conn = incoming.accept_with(response)?;
     let given = async {
-        // The client waits for the head for so long only, and this can take longer.
+        // This comes after the response head: it can take longer than the client waits for that
+        // head.
         let file = Arc::new(file);
         let mut hasher = Hasher::default();
-        // The digest of a file that is too short cannot be that.
+        // A file that is too short cannot have this digest.
         if len <= size {
             let start = store.digests.of_start(&conn, &file, len, place.common()).await?;
             if start.len() == len && start.digest() == digest {
@@ -58,7 +60,7 @@ pub(super) async fn serve(
     };
     let given = given.await;
     if let Err(error) = &given {
-        // After the first a client tries again.
+        // Clients try again after the first reason.
         conn.reset(match error.is::<Idle>() {
             true => Reason::CANCEL,
             false => Reason::INTERNAL_ERROR,

@@ -1,4 +1,4 @@
-//! The bytes that partial files take together.
+//! Limits the bytes of all partial files together.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,10 +11,11 @@ use bytesize::ByteSize;
 
 use crate::transfer::partial::{Found, Key, key_of};
 
-/// A file takes at least so much of most disks, and else files of one byte could take all names.
+/// A file takes at least this much on most disks. Without this, files of one byte could use up all
+/// names.
 const BLOCK: u64 = 4096;
 
-/// All partial files, and how much they may take.
+/// All partial files, and the limit of their bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Quota(Arc<Mutex<Ledger>>);
 
@@ -28,19 +29,19 @@ struct Ledger {
 #[derive(Debug)]
 struct Entry {
     len: u64,
-    /// A transfer has it, and knows its length better than whoever looks at the directory.
+    /// A transfer is writing to it, and knows its length better than a look at the directory.
     is_written: bool,
     touched: Instant,
 }
 
-/// The part of one transfer, which grows with its file.
+/// The share of one transfer, which grows with its file.
 #[derive(Debug)]
 pub(crate) struct Share {
     quota: Quota,
     key: Key,
 }
 
-/// There is no room for more.
+/// There is no room for more bytes.
 #[derive(Debug)]
 pub(crate) struct Full {
     limit: u64,
@@ -60,12 +61,13 @@ impl Quota {
         self.lock().total
     }
 
-    /// The share of a transfer to this partial file, which will have `size` bytes. They are not set apart for
-    /// it: a client that says a size and sends nothing takes nothing from others.
+    /// The share of a transfer to this partial file, which will have `size` bytes. Those bytes are
+    /// not reserved: a client that names a size and sends nothing takes nothing from others.
     ///
     /// # Errors
     ///
-    /// [`Full`], inside, when there is no room for them now; and errors of the system.
+    /// [`Full`], in the inner result, if there is no room for these bytes now; and errors of the
+    /// system.
     pub(crate) fn begin(&self, file: &File, size: u64) -> io::Result<Result<Share, Full>> {
         let (key, len) = (key_of(file)?, file.metadata()?.len());
         let mut ledger = self.lock();
@@ -78,7 +80,7 @@ impl Quota {
         Ok(if is_room { Ok(share) } else { Err(Full { limit }) })
     }
 
-    /// Takes over what is `left` of a look at the directory that began then.
+    /// Applies the files that were `left` by a look at the directory, which began at `began`.
     pub(crate) fn found(&self, began: Instant, left: &[Found]) {
         let mut ledger = self.lock();
         let is_known = |entry: &Entry| entry.is_written || entry.touched >= began;
@@ -104,7 +106,7 @@ impl Quota {
 }
 
 impl Share {
-    /// Makes room for so many bytes more.
+    /// Makes room for this many more bytes.
     pub(crate) fn grow(&self, bytes: u64) -> Result<(), Full> {
         let mut ledger = self.quota.lock();
         let len = ledger.len(self.key);
@@ -116,7 +118,7 @@ impl Share {
         Ok(())
     }
 
-    /// Gives back all: the bytes were forgotten, or are a whole file now.
+    /// Gives back the whole share: the bytes were dropped, or are a complete file now.
     pub(crate) fn clear(&self) {
         self.quota.lock().set(self.key, 0, true);
     }
@@ -126,7 +128,7 @@ impl Drop for Share {
     fn drop(&mut self) {
         let mut ledger = self.quota.lock();
         match ledger.len(self.key) {
-            // Empty ones are removed.
+            // Empty partial files are removed.
             0 => ledger.remove(self.key),
             len => ledger.set(self.key, len, false),
         }
@@ -206,7 +208,7 @@ mod tests {
         let _share = quota.begin(&empty, 50_000).unwrap().unwrap();
         quota.begin(&other, 100_000).unwrap().unwrap();
         quota.begin(&other, 100_001).unwrap().unwrap_err();
-        // All but the name of this one is there, and it takes no more.
+        // All bytes of this file are there, and only its name is missing, so it takes no more.
         quota.begin(&whole, 200_000).unwrap().unwrap();
         quota.begin(&other, 1).unwrap().unwrap_err();
     }
@@ -235,7 +237,7 @@ mod tests {
         quota.found(began, &[found(active_key, 5), found(rests_key, 20_000)]);
         assert_eq!(quota.total(), 30_000);
         drop(share);
-        // It ended while the directory was read.
+        // The transfer ended while the directory was being read.
         quota.found(began, &[found(active_key, 5), found(rests_key, 20_000)]);
         assert_eq!(quota.total(), 30_000);
         quota.found(Instant::now(), &[found(active_key, 10_000)]);

@@ -1,4 +1,4 @@
-//! A file of a client.
+//! Receives a file from a client.
 
 use anyhow::{Context, Result};
 use h2conn::{Conn, Incoming, Reason};
@@ -17,7 +17,7 @@ use crate::transfer::receive;
 use crate::transfer::send::write_line;
 use crate::transfer::step::step;
 
-/// Takes a file of `size` bytes, to go on behind those that have come before.
+/// Receives a file of `size` bytes, behind the bytes that have arrived before.
 pub(super) async fn serve(
     incoming: Incoming,
     (partial, share): (Partial, Share),
@@ -32,13 +32,14 @@ pub(super) async fn serve(
             conn.close().await?;
             Ok(summary)
         }
-        // It would not hear of it, and a reset lets a client that wakes up try again.
+        // A client that does not read would not see a message. A client that wakes up tries again
+        // after a reset.
         Err(error) if error.is::<Idle>() => {
             conn.reset(Reason::CANCEL);
             Err(error)
         }
         Err(error) => {
-            // If the client has gone, it is not told.
+            // If the client has gone, it cannot be told.
             let _ = write_line(&conn, format!("failed {error:#}")).await;
             let _ = conn.close().await;
             Err(error)
@@ -54,7 +55,7 @@ async fn take_body(
     store: &Store,
     place: &Place<Turns>,
 ) -> Result<String> {
-    // As in `give`: the client has the head, and can wait.
+    // As in `give`, the client has the head, and can wait.
     let file = partial.handle();
     let there = partial.len().context("cannot read what has come before")?;
     let mut hasher = store.digests.of_start(conn, &file, there, place.common()).await?;
@@ -64,7 +65,7 @@ async fn take_body(
     }
     write_line(conn, format!("have {} {}", hasher.len(), hasher.digest())).await?;
     let mut reader = Reader::new(conn);
-    // It digests as much as this side has.
+    // The client must digest as many bytes as this side has.
     reader.set_patience(store.patience.to_digest(hasher.len()));
     let from: u64 = reader.expect("from").await?.parse().context("the client says from where")?;
     reader.set_patience(store.patience);
@@ -87,7 +88,7 @@ async fn take_body(
     Ok(progress.summary(digest))
 }
 
-/// Forgets what has come before, which takes the system a while if it is much.
+/// Drops the bytes of earlier transfers. If there are many, this takes the system a while.
 async fn cleared(partial: Partial, share: &Share) -> Result<Partial> {
     let partial = step(move || partial.clear().map(|()| partial)).await??;
     share.clear();

@@ -1,4 +1,4 @@
-//! The work on a store that no request asks for.
+//! The maintenance of a store.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,22 +10,22 @@ use crate::report::say;
 use crate::transfer::partial::{Swept, sweep};
 use crate::transfer::step::step;
 
-/// How often partial files are looked for. To read all directories can take a while.
+/// How often partial files are looked for. Reading all directories can take a while.
 const PERIOD: Duration = Duration::from_secs(3600);
 
-/// The default quota: large files fit, and a disk is not filled to its last byte by what is worth nothing.
+/// The default quota. Large files fit, but useless bytes cannot fill the disk.
 const PERCENT: u64 = 90;
 
 impl Store {
-    /// Counts the partial files, and removes those that nobody has written to for the expiry, at once and
-    /// then each hour.
+    /// Counts the partial files, and removes those that were not written to for the expiry time. It
+    /// does so at once, and then each hour.
     pub(crate) async fn keep_tidy(&self, expiry: Option<Duration>) {
         if !self.takes {
             return;
         }
         loop {
             let store = self.clone();
-            // An error is a panic, which has been printed.
+            // An error is a panic, which was printed.
             let _ = step(move || store.tidy(expiry)).await;
             sleep(PERIOD).await;
         }
@@ -46,7 +46,8 @@ impl Store {
         }
     }
 
-    /// Without a quota that was asked for, it is [`PERCENT`] of what is free or taken by partial files.
+    /// Unless the user has set a quota, it is [`PERCENT`] of the space that is free or taken by
+    /// partial files.
     pub(super) fn renew_quota(&self) {
         if self.asked_quota.is_none()
             && let Some(free) = free(&self.dir)
@@ -57,7 +58,7 @@ impl Store {
     }
 }
 
-/// The bytes that ordinary users may still write to the file system.
+/// The bytes that ordinary users can still write to the file system.
 fn free(dir: &Dir) -> Option<u64> {
     #[cfg(unix)]
     {

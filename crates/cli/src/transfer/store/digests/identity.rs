@@ -1,4 +1,4 @@
-//! By what a file is known to be what it was.
+//! Identifies a file in a certain state.
 
 use std::fs::File;
 use std::io;
@@ -7,19 +7,20 @@ use std::time::{Duration, SystemTime};
 use cap_fs_ext::MetadataExt;
 use cap_std::fs::Metadata;
 
-/// A file that was changed less than this ago can change again, and have the same times: file systems
-/// count in steps of up to 2 s (FAT), and the clock of the kernel stands still between its ticks.
+/// A file that was changed less than this ago can change again without a change of its times. File
+/// systems count in steps of up to 2 s (FAT), and the kernel's clock stands still between its
+/// ticks.
 const UNSETTLED: Duration = Duration::from_secs(2);
 
-/// The file, and the state that its bytes are in.
+/// The file, and the state of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Identity {
     device: u64,
     file: u64,
     size: u64,
     modified: SystemTime,
-    /// The seconds and nanoseconds of the last change, which no program can set back, unlike the time
-    /// of modification. There is none on some systems.
+    /// The seconds and nanoseconds of the last change. Unlike the time of modification, no program
+    /// can set it back. Some systems do not have it.
     changed: Option<(i64, i64)>,
 }
 
@@ -35,7 +36,7 @@ impl Identity {
         })
     }
 
-    /// That of a file which will have another one once it is changed again.
+    /// The identity of the file, if any later change will give it another one.
     pub(super) fn if_settled(file: &File) -> io::Result<Option<Identity>> {
         let identity = Identity::of(file)?;
         Ok(identity.is_settled(SystemTime::now()).then_some(identity))
@@ -50,7 +51,7 @@ impl Identity {
                 now.duration_since(changed).ok()
             }),
         };
-        // A time that is still to come says nothing.
+        // A time in the future says nothing.
         let since_modified = now.duration_since(self.modified).ok();
         since_modified.min(since_change).is_some_and(|since| since >= UNSETTLED)
     }
