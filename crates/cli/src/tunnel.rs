@@ -1,5 +1,5 @@
-//! What `forward` and `serve` say to each other, so that each TCP connection is one connection of
-//! a link. `docs/protocol.md` has it for peers in other languages.
+//! The protocol of `forward` and `serve`, in which each TCP connection is one connection of a link
+//! (an HTTP/2 connection). `docs/protocol.md` describes it for peers in other languages.
 
 pub(crate) mod bind;
 pub(crate) mod dial;
@@ -23,32 +23,32 @@ use crate::dial::Caller;
 use crate::exit::Failure;
 use target::Target;
 
-/// The field of a response that says where the server listens.
+/// The field of a response that names the address on which the server listens.
 pub(crate) const BOUND: &str = "h2conn-bound";
 
-/// The client's end: the way to a server that runs `serve`. Clones share their links.
+/// The client's end of tunnels through a server that runs `serve`. Clones share its links.
 #[derive(Clone, Debug)]
 pub(crate) struct Tunnel {
     caller: Caller,
-    /// With a slash at its end.
+    /// It ends with a slash.
     base: String,
-    /// The caller's.
+    /// The idle timeout of `caller`.
     idle_timeout: Option<Duration>,
 }
 
 impl Tunnel {
-    /// By way of the server at `url`. `idle_timeout` is that of the caller.
+    /// Tunnels through the server at `url`. `idle_timeout` is that of the caller.
     pub(crate) fn new(caller: Caller, url: &str, idle_timeout: Option<Duration>) -> Tunnel {
         let path = url.split(['?', '#']).next().unwrap_or(url);
         Tunnel { caller, base: format!("{}/", path.trim_end_matches('/')), idle_timeout }
     }
 
-    /// Finds out whether the server is there and takes the token.
+    /// Checks that the server is there and accepts the token.
     pub(crate) async fn check(&self) -> h2conn::Result<()> {
         self.open("check").await?.close().await
     }
 
-    /// A connection that the server has connected with `target`.
+    /// Opens a connection that the server relays to `target`.
     pub(crate) async fn to(&self, target: &Target) -> h2conn::Result<Conn> {
         self.open(&format!("tcp/{}", target.to_segments())).await
     }
@@ -59,7 +59,7 @@ impl Tunnel {
     }
 }
 
-/// An error for the user: a refusal in the server's own words, which name the rule.
+/// Makes an error for the user. A refusal has the server's own words, which name the rule.
 pub(crate) fn explain(error: Error) -> anyhow::Error {
     match (error.status(), error.body()) {
         (Some(status), Some(body)) if !body.is_empty() => {
@@ -71,7 +71,7 @@ pub(crate) fn explain(error: Error) -> anyhow::Error {
     }
 }
 
-/// The same failure, with a refusal in the server's own words.
+/// The same failure; a refusal has the server's own words.
 pub(crate) fn explained(failure: Failure) -> Failure {
     match failure.library_error().cloned() {
         Some(error) if error.body().is_some_and(|body| !body.is_empty()) => {

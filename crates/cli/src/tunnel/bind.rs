@@ -1,4 +1,4 @@
-//! The server's side of `forward -R`: listens for a client, and keeps who comes until the client
+//! The server's side of `forward -R`: listens for a client, and keeps each visitor until the client
 //! has opened a connection for it.
 
 use std::collections::HashMap;
@@ -22,34 +22,34 @@ use crate::places::{Full, Place, Places, Waiting};
 use crate::pump::Socket;
 use crate::report::{About, warn};
 
-/// How long a visitor waits for the client: a dial of its own, and a round trip.
+/// How long a visitor waits for the client, which must dial its target and make a round trip.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Visitors of one listener that wait at once; more stay in the system's queue.
+/// How many visitors of one listener wait at once. More stay in the system's queue.
 const WAITING: usize = 64;
 
-/// A rest for a system that has no more file descriptors, say.
+/// The pause after an error of `accept`, for example because there are no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest line that either end sends: an identifier and an address.
 pub(super) const LINE: usize = 256;
 
-/// Who has come to the listeners of all clients, and waits to be fetched.
+/// The visitors of all clients' listeners that wait for a client to fetch them.
 #[derive(Debug, Default)]
 pub(crate) struct Visitors(Mutex<HashMap<String, Visitor>>);
 
 #[derive(Debug)]
 struct Visitor {
     tcp: TcpStream,
-    /// The listener that it has come to.
+    /// The listener to which the visitor came.
     listener: Arc<()>,
     impatience: AbortHandle,
     _waiting: OwnedSemaphorePermit,
-    /// These it keeps when it is fetched, to its end.
+    /// The visitor keeps these places to its end, even after it was fetched.
     held: Held,
 }
 
-/// The places of a visitor: among those of its listener, and among the server's tunnels.
+/// The places of a visitor: one among those of its listener, and one among the server's tunnels.
 #[derive(Debug)]
 pub(crate) struct Held {
     _of_listener: Place,
@@ -61,8 +61,8 @@ impl Visitors {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The visitor with this identifier. Whoever knows it has it from the listener's client.
-    /// It has its places for as long as the second value is held.
+    /// The visitor with this identifier, which only the listener's client knows. The visitor has
+    /// its places until the second value is dropped.
     pub(crate) fn fetch(&self, id: &str) -> Option<(TcpStream, Held)> {
         let visitor = self.lock().remove(id)?;
         visitor.impatience.abort();
@@ -84,7 +84,7 @@ impl Visitors {
     ) -> Result<String> {
         let id = new_id()?;
         let (visitors, its_id) = (Arc::clone(self), id.clone());
-        // While the lock is held the visitor is there before its time can be up.
+        // The lock makes sure that the visitor is in the map before its time can be up.
         let mut waiting = self.lock();
         let impatience = tokio::spawn(async move {
             sleep(PATIENCE).await;
@@ -112,20 +112,21 @@ impl Visitors {
     }
 }
 
-/// A listener for a client.
+/// A listener that serves one client.
 pub(crate) struct Listening<'a> {
     pub(crate) tcp: TcpListener,
     pub(crate) addr: SocketAddr,
     pub(crate) visitors: &'a Arc<Visitors>,
-    /// The server's tunnels. A visitor is one to its end.
+    /// The server's tunnels. A visitor counts as one of them to its end.
     pub(crate) tunnels: &'a Places,
-    /// For the visitors of this listener, to their end.
+    /// The places for visitors of this listener, which they keep to their end.
     pub(crate) places: Places,
 }
 
 impl Listening<'_> {
-    /// Tells the client of each visitor, until the client or the server ends. With an `idle_timeout`, that of
-    /// the listener that has accepted `conn`, the list does not fall silent.
+    /// Tells the client of each visitor, until the client or the server ends. `idle_timeout` is the
+    /// one of the listener that has accepted `conn`. If it is set, empty lines keep the list of
+    /// visitors from being idle.
     ///
     /// # Errors
     ///
@@ -133,7 +134,7 @@ impl Listening<'_> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the listener, and resets who waits.
+    /// Dropping the future ends the listener, and resets the visitors that wait.
     pub(crate) async fn serve(self, mut conn: &Conn, idle_timeout: Option<Duration>) -> Result<()> {
         let mut pulse = Pulse::new(idle_timeout);
         let listener = Listener { visitors: self.visitors, id: Arc::new(()) };
@@ -165,7 +166,7 @@ impl Listening<'_> {
                 line = lines.next() => match line {
                     // The client is still there.
                     Some(Ok(line)) if line.is_empty() => {}
-                    // The client cannot serve this one.
+                    // The client cannot serve this visitor.
                     Some(id) => self.visitors.dismiss(&id.context("a line of the client")?),
                     None => break,
                 },
@@ -176,8 +177,8 @@ impl Listening<'_> {
         Ok(conn.close().await?)
     }
 
-    /// The places of a visitor that has come, unless there is no room for another tunnel, or the visitor's
-    /// address has its share.
+    /// The places of a new visitor. `None` if there is no room for another tunnel, or if the
+    /// visitor's address has its share.
     fn admit(&self, peer: SocketAddr, place: Waiting) -> Option<Held> {
         let addr = self.addr;
         match self.hold(peer, place) {
@@ -200,7 +201,7 @@ impl Listening<'_> {
     }
 }
 
-/// Sends away who waits when it ends.
+/// Sends away the waiting visitors when it is dropped.
 struct Listener<'a> {
     visitors: &'a Visitors,
     id: Arc<()>,
@@ -212,7 +213,7 @@ impl Drop for Listener<'_> {
     }
 }
 
-/// 128 random bits, so that nobody can fetch another's visitor.
+/// 128 random bits, so that a client cannot guess the identifier of another client's visitor.
 fn new_id() -> Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).context("the system has no random numbers")?;

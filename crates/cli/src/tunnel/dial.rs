@@ -1,4 +1,4 @@
-//! The server's way to a target: rules, names, TCP.
+//! Connects the server to a target: rules, names, TCP.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,28 +15,29 @@ use super::tcp;
 use super::unreached::Unreached;
 use crate::places::Places;
 
-/// Less than the 30 seconds that a client waits for the response, so that it is told.
+/// Less than the 30 seconds that a client waits for the response, so that the client learns the
+/// reason.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Why a client does not get to its target, as the response says it.
+/// The response to a client whose target is not reached.
 #[derive(Debug)]
 pub(crate) struct NoWay {
     pub(crate) status: StatusCode,
     pub(crate) text: String,
-    /// Beside the status 502, which has several kinds.
+    /// The kind of failure behind the status 502, which has several.
     pub(crate) unreached: Option<Unreached>,
 }
 
-/// Connects to a target that `rules` allow. Attempts beside the first take those of `places` that the
-/// client at `peer` can have.
+/// Connects to a target that `rules` allow. Each attempt beside the first takes one of the `places`
+/// that the client at `peer` may have.
 ///
 /// # Errors
 ///
-/// What the client is to be told.
+/// The response for the client.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future closes what it has opened.
+/// Dropping the future closes everything that it has opened.
 pub(crate) async fn dial(
     rules: &Rules,
     target: &Target,
@@ -65,7 +66,7 @@ async fn dial_without_limit(
         unreached: None,
     };
     let failed = |what: &str, error: &io::Error, unreached| match error.kind() {
-        // The system's own limit can be the shorter one.
+        // The system's own limit can be shorter than ours.
         io::ErrorKind::TimedOut => NoWay {
             status: StatusCode::GATEWAY_TIMEOUT,
             text: format!("{what} {target}: {error}"),
@@ -81,16 +82,16 @@ async fn dial_without_limit(
     let found = tcp::look_up(target).await;
     let addresses =
         found.map_err(|error| failed("the server cannot find", &error, Unreached::Host))?;
-    // From here on only the addresses that have been looked at are used, not the name again: it
-    // could resolve to others.
+    // From here on, only the checked addresses are used. Resolving the name again could give
+    // others.
     let addresses = addresses.into_iter().map(as_connected_to);
     let addresses = rules.filter(allowed, addresses).map_err(forbidden)?;
     let connected = tcp::connect_within(addresses, Some((places, peer))).await;
     connected.map_err(|error| failed("the server cannot reach", &error, Unreached::by(&error)))
 }
 
-/// The address that a connection to `address` reaches: systems take the unspecified one for this
-/// machine, and it must not pass by a rule for that.
+/// The address that a connection to `address` really reaches. Systems take the unspecified address
+/// for this machine, so it must not bypass a rule for this machine.
 fn as_connected_to(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => (Ipv4Addr::LOCALHOST, address.port()).into(),
@@ -99,7 +100,7 @@ fn as_connected_to(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Whether a client may have the server listen on this address; the reason if not.
+/// Whether a client may have the server listen on this address, or the reason why not.
 pub(crate) fn may_bind(rules: &Rules, ip: IpAddr, port: u16) -> Result<(), Refusal> {
     let allowed = rules.check(&Target { host: Host::Ip(ip), port })?;
     rules.filter(allowed, [SocketAddr::new(ip, port)]).map(drop)
@@ -140,7 +141,7 @@ mod tests {
             allow: vec!["*:*".parse().unwrap()],
             deny: deny.map(|rule| rule.parse().unwrap()).to_vec(),
         };
-        // The system's resolver takes the last for 0.0.0.0.
+        // The system's resolver takes the last one for 0.0.0.0.
         for host in ["0.0.0.0", "::", "::ffff:0.0.0.0", "0"] {
             let target = Target { host: host.parse().unwrap(), port };
             let denied = dial(&denying(["127.0.0.0/8:*", "[::1]:*"]), &target).await.unwrap_err();
@@ -169,7 +170,7 @@ mod tests {
         assert_eq!(forbidden.status, StatusCode::FORBIDDEN);
         assert!(forbidden.text.contains("10.0.0.0/8:*"), "{}", forbidden.text);
     }
-    /// Linux drops what comes to a listener whose queue is full; others refuse it.
+    /// Linux drops packets to a listener whose queue is full. Other systems refuse them.
     #[cfg(target_os = "linux")]
     #[tokio::test(start_paused = true)]
     async fn a_target_that_does_not_answer_is_told_after_the_limit() {
@@ -177,14 +178,14 @@ mod tests {
         silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let silent = silent.listen(0).unwrap();
         let nobody = silent.local_addr().unwrap();
-        // There is room for one.
+        // The queue has room for one.
         let _first = TcpStream::connect(nobody).await.unwrap();
         let target = Target { host: Host::Ip(nobody.ip()), port: nobody.port() };
         let late = dial(&rules("127.0.0.1:*"), &target).await.unwrap_err();
         assert_eq!((late.status, late.unreached), (StatusCode::GATEWAY_TIMEOUT, None));
     }
 
-    /// Linux has no way to many hosts at once by TCP, whatever its routes are.
+    /// On Linux, TCP has no route to a multicast address, whatever the routing table is.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_network_that_cannot_be_reached_is_told() {

@@ -14,18 +14,19 @@ use crate::pump::{CutOnDrop, relay};
 use crate::report::{About, warn};
 use crate::signals::Interrupt;
 
-/// Where the connections go that a listener gets.
+/// The destination of a listener's connections.
 #[derive(Clone, Debug)]
 pub(crate) enum Purpose {
     Forward(Target),
-    /// Where each says by SOCKS5.
+    /// Each connection names its own destination through SOCKS5.
     Socks,
 }
 
-/// A rest for a system that has no more file descriptors, say.
+/// The pause after an error of `accept`, for example because there are no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Takes in connections until `interrupt`. Gives those that there are then: they go on.
+/// Accepts connections until `interrupt`. Returns the connections that are then open; they
+/// continue.
 pub(crate) async fn serve(
     listener: TcpListener,
     purpose: Purpose,
@@ -64,7 +65,7 @@ async fn take_in(tcp: TcpStream, peer: SocketAddr, purpose: Purpose, tunnel: Tun
 }
 
 async fn forward(tcp: TcpStream, target: &Target, tunnel: &Tunnel) -> Result<()> {
-    // Without a way, too, its other side must not see an end.
+    // Even if there is no way to the target, the other side must see a reset and no end.
     let tcp = CutOnDrop::new(tcp);
     let conn = tunnel.to(target).await.map_err(explain)?;
     Ok(relay(&conn, tcp).await?)
@@ -76,7 +77,7 @@ async fn by_socks(tcp: TcpStream, peer: SocketAddr, tunnel: &Tunnel) -> Result<(
     let result = match tunnel.to(&target).await {
         Ok(conn) => relay(&conn, CutOnDrop::new(request.accept().await?)).await.map_err(Into::into),
         Err(error) => {
-            // It can have gone already.
+            // The client may already have gone.
             let _ = request.refuse(&error).await;
             Err(explain(error))
         }

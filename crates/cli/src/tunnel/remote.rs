@@ -24,19 +24,20 @@ use crate::places::Places;
 use crate::pump::{CutOnDrop, relay};
 use crate::report::{About, say, warn};
 
-/// Less than the server keeps a visitor waiting.
+/// Less than the time that a visitor waits at the server.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Serves what comes to the server's listener, until the server ends it. The connections are in
-/// `relays`, and each has one of `places`: the server says how many come, and may not be a friend.
+/// Serves the visitors of the server's listener, until the server ends it. The connections run in
+/// `relays`, and each takes one of `places`. The server decides how many visitors come, and may be
+/// hostile.
 ///
 /// # Errors
 ///
-/// When the server does not listen, and what has ended the listener otherwise than in good order.
+/// If the server does not listen, and any error that ends the listener.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future ends the listener; the connections go on.
+/// Dropping the future ends the listener. The connections continue.
 pub(crate) async fn serve(
     tunnel: &Tunnel,
     forward: &Forward,
@@ -45,7 +46,7 @@ pub(crate) async fn serve(
 ) -> Result<(), h2conn::Error> {
     let path = format!("bind/{}", forward.bind.to_target().to_segments());
     let conn = Arc::new(tunnel.open(&path).await?);
-    // It is no more than a list, which can end anywhere.
+    // This connection carries only a list, which may end anywhere.
     conn.on_drop(OnDrop::Finish);
     let head = conn.response().await?;
     let bound = head.headers().get(BOUND).and_then(|field| field.to_str().ok()).unwrap_or("?");
@@ -54,7 +55,7 @@ pub(crate) async fn serve(
     let mut pulse = Pulse::new(tunnel.idle_timeout);
     loop {
         tokio::select! {
-            // What it fails with is in what is read, too.
+            // A write error is ignored, because the reads fail with it too.
             () = pulse.due() => drop((&*conn).write_all(NOTHING).await),
             line = lines.next() => match line {
                 // The server is still there.
@@ -70,7 +71,7 @@ pub(crate) async fn serve(
                         }
                         Err(full) => {
                             visitor.complain(full.knob(), format_args!("refused: {full}"));
-                            // An error is in what is read, too.
+                            // A write error is ignored, because the reads fail with it too.
                             let _ = visitor.turn_away(&conn).await;
                         }
                     },
@@ -84,7 +85,7 @@ pub(crate) async fn serve(
     conn.close().await
 }
 
-/// Somebody who has come to the server's listener.
+/// A visitor of the server's listener.
 struct Visitor {
     id: String,
     peer: String,
@@ -102,7 +103,7 @@ impl Visitor {
         Ok(Visitor { id: id.to_owned(), peer: peer.to_owned(), target: target.clone() })
     }
 
-    /// The address that the server tells of it.
+    /// The visitor's address, as the server reports it.
     fn addr(&self) -> Addr {
         self.peer.parse::<SocketAddr>().map_or(Addr::Other, Addr::from)
     }
@@ -126,7 +127,7 @@ impl Visitor {
         Ok(relay(&conn, tcp).await?)
     }
 
-    /// Has the server end this visit at once, and not when its time is up.
+    /// Has the server end this visit at once, instead of when its time is up.
     async fn turn_away(&self, mut control: &Conn) -> io::Result<()> {
         control.write_all(format!("{}\n", self.id).as_bytes()).await
     }

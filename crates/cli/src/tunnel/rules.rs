@@ -1,4 +1,4 @@
-//! What a server lets its clients reach: nothing but what a rule allows.
+//! The rules for what clients may reach through a server. Without a rule, they can reach nothing.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -11,11 +11,11 @@ use ipnet::IpNet;
 use super::target::{Host, Target, parse_name, parse_port};
 
 /// `HOST:PORTS`. HOST is a name, `*.name` for all names under it, an address, a range of addresses
-/// as `10.0.0.0/8`, or `*`. PORTS is a port, two with a hyphen between them, or `*`.
+/// such as `10.0.0.0/8`, or `*`. PORTS is a port, two ports with a hyphen between them, or `*`.
 ///
 /// Names are compared with what the client asks for, **before** it is resolved. Addresses and
-/// ranges are compared **after** that, with each address that a name has. So a name that is denied
-/// stops that spelling and no other way to the same host.
+/// ranges are compared **after** that, with each address that a name has. A rule that denies a name
+/// therefore stops only that spelling, and no other way to the same host.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     text: String,
@@ -27,38 +27,38 @@ pub(crate) struct Rule {
 enum Pattern {
     Any,
     Name(String),
-    /// All names that end with a dot and this.
+    /// All names that end with a dot and this name.
     Under(String),
     Range(IpNet),
 }
 
-/// The rules of one server. One of `deny` beats all of `allow`.
+/// The rules of one server. A rule of `deny` overrides all rules of `allow`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     pub(crate) allow: Vec<Rule>,
     pub(crate) deny: Vec<Rule>,
 }
 
-/// What is known of a target before it is resolved.
+/// The result of the check of a target before it is resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Allowed {
-    /// All addresses that it has, but for those that are denied.
+    /// All of its addresses may be used, except those that are denied.
     ByName,
-    /// Those of its addresses that a range allows.
+    /// Only those of its addresses may be used that a range allows.
     ByAddress,
 }
 
-/// Why a target cannot be reached, for the user at the other end.
+/// The reason why a target cannot be reached, for the user at the other end.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// By this rule.
+    /// This rule denies it.
     Denied(String),
-    /// No rule allows it; these are those that there are.
+    /// No rule allows it; these are all rules.
     NotAllowed(Vec<String>),
 }
 
 impl Rules {
-    /// Looks at a target before its name is resolved; what no rule can allow is not even looked up.
+    /// Checks a target before its name is resolved. A name that no rule can allow is not looked up.
     pub(crate) fn check(&self, target: &Target) -> Result<Allowed, Refusal> {
         let named = |rule: &&Rule| rule.covers_name(&target.host) && rule.covers_port(target.port);
         if let Some(rule) = self.deny.iter().find(named) {
@@ -71,7 +71,7 @@ impl Rules {
         if self.allow.iter().any(ranged) { Ok(Allowed::ByAddress) } else { Err(self.not_allowed()) }
     }
 
-    /// The addresses among those of a target that may be used: at least one.
+    /// The addresses of a target that may be used: at least one.
     pub(crate) fn filter(
         &self,
         allowed: Allowed,
@@ -145,7 +145,7 @@ impl Rule {
         Ok(Rule { text: text.to_owned(), host, ports: parse_ports(ports)? })
     }
 
-    /// For addresses to listen on, which are never resolved.
+    /// Parses a rule for addresses to listen on, which are never resolved.
     pub(crate) fn parse_for_bind(text: &str) -> Result<Rule> {
         let rule: Rule = text.parse()?;
         match rule.host {
@@ -179,7 +179,7 @@ fn parse_host(text: &str) -> Result<Pattern> {
     };
     match range {
         Some(IpNet::V6(range)) if range.addr().to_ipv4_mapped().is_some() => {
-            // Addresses are compared in their shortest form, so this would cover nothing.
+            // Addresses are compared in their shortest form, so this rule would cover nothing.
             bail!("`{text}` is IPv4 in the form of IPv6: write it as IPv4")
         }
         Some(range) => Ok(Pattern::Range(range.trunc())),
@@ -191,8 +191,8 @@ fn parse_host(text: &str) -> Result<Pattern> {
     }
 }
 
-/// A name that is none of the short forms of an IPv4 address: resolvers know these, and whoever
-/// writes one means the address.
+/// Parses a name, and rejects the short forms of an IPv4 address: resolvers accept these, and a
+/// user who writes one means the address.
 fn parse_named(text: &str) -> Result<String> {
     let name = parse_name(text)?;
     let last = name.rsplit('.').next().unwrap_or(&name);
@@ -241,7 +241,7 @@ mod tests {
         Rules { allow: parse(allow), deny: parse(deny) }
     }
 
-    /// Whether a target with these addresses may be reached, and at which.
+    /// The addresses at which a target that has these addresses may be reached.
     fn reach(
         rules: &Rules,
         host: &str,
@@ -305,7 +305,7 @@ mod tests {
         }
         let denied = Err(Refusal::Denied("*.internal:*".to_owned()));
         assert_eq!(reach(&rules, "db.internal", 80, &["192.0.2.1"]), denied);
-        // A denied name is a spelling: the host has others.
+        // A denied name is only one spelling. The host has others.
         assert!(reach(&rules, "192.0.2.1", 80, &["192.0.2.1"]).is_ok());
     }
 

@@ -1,4 +1,4 @@
-//! The SOCKS5 side of `forward -D` (RFC 1928): what a client of it asks for, and what it is told.
+//! The SOCKS5 side of `forward -D` (RFC 1928): the clients' requests, and the replies.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -14,22 +14,22 @@ use tokio::time::timeout;
 use super::target::{Host, Target};
 use super::unreached::Unreached;
 
-/// How long a client may take to say where it wants to go.
+/// How long a client may take to name its target.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A client that has said where it wants to go and waits for an answer.
+/// A client that has named its target and waits for the reply.
 pub(crate) struct Request<T> {
     pub(crate) target: Target,
     answer: Socks5ServerProtocol<T, states::CommandRead>,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Request<T> {
-    /// Reads what a client asks for. Names are left as they are: it is the server who resolves them.
+    /// Reads a client's request. Names are kept as they are, because the server resolves them.
     ///
     /// # Errors
     ///
-    /// When it does not speak SOCKS5, or asks for something else than a TCP connection; it has its
-    /// answer then.
+    /// If the client does not speak SOCKS5, or asks for something other than a TCP connection. The
+    /// client has then received its reply.
     pub(crate) async fn read(io: T) -> Result<Request<T>> {
         match timeout(LIMIT, Request::read_without_limit(io)).await {
             Ok(request) => request,
@@ -62,20 +62,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Request<T> {
         }
     }
 
-    /// The way is open: all that follows are the user's bytes.
+    /// Replies that the connection is open. From here on only the user's bytes follow.
     pub(crate) async fn accept(self) -> Result<T> {
-        // The address at the server's side is not known here, and nobody uses it.
+        // The address at the server's side is not known here, and clients do not use it.
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
         Ok(self.answer.reply_success(address).await?)
     }
 
-    /// There is no way, because of `error`.
+    /// Replies that there is no connection, because of `error`.
     pub(crate) async fn refuse(self, error: &Error) -> Result<()> {
         Ok(self.answer.reply_error(&reply_to(error)).await?)
     }
 }
 
-/// The reply of RFC 1928 §6 for it. A tunnel that fails says nothing about the target.
+/// The reply of RFC 1928 §6 for this error. The failure of a tunnel says nothing about the target.
 fn reply_to(error: &Error) -> ReplyError {
     match (error.kind(), error.status().map(|status| status.as_u16())) {
         (ErrorKind::Rejected, Some(401 | 403)) => ReplyError::ConnectionNotAllowed,
@@ -84,7 +84,7 @@ fn reply_to(error: &Error) -> ReplyError {
             Some(Unreached::Network) => ReplyError::NetworkUnreachable,
             Some(Unreached::Host) => ReplyError::HostUnreachable,
             Some(Unreached::Other) => ReplyError::GeneralFailure,
-            // A server of before the field, which does not tell.
+            // An older server does not send this field.
             None => ReplyError::HostUnreachable,
         },
         (ErrorKind::Rejected, Some(504)) => ReplyError::TtlExpired,
@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    /// What becomes of a client that says this at once, and everything that it hears.
+    /// The result for a client that sends this at once, and everything that the client receives.
     async fn meet(said: &[u8]) -> (Result<Request<DuplexStream>>, Vec<u8>) {
         let (mut client, server) = duplex(4096);
         client.write_all(said).await.unwrap();
@@ -135,14 +135,14 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_done_has_its_answer() {
         let table: [(&[u8], &[u8]); 6] = [
-            // BIND, UDP ASSOCIATE, and what is none.
+            // BIND, UDP ASSOCIATE, and an unknown command.
             (b"\x05\x01\x00\x05\x02\x00\x01\x0a\x00\x00\x01\x00\x50", b"\x05\x00\x05\x07"),
             (b"\x05\x01\x00\x05\x03\x00\x01\x0a\x00\x00\x01\x00\x50", b"\x05\x00\x05\x07"),
             (b"\x05\x01\x00\x05\x09\x00\x01\x0a\x00\x00\x01\x00\x50", b"\x05\x00\x05\x07"),
-            // A kind of address that is none, and a name that is none.
+            // An unknown kind of address, and an invalid name.
             (b"\x05\x01\x00\x05\x01\x00\x02\x0a\x00\x00\x01\x00\x50", b"\x05\x00\x05\x08"),
             (b"\x05\x01\x00\x05\x01\x00\x03\x03a/b\x00\x50", b"\x05\x00\x05\x08"),
-            // Only with a password.
+            // Only authentication with a password.
             (b"\x05\x01\x02", b"\x05\xff"),
         ];
         for (said, expected) in table {

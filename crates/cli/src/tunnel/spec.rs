@@ -1,4 +1,4 @@
-//! What the user writes behind `-L`, `-R` and `-D`, in the forms that ssh knows.
+//! The values of `-L`, `-R` and `-D`, in the forms that ssh accepts.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -8,15 +8,15 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::target::{Host, Target, parse_port};
 
-/// `[BIND:]PORT:HOST:PORT`: a place to listen, and where what comes there goes.
+/// `[BIND:]PORT:HOST:PORT`: an address to listen on, and the target of its connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Forward {
     pub(crate) bind: Bind,
     pub(crate) target: Target,
 }
 
-/// `[BIND:]PORT`: a place to listen. Without BIND it is 127.0.0.1, so that nobody but this machine's
-/// users can come in; `*` is 0.0.0.0.
+/// `[BIND:]PORT`: an address to listen on. Without BIND it is 127.0.0.1, so that only users of this
+/// machine can connect. `*` is 0.0.0.0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bind {
     pub(crate) ip: IpAddr,
@@ -80,7 +80,7 @@ impl Bind {
         Ok(Bind { ip, port: parse_port(port)? })
     }
 
-    /// As a target, for the way through the tunnel and for its rules.
+    /// The address as a target, for the path of the request and for the rules.
     pub(crate) fn to_target(self) -> Target {
         Target { host: Host::Ip(self.ip), port: self.port }
     }
@@ -92,7 +92,7 @@ impl fmt::Display for Bind {
     }
 }
 
-/// The parts between colons; an IPv6 address stands in brackets.
+/// The parts between colons. An IPv6 address must be in brackets.
 fn split(text: &str) -> Result<Vec<&str>> {
     let mut parts = Vec::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! A host and a port at the other side of the tunnel.
+//! A host and a port on the other side of the tunnel.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use anyhow::{Result, anyhow, bail};
 
-/// Where a TCP connection is to go, as the client has asked for it.
+/// The destination of a TCP connection, as the client has named it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Target {
     pub(crate) host: Host,
@@ -16,20 +16,20 @@ pub(crate) struct Target {
 /// A name that the server has yet to resolve, or an address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Host {
-    /// In lower case, without the dot that may end it.
+    /// In lower case, without a dot at its end.
     Name(String),
-    /// Never an IPv4 address in the form of IPv6, which would pass by rules for IPv4.
+    /// Never an IPv4 address in the form of IPv6, which would bypass the rules for IPv4.
     Ip(IpAddr),
 }
 
 impl Target {
-    /// The target of a request's path, which is `/WHAT/HOST/PORT`.
+    /// The target in a request's path, which is `/WHAT/HOST/PORT`.
     pub(crate) fn from_segments(host: &str, port: &str) -> Result<Target> {
         Ok(Target { host: host.parse()?, port: parse_port(port)? })
     }
 
-    /// What [`from_segments`](Target::from_segments) reads. No character of it needs escaping in
-    /// a path: a host has letters, digits, and `-._:` only.
+    /// The text that [`from_segments`](Target::from_segments) reads. It needs no escaping in a
+    /// path, because a host has only letters, digits, and `-._:`.
     pub(crate) fn to_segments(&self) -> String {
         format!("{}/{}", self.host, self.port)
     }
@@ -49,7 +49,7 @@ impl FromStr for Host {
 /// A host name in the form in which names are compared.
 pub(crate) fn parse_name(text: &str) -> Result<String> {
     let name = text.strip_suffix('.').unwrap_or(text);
-    // More than DNS takes, for the names of hosts files and containers.
+    // This accepts more than DNS does, for the names in hosts files and of containers.
     let is_part = |part: &str| {
         (1..=63).contains(&part.len())
             && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
@@ -61,7 +61,7 @@ pub(crate) fn parse_name(text: &str) -> Result<String> {
 }
 
 pub(crate) fn parse_port(text: &str) -> Result<u16> {
-    // `parse` takes a sign.
+    // `parse` also accepts a sign.
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         bail!("`{text}` is no port; expected a number from 0 to 65535");
     }

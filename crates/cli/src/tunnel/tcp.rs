@@ -1,4 +1,4 @@
-//! TCP to a target, at either end of the tunnel.
+//! TCP connections to a target, at either end of the tunnel.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use tokio::time::sleep;
 use super::target::{Host, Target};
 use crate::places::Places;
 
-/// How long one address is tried alone before the next is tried beside it (RFC 8305 §5).
+/// How long an address is tried alone before the next one is tried too (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// The addresses of a target. One that is named by its address is not looked up.
+/// The addresses of a target. A target that is an address is not looked up.
 pub(super) async fn look_up(target: &Target) -> io::Result<Vec<SocketAddr>> {
     match &target.host {
         Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, target.port)]),
@@ -23,12 +23,12 @@ pub(super) async fn look_up(target: &Target) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-/// Connects to the first of these addresses that answers. One that drops packets without a word does
-/// not keep the next waiting.
+/// Connects to the first of these addresses that answers. An address that silently drops packets
+/// does not delay the next one.
 ///
 /// # Errors
 ///
-/// That of one which refused, or else of the last, if none answers.
+/// If no address answers: the error of an address that refused, or else the last error.
 ///
 /// # Cancel safety
 ///
@@ -37,8 +37,8 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream>
     connect_within(addresses, None).await
 }
 
-/// As [`connect`], with no more attempts beside the first than a peer gets places. A name can have many addresses
-/// that do not answer, and each attempt costs a descriptor.
+/// Like [`connect`], but each attempt beside the first needs a place of the peer. A name can have
+/// many addresses that do not answer, and each attempt costs a descriptor.
 pub(super) async fn connect_within(
     addresses: Vec<SocketAddr>,
     room: Option<(&Places, &Addr)>,
@@ -66,7 +66,8 @@ pub(super) async fn connect_within(
         tokio::select! {
             Some(attempt) = attempts.join_next() => match attempt {
                 Ok(Ok(tcp)) => return Ok(tcp),
-                // A refusal tells most: another address may be of a kind that this machine cannot reach.
+                // Keep a refusal: it says more than other errors, for example that this machine has
+                // no IPv6.
                 Ok(Err(_)) if last.kind() == io::ErrorKind::ConnectionRefused => {}
                 Ok(Err(error)) => last = error,
                 Err(error) => last = error.into(),
@@ -99,7 +100,7 @@ mod tests {
         connect(Vec::new()).await.unwrap_err();
     }
 
-    /// Linux has no way to many hosts at once by TCP, whatever its routes are.
+    /// On Linux, TCP has no route to a multicast address, whatever the routing table is.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_refusal_is_told_before_an_address_that_cannot_be_reached() {
@@ -112,7 +113,7 @@ mod tests {
         assert_eq!(unreachable.kind(), io::ErrorKind::NetworkUnreachable);
     }
 
-    /// Linux drops what comes to a listener whose queue is full; others refuse it.
+    /// Linux drops packets to a listener whose queue is full. Other systems refuse them.
     #[cfg(target_os = "linux")]
     #[tokio::test(start_paused = true)]
     async fn without_room_an_address_is_tried_once_the_one_before_has_failed() {
@@ -120,7 +121,7 @@ mod tests {
         silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let silent = silent.listen(0).unwrap();
         let nobody = silent.local_addr().unwrap();
-        // There is room for one.
+        // The queue has room for one.
         let _first = TcpStream::connect(nobody).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
@@ -136,7 +137,7 @@ mod tests {
         places.take(&peer).unwrap();
     }
 
-    /// Linux drops what comes to a listener whose queue is full; others refuse it.
+    /// Linux drops packets to a listener whose queue is full. Other systems refuse them.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn an_address_that_does_not_answer_keeps_none_waiting() {
@@ -144,7 +145,7 @@ mod tests {
         silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let silent = silent.listen(0).unwrap();
         let nobody = silent.local_addr().unwrap();
-        // There is room for one.
+        // The queue has room for one.
         let _first = TcpStream::connect(nobody).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();

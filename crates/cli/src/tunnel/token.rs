@@ -1,4 +1,4 @@
-//! The secret that a client shows and a server compares.
+//! The secret that a client presents and a server compares.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,16 @@ use h2conn::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// Where a secret is looked for when no file is given.
+/// The variable with the token, if no file is given.
 pub(crate) const TOKEN_VARIABLE: &str = "H2CONN_TOKEN";
 
-/// A bearer token (RFC 6750 §2.1). It is not in what `Debug` prints.
+/// A bearer token (RFC 6750 §2.1). `Debug` does not print it.
 #[derive(Clone)]
 pub(crate) struct Token(String);
 
 impl Token {
-    /// The token of `file`, or of the environment, which processes of other users cannot read, as
-    /// they can a command line.
+    /// The token of `file`, or of the environment. Unlike a command line, processes of other users
+    /// cannot read the environment.
     pub(crate) fn find(file: Option<&PathBuf>) -> Result<Option<Token>> {
         match (file, std::env::var(TOKEN_VARIABLE)) {
             (Some(file), _) => Token::read(file).map(Some),
@@ -52,8 +52,8 @@ impl Token {
         format!("Bearer {}", self.0)
     }
 
-    /// Whether a request shows this token. The comparison takes the same time wherever the two
-    /// begin to differ; that of digests does not tell the length either.
+    /// Whether a request presents this token. The comparison takes the same time wherever the two
+    /// first differ. It compares digests, so the time does not reveal the length either.
     pub(crate) fn is_shown_in(&self, headers: &HeaderMap) -> bool {
         let mut fields = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(field), None) = (fields.next(), fields.next()) else { return false };

@@ -1,26 +1,27 @@
-//! Why a server does not get to a target, for a client that has to tell it in a code.
+//! The reason why a server does not reach a target, for a client that must report it as a code.
 
 use std::io;
 
 use h2conn::http::{HeaderMap, HeaderValue};
 
-/// The field of a refusal that says which kind it is. Servers of before have none.
+/// The field of a refusal that names the kind of failure. Older servers do not send it.
 const FIELD: &str = "h2conn-unreached";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unreached {
-    /// Nobody listens there.
+    /// No program listens there.
     Refused,
-    /// The server has no way to its network.
+    /// The server has no route to its network.
     Network,
-    /// There is no such host, or it is not there.
+    /// There is no such host, or it does not answer.
     Host,
-    /// Something else, such as a server that has no descriptors left, or a kind of later versions.
+    /// Another reason, such as a server without free descriptors, or a kind that a later version
+    /// adds.
     Other,
 }
 
 impl Unreached {
-    /// The reason in the error of a connect.
+    /// The reason for an error of `connect`.
     pub(super) fn by(error: &io::Error) -> Unreached {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Unreached::Refused,
