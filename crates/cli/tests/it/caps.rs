@@ -1,4 +1,4 @@
-//! Caps on what strangers can have opened, and the descriptors behind them.
+//! Limits on how much unknown clients can have open, and the descriptors behind them.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -24,7 +24,7 @@ async fn echo() -> String {
             let (mut tcp, _) = listener.accept().await.unwrap();
             tokio::spawn(async move {
                 let (mut read, mut write) = tcp.split();
-                // Errors are seen at the other end.
+                // Errors show at the other end.
                 let _ = tokio::io::copy(&mut read, &mut write).await;
             });
         }
@@ -32,7 +32,7 @@ async fn echo() -> String {
     address
 }
 
-/// A connection to an echo.
+/// A connection to an echo server.
 struct Guest(TcpStream);
 
 impl Guest {
@@ -40,7 +40,7 @@ impl Guest {
         Ok(Guest(TcpStream::connect(address).await?))
     }
 
-    /// Whether it is served. One that waits in a queue is waited for.
+    /// Whether the connection is served. If it waits in a queue, this waits too.
     async fn is_served(&mut self) -> bool {
         let talk = async {
             self.0.write_all(b"x").await?;
@@ -50,7 +50,8 @@ impl Guest {
         soon("a guest", talk).await.is_ok()
     }
 
-    /// Tries again until a place is free: the server gives one back a little after its user has gone.
+    /// Tries again until a place is free: the server frees a place a little after its user has
+    /// gone.
     async fn at_last(address: &str) -> Guest {
         let trying = async {
             loop {
@@ -65,14 +66,15 @@ impl Guest {
     }
 }
 
-/// A connection by another peer than 127.0.0.1: all of 127.0.0.0/8 is this machine's, on Linux.
+/// A connection from another address than 127.0.0.1. On Linux, all of 127.0.0.0/8 belongs to this
+/// machine.
 async fn from_elsewhere(address: &str) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind("127.0.0.2:0".parse().unwrap())?;
     socket.connect(address.parse().unwrap()).await
 }
 
-/// Whether a connection is reset instead of served. The reset can come before connecting is over.
+/// Whether a connection is reset instead of served. The reset can arrive before `connect` returns.
 async fn is_turned_away(address: &str) -> bool {
     match Guest::new(address).await {
         Ok(mut guest) => !guest.is_served().await,
@@ -103,7 +105,7 @@ async fn a_tunnel_over_the_cap_is_answered_503_with_the_knob_and_has_a_place_lat
     Guest::at_last(&local).await;
 }
 
-/// Two tunnels of another peer to `target`, as far as they are accepted.
+/// Two tunnels from another peer to `target`, as far as the server accepts them.
 async fn tunnels_from_elsewhere(url: &str, target: &str) -> (Client, Vec<Option<Conn>>) {
     let tcp = from_elsewhere(url.split('/').nth(2).unwrap()).await.unwrap();
     let client = Client::builder().header("authorization", "Bearer a-token-for-tests");
@@ -118,7 +120,8 @@ async fn tunnels_from_elsewhere(url: &str, target: &str) -> (Client, Vec<Option<
 
 #[tokio::test]
 async fn a_visitor_is_a_tunnel_and_over_the_cap_it_is_reset() {
-    // One for the listener, and one for a visitor: more than are free.
+    // The listener takes one place and a visitor takes another, so the client holds more than are
+    // free.
     let args = ["--allow-bind", "127.0.0.1:*", "--max-tunnels", "3"];
     let mut server = Server::start(&args).await;
     let mut forward = server.forward(&["-R", &format!("0:{}", echo().await)]);
@@ -130,7 +133,7 @@ async fn a_visitor_is_a_tunnel_and_over_the_cap_it_is_reset() {
     assert!(one.is_served().await);
     drop(one);
     let mut one = Guest::at_last(&remote).await;
-    // And no other listener has a place.
+    // Nor is there a place for another listener.
     server.forward(&["-R", "0:127.0.0.1:1"]).ends().await.expect(4, "--max-tunnels");
     assert!(one.is_served().await);
 }
@@ -146,7 +149,7 @@ async fn a_visitor_has_its_place_to_its_end_and_more_wait_in_the_systems_queue()
     server.tool.says("there are 1 visitors, as many as --max-visitors allows at once").await;
     let mut two = Guest::new(&remote).await.unwrap();
     two.0.write_all(b"x").await.unwrap();
-    // The first goes on; and what the second has said is answered only when the first has gone.
+    // The first connection goes on. The second gets an answer only once the first has gone.
     for _ in 0..100 {
         assert!(one.is_served().await);
         assert_eq!(two.0.try_read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
@@ -156,7 +159,7 @@ async fn a_visitor_has_its_place_to_its_end_and_more_wait_in_the_systems_queue()
     assert!(two.is_served().await);
 }
 
-/// Others than Linux have one address of this machine.
+/// Other systems than Linux have only one loopback address.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_visitor_leaves_places_to_visitors_from_elsewhere() {
@@ -205,7 +208,7 @@ async fn a_client_serves_no_more_visitors_than_its_own_cap_whatever_the_server_s
                         lines
                     }));
                 }
-                // The visitors that the client serves, which never end.
+                // Hold the visitors that the client serves; they never end.
                 _ => held.push(incoming.accept().unwrap()),
             }
             if held.len() == CAP {
@@ -226,7 +229,7 @@ async fn a_client_serves_no_more_visitors_than_its_own_cap_whatever_the_server_s
     drop(lines);
 }
 
-/// The soft limit in what /proc says of a process.
+/// The soft limit in the text of `/proc/PID/limits`.
 #[cfg(target_os = "linux")]
 fn soft_limit(limits: &str) -> u64 {
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
@@ -238,7 +241,7 @@ fn soft_limit(limits: &str) -> u64 {
 async fn a_server_may_open_as_much_as_the_system_allows_and_its_commands_as_much_as_before() {
     const FEW: &str = "ulimit -S -n 123";
     let args = ["listen", "127.0.0.1:0", "--cleartext", "-k", "--exec"];
-    // The shell that --exec starts is another than the one that is asked here.
+    // The shell that --exec starts is another one than the shell that is asked here.
     let exec = "ulimit -S -n; grep 'Max open files' /proc/$PPID/limits";
     let mut listen = Tool::start_after(FEW, &[&args[..], &[exec]].concat());
     let line = listen.says("listening on ").await;
@@ -264,7 +267,7 @@ async fn three_eighths_of_the_descriptors_are_for_tunnels() {
     }
     assert!(is_turned_away(&local).await);
     forward.says("this peer has 8 of the 15 tunnels that --max-tunnels allows at once").await;
-    // There is room for another link, which is checked before the listener is announced.
+    // There is room for another link, and the tool checks that before it announces the listener.
     let mut other = server.forward(&["-L", "0:127.0.0.1:1"]);
     other.says("listening on ").await;
 }

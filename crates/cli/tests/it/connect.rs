@@ -1,4 +1,4 @@
-//! `connect`: what goes in comes out at the peer, and the other way round, to both ends.
+//! `connect`: the bytes of both directions, up to the end of each.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
@@ -52,7 +52,8 @@ fn input_is_sent_to_its_end_though_the_peer_has_ended_its_own_direction() -> Tes
         let mut all = Vec::new();
         conn.read_to_end(&mut all).await?;
         drop(conn);
-        // The client wants to know that this has everything: a peer that exits now may not say so.
+        // The client must learn that everything has arrived. If this peer exits now, it may not
+        // tell the client.
         listener.drain(crate::support::WATCHDOG).await;
         Ok(all)
     })?;
@@ -69,11 +70,11 @@ fn a_peer_that_is_gone_after_its_answer_ends_the_command_with_input_left() -> Te
         conn.write_all(b"enough").await?;
         conn.shutdown().await?;
         conn.reset(Reason::NO_ERROR);
-        // The client has the answer when it has no more connections.
+        // When the client has no more connections, it has the answer.
         let left = listener.drain(crate::support::WATCHDOG).await;
         Ok(left)
     })?;
-    // Its input never ends.
+    // The child's input never ends.
     let mut child = connected(&[&peer.url])?;
     let status = wait(&mut child)?;
     let output = child.wait_with_output()?;
@@ -82,7 +83,7 @@ fn a_peer_that_is_gone_after_its_answer_ends_the_command_with_input_left() -> Te
     Ok(())
 }
 
-/// What HAProxy 2.6 makes of an answer that its server has reset.
+/// HAProxy 2.6 sends this for an answer that its server has reset.
 #[test]
 fn an_end_and_then_a_reset_with_an_error_is_an_answer_that_may_be_cut() -> TestResult {
     for ends_input in [false, true] {
@@ -113,7 +114,7 @@ fn an_end_and_then_a_reset_with_an_error_is_an_answer_that_may_be_cut() -> TestR
         let output = child.wait_with_output()?;
         ensure!(output.stdout == b"half of i", "{output:?}");
         if ends_input {
-            // Both sides had ended, and nothing of the input was thrown away.
+            // Both directions had ended, and none of the input was dropped.
             ensure!(status.success(), "{status}: {output:?}");
         } else {
             ensure!(status.code() == Some(5), "{status}: {output:?}");
@@ -153,7 +154,7 @@ fn a_reader_that_has_seen_enough_is_no_error() -> TestResult {
         .spawn()?;
     let mut lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
     ensure!(lines.next().context("a line")?? == "y");
-    // Nobody reads any more.
+    // From here on the output has no reader.
     drop(lines);
     let status = wait(&mut child)?;
     let output = child.wait_with_output()?;
@@ -165,11 +166,11 @@ fn a_reader_that_has_seen_enough_is_no_error() -> TestResult {
 fn a_reader_that_has_seen_enough_does_not_wait_for_a_peer_that_does_not_read() -> TestResult {
     let peer = Peer::cleartext(|mut listener| async move {
         let mut conn = listener.accept().await.context("a request")?.accept()?;
-        // Nothing is ever read here.
+        // This peer never reads.
         while conn.write_all(b"answer\n").await.is_ok() {}
         let was_reset = conn.closed().await.is_err();
         drop(conn);
-        // It stays until its client knows that it has come so far.
+        // The server stays until its client knows that the bytes have arrived.
         listener.drain(crate::support::WATCHDOG).await;
         Ok(was_reset)
     })?;
@@ -239,7 +240,7 @@ fn after_the_linger_time_a_connection_is_closed_in_good_order() -> TestResult {
         conn.write_all(b"and then nothing").await?;
         let mut said = String::new();
         conn.read_to_string(&mut said).await?;
-        // It has no end: the client is not to wait for one.
+        // This peer does not end its direction: the client must not wait for that.
         let _ = conn.closed().await;
         Ok(said)
     })?;
@@ -249,7 +250,7 @@ fn after_the_linger_time_a_connection_is_closed_in_good_order() -> TestResult {
     let mut said = [0; 16];
     child.stdout.as_mut().context("a pipe")?.read_exact(&mut said)?;
     ensure!(&said == b"and then nothing");
-    // The time begins now.
+    // The linger time begins now.
     drop(stdin);
     ensure!(wait(&mut child)?.success());
     ensure!(peer.join()? == "question");

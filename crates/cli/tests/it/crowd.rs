@@ -1,4 +1,4 @@
-//! `serve --files` under clients that want too much of it.
+//! `serve --files` with clients that want too much of it.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -15,13 +15,13 @@ use crate::transfer::{NOTHING, server, text};
 /// More than the 512 threads that wait for files and names.
 const CROWD: usize = 600;
 
-/// A client with the token whose requests have this field, and that lets each Conn receive little.
+/// A client with the token, whose requests have this field. Its Conns have small windows.
 fn client(field: &str, value: String) -> Client {
     let client = Client::builder().header("authorization", "Bearer a-token-for-tests");
     client.header(field, value).initial_window_size(1 << 10).build().unwrap()
 }
 
-/// Begins so many uploads, each of which has one byte of a thousand, and says nothing more.
+/// Begins `count` uploads. Each sends one byte of a thousand, and then nothing more.
 async fn stalled_uploads(client: &Client, url: &str, count: usize) -> Vec<Conn> {
     let mut conns = Vec::new();
     for n in 0..count {
@@ -33,7 +33,7 @@ async fn stalled_uploads(client: &Client, url: &str, count: usize) -> Vec<Conn> 
     conns
 }
 
-/// Begins so many downloads of `big`, and reads no more than where they begin.
+/// Begins `count` downloads of `big`, and reads only the first bytes of each.
 async fn stalled_downloads(client: &Client, url: &str, count: usize) -> Vec<Conn> {
     let mut conns = Vec::new();
     for _ in 0..count {
@@ -95,7 +95,7 @@ async fn a_peer_that_wants_all_places_leaves_some_to_others_and_is_told_why() {
     refused.expect(4, "--max-transfers");
     server.tool.says("503: there is no place for another transfer now").await;
 
-    // All of 127.0.0.0/8 is this machine's, on Linux.
+    // On Linux, all of 127.0.0.0/8 belongs to this machine.
     if cfg!(target_os = "linux") {
         let mut conns = Vec::new();
         for accepted in [true, true, false] {
@@ -111,7 +111,7 @@ async fn a_peer_that_wants_all_places_leaves_some_to_others_and_is_told_why() {
     assert_same(&there.join("file"), &out);
 }
 
-/// A download of `file` by another peer than 127.0.0.1, and whether it was accepted.
+/// Downloads `file` from another address than 127.0.0.1, and checks whether the server accepts.
 async fn from_elsewhere(url: &str, field: &str, accepted: bool) -> (Client, Option<Conn>) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
@@ -125,7 +125,7 @@ async fn from_elsewhere(url: &str, field: &str, accepted: bool) -> (Client, Opti
     (client, conn.ok().map(|(conn, _)| conn))
 }
 
-/// A hole, which takes no room, and minutes to digest.
+/// The file is a hole: it takes no room, but minutes to digest.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_digest_ends_with_the_connection_that_asked_for_it() {
@@ -138,7 +138,7 @@ async fn a_digest_ends_with_the_connection_that_asked_for_it() {
     let send = client("h2conn-send", len.to_string());
     for (client, name) in [(recv, "hole"), (send, "up")] {
         let (conn, _) = client.connect(&format!("{}files/{name}", server.url)).await.unwrap();
-        // Others have their turns meanwhile.
+        // Others have their turns in the meantime.
         let url = format!("{}files/file", server.url);
         let out = here.join(name);
         fs::write(here.join(format!("{name}.h2conn-part")), &noise(300_000)[..1000]).unwrap();
@@ -159,7 +159,7 @@ async fn partial_files_that_nobody_goes_on_with_are_removed() {
         file.set_modified(std::time::SystemTime::now() - age).unwrap();
     }
     let dir = text(home.path());
-    // It takes no files, and leaves what others do there.
+    // This server accepts no files, and leaves the files of others alone.
     let reader = Server::start(&["--files", dir]).await;
     reader.run(&["ping", "-c", "1", &reader.url]).await;
     assert!(part("old").exists());
@@ -179,7 +179,7 @@ async fn partial_files_take_no_more_than_their_quota() {
     let file = here.join("file");
     fs::write(&file, noise(1_500_000)).unwrap();
     let send = ["send", text(&file), &format!("{}files/one", server.url)];
-    // A whole file does not count.
+    // A complete file does not count.
     server.run(&send).await.expect(0, "sent ");
 
     let upload = client("h2conn-send", "1500000".to_owned());
@@ -199,7 +199,7 @@ async fn partial_files_take_no_more_than_their_quota() {
     refused.expect(4, "507: there is no room for the file now");
     refused.expect(4, "--files-quota");
     assert!(!there.join("four.h2conn-part").exists());
-    // One that was begun while there was room is told as soon as there is none.
+    // A transfer that began while there was room fails as soon as there is none.
     let more = noise(1_400_000);
     let writing = async {
         let _ = (&second).write_all(&more).await;
@@ -214,7 +214,7 @@ async fn partial_files_take_no_more_than_their_quota() {
     drop((first, second));
     server.tool.says("/files/three: there is no room for the file now").await;
 
-    // They are counted at the start, too.
+    // Partial files are counted at the start, too.
     let dir = text(&there);
     let server = Server::start(&["--files", dir, "--writable", "--files-quota", "1600kB"]).await;
     let url = format!("{}files/five", server.url);
@@ -224,7 +224,7 @@ async fn partial_files_take_no_more_than_their_quota() {
             sent.expect(4, "507: ");
             break;
         }
-        // The directory was not read yet.
+        // The directory has not been read yet.
         fs::remove_file(there.join("five")).unwrap();
     }
 }

@@ -61,7 +61,7 @@ fn a_command_knows_who_has_come_and_what_for() -> TestResult {
 fn a_command_ends_with_all_it_has_started_when_its_peer_is_lost() -> TestResult {
     let folder = tempfile::tempdir()?;
     let (started, ended) = (folder.path().join("started"), folder.path().join("ended"));
-    // What the shell has started waits for ever, and says so when it is told to end.
+    // The shell's child waits for ever, and reports when it is told to end.
     let command = format!(
         "sh -c 'trap \"touch {}; exit\" TERM; touch {}; while :; do sleep 0.1; done'; :",
         ended.display(),
@@ -113,13 +113,13 @@ fn a_lost_peer_is_noticed_though_the_command_does_not_read_what_it_has_sent() ->
         anyhow::Ok(conn)
     })?;
     watch.started()?;
-    // The link is gone without a word.
+    // The link breaks silently.
     drop(runtime);
     drop(conn);
     watch.gone()
 }
 
-/// A server of a command that does not end when it is asked to, while its shell does; and its peer is
+/// A server whose command does not end when it is asked to, while its shell does. Its peer is then
 /// lost.
 fn stubborn() -> TestResult<(Watch, Server)> {
     let watch = Watch::new()?;
@@ -146,7 +146,7 @@ fn a_listener_that_ends_leaves_nothing_that_does_not_end_when_it_is_asked_to() -
     watch.gone()
 }
 
-/// A pipe with a name, for a process to wait at.
+/// A named pipe, at which a process can wait.
 fn stop(folder: &tempfile::TempDir) -> TestResult<std::path::PathBuf> {
     let stop = folder.path().join("stop");
     ensure!(std::process::Command::new("mkfifo").arg(&stop).status()?.success());
@@ -156,7 +156,7 @@ fn stop(folder: &tempfile::TempDir) -> TestResult<std::path::PathBuf> {
 #[test]
 fn what_a_command_leaves_running_on_purpose_is_left_alone() -> TestResult {
     let watch = Watch::new()?;
-    // It ends with this pipe, which the server does not know of.
+    // The process ends with this pipe, of which the server knows nothing.
     let folder = tempfile::tempdir()?;
     let stop = stop(&folder)?;
     let command = format!("{}; (exec >&- 2>&-; cat <{}) & echo done", watch.hold, stop.display());
@@ -164,7 +164,7 @@ fn what_a_command_leaves_running_on_purpose_is_left_alone() -> TestResult {
     h2conn(["connect", "-k", &server.url]).assert().success().stdout("done\n");
     ensure!(server.interrupt()?.code == Some(0));
     watch.started()?;
-    // It is still there to read, or this would wait for ever.
+    // The process still reads the pipe, or this would wait for ever.
     drop(std::fs::File::options().write(true).open(&stop)?);
     watch.gone()
 }
@@ -174,7 +174,7 @@ fn what_a_command_leaves_running_does_not_hold_its_connection() -> TestResult {
     let watch = Watch::new()?;
     let folder = tempfile::tempdir()?;
     let (stop, lost) = (stop(&folder)?, folder.path().join("lost"));
-    // What is left has the output, and uses it when it is told to.
+    // The process that is left has the output open, and writes to it when it is told to.
     let left =
         format!("trap '' PIPE; cat <{}; echo more || echo >{}", stop.display(), lost.display());
     let command = format!("({}; {left}) 2>/dev/null & echo done", watch.hold);
@@ -197,7 +197,7 @@ fn a_place_is_free_though_a_command_has_left_something_running() -> TestResult {
     let command = format!("(exec 2>&-; cat <{}) & echo done", stop.display());
     let server = Server::start(&["-k", "-m", "1", "--cleartext", "--exec", &command])?;
     for _ in 0..2 {
-        // The listener can be a moment later than the client of before.
+        // The listener can free the place a moment after the first client has ended.
         let output = loop {
             let output = h2conn(["connect", &server.url]).output()?;
             if output.status.code() != Some(4) {
@@ -207,7 +207,7 @@ fn a_place_is_free_though_a_command_has_left_something_running() -> TestResult {
         ensure!(output.status.success() && output.stdout == b"done\n", "{output:?}");
     }
     ensure!(server.interrupt()?.code == Some(0));
-    // Those that are left end.
+    // This ends the processes that are left.
     drop(std::fs::File::options().write(true).open(&stop)?);
     Ok(())
 }
@@ -219,7 +219,7 @@ fn what_a_command_leaves_talking_does_not_hold_its_connection() -> TestResult {
     let server = Server::start(&["-k", "--cleartext", "--exec", &command])?;
     h2conn(["connect", &server.url]).assert().success().stdout(contains("done\n"));
     watch.started()?;
-    // It has nobody to talk to.
+    // Its output has no reader any more.
     watch.gone()?;
     ensure!(server.interrupt()?.code == Some(0));
     Ok(())

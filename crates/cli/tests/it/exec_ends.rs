@@ -1,4 +1,4 @@
-//! `listen --exec` and the end of a command's input: it is the peer's END_STREAM, and nothing else.
+//! `listen --exec` and the end of a command's input: only the peer's END_STREAM is such an end.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use crate::stop::insist;
 use crate::support::{Server, TestResult, Watch, all_at_once, noise};
 
-/// Where a command says that it has taken its input for the whole.
+/// A file to which a command writes a line when it has read the end of its input.
 struct Commits(TempDir);
 
 impl Commits {
@@ -23,7 +23,8 @@ impl Commits {
         self.0.path().join("commits")
     }
 
-    /// A command that reads 1,000 bytes, says `ready`, reads to the end by `reader`, and commits.
+    /// A command that reads 1,000 bytes, prints `ready`, reads to the end with `reader`, and
+    /// commits.
     fn command(&self, reader: &str) -> String {
         let file = self.file();
         format!("head -c 1000 >/dev/null; echo ready; {reader}; echo x >>{}", file.display())
@@ -38,7 +39,7 @@ impl Commits {
     }
 }
 
-/// A connection whose command has read 1,000 bytes, and has been sent `more` behind them.
+/// A connection whose command has read 1,000 bytes. `more` bytes were sent after those.
 async fn begun(client: &Client, url: &str, more: usize) -> TestResult<Conn> {
     let mut conn = client.open(url).await?;
     conn.write_all(&noise(1000 + more)).await?;
@@ -54,7 +55,7 @@ fn runtime() -> TestResult<Runtime> {
 
 #[test]
 fn a_command_takes_none_of_a_hundred_resets_for_the_end_of_its_input() -> TestResult {
-    // The shell itself, a program of the shell, and the last of several in a row.
+    // The shell itself, a program that the shell runs, and the last program of a pipeline.
     for reader in
         ["while read -r line; do :; done", "cat >/dev/null", "cat | while read -r line; do :; done"]
     {
@@ -63,7 +64,7 @@ fn a_command_takes_none_of_a_hundred_resets_for_the_end_of_its_input() -> TestRe
         let server = Server::start(&["-k", "-m", "1000", "--cleartext", "--exec", &command])?;
         runtime()?.block_on(async {
             let client = Client::new()?;
-            // An end is one.
+            // A real end counts as one.
             let mut conn = begun(&client, &server.url, 0).await?;
             conn.shutdown().await?;
             conn.read_to_end(&mut Vec::new()).await?;
@@ -73,7 +74,7 @@ fn a_command_takes_none_of_a_hundred_resets_for_the_end_of_its_input() -> TestRe
             }
             anyhow::Ok(())
         })?;
-        // It waits for the commands.
+        // The listener waits for its commands.
         let ended = server.interrupt()?;
         ensure!(ended.code == Some(0), "{ended:?}");
         let count = commits.count()? - 1;
@@ -82,12 +83,12 @@ fn a_command_takes_none_of_a_hundred_resets_for_the_end_of_its_input() -> TestRe
     Ok(())
 }
 
-/// What a peer does to a connection instead of ending it.
+/// An action of a peer that breaks a connection instead of ending it.
 type Break = fn(Conn, Runtime);
 
-/// The link goes without a word.
+/// The link breaks silently.
 fn lose(conn: Conn, runtime: Runtime) {
-    // In this order, or the connection would still be ended in good order.
+    // In the other order, the connection would still be ended in order.
     drop(runtime);
     drop(conn);
 }
@@ -113,11 +114,12 @@ fn whatever_breaks_a_connection_its_command_reads_no_end() -> TestResult {
     )
 }
 
-/// Has a command that does not end when it is asked to, so that it has time to read an end.
+/// Uses a command that does not end when it is asked to, so that it has time to read an end.
 fn reads_no_end(args: &[&str], more: usize, break_off: Break) -> TestResult {
     let (commits, watch) = (Commits::new()?, Watch::new()?);
     let command = format!("trap '' TERM; {}; {}", watch.hold, commits.command("cat >/dev/null"));
-    // With more, the command does not read, and its pipe is full when the connection breaks.
+    // If `more` is not 0, the command does not read, and its pipe is full when the connection
+    // breaks.
     let command = match more {
         0 => command,
         _ => command.replace("cat", "sleep 1; cat"),
@@ -169,7 +171,7 @@ fn ends_with_its_listener(trap: &str, twice: bool) -> TestResult {
 #[test]
 fn what_a_command_leaves_running_reads_no_end_that_the_peer_has_not_made() -> TestResult {
     let (commits, watch) = (Commits::new()?, Watch::new()?);
-    // It has the input, and not the output.
+    // The process has the input open, but not the output.
     let left = format!("(cat >/dev/null; echo x >>{}) <&3 >&- 3<&- &", commits.file().display());
     let command = format!("{}; exec 3<&0; {left} echo ready", watch.hold);
     let server = Server::start(&["-k", "--cleartext", "--exec", &command])?;
@@ -177,7 +179,8 @@ fn what_a_command_leaves_running_reads_no_end_that_the_peer_has_not_made() -> Te
     let client = Client::new()?;
     let conn = runtime.block_on(begun(&client, &server.url, 0))?;
     watch.started()?;
-    // The command has exited, and its connection is over, though this side has not ended.
+    // The command has exited and its connection is over, though this side has not ended its
+    // direction.
     let _ = runtime.block_on(conn.closed());
     watch.gone()?;
     ensure!(commits.count()? == 0);

@@ -1,4 +1,4 @@
-//! Bad input of every kind: what is said, on standard error alone, and the exit code.
+//! Bad input of every kind: the messages, only on standard error, and the exit codes.
 
 use std::net::TcpListener;
 
@@ -10,10 +10,11 @@ use tokio::io::AsyncWriteExt;
 
 use crate::support::{Peer, Server, TestResult, WATCHDOG, h2conn};
 
-/// A file that is there.
+/// A file that exists.
 const NO_PEM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
 
-/// Runs a command that fails, and checks that it says so with all of `parts`, and nothing as data.
+/// Runs a command that fails. Checks that its message has all of `parts`, and that it prints no
+/// data.
 fn fails(args: &[&str], code: i32, parts: &[&str]) {
     let mut assert = h2conn(args).assert().code(code).stdout("");
     for part in parts {
@@ -109,13 +110,13 @@ fn where_nobody_listens_there_is_no_connection() -> TestResult {
 
 #[test]
 fn who_does_not_speak_http2_is_no_connection() -> TestResult {
-    // A server in cleartext, and one with TLS, that answer nothing but HTTP/1.1.
+    // A cleartext server and a TLS server that answer everything with HTTP/1.1.
     let server = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}/", server.local_addr()?);
     let answering = std::thread::spawn(move || -> TestResult {
         let (mut socket, _) = server.accept()?;
         std::io::Write::write_all(&mut socket, b"HTTP/1.1 400 Bad Request\r\n\r\n")?;
-        // Until the client has gone.
+        // Wait until the client has gone.
         std::io::copy(&mut socket, &mut std::io::sink())?;
         Ok(())
     });
@@ -127,7 +128,7 @@ fn who_does_not_speak_http2_is_no_connection() -> TestResult {
 fn a_certificate_that_is_not_trusted_is_a_tls_failure_with_a_hint() -> TestResult {
     let server = Server::start(&["--echo", "-k"])?;
     fails(&["connect", &server.url], 3, &["unknown authority", "--cacert FILE"]);
-    // TLS where there is none.
+    // TLS to a server that does not speak it.
     let server = Server::start(&["--echo", "-k", "--cleartext"])?;
     let url = server.url.replace("http:", "https:");
     fails(&["connect", "-k", &url], 3, &["does not speak TLS"]);
@@ -165,7 +166,7 @@ fn a_reset_is_no_clean_end_and_what_came_before_it_is_printed() -> TestResult {
 
 #[test]
 fn time_that_is_up_has_a_code_of_its_own() -> TestResult {
-    // It takes connections in, and says nothing.
+    // This server accepts connections, and sends nothing.
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("https://{}/", silent.local_addr()?);
     fails(&["connect", "-k", "--connect-timeout", "300ms", &url], 6, &["no link to", "0.3 s"]);

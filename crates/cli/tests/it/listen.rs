@@ -1,4 +1,4 @@
-//! `listen`: who is served, how many of them, and by what.
+//! `listen`: which clients are served, how many of them, and by which service.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
@@ -68,7 +68,8 @@ fn many_are_served_one_after_the_other_and_at_once_when_it_keeps_open() -> TestR
     Ok(())
 }
 
-/// A server that answers once, after the end of what it is sent; or cuts the connection instead.
+/// A server that answers once, after the end of its input. With `cut` it cuts the connection
+/// instead.
 fn shouter(cut: bool) -> TestResult<(String, thread::JoinHandle<TestResult<Vec<u8>>>)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let addr = listener.local_addr()?.to_string();
@@ -77,7 +78,7 @@ fn shouter(cut: bool) -> TestResult<(String, thread::JoinHandle<TestResult<Vec<u
         let mut all = Vec::new();
         if cut {
             socket.read_exact(&mut [0])?;
-            // What is unread makes the system send RST.
+            // Bytes that are unread make the system send RST.
             return Ok(all);
         }
         socket.read_to_end(&mut all)?;
@@ -132,7 +133,7 @@ fn unix_sockets_serve_for_listening_connecting_and_handing_on() -> TestResult {
     let (inner, outer) = (path("inner"), path("outer"));
     let start =
         |args: &[&str]| Server::run(program().arg("listen").args(args).stdin(Stdio::null()));
-    // What is behind speaks plain bytes on a socket: here, HTTP/2 of our own.
+    // The inner server speaks plain bytes on a socket. Here these bytes are HTTP/2 again.
     let echo = start(&[&inner, "--cleartext", "--echo"])?;
     ensure!(echo.url == format!("{inner} (http)"), "{}", echo.url);
     let hand = start(&[&outer, "--cleartext", "--to", &inner])?;
@@ -145,7 +146,7 @@ fn unix_sockets_serve_for_listening_connecting_and_handing_on() -> TestResult {
         .stdout("hi");
     ensure!(echo.wait()?.code == Some(0));
     ensure!(!folder.path().join("inner").exists(), "the socket's file is left");
-    // Behind the outer one there is nobody now.
+    // No server is behind the outer one any more.
     let socket = folder.path().join("outer");
     let socket = socket.to_str().context("a path of text")?;
     h2conn(["connect", "--unix-socket", socket, "http://anything/"])
@@ -162,7 +163,7 @@ fn a_listener_whose_reader_has_gone_ends() -> TestResult {
     command.args(["listen", "127.0.0.1:0", "-k"]).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut server = Server::run(&mut command)?;
     drop(server.stdout());
-    // The first chunk is written into nothing, and the next is told so.
+    // The first chunk is lost, and the next write fails.
     h2conn(["connect", "-k", &server.url]).write_stdin(noise(3_000_000)).assert().stdout("");
     let ended = server.wait()?;
     ensure!(ended.code == Some(0), "{ended:?}");

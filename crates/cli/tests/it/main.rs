@@ -1,4 +1,4 @@
-//! The tool as its users have it: the program, its input and output, and its exit code.
+//! The tool as its users see it: the program, its input and output, and its exit code.
 
 mod caps;
 mod connect;

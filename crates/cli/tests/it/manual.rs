@@ -1,4 +1,4 @@
-//! Help, completions and manual pages, which all come from one place.
+//! Help, completions and manual pages, which are all made from the same definitions.
 
 use anyhow::ensure;
 use predicates::prelude::PredicateBooleanExt;

@@ -15,7 +15,7 @@ use crate::served::{Server, Tool, Trouble, assert_same, relay};
 use crate::support::{Peer, TestResult, noise};
 use crate::transfer::{NOTHING, accept, server, text};
 
-/// The bits of a file, with those that change its user.
+/// The bits of a file, including those that change its user.
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
 }
@@ -25,8 +25,8 @@ fn write(path: &Path, bytes: &[u8], mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// Waits until a partial file, of which so many bytes were there, has grown, and fails if others than its
-/// owner have access to it then.
+/// Waits until a partial file, which had `from` bytes, has grown. Fails if anyone but its owner has
+/// access to it then.
 async fn is_private_while_it_grows(part: &Path, from: u64) {
     loop {
         let len = fs::metadata(part).map_or(0, |metadata| metadata.len());
@@ -133,7 +133,7 @@ async fn a_new_file_has_the_bits_of_the_sent_one_less_those_of_the_umask() {
 async fn a_new_file_is_its_owners_alone_until_it_is_whole() {
     let (server, there, here) = server(&["--writable"]).await;
     write(&here.join("file"), &noise(8 << 20), 0o644);
-    // One that an older version has left.
+    // A partial file that an older version has left.
     write(&there.join("file.h2conn-part"), &noise(1000), 0o644);
     let base = relay(&server.url, Trouble::Stall(5 << 20)).await;
     let url = format!("{base}files/file");

@@ -1,4 +1,4 @@
-//! `ping`: round trips, and what is said of them.
+//! `ping`: round trips and statistics.
 
 #[cfg(unix)]
 use std::io::{BufRead, BufReader};
@@ -18,7 +18,7 @@ fn round_trips_are_printed_with_statistics_whatever_the_server_answers() -> Test
         let incoming = listener.accept().await.context("a request")?;
         let method = incoming.method().to_string();
         incoming.reject(StatusCode::NOT_FOUND);
-        // The link is still there to be pinged.
+        // The link stays open for the PINGs.
         ensure!(listener.accept().await.is_none());
         Ok(method)
     })?;
@@ -50,7 +50,7 @@ fn a_server_that_is_gone_between_two_pings_is_a_loss_and_no_failure() -> TestRes
         }
     };
     read_until("answer from 127.0.0.1")?;
-    // Without a word.
+    // The server goes silently.
     drop(server);
     read_until("no answer from")?;
     read_until("nothing listens there")?;

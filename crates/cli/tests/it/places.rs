@@ -1,4 +1,4 @@
-//! The places that `send` and `recv` read from and write to: pipes, devices, links, modes.
+//! The files that `send` and `recv` read from and write to: pipes, devices, links, modes.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -34,7 +34,7 @@ mod unix {
     use crate::support::noise;
     use crate::transfer::{server, text};
 
-    /// A pipe at `path`, and what comes out of it to its end.
+    /// Makes a pipe at `path`, and returns everything that comes out of it.
     fn pipe(path: &Path) -> JoinHandle<Vec<u8>> {
         assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
         let path = path.to_owned();
@@ -61,8 +61,8 @@ mod unix {
         let (server, there, _) = server(&[]).await;
         fs::write(there.join("file"), noise(300_000)).unwrap();
         let url = format!("{}files/file", server.url);
-        // Standard output of tools that tests run is the null device. Under this name nothing can be
-        // replaced, also by those who may.
+        // The standard output of tools in tests is the null device. Under this name nothing can be
+        // replaced, not even by root.
         server.run(&["recv", &url, "/dev/fd/1"]).await.expect(1, "--force writes to it");
         server.run(&["recv", "--force", &url, "/dev/fd/1"]).await.expect(0, "received");
     }
@@ -153,7 +153,7 @@ mod unix {
             let sent = server.run(&["send", text(&file), &format!("{cut}files/{name}")]).await;
             sent.expect(5, "h2conn: ");
             let url = format!("{}files/{name}", server.url);
-            // Until the server has heard of the cut, the first transfer has the name.
+            // The first transfer has the name until the server has noticed the cut.
             let again = ["send", "--reconnect", text(&file), &url];
             server.run(&again).await.expect(0, "that were there");
             assert_same(&file, &theirs);
@@ -167,7 +167,7 @@ mod unix {
             fs::remove_file(&back).unwrap();
         }
         assert_eq!(fs::read_dir(&here).unwrap().count(), 1, "no partial file is left");
-        // Before all of it has come.
+        // The server refuses the name before all bytes have arrived.
         let name = "x".repeat(256);
         let url = format!("{}files/{name}", server.url);
         server.run(&["send", text(&file), &url]).await.expect(4, "404: x");
@@ -190,7 +190,7 @@ mod unix {
         assert!(!there.join("file").exists());
     }
 
-    /// The system says that it has 0 bytes.
+    /// The system claims that this file has 0 bytes.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_file_whose_size_is_not_known_is_not_sent_as_an_empty_one() {
@@ -199,7 +199,7 @@ mod unix {
         let url = format!("{}files/status", server.url);
         server.run(&["send", "/proc/self/status", &url]).await.expect(1, why);
         assert!(!there.join("status").exists());
-        // What is empty is sent.
+        // A file that is really empty is sent.
         fs::write(here.join("empty"), "").unwrap();
         server.run(&["send", text(&here.join("empty")), &url]).await.expect(0, "sent ");
 

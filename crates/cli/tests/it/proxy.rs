@@ -1,4 +1,4 @@
-//! `-x` and the environment: through proxies, which a test plays.
+//! `-x` and the environment: connections through proxies that a test plays.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use predicates::str::contains;
 
 use crate::support::{Server, TestResult, h2conn};
 
-/// A proxy for one client, and what that has asked of it.
+/// A proxy for one client, and the text of that client's request.
 struct Proxy {
     addr: String,
     serving: thread::JoinHandle<TestResult<String>>,
@@ -25,7 +25,7 @@ impl Proxy {
         Ok(Proxy { addr, serving })
     }
 
-    /// Answers CONNECT, and goes to `target` whatever was asked for.
+    /// Answers CONNECT, and connects to `target` whatever the client asked for.
     fn http(target: String) -> TestResult<Proxy> {
         Proxy::new(move |client| {
             let mut reader = BufReader::new(client.try_clone()?);
@@ -34,7 +34,7 @@ impl Proxy {
                 ensure!(reader.read_line(&mut head)? > 0, "the client has gone");
             }
             let mut server = TcpStream::connect(target)?;
-            // A server may speak first: its first bytes come in one piece with the answer.
+            // A server may send first: its first bytes arrive in one piece with the answer.
             let mut answer = b"HTTP/1.1 200 OK\r\nvia: a test\r\n\r\n".to_vec();
             server.set_read_timeout(Some(std::time::Duration::from_millis(200)))?;
             let mut first = [0; 1024];
@@ -48,7 +48,8 @@ impl Proxy {
         })
     }
 
-    /// Speaks SOCKS5 with a name and password, and goes to `target` whatever was asked for.
+    /// Speaks SOCKS5 with a name and password, and connects to `target` whatever the client asked
+    /// for.
     fn socks(target: String) -> TestResult<Proxy> {
         Proxy::new(move |mut client| {
             let mut asked = String::new();
@@ -111,7 +112,7 @@ fn splice(client: TcpStream, server: TcpStream) -> TestResult {
     back.join().map_err(|_| anyhow::anyhow!("a copy panicked"))
 }
 
-/// An echo, and where it listens.
+/// An echo server, and its address.
 fn echo(args: &[&str]) -> TestResult<(Server, String)> {
     let server = Server::start(&[&["--echo"], args].concat())?;
     let (_, addr) = server.url.trim_end_matches('/').split_once("://").context("a URL")?;
@@ -178,7 +179,7 @@ fn the_environment_names_a_proxy_and_for_whom_there_is_none() -> TestResult {
         run(&["https://no-such.invalid/"], &[(variable, &by)]).success().stdout("hi");
         ensure!(proxy.asked()?.starts_with("CONNECT no-such.invalid:443 "));
     }
-    // Nobody is asked at these.
+    // No proxy listens at this address.
     let nobody = ("HTTPS_PROXY", "http://127.0.0.1:1");
     for covering in ["127.0.0.0/8", "*", "x.example, 127.0.0.1", &addr] {
         run(&[&server.url], &[nobody, ("NO_PROXY", covering)]).success().stdout("hi");
@@ -189,14 +190,15 @@ fn the_environment_names_a_proxy_and_for_whom_there_is_none() -> TestResult {
     }
     let unclear = contains("NO_PROXY cannot be used: its entry \"10.0.0.0/33\" is not known here");
     run(&[&server.url], &[nobody, ("NO_PROXY", "10.0.0.0/33")]).code(1).stderr(unclear);
-    // No proxy is named.
+    // Here no variable names a proxy.
     run(&[&server.url], &[("NO_PROXY", "10.0.0.0/33")]).success().stdout("hi");
     run(&["-x", "", &server.url], &[nobody]).success().stdout("hi");
     let given = ["-x", "http://127.0.0.1:1", &server.url];
     run(&given, &[("NO_PROXY", "127.0.0.0/8")]).success().stdout("hi");
     run(&[&server.url], &[nobody]).code(2).stderr(contains("HTTP proxy 127.0.0.1:1"));
     run(&[&server.url], &[("HTTPS_PROXY", "https://x")]).code(1).stderr(contains("is not known"));
-    // As for curl, lower case goes before upper case, and the scheme's own before ALL_PROXY.
+    // As in curl, lower case comes before upper case, and the scheme's own variable before
+    // ALL_PROXY.
     #[cfg(not(windows))]
     {
         let lower = ("https_proxy", "http://127.0.0.1:2");
@@ -239,7 +241,7 @@ fn a_proxy_that_refuses_or_is_none_is_told_apart() -> TestResult {
         h2conn(["connect", "-x", &by, "https://host/"]).assert().code(2).stderr(contains(expected));
         proxy.asked()?;
     }
-    // One that never ends its answer is not read for ever.
+    // A proxy that never ends its answer is not read for ever.
     let proxy = Proxy::new(|mut client| {
         let line = format!("x-filler: {}\r\n", "x".repeat(1000));
         client.write_all(b"HTTP/1.1 200 OK\r\n")?;

@@ -1,4 +1,4 @@
-//! Standard error that nobody reads, and peers that would have much said on it.
+//! A standard error that has no reader, and peers that cause many messages.
 
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use tokio::net::TcpSocket;
 
 use crate::support::{Server, TestResult, WATCHDOG, h2conn, program, wait};
 
-/// A listener whose standard error is read up to the line that says where it listens.
+/// A listener whose standard error is read only up to the line with its address.
 fn unread(args: &[&str]) -> TestResult<(Child, BufReader<ChildStderr>, String)> {
     let mut child = program().args(args).stderr(Stdio::piped()).spawn()?;
     let mut lines = BufReader::new(child.stderr.take().context("a pipe")?);
@@ -27,7 +27,8 @@ fn unread(args: &[&str]) -> TestResult<(Child, BufReader<ChildStderr>, String)> 
     }
 }
 
-/// Opens connections, each of which is some lines of a log of frames: many pipes full together.
+/// Opens connections, each of which causes some lines in a log of frames. Together they fill many
+/// pipes.
 fn have_much_said(url: &str) -> TestResult {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -59,27 +60,27 @@ fn a_listener_whose_standard_error_nobody_reads_serves_on_and_says_later_what_is
         }
     });
     missing.recv_timeout(WATCHDOG).context("it does not say what is missing")?;
-    // It still serves, now with a reader.
+    // The listener still serves, now with a reader.
     h2conn(["connect", &url]).write_stdin("hi").assert().success().stdout("hi");
     child.kill()?;
     wait(&mut child)?;
     reading.join().map_err(|_| anyhow::anyhow!("it panicked"))
 }
 
-/// Only Linux tells how much a pipe takes.
+/// Only Linux tells how much a pipe holds.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_command_ends_with_its_exit_code_though_standard_error_takes_nothing() -> TestResult {
     let (reader, mut writer) = std::io::pipe()?;
     let size = rustix::pipe::fcntl_getpipe_size(&writer)?;
     writer.write_all(&vec![b'x'; size])?;
-    // Nobody can listen there.
+    // No server can listen on this port.
     let mut command = program();
     command.args(["connect", "http://127.0.0.1:0/"]).stdin(Stdio::null()).stderr(writer);
     let mut child = command.spawn()?;
     ensure!(wait(&mut child)?.code() == Some(2));
     drop(reader);
-    // And so with a reader that has gone.
+    // The same applies if the reader has gone.
     let (_, writer) = std::io::pipe()?;
     let mut child = command.stderr(writer).spawn()?;
     ensure!(wait(&mut child)?.code() == Some(2));
@@ -141,7 +142,7 @@ fn a_client_without_a_place_at_a_listener_is_warned_of_with_the_option() -> Test
     Ok(())
 }
 
-/// All of 127.0.0.0/8 is this machine's, on Linux.
+/// On Linux, all of 127.0.0.0/8 belongs to this machine.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_client_of_a_listener_has_at_most_as_many_places_as_it_leaves_to_others() -> TestResult {
@@ -178,7 +179,7 @@ fn a_warning_of_the_library_is_shown_without_being_asked_for() -> TestResult {
     let address = server.url.trim_start_matches("http://").trim_end_matches('/');
     let mut stranger = TcpStream::connect(address)?;
     stranger.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")?;
-    // One frame of SETTINGS with more entries than anybody has.
+    // One SETTINGS frame with more entries than any real peer sends.
     stranger.write_all(b"\0\0\xc6\x04\0\0\0\0\0")?;
     stranger.write_all(&b"\0\x03\0\0\0\x64".repeat(33))?;
     let _ = stranger.read_to_end(&mut Vec::new());
@@ -197,7 +198,7 @@ fn a_client_over_the_cap_on_links_is_warned_of_by_the_name_of_the_cap() -> TestR
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (one, other) = (Client::builder().build()?, Client::builder().build()?);
-        // A request is refused, and its link stays.
+        // The request is refused, and its link stays.
         ensure!(one.connect(&server.url).await.is_err_and(|error| error.status().is_some()));
         ensure!(other.connect(&server.url).await.is_err_and(|error| error.status().is_none()));
         Ok(())

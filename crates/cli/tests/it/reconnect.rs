@@ -1,4 +1,4 @@
-//! `connect --reconnect`: what passes is tried again, and what does not is not.
+//! `connect --reconnect`: failures that can pass are retried, others are not.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;

@@ -1,4 +1,4 @@
-//! The tool in processes of its own, and what stands between them.
+//! The tool in processes of its own, and relays between them.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -13,21 +13,21 @@ use tokio::time::timeout;
 
 use crate::support::{WATCHDOG, program};
 
-/// A run of the tool that goes on. It is killed when this is dropped.
+/// A running tool. It is killed when this is dropped.
 pub(crate) struct Tool {
     child: Child,
     lines: Lines<BufReader<ChildStderr>>,
     said: String,
 }
 
-/// A `serve` with a token, which its clients know by [`Server::tool`].
+/// A `serve` with a token, which clients that [`Server::client`] starts present.
 pub(crate) struct Server {
     pub(crate) tool: Tool,
     pub(crate) url: String,
     pub(crate) home: TempDir,
 }
 
-/// What a run of the tool that has ended has left behind.
+/// The exit code and messages of a tool that has ended.
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) said: String,
@@ -45,14 +45,14 @@ impl Tool {
         Tool::spawn(Command::from(program()), args)
     }
 
-    /// One whose files cannot become longer than a megabyte, more or less.
+    /// A tool whose files can have about a megabyte at most.
     #[cfg(unix)]
     pub(crate) fn start_with_little_disk(args: &[&str]) -> Tool {
-        // Without the trap the system ends the program, instead of failing its write.
+        // Without the trap, the system would kill the program instead of failing its write.
         Tool::start_after("trap '' XFSZ; ulimit -f 2000", args)
     }
 
-    /// One that a shell starts after these commands.
+    /// A tool that a shell starts after these commands.
     #[cfg(unix)]
     pub(crate) fn start_after(commands: &str, args: &[&str]) -> Tool {
         let program = program();
@@ -75,7 +75,7 @@ impl Tool {
         Tool { child, lines, said: String::new() }
     }
 
-    /// Waits for a line on standard error that has `part` in it.
+    /// Waits for a line on standard error that contains `part`.
     pub(crate) async fn says(&mut self, part: &str) -> String {
         let found = async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
@@ -92,7 +92,7 @@ impl Tool {
         }
     }
 
-    /// Waits for its end.
+    /// Waits until the tool has ended.
     pub(crate) async fn ends(mut self) -> Ended {
         let status = soon("the tool", self.child.wait()).await.unwrap();
         while let Ok(Some(line)) = self.lines.next_line().await {
@@ -110,7 +110,7 @@ impl Tool {
         kill_process(Pid::from_raw(pid).unwrap(), Signal::INT).unwrap();
     }
 
-    /// Ends it without warning.
+    /// Kills the tool.
     pub(crate) async fn kill(mut self) -> ExitStatus {
         self.child.start_kill().unwrap();
         soon("the killed tool", self.child.wait()).await.unwrap()
@@ -123,7 +123,7 @@ pub(crate) async fn run(args: &[&str]) -> Ended {
 }
 
 impl Server {
-    /// A server over cleartext on a free port. `{}` in an argument is a directory of its own.
+    /// A cleartext server on a free port. `{}` in an argument stands for a directory of its own.
     pub(crate) async fn start(args: &[&str]) -> Server {
         Server::with(Tool::start, &["--cleartext"], args).await
     }
@@ -133,13 +133,13 @@ impl Server {
         Server::with(Tool::start, &[], args).await
     }
 
-    /// As [`Server::start`], by [`Tool::start_with_little_disk`].
+    /// Like [`Server::start`], with [`Tool::start_with_little_disk`].
     #[cfg(unix)]
     pub(crate) async fn start_with_little_disk(args: &[&str]) -> Server {
         Server::with(Tool::start_with_little_disk, &["--cleartext"], args).await
     }
 
-    /// As [`Server::start`], by [`Tool::start_after`].
+    /// Like [`Server::start`], with [`Tool::start_after`].
     #[cfg(unix)]
     pub(crate) async fn start_after(commands: &str, args: &[&str]) -> Server {
         Server::with(|args| Tool::start_after(commands, args), &["--cleartext"], args).await
@@ -164,12 +164,12 @@ impl Server {
         self.home.path().join("token").to_str().unwrap().to_owned()
     }
 
-    /// Runs a client to its end; the token is shown.
+    /// Runs a client with the token to its end.
     pub(crate) async fn run(&self, args: &[&str]) -> Ended {
         self.client(args).ends().await
     }
 
-    /// Starts a client that shows the token.
+    /// Starts a client with the token.
     pub(crate) fn client(&self, args: &[&str]) -> Tool {
         let token = self.token();
         let mut all = args.to_vec();
@@ -187,7 +187,7 @@ impl Server {
 }
 
 impl Ended {
-    /// Fails unless it has ended with this exit code, and said this.
+    /// Fails unless the tool has ended with this exit code, and its messages contain `part`.
     #[track_caller]
     pub(crate) fn expect(&self, code: i32, part: &str) {
         assert!(
@@ -199,22 +199,23 @@ impl Ended {
     }
 }
 
-/// The address at the end of a line such as `listening on 127.0.0.1:80, for …`.
+/// The address in a line such as `listening on 127.0.0.1:80, for …`.
 pub(crate) fn address(line: &str) -> String {
     let start = line.find("127.0.0.1:").unwrap();
     let rest = &line[start..];
     rest[..rest.find([',', ' ']).unwrap_or(rest.len())].to_owned()
 }
 
-/// What the first connection through a [`relay`] comes to, after so many bytes from the server or
-/// the client.
+/// The trouble of the first connection through a [`relay`], after this many bytes from the server
+/// or the client.
 #[derive(Clone, Copy)]
 pub(crate) enum Trouble {
     Cut(usize),
     Stall(usize),
 }
 
-/// A way to the server at `url`, on which the first connection has trouble. Gives its URL.
+/// A relay to the server at `url`, on which the first connection has trouble. Returns the relay's
+/// URL.
 pub(crate) async fn relay(url: &str, trouble: Trouble) -> String {
     let target = url.split("//").nth(1).unwrap().trim_end_matches('/').to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

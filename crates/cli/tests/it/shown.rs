@@ -1,4 +1,4 @@
-//! Text of peers is shown so that no terminal obeys it, and secrets are not shown at all.
+//! Text from peers is escaped, so that it cannot control a terminal. Secrets are not shown at all.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,10 +10,11 @@ use rcgen::{CertificateParams, DnType, KeyPair};
 
 use crate::support::{Peer, Server, TestResult, h2conn};
 
-/// An escape sequence of C0, a title with its bell, one of C1, a line of its own, and a turned direction.
+/// A C0 escape sequence, a title with its bell, a C1 sequence, a new line, and a reversed
+/// direction.
 const HOSTILE: &str = "\x1b[31mRED\x1b]0;title\x07\u{9b}32m\r\nspoof\u{202e}";
 
-/// The output on standard error of a run of the tool, in which a terminal obeys nothing.
+/// The messages of a run of the tool. Fails if they contain characters that control a terminal.
 fn harmless(args: &[&str]) -> TestResult<String> {
     let output = h2conn(args).env("H2CONN_TOKEN", "0123456789abcdef").output()?;
     let said = String::from_utf8(output.stderr)?;
@@ -43,7 +44,7 @@ fn the_subject_of_a_certificate_is_shown_with_its_control_characters_escaped() -
     Ok(())
 }
 
-/// Answers each connection by these bytes, and ends it when the client does.
+/// Answers each connection with these bytes, and ends it when the client does.
 fn raw(answer: Vec<u8>) -> TestResult<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -72,7 +73,7 @@ fn the_text_of_a_goaway_and_the_answer_of_a_proxy_are_shown_escaped() -> TestRes
     let proxy = format!("http://{}", raw(format!("HTTP/1.1 403 {HOSTILE}\r\n\r\n").into())?);
     let said = harmless(&["connect", "-x", &proxy, "http://example.com/"])?;
     ensure!(said.contains("403 \\u{1b}[31mRED"), "{said}");
-    // And what is no HTTP at all.
+    // An answer that is not HTTP at all.
     harmless(&["connect", &format!("http://{}/", raw(HOSTILE.into())?)])?;
     Ok(())
 }
@@ -141,7 +142,7 @@ fn a_token_that_goes_to_another_machine_in_cleartext_is_warned_of() -> TestResul
         let output = tool.args(args).env("H2CONN_TOKEN", "0123456789abcdef").output()?;
         Ok(String::from_utf8(output.stderr)?)
     };
-    // A proxy that is not there keeps all of these from going anywhere.
+    // A proxy that does not exist, so that none of these requests leaves this machine.
     let proxy = "http://127.0.0.1:1";
     for url in ["http://192.0.2.1/", "http://a.example:80/", "http://[2001:db8::1]/"] {
         let said = said(&["-x", proxy, url])?;

@@ -1,4 +1,5 @@
-//! Lines that are slow, or are cut: exit code 0 of the end that sends means that everything has arrived.
+//! Lines that are slow, or that are cut. Exit code 0 of the sender means that everything has
+//! arrived.
 
 use std::fs::{self, File};
 use std::process::Stdio;
@@ -13,25 +14,25 @@ const BYTES: usize = 1_000_000;
 /// 1 Mbit/s: the bytes take 8 seconds.
 const MBIT: u32 = 125_000;
 
-/// What a socket of the network takes in. The kernel of the sender holds all the rest.
+/// How much a socket of the network takes. The sender's kernel holds the rest.
 const TAKEN: u32 = 16 << 10;
 
 #[derive(Clone, Copy)]
 struct Case {
-    /// `connect` has something to say; otherwise `listen` has.
+    /// `connect` sends the bytes, or else `listen`.
     up: bool,
     tls: bool,
-    /// What happens when half of it is through.
+    /// The line's behaviour from the middle of the bytes on.
     half: Flow,
 }
 
-/// What has become of it.
+/// The result of a case.
 struct Outcome {
     sender: Option<i32>,
     receiver: Option<i32>,
     sent: Vec<u8>,
     got: Vec<u8>,
-    /// What both have said.
+    /// The messages of both ends.
     said: String,
 }
 

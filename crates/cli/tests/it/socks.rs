@@ -1,4 +1,4 @@
-//! `forward -D`: what a client of it is told in the reply code of SOCKS5 (RFC 1928 §6).
+//! `forward -D`: the SOCKS5 reply codes that a client receives (RFC 1928 §6).
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -14,7 +14,7 @@ const CONNECT: u8 = 1;
 const BIND: u8 = 2;
 const UDP_ASSOCIATE: u8 = 3;
 
-/// A target as a client writes it, kind of address and port included.
+/// A target as a client encodes it, with the kind of address and the port.
 fn target(host: &str, port: u16) -> Vec<u8> {
     let mut bytes = match host.parse() {
         Ok(std::net::IpAddr::V4(ip)) => [&[1][..], &ip.octets()].concat(),
@@ -39,7 +39,7 @@ async fn reply(proxy: &str, command: u8, target: &[u8]) -> u8 {
     reply[1]
 }
 
-/// An address where nobody listens.
+/// A port on which no server listens.
 async fn closed() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
@@ -66,18 +66,19 @@ async fn each_failure_that_loopback_has_comes_as_its_reply() {
         ("a name that is none", CONNECT, target("a/b", closed), 8),
     ];
     if cfg!(target_os = "linux") {
-        // Linux has no way to many hosts at once by TCP, whatever its routes are.
+        // On Linux, TCP has no route to a multicast address, whatever the routing table is.
         table.push(("many hosts", CONNECT, target("224.0.0.1", 1), 3));
     }
     for (name, command, target, expected) in table {
         assert_eq!(reply(&proxy, command, &target).await, expected, "{name}");
     }
-    // What is wrong with the tunnel is nothing about the target.
+    // The failure of a tunnel says nothing about the target.
     server.tool.kill().await;
     assert_eq!(reply(&proxy, CONNECT, &target("127.0.0.1", closed)).await, 1, "no server");
 }
 
-/// What a server answers, and what that is to be in SOCKS5. The port of a target is a row.
+/// The answers of a server, and the SOCKS5 replies that they must become. The port of a target
+/// selects a row.
 const ANSWERS: [(u16, &str, u8); 16] = [
     (200, "", 0),
     (200, "refused", 0),
@@ -87,7 +88,7 @@ const ANSWERS: [(u16, &str, u8); 16] = [
     (403, "refused", 2),
     (404, "", 1),
     (500, "refused", 1),
-    // A server of before the field.
+    // An older server does not send the field.
     (502, "", 4),
     (502, "refused", 5),
     (502, "network", 3),

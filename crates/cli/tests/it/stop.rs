@@ -1,4 +1,4 @@
-//! Ctrl-C: once has the peers told what it is, twice is an end at once.
+//! Ctrl-C: the first one tells the peers, the second one ends the program at once.
 
 use std::io::Read;
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Peer, Server, TestResult, WATCHDOG, Watch, connected, pid, program, wait};
 
-/// How a stream has ended, for a peer that has read to its end.
+/// How a stream has ended for a peer that has read to its end.
 fn reason(error: &std::io::Error) -> TestResult<Option<Reason>> {
     Ok(h2conn::Error::from_io(error).context("an error of the library")?.reason())
 }
@@ -87,7 +87,7 @@ fn once_leaves_a_listeners_whole_answer_what_it_is() -> TestResult {
         conn.read_to_string(&mut said).await?;
         ensure!(said == "all of it", "{said:?}");
         server.signal(Signal::INT)?;
-        // A goodbye, with which nobody throws away what has come before.
+        // With this reason, no proxy drops bytes that arrived before.
         if let Err(error) = conn.closed().await {
             ensure!(error.reason() == Some(Reason::NO_ERROR), "{error}");
         }
@@ -97,7 +97,7 @@ fn once_leaves_a_listeners_whole_answer_what_it_is() -> TestResult {
     Ok(())
 }
 
-/// A listener whose standard input the test has.
+/// A listener whose standard input the test holds.
 fn talker(args: &[&str]) -> TestResult<(Server, ChildStdin)> {
     let mut command = program();
     command.args(["listen", "127.0.0.1:0", "--cleartext"]).args(args);
@@ -115,12 +115,12 @@ fn once_in_the_middle_of_a_file_is_a_reset_and_no_end() -> TestResult {
     let (began, begun) = mpsc::channel();
     let peer = Peer::cleartext(|mut listener| async move {
         let mut conn = listener.accept().await.context("a request")?.accept()?;
-        // It has nothing of the file yet.
+        // The server has nothing of the file yet.
         let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         conn.write_all(format!("have 0 {digest}\n").as_bytes()).await?;
         conn.read_exact(&mut [0; 100_000]).await?;
         began.send(())?;
-        // As much as the client is interrupted behind, and no end.
+        // The bytes from before the interrupt arrive, and no end.
         let end = conn.read_to_end(&mut Vec::new()).await.err().context("an end of file")?;
         ensure!(reason(&end)? == Some(Reason::CANCEL), "{end}");
         Ok(())
@@ -148,7 +148,7 @@ fn twice_ends_the_process_though_nobody_reads_its_output() -> TestResult {
     peer.join()
 }
 
-/// Two signals that come at once are one, so it is told until it ends.
+/// Two signals that arrive at once count as one, so this repeats the signal until the process ends.
 pub(crate) fn insist(child: &mut Child) -> TestResult<ExitStatus> {
     let began = Instant::now();
     loop {
@@ -182,7 +182,7 @@ fn a_listener_ends_in_good_order_with_a_connection_open() -> TestResult {
     std::io::Write::write_all(&mut stdin, b"x")?;
     child.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
     server.signal(Signal::INT)?;
-    // It waits for those who are there: this one ends now.
+    // The listener waits for open connections, and this one ends now.
     drop(stdin);
     ensure!(wait(&mut child)?.success());
     let ended = server.wait()?;
@@ -192,13 +192,13 @@ fn a_listener_ends_in_good_order_with_a_connection_open() -> TestResult {
 
 #[test]
 fn once_before_there_is_a_connection_is_no_success() -> TestResult {
-    // It takes connections in, and says nothing.
+    // This server accepts connections, and sends nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
     let url = format!("https://{}/", silent.local_addr()?);
     for args in [&["connect", "-k"][..], &["connect", "-k", "--reconnect"], &["ping", "-k"]] {
         let mut child = program().args(args).arg(&url).stdin(Stdio::null()).spawn()?;
         let (mut socket, _) = silent.accept()?;
-        // The handshake has begun, so whoever waits for the user does.
+        // The handshake has begun, so the client already handles the signal.
         socket.read_exact(&mut [0])?;
         kill_process(pid(&child)?, Signal::INT)?;
         ensure!(wait(&mut child)?.code() == Some(130), "{args:?}");

@@ -1,4 +1,4 @@
-//! Programs that know nothing of this one, at either end.
+//! Programs that are independent of this one, at either end.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -26,7 +26,7 @@ fn curl_has_its_bytes_sent_back() -> TestResult {
     Ok(())
 }
 
-/// A program in Go that plays one end of a connection, and dies with the test.
+/// A Go program that plays one end of a connection. It ends with the test.
 struct Go(Child);
 
 impl Go {
@@ -36,12 +36,12 @@ impl Go {
         Ok(Go(go.spawn()?))
     }
 
-    /// Its word that all went well.
+    /// Checks that the program reports success.
     fn check(mut self, mut lines: impl BufRead) -> TestResult {
         let mut line = String::new();
         lines.read_line(&mut line)?;
         ensure!(line == "ok\n", "{line:?}");
-        // A client stays for as long as this is open.
+        // A client stays as long as its input is open.
         drop(self.0.stdin.take());
         ensure!(wait(&mut self.0)?.success());
         Ok(())

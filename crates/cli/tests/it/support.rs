@@ -1,4 +1,4 @@
-//! What the tests share: the program, a server of it that is told to listen, and peers that a test
+//! The helpers that the tests share: the program, a listening server of it, and peers that a test
 //! writes with the library.
 
 #[expect(dead_code, reason = "these tests need no other network")]
@@ -19,10 +19,10 @@ use h2conn::tls::Identity;
 use h2conn::{Listener, ListenerBuilder};
 use tempfile::TempDir;
 
-/// What tests return: any error fails them, with its whole chain.
+/// The result of a test: any error fails the test, and is printed with its whole chain.
 pub(crate) type TestResult<T = ()> = anyhow::Result<T>;
 
-/// What nothing takes here, unless something hangs.
+/// Nothing in these tests takes this long, unless it hangs.
 pub(crate) const WATCHDOG: Duration = Duration::from_secs(600);
 
 /// The program, in an environment that names no proxy.
@@ -35,7 +35,7 @@ pub(crate) fn program() -> Command {
     program
 }
 
-/// The program with these arguments, to be judged by its output and exit code.
+/// The program with these arguments. The test checks its output and exit code.
 pub(crate) fn h2conn<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> assert_cmd::Command {
     let mut program = program();
     program.args(args);
@@ -44,7 +44,7 @@ pub(crate) fn h2conn<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> asse
     command
 }
 
-/// `h2conn connect` with these arguments, whose standard input and output the test has.
+/// `h2conn connect` with these arguments. The test holds its standard input and output.
 pub(crate) fn connected(args: &[&str]) -> TestResult<Child> {
     let mut program = program();
     program.arg("connect").args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -54,7 +54,7 @@ pub(crate) fn connected(args: &[&str]) -> TestResult<Child> {
 /// `h2conn listen`, on a free port unless told otherwise.
 pub(crate) struct Server {
     child: Child,
-    /// Where it listens.
+    /// The address that it listens on.
     pub(crate) url: String,
     stderr: Option<JoinHandle<String>>,
 }
@@ -64,7 +64,7 @@ impl Server {
         Server::run(program().arg("listen").arg("127.0.0.1:0").args(args).stdin(Stdio::null()))
     }
 
-    /// Runs a command that listens, and waits until it says so.
+    /// Runs a command that listens, and waits until it reports its address.
     pub(crate) fn run(command: &mut Command) -> TestResult<Server> {
         let mut child = command.stderr(Stdio::piped()).spawn()?;
         let lines = BufReader::new(child.stderr.take().context("a pipe")?);
@@ -90,12 +90,12 @@ impl Server {
         }
     }
 
-    /// Its standard input, where that is a pipe.
+    /// The standard input, if it is a pipe.
     pub(crate) fn stdin(&mut self) -> Option<ChildStdin> {
         self.child.stdin.take()
     }
 
-    /// Its standard output, where that is a pipe.
+    /// The standard output, if it is a pipe.
     pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
@@ -110,14 +110,14 @@ impl Server {
         Ok(rustix::process::kill_process(pid(&self.child)?, signal)?)
     }
 
-    /// Tells it to end.
+    /// Tells the server to end.
     #[cfg(unix)]
     pub(crate) fn interrupt(self) -> TestResult<Ended> {
         self.signal(rustix::process::Signal::INT)?;
         self.wait()
     }
 
-    /// Waits for its end.
+    /// Waits until the server has ended.
     pub(crate) fn wait(mut self) -> TestResult<Ended> {
         let status = wait(&mut self.child)?;
         let mut stdout = Vec::new();
@@ -137,7 +137,7 @@ impl Drop for Server {
     }
 }
 
-/// What a server has left.
+/// The results of a server that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -161,7 +161,7 @@ pub(crate) fn wait(child: &mut Child) -> TestResult<ExitStatus> {
             let _ = child.kill();
             bail!("it does not end");
         }
-        // The standard library can wait for a process, or look, but not wait for so long.
+        // The standard library can wait for a process, or check it, but cannot wait with a limit.
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -169,14 +169,14 @@ pub(crate) fn wait(child: &mut Child) -> TestResult<ExitStatus> {
 /// A server that a test writes with the library, in a thread of its own.
 pub(crate) struct Peer<T> {
     pub(crate) url: String,
-    /// Its certificate in PEM, where it speaks TLS.
+    /// Its certificate in PEM, if it speaks TLS.
     pub(crate) cacert: PathBuf,
     serving: JoinHandle<TestResult<T>>,
     _folder: TempDir,
 }
 
 impl<T: Send + 'static> Peer<T> {
-    /// Over TLS.
+    /// A peer over TLS.
     pub(crate) fn tls<F, Fut>(serve: F) -> TestResult<Peer<T>>
     where
         F: FnOnce(Listener) -> Fut + Send + 'static,
@@ -189,7 +189,7 @@ impl<T: Send + 'static> Peer<T> {
         Peer::new(Listener::builder().tls(identity), "https", folder, serve)
     }
 
-    /// Without TLS.
+    /// A peer without TLS.
     pub(crate) fn cleartext<F, Fut>(serve: F) -> TestResult<Peer<T>>
     where
         F: FnOnce(Listener) -> Fut + Send + 'static,
@@ -222,16 +222,16 @@ impl<T: Send + 'static> Peer<T> {
         Ok(Peer { url, cacert: folder.path().join("cert.pem"), serving, _folder: folder })
     }
 
-    /// What it has found out.
+    /// Waits for the peer's result.
     pub(crate) fn join(self) -> TestResult<T> {
         self.serving.join().map_err(|_| anyhow::anyhow!("the peer panicked"))?
     }
 }
 
-/// Watches over commands by a pipe that they hold open, whatever becomes of their output.
+/// Watches commands through a pipe that they hold open, whatever they do with their output.
 #[cfg(unix)]
 pub(crate) struct Watch {
-    /// What a shell is to do first.
+    /// The commands that a shell must run first.
     pub(crate) hold: String,
     seen: mpsc::Receiver<()>,
     _folder: TempDir,
@@ -254,24 +254,25 @@ impl Watch {
         Ok(Watch { hold, seen, _folder: folder })
     }
 
-    /// Waits until somebody holds the pipe.
+    /// Waits until a process holds the pipe.
     pub(crate) fn started(&self) -> TestResult {
         self.seen.recv_timeout(WATCHDOG).context("nothing starts")
     }
 
-    /// Waits until nobody holds it any more.
+    /// Waits until no process holds it any more.
     pub(crate) fn gone(&self) -> TestResult {
         self.seen.recv_timeout(WATCHDOG).context("something is left")
     }
 }
 
-/// Runs cases that take long, each with its name.
+/// Runs slow cases in parallel, each with its name.
 pub(crate) fn all_at_once<F, const N: usize>(cases: [(&str, F); N]) -> TestResult
 where
     F: FnOnce() -> TestResult + Send + 'static,
 {
     let running = cases.map(|(what, case)| (what, thread::spawn(case)));
-    // All of them end before any is judged, or the servers of the others would outlive the test.
+    // Let all cases end before the first result counts. Otherwise the servers of the others would
+    // outlive the test.
     let ended = running.map(|(what, case)| (what, case.join()));
     ended.into_iter().try_for_each(|(what, ended)| {
         ended.map_err(|_| anyhow::anyhow!("it panicked"))?.context(what.to_owned())

@@ -1,4 +1,4 @@
-//! Certificates that both ends bring, instead of one made on the spot.
+//! Certificates that both ends bring, instead of one that is made on the spot.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::{Server, TestResult, h2conn};
 
-/// A certificate with its key, in two files.
+/// A certificate and its key, in two files.
 struct Pair {
     cert: String,
     key: String,
@@ -19,7 +19,7 @@ struct Pair {
 impl Pair {
     fn new(folder: &Path, name: &str) -> TestResult<Pair> {
         let mut params = CertificateParams::new([name.to_owned(), "127.0.0.1".to_owned()])?;
-        // Of two authorities of one name, one would be taken for the other with a new key.
+        // If two authorities have the same name, one would be taken for the other with a new key.
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?;
@@ -55,7 +55,7 @@ fn a_listener_shows_the_certificate_that_it_is_given_and_no_other() -> TestResul
         .assert()
         .code(3)
         .stderr(contains("unknown authority"));
-    // A key that is not the certificate's.
+    // A key that does not belong to the certificate.
     h2conn(["listen", "127.0.0.1:0", "--cert", &own.cert, "--key", &other.key])
         .assert()
         .code(1)
@@ -82,7 +82,7 @@ fn only_clients_with_a_certificate_of_those_who_are_trusted_are_let_in() -> Test
         .assert()
         .success()
         .stdout("hi");
-    // None at all, and one that nobody has signed whom the server trusts.
+    // No certificate at all, and one that no trusted authority has signed.
     h2conn(["connect", "--cacert", &own.cert, url])
         .assert()
         .code(3)

@@ -13,10 +13,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::served::{Server, Trouble, assert_same, relay, run};
 use crate::support::{Peer, TestResult, WATCHDOG, noise};
 
-/// The digest of a file of no bytes.
+/// The digest of an empty file.
 pub(crate) const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// A server with files, the directory they are in, and one for the client.
+/// A server with files, the directory of those files, and a directory for the client.
 pub(crate) async fn server(args: &[&str]) -> (Server, PathBuf, PathBuf) {
     let mut all = vec!["--files", "{}"];
     all.extend(args);
@@ -31,7 +31,8 @@ pub(crate) fn text(path: &std::path::Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A server that a test plays: the connection of the first request, whose answer has this size.
+/// A server that a test plays: returns the connection of the first request, whose answer has this
+/// size.
 pub(crate) async fn accept(listener: &mut Listener, size: u64) -> TestResult<Conn> {
     let incoming = listener.accept().await.context("a request")?;
     let mut response = Response::new(());
@@ -106,7 +107,7 @@ async fn what_has_come_before_of_another_file_is_found_out_and_replaced() {
     let (server, there, here) = server(&[]).await;
     fs::write(there.join("file"), noise(100_000)).unwrap();
     let url = format!("{}files/file", server.url);
-    // As long as the file, shorter, longer.
+    // As long as the file, shorter than it, and longer.
     for len in [100_000, 10, 200_000] {
         let out = here.join(format!("out{len}"));
         fs::write(here.join(format!("out{len}.h2conn-part")), vec![1; len]).unwrap();
@@ -137,7 +138,7 @@ async fn what_the_server_has_already_is_not_sent_again() {
 #[tokio::test]
 async fn the_answer_does_not_wait_until_what_is_there_is_read() {
     let (server, there, _) = server(&["--writable"]).await;
-    // A hole, which takes no room, and minutes to digest.
+    // The file is a hole: it takes no room, but minutes to digest.
     let len = 1 << 38;
     fs::File::create(there.join("file.h2conn-part")).unwrap().set_len(len).unwrap();
     let client = h2conn::Client::builder().header("h2conn-send", len.to_string());
@@ -222,7 +223,7 @@ async fn a_file_that_shrinks_while_it_is_sent_is_given_up() -> TestResult {
     let sent = fs::File::options().write(true).open(&file)?;
     let peer = Peer::cleartext(|mut listener| async move {
         let conn = accept(&mut listener, 0).await?;
-        // Its length is in the request.
+        // The request contains the length.
         sent.set_len(1 << 20)?;
         (&conn).write_all(format!("have 0 {NOTHING}\n").as_bytes()).await?;
         let error = (&conn).read_to_end(&mut Vec::new()).await.err().context("no end")?;
@@ -338,7 +339,7 @@ async fn nothing_outside_of_the_directory_can_be_had_or_left() {
         let url = format!("{}{path}", server.url);
         let received = server.run(&["recv", &url, text(&here.join("out"))]).await;
         received.expect(4, "h2conn: the server answered 40");
-        // A slash at the end asks for the file's own name.
+        // A slash at the end means that the file's own name is added.
         if !path.ends_with('/') {
             let sent = server.run(&["send", text(&here.join("file")), &url]).await;
             sent.expect(4, "h2conn: the server answered 4");

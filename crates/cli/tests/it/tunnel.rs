@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::served::{Server, Tool, address, run, soon};
 use crate::support::noise;
 
-/// A server that answers only after the end of its input, with the input backwards.
+/// A server that answers only after the end of its input, with that input reversed.
 async fn backwards() -> String {
     serve(|mut tcp| async move {
         let mut input = Vec::new();
@@ -28,7 +28,7 @@ async fn backwards() -> String {
     .await
 }
 
-/// A server that says all it has to say, ends, and only then listens, to the end.
+/// A server that sends all its bytes, ends its direction, and only then reads, to the end.
 async fn greeter(heard: tokio::sync::mpsc::UnboundedSender<String>) -> String {
     serve(move |mut tcp| {
         let heard = heard.clone();
@@ -43,7 +43,7 @@ async fn greeter(heard: tokio::sync::mpsc::UnboundedSender<String>) -> String {
     .await
 }
 
-/// A server that ends each connection by a reset.
+/// A server that resets each connection.
 async fn resetter() -> String {
     serve(|mut tcp| async move {
         tcp.read_exact(&mut [0]).await?;
@@ -52,7 +52,7 @@ async fn resetter() -> String {
     .await
 }
 
-/// Listens on a free port, and gives its address.
+/// Listens on a free port, and returns its address.
 async fn serve<F, S>(each: S) -> String
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
@@ -63,19 +63,19 @@ where
     tokio::spawn(async move {
         loop {
             let (tcp, _) = listener.accept().await.unwrap();
-            // What goes wrong is seen at the other end.
+            // Errors show at the other end.
             tokio::spawn(each(tcp));
         }
     });
     address
 }
 
-/// An address where nobody listens.
+/// An address on which no server listens.
 async fn closed() -> String {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
 }
 
-/// Says this, ends, and reads to the end.
+/// Sends this, ends the direction, and reads to the end.
 async fn ask(mut tcp: TcpStream, question: &[u8]) -> io::Result<Vec<u8>> {
     let talk = async {
         let (mut read, mut write) = tcp.split();
@@ -90,13 +90,13 @@ async fn ask(mut tcp: TcpStream, question: &[u8]) -> io::Result<Vec<u8>> {
     soon("a question", talk).await
 }
 
-/// As [`ask`], of an address that refuses: the reset can come before connecting is over.
+/// Like [`ask`], for an address that refuses: the reset can arrive before `connect` returns.
 async fn refused(address: &str) {
     let asking = async { ask(TcpStream::connect(address).await?, b"").await };
     asking.await.unwrap_err();
 }
 
-/// Connects by SOCKS5; gives the reply code too.
+/// Connects through SOCKS5, and also returns the reply code.
 async fn by_socks(proxy: &str, host: &str, port: u16) -> (TcpStream, u8) {
     let mut tcp = TcpStream::connect(proxy).await.unwrap();
     let mut request = vec![5, 1, 0, 5, 1, 0, 3, u8::try_from(host.len()).unwrap()];
@@ -109,7 +109,7 @@ async fn by_socks(proxy: &str, host: &str, port: u16) -> (TcpStream, u8) {
     (tcp, reply[3])
 }
 
-/// One way through the tunnel of each kind to `target`: two addresses to connect to, and a proxy.
+/// One tunnel of each kind to `target`: two addresses to connect to, and a proxy.
 async fn ways(server: &Server, target: &str) -> (Tool, [String; 2], String) {
     let way = format!("0:{target}");
     let args = ["-v", "-L", &way, "-R", &way, "-D", "0"];
@@ -135,7 +135,7 @@ async fn who_answers_only_after_the_end_of_its_input_works_each_way() {
         let tcp = TcpStream::connect(&address).await.unwrap();
         assert!(ask(tcp, &question).await.unwrap() == backwards, "{address}");
     }
-    // The rule is for an address, and the name has it.
+    // The rule is for an address, and the name resolves to it.
     for host in ["127.0.0.1", "localhost"] {
         let (tcp, reply) = by_socks(&socks, host, port(&target)).await;
         assert_eq!(reply, 0, "{host}");
@@ -195,7 +195,7 @@ async fn a_refusal_is_a_reset_whose_rule_the_user_is_told() {
     let (_, reply) = by_socks(&socks, "127.0.0.1", closed).await;
     assert_eq!(reply, 5, "nobody listens there");
     forward.says("502: the server cannot reach 127.0.0.1:").await;
-    // No name is looked up where no rule can allow any of its addresses.
+    // A name is not looked up if no rule can allow any of its addresses.
     drop(unknown);
     let named = Server::start(&["--allow", "*.example:80"]).await;
     let mut forward = named.forward(&["-L", "0:db.example:5432"]);
@@ -221,7 +221,7 @@ async fn nobody_listens_at_the_server_without_a_rule_for_it() {
 #[tokio::test]
 async fn an_address_that_is_in_use_is_waited_for_and_one_that_is_not_there_is_not() {
     let server = Server::start(&["--allow-bind", "*:*"]).await;
-    // For documentation (RFC 5737): no machine has it.
+    // An address for documentation (RFC 5737): no machine has it.
     let ended = server.forward(&["--reconnect", "-R", "192.0.2.1:0:127.0.0.1:1"]).ends().await;
     ended.expect(4, "500: the server cannot listen on 192.0.2.1:0");
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();

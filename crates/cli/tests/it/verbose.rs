@@ -1,4 +1,4 @@
-//! `-v` and `--stats`: what is said beside the data, and never in it.
+//! `-v` and `--stats`: messages beside the data, and never in it.
 
 use anyhow::{Context, ensure};
 

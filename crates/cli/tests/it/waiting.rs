@@ -1,4 +1,5 @@
-//! A response that does not come: what is waited for is said, and `--connect-timeout` holds for it.
+//! A response that does not come: the tool says what it waits for, and `--connect-timeout` limits
+//! the wait.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
@@ -11,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::support::{Peer, TestResult, all_at_once, h2conn, program, wait};
 
-/// A run whose standard input stays open, and what it says.
+/// A run whose standard input stays open, and its messages.
 fn run(command: &mut Command) -> TestResult<(Child, BufReader<impl Read + use<>>)> {
     let mut child = command
         .env("H2CONN_TOKEN", "a-token-for-tests")
@@ -47,14 +48,14 @@ fn a_response_that_does_not_come_is_explained_once() -> TestResult {
     }))
 }
 
-/// The command of this number.
+/// Checks the command with this number.
 fn is_explained_once(which: usize) -> TestResult {
     let folder = tempfile::tempdir()?;
     let (answer, asked) = oneshot::channel();
     let peer = Peer::cleartext(|mut listener| async move {
         let incoming = listener.accept().await.context("a request")?;
         asked.await?;
-        // Not all commands like the answer.
+        // Some commands reject this answer.
         let _ = incoming.accept()?.close().await;
         Ok(())
     })?;
@@ -69,7 +70,7 @@ fn is_explained_once(which: usize) -> TestResult {
     answer.send(()).map_err(|()| anyhow::anyhow!("the peer has gone"))?;
     drop(child.stdin.take());
     if which == 3 {
-        // It forwards now.
+        // The command forwards now.
         said.read_line(&mut line)?;
         child.kill()?;
     }
@@ -81,7 +82,7 @@ fn is_explained_once(which: usize) -> TestResult {
 
 #[test]
 fn a_link_that_does_not_come_is_explained() -> TestResult {
-    // It takes connections in, and says nothing.
+    // This server accepts connections, and sends nothing.
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("https://{}/", silent.local_addr()?);
     for args in [&["connect", "-k"][..], &["ping", "-k"]] {
@@ -101,7 +102,7 @@ fn a_limit_for_the_connection_holds_for_the_response() -> TestResult {
     for which in 0..4 {
         let peer = Peer::cleartext(|mut listener| async move {
             let incoming = listener.accept().await.context("a request")?;
-            // Until the client has gone.
+            // Wait until the client has gone.
             listener.drain(crate::support::WATCHDOG).await;
             drop(incoming);
             Ok(())

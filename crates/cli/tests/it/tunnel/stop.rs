@@ -1,4 +1,4 @@
-//! Servers that stop, by a signal or for good, while something goes through them.
+//! Servers that stop, after a signal or a crash, while connections go through them.
 
 use super::*;
 
@@ -23,7 +23,7 @@ async fn a_remote_forward_comes_back_with_its_server() {
     let remote = address(&forward.says("the server forwards").await);
     let answer = ask(TcpStream::connect(remote).await.unwrap(), b"abc").await.unwrap();
     assert_eq!(answer, b"cba");
-    // Without the option it would have ended here.
+    // Without the option, the command would have ended here.
     let mut once = Tool::start(&["forward", "--unix-socket", socket, "-R", &way, "http://server/"]);
     once.says("the server forwards").await;
     server.kill().await;
@@ -31,7 +31,7 @@ async fn a_remote_forward_comes_back_with_its_server() {
     assert_eq!(ended.code, Some(5), "{}", ended.said);
 }
 
-/// A server that sends back what comes.
+/// A server that sends everything back.
 async fn echo() -> String {
     serve(|mut tcp| async move {
         let (mut read, mut write) = tcp.split();
@@ -40,7 +40,7 @@ async fn echo() -> String {
     .await
 }
 
-/// A connection to an echo that has gone through to it.
+/// A connection through the tunnel to an echo server.
 async fn connected(address: &str) -> TcpStream {
     let mut tcp = TcpStream::connect(address).await.unwrap();
     tcp.write_all(b"x").await.unwrap();
