@@ -1,4 +1,4 @@
-//! What the tests share: a watchdog, and servers of ours with clients that trust them.
+//! The helpers that the tests share: a watchdog, and servers of ours with clients that trust them.
 
 pub(crate) mod curl;
 pub(crate) mod faults;
@@ -29,19 +29,20 @@ use tokio::task::{JoinHandle, JoinSet};
 
 pub(crate) use self::tools::skipped;
 
-/// What tests return: any error fails them, with its whole chain.
+/// The result of a test: any error fails the test, and is printed with its whole chain.
 pub(crate) type TestResult<T = ()> = anyhow::Result<T>;
 
-/// What no test takes, unless something hangs.
+/// No test takes this many seconds, unless it hangs.
 const WATCHDOG: u64 = 30;
 
-/// How long a Conn that a test has let go waits for a peer that never ends its side.
+/// How long a Conn that a test has dropped waits for a peer that never ends its direction.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// How long it waits for a peer that is about to, which can take seconds on a loaded machine.
+/// How long it waits for a peer that will end its direction. This can take seconds on a loaded
+/// machine.
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
-/// How long what a test has let go of may take to be gone: longer than a dropped Conn lingers.
+/// How long dropped objects may take to disappear: longer than a dropped Conn lingers.
 const LEAVE: u64 = 20;
 
 /// Runs a test on a runtime of its own, with a watchdog, and checks that nothing is left over.
@@ -53,15 +54,15 @@ pub(crate) fn run<T>(test: impl Future<Output = TestResult<T>>) -> TestResult<T>
         .context("a runtime")?;
     let result = runtime.block_on(checked(WATCHDOG, test));
     let handle = runtime.handle().clone();
-    // What hangs in the background is not to hang the test as well.
+    // A background task that hangs must not make the test hang too.
     runtime.shutdown_timeout(Duration::from_secs(1));
     let _entered = handle.enter();
     assert_eq!(testing::alive(), Alive::default(), "left over after the runtime itself");
     result
 }
 
-/// Runs a test with a watchdog, and fails if a link, stream, task or buffer is still there a while
-/// after it has ended.
+/// Runs a test with a watchdog. Fails if a link, stream, task or buffer still exists a while after
+/// the test has ended.
 #[track_caller]
 pub(crate) fn checked<T, F>(seconds: u64, test: F) -> impl Future<Output = TestResult<T>>
 where
@@ -77,8 +78,8 @@ where
     }
 }
 
-/// Fails when `future` takes longer: by a paused clock so many seconds, by a real one ten times as many,
-/// because other processes can take most of the machine away.
+/// Fails if `future` takes too long: `seconds` of a paused clock, or ten times as many of a real
+/// one, because other processes can take most of the machine.
 #[track_caller]
 pub(crate) fn within<F: Future>(seconds: u64, future: F) -> impl Future<Output = F::Output> {
     let place = std::panic::Location::caller();
@@ -97,12 +98,12 @@ pub(crate) fn within<F: Future>(seconds: u64, future: F) -> impl Future<Output =
     }
 }
 
-/// Whether the tests that can be long are to be, as CI asks for.
+/// Whether tests with a long form run it, as CI asks for.
 pub(crate) fn long() -> bool {
     std::env::var_os("H2CONN_LONG").is_some()
 }
 
-/// What a server speaks below HTTP/2.
+/// The protocol below HTTP/2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
     Cleartext,
@@ -113,11 +114,11 @@ impl Over {
     pub(crate) const BOTH: [Over; 2] = [Over::Cleartext, Over::Tls];
 }
 
-/// Where a server is, ours or another's, and how to reach it.
+/// The address of a server, ours or another one, and the means to reach it.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
     pub(crate) addr: SocketAddr,
-    /// The server's certificate in PEM, over TLS.
+    /// The server's certificate in PEM, if it speaks TLS.
     pub(crate) certificate: Option<String>,
 }
 
@@ -149,7 +150,7 @@ impl Site {
         self.client_builder().build()
     }
 
-    /// A connection by a client of its own.
+    /// A connection from a client of its own.
     pub(crate) async fn connect(&self) -> h2conn::Result<Conn> {
         Ok(self.client()?.connect(self.url("/")).await?.0)
     }
@@ -165,7 +166,7 @@ pub(crate) async fn listen(over: Over) -> h2conn::Result<(Listener, Site)> {
     listen_with(over, Listener::builder().linger_timeout(GRACE)).await
 }
 
-/// As [`listen`], with knobs of the test's own.
+/// Like [`listen`], with options of the test's own.
 pub(crate) async fn listen_with(
     over: Over,
     builder: ListenerBuilder,
@@ -198,7 +199,7 @@ pub(crate) async fn successor(addr: SocketAddr) -> TestResult<Listener> {
     }
 }
 
-/// Where a listener on TCP listens.
+/// The address of a TCP listener.
 pub(crate) fn port_of(listener: &Listener) -> SocketAddr {
     listener.local_addr().socket_addr().expect("it listens on TCP")
 }
@@ -231,14 +232,14 @@ where
     })
 }
 
-/// An echo server of ours, for as long as the runtime runs.
+/// An echo server of ours, which runs as long as the runtime.
 pub(crate) async fn echo_server(over: Over) -> TestResult<Site> {
     let (listener, site) = listen(over).await?;
     serve(listener, echo);
     Ok(site)
 }
 
-/// Sends back what comes, until the other end has finished.
+/// Sends everything back, until the other end has ended its direction.
 pub(crate) async fn echo(mut conn: Conn) -> io::Result<()> {
     let mut buffer = vec![0; 16 << 10];
     loop {
@@ -249,8 +250,8 @@ pub(crate) async fn echo(mut conn: Conn) -> io::Result<()> {
     }
 }
 
-/// Sends `said` over a connection to something that echoes, ends it in good order, and checks that
-/// the same comes back, and then the end.
+/// Sends `said` over a connection to an echo, and ends it in order. Checks that the same bytes come
+/// back, and then the end.
 pub(crate) async fn check_echo(conn: Conn, said: &[u8]) -> TestResult {
     let (mut reader, mut writer) = conn.into_split();
     let write = async {
@@ -265,7 +266,8 @@ pub(crate) async fn check_echo(conn: Conn, said: &[u8]) -> TestResult {
     Ok(())
 }
 
-/// The client's side of an exchange in which each answer must come before the next question.
+/// The client's side of an exchange in which each answer must arrive before the next question is
+/// sent.
 pub(crate) async fn check_turns(site: &Site) -> TestResult {
     let mut conn = site.connect().await?;
     for turn in 0..50 {
@@ -301,7 +303,7 @@ pub(crate) async fn check_many(site: &Site) -> TestResult {
     Ok(())
 }
 
-/// Bytes that show where they were lost or moved, the same for the same `seed`.
+/// Bytes that show where some were lost or moved. The same `seed` gives the same bytes.
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = || {
@@ -313,7 +315,7 @@ pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     std::iter::repeat_with(next).take(len).collect()
 }
 
-/// Runs a peer of the test's own on a free port: `handler` gets each TCP connection.
+/// Runs a peer of the test's own on a free port. `handler` gets each TCP connection.
 pub(crate) async fn tcp_server<F, Fut>(handler: F) -> TestResult<SocketAddr>
 where
     F: Fn(TcpStream) -> Fut + Send + 'static,
@@ -323,7 +325,7 @@ where
     let addr = socket.local_addr()?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = socket.accept().await {
-            // As whoever serves small messages does.
+            // Servers of small messages usually do this.
             let _ = stream.set_nodelay(true);
             let served = handler(stream);
             tokio::spawn(async move {
@@ -336,18 +338,18 @@ where
     Ok(addr)
 }
 
-/// The kind of I/O error that an error becomes.
+/// The kind of I/O error that this error becomes.
 pub(crate) fn io_kind(error: &Error) -> io::ErrorKind {
     io::Error::from(error.clone()).kind()
 }
 
-/// The error of ours in an I/O error.
+/// The library's error in an I/O error.
 #[track_caller]
 pub(crate) fn ours(error: &io::Error) -> &Error {
     Error::from_io(error).unwrap_or_else(|| panic!("{error:?} carries no error of h2conn"))
 }
 
-/// An error with all that is below it, a line each.
+/// An error with all errors below it, one per line.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

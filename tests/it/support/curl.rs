@@ -1,4 +1,4 @@
-//! curl, a client that knows nothing of this library.
+//! curl, a client that is independent of this library.
 
 use std::process::Stdio;
 
@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::{TestResult, skipped};
 
-/// Whether curl is there and knows HTTP/2; says so if not.
+/// Whether curl is installed and supports HTTP/2. Prints a message if not.
 pub(crate) async fn curl_is_here() -> bool {
     let version = Command::new("curl").arg("-V").output().await;
     let here = version.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("HTTP2"));
@@ -18,7 +18,7 @@ pub(crate) async fn curl_is_here() -> bool {
     here
 }
 
-/// What curl prints when it is given these arguments and this input.
+/// The output of curl with these arguments and this input.
 pub(crate) async fn curl(arguments: &str, url: String, input: &[u8]) -> TestResult<String> {
     let mut curl = Command::new("curl")
         .args(["-q", "-skN", "--noproxy", "*"])
@@ -31,7 +31,7 @@ pub(crate) async fn curl(arguments: &str, url: String, input: &[u8]) -> TestResu
         .spawn()?;
     let mut stdin = curl.stdin.take().context("curl's input")?;
     let say = async move {
-        // A curl that is refused does not read all of it.
+        // If curl is refused, it does not read all of its input.
         let _ = stdin.write_all(input).await;
     };
     let ((), output) = tokio::join!(say, curl.wait_with_output());

@@ -1,6 +1,6 @@
-//! A network that goes wrong at random: relays on TCP between clients and a server, with what real
-//! networks do to the connections that are there at that moment. `relay` is for tests of one link,
-//! which set delay, speed and depth of each way themselves.
+//! A network with random faults: TCP relays between clients and a server, which treat the open
+//! connections as real networks do. `relay` is for tests of one link, which set the delay, rate and
+//! depth of each direction themselves.
 
 use std::future::pending;
 use std::io;
@@ -26,7 +26,7 @@ impl Dice {
         Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// Less than `end`.
+    /// A number below `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -39,20 +39,20 @@ impl Dice {
     }
 }
 
-/// What a network can do.
+/// The faults of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
-    /// All is late, each piece by another time.
+    /// All bytes are late, each piece by another time.
     Delay,
     /// Nothing passes for a while, as when packets are lost and sent again.
     Stall,
-    /// The connections there are end (FIN).
+    /// The open connections end (FIN).
     Cut,
-    /// They are reset (RST).
+    /// The open connections are reset (RST).
     Reset,
-    /// What clients send on them is swallowed from now on.
+    /// From now on, bytes from clients on the open connections are swallowed.
     HalfOpenUp,
-    /// What servers send on them is.
+    /// From now on, bytes from servers on the open connections are swallowed.
     HalfOpenDown,
 }
 
@@ -67,7 +67,7 @@ impl Fault {
     ];
 }
 
-/// How it is now, and how often each connection has been hit.
+/// The present state, and how often each fault has hit the connections.
 #[derive(Clone, Copy, Debug, Default)]
 struct Network {
     jitter: Option<Duration>,
@@ -77,10 +77,10 @@ struct Network {
     swallows: [u64; 2],
 }
 
-/// Passes on what goes between a server and its clients, for as long as it is there.
+/// Relays bytes between a server and its clients, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Faults {
-    /// Where clients connect.
+    /// The address for clients.
     pub(crate) addr: SocketAddr,
     network: watch::Sender<Network>,
     _tasks: JoinSet<()>,
@@ -93,8 +93,8 @@ enum Way {
 }
 
 impl Faults {
-    /// A half-open connection is cut when it has been that for `patience`: that is what the systems
-    /// at its ends do after many minutes.
+    /// Starts the relays. They cut a half-open connection after `patience`, as the systems at its
+    /// ends do after many minutes.
     pub(crate) async fn before(
         server: SocketAddr,
         patience: Duration,
@@ -120,7 +120,7 @@ impl Faults {
         Ok(Faults { addr, network, _tasks: tasks })
     }
 
-    /// Makes it go wrong; what lasts, for so long.
+    /// Applies a fault. If it lasts, it lasts for `time`.
     pub(crate) async fn happen(&self, fault: Fault, time: Duration) {
         self.network.send_modify(|network| match fault {
             Fault::Delay => network.jitter = Some(time / 20),
@@ -198,13 +198,13 @@ async fn pass(
     let mut buffer = vec![0; 16 << 10];
     loop {
         let n = from.read(&mut buffer).await?;
-        // Whatever the network is when the bytes arrive, they go on when it lets them.
+        // Bytes that arrive during a stall go on after it.
         let Ok(now) = network.wait_for(|network| !network.stalled).await.map(|now| *now) else {
             return Ok(());
         };
         if now.swallows[way as usize] > born.swallows[way as usize] {
             if n == 0 {
-                // Nor does the end get through.
+                // The end does not get through either.
                 pending::<()>().await;
             }
             continue;

@@ -1,4 +1,4 @@
-//! Peers that are not of this library: rustls, hyper and h2 as they come.
+//! Peers that are not of this library: unmodified rustls, hyper and h2.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::{Over, Site, TestResult, tcp_server};
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
 
-/// What a server shows: its certificate in PEM, and a rustls configuration.
+/// A server's certificate in PEM, and its rustls configuration.
 pub(crate) fn server_config(alpn: &[&str]) -> TestResult<(String, ServerConfig)> {
     let made = rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()])?;
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
@@ -57,7 +57,7 @@ fn protocols(alpn: &[&str]) -> Vec<Vec<u8>> {
     alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect()
 }
 
-/// Connects to a server with TLS, offering these protocols.
+/// Connects to a server with TLS, and offers these protocols.
 pub(crate) async fn tls_to(site: &Site, alpn: &[&str]) -> TestResult<client::TlsStream<TcpStream>> {
     let certificate = site.certificate.as_ref().context("a site with TLS")?;
     let connector = TlsConnector::from(Arc::new(client_config(certificate, alpn)?));
@@ -65,7 +65,7 @@ pub(crate) async fn tls_to(site: &Site, alpn: &[&str]) -> TestResult<client::Tls
     Ok(connector.connect(name, TcpStream::connect(site.addr).await?).await?)
 }
 
-/// Connects to a server with whatever it wants below HTTP/2.
+/// Connects to a server, with TLS if the server needs it.
 pub(crate) async fn io_to(site: &Site) -> TestResult<Box<dyn Io>> {
     Ok(match site.certificate {
         None => Box::new(TcpStream::connect(site.addr).await?),
@@ -73,7 +73,7 @@ pub(crate) async fn io_to(site: &Site) -> TestResult<Box<dyn Io>> {
     })
 }
 
-/// Runs a TLS server with these protocols; `handler` gets each finished handshake.
+/// Runs a TLS server with these protocols. `handler` gets each finished handshake.
 pub(crate) async fn tls_server<F, Fut>(alpn: &[&str], handler: F) -> TestResult<Site>
 where
     F: Fn(Box<dyn Io>) -> Fut + Send + Sync + 'static,
@@ -90,7 +90,7 @@ where
     Ok(Site { addr, certificate: Some(certificate) })
 }
 
-/// Runs an HTTP server, over what it is told; `handler` gets each transport.
+/// Runs an HTTP server over `over`. `handler` gets each transport.
 pub(crate) async fn server<F, Fut>(over: Over, handler: F) -> TestResult<Site>
 where
     F: Fn(Box<dyn Io>) -> Fut + Send + Sync + 'static,
@@ -104,7 +104,7 @@ where
     }
 }
 
-/// A stock hyper server that answers with the body of the request, as it comes.
+/// A stock hyper server that answers with the body of the request, as it arrives.
 pub(crate) async fn hyper_echo(io: impl Io) -> TestResult {
     let echo = service_fn(|request: Request<Incoming>| async {
         Ok::<_, Infallible>(Response::new(request.into_body()))
@@ -137,7 +137,7 @@ pub(crate) async fn h2_echo(io: impl Io) -> TestResult {
     Ok(())
 }
 
-/// Sends what comes, to its end.
+/// Sends everything that arrives, to its end.
 pub(crate) async fn h2_pump(mut from: RecvStream, mut to: SendStream<Bytes>) -> TestResult {
     while let Some(bytes) = from.data().await {
         let bytes = bytes?;

@@ -1,4 +1,4 @@
-//! Our `accept` inside servers of others.
+//! Our `accept` inside other servers.
 
 use std::convert::Infallible;
 use std::future::{Ready, pending, ready};
@@ -25,33 +25,33 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use super::foreign::{Io, server};
 use super::{GRACE, Over, Site, TestResult, echo, listen, serve};
 
-/// What accepts connections at the other end.
+/// The server that accepts connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
-    /// Our own.
+    /// Our own listener.
     Listener,
-    /// `accept` in hyper as it comes.
+    /// `accept` in unmodified hyper.
     Hyper,
-    /// The extractor in axum as it comes.
+    /// The extractor in unmodified axum.
     Axum,
 }
 
 impl Host {
     pub(crate) const ALL: [Host; 3] = [Host::Listener, Host::Hyper, Host::Axum];
 
-    /// Each of them in cleartext and over TLS.
+    /// Each host, in cleartext and over TLS.
     pub(crate) fn everywhere() -> impl Iterator<Item = (Host, Over)> {
         Host::ALL.into_iter().flat_map(|host| Over::BOTH.map(|over| (host, over)))
     }
 
-    /// Runs one that hands out every connection that it accepts.
+    /// Runs a server that hands out every connection that it accepts.
     pub(crate) async fn listen(self, over: Over) -> TestResult<(Site, UnboundedReceiver<Conn>)> {
         let (handler, conns) = hand_out();
         let site = self.serve(over, handler).await?;
         Ok((site, conns))
     }
 
-    /// Runs one that echoes.
+    /// Runs a server that echoes.
     pub(crate) async fn echo(self, over: Over) -> TestResult<Site> {
         self.serve(over, echo).await
     }
@@ -82,7 +82,7 @@ impl Host {
         Ok((client, conns.recv().await.context("the server has ended")?))
     }
 
-    /// The same over memory, for tests that pause the clock.
+    /// The same in memory, for tests that pause the clock.
     pub(crate) async fn pair_in_memory(self) -> TestResult<(Conn, Conn)> {
         const BYTES: usize = 64 << 10;
         let (io, mut conns) = if self == Host::Hyper {
@@ -103,7 +103,7 @@ impl Host {
     }
 }
 
-/// Runs a stock hyper server that accepts every request; `handler` gets each connection.
+/// Runs a stock hyper server that accepts every request. `handler` gets each connection.
 pub(crate) async fn hyper_server<F, Fut>(
     over: Over,
     acceptor: Acceptor,
@@ -120,7 +120,7 @@ where
     .await
 }
 
-/// Serves one transport, until it ends or, in good order, until it is told to.
+/// Serves one transport until the transport ends, or until the server is told to end in order.
 pub(crate) async fn hyper_accepts<F, Fut>(
     io: impl Io,
     server: auto::Builder<TokioExecutor>,
@@ -165,7 +165,7 @@ pub(crate) fn stock() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// A hyper server at one end of a pipe in memory that holds so many bytes: the pipe's other end,
+/// A hyper server at one end of a pipe in memory with this capacity. Returns the pipe's other end,
 /// and the connections that are accepted.
 pub(crate) fn hyper_over_memory(
     bytes: usize,
@@ -178,7 +178,7 @@ pub(crate) fn hyper_over_memory(
     (client, conns)
 }
 
-/// A handler that hands out the connections that it gets.
+/// A handler that hands out its connections.
 pub(crate) fn hand_out() -> (
     impl Fn(Conn) -> Ready<std::io::Result<()>> + Clone + Send + Sync + 'static,
     UnboundedReceiver<Conn>,
@@ -191,7 +191,7 @@ pub(crate) fn hand_out() -> (
     (handler, conns)
 }
 
-/// Runs a stock axum server that accepts at `/`, at `/echo` and below `/a/`; `handler` gets each
+/// Runs a stock axum server that accepts at `/`, at `/echo` and below `/a/`. `handler` gets each
 /// connection.
 pub(crate) async fn axum_server<F, Fut>(over: Over, handler: F) -> TestResult<Site>
 where
@@ -223,14 +223,14 @@ where
         .route("/api", get(|| async { "the API" }))
 }
 
-/// As axum serves over TLS: `axum::serve` has none.
+/// Serves axum over any transport, because `axum::serve` has no TLS.
 async fn axum_over(io: impl Io, app: Router) -> TestResult {
     let service = TowerToHyperService::new(app);
     let served = stock().serve_connection_with_upgrades(TokioIo::new(io), service).await;
     served.map_err(|error| anyhow::anyhow!("{error}"))
 }
 
-/// A handler as axum wants it. What comes of it is seen at the client's end.
+/// A handler in the form that axum needs. Its result shows at the client's end.
 fn to_its_end<F, Fut>(
     handler: F,
 ) -> impl Fn(Conn) -> Pin<Box<dyn Future<Output = ()> + Send>> + Clone + Send + Sync + 'static

@@ -1,4 +1,5 @@
-//! Ends that run in processes of their own: this very program, told to run one of its tests.
+//! Ends that run in processes of their own: this same program, which is told to run one of its
+//! tests.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,20 +10,20 @@ use tokio::process::{Child, ChildStdout, Command};
 
 use super::TestResult;
 
-/// Says to the program which part it is to play.
+/// The variable that tells the program its role.
 const ROLE: &str = "H2CONN_TEST_ROLE";
 
-/// The part that this process is to play, if it was started by [`spawn`].
+/// The role of this process, if [`spawn`] started it.
 pub(crate) fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
-/// Starts this program to run only `test`, which finds its part by [`role`].
+/// Starts this program to run only `test`, which finds its role with [`role`].
 pub(crate) fn spawn(test: &str, role: &str) -> TestResult<Child> {
     start(Command::new(std::env::current_exe()?), test, role)
 }
 
-/// As [`spawn`], for a process that may have so many files open.
+/// Like [`spawn`], for a process that may have this many files open.
 #[cfg(unix)]
 pub(crate) fn spawn_with_files(files: usize, test: &str, role: &str) -> TestResult<Child> {
     let mut shell = Command::new("sh");
@@ -30,7 +31,7 @@ pub(crate) fn spawn_with_files(files: usize, test: &str, role: &str) -> TestResu
     spawn_by(shell, test, role)
 }
 
-/// As [`spawn`], by way of `wrapper`, which runs the program that its last arguments are.
+/// Like [`spawn`], through `wrapper`, which runs the program in its last arguments.
 pub(crate) fn spawn_by(mut wrapper: Command, test: &str, role: &str) -> TestResult<Child> {
     wrapper.arg(std::env::current_exe()?);
     start(wrapper, test, role)
@@ -47,10 +48,10 @@ fn start(mut program: Command, test: &str, role: &str) -> TestResult<Child> {
     Ok(child)
 }
 
-/// What a process prints.
+/// The lines that a process prints.
 pub(crate) type Output = tokio::io::Lines<BufReader<ChildStdout>>;
 
-/// The output of a process, which nobody has taken yet.
+/// The output of a process, from its first line.
 pub(crate) fn output(child: &mut Child) -> TestResult<Output> {
     Ok(BufReader::new(child.stdout.take().context("its output is piped")?).lines())
 }
@@ -68,7 +69,7 @@ pub(crate) async fn said(output: &mut Output, what: &str) -> TestResult<String> 
     anyhow::bail!("the process said no {what}")
 }
 
-/// Says to the process that reads this one's output how it ended, if not well.
+/// Tells a failure to the process that reads this one's output.
 pub(crate) fn tell(result: TestResult) -> TestResult {
     if let Err(error) = &result {
         println!("\n@error {}", format!("{error:#}").replace('\n', " "));
@@ -76,30 +77,30 @@ pub(crate) fn tell(result: TestResult) -> TestResult {
     result
 }
 
-/// What the system says of this process's memory, in KiB: `VmRSS` is the present, `VmHWM` the
-/// most. 0 where it does not tell.
+/// This process's memory in KiB, as the system reports it: `VmRSS` is the present memory, `VmHWM`
+/// its peak. 0 if the system does not tell.
 pub(crate) fn memory(field: &str) -> u64 {
     memory_of("self", field)
 }
 
-/// As [`memory`], of the process with this id.
+/// Like [`memory`], for the process with this id.
 pub(crate) fn memory_of(process: &str, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
-/// The time that the process with this id has run on a processor, to a hundredth of a second. 0 where
-/// the system does not tell.
+/// The processor time of the process with this id, to a hundredth of a second. 0 if the system does
+/// not tell.
 pub(crate) fn cpu_of(process: &str) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // The fields are counted from behind the name, which may hold anything but this.
+    // The fields are counted from behind the name, which may contain anything but this.
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
     let ticks: u64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
     Duration::from_millis(10 * ticks)
 }
 
-/// The files and sockets that this process has open. 0 where the system does not tell.
+/// The number of files and sockets that this process has open. 0 if the system does not tell.
 pub(crate) fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }

@@ -1,5 +1,5 @@
-//! A scripted peer: HTTP/2 frames written and read one by one (RFC 9113 §4.1), so that a test
-//! decides what is in each and what shares a packet.
+//! A scripted peer: it writes and reads single HTTP/2 frames (RFC 9113 §4.1), so that a test
+//! decides what is in each frame and which frames share a packet.
 
 use std::fmt;
 use std::io;
@@ -27,7 +27,7 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// `POST http://raw/`, in HPACK (RFC 7541): three fields of the static table and an authority.
 pub(crate) const REQUEST: &[u8] = b"\x83\x86\x84\x41\x03raw";
 
-/// As [`REQUEST`], for a path of its own.
+/// Like [`REQUEST`], with another path.
 pub(crate) fn request(path: &str) -> Vec<u8> {
     let mut fields = b"\x83\x86\x04".to_vec();
     fields.push(path.len() as u8);
@@ -73,7 +73,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// The next frame; `None` at the end of the transport.
+/// Reads the next frame, or `None` at the end of the transport.
 pub(crate) async fn read_frame(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Frame>> {
     let mut head = [0; 9];
     match io.read_exact(&mut head).await {
@@ -87,7 +87,7 @@ pub(crate) async fn read_frame(io: &mut (impl AsyncRead + Unpin)) -> io::Result<
     Ok(Some(Frame { kind, flags, stream, payload }))
 }
 
-/// One end of a connection whose frames a test writes itself.
+/// One end of a connection. The test writes its frames.
 #[derive(Debug)]
 pub(crate) struct Raw<T> {
     pub(crate) io: T,
@@ -120,8 +120,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Raw<T> {
         self.io.write_all(&frame(kind, flags, stream, payload)).await
     }
 
-    /// The next frame; `None` at the end of the transport. SETTINGS and PINGs are acknowledged on
-    /// the way.
+    /// Reads the next frame, or `None` at the end of the transport. SETTINGS and PINGs are
+    /// acknowledged on the way.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Frame>> {
         let Some(frame) = read_frame(&mut self.io).await? else { return Ok(None) };
         if matches!(frame.kind, SETTINGS | PING) && frame.flags & ACK == 0 {
@@ -131,7 +131,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Raw<T> {
         Ok(Some(frame))
     }
 
-    /// The next frame of this kind on this stream; others are passed over.
+    /// Reads the next frame of this kind on this stream, and skips others.
     pub(crate) async fn wait_for(&mut self, kind: u8, stream: u32) -> io::Result<Frame> {
         while let Some(frame) = self.next().await? {
             if frame.kind == kind && frame.stream == stream {

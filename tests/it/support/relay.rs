@@ -1,4 +1,4 @@
-//! A network between two ends that a test can slow down, stop and cut.
+//! A network between two ends, which a test can slow down, stop and cut.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -15,17 +15,17 @@ use tokio::time::{Instant, sleep_until};
 
 use super::TestResult;
 
-/// How one direction is.
+/// The behaviour of one direction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Way {
     pub(crate) flow: Flow,
-    /// What every byte takes.
+    /// The delay of every byte.
     pub(crate) delay: Duration,
-    /// `None` is as fast as it goes.
+    /// `None` means as fast as possible.
     pub(crate) bytes_per_second: Option<u32>,
-    /// Bytes that are taken in and not yet passed on, beside what the two ends' own buffers hold.
+    /// The bytes that are on their way, in addition to those in the buffers of the two ends.
     pub(crate) depth: usize,
-    /// After so many bytes have gone through, the flow is this one.
+    /// After this many bytes, the flow changes to this one.
     pub(crate) until: Option<(u64, Flow)>,
 }
 
@@ -33,18 +33,18 @@ pub(crate) struct Way {
 pub(crate) enum Flow {
     /// Bytes go through.
     Open,
-    /// Nothing is taken in or passed on, and the ends stay open: they can write until the buffers
+    /// No bytes are taken or passed on, and the ends stay open: they can write until the buffers
     /// are full.
     Stopped,
-    /// Everything is taken in and nothing passed on.
+    /// All bytes are taken, and none are passed on.
     Swallowed,
     /// Both ends are closed, in both directions.
     Cut,
-    /// As [`Flow::Cut`], by a reset where the ends are on TCP.
+    /// Like [`Flow::Cut`], but with a reset if the ends use TCP.
     Reset,
 }
 
-/// How the network is, from the client and to it.
+/// The behaviour of both directions: from the client and to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Network {
     pub(crate) up: Way,
@@ -69,16 +69,16 @@ impl Network {
         Network { up: way, down: way }
     }
 
-    /// Everything is lost, though the ends stay open.
+    /// The same flow in both directions. The defaults apply otherwise.
     pub(crate) fn all(flow: Flow) -> Network {
         Network::both(Way { flow, ..Way::default() })
     }
 }
 
-/// Passes on what goes between a server on TCP and its clients, for as long as it is there.
+/// Relays bytes between a TCP server and its clients, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Relay {
-    /// Where clients connect.
+    /// The address for clients.
     pub(crate) addr: SocketAddr,
     network: watch::Sender<Network>,
     _tasks: JoinSet<()>,
@@ -90,8 +90,8 @@ impl Relay {
         Relay::new(server, socket, Network::default(), TcpSocket::new_v4)
     }
 
-    /// A network from its first byte on, whose own sockets take in only so many bytes: everything else
-    /// waits in the buffer of the end that sends it.
+    /// A network whose own sockets take only a few bytes from the start. All other bytes wait in
+    /// the buffer of the end that sends them.
     pub(crate) async fn narrow(
         server: SocketAddr,
         network: Network,
@@ -136,16 +136,16 @@ impl Relay {
         Ok(Relay { addr, network, _tasks: tasks })
     }
 
-    /// From now on, also for the links that are there.
+    /// Changes the network from now on, also for existing links.
     pub(crate) fn set(&self, network: Network) {
         self.network.send_replace(network);
     }
 }
 
-/// The error of a direction that was cut; another is that of an end, or of [`Flow::Reset`].
+/// The error of a direction that was cut. Other errors come from an end, or from [`Flow::Reset`].
 const CUT: io::ErrorKind = io::ErrorKind::UnexpectedEof;
 
-/// Passes on what goes between a client and a server, until both have ended or one is gone.
+/// Relays bytes between a client and a server, until both have ended or one has gone.
 pub(crate) async fn relay<C, S>(
     client: C,
     server: S,
@@ -158,11 +158,11 @@ where
     let ((from_client, to_client), (from_server, to_server)) = (split(client), split(server));
     let up = pass(from_client, to_server, network.clone(), |network| network.up);
     let down = pass(from_server, to_client, network, |network| network.down);
-    // An end that is gone early closes both.
+    // An end that goes early closes both directions.
     tokio::try_join!(up, down).map(drop)
 }
 
-/// Timers are good for a millisecond; the rate does not suffer from it.
+/// Timers are precise to a millisecond. The rate does not suffer from this.
 const LATE: Duration = Duration::from_millis(2);
 
 async fn pass<R, W>(

@@ -1,5 +1,5 @@
-//! What every [`Script`] is to be able to do with us: as a client of our listener and as a server
-//! for our client, in cleartext and over TLS.
+//! The scenarios that every [`Script`] must pass with us: as a client of our listener and as a
+//! server for our client, in cleartext and over TLS.
 
 use std::io;
 
@@ -17,7 +17,7 @@ use tokio_util::codec::Framed;
 use super::script::{Process, Script};
 use super::{Over, TestResult, accept, check_echo, listen, noise, ours};
 
-/// More than any window on the way.
+/// More than any window on the path.
 const MUCH: usize = 8 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ const EVERYWHERE: [(Role, Over); 4] = [
     (Role::Connects, Over::Tls),
 ];
 
-/// A connection of ours with a script at its other end.
+/// A connection of ours, with a script at its other end.
 struct Meeting {
     conn: Conn,
     process: Process,
@@ -41,7 +41,7 @@ struct Meeting {
     scenario: String,
 }
 
-/// What our end of the link belongs to.
+/// The owner of our end of the link.
 enum End {
     Client(Client),
     Server(Listener),
@@ -65,8 +65,8 @@ async fn meet(script: &Script, (role, over): (Role, Over), scenario: &str) -> Te
 }
 
 impl Meeting {
-    /// Ends what has said all: both ends find that it ended well. `close` would be an error if the end
-    /// had taken the linger timeout.
+    /// Ends a connection after the last message, and checks that both ends saw an orderly end.
+    /// `close` would fail if the end took as long as the linger timeout.
     async fn part(self) -> TestResult {
         ensure!((&self.conn).read(&mut [0; 1]).await? == 0, "a byte after the last");
         self.conn.close().await?;
@@ -76,7 +76,7 @@ impl Meeting {
         Ok(())
     }
 
-    /// Hears the word after which something is to go wrong, and says that it has arrived.
+    /// Reads the word after which the failure follows, and reports that it has arrived.
     async fn hear_a_word(&mut self) -> TestResult {
         let mut word = [0; 6];
         self.conn.read_exact(&mut word).await?;
@@ -85,7 +85,7 @@ impl Meeting {
     }
 }
 
-/// Waits until the script is done, and gives what it says of its scenario.
+/// Waits until the script has finished, and returns its report on the scenario.
 async fn part_from(mut process: Process, end: End, scenario: &str) -> TestResult<String> {
     let result = process.result(scenario).await?;
     match end {
@@ -98,8 +98,8 @@ async fn part_from(mut process: Process, end: End, scenario: &str) -> TestResult
     Ok(result)
 }
 
-/// Bytes of every number come back, over one link where the script is the server, also beside
-/// each other.
+/// Every amount of bytes comes back. If the script is the server, one link carries them all, also
+/// in parallel.
 pub(crate) async fn echo(script: &Script) -> TestResult {
     for over in Over::BOTH {
         let (mut process, site) = script.serve(over).await?;
@@ -175,7 +175,7 @@ pub(crate) async fn json(script: &Script) -> TestResult {
     Ok(())
 }
 
-/// What is asked is answered after its end, whoever asks.
+/// A question is answered after its end, whichever side asks.
 pub(crate) async fn half_close(script: &Script) -> TestResult {
     for place in EVERYWHERE {
         let mut meeting = meet(script, place, "answer").await?;
@@ -197,7 +197,7 @@ pub(crate) async fn half_close(script: &Script) -> TestResult {
     Ok(())
 }
 
-/// Both ends write bytes of their own at once, and a digest of them, which the other checks.
+/// Both ends write bytes of their own at once, and then a digest, which the other end checks.
 pub(crate) async fn transfer(script: &Script) -> TestResult {
     let mut said = noise(MUCH, 5);
     said.extend(Sha256::digest(&said));
@@ -222,7 +222,7 @@ pub(crate) async fn transfer(script: &Script) -> TestResult {
     Ok(())
 }
 
-/// A reset of the script's is an error here, with its reason.
+/// A reset by the script is an error here, with its reason.
 pub(crate) async fn their_reset(script: &Script) -> TestResult {
     for place in EVERYWHERE {
         for (scenario, reason) in [("fail", Reason::INTERNAL_ERROR), ("cancel", Reason::CANCEL)] {
@@ -243,7 +243,7 @@ pub(crate) async fn their_reset(script: &Script) -> TestResult {
     Ok(())
 }
 
-/// A reset of ours is an error for the script, which knows its reason.
+/// A reset by us is an error for the script, which knows its reason.
 pub(crate) async fn our_reset(script: &Script) -> TestResult {
     for place in EVERYWHERE {
         for reason in [Reason::CANCEL, Reason::NO_ERROR, Reason::ENHANCE_YOUR_CALM] {
@@ -259,7 +259,7 @@ pub(crate) async fn our_reset(script: &Script) -> TestResult {
     Ok(())
 }
 
-/// A script that is killed is an error here, and not an end.
+/// If the script is killed, that is an error here, and not an end.
 pub(crate) async fn killed(script: &Script) -> TestResult {
     for place in EVERYWHERE {
         let mut meeting = meet(script, place, "hold").await?;

@@ -1,5 +1,5 @@
-//! Scripts in another language at the other end, which play what they are told by name: a server
-//! the scenario that each path names, a client one.
+//! Scripts in another language at the other end. They play scenarios by name: a server plays the
+//! one that each path names, a client plays one.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,16 +11,16 @@ use tokio::process::{Child, Command};
 use super::process::{Output, output};
 use super::{Over, Site, TestResult};
 
-/// A script, and what interprets it.
+/// A script, and its interpreter.
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(crate) interpreter: PathBuf,
-    /// Below the folder `interop`.
+    /// The path below the folder `interop`.
     pub(crate) path: &'static str,
 }
 
 impl Script {
-    /// A server.
+    /// Starts a server.
     pub(crate) async fn serve(&self, over: Over) -> TestResult<(Process, Site)> {
         let mut arguments = vec!["serve"];
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".into()])?;
@@ -31,14 +31,14 @@ impl Script {
         };
         arguments.extend(identity.as_ref().map(Scratch::path).transpose()?);
         let mut process = self.start(&arguments)?;
-        // It has read the file when it says where it listens.
+        // The script has read the file when it reports its address.
         let line = process.line().await?;
         let (_, addr) = line.split_once("://").with_context(|| line.clone())?;
         let site = Site { addr: addr.parse()?, certificate };
         Ok((process, site))
     }
 
-    /// A client of a server of ours.
+    /// Starts a client of our server.
     pub(crate) fn connect(&self, scenario: &str, site: &Site) -> TestResult<Process> {
         let url = site.url("/a/path");
         let mut arguments = vec!["connect", scenario, &url];
@@ -65,13 +65,13 @@ impl Script {
     }
 }
 
-/// A script as it runs. Dropping it kills it.
+/// A running script. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     output: Output,
     what: String,
-    /// A client reads its file after it has started.
+    /// A client reads this file after its start.
     reads: Option<Scratch>,
 }
 
@@ -81,7 +81,7 @@ impl Process {
         line.with_context(|| format!("{} has ended its output", self.what))
     }
 
-    /// Waits for what has come of a scenario.
+    /// Waits for the result of a scenario.
     pub(crate) async fn result(&mut self, scenario: &str) -> TestResult<String> {
         let line = self.line().await?;
         let result = line.strip_prefix(scenario).and_then(|rest| rest.strip_prefix(": "));
@@ -96,13 +96,13 @@ impl Process {
         Ok(())
     }
 
-    /// Ends it as the system would.
+    /// Kills the script.
     pub(crate) async fn kill(mut self) -> TestResult {
         Ok(self.child.kill().await?)
     }
 }
 
-/// A file, for as long as this is there.
+/// A file that is removed when this is dropped.
 #[derive(Debug)]
 struct Scratch(PathBuf);
 
@@ -123,7 +123,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left is of no use to anybody, and of no harm.
+        // A file that cannot be removed does no harm.
         let _ = std::fs::remove_file(&self.0);
     }
 }

@@ -1,5 +1,5 @@
-//! Programs that the tests take and cargo does not build. The tests of `examples/chat` have this file
-//! as well, so it uses no other.
+//! Programs that the tests need and cargo does not build. The tests of `examples/chat` include this
+//! file too, so it must not use other files.
 
 use std::env::consts::EXE_SUFFIX;
 use std::env::var_os;
@@ -17,16 +17,16 @@ use tokio::time::timeout;
 /// Compiling Go's library for the first time takes a while.
 const BUILDING: Duration = Duration::from_secs(300);
 
-/// Says aloud that a test cannot run here.
+/// Prints that a test cannot run here.
 pub(crate) fn skipped(why: impl Display) {
     aloud(format_args!("SKIPPED: {why}"));
 }
 
-/// Says something even of a test that passes: the test harness keeps to itself what the macros of
-/// `std` print, and may have begun a line.
+/// Prints a line even for a test that passes. The test harness captures the macros of `std`, and
+/// may have begun a line.
 pub(crate) fn aloud(what: impl Display) {
     let line = format!("\n{what}\n");
-    // There is nobody to tell when the error output is closed.
+    // If standard error is closed, no one can be told.
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
@@ -37,24 +37,24 @@ pub(crate) fn interop(name: &str) -> Result<PathBuf> {
     Ok(found.context("there is no folder interop")?.join(name))
 }
 
-/// The program of `interop/go`, built once; says aloud if there is no Go. Blocks.
+/// The program of `interop/go`, built once. Prints a message if there is no Go. Blocks.
 pub(crate) fn go_peer() -> Result<Option<&'static Path>> {
     static BUILT: OnceLock<Outcome> = OnceLock::new();
     go_program(&BUILT, "go", ".", "go-peer")
 }
 
-/// What building a program once has come to.
+/// The result of building a program once.
 pub(crate) type Outcome = Result<Built, String>;
 
 #[derive(Debug)]
 pub(crate) enum Built {
     Program(PathBuf),
-    /// Go, or the modules that the program takes, are not to be had here.
+    /// Go, or modules that the program needs, cannot be found here.
     Missing(String),
 }
 
-/// A package that the module in a folder below `interop` has or takes, built once as `name`; says
-/// aloud if there is no Go. Blocks.
+/// A package in or required by the module in a folder below `interop`, built once as `name`. Prints
+/// a message if there is no Go. Blocks.
 pub(crate) fn go_program(
     built: &'static OnceLock<Outcome>,
     folder: &str,
@@ -82,7 +82,7 @@ fn build(folder: &str, package: &str, name: &str) -> Result<Built> {
 }
 
 async fn build_program(folder: &str, package: &str, name: &str) -> Result<Built> {
-    // What cannot be found is missing here; what cannot be compiled is a fault.
+    // A module that cannot be found is missing here. A package that cannot be compiled is an error.
     match go(folder)?.args(["list", "-deps", package]).output().await {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(Built::Missing("no Go: there is no program `go`".into()));
@@ -103,14 +103,14 @@ async fn build_program(folder: &str, package: &str, name: &str) -> Result<Built>
 fn go(folder: &str) -> Result<Command> {
     let mut go = Command::new("go");
     go.current_dir(interop(folder)?)
-        // The version that is here, and no other.
+        // Use the installed version, and download no other.
         .env("GOTOOLCHAIN", "local")
         .stdin(Stdio::null())
         .kill_on_drop(true);
     Ok(go)
 }
 
-/// The scripts that drive Chromium; says aloud if there is something that they lack.
+/// The scripts that drive Chromium. Prints a message if something that they need is missing.
 pub(crate) async fn browser_scripts() -> Result<Option<PathBuf>> {
     let scripts = interop("browser")?;
     let node = Command::new("node").arg("--version").output().await;

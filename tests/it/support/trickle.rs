@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A transport that gives and takes a few bytes a call.
+/// A transport that reads and writes a few bytes per call.
 pub(crate) struct Trickle<T>(pub(crate) T, pub(crate) usize);
 
 impl<T: AsyncRead + Unpin> AsyncRead for Trickle<T> {

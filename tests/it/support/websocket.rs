@@ -1,4 +1,4 @@
-//! WebSocket clients that are not of this library: tungstenite over HTTP/1.1, and over HTTP/2 by
+//! WebSocket clients that are not of this library: tungstenite over HTTP/1.1, and over HTTP/2 with
 //! hyper's client.
 
 use anyhow::Context;
@@ -18,10 +18,10 @@ use super::{Site, TestResult};
 
 pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// The two versions of HTTP that a WebSocket can come by.
+/// The two versions of HTTP that can carry a WebSocket.
 pub(crate) const BOTH: [Version; 2] = [Version::HTTP_11, Version::HTTP_2];
 
-/// A request for a WebSocket at `path`, with everything in it that there has to be.
+/// A valid request for a WebSocket at `path`.
 pub(crate) fn request(site: &Site, by: Version, path: &str) -> TestResult<Request<Empty<Bytes>>> {
     let request = Request::builder().header("sec-websocket-version", "13");
     let request = if by == Version::HTTP_2 {
@@ -64,7 +64,7 @@ async fn send_over(
         let client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
         let (mut send, connection) = client.handshake(io).await?;
         tokio::spawn(connection);
-        // The server's SETTINGS allow extended CONNECT, and may not have come yet.
+        // The server's SETTINGS allow extended CONNECT, but may not have arrived yet.
         send.ready().await?;
         Ok(send.send_request(request).await?)
     } else {
@@ -79,7 +79,7 @@ pub(crate) async fn open(site: &Site, by: Version, path: &str) -> TestResult<Soc
     opened(send(site, by, request(site, by, path)?).await?).await
 }
 
-/// Opens a WebSocket over a transport of the test's.
+/// Opens a WebSocket over a transport that the test provides.
 pub(crate) async fn open_over(io: impl Io, by: Version) -> TestResult<Socket> {
     let nowhere = Site::cleartext(([127, 0, 0, 1], 80).into());
     opened(send_over(io, by, request(&nowhere, by, "/")?).await?).await
@@ -93,14 +93,14 @@ async fn opened(response: Response<Incoming>) -> TestResult<Socket> {
     upgraded(response, Role::Client).await
 }
 
-/// The WebSocket that a response has opened. A role of the server's makes frames that no client
+/// The WebSocket that a response has opened. With the server's role, it sends frames that no client
 /// may send.
 pub(crate) async fn upgraded(response: Response<Incoming>, role: Role) -> TestResult<Socket> {
     let io = hyper::upgrade::on(response).await.context("the WebSocket's transport")?;
     Ok(WebSocketStream::from_raw_socket(TokioIo::new(io), role, None).await)
 }
 
-/// What a refusal says: its status, and its text.
+/// The text of a refusal: its status, and its message.
 pub(crate) async fn told(response: Response<Incoming>) -> TestResult<String> {
     let status = response.status();
     let text = response.into_body().collect().await?.to_bytes();
