@@ -1,6 +1,7 @@
-//! Every fault and attack of the list in `docs/testing.md`, by a scripted peer, against a victim in
-//! a process of its own: its memory stays bounded, a bystander is served meanwhile, a clear error
-//! comes out, and nothing is left over. Each test prints a line of the same form, `ATTACK | …`.
+//! Every fault and attack in the list of `docs/testing.md`. A scripted peer plays it against a
+//! victim in a process of its own. Each test checks that the victim's memory stays bounded, that a
+//! bystander is served during the attack, that the error is clear, and that nothing is left over.
+//! Each prints a line of the same form, `ATTACK | …`.
 
 mod arena;
 mod ends;

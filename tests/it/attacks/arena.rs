@@ -1,6 +1,6 @@
-//! Where attacks take place: the victim is a process of its own, on one thread, so that its memory
-//! can be measured, and that a link which takes more than its share would be noticed by a bystander
-//! on another.
+//! The place of the attacks. The victim is a process of its own, so that its memory can be
+//! measured. It has one thread, so that a bystander on another link notices a link that takes more
+//! than its share.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,21 +24,21 @@ use crate::support::{
     Over, Site, TestResult, check_echo, checked, echo, echo_server, serve, within,
 };
 
-/// What an attack may cost beside what the link's memory is set to, in KiB. The allocator's share is
-/// in it.
+/// How much memory an attack may cost in addition to the configured memory of the link, in KiB.
+/// This includes the allocator's overhead.
 const MEMORY: u64 = 48 << 10;
 
-/// The work that a victim, which is not optimized, may do before the bystander has its echo. This is the
-/// victim's own time on a processor: what else the machine does has no part in it.
+/// How long a victim without optimization may compute before the bystander gets its echo. This is
+/// the victim's own processor time, so that other work on the machine does not count.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The time in which everything must be gone, or over, once an attack is: enough for any machine.
+/// The time after an attack within which everything must have ended, on any machine.
 const GONE: Duration = Duration::from_secs(60);
 
-/// One at a time, or they would measure each other.
+/// Attacks run one at a time, or they would measure each other.
 static ONE: Mutex<()> = Mutex::const_new(());
 
-/// Attacks a listener, by what `attack` does to its address; it gives what happened.
+/// Attacks a listener: `attack` gets its address, and returns the outcome.
 pub(super) async fn on_listener<Fut>(
     fault: &str,
     attack: impl FnOnce(SocketAddr) -> Fut,
@@ -58,7 +58,7 @@ where
         let happened = attack(site.addr).await?;
         stop.send_replace(true);
         let worst = bystander.await?.context("the bystander")?;
-        // Whoever comes after the attack is served as well.
+        // A client that comes after the attack is served as well.
         check_echo(site.connect().await?, b"after all").await?;
         client.close().await?;
         drop(client);
@@ -70,8 +70,8 @@ where
     .await
 }
 
-/// Attacks a client that has opened one connection and reads it to its end; gives what it was told,
-/// and what became of the attack.
+/// Attacks a client that has opened one connection and reads it to its end. Returns the error of
+/// that client, and the outcome of the attack.
 pub(super) async fn on_client<Fut>(
     fault: &str,
     path: &str,
@@ -117,11 +117,11 @@ fn report(fault: &str, happened: &str, before: u64, peak: u64, worst: Waits) -> 
     Ok(())
 }
 
-/// The times of the slowest echo of a bystander.
+/// The times of a bystander's slowest echo.
 #[derive(Clone, Copy, Debug, Default)]
 struct Waits {
     waited: Duration,
-    /// The victim's time on a processor meanwhile.
+    /// The victim's processor time in the meantime.
     worked: Duration,
 }
 
@@ -141,7 +141,7 @@ impl Waits {
     }
 }
 
-/// Asks an echo again and again, over a link of its own; gives the longest waits in the end.
+/// Uses an echo again and again, over a link of its own. Returns the longest waits.
 async fn bystand(
     client: Client,
     url: String,
@@ -194,8 +194,8 @@ impl Victim {
         self.child.id().map_or(0, |id| memory_of(&id.to_string(), field))
     }
 
-    /// Ends it, and checks that nothing was left over; gives the errors that its
-    /// handlers met, with how often each.
+    /// Ends the process, and checks that nothing is left over. Returns the errors of its handlers,
+    /// and how often each occurred.
     async fn end(mut self) -> TestResult<Vec<String>> {
         drop(self.child.stdin.take());
         let mut errors = Vec::new();
@@ -210,7 +210,7 @@ impl Victim {
     }
 }
 
-/// Not a test of its own: the process of the attacks.
+/// Not a real test, but the process of the attacks.
 #[tokio::test]
 async fn the_victim() -> TestResult {
     match process::role().as_deref() {
@@ -256,7 +256,7 @@ async fn server() -> TestResult {
     Ok(left?)
 }
 
-/// What the handlers have failed with, and how often.
+/// The errors of the handlers, and how often each occurred.
 fn lock_errors() -> MutexGuard<'static, BTreeMap<String, usize>> {
     static ERRORS: std::sync::Mutex<BTreeMap<String, usize>> =
         std::sync::Mutex::new(BTreeMap::new());
@@ -265,9 +265,9 @@ fn lock_errors() -> MutexGuard<'static, BTreeMap<String, usize>> {
 
 async fn serve_path(mut conn: Conn, path: &str) -> std::io::Result<()> {
     match path {
-        // Reads nothing, for as long as it lasts.
+        // Reads nothing, for as long as the connection lasts.
         "/sleep" => Ok(conn.closed().await?),
-        // Writes without end, with and without patience.
+        // Writes without end, with and without a long deadline.
         "/write" | "/impatient" => {
             if path == "/impatient" {
                 conn.set_write_deadline(Some(Instant::now() + Duration::from_millis(500)));
@@ -278,7 +278,7 @@ async fn serve_path(mut conn: Conn, path: &str) -> std::io::Result<()> {
             conn.reset(Reason::CANCEL);
             Ok(())
         }
-        // Fails unless all that comes is "all", and then the end.
+        // Fails unless it reads exactly "all", and then the end.
         "/all" => {
             let mut all = Vec::new();
             conn.read_to_end(&mut all).await?;
@@ -287,7 +287,7 @@ async fn serve_path(mut conn: Conn, path: &str) -> std::io::Result<()> {
                 other => Err(std::io::Error::other(format!("{} bytes came", other.len()))),
             }
         }
-        // Says how it ends.
+        // Reports how the connection ends.
         "/read" => {
             while conn.read(&mut [0; 4096]).await? > 0 {}
             conn.shutdown().await
@@ -296,7 +296,7 @@ async fn serve_path(mut conn: Conn, path: &str) -> std::io::Result<()> {
     }
 }
 
-/// Writes until that fails, and leaves nothing behind then.
+/// Writes until a write fails, and leaves nothing behind.
 async fn write_without_end(mut conn: &Conn) -> std::io::Result<()> {
     loop {
         if let Err(error) = conn.write_all(&[b'.'; 16 << 10]).await {
@@ -315,7 +315,7 @@ async fn client() -> TestResult {
     let bystander = bystand(friend.clone(), echo, "self".into(), stopped).await?;
     let client = Client::new()?;
     let mut attacked = tokio::spawn(attacked(client.clone(), hostile));
-    // It is told when the attack is over, and may have ended before.
+    // The test writes a line when the attack is over. The connection may have ended before.
     line().await?;
     let told = match timeout(GONE, &mut attacked).await {
         Ok(told) => told?,
@@ -333,7 +333,7 @@ async fn client() -> TestResult {
     Ok(())
 }
 
-/// What the user of an attacked connection is told.
+/// The error that the user of an attacked connection gets.
 async fn attacked(client: Client, url: String) -> String {
     let conn = match client.open(&url).await {
         Ok(conn) => conn,

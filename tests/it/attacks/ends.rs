@@ -1,4 +1,4 @@
-//! Frames that come when a stream is over.
+//! Frames that arrive after the end of a stream.
 
 use std::net::SocketAddr;
 
@@ -36,7 +36,8 @@ async fn data_after_rst_leaks_no_window_of_the_link() -> TestResult {
     on_listener("DATA after the server's RST_STREAM", async |addr: SocketAddr| {
         let mut raw = client(addr).await?;
         raw.io.write_all(&open(1, "/")).await?;
-        // 64 KiB each: 31 MiB in all, where the link's window is 16 MiB. What leaked would end it.
+        // 64 KiB each: 31 MiB in all, while the link's window is 16 MiB. A leak of window would
+        // stop the link.
         for number in 1..=500 {
             raw.io.write_all(&open(stream(number), "/reset")).await?;
             raw.wait_for(RST_STREAM, stream(number)).await?;

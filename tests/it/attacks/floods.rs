@@ -12,7 +12,7 @@ use super::peer::{ENHANCE_YOUR_CALM, ask, client, open, pieces, play, stream};
 use crate::support::raw::{ACK, DATA, PING, PRIORITY, SETTINGS, WINDOW_UPDATE, frame};
 use crate::support::{TestResult, within};
 
-/// Floods a link with one frame, until it is ended for it.
+/// Floods a link with one frame, until the victim ends the link.
 async fn flood(fault: &str, what: &str, frame: Vec<u8>) -> TestResult {
     on_listener(fault, async |addr: SocketAddr| {
         let mut raw = client(addr).await?;
@@ -28,7 +28,7 @@ async fn flood(fault: &str, what: &str, frame: Vec<u8>) -> TestResult {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_flood_ends_the_link() -> TestResult {
     flood("SETTINGS flood", "SETTINGS frames", frame(SETTINGS, 0, 0, &[])).await?;
-    // A full table of settings, each the same.
+    // A full table of settings, all the same.
     let full = frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 1].repeat(2_000));
     flood("SETTINGS flood, 12 KB each", "SETTINGS frame of 2000 entries", full).await
 }
@@ -73,14 +73,14 @@ async fn thousands_of_unknown_frames_are_passed_over() -> TestResult {
 async fn a_peer_that_never_reads_its_answers_is_cut_off() -> TestResult {
     let errors = on_listener("PINGs from a peer that never reads", async |addr: SocketAddr| {
         let mut raw = client(addr).await?;
-        // As much data waits for it as may: what comes on top is answers.
+        // As much data waits for the client as may. Everything beyond that is answers.
         raw.send(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]).await?;
         raw.send(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes()).await?;
         let writers = (0..8).flat_map(|number| open(stream(number), "/write"));
         raw.io.write_all(&writers.collect::<Vec<_>>()).await?;
         let pings = frame(PING, 0, 0, &[0; 8]).repeat(9_000);
         raw.io.write_all(&pings).await?;
-        // As many more as there may be in six seconds.
+        // As many more as are allowed in six seconds.
         let more = frame(PING, 0, 0, &[0; 8]).repeat(1_900);
         let mut second = interval(Duration::from_secs(1));
         second.tick().await;
@@ -88,8 +88,8 @@ async fn a_peer_that_never_reads_its_answers_is_cut_off() -> TestResult {
             second.tick().await;
             raw.io.write_all(&more).await?;
         }
-        // Streams that are refused past the limit, and heads. It is cut off long before the last;
-        // what it still sends is dropped for a while.
+        // Streams beyond the limit, which are refused, and heads. The client is cut off long before
+        // the last one; the bytes that it sends after that are dropped for a while.
         for sent in (8..200_000).step_by(100) {
             let opening: Vec<u8> =
                 (sent..sent + 100).flat_map(|n| open(stream(n), "/sleep")).collect();
@@ -97,13 +97,14 @@ async fn a_peer_that_never_reads_its_answers_is_cut_off() -> TestResult {
                 break;
             }
         }
-        // Its end, or a reset.
+        // This is the end of the connection, or a reset.
         let _ = within(20, raw.io.read_to_end(&mut Vec::new())).await;
         Ok("cut off".to_owned())
     })
     .await?;
-    // Three limits are near each other: 10,000 acknowledgements, 256 KiB of answers, and 320 KiB of all that waits. When
-    // data has filled the transport decides which is reached first.
+    // Three limits are close to each other: 10,000 acknowledgements, 256 KiB of answers, and 320
+    // KiB of everything that waits. How much data the transport has taken decides which limit is
+    // reached first.
     let limits = ["wait for the peer to read", "answers pile up that are not read"];
     let is_one = |error: &String| limits.iter().any(|limit| error.contains(limit));
     ensure!(errors.iter().any(is_one), "{errors:?}");
@@ -114,13 +115,13 @@ async fn a_peer_that_never_reads_its_answers_is_cut_off() -> TestResult {
 async fn a_peer_that_never_reads_its_data_holds_no_more_than_the_queues() -> TestResult {
     on_listener("a peer that never reads, 100 Conns", async |addr: SocketAddr| {
         let mut raw = client(addr).await?;
-        // All the window that there can be.
+        // The largest window that there can be.
         raw.send(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]).await?;
         raw.send(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes()).await?;
         for number in 0..100 {
             raw.io.write_all(&open(2 * number + 1, "/write")).await?;
         }
-        // Somebody else comes and is served while this one's queues are full.
+        // Another client is served while the queues of this one are full.
         let mut other = client(addr).await?;
         other.io.write_all(&open(1, "/")).await?;
         for _ in 0..200 {

@@ -1,4 +1,4 @@
-//! Header sections that are too large, packed, or never end.
+//! Header sections that are too large, compressed, or endless.
 
 use std::net::SocketAddr;
 
@@ -10,10 +10,10 @@ use super::peer::{ENHANCE_YOUR_CALM, PROTOCOL_ERROR, ask, client, open, pieces, 
 use crate::support::TestResult;
 use crate::support::raw::{CONTINUATION, END_HEADERS, END_STREAM, HEADERS, REQUEST, frame};
 
-/// `:status: 431` in HPACK: with its digits, and then as the newest entry of the table.
+/// `:status: 431` in HPACK: first as a literal, and then as the newest entry of the table.
 const TOO_LARGE: [&[u8]; 2] = [&[0x48, 3, b'4', b'3', b'1'], &[0xbe]];
 
-/// A literal field without indexing, of this length, not Huffman-coded.
+/// A literal field without indexing, of this length, without Huffman coding.
 fn field(name: &str, len: usize) -> Vec<u8> {
     let mut bytes = vec![0x00, name.len() as u8];
     bytes.extend(name.as_bytes());
@@ -22,7 +22,7 @@ fn field(name: &str, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// RFC 7541 §5.1, with a prefix of seven bits, for what does not fit into them.
+/// RFC 7541 §5.1, with a prefix of seven bits, for lengths that do not fit into the prefix.
 fn string_length(len: usize) -> Vec<u8> {
     let (mut bytes, mut rest) = (vec![0x7f], len - 0x7f);
     while rest >= 0x80 {
@@ -71,8 +71,8 @@ async fn continuation_flood_ends_the_link() -> TestResult {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hpack_bomb_is_answered_431_or_ends_the_link() -> TestResult {
     on_listener("HPACK bomb", async |addr: SocketAddr| {
-        // One field of 4,000 bytes goes into the table, and is then named by one byte each time:
-        // 4 MiB of fields in a kilobyte.
+        // One field of 4,000 bytes enters the table. After that one byte names it each time: a
+        // kilobyte stands for 4 MiB of fields.
         let mut bomb = REQUEST.to_vec();
         bomb.extend([0x40, 6]);
         bomb.extend(b"x-bomb");

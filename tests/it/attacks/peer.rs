@@ -1,4 +1,4 @@
-//! What the scripted peers of the attacks share.
+//! The parts that the scripted peers of the attacks share.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::support::raw::{
     ACK, DATA, END_HEADERS, GOAWAY, HEADERS, PING, RST_STREAM, Raw, frame, read_frame, request,
 };
 
-/// The reasons that attacks meet (RFC 9113 §7).
+/// The error codes of the attacks (RFC 9113 §7).
 pub(crate) const NO_ERROR: u32 = 0x0;
 pub(crate) const PROTOCOL_ERROR: u32 = 0x1;
 pub(crate) const FLOW_CONTROL_ERROR: u32 = 0x3;
@@ -21,7 +21,8 @@ pub(crate) const REFUSED_STREAM: u32 = 0x7;
 pub(crate) const CANCEL: u32 = 0x8;
 pub(crate) const ENHANCE_YOUR_CALM: u32 = 0xb;
 
-/// What an attacker has heard, up to the end of the link or the answer to its last PING.
+/// The frames that an attacker has received, up to the end of the link or the answer to its last
+/// PING.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     /// The last GOAWAY: its reason and its text.
@@ -32,19 +33,19 @@ pub(crate) struct Heard {
     /// The first bytes of the last head.
     pub(crate) head: Vec<u8>,
     pub(crate) data: usize,
-    /// The link was still there after everything.
+    /// The link still worked after everything.
     pub(crate) survived: bool,
 }
 
 impl Heard {
-    /// The link was ended with ENHANCE_YOUR_CALM, and this was said to be too much.
+    /// The link was ended with ENHANCE_YOUR_CALM, and its text names `what`.
     pub(crate) fn ensure_calmed(&self, what: &str) -> TestResult {
         let (reason, text) = self.goaway.as_ref().with_context(|| self.to_string())?;
         ensure!(*reason == ENHANCE_YOUR_CALM && text.contains(what), "{self}");
         Ok(())
     }
 
-    /// The link was ended with this reason.
+    /// The link was ended with this error code.
     pub(crate) fn ensure_ended(&self, with: u32) -> TestResult {
         ensure!(self.goaway.as_ref().is_some_and(|(reason, _)| *reason == with), "{self}");
         Ok(())
@@ -65,7 +66,7 @@ impl fmt::Display for Heard {
     }
 }
 
-/// A client that has said hello.
+/// A client that has sent its preface.
 pub(crate) async fn client(addr: SocketAddr) -> TestResult<Raw<TcpStream>> {
     let io = TcpStream::connect(addr).await?;
     io.set_nodelay(true)?;
@@ -74,7 +75,8 @@ pub(crate) async fn client(addr: SocketAddr) -> TestResult<Raw<TcpStream>> {
 
 const LAST: &[u8; 8] = b"the last";
 
-/// Sends what `next` gives, as fast as it is taken, and reads meanwhile.
+/// Sends the pieces that `next` returns, as fast as the peer takes them, and reads at the same
+/// time.
 pub(crate) async fn play<T: AsyncRead + AsyncWrite>(
     raw: Raw<T>,
     mut next: impl FnMut() -> Option<Vec<u8>>,
@@ -120,7 +122,7 @@ pub(crate) async fn play<T: AsyncRead + AsyncWrite>(
     heard
 }
 
-/// `count` pieces, which `piece` makes of their numbers.
+/// `count` pieces, which `piece` makes from their numbers.
 pub(crate) fn pieces(
     count: u32,
     mut piece: impl FnMut(u32) -> Vec<u8>,
@@ -135,17 +137,17 @@ pub(crate) fn pieces(
     }
 }
 
-/// The stream of a client's request with this number.
+/// The stream of the client's request with this number.
 pub(crate) fn stream(number: u32) -> u32 {
     2 * number + 1
 }
 
-/// Opens a stream by this request.
+/// Opens a stream with this request.
 pub(crate) fn open(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &request(path))
 }
 
-/// Asks an echo on `stream`, which is open, and waits for the answer.
+/// Sends data to the echo on `stream`, which is open, and waits for the answer.
 pub(crate) async fn ask(raw: &mut Raw<TcpStream>, stream: u32) -> TestResult {
     raw.send(DATA, 0, stream, b"still there?").await?;
     ensure!(raw.wait_for(DATA, stream).await?.payload == b"still there?");

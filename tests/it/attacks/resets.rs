@@ -1,4 +1,4 @@
-//! Streams that are reset in numbers: by the peer, and by this side because the peer makes it.
+//! Many streams that are reset: by the peer, or by this side because the peer provokes it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,7 +26,7 @@ fn rst(stream: u32) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rapid_reset_ends_the_link() -> TestResult {
     on_listener("rapid reset (CVE-2023-44487)", async |addr: SocketAddr| {
-        // The attacker comes again each time; 20,000 are the least that a link takes.
+        // The attacker reconnects each time. A link tolerates at least 20,000 resets.
         let links = if long() { 50 } else { 5 };
         let mut last = String::new();
         for _ in 0..links {
@@ -49,7 +49,7 @@ async fn rapid_reset_after_the_answer_ends_the_handlers() -> TestResult {
         for number in 1..=5_000 {
             raw.io.write_all(&open(stream(number), "/read")).await?;
             if number % 1_000 == 0 {
-                // The last of them is answered: its handler reads.
+                // The last of these requests is answered, and its handler reads.
                 raw.wait_for(HEADERS, stream(number)).await?;
                 let resets = (number - 999..=number).flat_map(|number| rst(stream(number)));
                 raw.io.write_all(&resets.collect::<Vec<_>>()).await?;
@@ -64,10 +64,10 @@ async fn rapid_reset_after_the_answer_ends_the_handlers() -> TestResult {
     Ok(())
 }
 
-/// What is sent on a stream that was opened.
+/// The frames that are sent on a stream that was opened.
 type Provoke = fn(u32) -> Vec<u8>;
 
-/// Plays one way to make a server reset, on more streams than it puts up with.
+/// Provokes a server's resets in one way, on more streams than the server tolerates.
 async fn made_you_reset(way: &str, reason: u32, provoke: impl Fn(u32) -> Vec<u8>) -> TestResult {
     on_listener(&format!("made you reset (CVE-2025-8671): {way}"), async |addr: SocketAddr| {
         let heard =
@@ -92,7 +92,7 @@ async fn made_you_reset_by_an_overflowing_window_ends_the_link() -> TestResult {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn made_you_reset_by_a_broken_request_ends_the_link() -> TestResult {
-    // `content-length: 1` and an end at once.
+    // `content-length: 1`, and an end at once.
     let broken = [REQUEST, b"\x0f\x0d\x011"].concat();
     made_you_reset(
         "a content-length that is not kept",
@@ -127,7 +127,7 @@ async fn made_you_reset_by_odd_frames_ends_the_link() -> TestResult {
     Ok(())
 }
 
-/// Has messages on their way when the Conn is reset, and after.
+/// Sends messages while the Conn is reset, and after that.
 async fn chatter(conn: Conn) {
     for _ in 0..8 {
         if (&conn).write_all(b"a message").await.is_err() || conn.sent().await.is_err() {
@@ -177,8 +177,8 @@ async fn made_you_reset_counts_no_reset_that_users_ask_for() -> TestResult {
     checked(120, async {
         let mut pair = Pair::new().await?;
         let (witness, _other) = pair.open().await?;
-        // More than the limit on what a peer may provoke, which is 20,000 and 200 a second; slower
-        // than that on what it may send, which is 20,000 and 2,000 a second.
+        // More resets than a peer may provoke, which are 20,000 and 200 a second. The rate is lower
+        // than that at which a peer may send them, which is 20,000 and 2,000 a second.
         let mut pace = interval(Duration::from_millis(250));
         for number in 0..26_000 {
             let (client, server) = pair.open().await?;

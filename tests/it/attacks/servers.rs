@@ -1,4 +1,4 @@
-//! Hostile servers, and what a client makes of them.
+//! Hostile servers, and the reaction of a client.
 
 use anyhow::ensure;
 use tokio::net::TcpStream;
@@ -19,7 +19,7 @@ async fn answered(mut raw: Server) -> TestResult<Server> {
     Ok(raw)
 }
 
-/// Floods a client, after its request is answered, until it ends the link for it.
+/// Floods a client after its request is answered, until the client ends the link.
 async fn flood(fault: &str, what: &str, frame: Vec<u8>) -> TestResult {
     let told = on_client(fault, "/", async |raw: Server| {
         let heard = play(answered(raw).await?, pieces(1_000_000, |_| frame.clone())).await;
@@ -50,7 +50,7 @@ async fn rapid_reset_by_a_server_ends_the_link() -> TestResult {
         Ok(heard.to_string())
     })
     .await?;
-    // The first of them was for the connection.
+    // The first reset was for the connection.
     ensure!(told.contains("CANCEL"), "{told}");
     Ok(())
 }

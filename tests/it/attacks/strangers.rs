@@ -1,4 +1,4 @@
-//! Handshakes that never complete, and those who are at the wrong port.
+//! Handshakes that never complete, and clients of another protocol.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use crate::support::raw::{PREFACE, SETTINGS, frame};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handshake_that_never_completes_is_given_up() -> TestResult {
-    // The victim waits for 2 seconds, not for 10.
+    // The victim's limit is 2 seconds here instead of 10.
     let hello = [&[0x16, 3, 1, 2, 0][..], &[1; 100]].concat();
     let beginnings: [(&str, &[u8]); 5] = [
         ("nothing", b""),
@@ -32,7 +32,8 @@ async fn a_handshake_that_never_completes_is_given_up() -> TestResult {
                     links.push(io);
                 }
                 for io in &mut links {
-                    // Its end, or a reset: what was sent last may not have been read.
+                    // This is the end of the connection, or a reset: the last bytes may not have
+                    // been read.
                     let _ = io.read_to_end(&mut Vec::new()).await;
                 }
                 Ok("200 sockets, all given up".to_owned())

@@ -1,4 +1,4 @@
-//! Windows that stay shut, overflow, shrink, or are not kept to.
+//! Windows that stay shut, overflow or shrink, and peers that ignore them.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use super::peer::{FLOW_CONTROL_ERROR, ask, client, open, pieces, play};
 use crate::support::TestResult;
 use crate::support::raw::{DATA, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, frame};
 
-/// A client whose streams begin with this window, the first of which is an echo.
+/// A client whose streams begin with this window. The first stream is an echo.
 async fn with_window(addr: SocketAddr, window: u32) -> TestResult<Raw<TcpStream>> {
     let mut raw = client(addr).await?;
     let setting = [&[0, 4][..], &window.to_be_bytes()].concat();
@@ -27,7 +27,7 @@ async fn zero_window_blocks_its_own_conn_only_and_a_deadline_ends_it() -> TestRe
         let mut raw = with_window(addr, 0).await?;
         let opening: Vec<u8> = (1..=50).flat_map(|n| open(2 * n + 1, "/impatient")).collect();
         raw.io.write_all(&opening).await?;
-        // Each is reset when its writer has waited long enough.
+        // Each stream is reset when its writer has waited long enough.
         raw.send(DATA, 0, 1, b"still there?").await?;
         let (mut resets, mut answered) = (0, false);
         while resets < 50 || !answered {
@@ -90,7 +90,7 @@ async fn window_overrun_by_a_peer_that_sends_past_it_ends_the_link() -> TestResu
     let errors = on_listener("DATA past the window", async |addr: SocketAddr| {
         let mut raw = client(addr).await?;
         raw.io.write_all(&open(1, "/sleep")).await?;
-        // The window is 1 MiB, and this is 64.
+        // The window is 1 MiB, and this is 64 MiB.
         let heard = play(raw, pieces(4_096, |_| frame(DATA, 0, 1, &[0; 16 << 10]))).await;
         let code = heard.goaway.as_ref().map(|(code, _)| *code);
         let reset = heard.resets.contains_key(&FLOW_CONTROL_ERROR);
@@ -112,7 +112,7 @@ async fn settings_shrink_with_a_blocked_writer_blocks_it_until_the_window_opens(
             got += raw.wait_for(DATA, 3).await?.payload.len();
         }
         for round in 0..50 {
-            // Below zero, and as far up again.
+            // Below zero, and up again by the same amount.
             for window in [0_u32, 30_000] {
                 let setting = [&[0, 4][..], &window.to_be_bytes()].concat();
                 raw.send(SETTINGS, 0, 0, &setting).await?;
