@@ -1,4 +1,4 @@
-//! What a listener takes at most, what becomes of the rest, and what it tells of itself.
+//! The limits of a listener, the treatment of clients beyond them, and the listener's statistics.
 
 mod backlog;
 mod fields;
@@ -24,7 +24,7 @@ use crate::support::{
     Over, Site, TestResult, accept, check_echo, echo, listen, listen_with, run, serve,
 };
 
-/// Says something and hears it back, and goes on.
+/// Writes something, reads the echo, and leaves the connection open.
 async fn round_trip(mut conn: &Conn) -> TestResult {
     conn.write_all(b"hello").await?;
     let mut heard = [0; 5];
@@ -33,7 +33,7 @@ async fn round_trip(mut conn: &Conn) -> TestResult {
     Ok(())
 }
 
-/// Waits until the listener's figures are as they are to be. The tests' watchdog ends it.
+/// Waits until the listener's figures satisfy `good`. The tests' watchdog limits the wait.
 async fn until(handle: &ListenerHandle, good: impl Fn(&ListenerStats) -> bool) -> ListenerStats {
     loop {
         let stats = handle.stats();
@@ -50,7 +50,8 @@ fn is_refused(error: &Error, text: &str) -> TestResult {
     Ok(())
 }
 
-/// In a server's process: says where it listens, and what it holds as often as it is asked.
+/// Runs in a server's process: prints where the server listens, and its memory each time it is
+/// asked.
 async fn tell_memory(
     site: &Site,
     handle: &ListenerHandle,
@@ -66,7 +67,7 @@ async fn tell_memory(
     Ok(())
 }
 
-/// The memory of such a process in KiB, now and at the most, and what it counts.
+/// The memory of such a process in KiB, now and at its peak, and the library's own figures.
 struct Memory {
     now: usize,
     most: usize,
@@ -74,7 +75,7 @@ struct Memory {
     conns: usize,
 }
 
-/// A server in a process of its own, which [`tell_memory`] runs in.
+/// A server in a process of its own, in which [`tell_memory`] runs.
 struct Filled {
     child: Child,
     answers: process::Output,
@@ -144,7 +145,7 @@ fn a_stock_client_over_max_links_gets_a_goaway_that_excludes_its_request() -> Te
             let (mut send, connection) = h2::client::handshake(io_to(&site).await?).await?;
             let connection = tokio::spawn(connection);
             let request = h2conn::http::Request::get(site.url("/")).body(())?;
-            // It may have heard of it before it asks.
+            // The client may know of the GOAWAY before it makes its request.
             let error = match send.send_request(request, true) {
                 Ok((response, _)) => response.await.err().context("it is over the cap")?,
                 Err(error) => error,
@@ -152,7 +153,7 @@ fn a_stock_client_over_max_links_gets_a_goaway_that_excludes_its_request() -> Te
             ensure!(error.is_go_away() && error.is_remote(), "{error}");
             ensure!(error.reason() == Some(h2::Reason::NO_ERROR), "{error}");
             drop(send);
-            // Whether h2 calls that a failure depends on what it reads first.
+            // Whether h2 reports a failure depends on the frame that it reads first.
             let _ = connection.await?;
         }
         Ok(())
@@ -178,14 +179,14 @@ fn an_http1_client_over_max_links_gets_503_and_when_to_try_again() -> TestResult
     })
 }
 
-/// A client that comes from an address of its own.
+/// A client with an address of its own.
 async fn client_from(ip: [u8; 4], site: &Site) -> TestResult<Client> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((ip, 0)))?;
     Ok(Client::builder().build_over(socket.connect(site.addr).await?).await?)
 }
 
-// Only Linux has all of 127.0.0.0/8 without being told.
+// Only Linux has all of 127.0.0.0/8 without configuration.
 #[cfg(target_os = "linux")]
 #[test]
 fn links_of_one_address_have_a_cap_of_their_own() -> TestResult {
@@ -230,7 +231,7 @@ fn no_more_than_64_are_told_at_once_that_they_are_refused_and_none_for_long() ->
             silent.push(TcpStream::connect(site.addr).await?);
         }
         until(&handle, |stats| stats.refused_by_max_links == 64).await;
-        // Nobody waits for this one to speak.
+        // The listener does not wait for the preface of this one.
         let mut one_more = TcpStream::connect(site.addr).await?;
         let _ = one_more.read(&mut [0; 1]).await;
         for socket in &silent {
@@ -260,7 +261,7 @@ fn streams_past_max_conns_per_link_are_refused_and_all_else_goes_on() -> TestRes
         let (conn, _) = answered?;
         tokio::spawn(echo(accepted?));
 
-        // A peer that does not look at the limit: POST http://x/, in the HPACK of RFC 7541.
+        // A peer that ignores the limit: POST http://x/, in the HPACK of RFC 7541.
         const POST: &[u8] = &[0x83, 0x86, 0x84, 0x41, 1, b'x'];
         let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
         for stream in [1, 3, 5, 7, 9] {
@@ -283,7 +284,7 @@ fn streams_past_max_conns_per_link_are_refused_and_all_else_goes_on() -> TestRes
         answered.sort();
         ensure!(answered == [1, 3] && refused == [5, 7, 9], "{answered:?}, {refused:?}");
         until(&handle, |stats| (stats.links, stats.conns) == (2, 3)).await;
-        // The link takes another when one has gone.
+        // The link takes another Conn when one has gone.
         let [first, second] = kept;
         first.reset(Reason::CANCEL);
         raw.wait_for(RST_STREAM, 1).await?;
@@ -315,10 +316,10 @@ fn a_listener_tells_what_it_has() -> TestResult {
         ensure!((stats.handshaking, stats.links) == (1, 1), "{stats:?}");
         drop(silent);
         server.read_exact(&mut [0; 100_000]).await?;
-        // What is read is told to the peer, and counted, when it is worth a frame.
+        // Bytes that were read are reported to the peer, and counted, once they are worth a frame.
         drop((conn, server, waits));
         client.close().await?;
-        // The last request was sent whole, so that it could still be accepted.
+        // The last request arrived complete, so that it could still be accepted.
         drop(listener);
         until(&handle, |stats| *stats == ListenerStats::default()).await;
         Ok(())
@@ -342,10 +343,10 @@ fn a_listener_that_is_shut_down_by_its_handle_gives_what_had_come_and_then_ends(
         let waited = accept(&mut listener).await?;
         ensure!(listener.accept().await.is_none() && listener.accept().await.is_none());
         let error = client.connect(site.url("/")).await.err().context("the socket is closed")?;
-        // Or it closes with this client in its queue.
+        // Or the socket is closed while this client waits in its queue.
         let kinds = [ErrorKind::Connect, ErrorKind::Refused, ErrorKind::Truncated];
         ensure!(kinds.contains(&error.kind()), "{error}");
-        // What is open goes on, until it ends.
+        // Open connections go on until they end.
         tokio::spawn(echo(server));
         tokio::spawn(echo(waited));
         waits.response().await?;

@@ -1,5 +1,5 @@
-//! Requests that wait to be accepted: each link has a share, links take turns, and a peer whose requests come to nothing is
-//! slowed and then cut off.
+//! Requests that wait for `accept`: each link has a share, and links take turns. A peer whose
+//! requests come to nothing is slowed down and then cut off.
 
 use std::net::SocketAddr;
 
@@ -16,18 +16,19 @@ use crate::support::raw::{
 };
 use crate::support::{Over, TestResult, accept, listen, run};
 
-/// The requests that one link may have waiting, alone.
+/// The requests of a single link that may wait.
 const SHARE: u32 = 4_096;
 
-/// The requests of the streams of these numbers, from 0 on.
+/// The requests of the streams with these numbers, which start at 0.
 fn requests(numbers: impl Iterator<Item = u32>, flags: u8) -> Vec<u8> {
     numbers.flat_map(|n| frame(HEADERS, END_HEADERS | flags, 2 * n + 1, REQUEST)).collect()
 }
 
-/// Waits until all that was sent before has been looked at; gives the streams that were refused meanwhile.
+/// Waits until all earlier frames have been handled. Returns the streams that were refused in the
+/// meantime.
 async fn refused_so_far(raw: &mut Raw<TcpStream>) -> TestResult<Vec<u32>> {
     let mut refused = refused_until_a_ping_is_answered(raw).await?;
-    // The answer to a PING can be ahead of what was done in the same turn.
+    // The answer to a PING can overtake the work of the same turn.
     refused.extend(refused_until_a_ping_is_answered(raw).await?);
     Ok(refused)
 }
@@ -54,10 +55,10 @@ fn a_link_that_fills_the_backlog_has_half_of_it_and_a_newcomer_is_next() -> Test
         let (mut listener, site) = listen(Over::Cleartext).await?;
         let mut hogs = [client(site.addr).await?, client(site.addr).await?];
         for (hog, expected) in hogs.iter_mut().zip([SHARE, SHARE / 2]) {
-            // A stream is open for as long as it waits, and more than `max_conns_per_link` cannot be.
+            // A stream is open while it waits, and no more than `max_conns_per_link` can be open.
             hog.io.write_all(&requests(0..SHARE, END_STREAM)).await?;
             let refused = refused_so_far(hog).await?;
-            // The second has as many as are left, each time that it asks.
+            // The second link gets as many places as are left each time it asks.
             let taken = SHARE - refused.len() as u32;
             ensure!(taken == expected, "{taken}");
             ensure!(refused.iter().all(|stream| *stream > 2 * expected - 1), "the first are taken");
@@ -100,7 +101,7 @@ fn a_request_that_is_taken_back_while_it_waits_leaves_its_place_and_is_never_acc
         let answer = hog.wait_for(HEADERS, 2 * (SHARE - 1) + 1).await?;
         ensure!(answer.payload == OK, "the one that was not taken back: {answer:?}");
         drop((conn, hog));
-        // With the link all others have gone.
+        // All others have gone together with the link.
         until(&handle, |stats| stats.links == 0 && stats.request_bytes == 0).await;
         Ok(())
     })
@@ -112,7 +113,7 @@ fn a_peer_that_takes_back_all_that_it_asks_for_is_cut_off() -> TestResult {
         let builder = Listener::builder();
         let listener = builder.bind("127.0.0.1:0").await?;
         let addr: SocketAddr = listener.local_addr().to_string().parse()?;
-        // Nobody accepts.
+        // The listener accepts nothing.
         let cancel = Reason::CANCEL.code().to_be_bytes();
         let heard = play(
             client(addr).await?,
@@ -124,7 +125,7 @@ fn a_peer_that_takes_back_all_that_it_asks_for_is_cut_off() -> TestResult {
         .await;
         heard.ensure_ended(ENHANCE_YOUR_CALM)?;
         let (_, text) = heard.goaway.context("it was ended so")?;
-        // On a machine that is slow, the second is met first.
+        // On a slow machine the second limit is reached first.
         let limits = ["RST_STREAM frames", "requests that are refused or taken back pile up"];
         ensure!(limits.iter().any(|limit| text.contains(limit)), "{text}");
         Ok(())

@@ -1,4 +1,4 @@
-//! Header fields are memory: what is kept of them is counted, told, bounded and given back.
+//! Header fields use memory: the fields that are kept are counted, reported, bounded and freed.
 
 use std::time::Duration;
 
@@ -17,31 +17,31 @@ use crate::support::{Over, Site, TestResult, accept, echo, listen_with, run, ser
 
 const MIB: usize = 1 << 20;
 
-/// Fields of a request, beside the four that every request has: 100 are taken.
+/// Fields of a request, in addition to the four that every request has. At most 100 are accepted.
 const FIELDS: u8 = 96;
 
-/// The first request of a link, which puts 60 fields with names of two letters into the table, and the
-/// request that names so many fields from then on, a byte each.
+/// The first request of a link, which puts 60 fields with names of two letters into the table. Also
+/// the request that later names `FIELDS` fields, each with one byte.
 fn bomb() -> (Vec<u8>, Vec<u8>) {
     let names = (0..60).map(|n| [b'a' + n / 10, b'a' + n % 10]);
     let first = names.flat_map(|name| [&b"\x40\x02"[..], &name, b"\x00"].concat());
-    // Its authority is in the table as well, as the oldest entry.
+    // The authority is in the table as well, as the oldest entry.
     let first = [REQUEST.to_vec(), first.collect()].concat();
     let again = (0..FIELDS).map(|n| 0x80 | (62 + n % 60));
     (first, [b"\x83\x86\x84\x01\x01x".to_vec(), again.collect()].concat())
 }
 
-/// An attacker, and what it has heard.
+/// An attacker, and the answers that it has received.
 struct Thrower {
     raw: Raw<TcpStream>,
     answered: usize,
     refused: usize,
-    /// Reset to make room for others.
+    /// Streams that were reset to make room for others.
     reset: usize,
 }
 
 impl Thrower {
-    /// Sends the bomb so many times, and waits until all is looked at.
+    /// Sends the bomb this many times, and waits until all of it is handled.
     async fn throw(site: &Site, times: u32) -> TestResult<Thrower> {
         let raw = client(site.addr).await?;
         let mut thrower = Thrower { raw, answered: 0, refused: 0, reset: 0 };
@@ -49,18 +49,18 @@ impl Thrower {
         thrower.raw.io.write_all(&frame(HEADERS, END_HEADERS, 1, &first)).await?;
         for stream in (1..times).map(|number| 2 * number + 1) {
             thrower.raw.io.write_all(&frame(HEADERS, END_HEADERS, stream, &again)).await?;
-            // All answers are read on the way, or the server would have to keep them.
+            // Read all answers on the way, or the server would have to keep them.
             if stream % 128 == 1 {
                 thrower.listen().await?;
             }
         }
         thrower.listen().await?;
-        // The answer to a PING can be ahead of what was done in the same turn.
+        // The answer to a PING can overtake the work of the same turn.
         thrower.listen().await?;
         Ok(thrower)
     }
 
-    /// Counts what is heard before the answer to a PING.
+    /// Counts the answers before the answer to a PING.
     async fn listen(&mut self) -> TestResult {
         self.raw.send(PING, 0, 0, b"are you?").await?;
         loop {
@@ -147,7 +147,7 @@ fn a_link_whose_memory_is_full_of_header_fields_gets_no_new_conns_and_others_do(
 fn a_peer_whose_requests_are_refused_all_the_time_is_cut_off() -> TestResult {
     run(async {
         let builder = Listener::builder().max_link_memory(256 << 10);
-        // Nobody accepts.
+        // The listener accepts nothing.
         let (_listener, site) = listen_with(Over::Cleartext, builder).await?;
         let mut raw = client(site.addr).await?;
         let (first, again) = bomb();
@@ -171,7 +171,7 @@ fn a_link_with_an_open_conn_whose_requests_are_refused_is_slowed_and_goes_on() -
         serve(listener, echo);
         let mut thrower = Thrower::throw(&site, 30_000).await?;
         ensure!(thrower.refused > 29_000, "{} were refused", thrower.refused);
-        // The first Conn of the link is still served, and a PING answered.
+        // The first Conn of the link is still served, and a PING is answered.
         thrower.raw.send(DATA, 0, 1, b"still there?").await?;
         ensure!(thrower.raw.wait_for(DATA, 1).await?.payload == b"still there?");
         thrower.listen().await
@@ -183,7 +183,7 @@ const LINK_MEMORY: usize = 32 * MIB;
 const LINKS: usize = 10;
 const TIMES: u32 = 2_000;
 
-/// Not a test of its own: the server of the one below, when it is told so.
+/// Not a real test, but the server of the test below, when it is told so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_filled_with_fields() -> TestResult {
     if process::role().is_none() {
@@ -212,7 +212,7 @@ fn ten_links_full_of_header_fields_stay_below_the_documented_memory() -> TestRes
             round_trip(&conn).await?;
             round_trip(&bystander.connect(site.url("/")).await?.0).await?;
         }
-        // A link gives room when its driver next looks.
+        // A link frees memory the next time that its driver runs.
         let Memory { now, most, bytes: fields, conns } = loop {
             let seen = server.ask().await?;
             if seen.bytes <= MEMORY {
@@ -237,7 +237,7 @@ fn ten_links_full_of_header_fields_stay_below_the_documented_memory() -> TestRes
         ensure!(resets > 0, "the first links have made room for the others");
         // The idle Conns and links themselves: `docs/performance.md`.
         let others = conns * (8 << 10) + LINKS * MIB;
-        // Memory of Conns that were reset is free, and still the process's.
+        // The memory of Conns that were reset is free, but still belongs to the process.
         ensure!(
             (now - before) << 10 < 2 * fields + others,
             "{} KiB are more than is counted",

@@ -1,4 +1,4 @@
-//! What a listener holds, when peers make it hold all that it takes.
+//! The memory of a listener when its peers make it hold as much as it accepts.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::support::{LINGER, Over, Site, TestResult, echo, listen_with, run, ser
 
 const MIB: usize = 1 << 20;
 
-/// A server whose handlers neither read nor end, but those at `/echo`.
+/// A server whose handlers neither read nor end, except those at `/echo`.
 async fn stuck(builder: ListenerBuilder) -> TestResult<(h2conn::ListenerHandle, Site)> {
     let (listener, site) = listen_with(Over::Cleartext, builder).await?;
     let handle = listener.handle();
@@ -33,7 +33,7 @@ async fn stuck(builder: ListenerBuilder) -> TestResult<(h2conn::ListenerHandle, 
     Ok((handle, site))
 }
 
-/// Writes until nothing more is taken, or the connection is reset; gives the reason then.
+/// Writes until no more is taken, or the connection is reset. Returns the reason of the reset.
 async fn fill(mut conn: &Conn) -> TestResult<Option<Reason>> {
     let chunk = vec![7; 64 << 10];
     loop {
@@ -73,7 +73,7 @@ fn links_together_hold_no_more_than_max_memory_and_small_ones_go_on() -> TestRes
             done.push(filled??);
             round_trip(&echoing).await?;
             let held = handle.stats().unread_bytes;
-            // What comes while a link is told to make room is a turn of its own, 256 KiB.
+            // While a link is told to make room, one more turn of 256 KiB can arrive.
             ensure!(held <= most + 4 * MIB, "{held} bytes are held");
         }
         let stats = until(&handle, |stats| stats.unread_bytes <= most).await;
@@ -112,7 +112,7 @@ fn a_link_that_holds_its_share_gets_no_new_conns_and_others_do() -> TestResult {
         let other = site.client()?;
         round_trip(&other.connect(site.url("/echo")).await?.0).await?;
         other.close().await?;
-        // And the full one has them again when there is room.
+        // The full link gets new Conns again when there is room.
         conns.truncate(2);
         until(&handle, |stats| stats.unread_bytes <= 2 * MIB).await;
         round_trip(&full.connect("http://x/echo").await?.0).await
@@ -122,7 +122,7 @@ fn a_link_that_holds_its_share_gets_no_new_conns_and_others_do() -> TestResult {
 #[test]
 fn what_has_been_read_counts_against_nobody() -> TestResult {
     run(async {
-        // Each reads less than is worth a WINDOW_UPDATE; together it is twice what may be held.
+        // Each Conn reads too little for a WINDOW_UPDATE. Together this is twice the limit.
         let (handle, site) =
             stuck(Listener::builder().linger_timeout(LINGER).max_memory(4 * MIB)).await?;
         let client = site.client()?;
@@ -151,7 +151,8 @@ fn what_has_been_read_on_other_links_counts_against_nobody() -> TestResult {
         let (listener, site) = listen_with(Over::Cleartext, builder).await?;
         let handle = listener.handle();
         let (read, mut done) = mpsc::unbounded_channel();
-        // Reads, and says nothing: nothing else has the link's driver look at what is read.
+        // Only read, and write nothing: then nothing else makes the link's driver count the bytes
+        // that are read.
         serve(listener, move |mut conn| {
             let read = read.clone();
             async move {
@@ -183,7 +184,7 @@ const CONNS: usize = 64;
 const LINK_MEMORY: usize = 32 * MIB;
 const MEMORY: usize = 64 * MIB;
 
-/// Not a test of its own: the server of the one below, when it is told so.
+/// Not a real test, but the server of the test below, when it is told so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_filled() -> TestResult {
     if process::role().is_none() {
@@ -201,7 +202,8 @@ async fn a_server_that_is_filled() -> TestResult {
     tell_memory(&site, &handle, |stats| stats.unread_bytes).await
 }
 
-/// Sends by `h2` itself, in frames that are as bad as can be: each kept in a buffer twice its size.
+/// Sends with `h2` itself, in the worst possible frames: each is kept in a buffer of twice its
+/// size.
 async fn fill_by_h2(site: Site) -> TestResult<JoinSet<TestResult>> {
     let io = TcpStream::connect(site.addr).await?;
     let (mut send, connection) =
@@ -222,7 +224,7 @@ async fn fill_by_h2(site: Site) -> TestResult<JoinSet<TestResult>> {
     Ok(tasks)
 }
 
-/// The same by our own client, whose frames are as large as can be.
+/// The same with our own client, whose frames are as large as possible.
 async fn fill_by_ours(site: Site) -> TestResult<JoinSet<TestResult>> {
     let client = site.client_builder().initial_window_size(10_000).build()?;
     let mut tasks = JoinSet::new();
@@ -250,7 +252,7 @@ fn a_listener_that_is_filled_in_every_way_stays_below_its_documented_memory() ->
                 _ => fill_by_ours(site.clone()).await?,
             });
         }
-        // Until nothing changes any more: neither what is held nor how many are left.
+        // Wait until neither the bytes that are held nor the number of Conns changes any more.
         let (mut last, mut same) = ((0, 0), 0);
         while same < 10 {
             tokio::time::sleep(Duration::from_millis(50)).await;

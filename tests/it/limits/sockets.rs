@@ -1,4 +1,4 @@
-//! Too many sockets: file descriptors that run out, and clients that say nothing.
+//! Too many sockets: file descriptors that run out, and clients that send nothing.
 
 use std::fmt::{Debug, Write};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use super::{round_trip, until};
 use crate::support::process::{self, output, said};
 use crate::support::{Over, Site, TestResult, check_echo, echo, listen_with, run, serve};
 
-/// Prints what the library logs of its listeners, a line each.
+/// Prints the library's log of its listeners, one line each.
 struct Log;
 
 impl tracing::Subscriber for Log {
@@ -46,14 +46,14 @@ impl tracing::Subscriber for Log {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// Not a test of its own: the server of the one below, when it is told so.
+/// Not a real test, but the server of the test below, when it is told so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_with_few_files() -> TestResult {
     if process::role().is_none() {
         return Ok(());
     }
     tracing::subscriber::set_global_default(Log)?;
-    // By default it takes no more than half of what there are descriptors for.
+    // By default a listener takes at most as many as half of the descriptors.
     let builder = Listener::builder().max_links(10_000).handshake_timeout(Duration::from_secs(60));
     let (listener, site) = listen_with(Over::Cleartext, builder).await?;
     let handle = listener.handle();
@@ -86,13 +86,13 @@ fn a_listener_without_file_descriptors_waits_for_them_and_says_so_once() -> Test
         }
         let warning = said(&mut lines, "log").await?;
         ensure!(warning.starts_with("WARN") && warning.contains("cannot accept"), "{warning}");
-        // Those who are there go on, and have new Conns.
+        // Existing clients go on, and can open new Conns.
         for _ in 0..20 {
             round_trip(&conn).await?;
             check_echo(client.connect(site.url("/")).await?.0, b"another").await?;
         }
-        // Another client waits, and its turn comes when there are descriptors again. Some come and
-        // go meanwhile, so that accepting works and fails in turns.
+        // Another client waits until there are descriptors again. Some clients come and go in the
+        // meantime, so that `accept` alternately works and fails.
         let other = site.clone();
         let waits = tokio::spawn(async move { other.connect().await });
         for socket in sockets.drain(..10) {
@@ -131,7 +131,8 @@ fn hundreds_of_sockets_that_say_nothing_hold_nobody_up_and_are_gone_in_time() ->
             let handle = listener.handle();
             serve(listener, echo);
             let mut silent = Vec::new();
-            // Both ends are in this process, which other tests may share, and may have 1,024 files.
+            // Both ends are in this process. Other tests may share it, and it may be limited to
+            // 1,024 files.
             for _ in 0..300 {
                 silent.push(TcpStream::connect(site.addr).await?);
             }
@@ -139,7 +140,7 @@ fn hundreds_of_sockets_that_say_nothing_hold_nobody_up_and_are_gone_in_time() ->
             check_echo(site.connect().await?, b"past them all").await?;
             ensure!(handle.stats().handshaking == 300, "the echo waited for them to be gone");
             for socket in &mut silent {
-                // The end of the socket, or its reset.
+                // This is the end of the socket, or its reset.
                 let _ = socket.read(&mut [0; 64]).await;
             }
             until(&handle, |stats| stats.handshaking == 0).await;

@@ -15,7 +15,7 @@ use crate::support::raw::{
 };
 use crate::support::{Over, TestResult, accept, echo, listen_with, run};
 
-/// Short enough for a test, and long enough for requests that are sent at once on a machine that is busy.
+/// Short enough for a test, and long enough for requests that are sent at once on a busy machine.
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// Waits for a GOAWAY with NO_ERROR and the end of the transport.
@@ -44,7 +44,7 @@ fn a_link_on_which_nothing_is_accepted_in_time_ends_and_others_stay() -> TestRes
         let (once, server) = tokio::join!(idle.connect(site.url("/")), accept(&mut listener));
         let (once, server) = (once?.0, server?);
         let _ = tokio::join!(once.close(), server.close());
-        // Its request waits for the program, which takes its time.
+        // This request waits for the program, which takes its time.
         let slow = site.client()?;
         let waits = slow.open(site.url("/")).await?;
         let incoming = listener.accept().await.context("it asks")?;
@@ -64,7 +64,7 @@ fn a_link_on_which_nothing_is_accepted_in_time_ends_and_others_stay() -> TestRes
     })
 }
 
-/// Says something again and again and acknowledges nothing, until the server ends the transport.
+/// Keeps sending, and acknowledges nothing, until the server ends the transport.
 async fn talks_on(mut raw: Raw<TcpStream>) -> TestResult {
     let (mut reader, mut writer) = raw.io.split();
     let talking = async {
@@ -90,7 +90,7 @@ fn a_client_that_is_refused_and_acknowledges_nothing_cannot_stay_by_talking_on()
         let builder = Listener::builder().first_conn_timeout(second).linger_timeout(second);
         let (mut listener, site) = listen_with(Over::Cleartext, builder).await?;
         let handle = listener.handle();
-        // With its end, and without: then the stream lingers.
+        // With END_STREAM, and without it: then the stream lingers.
         for flags in [END_HEADERS | END_STREAM, END_HEADERS] {
             let mut raw = client(site.addr).await?;
             raw.send(HEADERS, flags, 1, &request("/no")).await?;
@@ -102,7 +102,7 @@ fn a_client_that_is_refused_and_acknowledges_nothing_cannot_stay_by_talking_on()
     })
 }
 
-/// All of 127.0.0.0/8 is this machine's, on Linux.
+/// On Linux, all of 127.0.0.0/8 belongs to this machine.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_address_that_takes_all_links_has_its_own_ended_when_another_comes() -> TestResult {
@@ -114,7 +114,7 @@ fn an_address_that_takes_all_links_has_its_own_ended_when_another_comes() -> Tes
         let (conn, server) = tokio::join!(known.connect(site.url("/")), accept(&mut listener));
         tokio::spawn(echo(server?));
         let conn = conn?.0;
-        // One of them has not even begun with HTTP/2.
+        // One of them has not even started HTTP/2.
         let mut oldest = TcpStream::connect(site.addr).await?;
         let mut hogs = [client(site.addr).await?, client(site.addr).await?];
         until(&handle, |stats| stats.links + stats.handshaking == 4).await;
@@ -147,7 +147,7 @@ fn a_link_that_never_asks_stays_where_the_program_says_so() -> TestResult {
         let (_limited, other) = listen_with(Over::Cleartext, limited).await?;
         let _silent = client(site.addr).await?;
         until(&listener.handle(), |stats| stats.links == 1).await;
-        // Another that began later is gone.
+        // A link of the other server, which began later, has ended.
         ends(&mut client(other.addr).await?).await?;
         ensure!(listener.stats().links == 1);
         Ok(())
