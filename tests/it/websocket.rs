@@ -1,5 +1,5 @@
-//! WebSockets as connections: what is moved, and how it ends. The clients are tungstenite's, over
-//! HTTP/1.1 and over HTTP/2.
+//! WebSockets as connections: the bytes that they move, and their ends. The clients are those of
+//! tungstenite, over HTTP/1.1 and over HTTP/2.
 
 mod ends;
 mod faults;
@@ -26,7 +26,7 @@ use crate::support::framework::{
 use crate::support::websocket::{BOTH, Socket, open, open_over};
 use crate::support::{Over, Site, TestResult, checked, echo, noise, run};
 
-/// More than any buffer on the way.
+/// More than any buffer on the path.
 const MUCH: usize = 5 << 20;
 
 /// Both ends of a WebSocket that a hyper server has accepted.
@@ -56,7 +56,7 @@ async fn pair_with(by: Version, websockets: WebSockets) -> TestResult<(Socket, C
     next(&site, &mut conns, by).await
 }
 
-/// The close frame with which a server ends what it sends; all before it is in `heard`.
+/// The close frame with which a server ends its direction. All bytes before it go to `heard`.
 async fn read_to_close(socket: &mut Socket, heard: &mut Vec<u8>) -> TestResult<CloseFrame> {
     loop {
         match socket.next().await.context("no close frame has come")?? {
@@ -68,7 +68,8 @@ async fn read_to_close(socket: &mut Socket, heard: &mut Vec<u8>) -> TestResult<C
     }
 }
 
-/// Sends `said` in messages of changing size while it is echoed, and closes when all is back.
+/// Sends `said` in messages of changing size while they are echoed, and closes when all bytes are
+/// back.
 async fn check_echo(socket: Socket, said: &[u8]) -> TestResult {
     let (mut sink, mut stream) = socket.split();
     let write = async {
@@ -106,7 +107,7 @@ fn bytes_go_both_ways_under_hyper_and_axum() -> TestResult {
     run(async {
         for over in Over::BOTH {
             let hyper = hyper_server(over, Acceptor::default(), echo).await?;
-            // The test looks at what its client sees.
+            // The test checks the client's side.
             let axum = axum_server(over, |conn| async { drop(echo(conn).await) }).await?;
             for by in BOTH {
                 for site in [&hyper, &axum] {
@@ -142,7 +143,7 @@ fn a_conn_knows_what_it_rides_on() -> TestResult {
     })
 }
 
-/// On one thread, so that a burst is written, or has come, before any of it is moved.
+/// One thread, so that a whole burst is written, or has arrived, before any of it is moved.
 #[tokio::test]
 async fn small_writes_share_messages() -> TestResult {
     checked(30, async {
@@ -179,7 +180,7 @@ async fn a_burst_is_moved_whole() -> TestResult {
             client.flush().await?;
             conn.read_exact(&mut [0; 1000]).await?;
 
-            // Each of these is a message.
+            // Each of these chunks is a message.
             for _ in 0..200 {
                 conn.write_chunk(vec![7; 5000].into()).await?;
             }

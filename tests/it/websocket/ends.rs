@@ -1,4 +1,4 @@
-//! How a WebSocket ends, well and badly.
+//! The ends of a WebSocket, good and bad.
 
 use std::io::ErrorKind::{
     BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, UnexpectedEof,
@@ -39,7 +39,7 @@ fn the_clients_close_frame_is_the_end_of_its_side() -> TestResult {
                 conn.closed().await?;
                 let error = conn.write(b"too late").await.expect_err("nobody listens");
                 ensure!(error.kind() == BrokenPipe, "{error}");
-                // A handler that ends as it should is not told of an error.
+                // A handler that ends in order gets no error.
                 conn.shutdown().await?;
                 conn.close().await?;
                 while client.next().await.transpose()?.is_some() {}
@@ -63,7 +63,7 @@ fn a_client_that_closes_and_is_gone_has_ended_well() -> TestResult {
                 drop(client);
                 match conn.read(&mut [0]).await {
                     Ok(n) => ensure!(n == 0),
-                    // Over HTTP/2 a drop resets, and the reset overtakes.
+                    // Over HTTP/2 a drop resets, and the reset overtakes the data.
                     Err(error) => ensure!(by == Version::HTTP_2, "{error}"),
                 }
                 if conn.read(&mut [0]).await.is_ok() {
@@ -84,13 +84,13 @@ fn a_shutdown_is_a_close_frame_and_reading_goes_on_to_the_clients() -> TestResul
             let (mut sink, stream) = client.split();
             conn.write_all(b"all that there is").await?;
             conn.shutdown().await?;
-            // The client has not looked yet, and may still be sending.
+            // The client has not read yet, and may still be sending.
             sink.send(Message::binary(&b"on the way"[..])).await?;
             let mut client = sink.reunite(stream)?;
             let mut heard = Vec::new();
             let frame = read_to_close(&mut client, &mut heard).await?;
             ensure!(heard == b"all that there is" && frame.code == CloseCode::Normal, "{frame:?}");
-            // Its answer to the close frame goes out with the next look.
+            // The client answers the close frame at its next read.
             ensure!(client.next().await.transpose()?.is_none());
             let mut heard = Vec::new();
             conn.read_to_end(&mut heard).await?;
@@ -176,7 +176,7 @@ fn the_transport_stays_until_the_client_has_answered_a_close_frame() -> TestResu
         }
         let rest = timeout(Duration::from_millis(300), client.read_to_end(&mut heard)).await;
         ensure!(rest.is_err(), "it did not wait for the answer");
-        // A close frame with a mask, and no status.
+        // A close frame with a mask, and without a status.
         client.write_all(&[0x88, 0x80, 0, 0, 0, 0]).await?;
         client.read_to_end(&mut heard).await?;
         Ok(())
@@ -227,7 +227,7 @@ fn what_is_unsent_when_the_client_closes_is_lost_and_the_writer_is_told() -> Tes
             let much = vec![7; 16 << 20];
             let write = async { conn.write_all(&much).await };
             let close = async {
-                // Long before all of it can have been sent.
+                // Long before all bytes can have been sent.
                 client.next().await.context("its end")??;
                 client.close(None).await?;
                 TestResult::Ok(())

@@ -1,4 +1,4 @@
-//! Clients that break off, do not read or read slowly, and responses that never get to them.
+//! Clients that break off, do not read or read slowly, and responses that never reach them.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -35,7 +35,7 @@ const PING: u8 = 0x89;
 const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
 
-/// A short frame of a client's, with a mask that changes nothing.
+/// A short frame of a client, with a mask that changes nothing.
 fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![kind, 0x80 | payload.len() as u8, 0, 0, 0, 0];
     frame.extend(payload);
@@ -59,7 +59,7 @@ fn a_client_that_does_not_read_its_pongs_is_not_read_any_more() -> TestResult {
             let mut client = open_over(io, by).await?;
             let mut conn = conns.recv().await.context("the server has ended")?;
             let mut sent = 0;
-            // 13 MB, of which the pipe, the windows and the pongs' bound take less than 4.
+            // 13 MB, of which the pipe, the windows and the limit of pongs take less than 4.
             let flood = async {
                 while sent < 100_000 {
                     for _ in 0..100 {
@@ -74,7 +74,7 @@ fn a_client_that_does_not_read_its_pongs_is_not_read_any_more() -> TestResult {
             ensure!(stopped.is_err(), "{by:?}: {sent} pings were taken");
             ensure!(sent < 30_000, "{by:?}: {sent} pings were taken");
 
-            // It goes on with who reads.
+            // The connection goes on once the client reads.
             let (mut sink, mut stream) = client.split();
             let write = sink.send(Message::binary(&b"after all"[..]));
             let read = async { while let Some(Ok(_)) = stream.next().await {} };
@@ -92,7 +92,7 @@ fn a_client_that_does_not_read_its_pongs_is_not_read_any_more() -> TestResult {
     })
 }
 
-/// A server whose handler keeps the response that it has been given, or gives another.
+/// A server whose handler keeps its response, or returns another one.
 fn forgetful(keeps: bool) -> (DuplexStream, UnboundedReceiver<Conn>) {
     let (client, io) = duplex(PIPE);
     let (sender, conns) = mpsc::unbounded_channel();
@@ -110,7 +110,7 @@ fn forgetful(keeps: bool) -> (DuplexStream, UnboundedReceiver<Conn>) {
                 Ok::<_, Infallible>(refusal)
             }
         });
-        // The test looks at what its client sees.
+        // The test checks the client's side.
         let _ = stock().serve_connection_with_upgrades(TokioIo::new(io), accepts).await;
     });
     (client, conns)
@@ -119,7 +119,7 @@ fn forgetful(keeps: bool) -> (DuplexStream, UnboundedReceiver<Conn>) {
 #[tokio::test(start_paused = true)]
 async fn a_response_that_is_dropped_fails_the_conn_whatever_is_answered_instead() -> TestResult {
     checked(30, async {
-        // The second makes hyper hand over the transport all the same.
+        // The second value makes hyper hand over the transport anyway.
         for connection in ["upgrade", "close, upgrade"] {
             let (mut io, mut conns) = forgetful(false);
             let request =
@@ -167,7 +167,7 @@ async fn a_conn_whose_response_is_held_back_can_be_closed_and_reset() -> TestRes
 #[test]
 fn what_has_come_is_read_whole_after_a_write_that_failed() -> TestResult {
     run(async {
-        // All of it has arrived when the client is gone.
+        // All of it has arrived before the client goes.
         let (io, mut conns) = hyper_over_memory(1 << 20, stock(), Acceptor::default());
         let mut client = open_over(io, Version::HTTP_11).await?;
         let mut conn = conns.recv().await.context("the server has ended")?;
@@ -196,7 +196,7 @@ fn a_pong_that_cannot_be_sent_costs_nothing_of_what_has_come() -> TestResult {
             io.write_all(REQUEST.as_bytes()).await?;
             let mut conn = conns.recv().await.context("the server has ended")?;
             head(&mut io).await?;
-            // What the client has not read when it goes makes the system reset.
+            // Bytes that the client has not read when it goes make the system reset the socket.
             conn.write_all(b"unread").await?;
             conn.sent().await?;
             io.peek(&mut [0]).await?;
@@ -228,7 +228,7 @@ async fn a_client_that_reads_slowly_gets_everything() -> TestResult {
             total
         });
         conn.write_all(&vec![7; SIZE]).await?;
-        // The client does not answer the close frame, so that nobody knows what it has got.
+        // The client does not answer the close frame, so this side cannot know what has arrived.
         let error = conn.close().await.err().context("it was not answered")?;
         ensure!(error.kind() == ErrorKind::TimedOut, "{error:?}");
         let total = slow.await?;

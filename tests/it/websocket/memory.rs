@@ -1,4 +1,4 @@
-//! What a WebSocket costs the server, measured in a process of its own.
+//! The memory of a WebSocket at the server, measured in a process of its own.
 
 use anyhow::{Context, ensure};
 use futures_util::{SinkExt, StreamExt};
@@ -15,10 +15,10 @@ use crate::support::{Over, Site, TestResult, echo, run};
 
 const SOCKETS: usize = 100;
 
-/// What the client sends in one message at most.
+/// The longest message of the client.
 const MESSAGE: usize = 1 << 20;
 
-/// Not a test of its own: the server of the one below, when it is told so.
+/// Not a real test, but the server of the test below, when it is told so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_says_what_it_holds() -> TestResult {
     if process::role().is_none() {
@@ -58,7 +58,7 @@ fn a_websocket_holds_little_and_the_longest_message_that_there_was() -> TestResu
             let mut questions = server.stdin.take().context("its input is piped")?;
             let port: u16 = said(&mut answers, "port").await?.parse()?;
             let site = Site::cleartext(([127, 0, 0, 1], port).into());
-            // What the first of all costs is not of the connection.
+            // The cost of the very first connection is not the cost of a connection.
             exchange(&mut open(&site, by, "/").await?, MESSAGE).await?;
             let before = ask(&mut questions, &mut answers).await?;
             let mut sockets = Vec::new();

@@ -1,4 +1,4 @@
-//! Requests for a WebSocket, and what each is answered.
+//! Requests for a WebSocket, and their answers.
 
 use std::convert::Infallible;
 use std::io::ErrorKind::UnexpectedEof;
@@ -27,7 +27,7 @@ async fn accepting(websockets: WebSockets) -> TestResult<Site> {
     hyper_server(Over::Cleartext, acceptor, echo).await
 }
 
-/// Sends a request with one field set, or left out, and gives the status and the text.
+/// Sends a request with one field changed, or left out. Returns the status and the text.
 async fn answer(
     site: &Site,
     by: Version,
@@ -69,7 +69,7 @@ fn a_request_that_is_not_as_it_should_be_is_told_what_is_missing() -> TestResult
             let response = send(&site, Version::HTTP_11, twice).await?;
             ensure!(response.status().is_client_error(), "{name}: {}", response.status());
         }
-        // HTTP/1.1, and no WebSocket.
+        // HTTP/1.1 requests that ask for no WebSocket.
         for (name, value) in [("upgrade", None), ("upgrade", Some("h2c")), ("connection", None)] {
             let told = answer(&site, Version::HTTP_11, name, value).await?;
             ensure!(told.starts_with("505 a full-duplex connection needs HTTP/2"), "{told}");
@@ -109,7 +109,7 @@ fn only_pages_of_the_same_origin_or_of_a_list_may_connect() -> TestResult {
         let origin = "origin";
         let same = accepting(WebSockets::new()).await?;
         let here = format!("http://{}", same.addr);
-        // As clients that are no browser name it.
+        // The form in which clients other than browsers send it.
         let native = format!("ws://{}", same.addr);
         let listed = Acceptor::builder().origins(["https://a.example"]).build()?;
         let listed = hyper_server(Over::Cleartext, listed, echo).await?;
@@ -205,7 +205,7 @@ fn a_conn_whose_transport_the_server_keeps_says_so() -> TestResult {
             .await?;
             let told = told(send(&site, by, request(&site, by, "/")?).await?).await;
             let mut conn = conns.recv().await.context("a WebSocket was asked for")?;
-            // Over HTTP/2 any 200 opens the stream, and the server ends it again.
+            // Over HTTP/2 any 200 opens the stream, and the server then ends it.
             ensure!(by == Version::HTTP_2 || told? == "200 true");
             let error = conn.read(&mut [0]).await.expect_err("there is no transport");
             ensure!(error.kind() == UnexpectedEof, "{by:?}: {error}");
