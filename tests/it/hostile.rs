@@ -1,5 +1,5 @@
-//! Peers that do anything at all: arbitrary frames and bytes, while the user does arbitrary things.
-//! The fuzzers in `fuzz/` play the same scripts; here they are random, and failures shrink.
+//! Peers that send arbitrary frames and bytes, while the user performs arbitrary operations. The
+//! fuzzers in `fuzz/` play the same scripts. Here the scripts are random, and failures shrink.
 
 mod peer;
 mod play;
@@ -17,8 +17,8 @@ use crate::support::long;
 use play::{Side, run};
 use script::Script;
 
-/// Fails when anything panics on this thread meanwhile. A runtime would keep the panic of a task to
-/// itself.
+/// Fails if anything panics on this thread during the test. The runtime would otherwise hide the
+/// panic of a task.
 fn without_panics(test: impl FnOnce()) {
     thread_local! {
         static PANICS: Cell<usize> = const { Cell::new(0) };

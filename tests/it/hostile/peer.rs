@@ -1,5 +1,5 @@
-//! The peer of a script: what it has said, what it has heard, and what a connection must have got
-//! of it.
+//! The peer of a script: the bytes that it has sent and received, and the bytes that a connection
+//! must have got from it.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use tokio::time::timeout;
 
 use crate::support::raw::{DATA, Frame, PADDED};
 
-/// What a peer sends altogether; through a narrow pipe, less.
+/// The most bytes that a peer sends. Through a narrow pipe they are fewer.
 const MOST: usize = 1 << 20;
 const MOST_PIPEFULS: usize = 2_000;
 
-/// The stream of the connection that is looked at.
+/// The stream of the connection under test.
 const STREAM: u32 = 1;
 
 pub(crate) struct Peer {
@@ -26,7 +26,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Takes over where a link is up, at the beginning of a frame both ways.
+    /// Takes over a link that is established, at the beginning of a frame in both directions.
     pub(crate) fn new(io: DuplexStream, pipe: usize) -> Peer {
         let most = pipe.saturating_mul(MOST_PIPEFULS).min(MOST);
         Peer { io, said: Vec::new(), most, heard: Vec::new(), gone: false }
@@ -42,7 +42,7 @@ impl Peer {
         self.gone = written.expect("a link that does not read").is_err();
     }
 
-    /// Reads what there is.
+    /// Reads everything that has arrived.
     pub(crate) fn listen(&mut self) {
         let mut bytes = [0; 16 << 10];
         while let Some(Ok(n @ 1..)) = self.io.read(&mut bytes).now_or_never() {
@@ -50,7 +50,7 @@ impl Peer {
         }
     }
 
-    /// Ends this side of the transport, or both.
+    /// Ends this side of the transport, or both sides.
     pub(crate) async fn end(mut self, half_closed: bool) -> (Ended, Option<DuplexStream>) {
         self.listen();
         let ended = Ended { said: stream(&self.said), heard: stream(&self.heard) };
@@ -68,14 +68,14 @@ pub(crate) struct Ended {
     heard: Direction,
 }
 
-/// The data of a stream, and whether its end follows.
+/// The data of a stream, and whether END_STREAM follows it.
 struct Direction {
     data: Vec<u8>,
     ended: bool,
 }
 
 impl Ended {
-    /// What the user has read is what was sent, and only END_STREAM ends it.
+    /// The user has read exactly the bytes that were sent, and only END_STREAM ends them.
     pub(crate) fn check_read(&self, read: &[u8], to_the_end: bool) {
         let Direction { data, ended } = &self.said;
         assert!(data.starts_with(read), "{} bytes were read that were not sent", read.len());
@@ -85,7 +85,7 @@ impl Ended {
         }
     }
 
-    /// What the peer has got is what the user has written.
+    /// The peer has received exactly the bytes that the user has written.
     pub(crate) fn check_written(&self, written: &[u8]) {
         let Direction { data, ended } = &self.heard;
         assert!(written.starts_with(data), "{} bytes were sent, not those written", data.len());
@@ -93,8 +93,8 @@ impl Ended {
     }
 }
 
-/// What frames say on the connection's stream. Of frames that break the rules it may say too much:
-/// a link that has met one gives its user no more.
+/// The data of these frames on the connection's stream. For frames that break the rules this may be
+/// too much: after such a frame a link gives its user nothing more.
 fn stream(mut bytes: &[u8]) -> Direction {
     let mut direction = Direction { data: Vec::new(), ended: false };
     while let Some(frame) = next(&mut bytes) {
@@ -109,7 +109,7 @@ fn stream(mut bytes: &[u8]) -> Direction {
     direction
 }
 
-/// What is in a DATA frame without its padding (RFC 9113 §6.1).
+/// The content of a DATA frame without its padding (RFC 9113 §6.1).
 fn data(frame: &Frame) -> &[u8] {
     match frame.payload.split_first() {
         Some((&padding, rest)) if frame.flags & PADDED != 0 => {
@@ -119,7 +119,7 @@ fn data(frame: &Frame) -> &[u8] {
     }
 }
 
-/// Takes a whole frame off the front.
+/// Removes a whole frame from the front.
 fn next(bytes: &mut &[u8]) -> Option<Frame> {
     let (&[a, b, c, kind, flags, s, t, u, v], rest) = bytes.split_first_chunk()?;
     let len = u32::from_be_bytes([0, a, b, c]) as usize;

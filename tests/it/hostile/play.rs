@@ -1,4 +1,4 @@
-//! Brings a link up, plays a script on it, ends its transport, and sees to it that nothing is left.
+//! Establishes a link, plays a script on it, ends its transport, and checks that nothing is left.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use super::script::{Script, Setting, Step};
 use super::user::{Source, User};
 use crate::support::raw::{END_HEADERS, HEADERS, OK, REQUEST, Raw};
 
-/// The end of the link that is under test; the script's peer is the other.
+/// The end of the link under test. The script's peer is the other end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Side {
     Client,
     Server,
 }
 
-/// Plays a script. Time passes at once where everything waits for it.
+/// Plays a script. When everything waits for time to pass, the paused clock advances at once.
 pub(crate) fn run(side: Side, script: &Script) {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(async {
@@ -117,7 +117,7 @@ fn on_drop(script: &Script) -> OnDrop {
     if script.setting.reset_on_drop { OnDrop::Reset } else { OnDrop::Finish }
 }
 
-/// What a peer can make last, it can make last this long; the clock is not the real one.
+/// The longest time that a peer can make an operation last. The clock is paused.
 async fn within<F: Future>(what: &str, future: F) -> F::Output {
     match timeout(Duration::from_secs(300), future).await {
         Ok(output) => output,

@@ -1,5 +1,5 @@
-//! What a hostile peer and the user of a connection do, made from any bytes: by a fuzzer, or by
-//! chance.
+//! The actions of a hostile peer and of the user of a connection. They are made from arbitrary
+//! bytes, which come from a fuzzer or a random generator.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
@@ -11,14 +11,14 @@ use crate::support::raw::{
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     pub(crate) setting: Setting,
-    /// The connection has its response before the steps begin.
+    /// The connection has its response before the first step.
     pub(crate) answered: bool,
     pub(crate) steps: Vec<Step>,
-    /// At the end the peer ends its side of the transport only, and reads no more.
+    /// At the end the peer ends only its side of the transport, and reads no more.
     pub(crate) half_closed: bool,
 }
 
-/// The knobs of the side that is under test, and the bytes that fit between the two.
+/// The options of the side under test, and the capacity of the pipe between the ends.
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
     pub(crate) window: u32,
@@ -42,23 +42,23 @@ impl Default for Setting {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// The peer sends a frame, so many times.
+    /// The peer sends a frame this many times.
     Frame(Frame, usize),
-    /// The peer sends what need not be a frame.
+    /// The peer sends bytes that need not be a frame.
     Bytes(Vec<u8>),
-    /// The peer reads what has come.
+    /// The peer reads the bytes that have arrived.
     Read,
-    /// The user does something, and leaves it if it is not done at once.
+    /// The user starts an operation, and cancels it if it is not ready at once.
     Try(Action),
-    /// A task of the user's does something, however long it takes.
+    /// A task of the user performs an operation, however long that takes.
     Wait(Action),
     /// Lets the driver run.
     Yield(usize),
-    /// Milliseconds pass.
+    /// This many milliseconds pass.
     Sleep(u64),
 }
 
-/// What the user does with the connection.
+/// The user's operations on the connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Action {
     Read(usize),
@@ -70,26 +70,26 @@ pub(crate) enum Action {
     Sent,
     Shutdown,
     Close,
-    /// What only the whole connection has; halves are put together for it.
+    /// The operations of a whole connection. Its halves are put together for them.
     Whole,
     Reset(u32),
-    /// In so many milliseconds, or never.
+    /// The deadline in milliseconds from now, or none.
     ReadDeadline(Option<u64>),
     WriteDeadline(Option<u64>),
     DropReader,
     DropWriter,
-    /// Another connection of the same link.
+    /// Another connection on the same link.
     Another,
 }
 
-/// Steps of a script; what the bytes say beyond is left out.
+/// The most steps of a script. The rest of the bytes is ignored.
 const STEPS: usize = 200;
 
-/// Bytes that a frame is repeated to at most.
+/// The most bytes to which one frame is repeated.
 const AT_ONCE: usize = 256 << 10;
 
-/// A PUSH_PROMISE for a stream that was reset here meets an assertion in h2 0.4.20, which only debug
-/// builds have, and which ends the link with a panic.
+/// A PUSH_PROMISE for a stream that was reset here fails an assertion in h2 0.4.20. Only debug
+/// builds have it, and there it ends the link with a panic.
 const PUSHES: bool = !cfg!(debug_assertions);
 
 impl<'a> Arbitrary<'a> for Script {
@@ -97,7 +97,7 @@ impl<'a> Arbitrary<'a> for Script {
         let setting = Setting::arbitrary(u)?;
         let (answered, half_closed) = (!u.ratio(1, 4)?, u.arbitrary()?);
         let mut steps = Vec::new();
-        // A plain `Vec` of random bytes would have one element on average.
+        // `Vec<Step>` made from random bytes would have one element on average.
         while !u.is_empty() && steps.len() < STEPS {
             steps.push(u.arbitrary()?);
         }
@@ -158,7 +158,7 @@ impl<'a> Arbitrary<'a> for Action {
     }
 }
 
-/// A frame as honest peers send them, or nearly, or not at all.
+/// A frame as honest peers send it, or one that is slightly wrong, or a random one.
 fn frame(u: &mut Unstructured<'_>) -> Result<Frame> {
     let mut frame = honest(u)?;
     match u.int_in_range(0..=31)? {
@@ -179,7 +179,7 @@ fn frame(u: &mut Unstructured<'_>) -> Result<Frame> {
     Ok(frame)
 }
 
-/// The stream of the connection, mostly.
+/// Usually on the stream of the connection.
 fn honest(u: &mut Unstructured<'_>) -> Result<Frame> {
     let stream = one_of(u, &[1, 1, 1, 1, 1, 3, 5, 7])?;
     let of_link = one_of(u, &[0, stream])?;
@@ -259,7 +259,7 @@ fn one_of<T: Copy>(u: &mut Unstructured<'_>, choices: &[T]) -> Result<T> {
 }
 
 impl Step {
-    /// What the peer sends, if this is for the peer to send.
+    /// The bytes that the peer sends, if this is a step of the peer.
     pub(crate) fn to_send(&self) -> Option<Vec<u8>> {
         match self {
             Step::Frame(frame, times) => {

@@ -1,5 +1,5 @@
-//! The user of a script, and what the user is promised whatever the peer does: errors stay, nothing
-//! follows an end, and every operation has a result.
+//! The user of a script. Some promises to it must hold whatever the peer does: an error stays,
+//! nothing follows an end, and every operation has a result.
 
 use std::future::Future;
 use std::io;
@@ -17,11 +17,11 @@ use tokio::time::Instant;
 use super::peer::Ended;
 use super::script::Action;
 
-/// Operations that wait at the same time, and other connections that are used.
+/// The most operations that wait at the same time, and the most other connections.
 const WAITING: usize = 50;
 const OTHERS: usize = 20;
 
-/// Where connections come from.
+/// The source of connections.
 pub(crate) enum Source {
     Client(Client),
     Listener(Listener),
@@ -36,7 +36,7 @@ pub(crate) struct User {
     others: usize,
 }
 
-/// What the operations have given so far.
+/// The results of the operations so far.
 #[derive(Default)]
 struct Seen {
     read: Vec<u8>,
@@ -74,7 +74,7 @@ impl User {
         }
     }
 
-    /// Does what is done at once, and gives what may have to wait.
+    /// Performs operations that are ready at once. Returns an operation that may have to wait.
     fn begin(&mut self, action: Action) -> Option<Operation> {
         let seen = Arc::clone(&self.seen);
         match action {
@@ -102,7 +102,7 @@ impl User {
             Action::WriteDeadline(time) => self.writer.as_ref()?.set_write_deadline(after(time)),
             Action::DropReader => self.reader = None,
             Action::DropWriter => {
-                // The setting may be to reset then.
+                // The setting may be to reset on drop.
                 lock(&seen).aborted = true;
                 self.writer = None;
             }
@@ -141,7 +141,7 @@ impl User {
         self.split(conn);
     }
 
-    /// The connection, if nobody else uses its halves now.
+    /// The connection, if no other task uses its halves now.
     fn whole(&mut self) -> Option<Conn> {
         let reader = self.reader.take().map(Arc::try_unwrap);
         let writer = self.writer.take().map(Arc::try_unwrap);
@@ -162,7 +162,8 @@ impl User {
         (self.reader, self.writer) = (Some(Arc::new(reader)), Some(Arc::new(writer)));
     }
 
-    /// After the end of the transport: whatever waits, and whatever is asked now, has a result.
+    /// After the end of the transport: all operations that wait, and all new operations, must have
+    /// a result.
     pub(crate) async fn settle(mut self, ended: &Ended) {
         if let Some(reader) = &self.reader {
             reader.set_read_deadline(None);
@@ -216,7 +217,7 @@ impl Source {
 }
 
 impl Seen {
-    /// Gives whether there may be more to read.
+    /// Returns whether there may be more to read.
     fn after_read(&mut self, result: io::Result<impl AsRef<[u8]>>, asked: bool) -> bool {
         match result.as_ref().map(AsRef::as_ref) {
             Ok([]) if !asked => return false,
@@ -239,7 +240,7 @@ impl Seen {
     }
 
     fn ended(&mut self, how: String) {
-        // An end of this side's own making takes the place of what was before.
+        // An end that this side has caused replaces an earlier result.
         if !self.aborted
             && let Some(before) = &self.end
         {
@@ -263,7 +264,7 @@ impl Seen {
         }
     }
 
-    /// This side is not said to have ended what it has not.
+    /// An error must not claim that this side has ended the connection if it has not.
     fn judge(&self, error: &io::Error) {
         let text = error.to_string();
         if error.kind() == io::ErrorKind::ConnectionAborted && !self.aborted {
@@ -307,18 +308,19 @@ async fn write(mut writer: &WriteHalf, action: Action, seen: &Mutex<Seen>) {
     }
 }
 
-/// Bytes that tell one write from another.
+/// Bytes that differ from one write to the next.
 fn some_bytes(size: usize, seen: &Mutex<Seen>) -> Vec<u8> {
     let begin = lock(seen).written.len();
     (begin..begin + size).map(|at| (at ^ (at >> 8)) as u8).collect()
 }
 
-/// Writes fail in the end, and in the same way from then on.
+/// Writes until they fail, and checks that they then always fail in the same way.
 async fn write_to_the_end(mut writer: &WriteHalf, seen: &Mutex<Seen>) {
     while !lock(seen).write_failed {
         write(writer, Action::Write(10_000), seen).await;
     }
-    // An error of this side's, as after a shutdown, gives way to what ends the stream.
+    // This side's own error, for example after a shutdown, is replaced by the one that ends the
+    // stream.
     let _ = writer.close().await;
     let mut before = None;
     for _ in 0..3 {
@@ -334,7 +336,7 @@ async fn write_to_the_end(mut writer: &WriteHalf, seen: &Mutex<Seen>) {
     }
 }
 
-/// What only a whole connection can be asked.
+/// The operations that only a whole connection has.
 async fn ask_the_whole(conn: &Conn) {
     for _ in 0..2 {
         conn.draining().await;
@@ -369,7 +371,7 @@ fn after(time: Option<u64>) -> Option<Instant> {
     time.map(|time| Instant::now() + Duration::from_millis(time))
 }
 
-/// Whether it is a deadline that has passed: the connection goes on.
+/// Whether only a deadline has passed, so that the connection goes on.
 fn is_late(error: &io::Error) -> bool {
     Error::from_io(error).is_some_and(|error| error.kind() == ErrorKind::TimedOut)
         && error.to_string().contains("deadline")
