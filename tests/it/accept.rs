@@ -17,7 +17,7 @@ use crate::support::{
     Over, TestResult, check_echo, check_many, check_turns, echo, noise, ours, run,
 };
 
-/// More than any window on the way.
+/// More than any window on the path.
 const MUCH: usize = 3 << 20;
 
 fn acceptor() -> h2conn::Result<Acceptor> {
@@ -130,7 +130,8 @@ fn a_client_that_vanishes_is_no_end_of_file() -> TestResult {
         raw.send(HEADERS, raw::END_HEADERS, 1, REQUEST).await?;
         raw.send(DATA, 0, 1, b"half a mess").await?;
         let server = conns.recv().await.context("the server's end")?;
-        // hyper that fails to write its response reads nothing more, what has come included.
+        // When hyper fails to write its response, it reads nothing more, not even bytes that have
+        // arrived.
         let mut got = [0; 11];
         (&server).read_exact(&mut got).await?;
         ensure!(&got == b"half a mess");
@@ -145,7 +146,7 @@ fn a_client_that_vanishes_is_no_end_of_file() -> TestResult {
     })
 }
 
-/// hyper makes an end of the request's body of a reset with NO_ERROR, and only of that.
+/// Only a reset with NO_ERROR looks like the end of the request's body to hyper.
 #[test]
 fn a_reset_with_no_error_is_not_taken_for_the_end() -> TestResult {
     run(async {
@@ -184,7 +185,7 @@ fn a_reset_is_known_though_what_came_before_it_is_not_read() -> TestResult {
     run(async {
         for host in [Host::Hyper, Host::Axum] {
             let (client, server) = host.pair(Over::Cleartext).await?;
-            // More than is taken of the request's body before somebody reads.
+            // More than hyper takes of the request's body before the handler reads.
             (&client).write_all(&[7; 300 << 10]).await?;
             client.sent().await?;
             client.reset(Reason::CANCEL);
@@ -237,7 +238,7 @@ fn a_response_that_the_program_drops_fails_the_conn() -> TestResult {
     })
 }
 
-/// How much is taken of a writer whose peer does not read.
+/// How many bytes a writer can write while its peer does not read.
 async fn taken_at_most(mut conn: &Conn) -> usize {
     let mut taken = 0;
     let limit = Duration::from_millis(500);
@@ -252,7 +253,7 @@ fn a_reader_that_stops_stops_the_writer_and_holds_little() -> TestResult {
     run(async {
         let (client, server) = Host::Hyper.pair(Over::Cleartext).await?;
         for conn in [&client, &server] {
-            // This side's queue, hyper's window or its queue, the inbox, and a little in between.
+            // This side's queue, hyper's window or its queue, the inbox, and some smaller buffers.
             let taken = taken_at_most(conn).await;
             ensure!((512 << 10..4 << 20).contains(&taken), "{taken} bytes were taken");
         }

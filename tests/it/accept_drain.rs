@@ -1,4 +1,4 @@
-//! `Acceptor::drain`: the end of a server that is not ours, in good order.
+//! `Acceptor::drain`: an orderly end of a server that is not ours.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use crate::support::{Over, Site, TestResult, run};
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A stock server with this acceptor that hands out its connections.
+/// A stock server with this acceptor, which hands out its connections.
 async fn hyper(acceptor: &Acceptor) -> TestResult<(Site, mpsc::UnboundedReceiver<Conn>)> {
     let (handler, conns) = hand_out();
     Ok((hyper_server(Over::Cleartext, acceptor.clone(), handler).await?, conns))
 }
 
-/// The same in axum.
+/// The same server in axum.
 async fn in_axum(acceptor: &Acceptor) -> TestResult<(Site, mpsc::UnboundedReceiver<Conn>)> {
     let (sender, conns) = mpsc::unbounded_channel();
     let handler = any(move |accept: Accept| async move {
@@ -70,7 +70,7 @@ fn a_drain_tells_the_conns_waits_for_them_and_refuses_others() -> TestResult {
             let fields = error.headers().context("the response has some")?;
             ensure!(fields.contains_key("retry-after"), "{fields:?}");
             ensure!(error.to_string().contains("shutting down"), "{error}");
-            // What is open goes on as ever.
+            // Open connections go on as before.
             conn.write_all(b"how long").await?;
             conn.shutdown().await?;
             let mut said = String::new();
@@ -187,7 +187,7 @@ fn with_the_servers_own_shutdown_everything_ends_in_order() -> TestResult {
         let acceptor = Acceptor::builder().build()?;
         let (io, server_io) = duplex(64 << 10);
         let (shut_down, told) = oneshot::channel::<()>();
-        // Handlers as they should be: they finish when they are told to.
+        // Well-behaved handlers: they finish when they are told to.
         let handler = |mut conn: Conn| async move {
             conn.draining().await;
             conn.write_all(b"the last words").await?;

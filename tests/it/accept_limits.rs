@@ -1,8 +1,8 @@
-//! What hyper cannot do, point by point as the documentation of `accept` lists it. A test that
-//! fails here says that hyper has changed, and that the list is to change with it.
+//! The limits of hyper, in the order of the list in the documentation of `accept`. If a test fails
+//! here, hyper has changed, and that list must change too.
 //!
-//! The clock is paused: a second passes only when nothing else can happen, so that what does not
-//! come within a second never does.
+//! The clock is paused: a second passes only when nothing else can happen. An event that does not
+//! come within a second therefore never comes.
 
 use std::io;
 use std::pin::pin;
@@ -26,14 +26,14 @@ const SECONDS: u64 = 60;
 const PIPE: usize = 1 << 20;
 const KIB: usize = 1 << 10;
 const FRAME: usize = 16 * KIB;
-/// hyper's window for a stream, and the one for all streams of an HTTP/2 connection.
+/// hyper's window for a stream, and for all streams of an HTTP/2 connection.
 const WINDOW: usize = 1 << 20;
-/// What an acceptor of ours keeps for a reader.
+/// How many bytes our acceptor keeps for a reader.
 const RECEIVE_BUFFER: usize = 256 * KIB;
 const SEND_QUEUE: usize = 128 * KIB;
-/// What an acceptor gives to hyper at once.
+/// How many bytes an acceptor gives to hyper at once.
 const RUN: usize = 64 * KIB;
-/// More frames of one byte than the budget has room for: half of hyper's window, at 255 each.
+/// More frames of one byte than the budget allows: half of hyper's window, at 255 bytes each.
 const TINY: usize = 3_000;
 
 /// Whether this would wait for ever.
@@ -41,7 +41,7 @@ async fn hangs(future: impl Future) -> bool {
     timeout(Duration::from_secs(1), future).await.is_err()
 }
 
-/// How much is taken of a writer until it waits for ever, or until it is `enough`.
+/// How many bytes a writer can write until it waits for ever, at most `enough`.
 async fn taken(mut conn: &Conn, enough: usize) -> usize {
     let mut taken = 0;
     while taken < enough && !hangs(conn.write_all(&[7; KIB])).await {
@@ -50,24 +50,24 @@ async fn taken(mut conn: &Conn, enough: usize) -> usize {
     taken
 }
 
-/// Reads what comes, to its end.
+/// Reads all that arrives, to the end.
 fn read_on(conn: Conn) {
     tokio::spawn(async move { copy(&mut &conn, &mut sink()).await.map(|_| ()) });
 }
 
-/// Our client, at the other end a hyper server as it comes.
+/// Our client, with a stock hyper server at the other end.
 async fn client_of_stock() -> TestResult<(Client, UnboundedReceiver<Conn>)> {
     let (io, conns) = hyper_over_memory(PIPE, stock(), Acceptor::default());
     Ok((Client::builder().build_over(io).await?, conns))
 }
 
-/// A connection by this client, and the server's end of it.
+/// A connection of this client, and the server's end of it.
 async fn open(client: &Client, conns: &mut UnboundedReceiver<Conn>) -> TestResult<(Conn, Conn)> {
     let conn = client.open("http://memory/").await?;
     Ok((conn, conns.recv().await.context("the server has ended")?))
 }
 
-/// A client whose frames the test writes, with a request on stream 1 that has been answered.
+/// A client whose frames the test writes. Its request on stream 1 has been answered.
 async fn raw_client(io: DuplexStream) -> io::Result<Raw<DuplexStream>> {
     let mut raw = Raw::client(io).await?;
     raw.send(HEADERS, raw::END_HEADERS, 1, REQUEST).await?;
@@ -75,7 +75,7 @@ async fn raw_client(io: DuplexStream) -> io::Result<Raw<DuplexStream>> {
     Ok(raw)
 }
 
-/// Sends so many bytes on stream 1, in large frames.
+/// Sends this many bytes on stream 1, in large frames.
 async fn fill(raw: &mut Raw<DuplexStream>, bytes: usize) -> io::Result<()> {
     for _ in 0..bytes / FRAME {
         raw.send(DATA, 0, 1, &[7; FRAME]).await?;
@@ -83,8 +83,8 @@ async fn fill(raw: &mut Raw<DuplexStream>, bytes: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// A client fills a receive buffer on stream 1, then sends tiny frames; gives what stream 3, which
-/// echoes, hears after them, or what ended it.
+/// A client fills a receive buffer on stream 1, then sends tiny frames. Returns the echo on stream
+/// 3 after them, or the error that ended it.
 async fn tiny_frames_beside_an_echo(
     io: DuplexStream,
     mut accept: impl AsyncFnMut() -> TestResult<Conn>,
@@ -97,7 +97,7 @@ async fn tiny_frames_beside_an_echo(
     raw.wait_for(HEADERS, 3).await?;
     fill(&mut raw, RECEIVE_BUFFER).await?;
     for _ in 0..TINY {
-        // It may have ended.
+        // The connection may have ended.
         let _ = raw.send(DATA, 0, 1, &[7]).await;
     }
     let _ = raw.send(DATA, END_STREAM, 3, b"still there?").await;
@@ -131,7 +131,7 @@ async fn tiny_frames_to_a_handler_that_does_not_read_end_the_http2_connection() 
         ensure!(end.payload[4..8] == Reason::ENHANCE_YOUR_CALM.code().to_be_bytes());
         ensure!(&end.payload[8..] == b"too_many_data_frames", "{end:?}");
 
-        // Half of the connection's window is the budget, with h2's own default.
+        // With h2's own default, the budget is half of the connection's window.
         let mut wide = stock();
         wide.http2().initial_connection_window_size(4 * WINDOW as u32);
         let (io, mut conns) = hyper_over_memory(PIPE, wide, Acceptor::default());
@@ -139,7 +139,7 @@ async fn tiny_frames_to_a_handler_that_does_not_read_end_the_http2_connection() 
         let heard = tiny_frames_beside_an_echo(io, accept).await?;
         ensure!(heard.payload == b"still there?", "{heard:?}");
 
-        // A listener of ours does not count so.
+        // Our listener has no such budget.
         let (io, server) = duplex(PIPE);
         let mut listener = Listener::builder().build_over(server)?;
         let accept = async || support::accept(&mut listener).await;
@@ -192,7 +192,7 @@ async fn tiny_writes_of_our_client_that_each_leave_alone_end_it_too() -> TestRes
         let (mut conn, _unread) = open(&client, &mut conns).await?;
         conn.write_all(&[7; RECEIVE_BUFFER]).await?;
         for _ in 0..TINY {
-            // It may have ended.
+            // The connection may have ended.
             let _ = conn.write(&[7]).await;
             let _ = conn.sent().await;
         }
@@ -217,10 +217,10 @@ async fn sent_shutdown_and_close_return_before_the_transport_has_taken_the_bytes
         server.sent().await?;
         server.shutdown().await?;
         server.close().await?;
-        // All this while the pipe had room for 1 KiB, and nobody read.
+        // All this time the pipe had room for 1 KiB, and was not read.
         drop(raw);
 
-        // A listener of ours has sent what it says.
+        // Our listener has really sent the bytes when it reports them as sent.
         let (io, server) = duplex(PIPE);
         let mut listener = Listener::builder().build_over(server)?;
         let mut raw = Raw::client(io).await?;
@@ -243,7 +243,7 @@ async fn the_reason_of_a_reset_is_not_seen_by_a_writer_whose_reading_side_waits_
             (0, false, calm, reset, Some(calm)),
             (0, false, no_error, broken, Some(no_error)),
             (0, true, calm, reset, None),
-            // With the reason it would be a broken pipe.
+            // With the reason, this would be a broken pipe.
             (0, true, no_error, reset, None),
             (RECEIVE_BUFFER, false, calm, reset, None),
             (RECEIVE_BUFFER, false, no_error, reset, None),
@@ -264,7 +264,7 @@ async fn the_reason_of_a_reset_is_not_seen_by_a_writer_whose_reading_side_waits_
             };
             let what = format!("{reason} after {unread} bytes, ended: {ended}");
             ensure!(error.kind() == kind && ours(&error).reason() == seen, "{what}: {error}");
-            // Who reads on comes to it.
+            // A reader that reads on finds the reason.
             let mut got = Vec::new();
             let error = server.read_to_end(&mut got).await.err();
             let read = error.as_ref().and_then(|error| ours(error).reason());
@@ -334,7 +334,7 @@ async fn two_stopped_readers_stop_their_siblings() -> TestResult {
             let (sibling, server) = open(&client, &mut conns).await?;
             read_on(server);
             let before = taken(&sibling, MUCH).await;
-            // Whoever is read again, or ends, gives back what it held.
+            // A reader that continues, or ends, gives back the bytes that it held.
             unread.pop().context("a stopped reader")?.1.reset(Reason::CANCEL);
             let after = taken(&sibling, MUCH).await;
             ensure!(after >= MUCH, "{after}");

@@ -1,5 +1,5 @@
-//! What each odd request gets from `accept`, under hyper and under axum. Those for a WebSocket are
-//! in `websocket/requests.rs`.
+//! The answers of `accept` to unusual requests, under hyper and under axum. `websocket/requests.rs`
+//! has those for WebSockets.
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
@@ -18,11 +18,11 @@ struct Row {
     by: Version,
     method: Method,
     field: Option<(&'static str, &'static str)>,
-    /// What follows the head, once it is answered.
+    /// The part of the request that follows the head, once the head is answered.
     body: Body,
     status: StatusCode,
     allow: Option<&'static str>,
-    /// The whole body of the answer, or what a refusal begins with.
+    /// The whole body of the answer, or the beginning of a refusal.
     heard: &'static str,
 }
 
@@ -36,7 +36,7 @@ enum Body {
     WithTrailers(&'static str),
 }
 
-/// A request that is as it should be.
+/// A normal request.
 const PLAIN: Row = Row {
     request: "a plain one",
     by: Version::HTTP_2,
@@ -93,7 +93,8 @@ const TABLE: [Row; 10] = [
     Row { request: "trailers", body: Body::WithTrailers("hello"), ..PLAIN },
 ];
 
-/// Status, fields and body. The body is sent after the answer's head has come.
+/// Returns the status, fields and body. The request's body is sent after the answer's head has
+/// arrived.
 async fn ask(site: &Site, row: &Row) -> TestResult<Response<Vec<u8>>> {
     let mut request = Request::builder().method(&row.method).uri(site.url("/"));
     if let Some((name, value)) = row.field {

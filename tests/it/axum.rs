@@ -1,5 +1,5 @@
-//! The extractor `axum::Accept` inside a stock axum server. The connection test (`nettest.rs`) runs
-//! on it too.
+//! The extractor `axum::Accept` inside a stock axum server. The connection tests (`nettest.rs`) use
+//! it too.
 
 use anyhow::{Context, ensure};
 use axum::serve::ListenerExt;
@@ -16,12 +16,12 @@ use crate::support::{
     Over, Site, TestResult, check_echo, check_many, check_turns, echo, noise, run,
 };
 
-/// More than any window on the way.
+/// More than any window on the path.
 const MUCH: usize = 3 << 20;
 
 async fn echo_server(over: Over) -> TestResult<Site> {
     axum_server(over, |conn| async {
-        // The test looks at what its client sees.
+        // The test checks the client's side.
         let _ = echo(conn).await;
     })
     .await
@@ -51,7 +51,7 @@ fn the_clients_address_is_known_where_axum_knows_it() -> TestResult {
     })
 }
 
-/// As the documentation of `accept` warns.
+/// The documentation of `accept` warns of this.
 #[test]
 fn tcp_nodelay_is_left_to_the_program() -> TestResult {
     run(async {
@@ -101,7 +101,7 @@ fn curl_talks_to_an_axum_route() -> TestResult {
             let heard = curl(arguments, tls.url("/"), much.as_bytes()).await?;
             ensure!(heard == much, "{arguments}: {} of {} bytes", heard.len(), much.len());
         }
-        // A GET has no body: its end comes at once.
+        // A GET has no body: it ends at once.
         ensure!(curl("--http2", tls.url("/"), b"").await?.is_empty());
         let cleartext = echo_server(Over::Cleartext).await?;
         let heard = curl("--http2-prior-knowledge -T .", cleartext.url("/"), b"hi\n").await?;

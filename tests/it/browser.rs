@@ -1,5 +1,5 @@
-//! The example `browser` in Chromium, driven by `interop/browser`: WebSockets over HTTP/2 and over
-//! HTTP/1.1, as a browser does them.
+//! The example `browser` in Chromium, which `interop/browser` drives: WebSockets over HTTP/2 and
+//! over HTTP/1.1, as a browser uses them.
 
 use std::env::{consts::EXE_SUFFIX, current_exe};
 use std::path::PathBuf;
@@ -13,17 +13,17 @@ use tokio::process::Command;
 use crate::support::tools::browser_scripts;
 use crate::support::{TestResult, checked, skipped, within};
 
-/// Longer than that of `echo.mjs`, which leaves no browser and no files behind.
+/// Longer than the limit of `echo.mjs`, which leaves no browser and no files behind.
 const WATCHDOG: u64 = 90;
 
-/// The 10 MB and the line, which is 15 bytes long and has a line feed.
+/// The 10 MB and the line, which has 15 bytes and a line feed.
 const BULK: &str = "10000016 bytes went back";
 const NOTHING: &str = "0 bytes went back";
 
 #[tokio::test]
 async fn a_browser_has_its_conn_over_http_2() -> TestResult {
     let Some(ends) = browse("--http2", "h2").await? else { return Ok(()) };
-    // Over HTTP/2, Chromium leaves by RST_STREAM(CANCEL), and mostly without a close frame.
+    // Over HTTP/2, Chromium leaves with RST_STREAM(CANCEL), and usually without a close frame.
     let badly = |end: &&String| end.starts_with("a connection ended badly: ");
     let others = ends.iter().filter(|end| *end == NOTHING || badly(end)).count();
     ensure!(others == 3 && ends.iter().any(|end| end == BULK), "{ends:#?}");
@@ -38,7 +38,7 @@ async fn a_browser_has_its_conn_over_http_1() -> TestResult {
     Ok(())
 }
 
-/// What the example says of the four connections that it had; `None` where there is no browser.
+/// The lines of the example about its four connections, or `None` if there is no browser.
 async fn browse(flag: &str, protocol: &str) -> TestResult<Option<Vec<String>>> {
     let program = example()?;
     if !program.exists() {

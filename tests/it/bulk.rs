@@ -1,4 +1,4 @@
-//! Much data, and many Conns.
+//! Large amounts of data, and many Conns.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use crate::support::framework::axum_server;
 use crate::support::process::{self, memory, output, said};
 use crate::support::{Over, check_echo, checked, echo, long, noise};
 
-/// The most memory that an end may ever have used, in KiB.
+/// The most memory that an end may use at any time, in KiB.
 const MEMORY: u64 = 64 << 10;
 
-/// Bytes each way: 1 GiB in the long form.
+/// The bytes of each direction: 1 GiB in the long form.
 fn volume() -> u64 {
     if long() { 1 << 30 } else { 64 << 20 }
 }
 
-/// Sends and receives at the same time; gives the digests of what was sent and received.
+/// Sends and receives at the same time. Returns the digests of the sent and the received bytes.
 async fn both_ways(conn: Conn, seed: u64, volume: u64) -> Result<(String, String)> {
     let (read, mut write) = conn.into_split();
     let sender = tokio::spawn(async move {
@@ -52,7 +52,7 @@ fn hex(digest: Sha256) -> String {
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Not a test of its own: an end of the transfer below, when it is told so.
+/// Not a real test, but one end of the transfer below, when it is told so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_of_the_transfer() -> Result<()> {
     let Some(role) = process::role() else { return Ok(()) };
@@ -81,12 +81,12 @@ async fn an_end_of_the_transfer() -> Result<()> {
             })
             .await?;
             println!("\n@port {}", site.addr.port());
-            // A client over cleartext takes any.
+            // A cleartext client accepts any certificate here.
             let unused = Identity::self_signed(["localhost"])?.certificate_pem();
             println!("@pem {}", site.certificate.unwrap_or(unused).replace('\n', "|"));
             let conn = conns.recv().await.context("a client")?;
             let digests = both_ways(conn, 1, volume()).await?;
-            // hyper may still have some of it: the end of the input says that the client has it.
+            // hyper may still hold some bytes. The end of the input tells that the client has them.
             while line().await.is_ok() {}
             digests
         }
@@ -161,13 +161,13 @@ async fn a_gibibyte_each_way_at_once_through_axum_arrives_whole_in_little_memory
 async fn a_thousand_conns_of_one_axum_link_echo_at_once() -> Result<()> {
     checked(60, async {
         let echoing = |conn| async move {
-            // The test looks at what its clients see.
+            // The test checks the clients' side.
             let _ = echo(conn).await;
         };
         let site = axum_server(Over::Cleartext, echoing).await?;
         let client = site.client()?;
         let mut conns = JoinSet::new();
-        // As many streams as hyper takes at once, five times over.
+        // Five times as many streams as hyper takes at once.
         for number in 0..1_000 {
             let (client, url) = (client.clone(), site.url("/"));
             conns.spawn(async move {

@@ -1,4 +1,4 @@
-//! Conns that come and go in every way, 200 at a time: nothing is left of them.
+//! Conns that start and end in every way, 200 at a time. Nothing may be left of them.
 
 use std::time::{Duration, Instant};
 
@@ -13,17 +13,18 @@ use tokio::time::timeout;
 use crate::support::process::{self, memory, open_files, output, said};
 use crate::support::{Over, Site, TestResult, checked, echo_server, long, noise};
 
-/// The memory that may come on top of what was used after the first quarter, in KiB: what an
-/// allocator keeps back.
+/// How much memory may be added after the first quarter of the run, in KiB: an allocator keeps this
+/// much back.
 const MORE: u64 = 16 << 10;
 
-/// The tasks of the two servers: each accepts sockets, and hands out what comes.
+/// The tasks of the two servers: each accepts sockets, and hands out the connections.
 const SERVING: usize = 4;
 
-/// Tasks that have let go of their Conn, and sockets of links that have ended, on their last step.
+/// Tasks that have dropped their Conn, and sockets of links that have ended, just before they
+/// finish.
 const FEW: usize = 4;
 
-/// How long it goes on: `H2CONN_CHURN` seconds, if that is set.
+/// The duration of the run: `H2CONN_CHURN` seconds, if that is set.
 fn duration() -> TestResult<Duration> {
     let seconds = match std::env::var("H2CONN_CHURN") {
         Ok(seconds) => seconds.parse().context("H2CONN_CHURN is a number of seconds")?,
@@ -38,7 +39,7 @@ fn duration() -> TestResult<Duration> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
-/// What there is of the process at a moment when no Conn is open.
+/// The resources of the process at a moment when no Conn is open.
 #[derive(Clone, Copy, Debug)]
 struct State {
     memory: u64,
@@ -54,7 +55,7 @@ impl State {
     }
 }
 
-/// Opens a Conn, uses it, and ends it in the way of its number.
+/// Opens a Conn, uses it, and ends it in the way with this number.
 async fn come_and_go(client: Client, url: String, number: u64) -> TestResult {
     let conn = client.open(url).await?;
     let said = noise(1_000 + (number as usize * 517) % 30_000, number);
@@ -78,7 +79,7 @@ async fn come_and_go(client: Client, url: String, number: u64) -> TestResult {
         }
         5 => conn.on_drop(OnDrop::Reset),
         6 => {
-            // A read that is given up midway.
+            // A read that is cancelled midway.
             let _ = timeout(Duration::from_micros(50), (&conn).read(&mut [0; 10])).await;
         }
         _ => {
@@ -99,7 +100,7 @@ async fn hear(mut conn: &Conn, said: &[u8]) -> TestResult {
     Ok(())
 }
 
-/// 200 at a time, of which ten have a link of their own.
+/// Runs 200 at a time, of which ten have a link of their own.
 async fn round(site: &Site) -> TestResult {
     let shared = site.client()?;
     let mut conns = JoinSet::new();
@@ -113,7 +114,7 @@ async fn round(site: &Site) -> TestResult {
     Ok(())
 }
 
-/// Not a test of its own: the process of the test below.
+/// Not a real test, but the process of the test below.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_process_of_the_churn() -> TestResult {
     if process::role().is_none() {

@@ -1,5 +1,5 @@
-//! Ways to a server other than the resolver and TCP: addresses that the program gives, and its own
-//! connector.
+//! Connections that bypass the resolver and TCP: addresses that the program gives, and connectors
+//! of its own.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -27,14 +27,14 @@ fn a_host_is_reached_at_the_addresses_that_the_program_gives_for_its_port() -> T
                 port,
                 [HERE],
             );
-            // With TLS the certificate has to have the name, which only the first has.
+            // With TLS, the certificate must have the name, and it has only the first one.
             let host = if over == Over::Tls { "localhost" } else { "no-such.invalid" };
             let url = site.url("/").replace("127.0.0.1", host);
             let (conn, _) = client.clone().build()?.connect(&url).await?;
             ensure!(conn.uri().host() == Some(host), "{}", conn.uri());
             ensure!(conn.peer_addr().socket_addr() == Some(site.addr), "{}", conn.peer_addr());
             check_echo(conn, b"hello").await?;
-            // Another port is another matter.
+            // The addresses do not apply to another port.
             let other = if over == Over::Tls { "https" } else { "http" };
             let url = format!("{other}://no-such.invalid:1/");
             let error = client.build()?.connect(url).await.err().context("no such host")?;
@@ -48,7 +48,7 @@ fn a_host_is_reached_at_the_addresses_that_the_program_gives_for_its_port() -> T
 fn all_addresses_that_the_program_gives_are_tried() -> TestResult {
     run(async {
         let site = echo_server(Over::Cleartext).await?;
-        // Nobody listens on the first, though it is this machine's.
+        // No server listens on the first address, though it belongs to this machine.
         let nobody = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 77));
         let client =
             Client::builder().resolve("two.invalid", site.addr.port(), [nobody, HERE]).build()?;
@@ -130,7 +130,7 @@ fn a_connector_that_takes_too_long_is_dropped_and_named() -> TestResult {
         let error = client.connect("http://somewhere/").await.err().context("hangs")?;
         ensure!(error.is_timeout() && error.to_string().contains("connector"), "{error}");
         drop(client);
-        // The function and its future were the last to have the sender.
+        // The function and its future were the last holders of the sender.
         ensure!(dropped.changed().await.is_err());
         Ok(())
     })

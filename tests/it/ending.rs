@@ -1,4 +1,4 @@
-//! The ways a connection ends (`docs/protocol.md`), seen from both sides.
+//! The ways in which a connection ends (`docs/protocol.md`), seen from both sides.
 
 mod refused;
 mod truth;
@@ -16,12 +16,12 @@ use crate::support::framework::Host;
 use crate::support::raw::{DATA, Raw};
 use crate::support::{checked, within};
 
-/// What the error of a read or write says, in the library's own terms.
+/// The library's error inside the error of a read or write.
 fn ours(error: &io::Error) -> Result<&Error> {
     Error::from_io(error).with_context(|| format!("{error} carries none of ours"))
 }
 
-/// Reads until the end or an error; gives the bytes and the error.
+/// Reads until the end or an error. Returns the bytes and the error.
 async fn read_all(conn: &Conn) -> (Vec<u8>, Option<io::Error>) {
     let mut got = Vec::new();
     let mut conn = conn;
@@ -37,7 +37,8 @@ async fn with_each_host(test: impl AsyncFn(Host) -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// What of a reset's reason is known where nothing more is read: hyper tells only a reader.
+/// The reason of a reset, as far as a user knows it who reads no more: hyper tells it only to a
+/// reader.
 fn told(host: Host, reason: Reason) -> Option<Reason> {
     (host == Host::Listener).then_some(reason)
 }
@@ -106,7 +107,8 @@ async fn close_sends_everything_and_ends_what_other_tasks_wait_for() -> Result<(
     .await
 }
 
-/// What a server resets a complete answer with (RFC 9113 §8.1), and a client whatever is left.
+/// The reason with which a server resets after a complete answer (RFC 9113 §8.1), and any reason of
+/// a client.
 const GOODBYES: [(bool, Reason); 2] = [(true, Reason::CANCEL), (false, Reason::NO_ERROR)];
 
 #[tokio::test(start_paused = true)]
@@ -253,7 +255,7 @@ async fn a_dropped_write_half_is_a_shutdown_and_a_dropped_read_half_stalls_nobod
         let (client, server) = host.pair_in_memory().await?;
         let (read, mut write) = client.into_split();
         drop(read);
-        // Ten windows' worth, which nobody reads.
+        // Ten windows of bytes that are never read.
         for _ in 0..160 {
             (&server).write_all(&[1; 64 << 10]).await?;
         }
@@ -297,7 +299,7 @@ async fn dropping_any_future_midway_loses_nothing() -> Result<()> {
             let mut got = Vec::new();
             let mut buffer = vec![0; 50_000];
             loop {
-                // Cancelled at once when nothing is there.
+                // The read is cancelled at once if nothing is there.
                 match tokio::time::timeout(Duration::ZERO, (&server).read(&mut buffer)).await {
                     Ok(read) => match read? {
                         0 => return io::Result::Ok(got),

@@ -1,4 +1,4 @@
-//! Extended CONNECT (RFC 8441) between our own ends, and the rules that scripted peers break.
+//! Extended CONNECT (RFC 8441) between our own ends, and scripted peers that break its rules.
 
 mod strangers;
 
@@ -19,7 +19,7 @@ use crate::support::{
     ours, run, serve, within,
 };
 
-/// More than any window on the way.
+/// More than any window on the path.
 const MUCH: usize = 3 << 20;
 
 const NAME: &str = "h2conn-test";
@@ -39,7 +39,7 @@ async fn listen_to_connect(over: Over) -> h2conn::Result<(Listener, Site)> {
     listen_with(over, Listener::builder().protocols([NAME])).await
 }
 
-/// Both ends of a connection by CONNECT: the client's, then the server's.
+/// Both ends of a connection through CONNECT: the client's, then the server's.
 pub(crate) async fn connect_pair(over: Over) -> TestResult<(Conn, Conn)> {
     let (mut listener, site) = listen_to_connect(over).await?;
     let (client, url) = (client(&site)?, site.url("/a/path?query"));
@@ -171,7 +171,7 @@ fn a_server_that_does_not_offer_it_is_named_and_the_link_goes_on() -> TestResult
         let client = Client::builder().protocol(NAME).build_over(client_io).await?;
         let mut server = Raw::server(server_io).await?;
         for _ in 0..2 {
-            // Nothing but the SETTINGS wakes the client before its handshake's time is up.
+            // Only the SETTINGS can wake the client before the time limit of its handshake.
             let told = within(5, client.connect("http://raw/")).await;
             let error = told.expect_err("it was not offered");
             ensure!(error.kind() == ErrorKind::Unsupported, "{error:?}");
@@ -185,7 +185,7 @@ fn a_server_that_does_not_offer_it_is_named_and_the_link_goes_on() -> TestResult
         let mut opened = client.open("http://raw/").await?;
         let error = opened.write_all(&noise(MUCH, 3)).await.expect_err("it was not offered");
         ensure!(ours(&error).kind() == ErrorKind::Unsupported, "{error:?}");
-        // The same link, on which no stream was used up, is good once the server has changed.
+        // The same link, on which no stream was used up, works once the server has changed.
         server.send(SETTINGS, 0, 0, OFFER).await?;
         for _ in 0..2 {
             while server.wait_for(SETTINGS, 0).await?.flags & ACK == 0 {}
@@ -203,8 +203,8 @@ fn a_server_that_does_not_offer_it_is_named_and_the_link_goes_on() -> TestResult
 
 #[tokio::test]
 async fn a_request_waits_for_the_last_byte_of_the_settings() -> TestResult {
-    // On one thread, and through a pipe of one byte, the client has done what it can with each byte
-    // before the next one is written.
+    // There is one thread, and a pipe of one byte. The client therefore handles each byte before
+    // the next one is written.
     checked(30, async {
         let (client_io, mut server_io) = duplex(1);
         let client = Client::builder().protocol(NAME).build_over(client_io).await?;
@@ -252,7 +252,7 @@ fn it_is_not_offered_unless_asked_for() -> TestResult {
         let (response, _) = send.clone().ready().await?.send_request(post()?, true)?;
         ensure!(h2_read(response.await?.into_body()).await?.is_empty());
         ensure!(!send.is_extended_connect_protocol_enabled());
-        // Who tries all the same is told, and the link goes on.
+        // A client that tries anyway gets an error, and the link goes on.
         let connect = connect_to(&site, Some(NAME))?;
         let (response, _) = send.clone().ready().await?.send_request(connect, false)?;
         let error = response.await.err().context("it was not offered")?;
@@ -263,7 +263,7 @@ fn it_is_not_offered_unless_asked_for() -> TestResult {
     })
 }
 
-/// A CONNECT for the bare `h2` crate.
+/// A CONNECT request for the bare `h2` crate.
 fn connect_to(site: &Site, protocol: Option<&str>) -> TestResult<Request<()>> {
     let uri = if protocol.is_some() { site.url("/") } else { site.addr.to_string() };
     let mut request = Request::builder().method(Method::CONNECT).uri(uri).body(())?;
@@ -299,7 +299,7 @@ fn both_kinds_of_request_and_refused_ones_share_a_link() -> TestResult {
             tokio::spawn(echo(conn));
         }
         ensure!(accepted == ["HTTP/2 request", "HTTP/2 extended CONNECT, h2conn-test"]);
-        // Who is refused is refused when somebody accepts the next.
+        // The refusal is sent when the next connection is accepted.
         let refusing = tokio::spawn(async move { listener.accept().await.is_some() });
         let mut statuses = Vec::new();
         for answer in answers {
@@ -321,7 +321,7 @@ fn trailers_on_such_a_stream_break_the_rules_at_either_end() -> TestResult {
         HeaderMap::from_iter([(header::EXPIRES, header::HeaderValue::from_static("0"))])
     }
     run(async {
-        // To our listener.
+        // Sent to our listener.
         let (mut listener, site) = listen_to_connect(Over::Cleartext).await?;
         let (send, connection) = h2::client::handshake(io_to(&site).await?).await?;
         tokio::spawn(connection);
@@ -335,7 +335,7 @@ fn trailers_on_such_a_stream_break_the_rules_at_either_end() -> TestResult {
         let reason = std::future::poll_fn(|cx| body.poll_reset(cx)).await?;
         ensure!(reason == h2::Reason::PROTOCOL_ERROR, "{reason:?}");
 
-        // To our client.
+        // Sent to our client.
         let site = server(Over::Cleartext, |io| async {
             let mut builder = h2::server::Builder::new();
             let mut connection = builder.enable_connect_protocol().handshake(io).await?;
@@ -352,7 +352,7 @@ fn trailers_on_such_a_stream_break_the_rules_at_either_end() -> TestResult {
     })
 }
 
-/// What came before is read, then the error, and again.
+/// Earlier bytes are read first, then the error, and again the error.
 async fn check_broken(conn: &mut Conn) -> TestResult {
     let mut heard = [0; 6];
     conn.read_exact(&mut heard).await?;

@@ -1,4 +1,4 @@
-//! Message formats over one connection, in both directions and one after the other.
+//! Message formats over one connection, in both directions and one after another.
 
 use std::io;
 
@@ -31,7 +31,7 @@ fn formats_follow_each_other_over_one_conn_in_both_directions() -> TestResult {
     })
 }
 
-/// What one side says in JSON, of all shapes and sizes.
+/// The JSON values of one side, of all shapes and sizes.
 fn values(who: &str) -> Vec<Value> {
     vec![
         json!("a string"),
@@ -47,7 +47,7 @@ fn block(who: &str, number: usize) -> Vec<u8> {
 }
 
 async fn speak_both_formats(conn: Conn, me: &'static str, you: &'static str) -> TestResult {
-    // JSON, in turns and then all at once.
+    // JSON, first in turns and then all at once.
     let mut json = Framed::new(conn, Json::<Value>::new());
     for (mine, yours) in values(me).into_iter().zip(values(you)) {
         json.send(mine).await?;
@@ -72,7 +72,7 @@ async fn speak_both_formats(conn: Conn, me: &'static str, you: &'static str) -> 
     let FramedParts { io, read_buf, write_buf, .. } = json.into_parts();
     ensure!(write_buf.is_empty(), "everything was flushed");
     let (reader, mut writer) = split(io);
-    // What the decoder has read ahead comes first.
+    // The bytes that the decoder has read ahead come first.
     let mut reader = AsyncReadExt::chain(io::Cursor::new(read_buf), reader);
     // The line feed belongs to the last value.
     ensure!(reader.read_u8().await? == b'\n');
@@ -112,14 +112,14 @@ fn a_format_gives_way_to_the_next_with_bytes_already_read() -> TestResult {
     })
 }
 
-/// JSON, then postcard, then buffers that begin with what JSON leaves behind.
+/// JSON, then postcard, then buffers that begin with the bytes that JSON leaves behind.
 async fn speak_three_formats(conn: Conn) -> TestResult {
     const BUFFER: [u8; 5] = *b"\n\r\n {";
-    // Behind its length of ten, which is three zeros and a line feed.
+    // They follow their length of ten, which is coded as three zeros and a line feed.
     let numbers: Vec<u8> = (1..10).collect();
     let (read, write) = conn.into_split();
 
-    // It all leaves at once, so that the first decoder gets what is meant for the others.
+    // Everything leaves at once, so that the first decoder also gets the bytes for the others.
     let mut json = write.framed(Json::<Value>::new());
     json.feed(json!({ "next": "postcard" })).await?;
     json.feed(json!(1)).await?;
@@ -142,7 +142,7 @@ async fn speak_three_formats(conn: Conn) -> TestResult {
         ensure!(buffers.next().await.context("a buffer")?? == BUFFER);
     }
 
-    // And on with a whole connection. The other side may be further already.
+    // Now with a whole connection again. The other side may already be further.
     let FramedParts { io, read_buf, .. } = buffers.into_parts();
     ensure!(fixed.write_buffer().is_empty(), "everything was flushed");
     let conn = io.reunite(fixed.into_inner())?;
@@ -162,14 +162,14 @@ fn a_decoder_gives_back_what_it_has_read_too_much() -> TestResult {
         let (mut listener, site) = listen(Over::Cleartext).await?;
         let (conn, server) = tokio::join!(site.connect(), accept(&mut listener));
         let (mut conn, server) = (conn?, server?);
-        // One write, one frame, one read: the codec cannot but take too much.
+        // One write, one frame, one read: the codec must read too much.
         conn.write_all(b"{\"a\":1} [2]\nraw bytes").await?;
         let mut json = Framed::new(server, Json::<Value>::new());
         ensure!(json.next().await.context("a value")?? == json!({"a": 1}));
         ensure!(json.next().await.context("a value")?? == json!([2]));
         let FramedParts { io, read_buf, .. } = json.into_parts();
         ensure!(read_buf == b"\nraw bytes"[..], "{read_buf:?}");
-        // And it was all: the connection goes on at the next byte.
+        // There are no other bytes: the connection continues at the next byte.
         conn.write_all(b", and more").await?;
         conn.shutdown().await?;
         let mut rest = String::new();

@@ -19,16 +19,16 @@ use self::peer::{Go, Process, with_go};
 use crate::support::framework::Host;
 use crate::support::{Over, TestResult, listen, noise, ours};
 
-/// What nettest's BasicIO moves, and in pieces of which size.
+/// The bytes that nettest's BasicIO moves, and the size of its pieces.
 const SIZE: usize = 1 << 20;
 const CHUNK: usize = 1 << 10;
-/// Where nettest's PingPong ends.
+/// The last number of nettest's PingPong.
 const LAST: u64 = 1000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     GoServes,
-    /// To our listener, or to an axum route.
+    /// Go connects to our listener, or to an axum route.
     GoConnects(Host),
 }
 
@@ -41,7 +41,7 @@ const EVERYWHERE: [(Role, Over); 6] = [
     (Role::GoConnects(Host::Axum), Over::Tls),
 ];
 
-/// A connection of ours with a Go process at its other end.
+/// A connection of ours, with a Go process at its other end.
 struct Meeting {
     conn: Conn,
     go: Process,
@@ -50,15 +50,15 @@ struct Meeting {
     since: Instant,
 }
 
-/// What our end of the link belongs to.
+/// The owner of our end of the link.
 enum End {
     Client(Client),
-    /// A server, which goes with the runtime.
+    /// A server, which ends with the runtime.
     Server,
 }
 
-/// A Go client may exit when it has ended, as programs do, except after an echo: it ends last then,
-/// and with much on the way, which its exit can cut off.
+/// A Go client may exit when it has ended, as programs do. After an echo it must not: it ends last
+/// then, with many bytes still on the way, which its exit could cut off.
 async fn meet(go: Go, (role, over): (Role, Over), scenario: &str) -> TestResult<Meeting> {
     let what = format!("{role:?} {over:?} {scenario}");
     let (conn, go, end) = match role {
@@ -82,8 +82,8 @@ async fn meet(go: Go, (role, over): (Role, Over), scenario: &str) -> TestResult<
 }
 
 impl Meeting {
-    /// Ends what has said all: both ends find that it ended well. `close` would be an error if the end
-    /// had taken the linger timeout.
+    /// Ends a connection after the last message, and checks that both ends saw an orderly end.
+    /// `close` would fail if the end took as long as the linger timeout.
     async fn part(self) -> TestResult {
         let Meeting { conn, go, end, what, since } = self;
         let last = Instant::now();
@@ -100,10 +100,10 @@ impl Meeting {
     }
 }
 
-/// Waits until the Go process has ended well, and gives what it printed.
+/// Waits until the Go process has ended well, and returns its output.
 async fn part_from(go: Process, end: End) -> TestResult<String> {
     if let End::Client(client) = end {
-        // A Go server stays for as long as the link does.
+        // A Go server runs for as long as its link does.
         client.close().await?;
     }
     go.finish().await
@@ -161,7 +161,7 @@ async fn bounce(conn: &mut Conn, begin: bool) -> TestResult {
     loop {
         let mut counter = [0; 8];
         match conn.read_exact(&mut counter).await {
-            // The other end was the one to see the last number.
+            // The other end was the one that received the last number.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && previous == LAST - 1 => {
                 return Ok(());
             }
@@ -203,8 +203,8 @@ fn go_and_we_write_more_than_the_windows_both_ways_at_once() -> TestResult {
     })
 }
 
-/// Sends back what comes, and goes on reading while it cannot write. Go's server needs that: it
-/// holds back the window of what it has read for as long as what it writes is not read.
+/// Sends everything back, and reads on while it cannot write. Go's server needs this: it holds back
+/// the window of bytes that it has read for as long as its own writes are not read.
 async fn echo_without_waiting(conn: &Conn) -> TestResult {
     let (queue, mut queued) = mpsc::unbounded_channel();
     let read = async move {
@@ -257,7 +257,7 @@ async fn answer(conn: &mut Conn) -> TestResult {
     Ok(conn.write_all(b"answer").await?)
 }
 
-/// Hears the word after which something is to go wrong.
+/// Reads the word after which the failure follows.
 async fn hear_a_word(conn: &mut Conn) -> TestResult {
     let mut word = [0; 6];
     conn.read_exact(&mut word).await?;
@@ -265,7 +265,7 @@ async fn hear_a_word(conn: &mut Conn) -> TestResult {
     Ok(())
 }
 
-/// Says a word after which something is to go wrong, and waits until it has arrived.
+/// Writes the word after which the failure follows, and waits until it has arrived.
 async fn say_a_word(conn: &mut Conn) -> TestResult {
     conn.write_all(b"a word").await?;
     conn.read_exact(&mut [0; 1]).await?;
@@ -333,7 +333,7 @@ fn our_reset_is_an_error_for_go_and_not_an_end() -> TestResult {
 fn our_end_that_vanishes_is_an_error_for_go_and_not_an_end() -> TestResult {
     with_go(|go| async move {
         for place in EVERYWHERE {
-            // A runtime that is shut down takes its sockets along, and ends nothing.
+            // A runtime that is shut down drops its sockets without an orderly end.
             let doomed = Runtime::new()?;
             let (role, over) = place;
             let (go, _conn) = match role {

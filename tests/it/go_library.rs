@@ -1,4 +1,4 @@
-//! What the tests of the Go library, `posener/h2conn`, check, by meaning.
+//! The behaviour that the tests of the Go library, `posener/h2conn`, check.
 
 use std::io;
 use std::sync::Arc;
@@ -48,7 +48,8 @@ fn many_lines_go_both_ways_at_once_over_one_conn() -> TestResult {
             written?;
             let heard = heard?;
 
-            // Each sender's lines come whole and in order; how the senders mix is nobody's business.
+            // Each sender's lines arrive whole and in order. Lines of different senders may mix in
+            // any way.
             ensure!(heard.len() == 2 * WRITERS * LINES, "{host:?} {over:?}: {} lines", heard.len());
             for writer in 0..WRITERS {
                 for who in ["WRITER", "server"] {
@@ -65,7 +66,7 @@ fn many_lines_go_both_ways_at_once_over_one_conn() -> TestResult {
     })
 }
 
-/// Answers each line in capitals, and says lines of its own meanwhile.
+/// Answers each line in capitals, and sends lines of its own in the meantime.
 async fn shout_back(conn: Conn) -> TestResult {
     let conn = Arc::new(conn);
     let mut writers = tokio::task::JoinSet::new();
@@ -99,7 +100,7 @@ async fn lines(conn: &Conn) -> io::Result<Vec<String>> {
     Ok(heard)
 }
 
-/// The ways to end a connection in good order.
+/// The ways to end a connection in order.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Shutdown,
@@ -107,7 +108,7 @@ enum End {
     Drop,
 }
 
-/// `near` says something and ends; `far` hears it, then the end.
+/// `near` writes something and ends; `far` reads it, and then the end.
 async fn ends_after_it_has_spoken(mut near: Conn, mut far: Conn, end: End) -> TestResult {
     near.write_all(b"the last word").await?;
     let ended = async move {
@@ -125,7 +126,7 @@ async fn ends_after_it_has_spoken(mut near: Conn, mut far: Conn, end: End) -> Te
         let mut heard = String::new();
         far.read_to_string(&mut heard).await?;
         ensure!(heard == "the last word", "{heard:?}");
-        // The end stays the end.
+        // Later reads also return the end.
         ensure!(far.read(&mut [0; 1]).await? == 0, "a byte after the end");
         far.shutdown().await?;
         TestResult::Ok(())
@@ -178,11 +179,11 @@ fn a_certificate_that_the_client_does_not_trust_is_permission_denied() -> TestRe
             ensure!(text.contains(part), "{part:?} is not in: {text}");
         }
 
-        // The same without a client of one's own, which trusts what the platform trusts.
+        // The same with `h2conn::connect`, which trusts the certificates of the platform.
         let error = h2conn::connect(&url).await.expect_err("nobody has signed it");
         ensure!(error.kind() == ErrorKind::Tls, "{error:?}");
 
-        // Whoever asks for it gets it.
+        // A client that accepts any certificate gets its connection.
         let anyone = ClientTls::new().dangerous_accept_any_certificate();
         let careless = Client::builder().tls(anyone).build()?;
         careless.connect(&url).await?;
@@ -277,7 +278,7 @@ fn header_fields_and_the_status_arrive() -> TestResult {
             let (server, (conn, response)) = (server?, connected?);
             ensure!(response.status() == StatusCode::CREATED, "{response:?}");
             ensure!(response.headers()["x-seat"] == "7", "{response:?}");
-            // Both ends know both heads from then on.
+            // Both ends have both heads from here on.
             ensure!(server.headers().get_all("x-room").iter().count() == 2);
             ensure!(server.response().await?.status() == StatusCode::CREATED);
             ensure!(conn.headers().get_all("x-room").iter().count() == 2);
@@ -323,7 +324,7 @@ fn only_2xx_accepts() -> TestResult {
     })
 }
 
-/// Both halves of tokio's own `split` are what its users expect of a stream.
+/// The halves of tokio's own `split` are normal streams.
 #[test]
 fn tokios_own_split_works_as_well() -> TestResult {
     fn is_a_stream<T: AsyncRead + AsyncWrite + Send + Unpin>(io: T) -> (ReadHalf<T>, WriteHalf<T>) {

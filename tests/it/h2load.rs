@@ -1,4 +1,4 @@
-//! h2load, nghttp2's load generator, against a listener of ours.
+//! h2load, the load generator of nghttp2, against our listener.
 
 use std::io;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use tokio::process::Command;
 use crate::support::tools::aloud;
 use crate::support::{Over, Site, TestResult, checked, listen, long, serve, skipped};
 
-/// Each link serves a thousand of them, 100 at a time.
+/// Each link carries a thousand of them, 100 at a time.
 const REQUESTS: usize = 10_000;
 
 async fn answer(mut conn: Conn) -> io::Result<()> {
@@ -52,7 +52,7 @@ async fn check(over: Over) -> TestResult {
         );
         ensure!(closing.contains(&expected.as_str()), "{printed}");
         ensure!(printed.contains(&format!("status codes: {requests} 2xx")), "{printed}");
-        // The listener lives.
+        // The listener still works.
         check_answer(&site).await?;
         serving.abort();
         Ok(())

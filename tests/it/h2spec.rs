@@ -1,4 +1,4 @@
-//! h2spec, the test suite of HTTP/2 servers (`interop/h2spec`), against a listener of ours.
+//! h2spec, the test suite for HTTP/2 servers (`interop/h2spec`), against our listener.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -12,24 +12,24 @@ use tokio::process::Command;
 use crate::support::tools::{Outcome, aloud, go_program};
 use crate::support::{Over, TestResult, checked, listen, serve};
 
-/// A server as h2spec expects one: it answers with some data, and ends when the client has.
+/// A server as h2spec expects it: it answers with some data, and ends when the client has ended.
 async fn answer(mut conn: Conn) -> std::io::Result<()> {
     conn.write_all(b"This is what h2spec reads.\n").await?;
     while conn.read(&mut [0; 4096]).await? > 0 {}
     conn.shutdown().await
 }
 
-/// Runs all cases, and gives what h2spec has printed.
+/// Runs all cases, and returns the output of h2spec.
 async fn run(program: &Path, over: Over) -> TestResult<String> {
     let (listener, site) = listen(over).await?;
     let serving = serve(listener, answer);
     let port = site.addr.port().to_string();
     let mut h2spec = Command::new(program);
     h2spec.args(["--strict", "--host", "127.0.0.1", "--port", &port]);
-    // Five fields of this length are to exceed SETTINGS_MAX_FRAME_SIZE, which with us is 64 KiB, and
-    // one is to fit SETTINGS_MAX_HEADER_LIST_SIZE, 16 KiB.
+    // Five fields of this length must exceed SETTINGS_MAX_FRAME_SIZE, which here is 64 KiB. One of
+    // them must fit into SETTINGS_MAX_HEADER_LIST_SIZE, 16 KiB.
     h2spec.args(["--max-header-length", "15200"]);
-    // No case that passes waits for this; h2spec's own 2 s are too few on a loaded machine.
+    // No case that passes waits this long. h2spec's own 2 s are too short on a loaded machine.
     h2spec.args(["--timeout", "60"]);
     if over == Over::Tls {
         h2spec.args(["--tls", "--insecure"]);
@@ -40,7 +40,7 @@ async fn run(program: &Path, over: Over) -> TestResult<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Cases that are not to pass, by their titles, and why.
+/// The titles of cases that need not pass, and the reasons.
 const EXCEPTIONS: [(&str, &str); 0] = [];
 
 async fn check(over: Over) -> TestResult {
@@ -67,7 +67,7 @@ async fn check(over: Over) -> TestResult {
     .await
 }
 
-/// The cases of this version, the strict ones included.
+/// The number of cases in this version, including the strict ones.
 const CASES: usize = 146;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,5 @@
-//! Traffic of honest peers that HTTP/2 libraries stumble over: small frames, ends that come together, full
-//! windows, streams that were reset with messages on their way.
+//! Traffic of honest peers that some HTTP/2 libraries handle badly: small frames, ends that arrive
+//! together, full windows, streams that are reset while messages are on their way.
 
 mod ends;
 mod framework;
@@ -26,7 +26,7 @@ async fn listen() -> Result<(Listener, String)> {
     Ok((listener, address))
 }
 
-/// Echoes until end of file, then ends its side.
+/// Echoes until end of file, then ends its direction.
 async fn echo(conn: Conn) -> io::Result<u64> {
     let (mut read, mut write) = conn.into_split();
     let copied = tokio::io::copy(&mut read, &mut write).await?;
@@ -170,7 +170,7 @@ async fn streams_share_a_narrow_link_window_without_starving_each_other() -> Res
     checked(60, async {
         let (client_io, server_io) = duplex(16 << 10);
         let server = tokio::spawn(async move {
-            // The smallest window that the protocol has, for all streams together.
+            // The smallest window that the protocol allows, for all streams together.
             let mut link = h2::server::Builder::new()
                 .initial_connection_window_size(65_535)
                 .initial_window_size(65_535)

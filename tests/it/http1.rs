@@ -1,4 +1,4 @@
-//! HTTP/1.1 on either side, which cannot carry a connection: both get told so.
+//! HTTP/1.1 on either side. It cannot carry a connection, and both sides must learn this.
 
 use std::io;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::support::{
     tcp_server,
 };
 
-/// What HTTP/1.1 clients are to learn.
+/// The words that HTTP/1.1 clients must find in the answer.
 const ADVICE: [&str; 4] = ["h2conn", "HTTP/2", "ALPN", "--http2-prior-knowledge"];
 
-/// Asks with a stock HTTP/1.1 client, and gives the status and the text of the answer.
+/// Makes a request with a stock HTTP/1.1 client, and returns the status and the text of the answer.
 async fn ask_with_http1(io: impl Io, body: Bytes) -> TestResult<(StatusCode, String)> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await?;
     tokio::spawn(connection);
@@ -50,7 +50,7 @@ fn a_cleartext_http1_client_gets_505_and_is_told_why() -> TestResult {
             let (status, text) = ask_with_http1(io, Bytes::from(vec![b'x'; body])).await?;
             is_advice(status, &text).with_context(|| format!("a body of {body} bytes"))?;
         }
-        // And the listener serves those who come properly.
+        // The listener still serves correct clients.
         check_echo(site.connect().await?, b"hello").await
     })
 }
@@ -75,7 +75,7 @@ fn an_http1_request_that_comes_byte_by_byte_gets_505() -> TestResult {
         let site = echo_server(Over::Cleartext).await?;
         let mut io = TcpStream::connect(site.addr).await?;
         io.set_nodelay(true)?;
-        // It shares its first two letters with the preface of HTTP/2.
+        // The method shares its first two letters with the preface of HTTP/2.
         for byte in b"PROPFIND / HTTP/1.1\r\nhost: x\r\n\r\n" {
             io.write_all(&[*byte]).await?;
         }
@@ -101,7 +101,7 @@ async fn is_unsupported(site: &Site, seen: &str) -> TestResult {
 #[test]
 fn an_http1_server_behind_tls_is_unsupported() -> TestResult {
     run(async {
-        // One that knows no ALPN, and one that refuses all but its own protocol.
+        // One server without ALPN, and one that refuses all protocols but its own.
         let site = tls_server(&[], hyper_http1).await?;
         is_unsupported(&site, "does not offer HTTP/2").await?;
         let site = tls_server(&["http/1.1"], hyper_http1).await?;
@@ -138,7 +138,7 @@ fn a_cleartext_http1_server_that_hangs_up_is_named_as_the_one_who_ended_it() -> 
     })
 }
 
-/// HTTP/1.1 on both sides cannot be had: whatever the rustls configurations say, it is HTTP/2.
+/// HTTP/1.1 on both sides is impossible: whatever the rustls configurations say, it is HTTP/2.
 #[test]
 fn two_ends_that_are_configured_for_http1_speak_http2() -> TestResult {
     run(async {

@@ -1,4 +1,4 @@
-//! The order of imports that `docs/architecture.md` promises, read from the source itself.
+//! Checks the order of imports that `docs/architecture.md` promises, in the source itself.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-/// From left to right; the first three import nothing.
+/// From left to right. The first three import nothing.
 const CORE: [&str; 7] = ["alive", "error", "sync", "observe", "config", "pipe", "conn"];
 
-/// The modules that a module may import beside the whole of [`CORE`].
+/// The modules that a module may import in addition to all of [`CORE`].
 const ABOVE: [(&str, &[&str]); 9] = [
     ("tls", &[]),
     ("link", &[]),
@@ -22,7 +22,7 @@ const ABOVE: [(&str, &[&str]); 9] = [
     ("testing", &["link", "listener"]),
 ];
 
-/// Crates that only some files may name. A file is allowed by the beginning of its path.
+/// Crates that only some files may name. A file is allowed if its path begins with one of these.
 const CRATES: [(&str, &[&str]); 8] = [
     // For the reasons of resets under hyper.
     ("h2", &["hosted/reason.rs"]),
@@ -62,8 +62,8 @@ impl Source {
         &self.modules[0]
     }
 
-    /// The modules of the crate's root that the file names, by `crate::` or by as many `super::` as
-    /// lead there.
+    /// The modules of the crate's root that the file names, with `crate::` or with as many
+    /// `super::` as lead there.
     fn imports(&self) -> BTreeSet<&str> {
         let up = "super::".repeat(self.modules.len());
         let roots = [self.after("crate::"), self.after(&up)].concat();
@@ -136,7 +136,7 @@ fn may_import(module: &str, name: &str) -> bool {
     }
 }
 
-/// All of the library but the root, which imports what it likes, and files of tests.
+/// All files of the library except the root, which may import everything, and except test files.
 fn sources() -> Result<Vec<Source>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let (mut folders, mut sources) = (vec![root.clone()], Vec::new());

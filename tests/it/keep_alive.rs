@@ -1,5 +1,4 @@
-//! Peers that vanish without a word, those that are only slow, and what it costs to tell them
-//! apart.
+//! Peers that vanish silently, peers that are only slow, and the cost of telling them apart.
 
 pub(crate) mod pings;
 
@@ -17,7 +16,7 @@ use crate::support::{Over, TestResult, accept, check_echo, checked, listen_with,
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How many seconds of the paused clock nothing here takes.
+/// No test here takes this many seconds of the paused clock.
 const DAY: u64 = 24 * 60 * 60;
 
 /// Both ends of a link in memory, with a network between them.
@@ -28,7 +27,7 @@ struct Ends {
 }
 
 impl Ends {
-    /// `pipe` is what the buffers beside the network hold.
+    /// `pipe` is the capacity of the buffers on both sides of the network.
     async fn new(pipe: usize, network: Network) -> TestResult<Ends> {
         let ((client_io, near), (far, server_io)) = (duplex(pipe), duplex(pipe));
         let (network, seen) = watch::channel(network);
@@ -45,7 +44,7 @@ impl Ends {
     }
 }
 
-/// Checks that the link was given up because of silence, and says so well.
+/// Checks that the link was given up because of silence, and that its error says so clearly.
 fn check_silence(error: &io::Error) -> TestResult {
     ensure!(error.kind() == io::ErrorKind::TimedOut, "{error:?}");
     let text = ours(error).to_string();
@@ -86,7 +85,7 @@ async fn with_the_defaults_a_vanished_peer_is_known_after_45_seconds_at_both_end
             let mut ends = Ends::new(1 << 20, Network::default()).await?;
             let (quiet, trickling, full) =
                 (ends.open().await?, ends.open().await?, ends.open().await?);
-            // The last byte is not the one of a PING, and not at a round time.
+            // Make the last byte one that is no PING, at an odd time.
             sleep(100 * SECOND).await;
             (&quiet.0).write_all(b"x").await?;
             (&quiet.1).read_exact(&mut [0]).await?;
@@ -147,7 +146,7 @@ async fn a_link_whose_buffers_were_full_before_it_died_is_known_to_be_dead() -> 
     .await
 }
 
-/// A slow direction that takes in whatever the windows allow, long before it passes it on.
+/// A slow direction. It takes as many bytes as the windows allow, long before it delivers them.
 fn slow(bytes_per_second: u32) -> Way {
     Way { bytes_per_second: Some(bytes_per_second), depth: 64 << 20, ..Way::default() }
 }
@@ -176,7 +175,7 @@ async fn a_slow_transfer_is_alive_whichever_way_it_goes() -> TestResult {
                 };
                 let both = async { tokio::try_join!(write, read) };
                 let began = Instant::now();
-                // Alive all the while, and not because it was over soon.
+                // It must be alive all the time, and not pass only because it ended early.
                 if let Ok(ended) = timeout(600 * SECOND, both).await {
                     ended.with_context(|| format!("{rate} bytes/s, {:?}", began.elapsed()))?;
                     ensure!(began.elapsed() > 100 * SECOND, "{rate}: {:?}", began.elapsed());
@@ -194,7 +193,7 @@ async fn a_burst_that_takes_minutes_to_arrive_does_not_end_its_link() -> TestRes
         let mut ends =
             Ends::new(1 << 20, Network { up: slow(1_000), ..Network::default() }).await?;
         let (client, server) = ends.open().await?;
-        // The PING is behind 300 seconds of data, and the server's own answer as well.
+        // The PING is queued behind 300 seconds of data, and so is the server's own answer.
         (&client).write_all(&[7; 300_000]).await?;
         (&server).read_exact(&mut vec![0; 300_000]).await?;
         (&server).write_all(b"x").await?;
@@ -207,8 +206,8 @@ async fn a_burst_that_takes_minutes_to_arrive_does_not_end_its_link() -> TestRes
 #[tokio::test(start_paused = true)]
 async fn a_transport_that_takes_bytes_slowly_is_alive_though_its_peer_says_nothing() -> TestResult {
     checked(DAY, async {
-        // Without a depth it is the transport that makes the writer wait. Its end says nothing: what
-        // it has to say is lost on the way.
+        // Without a depth, the transport itself makes the writer wait. Its other end appears
+        // silent, because all of its answers are lost.
         let up = Way { bytes_per_second: Some(1_000), depth: 1_000, ..Way::default() };
         let mut ends = Ends::new(4096, Network { up, ..Network::default() }).await?;
         let (client, _server) = ends.open().await?;
@@ -216,7 +215,7 @@ async fn a_transport_that_takes_bytes_slowly_is_alive_though_its_peer_says_nothi
         let down = Way { flow: Flow::Swallowed, ..Way::default() };
         ends.network.send_replace(Network { up, down });
         write_to_death(&client, 100_000, Duration::ZERO).await?;
-        // A window's worth takes 1,048 seconds, and 45 more are silent.
+        // A window of bytes takes 1,048 seconds, and 45 more pass in silence.
         let seconds = began.elapsed().as_secs();
         ensure!((1040..1110).contains(&seconds), "after {seconds} s");
         Ok(())
@@ -249,7 +248,7 @@ async fn a_drain_that_waits_and_keep_alive_do_not_disturb_each_other() -> TestRe
 async fn a_drain_ends_soon_where_only_a_link_without_conns_is_left_that_says_nothing() -> TestResult
 {
     checked(DAY, async {
-        // Its round trip is not known, or so long that four of them are worth waiting for.
+        // The round trip is not known, or so long that four of them are worth a wait.
         for (trip, most) in [(None, 2_000), (Some(500), 3_000), (Some(3_000), 11_000)] {
             let mut ends = Ends::new(1 << 20, Network::default()).await?;
             if let Some(trip) = trip {
@@ -275,7 +274,7 @@ async fn a_drain_ends_soon_where_only_a_link_without_conns_is_left_that_says_not
     .await
 }
 
-/// Both ends over TCP, with a relay between them that lets the peers vanish, and then come back.
+/// Both ends over TCP. A relay between them lets the peers vanish, and then come back.
 async fn black_hole(over: Over, interval: Duration, limit: Duration) -> TestResult<[Duration; 2]> {
     let builder = Listener::builder().keep_alive_interval(interval).keep_alive_timeout(limit);
     let (mut listener, mut site) = listen_with(over, builder).await?;
@@ -329,7 +328,7 @@ fn a_black_hole_is_known_at_both_ends_and_the_client_goes_on_when_it_is_over() -
         run(async move {
             let (interval, limit) = (Duration::from_millis(500), Duration::from_millis(700));
             for time in black_hole(over, interval, limit).await? {
-                // The last byte may have come up to an interval before.
+                // The last byte may have arrived up to one interval earlier.
                 ensure!(time > limit, "{over:?}: {time:?}");
             }
             Ok(())
@@ -338,7 +337,7 @@ fn a_black_hole_is_known_at_both_ends_and_the_client_goes_on_when_it_is_over() -
     Ok(())
 }
 
-/// In real time: a minute, so only in the long form.
+/// This takes a minute of real time, so it runs only in the long form.
 #[test]
 fn with_the_defaults_a_black_hole_is_known_within_45_seconds() -> TestResult {
     if !long() {

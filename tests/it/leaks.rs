@@ -1,5 +1,5 @@
-//! What is let go while the rest lives on: every test is checked for leaks at its end, these look
-//! before.
+//! Resources that are freed while the rest lives on. Every test is checked for leaks at its end;
+//! these tests check earlier.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::support::raw::{self, DATA, END_STREAM, HEADERS, PING, REQUEST, RST_STREAM, Raw};
 use crate::support::{Over, TestResult, accept, listen, run, successor};
 
-/// Waits until so many streams are alive; the watchdog ends it.
+/// Waits until this many streams are alive. Only the watchdog limits the wait.
 async fn streams_alive(streams: usize) {
     while alive().streams != streams {
         yield_now().await;
@@ -36,19 +36,20 @@ fn a_request_that_was_reset_before_anybody_accepted_it_leaves_nothing() -> TestR
             raw.send(PING, 0, 0, b"have you").await?;
             raw.wait_for(PING, 0).await?;
             if alive().streams == 0 {
-                // All of it came at once, and nobody is asked to accept it.
+                // All frames arrived at once, so the request is never offered.
                 continue;
             }
             let incoming = listener.accept().await.context("the request")?;
             ensure!(alive().streams == 1, "{}", alive());
-            // Whether it was seen in time or is found out by reading, the client has taken it back.
+            // The server sees this at once, or learns it by reading: the client has cancelled the
+            // request.
             if let Ok(conn) = incoming.accept() {
                 ensure!(conn.closed().await.is_err());
             }
             streams_alive(0).await;
         }
         ensure!(alive().links == 1, "the link goes on: {}", alive());
-        // The same for one that came whole: it can be read, and then it is gone.
+        // A request that arrived complete can be read, and then it is gone.
         raw.send(HEADERS, raw::END_HEADERS, 5, REQUEST).await?;
         raw.send(DATA, END_STREAM, 5, b"read").await?;
         let mut conn = accept(&mut listener).await?;
@@ -89,7 +90,7 @@ fn closing_a_client_waits_also_for_what_its_former_links_have_to_send() -> TestR
         let url = site.url("/");
         let (old, server) = tokio::join!(client.connect(&url), accept(&mut listener));
         let (mut old, mut server) = (old?.0, server?);
-        // More than the window: the rest waits in this side's queue for the server to read.
+        // More than the window: the rest waits in this side's queue until the server reads.
         old.write_all(&vec![7; BYTES]).await?;
         let draining = tokio::spawn(listener.drain(Duration::from_secs(20)));
         old.draining().await;

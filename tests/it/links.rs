@@ -1,4 +1,4 @@
-//! Links that are shared, that come and go, and that end in good order.
+//! Links that are shared, that come and go, and that end in order.
 
 mod drain;
 
@@ -23,12 +23,12 @@ use crate::support::{
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(60);
 
-/// The socket of this side: what tells one link from another.
+/// The local socket address, which identifies a link.
 fn link(conn: &Conn) -> SocketAddr {
     conn.local_addr().socket_addr().expect("it goes over TCP")
 }
 
-/// Says something and hears it back, and goes on.
+/// Writes something, reads the echo, and leaves the connection open.
 async fn round_trip(mut conn: &Conn, said: &str) -> TestResult {
     conn.write_all(said.as_bytes()).await?;
     let mut heard = vec![0; said.len()];
@@ -37,10 +37,10 @@ async fn round_trip(mut conn: &Conn, said: &str) -> TestResult {
     Ok(())
 }
 
-/// A request that has arrived at the listener, and that nobody has accepted.
+/// A request that has arrived at the listener and waits for `accept`.
 async fn arrived(client: &Client, site: &Site) -> TestResult<Conn> {
     let conn = client.open(site.url("/")).await?;
-    // The answer to a PING comes after the request was taken in.
+    // The answer to this PING comes after the request was taken in.
     conn.ping().await?;
     Ok(conn)
 }
@@ -59,7 +59,7 @@ fn a_client_uses_one_link_for_all_conns_to_an_origin() -> TestResult {
             round_trip(&first, "first").await?;
             round_trip(&second, "second").await?;
             round_trip(&third, "third").await?;
-            // It stays for those who come later.
+            // The link stays for later connections.
             for conn in [first, second, third] {
                 conn.close().await?;
             }
@@ -106,7 +106,8 @@ fn those_who_connect_at_the_same_time_share_the_link_that_is_being_made() -> Tes
     })
 }
 
-/// A command to a link whose driver is at work just then was once overlooked, until some timer.
+/// Regression: a command to a link whose driver was just running was overlooked until some timer
+/// fired.
 #[test]
 fn conns_that_follow_at_once_do_not_wait_for_a_timer() -> TestResult {
     run(async {
@@ -165,7 +166,7 @@ fn a_server_that_went_and_came_back_is_connected_to_anew() -> TestResult {
                 let mut listener = listener;
                 let conn = accept(&mut listener).await?;
                 conns.send(conn).await.ok().context("the test waits for it")?;
-                // Everything is reset at once.
+                // Reset everything at once.
                 ensure!(!listener.drain(Duration::ZERO).await, "somebody was there");
                 TestResult::Ok(())
             });
@@ -191,8 +192,8 @@ fn a_server_that_died_and_came_back_is_connected_to_anew() -> TestResult {
     run(async {
         for over in Over::BOTH {
             for round in 0..10 {
-                // A runtime of its own is the nearest thing to a process of its own. The server's
-                // end outlives it here: dropped with its task, it might still end in good order.
+                // A separate runtime is the closest thing to a separate process. The server's end
+                // outlives it here: if it were dropped with its task, it might still end in order.
                 let runtime = tokio::runtime::Runtime::new()?;
                 let (mut listener, site) = runtime.spawn(listen(over)).await??;
                 let accepting = runtime.spawn(async move { accept(&mut listener).await });
@@ -205,7 +206,8 @@ fn a_server_that_died_and_came_back_is_connected_to_anew() -> TestResult {
                 let error = held.read(&mut [0; 1]).await.expect_err("its link has died");
                 ensure!(ours(&error).kind() == ErrorKind::Aborted, "{error:?}");
 
-                // Who hears of the death connects again at once, and is not sent to the dead.
+                // A user that learns of the death connects again at once, and must not get the dead
+                // link.
                 if over == Over::Cleartext {
                     serve(successor(site.addr).await?, echo);
                     let connected = client.connect(site.url("/")).await;
@@ -292,7 +294,7 @@ fn a_refused_request_is_tried_again_a_few_times() -> TestResult {
             drop(listener.accept().await.context("the first try")?);
             let conn = accept(&mut listener).await.context("the second try")?;
             echo(conn).await?;
-            // Refused for good.
+            // This server refuses every attempt.
             let mut tries = 0;
             while let Some(incoming) = listener.accept().await {
                 if incoming.uri().path() == "/done" {
@@ -313,8 +315,8 @@ fn a_refused_request_is_tried_again_a_few_times() -> TestResult {
     })
 }
 
-/// Two listeners on one socket: the successor takes over while the other drains, and nobody who
-/// connects meanwhile notices.
+/// Two listeners share one socket: the successor takes over while the first one drains, and clients
+/// that connect in the meantime notice nothing.
 #[test]
 fn a_rolling_restart_turns_nobody_away() -> TestResult {
     run(async {
@@ -343,7 +345,7 @@ fn a_rolling_restart_turns_nobody_away() -> TestResult {
         }
         let rolling = async {
             for _ in 0..20 {
-                // Each serves a few, then goes.
+                // Each listener serves a few connections, then ends.
                 for _ in 0..10 {
                     let conn = accept(&mut listener).await?;
                     tokio::spawn(echo(conn));

@@ -1,7 +1,7 @@
-//! The library as its users meet it: over sockets, against itself and against strangers.
+//! The library as its users see it: over sockets, against itself and against other implementations.
 //!
-//! One binary, a topic a file. Every test runs under a watchdog ([`support::run`]), listens on
-//! port 0, and waits for what happens instead of sleeping.
+//! There is one binary, with one file per topic. Every test runs under a watchdog
+//! ([`support::run`]), listens on port 0, and waits for events instead of sleeping.
 
 mod accept;
 mod accept_drain;

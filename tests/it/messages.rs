@@ -1,4 +1,5 @@
-//! What somebody reads whose connection cannot be made: what was tried, what was seen, what to do.
+//! The messages for a user whose connection cannot be made: the attempt, the observation, and
+//! advice.
 
 use std::error::Error as _;
 use std::io;
@@ -17,7 +18,7 @@ use crate::support::{
     Over, Site, TestResult, chain, echo, echo_server, io_kind, listen, run, tcp_server,
 };
 
-/// Long enough for a busy machine to answer, short enough to wait for.
+/// Long enough for an answer from a busy machine, short enough for a test.
 const SHORT: Duration = Duration::from_millis(300);
 
 /// An attempt that failed.
@@ -38,7 +39,7 @@ impl Failure {
         }
     }
 
-    /// Checks the kinds, and that the text names what was tried and all of `parts`.
+    /// Checks the kinds, and that the text names the attempted URL and all of `parts`.
     fn is(self, kind: ErrorKind, io: io::ErrorKind, parts: &[&str]) -> TestResult<Error> {
         let Failure { url, error } = self;
         ensure!(error.kind() == kind, "{error:?}");
@@ -50,7 +51,7 @@ impl Failure {
         for part in [url.as_str()].iter().chain(parts) {
             ensure!(text.contains(part), "{part:?} is not in: {text}");
         }
-        // This level only: what is below is said by the source, and once.
+        // The message is for this level only: lower levels are described once, by the source.
         if let Some(source) = error.source() {
             let below = source.to_string();
             ensure!(!text.contains(&below), "{below:?} stands in the text, too: {text}");
@@ -59,7 +60,7 @@ impl Failure {
     }
 }
 
-/// A port where nobody listens: it was free a moment ago.
+/// A port on which no server listens: it was free a moment ago.
 async fn closed_port() -> TestResult<Failure> {
     let socket = TcpListener::bind("127.0.0.1:0").await?;
     let site = Site::cleartext(socket.local_addr()?);
@@ -71,17 +72,17 @@ async fn http1_only_tls_server() -> TestResult<Failure> {
     Failure::of(&tls_server(&["http/1.1"], hyper_http1).await?).await
 }
 
-/// The same, but it chooses no protocol instead of refusing.
+/// The same, but this server chooses no protocol instead of refusing.
 async fn tls_server_without_alpn() -> TestResult<Failure> {
     Failure::of(&tls_server(&[], hyper_http1).await?).await
 }
 
-/// Whoever it is: these servers do not come so far as to show a certificate.
+/// Accepts any certificate: these servers fail before they present one.
 fn anyone() -> ClientTls {
     ClientTls::new().dangerous_accept_any_certificate()
 }
 
-/// The address of a cleartext server, with https in front.
+/// Connects to a cleartext server with an https URL.
 async fn by_https(site: Site) -> TestResult<Failure> {
     let client = Client::builder().tls(anyone()).build()?;
     Failure::with(&client, site.url("/echo").replace("http:", "https:")).await
@@ -103,7 +104,7 @@ async fn our_tls_server_by_http() -> TestResult<Failure> {
     Failure::of(&Site::cleartext(echo_server(Over::Tls).await?.addr)).await
 }
 
-/// The kernel takes the connection, and nobody ever says a word.
+/// The kernel accepts the connection, but no program ever answers.
 async fn silent() -> TestResult<(TcpListener, Site)> {
     let socket = TcpListener::bind("127.0.0.1:0").await?;
     let site = Site::cleartext(socket.local_addr()?);
@@ -122,7 +123,7 @@ async fn silent_tls_server() -> TestResult<Failure> {
     Failure::with(&client, site.url("/echo").replace("http:", "https:")).await
 }
 
-/// It speaks HTTP/2, and never answers the request.
+/// This server speaks HTTP/2, and never answers the request.
 async fn server_that_does_not_answer() -> TestResult<Failure> {
     let (_listener, site) = listen(Over::Cleartext).await?;
     let client = Client::builder().response_timeout(SHORT).build()?;
@@ -139,7 +140,7 @@ async fn not_found(body: Bytes) -> TestResult<Failure> {
             .header("x-rooms", "hall, kitchen")
             .body(body)?;
         incoming.reject_with(response);
-        // It lives until the client has gone.
+        // The server stays until the client has gone.
         ensure!(listener.accept().await.is_none());
         Ok(())
     });
@@ -244,7 +245,7 @@ fn a_server_that_never_answers_the_request() -> TestResult {
     })
 }
 
-/// The stream of an attempt that was given up is reset, so that the server does not answer nobody.
+/// The stream of an attempt that was given up is reset, so that the server does not answer in vain.
 #[test]
 fn a_request_whose_answer_is_not_awaited_any_more_is_cancelled() -> TestResult {
     run(async {
@@ -252,7 +253,7 @@ fn a_request_whose_answer_is_not_awaited_any_more_is_cancelled() -> TestResult {
         let client = site.client_builder().response_timeout(SHORT).build()?;
         let error = client.connect(site.url("/")).await.expect_err("nobody answers");
         ensure!(error.is_timeout(), "{error:?}");
-        // A round trip on the same link, whose request was read after the reset.
+        // This is a round trip on the same link. Its request was read after the reset.
         let next = client.open(site.url("/next")).await?;
         next.ping().await?;
         let incoming = listener.accept().await.context("the next request")?;
@@ -343,7 +344,7 @@ fn an_unknown_host() -> TestResult {
     })
 }
 
-/// Also when the attempt is made by one who does not wait for the answer.
+/// The same messages appear if the caller does not wait for the response.
 #[test]
 fn opening_tells_the_same_as_connecting() -> TestResult {
     run(async {
@@ -361,7 +362,7 @@ fn opening_tells_the_same_as_connecting() -> TestResult {
     })
 }
 
-/// Prints every message, for somebody to judge: `cargo test --test it the_messages -- --nocapture`.
+/// Prints every message for a human to read: `cargo test --test it the_messages -- --nocapture`.
 #[test]
 fn the_messages_for_a_look_at_them() -> TestResult {
     run(async {

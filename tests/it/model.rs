@@ -1,5 +1,5 @@
-//! Random operations on both ends of a connection, against two plain queues as the oracle: no byte
-//! is lost, doubled or out of order, nothing ends that was not ended, and nothing hangs.
+//! Random operations on both ends of a connection, compared with two plain queues. No byte may be
+//! lost, duplicated or reordered, nothing may end that was not ended, and nothing may hang.
 
 mod run;
 

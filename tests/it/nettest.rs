@@ -1,7 +1,8 @@
-//! The cases of Go's `golang.org/x/net/nettest.TestConn`, by meaning: is this really a connection?
+//! The cases of Go's `golang.org/x/net/nettest.TestConn`, which check whether this is really a
+//! connection.
 //!
-//! Each case runs on a fresh pair, in both directions, on both kinds of runtime, three times; with
-//! `H2CONN_LONG` twenty times, with `H2CONN_ROUNDS` as often as that says.
+//! Each case runs on a new pair, in both directions, on both kinds of runtime, three times. With
+//! `H2CONN_LONG` it runs twenty times, and with `H2CONN_ROUNDS` as often as that variable says.
 
 mod cases;
 
@@ -20,7 +21,7 @@ use crate::extended_connect::connect_pair;
 use crate::support::framework::Host;
 use crate::support::{Over, checked, long};
 
-/// What the cases need of a connection. Several tasks use it at once.
+/// The operations that the cases need. Several tasks use one connection at once.
 trait Duplex: Send + Sync + 'static {
     fn read(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
     fn write(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> + Send;
@@ -90,7 +91,7 @@ impl Duplex for Split {
     }
 }
 
-/// Makes pairs of connected ends; what it returns besides keeps them alive.
+/// Makes a pair of connected ends.
 async fn over_tcp(tls: bool) -> Result<(Conn, Conn)> {
     let identity = Identity::self_signed(["localhost"])?;
     let trust = ClientTls::new().only_root_certificates(identity.certificate_pem());
@@ -131,7 +132,7 @@ fn rounds() -> Result<usize> {
     }
 }
 
-/// Runs a case as often as it is to be run.
+/// Runs a case as often as `rounds` says.
 fn run<C, M, F>(make: impl Fn() -> M, case: impl Fn(Arc<C>, Arc<C>) -> F) -> Result<()>
 where
     C: Duplex,

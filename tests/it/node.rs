@@ -8,7 +8,7 @@ use crate::support::scenarios;
 use crate::support::script::Script;
 use crate::support::{TestResult, run, skipped};
 
-/// Runs a test with a watchdog; says aloud if there is no Node.
+/// Runs a test with a watchdog. Prints a message if there is no Node.
 fn with_node<Fut>(test: impl FnOnce(Script) -> Fut) -> TestResult
 where
     Fut: Future<Output = TestResult>,

@@ -1,5 +1,5 @@
-//! What the library tells `tracing` and `metrics`. Each test has one thread, whose subscriber and
-//! recorder hear of no other test.
+//! The events and metrics that the library gives to `tracing` and `metrics`. Each test has one
+//! thread, whose subscriber and recorder are independent of other tests.
 
 mod log;
 
@@ -20,7 +20,7 @@ use crate::support::raw::{GOAWAY, PING, Raw, frame, read_frame};
 use crate::support::{Over, Site, TestResult, accept, checked, listen, noise};
 use log::Log;
 
-/// Serves a Conn by its path.
+/// Serves a Conn in the way that its path names.
 async fn serve_one(incoming: h2conn::Incoming) -> TestResult {
     match incoming.uri().path() {
         "/reject" => incoming.reject(StatusCode::FORBIDDEN),
@@ -39,7 +39,7 @@ async fn echo(conn: Conn) -> TestResult {
     Ok(())
 }
 
-/// A listener that is drained when the client has done its part.
+/// A listener that is drained when the client has finished.
 async fn with_server(over: Over, client: impl AsyncFnOnce(&Site) -> TestResult) -> TestResult {
     let (mut listener, site) = listen(over).await?;
     let serving = async {
@@ -88,7 +88,7 @@ async fn normal_traffic_is_told_at_debug_in_the_span_of_its_link() -> TestResult
     for side in ["client", "server"] {
         let of_side: Vec<_> = said.iter().filter(|said| said.of_link("side") == side).collect();
         let told = of_side.iter().filter(|said| said.level <= Level::DEBUG);
-        // The SETTINGS come when they come.
+        // The SETTINGS may come at any time.
         let (settings, messages): (Vec<_>, Vec<_>) =
             told.map(|said| said.message.as_str()).partition(|what| *what == SETTINGS);
         assert_eq!(settings, [SETTINGS], "{side}");
@@ -106,7 +106,8 @@ async fn normal_traffic_is_told_at_debug_in_the_span_of_its_link() -> TestResult
     Ok(())
 }
 
-/// A transport in memory, with the task that carries it: aborting that loses both ends at once.
+/// A transport in memory, and the task that carries its bytes. Aborting the task cuts both ends at
+/// once.
 fn carried() -> (tokio::io::DuplexStream, tokio::io::DuplexStream, tokio::task::JoinHandle<()>) {
     let ((near, mut a), (mut b, far)) = (duplex(1 << 16), duplex(1 << 16));
     let carrying = tokio::spawn(async move {
@@ -117,7 +118,7 @@ fn carried() -> (tokio::io::DuplexStream, tokio::io::DuplexStream, tokio::task::
 
 #[tokio::test]
 async fn a_lost_link_says_how_many_conns_it_cut() -> TestResult {
-    // Also one of which only the server's direction is left.
+    // This includes a Conn of which only the server's direction is left.
     for (half_closed, results) in
         [(false, ["truncated", "truncated"]), (true, ["closed", "truncated"])]
     {
@@ -304,7 +305,7 @@ async fn a_handshake_that_fails_is_told_of_on_both_sides() -> TestResult {
     Ok(())
 }
 
-/// All counters and gauges by name and labels, and of histograms how often they were added to.
+/// All counters and gauges by name and labels, and for histograms the number of samples.
 fn counts(snapshot: metrics_util::debugging::Snapshot) -> BTreeMap<String, i64> {
     let count = |value| match value {
         DebugValue::Counter(count) => count as i64,
@@ -332,7 +333,7 @@ async fn metrics_count_what_happened_and_gauges_end_at_zero() -> TestResult {
             conn.close().await?;
             ensure!(client.connect(site.url("/reject")).await.is_err());
             ensure!(client.open(site.url("/reset")).await?.closed().await.is_err());
-            // It is refused four times, each time on a new link.
+            // The request is refused four times, each time on a new link.
             ensure!(client.connect(site.url("/refuse")).await.is_err());
             client.close().await?;
             Ok(())
@@ -363,7 +364,7 @@ async fn metrics_count_what_happened_and_gauges_end_at_zero() -> TestResult {
     for (from, to) in [("client", "server"), ("server", "client")] {
         let sent = take(&format!("h2conn_bytes_sent_total side={from}"));
         let received = take(&format!("h2conn_bytes_received_total side={to}"));
-        // A GOAWAY on each link can come when this end has ended.
+        // A GOAWAY on each link can arrive after this end has ended.
         let missing = sent - received;
         assert!((0..=4 * 17).contains(&missing), "the {from} sent {sent}, {received} came");
         assert!(sent > 100_000, "{from}: {sent}");

@@ -1,5 +1,6 @@
-//! Requests of browsers' pages: those of other origins open nothing, whatever their form. WebSockets over HTTP/1.1
-//! and their lists are in `websocket/requests.rs`.
+//! Requests from pages in browsers. Pages of other origins cannot open a connection, whatever the
+//! form of the request. WebSockets over HTTP/1.1 and their lists of origins are in
+//! `websocket/requests.rs`.
 
 use anyhow::{Context, ensure};
 use h2conn::http::StatusCode;
@@ -12,7 +13,7 @@ use crate::support::{
 
 const EVIL: &str = "https://evil.example";
 
-/// Connects with these fields; gives the status, and the text of a refusal.
+/// Connects with these fields. Returns the status, and the text of a refusal.
 async fn ask(site: &Site, fields: &[(&str, &str)]) -> TestResult<(u16, String)> {
     ask_by(site, fields, None).await
 }

@@ -1,4 +1,4 @@
-//! Strangers at the other end: hyper, the bare h2 crate, curl.
+//! Other implementations at the other end: hyper, the bare h2 crate, curl.
 
 use std::io;
 use std::pin::Pin;
@@ -27,7 +27,7 @@ use crate::support::{
     listen_with, noise, ours, run, serve,
 };
 
-/// More than any window on the way.
+/// More than any window on the path.
 const MUCH: usize = 3 << 20;
 
 #[test]
@@ -108,7 +108,7 @@ fn a_client_on_the_bare_h2_crate_talks_to_our_listener() -> TestResult {
             while let Some(stream) = streams.join_next().await {
                 stream?.with_context(|| format!("{over:?}"))?;
             }
-            // The link ends in good order when its client lets go of it.
+            // The link ends in order when its client drops it.
             drop(send);
             link.await??;
         }
@@ -116,7 +116,7 @@ fn a_client_on_the_bare_h2_crate_talks_to_our_listener() -> TestResult {
     })
 }
 
-/// A request body that is written as it goes.
+/// A request body that is written step by step.
 struct Written(mpsc::Receiver<Bytes>);
 
 impl Body for Written {
@@ -156,7 +156,7 @@ fn a_stock_hyper_client_talks_to_our_listener() -> TestResult {
                 ensure!(heard == said, "turn {turn} over {over:?}");
             }
             drop(writer);
-            // Our end follows the client's, and brings nothing.
+            // Our end follows the client's, without any data.
             ensure!(body.collect().await?.to_bytes().is_empty());
         }
         Ok(())
@@ -184,7 +184,7 @@ fn a_stock_client_that_asks_for_another_method_gets_405() -> TestResult {
 fn a_conn_can_be_written_to_before_a_late_response() -> TestResult {
     run(async {
         for over in Over::BOTH {
-            // This server answers only when it has heard something.
+            // This server answers only after it has received something.
             let site = server(over, |io| async {
                 let mut connection = h2::server::handshake(io).await?;
                 while let Some(arrival) = connection.accept().await {
@@ -270,7 +270,7 @@ fn curl_talks_to_our_listener() -> TestResult {
         let heard = curl("--http2-prior-knowledge -T .", cleartext.url("/"), b"hi\n").await?;
         ensure!(heard == "hi\n", "{heard:?}");
 
-        // `-T -` waits for the whole input; it may be large, and none.
+        // `-T -` reads the whole input first. The input may be large, or empty.
         let much: String = (0..200_000).map(|line| format!("line {line}\n")).collect();
         let heard = curl("--http2 -T -", tls.url("/"), much.as_bytes()).await?;
         ensure!(heard == much, "{} bytes of {}", heard.len(), much.len());
@@ -338,7 +338,7 @@ fn curl_is_told_when_the_method_is_another() -> TestResult {
         let builder = Listener::builder().methods([Method::POST]);
         let (listener, site) = listen_with(Over::Tls, builder).await?;
         serve(listener, crate::support::echo);
-        // Not `-T .`: curl 7.88 ends an upload that is refused, and then waits for ever although
+        // Not `-T .`: if an upload is refused, curl 7.88 ends it and then waits for ever, although
         // both sides of the stream have ended.
         let heard = curl("--http2 -X PUT -d hi -w %{http_code}", site.url("/"), b"").await?;
         ensure!(heard.contains("use one of: POST") && heard.ends_with("405"), "{heard}");

@@ -1,4 +1,4 @@
-//! As many links as it takes: limits of servers, the cap, policies, and what ends a link.
+//! Several links to one origin: servers' limits, the cap, policies, and the ends of links.
 
 mod ends;
 
@@ -25,12 +25,12 @@ use crate::support::{
     tcp_server,
 };
 
-/// The socket of this side: what tells one link from another.
+/// The local socket address, which identifies a link.
 fn link(conn: &Conn) -> SocketAddr {
     conn.local_addr().socket_addr().expect("it goes over TCP")
 }
 
-/// Says something and hears it back, and goes on.
+/// Writes something, reads the echo, and leaves the connection open.
 async fn round_trip(mut conn: &Conn, said: &[u8]) -> TestResult {
     conn.write_all(said).await?;
     let mut heard = vec![0; said.len()];
@@ -39,7 +39,7 @@ async fn round_trip(mut conn: &Conn, said: &[u8]) -> TestResult {
     Ok(())
 }
 
-/// So many connections, all of them begun at once.
+/// Opens this many connections at once.
 async fn crowd(client: &Client, site: &Site, conns: usize) -> TestResult<Vec<Conn>> {
     let mut connecting = JoinSet::new();
     for _ in 0..conns {
@@ -53,7 +53,7 @@ async fn crowd(client: &Client, site: &Site, conns: usize) -> TestResult<Vec<Con
     Ok(crowd)
 }
 
-/// The connections on each link.
+/// The number of connections on each link.
 fn by_link(conns: &[Conn]) -> HashMap<SocketAddr, usize> {
     let mut links = HashMap::new();
     for conn in conns {
@@ -62,19 +62,20 @@ fn by_link(conns: &[Conn]) -> HashMap<SocketAddr, usize> {
     links
 }
 
-/// What is known of the only origin that has something open.
+/// The statistics of the only origin that has anything open.
 fn origin(client: &Client) -> Option<OriginStats> {
     client.stats().origins.into_iter().next()
 }
 
-/// Waits for this to be said of the client's origin; the watchdog ends it.
+/// Waits until the statistics of the client's origin satisfy `wanted`. The watchdog limits the
+/// wait.
 async fn until(client: &Client, wanted: impl Fn(&OriginStats) -> bool) {
     while !origin(client).as_ref().is_some_and(&wanted) {
         tokio::task::yield_now().await;
     }
 }
 
-/// A stock hyper server that echoes, and takes so many streams on a link.
+/// A stock hyper server that echoes, with this limit of streams for each link.
 async fn hyper_echo(io: impl Io, limit: Option<u32>) -> TestResult {
     let echo = service_fn(|request: h2conn::http::Request<Incoming>| async {
         Ok::<_, std::convert::Infallible>(h2conn::http::Response::new(request.into_body()))
@@ -87,7 +88,7 @@ async fn hyper_echo(io: impl Io, limit: Option<u32>) -> TestResult {
     Ok(())
 }
 
-/// A listener of ours that echoes, and takes so many streams on a link.
+/// A listener of ours that echoes, with this limit of streams for each link.
 async fn echo_with(over: Over, limit: u32) -> TestResult<Site> {
     let (listener, site) = listen_with(over, Listener::builder().max_conns_per_link(limit)).await?;
     serve(listener, echo);
@@ -198,7 +199,7 @@ fn limit(streams: u32) -> Vec<u8> {
     [&[0, 3][..], &streams.to_be_bytes()].concat()
 }
 
-/// The server's side of one link whose frames the test writes.
+/// The server's side of one link. The test writes its frames.
 async fn raw_link(socket: &TcpListener) -> TestResult<Raw<TcpStream>> {
     let stream = socket.accept().await?.0;
     stream.set_nodelay(true)?;
@@ -265,7 +266,7 @@ fn a_server_that_takes_no_streams_is_not_given_links_in_vain() -> TestResult {
         raw.send(SETTINGS, 0, 0, &limit(0)).await?;
         until(&client, |origin| origin.limit == Some(0)).await;
         raw.send(RST_STREAM, 0, 1, &7_u32.to_be_bytes()).await?;
-        // It is tried again, over another link, which comes to say the same.
+        // The client tries again over another link, whose server then sends the same limit.
         let mut raw = raw_link(&socket).await?;
         answer(&mut raw, 1).await?;
         raw.send(SETTINGS, 0, 0, &limit(0)).await?;
@@ -297,7 +298,7 @@ fn a_refused_request_is_sent_again_over_another_link_and_the_link_is_kept() -> T
         ensure!(link(&retried) != link(&kept), "another link");
         let stats = client.stats();
         ensure!((stats.refused, stats.retries, stats.dials) == (1, 1, 2), "{stats:?}");
-        // Who comes next goes where nobody was refused.
+        // The next connection uses the link on which nothing was refused.
         let (next, server) = tokio::join!(client.connect(&url), accept(&mut listener));
         ensure!(link(&next?.0) == link(&retried), "to the link that refuses nobody");
         server?;
@@ -317,7 +318,7 @@ fn conns_are_spread_over_as_many_links_as_wanted() -> TestResult {
         }
         let links = by_link(&conns);
         ensure!(links.len() == 4 && links.values().all(|n| *n == 3), "{links:?}");
-        // Past what they have room for there are more.
+        // Beyond the capacity of these links, the client opens more.
         conns.extend(crowd(&client, &site, 38).await?);
         let links = by_link(&conns);
         ensure!(links.len() == 5 && links.values().all(|n| *n == 10), "{links:?}");
@@ -342,7 +343,7 @@ fn an_exclusive_link_ends_with_its_conn() -> TestResult {
         ensure!(client.stats().origins.is_empty(), "{:?}", client.stats());
         let conn = client.connect(site.url("/")).await?.0;
         conn.close().await?;
-        // Its client waits for the link of one that was let go, too.
+        // The client also waits for the link of a connection that was dropped.
         drop(client.connect(site.url("/")).await?);
         client.close().await?;
         Ok(())
@@ -366,7 +367,7 @@ fn knobs_that_cannot_be_are_refused() {
     }
 }
 
-/// The first connection is refused by a reset of TCP, the others are served.
+/// The first TCP connection is reset, the others are served.
 #[test]
 fn the_failed_dial_of_one_is_not_the_failure_of_those_who_wait_for_it() -> TestResult {
     run(async {
@@ -414,7 +415,7 @@ fn what_is_dropped_while_it_connects_leaves_nothing() -> TestResult {
                 connecting.spawn(async move {
                     let connecting = client.connect(url);
                     tokio::pin!(connecting);
-                    // So many polls, and it is dropped.
+                    // Polls this many times, and then drops the future.
                     for _ in 0..(number * 7 + round) % 60 {
                         tokio::select! {
                             biased;
@@ -427,7 +428,7 @@ fn what_is_dropped_while_it_connects_leaves_nothing() -> TestResult {
             while let Some(dropped) = connecting.join_next().await {
                 dropped?;
             }
-            // A few at once still find their places.
+            // A few connections at once still find their places.
             for conn in crowd(&client, &site, 5).await? {
                 conn.reset(h2conn::Reason::CANCEL);
             }

@@ -1,4 +1,4 @@
-//! What happens when something runs short: windows, room, time, the transport itself.
+//! A lack of resources: windows, buffers, time, or the transport itself.
 
 use std::io;
 use std::time::Duration;
@@ -27,7 +27,7 @@ async fn what_a_broken_transport_has_not_taken_is_never_said_to_be_sent() -> Res
                 raw.send(DATA, END_STREAM, 1, &[]).await?;
                 ensure!((&conn).read(&mut [0; 1]).await? == 0);
             }
-            // Less than the window that every peer has, more than the pipe takes.
+            // Less than the window that every peer has, and more than the pipe takes.
             (&conn).write_all(&[1; 50_000]).await?;
             let finishing = timeout(Duration::from_millis(50), (&conn).shutdown()).await;
             ensure!(finishing.is_err(), "50,000 bytes in a pipe of 4,096");
@@ -76,8 +76,8 @@ async fn what_the_peer_resets_before_it_is_written_is_never_said_to_be_sent() ->
         let mut all = raw::frame(HEADERS, raw::END_HEADERS, 1, OK);
         all.extend(raw::frame(DATA, END_STREAM, 1, &[]));
         all.extend(raw::frame(raw::RST_STREAM, 0, 1, &[0; 4]));
-        // Nothing yields in between: the link finds the bytes, their end and the reset in one turn,
-        // and reads before it writes.
+        // There is no yield in between: the link finds the bytes, their end and the reset in one
+        // turn, and it reads before it writes.
         (&conn).write_all(&[1; 1_000]).await?;
         raw.io.write_all(&all).await?;
         ensure!((&conn).shutdown().await.is_err());
@@ -140,7 +140,7 @@ async fn a_conn_goes_on_after_a_crowd_has_made_its_window_small() -> Result<()> 
     checked(60, async {
         let mut links = Pair::new().await?;
         let (client, server) = links.open().await?;
-        // All of it is read, and not all of its window has been given back yet.
+        // All bytes are read, but not all of their window has been given back.
         (&client).write_all(&[1; 300 << 10]).await?;
         (&server).read_exact(&mut vec![0; 300 << 10]).await?;
         let mut crowd = Vec::new();
@@ -171,16 +171,16 @@ async fn streams_that_a_smaller_window_has_stopped_do_not_stop_the_others() -> R
             conns.push(client.open("http://raw/").await?);
         }
         raw.wait_for(HEADERS, 17).await?;
-        // Room for much more on the link; the streams' own windows are what stops them.
+        // The link has enough room. Only the windows of the streams stop them.
         raw.send(raw::WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes()).await?;
         let (ping, pinged) = tokio::join!(conns[8].ping(), raw.wait_for(raw::PING, 0));
         ping?;
         pinged?;
-        // Nothing yields from here on: the link has the bytes in hand when it hears of it.
+        // There is no yield from here on: the link already has the bytes when it gets the SETTINGS.
         for conn in &conns[..8] {
             (conn).write_chunk(vec![1; 65_535].into()).await?;
         }
-        // INITIAL_WINDOW_SIZE of 0: what has not left by now stays.
+        // INITIAL_WINDOW_SIZE of 0: bytes that have not left by now stay.
         raw.send(raw::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).await?;
         for conn in &conns[..8] {
             (conn).write_chunk(vec![1; 65_535].into()).await?;
@@ -231,7 +231,7 @@ async fn a_thousand_requests_with_long_heads_over_a_narrow_pipe_do_not_end_the_l
 #[tokio::test]
 async fn a_deadline_that_is_set_before_each_read_takes_hold_when_nothing_comes() -> Result<()> {
     checked(30, async {
-        // A task may do 128 things before it has to give way; any of them may be the last.
+        // A task may do 128 operations before it must yield. Any of them may be the last.
         for bytes in 110..140 {
             let (client, server) = pair().await?;
             (&client).write_all(&vec![7; bytes]).await?;
@@ -319,7 +319,7 @@ async fn a_link_that_has_ended_is_not_kept_by_a_peer_that_takes_nothing() -> Res
                 raw.io.shutdown().await?;
             }
             ensure!(conn.closed().await.is_err());
-            // What the link still had to say stays in the pipe, which `raw` holds.
+            // The link's last frames stay in the pipe, which `raw` holds.
             ensure!(conn.ping().await.is_err());
             ensure!(client.open("http://raw/").await.is_err(), "a client that is of no more use");
             drop(raw);

@@ -13,7 +13,7 @@ use crate::support::scenarios;
 use crate::support::script::Script;
 use crate::support::{Over, TestResult, accept, listen, run, skipped};
 
-/// Runs a test with a watchdog; says aloud if there is no Python with the package.
+/// Runs a test with a watchdog. Prints a message if there is no Python with the package.
 fn with_python<Fut>(test: impl FnOnce(Script) -> Fut) -> TestResult
 where
     Fut: Future<Output = TestResult>,
@@ -29,7 +29,8 @@ where
     })
 }
 
-/// Where Python may be: as `$PYTHON` says, or else where CI makes it, or the system's.
+/// The places where Python may be: `$PYTHON` if it is set, otherwise the one that CI makes, or the
+/// system's.
 fn interpreters() -> Vec<PathBuf> {
     if let Some(python) = var_os("PYTHON") {
         return vec![python.into()];
@@ -39,7 +40,7 @@ fn interpreters() -> Vec<PathBuf> {
     vec![made.join(program), "python3".into()]
 }
 
-/// Python 3.11 with the package.
+/// Whether this is Python 3.11 with the package.
 async fn has_h2(interpreter: &Path) -> bool {
     let code = "import sys, h2; sys.exit(sys.version_info < (3, 11))";
     let mut python = Command::new(interpreter);
@@ -82,7 +83,7 @@ fn a_python_process_that_is_killed_is_an_error_here_and_not_an_end() -> TestResu
     with_python(|python| async move { scenarios::killed(&python).await })
 }
 
-/// Fails when h2 has learned to go on after GOAWAY; docs/interop.md says that it does not.
+/// Fails when h2 has learned to go on after GOAWAY; docs/interop.md says that it cannot.
 #[test]
 fn a_listener_that_drains_cuts_python_off() -> TestResult {
     with_python(|python| async move {

@@ -1,5 +1,5 @@
-//! A rolling restart: one server ends in good order and another takes over, while many clients
-//! exchange messages. Nothing that was acknowledged is lost, and clients see ends and no failures.
+//! A rolling restart: one server ends in order and another takes over, while many clients exchange
+//! messages. No acknowledged message is lost, and clients see ends but no failures.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,21 +20,21 @@ use crate::support::{Site, TestResult, checked, successor};
 const CLIENTS: usize = 20;
 const CONNS_EACH: usize = 25;
 
-/// Messages that a client sends before it waits for an acknowledgement.
+/// How many messages a client sends before it waits for an acknowledgement.
 const AHEAD: u64 = 4;
 
 /// A drain that takes longer has failed.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What a server has acknowledged: a client's number and the message's.
+/// The messages that a server has acknowledged: the client's number and the message's.
 type Log = Arc<Mutex<Vec<(u64, u64)>>>;
 
-/// The server's side: acknowledges messages until its server is to end, and ends then.
+/// The server's side: acknowledges messages until the server drains, and then ends the connection.
 async fn acknowledge(conn: Conn, log: Log) -> std::io::Result<()> {
     let (mut reader, mut buffer) = (&conn, BytesMut::new());
     loop {
         let n = tokio::select! {
-            // What has come in part is waited for.
+            // If a message has arrived in part, wait for the rest.
             () = conn.draining(), if buffer.is_empty() => break,
             n = reader.read_buf(&mut buffer) => n?,
         };
@@ -52,7 +52,7 @@ async fn acknowledge(conn: Conn, log: Log) -> std::io::Result<()> {
     conn.close().await.map_err(Into::into)
 }
 
-/// What one of the clients' ends has seen.
+/// The results of one client.
 #[derive(Debug, Default)]
 struct Seen {
     number: u64,
@@ -61,8 +61,8 @@ struct Seen {
     failed: Vec<Error>,
 }
 
-/// The client's side: messages in order, each until it is acknowledged, over one connection after
-/// another, until there were so many acknowledgements from the second server.
+/// The client's side: sends messages in order, each until it is acknowledged, over one connection
+/// after another. It stops after enough acknowledgements from the second server.
 async fn send(
     client: Client,
     url: String,
@@ -85,8 +85,8 @@ async fn send(
         loop {
             while heard && sent < seen.acknowledged + AHEAD {
                 let message = [number.to_be_bytes(), sent.to_be_bytes()].concat();
-                // A server that has ended does not take more for long. What it has said before is
-                // to be read, and then its end.
+                // A server that has ended does not take more for long. The client must still read
+                // the server's last messages, and then its end.
                 heard = (&conn).write_all(&message).await.is_ok();
                 sent += 1;
             }
@@ -102,7 +102,8 @@ async fn send(
                 let _ = progress.send(number);
             }
             if seen.ends > 0 && seen.acknowledged >= before + 10 {
-                // Only what was sent and not acknowledged is in doubt, and here that is waited for.
+                // Only messages without an acknowledgement are in doubt, and here the client waits
+                // for those.
                 (&conn).shutdown().await?;
                 while (&conn).read_buf(&mut buffer).await? > 0 {}
                 seen.acknowledged += buffer.len() as u64 / 16;
@@ -110,21 +111,21 @@ async fn send(
                 return Ok(seen);
             }
         }
-        // It may have had to leave messages unread, and says so by a reset.
+        // The server may have left messages unread, and then it resets.
         let _ = conn.close().await;
     }
 }
 
-/// A server that runs, and how to end it; it says whether all its connections have ended.
+/// A running server, and the means to end it. `ended` tells whether all its connections have ended.
 struct Server {
     log: Log,
     stop: oneshot::Sender<()>,
-    /// It has begun to end, and takes no more sockets.
+    /// The server has begun to end, and accepts no more sockets.
     stopped: oneshot::Receiver<()>,
     ended: JoinHandle<TestResult<bool>>,
 }
 
-/// One of ours.
+/// A server with our listener.
 fn ours(listener: Listener) -> Server {
     let (log, (stop, told), (say, stopped)) =
         (Log::default(), oneshot::channel(), oneshot::channel());
@@ -184,7 +185,7 @@ fn hyper(socket: TcpListener) -> Server {
         let _ = say.send(());
         let ended = acceptor.drain(DEADLINE).await;
         while let Some(served) = serving.join_next().await {
-            // A client that has gone before its server is none of its failures.
+            // A client that goes before its server is no failure of the server.
             let _ = served?;
         }
         Ok(ended)
@@ -192,8 +193,8 @@ fn hyper(socket: TcpListener) -> Server {
     Server { log, stop, stopped, ended }
 }
 
-/// Has `first` end while its clients are busy, and gives what they have seen, when `next` has
-/// taken over. `next` is made once the first has begun to end.
+/// Ends `first` while its clients are busy, and returns their results when `next` has taken over.
+/// `next` is made once the first server has begun to end.
 async fn restart<F>(addr: SocketAddr, first: Server, next: F) -> TestResult<Vec<Seen>>
 where
     F: AsyncFnOnce() -> TestResult<Server>,
@@ -208,7 +209,7 @@ where
             clients.spawn(send(shared.clone(), site.url("/"), number, progress.clone()));
         }
     }
-    // Each is to see the end of the first server.
+    // Each client must see the end of the first server.
     let mut begun = HashMap::new();
     while begun.len() < CLIENTS * CONNS_EACH || begun.values().any(|messages| *messages < 5) {
         for _ in 0..100 {
@@ -228,7 +229,7 @@ where
     second.stop.send(()).ok().context("the second server has ended")?;
     ensure!(second.ended.await??, "the second server had to reset some");
 
-    // Each message was acknowledged once, and its client knows of it.
+    // Each message was acknowledged once, and its client knows it.
     let logs = [&log, &second.log].map(|log| log.lock().expect("nobody panics").clone());
     let mut logged = HashMap::<_, Vec<_>>::new();
     for (number, message) in logs.iter().flatten() {
@@ -259,7 +260,7 @@ async fn a_successor_that_binds_the_address_when_it_is_free_loses_nothing() -> T
         let addr = crate::support::port_of(&listener);
         let all = restart(addr, ours(listener), async || Ok(ours(successor(addr).await?))).await?;
         for error in all.iter().flat_map(|seen| &seen.failed) {
-            // Nobody listens, or the socket's queue went with the socket.
+            // No server is listening, or the socket was closed with its queue.
             let kinds = [ErrorKind::Connect, ErrorKind::Refused, ErrorKind::Truncated];
             ensure!(kinds.contains(&error.kind()), "{error}");
         }
@@ -297,7 +298,7 @@ async fn under_hyper_too_nothing_is_lost() -> TestResult {
         let (addr, first, second) = shared_socket()?;
         let all = restart(addr, hyper(first), async || Ok(hyper(second))).await?;
         for error in all.iter().flat_map(|seen| &seen.failed) {
-            // A request that came before hyper's GOAWAY had reached its client.
+            // A request that was sent before hyper's GOAWAY had reached the client.
             ensure!(error.to_string().contains("shutting down"), "{error}");
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Lines that are slow, and every way to end on one: all bytes and END_STREAM arrive, or the sender is
-//! told that they may not have. Never `Ok` and a loss.
+//! Slow lines, and every way to end a connection on one: all bytes and END_STREAM arrive, or the
+//! sender learns that they may be lost. The sender never gets `Ok` for lost bytes.
 
 mod deadlines;
 mod every_end;
@@ -18,19 +18,19 @@ use tokio::sync::oneshot;
 use crate::support::relay::{Network, Relay, Way};
 use crate::support::{Over, Site, TestResult, accept, listen_with};
 
-/// What goes over the line.
+/// The number of bytes that go over the line.
 const BYTES: usize = 1_000_000;
 
 /// 1 Mbit/s: the bytes take 8 seconds.
 const MBIT: u32 = 125_000;
 
-/// What a socket of the network takes in. The kernel of the sender holds all the rest.
+/// How much a socket of the network takes. The sender's kernel holds the rest.
 const TAKEN: u32 = 16 << 10;
 
-/// More time than anything here takes.
+/// More time than any test here takes.
 const LONG: Duration = Duration::from_secs(300);
 
-/// Which end has something to say.
+/// The end that sends the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sender {
     Client,
@@ -40,7 +40,7 @@ enum Sender {
 impl Sender {
     const BOTH: [Sender; 2] = [Sender::Client, Sender::Server];
 
-    /// Its end of a connection, and the receiver's.
+    /// The sender's end of a connection, and the receiver's.
     fn ends<T>(self, client: T, server: T) -> (T, T) {
         match self {
             Sender::Client => (client, server),
@@ -57,7 +57,7 @@ struct Line {
     relay: Relay,
 }
 
-/// So many bytes a second each way.
+/// A network with this many bytes a second each way.
 fn slow(bytes_per_second: u32) -> Network {
     let bytes_per_second = Some(bytes_per_second);
     Network::both(Way { bytes_per_second, depth: TAKEN as usize, ..Way::default() })
@@ -77,7 +77,7 @@ impl Line {
         Ok(Line { client, listener, site, relay })
     }
 
-    /// A connection: the client's end, then the server's.
+    /// Opens a connection: the client's end, then the server's.
     async fn open(&mut self) -> TestResult<(Conn, Conn)> {
         let opened = self.client.connect(self.site.url("/"));
         let (client, server) = tokio::join!(opened, accept(&mut self.listener));
@@ -85,40 +85,40 @@ impl Line {
     }
 }
 
-/// What has arrived.
+/// The bytes that have arrived.
 #[derive(Debug)]
 struct Got {
     bytes: Vec<u8>,
-    /// `Ok` is END_STREAM.
+    /// `Ok` means END_STREAM.
     end: io::Result<()>,
 }
 
-/// Reads to the end. Says when the first tenth of the bytes has come.
+/// Reads to the end. Sends on `begun` when the first tenth of the bytes has arrived.
 async fn receive(mut conn: &Conn, begun: oneshot::Sender<()>) -> Got {
     let mut bytes = Vec::new();
     let tenth = (&mut conn).take(BYTES as u64 / 10).read_to_end(&mut bytes).await;
     if let Err(error) = tenth {
         return Got { bytes, end: Err(error) };
     }
-    // Most tests do not ask.
+    // Most tests do not wait for this.
     let _ = begun.send(());
     let end = conn.read_to_end(&mut bytes).await.map(drop);
     Got { bytes, end }
 }
 
-/// What a sender has been told of its bytes.
+/// The results that a sender got from its calls.
 #[derive(Debug, Default)]
 struct Told(Vec<(&'static str, Result<(), String>)>);
 
 impl Told {
-    /// Takes account of what a call has returned; gives whether it was good.
+    /// Records the result of a call. Returns whether it was good.
     fn note<E: Display + Debug>(&mut self, call: &'static str, result: Result<(), E>) -> bool {
         let is_ok = result.is_ok();
         self.0.push((call, result.map_err(|error| format!("{error} ({error:?})"))));
         is_ok
     }
 
-    /// The same of what [`Listener::drain`] has returned.
+    /// Records the result of [`Listener::drain`] in the same way.
     fn note_drain(&mut self, all_ended: bool) {
         self.note("drain", all_ended.then_some(()).ok_or("false"));
     }
@@ -132,8 +132,8 @@ impl Told {
     }
 }
 
-/// The promise, whatever becomes of the line: everything has arrived, or the sender knows that it may
-/// not have. No receiver ever sees an end that is none.
+/// Checks the promise, whatever happens on the line: everything has arrived, or the sender knows
+/// that it may not have. No receiver ever sees a false end.
 fn check_promise(sent: &[u8], got: &Got, told: &Told) -> TestResult {
     let (len, end) = (got.bytes.len(), &got.end);
     ensure!(sent.starts_with(&got.bytes), "of {len} bytes some are not those that were sent");
@@ -146,7 +146,7 @@ fn check_promise(sent: &[u8], got: &Got, told: &Told) -> TestResult {
     Ok(())
 }
 
-/// The promise on a line that is slow and nothing else: everything arrives, and no call fails.
+/// Checks the promise on a line that is only slow: everything arrives, and no call fails.
 fn check_all_arrived(sent: &[u8], got: &Got, told: &Told) -> TestResult {
     check_promise(sent, got, told)?;
     let (len, end) = (got.bytes.len(), &got.end);
@@ -155,7 +155,7 @@ fn check_all_arrived(sent: &[u8], got: &Got, told: &Told) -> TestResult {
     Ok(())
 }
 
-/// What a sender awaits before its process may exit. The other end goes on as it is.
+/// The calls that a sender awaits before its process may exit. The other end remains as it is.
 async fn end_within(
     sender: Sender,
     client: Client,
@@ -174,7 +174,7 @@ async fn end_within(
     }
 }
 
-/// Waits for cases that run at once, and names those that failed, all of them.
+/// Waits for cases that run at once, and names all cases that failed.
 async fn all_pass(cases: Vec<(String, tokio::task::JoinHandle<TestResult>)>) -> TestResult {
     let mut failures = Vec::new();
     for (case, running) in cases {

@@ -1,5 +1,5 @@
-//! Clients and servers over networks that go wrong in every way, for as long as one likes: no byte
-//! is lost, moved or doubled, every error has a fault behind it, and nothing is left over.
+//! Clients and servers over networks with faults of every kind, for any length of time. No byte is
+//! lost, moved or duplicated, every error has a fault behind it, and nothing is left over.
 
 mod talk;
 
@@ -25,23 +25,24 @@ use talk::Tally;
 const CLIENTS: u64 = 3;
 const TASKS: u64 = 4;
 
-/// How long the ends wait for each other. A half-open connection is noticed after twice that.
+/// How long the ends wait for each other. A half-open connection is noticed after twice this time.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Longer: a machine that is busy with other tests takes a second for TLS and more.
+/// Longer than [`PATIENCE`]: a machine that is busy with other tests can take more than a second
+/// for TLS.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// A half-open connection is cut by the network after this, if keep-alive has not ended it before.
+/// The network cuts a half-open connection after this time, if keep-alive has not ended it before.
 const LAST: Duration = Duration::from_secs(30);
 
-/// The memory that may come on top of what was used after the first quarter, in KiB: what an
-/// allocator keeps back.
+/// How much memory may be added after the first quarter of the run, in KiB: an allocator keeps this
+/// much back.
 const MORE: u64 = 16 << 10;
 
-/// Tasks and sockets on their last step.
+/// Tasks and sockets that are about to finish.
 const FEW: usize = 4;
 
-/// `H2CONN_SOAK` seconds, or a few.
+/// The duration: `H2CONN_SOAK` seconds, or a few.
 fn duration() -> TestResult<Duration> {
     let seconds = match std::env::var("H2CONN_SOAK") {
         Ok(seconds) => seconds.parse().context("H2CONN_SOAK is a number of seconds")?,
@@ -50,7 +51,7 @@ fn duration() -> TestResult<Duration> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
-/// What a run begins with: `H2CONN_SEED`, or the time.
+/// The seed of a run: `H2CONN_SEED`, or the time.
 fn seed() -> TestResult<u64> {
     match std::env::var("H2CONN_SEED") {
         Ok(seed) => seed.parse().context("H2CONN_SEED is a number"),
@@ -73,8 +74,8 @@ impl State {
     }
 }
 
-/// A server that hands over to a successor on the same socket whenever it is told to, and the
-/// network before it.
+/// A server, and the network before it. When told to, the server hands over to a successor on the
+/// same socket.
 struct Place {
     faults: Faults,
     /// The server as clients see it, through the faults.
@@ -141,7 +142,7 @@ impl Place {
         Ok(drains)
     }
 
-    /// Lets things go wrong until `over`. After each of them a new client gets through.
+    /// Applies faults until `over`. After each fault a new client must get through.
     async fn hurt(&self, over: &AtomicBool, seed: u64) -> TestResult<Hurt> {
         let (mut dice, mut happened) = (Dice::new(seed), BTreeMap::new());
         let mut slowest = Duration::ZERO;
@@ -154,17 +155,17 @@ impl Place {
             slowest = slowest.max(start.elapsed());
             tokio::time::sleep(dice.millis(10, 200)).await;
         }
-        // The half-open connections that are left.
+        // Cuts the half-open connections that are left.
         self.faults.happen(Fault::Cut, Duration::ZERO).await;
         Ok(Hurt { happened, slowest })
     }
 
-    /// A new client's Conn works; that its server may be drained meanwhile is all that can happen.
+    /// Checks that a new client's Conn works. Only a drain of its server may end it.
     async fn probe(&self, seed: u64) -> TestResult {
         for attempt in 0.. {
             let client = self.client()?;
             let talked = within(20, talk::hold(&client, &self.site, seed, 4)).await?;
-            // What its network has lost, nobody can acknowledge.
+            // Bytes that the network has lost cannot be acknowledged.
             let _ = within(40, client.close()).await;
             match talked.error {
                 None => break,
@@ -175,7 +176,7 @@ impl Place {
         Ok(())
     }
 
-    /// Talks until `over`, with what each fault leaves of the client's links.
+    /// Talks until `over`, over the links that the faults leave to the client.
     async fn talk(&self, client: Client, over: &AtomicBool, seed: u64) -> TestResult {
         let mut dice = Dice::new(seed);
         while !over.load(SeqCst) {
@@ -187,19 +188,20 @@ impl Place {
     }
 }
 
-/// What has gone wrong, and the longest that it took a new client to get through afterwards.
+/// The faults that were applied, and the longest time that a new client then needed to get through.
 struct Hurt {
     happened: BTreeMap<Fault, u64>,
     slowest: Duration,
 }
 
-/// What a listener's end does to a Conn: it is reset when the time is up, or refused.
+/// Whether the end of a listener can cause this error: it resets a Conn at its deadline, or refuses
+/// it.
 fn is_of_a_drain(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Reset | ErrorKind::Refused | ErrorKind::Truncated)
 }
 
-/// Where nothing goes wrong nothing fails: a listener and a client without a network between them,
-/// until `over`.
+/// Without faults nothing fails: runs a listener and a client without a network between them, until
+/// `over`.
 async fn calm(over: Arc<AtomicBool>, seed: u64) -> TestResult<u64> {
     let identity = identity()?;
     let mut listener = Listener::builder().tls(identity.clone()).bind("127.0.0.1:0").await?;
@@ -231,7 +233,7 @@ async fn calm(over: Arc<AtomicBool>, seed: u64) -> TestResult<u64> {
     }
 }
 
-/// One quarter at one place.
+/// Runs one quarter at one place.
 async fn quarter(place: Arc<Place>, time: Duration, seed: u64) -> TestResult<String> {
     let over = Arc::new(AtomicBool::new(false));
     let clients = (0..CLIENTS).map(|_| place.client()).collect::<h2conn::Result<Vec<_>>>()?;
@@ -262,8 +264,8 @@ async fn quarter(place: Arc<Place>, time: Duration, seed: u64) -> TestResult<Str
     served.store(true, SeqCst);
     let drains = serving.await??;
     let (talks, slowest) = (place.tally.take(), slowest.as_secs_f32());
-    // Each of them, and the end of all, cuts the Conns that are there: of every task and of the
-    // probe one with two ends.
+    // Each event, and the end of the run, cuts the Conns that are open: one with two ends for every
+    // task, and one for the probe.
     let events = happened.values().sum::<u64>() + drains + 1;
     let said = format!("{talks}; {drains} drains, {happened:?}, through again in {slowest:.1} s");
     ensure!(
@@ -274,7 +276,7 @@ async fn quarter(place: Arc<Place>, time: Duration, seed: u64) -> TestResult<Str
     Ok(said)
 }
 
-/// Not a test of its own: the process of the test below.
+/// Not a real test, but the process of the test below.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_process_of_the_soak() -> TestResult {
     if process::role().is_some() {

@@ -1,4 +1,4 @@
-//! What a Conn tells of itself.
+//! The statistics of a Conn.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Answers that their user's own task sends, and not the link's.
+//! Answers that the user's own task sends, and not the link's task.
 
 use std::pin::Pin;
 use std::sync::mpsc;
@@ -13,7 +13,7 @@ use tokio::runtime::Builder;
 
 use crate::support::{Over, Site, TestResult, listen, noise, run};
 
-/// Far more than anything takes.
+/// Much longer than any test here takes.
 const WATCHDOG: Duration = Duration::from_secs(30);
 
 /// Writes without waiting, and without a runtime.
@@ -24,7 +24,7 @@ fn write_alone(mut conn: &Conn, bytes: &[u8]) -> TestResult<usize> {
     }
 }
 
-/// A server in a thread of its own, which says what it reads and answers the question.
+/// A server in a thread of its own, which reports the bytes that it reads and answers the question.
 fn server(over: Over) -> TestResult<(Site, mpsc::Receiver<Vec<u8>>)> {
     let (said, site) = mpsc::channel();
     let (heard, bytes) = mpsc::channel();
@@ -48,7 +48,7 @@ fn server(over: Over) -> TestResult<(Site, mpsc::Receiver<Vec<u8>>)> {
     Ok((site.recv_timeout(WATCHDOG)?, bytes))
 }
 
-/// Collects bytes that come, until there are so many.
+/// Collects bytes that arrive, until there are `n`.
 fn receive(bytes: &mpsc::Receiver<Vec<u8>>, n: usize) -> TestResult<Vec<u8>> {
     let mut all = Vec::new();
     while all.len() < n {
@@ -57,10 +57,11 @@ fn receive(bytes: &mpsc::Receiver<Vec<u8>>, n: usize) -> TestResult<Vec<u8>> {
     Ok(all)
 }
 
-/// How often the link's task may be about to run when its user writes, who then leaves the bytes to it.
+/// The number of attempts. If the link's task is about to run, a writer leaves its bytes to that
+/// task.
 const TRIES: u64 = 100;
 
-/// The client's runtime stands still while its user writes.
+/// The client's runtime does not run while its user writes.
 fn check(over: Over) -> TestResult {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (site, heard) = server(over)?;

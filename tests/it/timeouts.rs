@@ -1,4 +1,4 @@
-//! Conns that are reset because nothing moves on them.
+//! Conns that are reset because no bytes move on them.
 
 use std::io;
 use std::time::Duration;
@@ -30,11 +30,11 @@ async fn conns(
         let (conn, server) = tokio::join!(client.connect("http://memory/"), accept(&mut listener));
         pairs.push((conn?.0, server?));
     }
-    // The links go on without it, and take no more Conns.
+    // The links go on without the listener, and accept no more Conns.
     Ok((client, pairs))
 }
 
-/// What ends a Conn: here because of the timeout of that name, at the other end by a reset.
+/// Checks the end of a Conn: here it is the timeout with this name, and at the other end a reset.
 async fn check_end(mut here: &Conn, mut there: &Conn, knob: &str) -> TestResult {
     let error = read_out(here).await?;
     ensure!(error.kind() == io::ErrorKind::TimedOut, "{error:?}");
@@ -114,7 +114,7 @@ async fn a_conn_whose_peer_takes_nothing_is_reset_and_one_with_nothing_to_send_s
             let reading = async {
                 for _ in 0..4 {
                     sleep(9 * SECOND).await;
-                    // What comes from there is no excuse.
+                    // Bytes in the other direction do not count.
                     (&mut &*there).write_all(b"x").await?;
                     (&mut &*there).read_exact(&mut vec![0; WINDOW]).await?;
                 }

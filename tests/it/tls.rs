@@ -1,4 +1,4 @@
-//! Certificates of clients.
+//! Client certificates.
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::support::{
 struct Asking {
     listener: Listener,
     url: String,
-    /// Trusts the server.
+    /// The settings of a client that trusts the server.
     tls: ClientTls,
     certificate: String,
 }
@@ -66,7 +66,7 @@ fn a_certificate_that_is_required_and_shown_lets_its_client_in() -> TestResult {
     })
 }
 
-/// What a client that shows `identity` gets of a server that lets in others only.
+/// The error of a client with `identity` at a server that accepts only other certificates.
 async fn refused(identity: Option<&Identity>) -> TestResult<Error> {
     let known = Identity::self_signed(["known"])?;
     let asking = Asking::new(|tls| tls.client_roots(known.certificate_pem())).await?;
@@ -95,8 +95,8 @@ fn is_denied(error: &Error, parts: &[&str]) -> TestResult {
 #[test]
 fn a_client_without_the_certificate_that_is_required_is_told_so() -> TestResult {
     run(async {
-        // TLS 1.3 tells it after the client's handshake is over; there may be a race between the
-        // alert and the end of the link, so once is not enough.
+        // TLS 1.3 reports this after the client's handshake is complete. The alert and the end of
+        // the link may race, so one attempt is not enough.
         for _ in 0..20 {
             is_denied(&refused(None).await?, &["certificate", "ClientTls::identity"])?;
         }
@@ -136,7 +136,7 @@ fn tls_1_2_tells_it_as_well() -> TestResult {
     })
 }
 
-/// Also for one who writes before the answer.
+/// The same applies to a user who writes before the answer.
 #[test]
 fn a_conn_that_was_opened_without_waiting_fails_with_the_same() -> TestResult {
     run(async {

@@ -1,4 +1,4 @@
-//! Transports that the program brings itself, at both ends.
+//! Transports that the program itself provides, at both ends.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn a_listener_over_a_transport_of_the_programs_own_serves_many_conns() -> TestRe
             ensure!(incoming.uri().path() == format!("/{number}"), "{}", incoming.uri());
             ensure!(*incoming.peer_addr() == Addr::Other && *incoming.local_addr() == Addr::Other);
             let accepted = incoming.accept()?;
-            // The server speaks first, and the client answers, and the other way round.
+            // The server writes first and the client answers, and then the other way round.
             let said = noise(200_000, number);
             if number % 2 == 0 {
                 let answering = tokio::spawn(echo(opened));
@@ -52,7 +52,7 @@ fn accept_gives_what_waits_and_then_none_when_the_transport_has_ended() -> TestR
         let mut conn = client.open("http://pipe/").await?;
         conn.write_all(b"all").await?;
         conn.shutdown().await?;
-        // The answer to a PING comes after all that.
+        // The answer to a PING comes after all of that.
         conn.ping().await?;
         drop(conn);
         drop(client);

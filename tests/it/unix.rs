@@ -10,7 +10,7 @@ use h2conn::{Addr, Client, ErrorKind, Listener};
 
 use crate::support::{TestResult, accept, check_echo, echo, identity, io_kind, noise, run, serve};
 
-/// A folder of the test's own, removed with all that is in it.
+/// A folder of the test's own, which is removed with everything in it.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -51,7 +51,7 @@ fn a_conn_over_a_unix_socket_echoes_and_knows_its_addresses() -> TestResult {
         ensure!(conn.peer_addr().path() == Some(&path), "{:?}", conn.peer_addr());
         ensure!(server.local_addr().path() == Some(&path), "{:?}", server.local_addr());
         ensure!(*server.peer_addr() == Addr::Unix(None), "{:?}", server.peer_addr());
-        // The URL's host is what the server hears of, as ever.
+        // The server gets the URL's host, as always.
         ensure!(server.uri().host() == Some("some-host"), "{}", server.uri());
         tokio::spawn(echo(server));
         check_echo(conn, &noise(2_000_000, 2)).await

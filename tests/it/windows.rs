@@ -1,4 +1,4 @@
-//! Windows that grow to what the path carries in a round trip.
+//! Windows that grow to the amount that the path carries in a round trip.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::support::{TestResult, checked};
 const MIB: usize = 1 << 20;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// 40 MiB/s and 100 ms there and back: 4 MiB are on their way at once.
+/// 40 MiB/s and a round trip of 100 ms: 4 MiB are on their way at once.
 const RATE: usize = 40 * MIB;
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 
@@ -36,12 +36,12 @@ async fn far_apart(builder: PairBuilder) -> TestResult<Pair> {
     Ok(builder.over(client, server).await?)
 }
 
-/// Writes for as long as anybody reads.
+/// Writes for as long as the other end reads.
 async fn pour(conn: Conn) {
     while (&conn).write_all(&[7; 64 << 10]).await.is_ok() {}
 }
 
-/// Bytes a second that are read after a second in which windows may grow.
+/// The bytes that are read per second, after a second in which windows may grow.
 async fn speed(conn: &Conn) -> TestResult<f64> {
     let mut buffer = vec![0; 256 << 10];
     let mut read = async |time| {
@@ -111,7 +111,8 @@ async fn a_slow_reader_is_sent_no_more_than_the_first_window() -> TestResult {
 #[tokio::test(start_paused = true)]
 async fn many_conns_fill_a_long_fat_line_together() -> TestResult {
     checked(600, async {
-        // Little memory: the link's window, and not those of its streams, is too small at first.
+        // With little memory, the link's window is too small at first, and not the windows of its
+        // streams.
         let builder = Pair::builder().max_link_memory(12 * MIB as u32);
         let mut pair = far_apart(builder).await?;
         let (mut pouring, mut reading) = (Vec::new(), Vec::new());

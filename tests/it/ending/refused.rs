@@ -36,7 +36,7 @@ async fn a_head_request_is_answered_without_a_body() -> Result<()> {
         let io = tokio::net::TcpStream::connect(listener.local_addr().to_string()).await?;
         tokio::spawn(async move { while listener.accept().await.is_some() {} });
         let mut raw = Raw::client(io).await?;
-        // `HEAD http://raw/`, the method as a literal without a name of its own.
+        // `HEAD http://raw/`, with a literal method and an indexed name.
         let request = b"\x02\x04HEAD\x86\x84\x41\x03raw";
         raw.send(HEADERS, raw::END_HEADERS | END_STREAM, 1, request).await?;
         let answer = raw.wait_for(HEADERS, 1).await?;
@@ -54,7 +54,7 @@ async fn a_refusal_ends_with_a_reset_that_is_no_error() -> Result<()> {
     Ok(())
 }
 
-/// The frames of one, by a listener whose dropped connections end so.
+/// The frames of a refusal, from a listener with this behaviour on drop.
 async fn a_refusal(on_drop: OnDrop) -> Result<()> {
     let mut listener = Listener::builder().on_drop(on_drop).bind("127.0.0.1:0").await?;
     let io = tokio::net::TcpStream::connect(listener.local_addr().to_string()).await?;
@@ -74,7 +74,7 @@ async fn a_refusal(on_drop: OnDrop) -> Result<()> {
     Ok(())
 }
 
-/// A reset would count against the link at many servers, as those of a port scan do.
+/// Many servers count a reset against the link, because resets look like a port scan.
 #[tokio::test]
 async fn a_client_ends_its_request_in_order_when_a_refusal_is_complete() -> Result<()> {
     checked(30, async {
@@ -86,7 +86,7 @@ async fn a_client_ends_its_request_in_order_when_a_refusal_is_complete() -> Resu
             for (stream, is_complete) in [(1, true), (3, true), (5, false)] {
                 raw.wait_for(HEADERS, stream).await?;
                 if stream == 3 {
-                    // All of the window, and some bytes that lie before it.
+                    // All of the window, and some bytes of control frames before it.
                     let mut seen = 0;
                     while seen < 65_535 {
                         seen += raw.wait_for(DATA, stream).await?.payload.len();
@@ -96,7 +96,7 @@ async fn a_client_ends_its_request_in_order_when_a_refusal_is_complete() -> Resu
                 raw.send(HEADERS, raw::END_HEADERS, stream, b"\x8d").await?;
                 let flags = if is_complete { END_STREAM } else { 0 };
                 raw.send(DATA, flags, stream, b"nothing here").await?;
-                // Content that was written before does not matter.
+                // Content that was written before this does not matter.
                 ends.push(loop {
                     let frame = raw.next().await?.context("an end")?;
                     if frame.stream == stream && (frame.is_end() || frame.kind == RST_STREAM) {
@@ -110,7 +110,7 @@ async fn a_client_ends_its_request_in_order_when_a_refusal_is_complete() -> Resu
         let error = client.connect(&url).await.err().context("it was refused")?;
         ensure!(error.kind() == ErrorKind::Rejected, "{error}");
         let conn = client.open(&url).await?;
-        // An end behind a part of them would look like the end of them all.
+        // An end behind a part of the bytes would look like the end of all of them.
         (&conn).write_all(&[7; 70_000]).await?;
         let error = (&conn).read(&mut [0]).await.err().context("it was refused")?;
         ensure!(ours(&error).kind() == ErrorKind::Rejected, "{error}");
@@ -124,7 +124,7 @@ async fn a_client_ends_its_request_in_order_when_a_refusal_is_complete() -> Resu
     .await
 }
 
-/// The user is told all that has come of a refusal, whatever becomes of the rest.
+/// The user learns as much of a refusal as has arrived, even if the rest never comes.
 #[tokio::test]
 async fn a_refusal_whose_server_hangs_up_in_the_middle_is_still_one() -> Result<()> {
     checked(30, async {
@@ -136,7 +136,7 @@ async fn a_refusal_whose_server_hangs_up_in_the_middle_is_still_one() -> Result<
             // `:status: 404`.
             raw.send(HEADERS, raw::END_HEADERS, 1, b"\x8d").await?;
             raw.send(DATA, 0, 1, b"nothing h").await?;
-            // Both are read before the end comes.
+            // Both frames are read before the end arrives.
             raw.send(PING, 0, 0, b"have you").await?;
             raw.wait_for(PING, 0).await?;
             Result::<()>::Ok(())

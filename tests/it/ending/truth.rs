@@ -1,4 +1,4 @@
-//! What `close` says, by peers whose frames the test writes: whether it is the truth.
+//! Whether the result of `close` is true. The tests write the frames of the peers.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::raw::{
     ACK, DATA, END_STREAM, Frame, GOAWAY, PING, RST_STREAM, Raw, read_frame,
 };
 
-/// A Conn that has been answered, its client, and the server's end.
+/// A Conn with a response, its client, and the server's end.
 async fn answered() -> Result<(Client, Conn, Raw<DuplexStream>)> {
     scripted(Client::builder()).await
 }
@@ -24,7 +24,8 @@ async fn to_the_end(mut raw: Raw<DuplexStream>) -> Result<()> {
     Ok(())
 }
 
-/// The PINGs on the way to the end of a stream, unanswered: before and behind it.
+/// The PINGs around the end of a stream, which are not answered: the one before it and the one
+/// behind it.
 async fn pings_around_the_end(raw: &mut Raw<DuplexStream>) -> Result<(Vec<u8>, Vec<u8>)> {
     let (mut before, mut frame) = (None, None);
     while frame.is_none() {
@@ -54,7 +55,7 @@ async fn close_waits_until_the_end_is_acknowledged_however_long_that_takes() -> 
         let (before, behind) = pings_around_the_end(&mut raw).await?;
         raw.send(PING, ACK, 0, &before).await?;
         raw.send(DATA, END_STREAM, 1, b"").await?;
-        // The peer shows life, and its acknowledgement is on a slow line.
+        // The peer is alive, and its acknowledgement comes over a slow line.
         for second in 0..600_u64 {
             tokio::time::sleep(Duration::from_secs(1)).await;
             raw.send(PING, 0, 0, &second.to_be_bytes()).await?;
@@ -123,7 +124,7 @@ async fn a_peer_that_hangs_up_has_got_what_it_has_acknowledged_and_no_more() -> 
     Ok(())
 }
 
-/// RST_STREAM that the peer has sent before it got this side's end: it threw bytes away.
+/// The peer has sent RST_STREAM before it got this side's end, so it dropped bytes.
 #[tokio::test]
 async fn a_reset_that_crosses_the_end_is_told_by_close_unless_it_is_no_error() -> Result<()> {
     for reason in [Reason::NO_ERROR, Reason::CANCEL, Reason::INTERNAL_ERROR] {
@@ -168,7 +169,7 @@ async fn a_reset_that_crosses_the_end_is_told_by_close_unless_it_is_no_error() -
     Ok(())
 }
 
-/// What HAProxy 2.6 makes of an answer that its server has reset, while this side is open.
+/// HAProxy 2.6 sends this for an answer that its server has reset, while this side is open.
 #[tokio::test]
 async fn an_end_and_then_a_reset_with_an_error_is_no_good_end() -> Result<()> {
     checked(30, async {
@@ -212,18 +213,18 @@ async fn close_within_a_deadline_says_what_may_be_lost() -> Result<()> {
     .await
 }
 
-/// The ways in which a connection can fail that nobody holds any more.
+/// The ways in which a connection without an owner can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failure {
     /// The transport ends.
     Cut,
     /// The server resets the stream.
     Reset,
-    /// None: the server takes everything, and then the transport ends.
+    /// No failure: the server takes everything, and then the transport ends.
     None,
 }
 
-/// A client that outlives the links of its connections.
+/// The client outlives the links of its connections.
 #[tokio::test]
 async fn a_client_tells_of_dropped_connections_whose_links_are_gone() -> Result<()> {
     for failure in [Failure::Cut, Failure::Reset, Failure::None] {
@@ -232,7 +233,7 @@ async fn a_client_tells_of_dropped_connections_whose_links_are_gone() -> Result<
                 let (client, conn, mut raw) = answered().await?;
                 (&conn).write_all(b"all of it").await?;
                 if closing {
-                    // An end that somebody waited for, and then did not.
+                    // The task waited for this end, and then stopped waiting.
                     let close = tokio::time::timeout(Duration::from_millis(1), conn.close());
                     ensure!(close.await.is_err(), "nobody has acknowledged it");
                 }
@@ -285,7 +286,7 @@ async fn a_client_that_is_closed_resets_those_in_use_in_the_linger_timeout_and_s
     .await
 }
 
-/// What Go's servers and Node's send whose handlers are through before the request has ended.
+/// Go's and Node's servers send this if their handlers finish before the request has ended.
 #[tokio::test]
 async fn an_answer_with_a_goodbye_that_crosses_the_end_is_a_good_end() -> Result<()> {
     for late in [None, Some(Reason::STREAM_CLOSED)] {
@@ -298,7 +299,7 @@ async fn an_answer_with_a_goodbye_that_crosses_the_end_is_a_good_end() -> Result
             };
             reset(Reason::NO_ERROR);
             late.into_iter().for_each(reset);
-            // It is there when the driver comes to send the end of this side.
+            // The frames are there before the driver sends this side's end.
             raw.io.write_all(&frames).await?;
             let closing = conn.close();
             let reading = tokio::spawn(to_the_end(raw));
@@ -312,14 +313,14 @@ async fn an_answer_with_a_goodbye_that_crosses_the_end_is_a_good_end() -> Result
     Ok(())
 }
 
-/// The ways in which a stream is over before the peer hangs up without having acknowledged anything.
+/// The ways in which a stream ends before the peer hangs up without an acknowledgement.
 #[derive(Clone, Copy, Debug)]
 enum Over {
-    /// The peer has answered, and wants no more.
+    /// The peer has answered, and reads no more.
     ByPeer(Reason),
-    /// This side has given it up.
+    /// This side has given up the stream.
     ByUser,
-    /// This side has ended it, and reset it behind its end.
+    /// This side has ended the stream, and then reset it.
     BehindItsEnd,
 }
 
@@ -350,7 +351,8 @@ async fn a_stream_that_was_reset_before_its_end_is_owed_to_nobody() -> Result<()
             }
             drop(conn);
             let closing = tokio::spawn(async move { client.close().await });
-            // It hangs up upon the last word; where it is still asked what it has, upon the question.
+            // The peer hangs up at the last frame. If this side asks it for an acknowledgement, it
+            // hangs up at that PING.
             let is_asked = matches!(over, Over::ByPeer(Reason::CANCEL));
             let is_last = |frame: &Frame| match frame.kind {
                 RST_STREAM | GOAWAY => true,
@@ -360,7 +362,8 @@ async fn a_stream_that_was_reset_before_its_end_is_owed_to_nobody() -> Result<()
             while read_frame(&mut raw.io).await?.is_some_and(|frame| !is_last(&frame)) {}
             drop(raw);
             let closed = closing.await?;
-            // Bytes may be lost where the peer has thrown them away, or must have them in spite of the reset.
+            // Bytes may be lost if the peer has dropped them. In the last case the peer must have
+            // them in spite of the reset.
             if matches!(over, Over::ByPeer(Reason::CANCEL) | Over::BehindItsEnd) {
                 let error = closed.err().context("nobody has acknowledged its bytes")?;
                 ensure!(error.to_string().contains("may be lost"), "{error}");

@@ -22,7 +22,7 @@ use crate::support::{
     Over, Site, TestResult, accept, check_echo, echo, noise, ours, run, serve, skipped,
 };
 
-/// A stock hyper server that echoes what comes by CONNECT.
+/// A stock hyper server that echoes all CONNECT streams.
 async fn hyper_connect_echo(io: impl Io) -> TestResult {
     let service = service_fn(|mut request: Request<Incoming>| {
         let protocol = request.extensions().get::<hyper::ext::Protocol>();
@@ -48,7 +48,7 @@ async fn hyper_connect_echo(io: impl Io) -> TestResult {
     Ok(())
 }
 
-/// A server on the bare `h2` crate that echoes what comes by CONNECT.
+/// A server on the bare `h2` crate that echoes all CONNECT streams.
 async fn h2_connect_echo(io: impl Io) -> TestResult {
     let mut builder = h2::server::Builder::new();
     let mut connection = builder.enable_connect_protocol().handshake(io).await?;
@@ -182,14 +182,14 @@ fn a_stock_hyper_client_connects_to_our_listener() -> TestResult {
     })
 }
 
-/// Node, playing one end. Dropping it kills it.
+/// Node, which plays one end. Dropping it kills it.
 struct Node {
     child: Child,
     output: BufReader<ChildStdout>,
 }
 
 impl Node {
-    /// `None`, and a word about it, where there is no Node.
+    /// Returns `None`, and prints why, if there is no Node.
     fn start(arguments: &[&str]) -> TestResult<Option<Node>> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/node/connect.mjs");
         let node = Command::new("node")

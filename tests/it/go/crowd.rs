@@ -1,4 +1,4 @@
-//! More connections than Go's server takes on a link.
+//! More connections than Go's server takes on one link.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::support::{Over, TestResult, check_echo, noise};
 #[test]
 fn go_gets_as_many_links_as_its_limit_makes_necessary() -> TestResult {
     with_go(|go| async move {
-        // What net/http has as it comes is 250.
+        // The default of net/http is 250.
         for (limit, conns, links) in [("10", 100, 10), ("0", 250, 1), ("0", 251, 2)] {
             let (process, site) = go.serve(Over::Cleartext, &["-limit", limit, "crowd"]).await?;
             let client = site.client()?;

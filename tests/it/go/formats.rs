@@ -1,4 +1,5 @@
-//! JSON, gob and buffers of a fixed size with Go (`interop/go/formats.go`): each alone, and one after the other.
+//! JSON, gob and buffers of a fixed size with Go (`interop/go/formats.go`): each alone, and one
+//! after another.
 
 use std::fmt::Debug;
 
@@ -15,12 +16,12 @@ use crate::support::{TestResult, noise};
 
 const BUFFER: usize = 100;
 const BUFFERS: usize = 1000;
-/// Numbers that follow each other in one format where all comes at once.
+/// How many numbers follow each other in one format when everything arrives at once.
 const IN_A_ROW: i64 = 3;
 
 type Buffer = [u8; BUFFER];
 
-/// Has a line feed for its lowest byte, and its gob begins with one.
+/// A number whose lowest byte is a line feed. Its gob begins with one.
 fn number(step: i64) -> i64 {
     0x0020_0d0a_7b0a_220a + (step << 24)
 }
@@ -42,7 +43,7 @@ where
     Ok(())
 }
 
-/// One value goes each way.
+/// Sends one value each way.
 async fn swap<C, T>(conn: &mut Framed<&Conn, C>, begin: bool, values: [T; 2]) -> TestResult
 where
     C: Decoder<Item = T, Error = CodecError> + Encoder<T, Error = CodecError>,
@@ -117,7 +118,7 @@ async fn speak_at_once(conn: &Conn) -> TestResult {
     for step in steps(0) {
         hear(&mut json, number(step)).await?;
     }
-    // Go writes with one call, so that JSON's reader cannot but have taken it all.
+    // Go writes everything with one call, so the JSON reader must have taken all of it.
     let ahead = json.read_buffer().len();
     ensure!(ahead > IN_A_ROW as usize * BUFFER, "only {ahead} bytes were read ahead");
     let mut gob = json.map_codec(|_| Gob::<i64>::new());
@@ -150,7 +151,7 @@ fn json_values_are_the_same_in_go_and_here() -> TestResult {
     })
 }
 
-/// What Go's `jsonRows` are in JSON.
+/// Go's `jsonRows` in JSON.
 fn values() -> Vec<Value> {
     let entry = json!({
         "ID": 7, "name": "<a> & \"b\" \\ \n \u{2028} wörld 🦀", "at": "2026-02-28T12:00:00.000000005Z",
@@ -172,7 +173,7 @@ fn values() -> Vec<Value> {
         json!(""),
         json!([]),
         json!({}),
-        // Go writes 1.0 as 1, and takes either for the same.
+        // Go writes 1.0 as 1, and treats both as the same.
         json!([1, "two", null, { "three": [3] }]),
         entry,
         nested,

@@ -1,4 +1,5 @@
-//! Go's `encoding/gob`: the rows of `interop/go/gob.go`, each read as one stream and answered with another.
+//! Go's `encoding/gob`: the rows of `interop/go/gob.go`. Each is read as one stream, and answered
+//! with another.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -135,7 +136,7 @@ struct Weather {
     days: Vec<Celsius>,
 }
 
-/// Go's `Wide`, as far as we know it.
+/// Go's `Wide`, with only the fields that this type knows.
 #[derive(Gob, Clone, Debug, Default, PartialEq)]
 struct Narrow {
     d: BTreeMap<String, Point>,
@@ -327,7 +328,7 @@ async fn struct_rows(rows: Rows<'_>) -> TestResult {
         .await?;
     let big = 12_345_678_901_234_567_u64.to_be_bytes();
     let marshaled = Marshaled {
-        // Version 1, negative, and the digits.
+        // Version 1, negative, and then the digits.
         big: Some(GobBytes([&[3], &big[1..]].concat())),
         url: Some(BinaryBytes(b"https://example.com/a?b=c".to_vec())),
     };

@@ -1,4 +1,4 @@
-//! The Go program of `interop/go`: built once, run once a connection.
+//! The Go program of `interop/go`: built once, and run once for each connection.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -14,7 +14,7 @@ use crate::support::{Over, Site, TestResult, run};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Go(&'static Path);
 
-/// Runs a test with the Go program and a watchdog; says aloud if there is no Go.
+/// Runs a test with the Go program and a watchdog. Prints a message if there is no Go.
 pub(super) fn with_go<Fut>(test: impl FnOnce(Go) -> Fut) -> TestResult
 where
     Fut: Future<Output = TestResult>,
@@ -26,7 +26,7 @@ where
 }
 
 impl Go {
-    /// A server that plays one end of a connection.
+    /// Starts a server that plays one end of a connection.
     pub(super) async fn serve(self, over: Over, arguments: &[&str]) -> TestResult<(Process, Site)> {
         let flags: &[&str] = if over == Over::Tls { &["-tls"] } else { &[] };
         let mut process = Process::start(self.0, &[flags, arguments].concat())?;
@@ -42,7 +42,7 @@ impl Go {
         Ok((process, Site { addr, certificate }))
     }
 
-    /// A client that connects to a server of ours and plays its end.
+    /// Starts a client that connects to a server of ours and plays one end.
     pub(super) fn connect(self, site: &Site, arguments: &[&str]) -> TestResult<Process> {
         let url = site.url("/a/path");
         let roots = site.certificate.as_deref().unwrap_or_default();
@@ -50,11 +50,11 @@ impl Go {
     }
 }
 
-/// The Go program as it runs. Dropping it kills it.
+/// The running Go program. Dropping it kills it.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
-    /// A client stays for as long as this is open.
+    /// A client runs for as long as this is open.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     what: String,
@@ -75,7 +75,7 @@ impl Process {
         Ok(Process { child, input, output, what })
     }
 
-    /// Lets a client exit as soon as it has played its end.
+    /// Allows a client to exit as soon as it has played its end.
     pub(super) fn may_exit(&mut self) {
         self.input = None;
     }
@@ -87,7 +87,7 @@ impl Process {
         Ok(line.trim_end().to_owned())
     }
 
-    /// Waits until it has ended well, and gives what else it printed.
+    /// Waits until the program has ended well, and returns the rest of its output.
     pub(super) async fn finish(mut self) -> TestResult<String> {
         self.may_exit();
         let mut printed = String::new();
@@ -98,7 +98,7 @@ impl Process {
         Ok(printed.with_context(|| format!("{} did not say ok", self.what))?.to_owned())
     }
 
-    /// Ends it as the system would.
+    /// Kills the program.
     pub(super) async fn kill(mut self) -> TestResult {
         Ok(self.child.kill().await?)
     }

@@ -73,7 +73,7 @@ async fn two_thousand_aborted_conns_with_messages_in_flight_leave_the_link_alive
             let (aborted, other) = if round % 2 == 0 { (client, server) } else { (server, client) };
             (&other).write_all(b"8 bytes!").await?;
             aborted.reset(Reason::CANCEL);
-            // More for a stream that the other end has already forgotten.
+            // These bytes are for a stream that the other end has already forgotten.
             let _ = (&other).write_all(b"8 bytes!").await;
         }
         first.write_all(b"alive").await?;

@@ -1,4 +1,4 @@
-//! The same of `accept` inside hyper and axum.
+//! The same tests for `accept` inside hyper and axum.
 
 use std::io;
 
@@ -14,12 +14,12 @@ use crate::support::{Over, checked, noise};
 
 const PIPE: usize = 64 << 10;
 
-/// DATA frames that went one way.
+/// The DATA frames of one direction.
 #[derive(Debug, Default)]
 struct Seen {
     frames: usize,
     ends: usize,
-    /// Neither bytes nor an end.
+    /// Frames with neither bytes nor an end.
     empty: usize,
 }
 
@@ -38,14 +38,14 @@ async fn relay(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin
             seen.empty += usize::from(payload.is_empty() && !ends);
         }
         let stream = u32::from_be_bytes([s, t, u, v]);
-        // An end that has gone takes no more, and what the other still says is counted.
+        // An end that has gone takes no more frames, but the frames of the other end still count.
         let _ = to.write_all(&frame(kind, flags, stream, &payload)).await;
     }
     let _ = to.shutdown().await;
     Ok(seen)
 }
 
-/// What an end does by turns: it writes, in odd pieces with odd calls in between, then ends.
+/// The actions of one end: writes in pieces of odd sizes with other calls in between, then the end.
 fn script(seed: u64) -> Vec<u8> {
     noise(2 + seed as usize % 12, seed)
 }
@@ -147,7 +147,7 @@ async fn a_write_and_then_a_drop_loses_nothing_under_hyper_and_axum() -> Result<
                 let server = conns.recv().await.context("the server has ended")?;
                 let (mut from, mut to) =
                     if round % 2 == 0 { (conn, server) } else { (server, conn) };
-                // Now and then more than the windows and queues on the way.
+                // Sometimes more than the windows and queues on the path.
                 let len = if round % 250 < 2 { 3 << 20 } else { 1 + round * 97 % 40_000 };
                 let message = noise(len, round as u64);
                 let writing = message.clone();

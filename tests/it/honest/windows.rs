@@ -1,4 +1,4 @@
-//! Windows, and traffic both ways at once.
+//! Windows, and traffic in both directions at once.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,7 +21,8 @@ use crate::support::{checked, long};
 async fn an_unread_conn_neither_slows_nor_starves_its_sibling() -> Result<()> {
     const SIBLING: u64 = 64 << 20;
     checked(60, async {
-        // The sibling would make the hoarder's window grow too.
+        // Fix the window, because the traffic of the sibling would make the hoarder's window grow
+        // too.
         let (client, server) = duplex(1 << 20);
         let mut pair = Pair::builder().max_window_size(1 << 20).over(client, server).await?;
         let (hoarder_in, _hoarder) = pair.open().await?;
@@ -66,7 +67,7 @@ async fn past_the_links_memory_the_conn_that_hoards_most_is_reset() -> Result<()
             let conn = client.open(&url).await?;
             unread.push(listener.accept().await.context("a conn")?.accept()?);
             conn.response().await?;
-            // While it is alone, the first may fill all that is there.
+            // The first Conn may fill all of the memory while it is alone.
             while conns.is_empty() {
                 let step = Duration::from_millis(200);
                 if tokio::time::timeout(step, (&conn).write_all(&[0; 4096])).await.is_err() {
@@ -75,7 +76,7 @@ async fn past_the_links_memory_the_conn_that_hoards_most_is_reset() -> Result<()
             }
             conns.push(conn);
         }
-        // The smaller windows are in force once their SETTINGS are acknowledged.
+        // The smaller windows apply once their SETTINGS are acknowledged.
         conns[0].ping().await?;
         unread[0].ping().await?;
         let mut stuffers = JoinSet::new();
@@ -137,14 +138,14 @@ async fn bulk_both_ways_with_pings_and_settings_over_a_narrow_pipe_never_stops()
                 while !pinged.load(SeqCst) {
                     pinger.ping().await?;
                     pings += 1;
-                    // As often as keep-alive at its most eager, and below what counts as a flood.
+                    // As often as the most eager keep-alive, and too rarely to count as a flood.
                     sleep(Duration::from_millis(50)).await;
                 }
                 Ok(("pinged", pings))
             });
         }
-        // Conns that come and go change INITIAL_WINDOW_SIZE, by SETTINGS from both ends.
-        // On a loaded machine a few rounds can take longer than the time.
+        // Conns that start and end change INITIAL_WINDOW_SIZE, through SETTINGS from both ends. On
+        // a loaded machine a few rounds can take longer than the given time.
         let mut rounds = 0;
         while Instant::now() < end || rounds <= 2 {
             let mut crowd = Vec::new();
@@ -169,14 +170,14 @@ async fn bulk_both_ways_with_pings_and_settings_over_a_narrow_pipe_never_stops()
     .await
 }
 
-/// The bytes that a user reads just before its Conn is over go back to the link too.
+/// Bytes that a user reads just before its Conn ends return to the link's window, too.
 #[tokio::test]
 async fn conns_that_end_leave_nothing_of_the_links_window_behind() -> Result<()> {
     const EACH: usize = 1_000;
     checked(60, async {
         let socket = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/", socket.local_addr()?);
-        // 64 KiB that the link's window keeps open.
+        // 64 KiB, which the link's window keeps open.
         let client = Client::builder().max_link_memory(256 << 10).build()?;
         let (step, mut steps) = mpsc::channel::<()>(1);
         let server = tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! When a PING is sent and when not, as a scripted peer sees it.
+//! The times at which PINGs are sent, as a scripted peer sees them.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::support::{
     Over, TestResult, checked, echo, listen_with, run, serve, tcp_server, within,
 };
 
-/// What follows the head of a GOAWAY: stream 1, ENHANCE_YOUR_CALM, and what gRPC's servers say.
+/// The payload of a GOAWAY: stream 1, ENHANCE_YOUR_CALM, and the text of gRPC's servers.
 const TOO_MANY_PINGS: &[u8] = b"\0\0\0\x01\0\0\0\x0btoo_many_pings";
 
-/// A client of ours, a Conn of it, and a server that a test writes by hand.
+/// Our client, a Conn of it, and a server whose frames a test writes.
 pub(crate) async fn scripted(
     builder: ClientBuilder,
 ) -> TestResult<(Client, Conn, Raw<DuplexStream>)> {
@@ -35,7 +35,7 @@ pub(crate) async fn scripted(
     Ok((client, conn, raw))
 }
 
-/// The seconds at which PINGs come in so much time. They are answered.
+/// The seconds at which PINGs arrive within `time`. They are answered.
 async fn pings(raw: &mut Raw<DuplexStream>, time: Duration) -> TestResult<Vec<u64>> {
     let began = Instant::now();
     let mut times = Vec::new();
@@ -103,7 +103,7 @@ async fn who_only_listens_gives_signs_of_life_even_if_they_are_not_answered() ->
                 raw.send(DATA, 0, 1, b"news").await?;
                 sleep(SECOND).await;
             }
-            // Not one was answered; they are read only now, from where they lie.
+            // None of them was answered. Only now the test reads them from the buffer.
             pings(&mut raw, SECOND).await
         };
         let listen = async {
@@ -126,19 +126,19 @@ async fn a_conn_opened_on_a_link_that_has_long_been_silent_has_it_asked_at_once(
     checked(DAY, async {
         let (client, conn, mut raw) = scripted(Client::builder()).await?;
         drop(conn);
-        // Of the end that this side has sent.
+        // This is the PING behind the end that this side has sent.
         ensure!(pings(&mut raw, 3600 * SECOND).await?.len() == 1);
         let mut conn = client.open("http://raw/").await?;
         let began = Instant::now();
         within(1, raw.wait_for(PING, 0)).await?;
-        // That was answered; from now on nothing is.
+        // That PING was answered; from now on none is.
         let error = conn.read(&mut [0]).await.err().context("the server says nothing")?;
         check_silence(&error)?;
         ensure!(began.elapsed().as_secs() == 45, "{:?}", began.elapsed());
 
         let (client, conn, mut raw) = scripted(Client::builder()).await?;
         drop(conn);
-        // Of the end that this side has sent.
+        // This is the PING behind the end that this side has sent.
         ensure!(pings(&mut raw, 3600 * SECOND).await?.len() == 1);
         let began = Instant::now();
         let (mut conn, pinging) = (client.open("http://raw/").await?, client.open("http://raw/"));
@@ -193,7 +193,7 @@ fn a_complaint_is_heard_though_the_transport_fails_right_after_it() -> TestResul
             let mut raw = Raw::server(stream).await?;
             raw.wait_for(HEADERS, 1).await?;
             raw.send(HEADERS, END_HEADERS, 1, OK).await?;
-            // What is unread when the socket is closed makes the kernel reset it.
+            // Unread bytes make the kernel reset the socket when it is closed.
             raw.io.readable().await?;
             raw.send(GOAWAY, 0, 0, TOO_MANY_PINGS).await?;
             Ok(())
@@ -202,7 +202,7 @@ fn a_complaint_is_heard_though_the_transport_fails_right_after_it() -> TestResul
         let client = Client::builder().keep_alive_interval(10 * SECOND).build()?;
         for round in 0..20 {
             let (mut conn, _) = client.connect(format!("http://{addr}/")).await?;
-            // It may be over before the last of this is taken.
+            // The connection may end before all of this is taken.
             let _ = conn.write_all(&[7; 60_000]).await;
             let error = conn.read(&mut [0]).await.err().context("it was sent away")?;
             ensure!(error.kind() == std::io::ErrorKind::ConnectionReset, "{round}: {error:?}");
@@ -229,10 +229,10 @@ fn a_client_that_complains_of_pings_slows_down_nobody_elses() -> TestResult {
             let mut raw = pinged().await?;
             raw.send(GOAWAY, 0, 0, TOO_MANY_PINGS).await?;
             raw.io.shutdown().await?;
-            // It answers nothing more: its side is shut.
+            // The server answers nothing more, because its side is shut.
             while read_frame(&mut raw.io).await?.is_some() {}
         }
-        // Eight doublings would have made it 25 seconds.
+        // Eight doublings would have made the interval 25 seconds.
         pinged().await?;
         Ok(())
     })

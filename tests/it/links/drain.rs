@@ -1,4 +1,4 @@
-//! A listener's end in good order, and what is left of it at its deadline.
+//! The orderly end of a listener, and the connections that are left at its deadline.
 
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ fn drain_waits_for_what_a_dropped_conn_still_has_to_send() -> TestResult {
         let (mut listener, site) = listen(Over::Cleartext).await?;
         let (connected, accepted) = tokio::join!(site.connect(), accept(&mut listener));
         let (mut conn, mut server) = (connected?, accepted?);
-        // More than the windows on the way hold, so that the rest waits for the reader.
+        // More than the windows on the path hold, so that the rest waits for the reader.
         let said = noise(3 << 20, 1);
         let sender = tokio::spawn({
             let said = said.clone();
@@ -91,8 +91,8 @@ fn drain_resets_with_cancel_what_is_left_at_its_deadline() -> TestResult {
     })
 }
 
-/// A client that has had its answer: one that acknowledges it, and then says nothing any more, or one
-/// that never does.
+/// A client that has received its answer. It either acknowledges the answer and then sends nothing
+/// more, or never acknowledges it.
 async fn drained_beside_a_client_that(acknowledges: bool) -> TestResult<bool> {
     let (mut listener, site) = listen(Over::Cleartext).await?;
     let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;

@@ -1,4 +1,4 @@
-//! Two ends of a connection, what is done at them, and what must come of it.
+//! The two ends of a connection, the operations on them, and the expected results.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::support::trickle::Trickle;
 
-/// What happens next, at one of the two ends. Futures are polled once and dropped.
+/// The next operation at one of the two ends. Futures are polled once and dropped.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
     Write(usize),
@@ -32,7 +32,7 @@ pub(crate) enum Operation {
     Yield(usize),
 }
 
-/// What lies between the two ends.
+/// The path between the two ends.
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
     pub(crate) window: u32,
@@ -48,19 +48,19 @@ impl Setting {
     }
 }
 
-/// The byte at a place of a direction; runs of it repeat nowhere near.
+/// The byte at a position of a direction. Runs of these bytes repeat only far apart.
 fn byte(at: usize) -> u8 {
     (at.wrapping_mul(2_654_435_761) >> 13) as u8
 }
 
-/// One end, and what is known of it.
+/// One end, and its expected state.
 struct End {
     reader: Option<ReadHalf>,
     writer: Option<WriteHalf>,
-    /// Bytes accepted from this end, and bytes read at it.
+    /// Bytes that this end has written, and bytes that it has read.
     written: usize,
     read: usize,
-    /// This end will send no more, and said so.
+    /// This end will send no more, and has ended its direction.
     finished: bool,
     read_late: bool,
     write_late: bool,
@@ -80,7 +80,7 @@ impl End {
     }
 }
 
-/// Polls once; what is not ready is dropped.
+/// Polls once. A future that is not ready is dropped.
 async fn once<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -92,9 +92,9 @@ async fn once<F: Future>(future: F) -> Option<F::Output> {
 
 struct Model {
     ends: [End; 2],
-    /// The most that is written at once: through a needle's eye, less.
+    /// The most bytes of one write. Through a very narrow pipe they are fewer.
     most: usize,
-    /// Somebody has reset the stream: errors are due, and bytes may be lost.
+    /// One end has reset the stream: errors must follow, and bytes may be lost.
     reset: bool,
 }
 
@@ -194,7 +194,7 @@ impl Model {
         }
     }
 
-    /// Gives whether the stream has ended for this reader.
+    /// Returns whether the stream has ended for this reader.
     async fn read(&mut self, side: usize, size: usize) -> bool {
         let Some(mut reader) = self.ends[side].reader.as_ref() else { return true };
         let mut bytes = vec![0; size];
@@ -247,7 +247,7 @@ impl Model {
         assert_eq!(end.read, other.written, "the end came before all bytes");
     }
 
-    /// Gives whether the error is for good.
+    /// Returns whether the error is final.
     fn check_read_error(&self, side: usize, error: &io::Error) -> bool {
         if error.kind() == io::ErrorKind::TimedOut {
             assert!(self.ends[side].read_late, "{error}");
@@ -257,13 +257,13 @@ impl Model {
         true
     }
 
-    /// Whether the other end has let everything go: it drains for a while, and then resets.
+    /// Whether the other end has dropped everything: it drains for a while, and then resets.
     fn is_let_go(&self, side: usize) -> bool {
         let other = &self.ends[1 - side];
         other.reader.is_none() && other.finished
     }
 
-    /// Ends what has not ended, and reads everything.
+    /// Ends everything that has not ended, and reads everything.
     async fn finish(&mut self) {
         for side in 0..2 {
             self.apply(side, &Operation::ReadDeadline(false)).await;
@@ -286,7 +286,7 @@ impl Model {
     }
 }
 
-/// Plays the operations, each at its side.
+/// Performs the operations, each at its side.
 pub(crate) fn run(setting: &Setting, operations: &[(usize, Operation)]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     runtime.expect("a runtime").block_on(async {

@@ -1,4 +1,4 @@
-//! The cases, and what they do with a connection.
+//! The cases, and their operations on a connection.
 
 use std::io;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ async fn write_all(conn: &impl Duplex, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Fills `buf`; `false` at the end of the stream before its first byte.
+/// Fills `buf`. Returns `false` if the stream ends before the first byte.
 async fn read_full(conn: &impl Duplex, buf: &mut [u8]) -> io::Result<bool> {
     let mut filled = 0;
     while filled < buf.len() {
@@ -51,7 +51,7 @@ async fn read_full(conn: &impl Duplex, buf: &mut [u8]) -> io::Result<bool> {
     Ok(true)
 }
 
-/// In the background: sends what comes back.
+/// Sends everything back, in the background.
 fn echo<C: Duplex>(conn: Arc<C>) {
     tokio::spawn(async move {
         let mut buf = [0; CHUNK];
@@ -65,7 +65,7 @@ fn echo<C: Duplex>(conn: Arc<C>) {
     });
 }
 
-/// In the background: reads and forgets.
+/// Reads and drops everything, in the background.
 fn discard<C: Duplex>(conn: Arc<C>) {
     tokio::spawn(async move {
         let mut buf = [0; CHUNK];
@@ -74,7 +74,7 @@ fn discard<C: Duplex>(conn: Arc<C>) {
     });
 }
 
-/// In the background: writes without end.
+/// Writes without end, in the background.
 fn babble<C: Duplex>(conn: Arc<C>) {
     tokio::spawn(async move {
         let (mut noise, mut buf) = (Noise(0), [0; CHUNK]);
@@ -95,7 +95,7 @@ fn soon(millis: u64) -> Option<Instant> {
     Some(Instant::now() + Duration::from_millis(millis))
 }
 
-/// Fails unless this is a timeout, in the words of `io` and in the library's own.
+/// Fails unless this is a timeout, both for `io` and for the library.
 fn ensure_timeout<T: std::fmt::Debug>(result: io::Result<T>) -> Result<()> {
     match result {
         Ok(done) => bail!("{done:?} where a timeout was due"),
@@ -117,7 +117,7 @@ async fn round_trip(conn: &impl Duplex) -> Result<()> {
     Ok(())
 }
 
-/// Reads whatever is still on its way back, up to a mark.
+/// Reads everything that is still on its way back, up to a mark.
 async fn resync<C: Duplex>(conn: &Arc<C>) -> Result<()> {
     conn.set_deadline(None);
     let writer = Arc::clone(conn);
@@ -245,7 +245,7 @@ pub(super) async fn write_timeout<C: Duplex>(c1: Arc<C>, c2: Arc<C>) -> Result<(
 pub(super) async fn past_timeout<C: Duplex>(c1: Arc<C>, c2: Arc<C>) -> Result<()> {
     echo(c2);
     round_trip(&*c1).await?;
-    // Bytes that are there when the deadline has passed stay there.
+    // Bytes that have arrived remain readable after the deadline has passed.
     write_all(&*c1, b"ready").await?;
     ensure!(c1.read(&mut [0; 1]).await? == 1);
     c1.set_deadline(long_ago());
@@ -283,7 +283,7 @@ pub(super) async fn present_timeout<C: Duplex>(c1: Arc<C>, c2: Arc<C>) -> Result
     Ok(())
 }
 
-/// Writes until it fails.
+/// Writes until a write fails.
 async fn write_until_error(conn: &impl Duplex) -> io::Result<()> {
     loop {
         conn.write(&[0; CHUNK]).await?;
@@ -309,8 +309,8 @@ pub(super) async fn close_timeout<C: Duplex>(c1: Arc<C>, c2: Arc<C>) -> Result<(
     let conn = Arc::clone(&c1);
     tasks.spawn(async move {
         sleep(Duration::from_millis(100)).await;
-        // It ends reads and writes at once, and itself waits for the other end to close, which nobody
-        // does before this case is over.
+        // `close` ends reads and writes at once. It then waits for the other end to close, which
+        // happens only after this case.
         tokio::spawn(async move { conn.close().await });
         Ok(())
     });

@@ -1,6 +1,6 @@
-//! A subscriber that keeps what is said under the library's target, for the thread that listens. It
-//! is there for the whole process: what `tracing` remembers of who listens to what is shared by all
-//! threads, and tests that do not listen would spoil it.
+//! A subscriber that keeps the library's events for a thread that listens. It is installed for the
+//! whole process: `tracing` caches for all threads which subscribers are interested, and tests that
+//! do not listen would spoil that cache.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -16,13 +16,13 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 type Fields = BTreeMap<&'static str, String>;
 
-/// Something that was said.
+/// An event.
 #[derive(Clone, Debug)]
 pub(super) struct Said {
     pub(super) level: Level,
     pub(super) message: String,
     pub(super) fields: Fields,
-    /// The name and the fields of the span that it was said in.
+    /// The name and the fields of the span that the event belongs to.
     pub(super) span: Option<(&'static str, Fields)>,
 }
 
@@ -31,7 +31,7 @@ impl Said {
         self.fields.get(name).map_or("", String::as_str)
     }
 
-    /// A field of the link that it was said of.
+    /// A field of the link that the event belongs to.
     pub(super) fn of_link(&self, name: &str) -> &str {
         match &self.span {
             Some(("h2conn.link", fields)) => fields.get(name).map_or("", String::as_str),
@@ -40,7 +40,7 @@ impl Said {
     }
 }
 
-/// What was said on this thread since.
+/// The events on this thread since this was made.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log(Rc<RefCell<State>>);
 
@@ -56,7 +56,7 @@ thread_local! {
 }
 
 impl Log {
-    /// Listens on this thread.
+    /// Starts to listen on this thread.
     pub(super) fn listen() -> Log {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
@@ -72,7 +72,7 @@ impl Log {
         self.0.borrow().said.clone()
     }
 
-    /// Of those with this message, this field; sorted.
+    /// The values of this field in events with this message, sorted.
     pub(super) fn fields(&self, message: &str, field: &str) -> Vec<String> {
         let said = self.said().into_iter().filter(|said| said.message == message);
         let mut fields: Vec<_> = said.map(|said| said.field(field).to_owned()).collect();
@@ -99,9 +99,9 @@ struct Listeners {
     spans: AtomicU64,
 }
 
-/// Tells the log of this thread, if it has one.
+/// Calls `what` with the log of this thread, if it has one.
 fn tell(what: impl FnOnce(&mut State)) {
-    // A runtime that ends with its thread may have something to say when the log has gone.
+    // A runtime that ends with its thread may emit events after the log has gone.
     let _ = LOG.try_with(|log| {
         if let Some(log) = &*log.borrow() {
             what(&mut log.0.borrow_mut());

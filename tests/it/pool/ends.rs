@@ -1,4 +1,4 @@
-//! What ends a link, and what becomes of those who connect meanwhile.
+//! The events that end a link, and connections that start in the meantime.
 
 use h2conn::Reason;
 use tokio::io::duplex;
@@ -8,20 +8,21 @@ use super::*;
 use crate::support::raw::{DATA, END_HEADERS, END_STREAM, GOAWAY, REQUEST};
 use crate::support::{LINGER, accept, checked, ours};
 
-/// When the server of the first link says that it goes away.
+/// The moment at which the server of the first link sends GOAWAY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moment {
     /// Instead of SETTINGS.
     First,
     /// With its SETTINGS, before it has read a request.
     WithSettings,
-    /// When it has read the request.
+    /// After it has read the request.
     AfterRequest,
-    /// When it has answered.
+    /// After it has answered.
     AfterResponse,
 }
 
-/// Plays the first link's server; what its client sends after the GOAWAY is read to the end.
+/// Plays the first link's server. The frames that the client sends after the GOAWAY are read to the
+/// end.
 async fn goes_away(stream: TcpStream, moment: Moment, last: u32, reason: u32) -> TestResult {
     let goaway = [last.to_be_bytes(), reason.to_be_bytes()].concat();
     if moment == Moment::First {
@@ -49,14 +50,14 @@ async fn goes_away(stream: TcpStream, moment: Moment, last: u32, reason: u32) ->
         let data = raw.wait_for(raw::DATA, 1).await?;
         raw.send(raw::DATA, 0, 1, &data.payload).await?;
     } else if last >= 1 {
-        // It has said why, and ends.
+        // The server has sent its reason, and ends.
         return Ok(raw.io.shutdown().await?);
     }
     while raw.next().await?.is_some() {}
     Ok(())
 }
 
-/// A server whose first link goes away, and whose others echo.
+/// A server that sends GOAWAY on its first link, and echoes on the others.
 async fn site_that_goes_away(moment: Moment, last: u32, reason: u32) -> TestResult<Site> {
     let links = Arc::new(AtomicUsize::new(0));
     let addr = tcp_server(move |stream| {
@@ -78,7 +79,7 @@ fn whoever_meets_a_goaway_is_served_by_another_link_where_that_is_safe() -> Test
     const INTERNAL_ERROR: u32 = 2;
     const CALM: u32 = 11;
     run(async {
-        // Not looked at, whatever the reason: it is sent again.
+        // The request was not processed, whatever the reason, so it is sent again.
         for moment in [Moment::WithSettings, Moment::AfterRequest] {
             for reason in [NO_ERROR, INTERNAL_ERROR, CALM] {
                 let site = site_that_goes_away(moment, 0, reason).await?;
@@ -89,7 +90,7 @@ fn whoever_meets_a_goaway_is_served_by_another_link_where_that_is_safe() -> Test
                 ensure!(client.stats().dials >= 2, "{}: {:?}", case(), client.stats());
             }
         }
-        // Against the rules (RFC 9113 §3.4): it is sent again, or that is what is said.
+        // This breaks the rules (RFC 9113 §3.4): the request is sent again, or the error says so.
         for reason in [NO_ERROR, INTERNAL_ERROR] {
             let site = site_that_goes_away(Moment::First, 0, reason).await?;
             let client = site.client()?;
@@ -98,7 +99,7 @@ fn whoever_meets_a_goaway_is_served_by_another_link_where_that_is_safe() -> Test
             }
             check_echo(client.connect(site.url("/")).await?.0, b"the next").await?;
         }
-        // Looked at: it goes on there, and the next does not.
+        // The request was processed: it goes on there, and the next one uses another link.
         for moment in [Moment::AfterRequest, Moment::AfterResponse] {
             for last in [1, ALL] {
                 let site = site_that_goes_away(moment, last, NO_ERROR).await?;
@@ -114,7 +115,7 @@ fn whoever_meets_a_goaway_is_served_by_another_link_where_that_is_safe() -> Test
                 ensure!((stats.links_open(), stats.links_going_away()) == (1, 1), "{stats:?}");
             }
         }
-        // Perhaps looked at, and the link has ended: the user has to know.
+        // The request may have been processed, and the link has ended: the user must know.
         let site = site_that_goes_away(Moment::AfterRequest, 1, INTERNAL_ERROR).await?;
         let client = site.client()?;
         let error = match client.connect(site.url("/")).await {
@@ -205,11 +206,11 @@ fn no_conn_is_lost_to_a_link_that_ends_because_it_was_idle() -> TestResult {
                 let (client, url) = (client.clone(), site.url("/"));
                 users.spawn(async move {
                     for round in 0..150 {
-                        // `open` has no second try.
+                        // `open` does not try again.
                         let conn = client.open(&url).await?;
                         round_trip(&conn, b"hello").await.with_context(|| format!("{round}"))?;
                         conn.close().await?;
-                        // Now and then about as long as it takes to be idle.
+                        // Sometimes wait about as long as a link may be idle.
                         let pause = (round * 37 + number * 11) % 5;
                         tokio::time::sleep(Duration::from_micros(500 * pause)).await;
                     }
@@ -230,7 +231,7 @@ fn no_conn_is_lost_to_a_link_that_ends_because_it_was_idle() -> TestResult {
 fn an_old_link_takes_no_more_conns_and_ends_with_those_that_it_has() -> TestResult {
     run(async {
         let age = Duration::from_millis(100);
-        // The client's own, and the server's.
+        // The age limit of the client, and then that of the server.
         for of_client in [true, false] {
             let mut builder = Listener::builder().linger_timeout(LINGER);
             if !of_client {
@@ -263,7 +264,7 @@ fn an_old_link_takes_no_more_conns_and_ends_with_those_that_it_has() -> TestResu
     })
 }
 
-/// Over memory, with a paused clock.
+/// In memory, with a paused clock.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_crosses_the_goaway_of_an_old_link_is_served_for_as_long_as_it_takes()
 -> TestResult {
@@ -293,7 +294,7 @@ async fn a_request_that_crosses_the_goaway_of_an_old_link_is_served_for_as_long_
     .await
 }
 
-/// The server's process dies with its runtime, and those who were connected come back.
+/// The server's process dies with its runtime, and its clients reconnect.
 #[test]
 fn the_conns_after_a_dead_server_find_its_successor() -> TestResult {
     run(async {
@@ -304,14 +305,14 @@ fn the_conns_after_a_dead_server_find_its_successor() -> TestResult {
         ensure!(by_link(&conns).len() == 5);
         runtime.shutdown_background();
         for mut conn in conns {
-            // Its handler may still have ended it in good order.
+            // Its handler may still have ended it in order.
             let _ = conn.read(&mut [0]).await;
         }
         serve(crate::support::successor(site.addr).await?, echo);
         for conn in crowd(&client, &site, 10).await? {
             check_echo(conn, b"hello again").await?;
         }
-        // As many as the one that died would have had, and no more.
+        // As many links as the dead server would have had, and no more.
         let stats = origin(&client).context("the origin")?;
         ensure!(stats.links_open() <= 5 && stats.limit == Some(4096), "{stats:?}");
         Ok(())

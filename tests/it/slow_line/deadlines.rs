@@ -1,4 +1,4 @@
-//! Ends that have a deadline, which the line is too slow for: the result says that bytes may be lost.
+//! Ends with a deadline for which the line is too slow: the result says that bytes may be lost.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ impl Case {
             check_all_arrived(&sent, &got, &told)?;
         } else {
             check_promise(&sent, &got, &told)?;
-            // Otherwise the deadline has been waited past.
+            // Otherwise the wait has gone on past the deadline.
             ensure!(got.end.is_err(), "everything has arrived; the sender was told {told:?}");
         }
         drop((kept, relay));
@@ -83,7 +83,8 @@ async fn at_whatever_moment_a_deadline_comes_the_result_tells_of_a_loss() -> Tes
     for sender in Sender::BOTH {
         for dropped in [false, true] {
             let (mut good, mut bad) = (0, 0);
-            // The bytes take two seconds, and the news of them a little more each time.
+            // The bytes take two seconds, and their acknowledgement arrives a little later each
+            // time.
             for deadline in (0..4_500).step_by(37).map(Duration::from_millis) {
                 let mut memory = Memory::new(slow(SMALL as u32 / 2)).await?;
                 let (client, server) = memory.open().await?;

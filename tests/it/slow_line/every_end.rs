@@ -1,4 +1,4 @@
-//! Every way to end, on lines on which nothing goes wrong.
+//! Every way to end, on lines without faults.
 
 use std::time::Duration;
 
@@ -15,16 +15,17 @@ use crate::support::{Over, TestResult, checked, long, noise};
 /// At this rate the bytes take 17 seconds.
 const SLOWER: u32 = 60_000;
 
-/// A peer that ends its side at once, or before, has this time for it: less than the line takes.
+/// The linger timeout for a peer that ends its direction at once, or earlier. It is shorter than
+/// the time that the line takes.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// How late a late peer is.
+/// The delay of a late peer.
 const LATE: Duration = Duration::from_secs(2);
 
-/// How the sender ends.
+/// The way in which the sender ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// `Conn::close`; then it lets go of the client or listener.
+    /// `Conn::close`; then the client or listener is dropped.
     Close,
     /// A shutdown, and then the connection is dropped. The client or listener is kept.
     Shutdown,
@@ -34,13 +35,13 @@ enum Way {
     DropAll,
     /// `Listener::drain` begins while the bytes are on their way; then `Conn::close`.
     Drain,
-    /// The same, and the connection is dropped.
+    /// The same, but the connection is dropped.
     DrainAndDrop,
-    /// A link of the client gets as old as it may while the bytes are on their way.
+    /// The client's link reaches its maximum age while the bytes are on their way.
     ClientsAge,
-    /// The same, as the server has it.
+    /// The same, with the server's limit of age.
     ServersAge,
-    /// Both ends keep no link that is idle.
+    /// Neither end keeps idle links.
     Idle,
 }
 
@@ -58,7 +59,7 @@ impl Way {
     ];
 }
 
-/// When the receiver ends its side, of which it says nothing.
+/// The moment at which the receiver ends its direction, without sending any data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Peer {
     Before,
@@ -76,7 +77,7 @@ struct Case {
 }
 
 impl Case {
-    /// All that there are, at this rate.
+    /// All cases at this rate.
     fn all(rate: u32) -> Vec<Case> {
         let mut cases = Vec::new();
         for sender in Sender::BOTH {
@@ -167,7 +168,7 @@ impl Case {
             }
             Way::Drain | Way::DrainAndDrop => {
                 let drained = async {
-                    // An error is for the oracle.
+                    // `check_promise` judges errors.
                     let _ = under_way.await;
                     listener.drain(LONG).await
                 };
@@ -198,7 +199,7 @@ impl Case {
     }
 }
 
-/// Runs cases at once: they mostly wait.
+/// Runs cases at once, because they mostly wait.
 async fn all_arrive(cases: Vec<Case>) -> TestResult {
     let running = cases.into_iter().map(|case| (format!("{case:?}"), tokio::spawn(case.run())));
     all_pass(running.collect()).await

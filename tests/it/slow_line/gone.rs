@@ -15,10 +15,10 @@ use super::{
 use crate::support::relay::{Flow, Network, relay};
 use crate::support::{Over, TestResult, accept, checked, long, noise};
 
-/// How many seconds of the paused clock nothing here takes.
+/// No test here takes this many seconds of the paused clock.
 const DAY: u64 = 24 * 60 * 60;
 
-/// What is sent in memory, at [`RATE`]: ten seconds.
+/// The bytes that are sent in memory. At [`RATE`] they take ten seconds.
 const SMALL: usize = 100_000;
 const RATE: u32 = SMALL as u32 / 10;
 
@@ -50,12 +50,12 @@ impl Memory {
 
     pub(super) async fn open(&mut self) -> TestResult<(Conn, Conn)> {
         let opened = async { TestResult::Ok(self.client.connect("http://memory/").await?.0) };
-        // A client that fails has nobody who would accept it.
+        // If the client fails, the server has nothing to accept.
         tokio::try_join!(opened, accept(&mut self.listener))
     }
 }
 
-/// What waits for a peer that has vanished.
+/// The call that waits for a peer that has vanished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waiting {
     Write,
@@ -120,7 +120,7 @@ async fn vanished(sender: Sender, waiting: Waiting, flow: Flow, end_of: Duration
     let (told, waited) = sending?;
     check_promise(&sent, &got, &told)?;
     ensure!(got.end.is_err(), "nothing has come since");
-    // A link whose time is up has two seconds for its goodbye.
+    // A link whose time limit has passed has two seconds for its goodbye.
     let most = Duration::from_millis(100)
         + if end_of == LONG { Duration::from_secs(45) } else { end_of + Duration::from_secs(2) };
     ensure!(waited <= most, "after {waited:?}: {told:?}");
@@ -152,7 +152,7 @@ async fn whatever_waits_for_a_peer_that_has_vanished_says_so_within_45_seconds()
     .await
 }
 
-/// How a sender ends that wants to know what has become of its bytes.
+/// The ways in which a sender ends that must learn the fate of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Close,
@@ -187,10 +187,10 @@ impl Way {
     }
 }
 
-/// Runs one transfer in memory through a network in which something happens.
+/// Runs one transfer in memory, through a network with a fault.
 async fn through(network: Network, sender: Sender, way: Way, sent: &[u8]) -> TestResult<bool> {
     let Ok(mut memory) = Memory::new(network).await else { return Ok(false) };
-    // The server's end may be there when the client's is not.
+    // The server's end may exist when the client's does not.
     let Ok((client, server)) = memory.open().await else { return Ok(false) };
     let (near, far) = sender.ends(client, server);
     let Memory { client, listener, network } = memory;
@@ -205,7 +205,7 @@ async fn through(network: Network, sender: Sender, way: Way, sent: &[u8]) -> Tes
     Ok(told.is_good())
 }
 
-/// Lets it happen after this number of bytes and that, one way and the other.
+/// Applies the fault after each number of bytes, in one direction and then in the other.
 async fn at_every_byte(flow: Flow) -> TestResult {
     const FEW: usize = 5_000;
     let sent = noise(FEW, 11);
@@ -228,7 +228,7 @@ async fn at_every_byte(flow: Flow) -> TestResult {
             }
         }
     }
-    // Both happen, or this has tried nothing.
+    // Both outcomes must occur, or this has tested nothing.
     ensure!(good > 20 && bad > 20, "{good} were told that all is well, {bad} that it is not");
     Ok(())
 }
@@ -249,7 +249,7 @@ async fn wherever_one_direction_begins_to_swallow_no_sender_takes_a_loss_for_suc
     checked(DAY, at_every_byte(Flow::Swallowed)).await
 }
 
-/// Over TCP, where what the kernels hold is lost as well.
+/// Over TCP, where the bytes in the kernels' buffers are lost as well.
 async fn killed(sender: Sender, way: Way, over: Over, flow: Flow, most: u64) -> TestResult {
     let sent = noise(BYTES, 12);
     let mut network = slow(4 * BYTES as u32);

@@ -1,5 +1,6 @@
-//! The same on TCP itself, with no relay between the ends: in a network namespace whose loopback has a
-//! rate, the two kernels hold the bytes, and lose them where a socket is closed too early.
+//! The same tests on TCP itself, without a relay between the ends. They run in a network namespace
+//! whose loopback has a limited rate: the two kernels hold the bytes, and lose them if a socket is
+//! closed too early.
 
 use anyhow::{Context, ensure};
 use h2conn::Listener;
@@ -12,18 +13,18 @@ use crate::support::process::{self, output, said};
 use crate::support::tools::aloud;
 use crate::support::{Over, TestResult, accept, checked, listen_with, noise, skipped, within};
 
-/// The test that a process runs.
+/// The test that such a process runs.
 const PART: &str = "slow_line::kernel::the_process_in_a_slow_network";
 
-/// 1 Mbit/s, with a buffer of half a second before it.
+/// 1 Mbit/s, with a buffer of half a second.
 const SLOW: &str = "PATH=$PATH:/usr/sbin:/sbin; ip link set lo mtu 1500 up && \
                     tc qdisc add dev lo root tbf rate 1mbit burst 16kb latency 500ms";
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
     sender: Sender,
-    /// The connection is closed; otherwise it is dropped, and then the client is closed or the listener
-    /// drained.
+    /// The connection is closed. Otherwise it is dropped, and then the client is closed or the
+    /// listener drained.
     by_close: bool,
     over: Over,
 }
@@ -48,7 +49,8 @@ impl Case {
         let opened = async { TestResult::Ok(client.connect(site.url("/")).await?.0) };
         let (ours, theirs) = tokio::try_join!(opened, accept(&mut listener))?;
         let (mut near, far) = self.sender.ends(ours, theirs);
-        // The stream is over with the sender's end, and nothing but the bytes themselves keeps the link.
+        // The stream is complete with the sender's end, so only the bytes themselves keep the link
+        // open.
         (&far).shutdown().await?;
         let receiving = tokio::spawn(async move {
             let got = receive(&far, oneshot::channel().0).await;
@@ -68,7 +70,7 @@ impl Case {
     }
 }
 
-/// Not a test of its own: the process of the test below.
+/// Not a real test, but the process of the test below.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_process_in_a_slow_network() -> TestResult {
     let Some(role) = process::role() else { return Ok(()) };
@@ -79,9 +81,9 @@ async fn the_process_in_a_slow_network() -> TestResult {
     Ok(())
 }
 
-/// A command that runs another, which follows, in a network of its own, if this machine has such.
+/// A command that runs the command behind it in a network namespace, if this machine allows that.
 async fn in_a_network() -> Option<Command> {
-    // Those who are not root may have one where they are root of a namespace of users.
+    // Users other than root may need a user namespace, in which they are root.
     for args in [&["--net"][..], &["--map-root-user", "--net"]] {
         let mut unshare = Command::new("unshare");
         unshare.args(args);

@@ -1,5 +1,5 @@
-//! A conversation: numbered messages with a checksum, both ways at once, of which each end knows
-//! every byte that is to come.
+//! A conversation: numbered messages with a checksum, in both directions at once. Each end knows
+//! every byte that it must receive.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,14 +12,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::support::faults::Dice;
 use crate::support::{Site, TestResult, noise, ours};
 
-/// What a client begins with: the seed, and how many messages each end sends.
+/// The beginning of a client's bytes: the seed, and how many messages each end sends.
 const HEAD: usize = 16;
 
-/// What has come of a conversation. An error is none that the faults explain, or a lie: there a
-/// test ends.
+/// The result of a conversation. If faults cannot explain an error, or a byte is wrong, the test
+/// fails instead.
 #[derive(Debug)]
 pub(super) struct Talked {
-    /// Bytes that came and were the next ones.
+    /// Bytes that arrived, and were the expected ones.
     pub(super) bytes: u64,
     pub(super) error: Option<Error>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Talked {
 /// The `number`th message of one direction.
 fn message(seed: u64, number: u64) -> Vec<u8> {
     let mut dice = Dice::new(seed ^ number << 20);
-    // Most are small, and some are larger than a frame.
+    // Most messages are small, and some are larger than a frame.
     let len = if dice.below(8) == 0 { dice.below(100_000) } else { dice.below(2_000) };
     let mut bytes = number.to_be_bytes().to_vec();
     bytes.extend(len.to_be_bytes());
@@ -39,7 +39,7 @@ fn message(seed: u64, number: u64) -> Vec<u8> {
     bytes
 }
 
-/// The client's part: sends so many messages, and gets as many or twice that.
+/// The client's part: sends this many messages, and receives as many or twice as many.
 pub(super) async fn hold(
     client: &Client,
     site: &Site,
@@ -84,7 +84,7 @@ fn answers(seed: u64, messages: u64) -> u64 {
     messages * (1 + seed % 2)
 }
 
-/// Both directions at once, each to its end.
+/// Runs both directions at once, each to its end.
 async fn talk(conn: Conn, head: Vec<u8>, out: (u64, u64), back: (u64, u64)) -> TestResult<Talked> {
     let (reader, writer) = conn.into_split();
     let is_client = !head.is_empty();
@@ -112,7 +112,7 @@ async fn write(
     all.await.err().map(|error| ours(&error).clone())
 }
 
-/// Reads what must be there, and the end of it.
+/// Reads exactly the expected bytes, and their end.
 async fn read(reader: ReadHalf, (seed, messages): (u64, u64)) -> TestResult<(u64, Option<Error>)> {
     let (mut bytes, mut number, mut next) = (0, 0, Vec::new());
     let mut at = 0;
@@ -145,14 +145,14 @@ async fn read(reader: ReadHalf, (seed, messages): (u64, u64)) -> TestResult<(u64
     }
 }
 
-/// Fails if no network, and no drain, can be the reason of this error.
+/// Fails if neither the network nor a drain can be the cause of this error.
 fn explained(error: &Error, is_client: bool) -> TestResult {
     use ErrorKind::{Aborted, Closed, Connect, Refused, Reset, TimedOut, Tls, Truncated};
     match error.kind() {
-        // In the middle of a handshake.
+        // These occur during a handshake.
         Connect | Tls if is_client => Ok(()),
         Truncated | Closed | TimedOut => Ok(()),
-        // A listener whose time to drain is up; a client that waits for an answer no longer.
+        // The listener's time to drain has passed, or the client no longer waits for a response.
         Refused if is_client => Ok(()),
         Reset => Ok(()),
         Aborted if !is_client => Ok(()),
@@ -183,14 +183,14 @@ impl Tally {
         Ok(())
     }
 
-    /// What was counted since the last time.
+    /// The counts since the last call.
     pub(super) fn take(&self) -> Counts {
         std::mem::take(&mut *self.0.lock().expect("nobody panics with it"))
     }
 }
 
 impl Counts {
-    /// The ends that got all that was to come.
+    /// The ends that received everything.
     pub(super) fn whole(&self) -> u64 {
         self.whole
     }
