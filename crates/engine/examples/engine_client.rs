@@ -1,8 +1,9 @@
-//! A client over cleartext TCP, for trying the engine against servers of others: sends requests, all
-//! at once, and says what comes back.
+//! A client over cleartext TCP, for tests of the engine against other servers. It sends all
+//! requests at once, and reports the responses.
 //!
-//! `cargo run -p h2conn-engine --example engine_client -- 127.0.0.1:8080 / 3 1000000` posts a megabyte to `/` three times; with
-//! no number of bytes it gets. A server that sends back what it gets is checked with `--echo`.
+//! `cargo run -p h2conn-engine --example engine_client -- 127.0.0.1:8080 / 3 1000000` posts a
+//! megabyte to `/` three times. Without a number of bytes it sends GET requests. `--echo` checks
+//! that the server sends back the same bytes.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use h2conn_engine::{Config, Connection, Output, Reason, StreamError, StreamId, Visitor};
 use http::{HeaderMap, Request, Response};
 
-/// The most that is written at once.
+/// The most bytes of one write.
 const BATCH: usize = 64 << 10;
 
 /// How long the server may be silent.
@@ -38,13 +39,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let uri = format!("http://{address}{path}");
     let mut output = Vec::new();
     loop {
-        // Before its SETTINGS it is not known how many streams the server takes.
+        // Before the server's SETTINGS, its limit of streams is not known.
         while waiting > 0 && connection.has_peer_settings() {
             let builder =
                 Request::builder().uri(&uri).method(if bytes.is_some() { "POST" } else { "GET" });
             match connection.open(&builder.body(())?, bytes.is_none()) {
                 Ok(id) => exchange.opened(id, bytes, &mut connection),
-                // The server takes no more at once.
+                // The server takes no more streams at once.
                 Err(_) if connection.open_streams() > 0 => break,
                 Err(error) => return Err(error.into()),
             }
@@ -77,8 +78,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     exchange.report(options.iter().any(|option| option == "--echo"), bytes)
 }
 
-/// Bytes of the socket, read by a thread, so that two ends which both write never wait for each
-/// other. Flow control bounds what waits in the channel.
+/// The bytes of the socket. A thread reads them, so that two ends which both write never wait for
+/// each other. Flow control limits the bytes in the channel.
 fn read_on(mut socket: TcpStream) -> Receiver<Vec<u8>> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
@@ -96,7 +97,7 @@ fn read_on(mut socket: TcpStream) -> Receiver<Vec<u8>> {
 #[derive(Default)]
 struct Exchange {
     streams: HashMap<StreamId, Stream>,
-    /// Content that came since the connection's window was last given back.
+    /// Content that arrived since the connection's window was last given back.
     received: usize,
     failures: Vec<String>,
 }
@@ -107,15 +108,15 @@ struct Stream {
     sent: usize,
     status: u16,
     received: usize,
-    /// All content so far is what was sent, byte for byte.
+    /// All content so far equals the bytes that were sent.
     is_echo: bool,
     trailers: usize,
     ended: bool,
-    /// Content that came since the stream's window was last given back.
+    /// Content that arrived since the stream's window was last given back.
     unreleased: usize,
 }
 
-/// The content of every request.
+/// One byte of the content of every request.
 fn byte(position: usize) -> u8 {
     (position ^ (position >> 8)) as u8
 }
@@ -131,7 +132,7 @@ impl Exchange {
         }
     }
 
-    /// Writes all that may go.
+    /// Writes everything that may be sent.
     fn send(
         &mut self,
         connection: &mut Connection,
@@ -219,7 +220,8 @@ impl Visitor for Exchange {
     }
 
     fn reset(&mut self, id: StreamId, reason: Reason) {
-        // After its answer a server may say so that it wants no more of the request.
+        // With this reason a server may say, after its answer, that it does not need the rest of
+        // the request.
         let answered = self.streams.get(&id).is_some_and(|stream| stream.ended);
         if reason != Reason::NO_ERROR || !answered {
             self.failures.push(format!("stream {id} was reset: {reason}"));
@@ -235,7 +237,7 @@ impl Visitor for Exchange {
     }
 }
 
-/// The engine has no clock, and its lints allow none.
+/// The engine has no clock, and its lints forbid one.
 fn now() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "a program says what time it is")]
     Instant::now()

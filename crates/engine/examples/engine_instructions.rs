@@ -1,13 +1,14 @@
-//! The work of the engine alone, for `valgrind --tool=callgrind` or `perf stat`: two engines in memory.
-//! `engine_instructions trip N` sends 64 bytes there and back N times, `engine_instructions open N` opens N streams,
-//! each with a request, a response and an end of both sides. The difference of two N is N's worth.
+//! The work of the engine alone, for `valgrind --tool=callgrind` or `perf stat`: two engines in
+//! memory. `engine_instructions trip N` sends 64 bytes there and back N times. `engine_instructions
+//! open N` opens N streams, each with a request, a response and an end of both sides. The
+//! difference between two values of N gives the cost without the start.
 
 use std::time::Instant;
 
 use h2conn_engine::{Config, Connection, Reason, StreamError, StreamId, Visitor};
 use http::{Request, Response};
 
-/// Counts, so that nothing is optimized away.
+/// Counts events, so that nothing is optimized away.
 #[derive(Default)]
 struct Counter {
     requests: Vec<StreamId>,
@@ -54,7 +55,7 @@ impl End {
         self.output.clear();
     }
 
-    /// Sends content of a message to the other end, whose user reads it at once.
+    /// Sends the content of a message to the other end, whose user reads it at once.
     fn send(&mut self, other: &mut End, id: StreamId, content: &[u8], end: bool, now: Instant) {
         let head = self.connection.send_data(id, content.len(), end).expect("the window is open");
         self.output.extend_from_slice(&head.header);

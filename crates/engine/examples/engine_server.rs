@@ -1,10 +1,10 @@
-//! A server over cleartext TCP that sends back what it gets, for trying the engine against clients of
-//! others: `cargo run -p h2conn-engine --example engine_server -- 127.0.0.1:8080`, and then
-//! `curl --http2-prior-knowledge -d hello http://127.0.0.1:8080/`.
+//! A server over cleartext TCP that sends everything back, for tests of the engine against other
+//! clients: `cargo run -p h2conn-engine --example engine_server -- 127.0.0.1:8080`, and then `curl
+//! --http2-prior-knowledge -d hello http://127.0.0.1:8080/`.
 //!
-//! Two threads for each connection: one reads, the other does everything else. Content is kept until
-//! it has gone out again, and only then its windows are given back, so a client that does not read
-//! makes the server hold no more than the windows.
+//! There are two threads for each connection: one reads, and the other does everything else.
+//! Content is kept until it has been sent back, and only then its windows are given back. A client
+//! that does not read therefore cannot make the server hold more than the windows.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -21,7 +21,7 @@ use http::{HeaderMap, Request, Response};
 /// The answer to a request without content.
 const GREETING: &[u8] = b"This server sends back what it gets.\n";
 
-/// The most that is written at once.
+/// The most bytes of one write.
 const BATCH: usize = 256 << 10;
 
 fn main() -> io::Result<()> {
@@ -39,7 +39,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Speaks HTTP/2 with one client, until it hangs up.
+/// Speaks HTTP/2 with one client, until the client hangs up.
 fn serve(mut socket: TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let config = Config { extended_connect: true, ..Config::default() };
@@ -62,8 +62,8 @@ fn serve(mut socket: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Bytes of the socket, read by a thread, so that two ends which both write never wait for each
-/// other. Flow control bounds what waits in the channel.
+/// The bytes of the socket. A thread reads them, so that two ends which both write never wait for
+/// each other. Flow control limits the bytes in the channel.
 fn read_on(mut socket: TcpStream) -> Receiver<Vec<u8>> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
@@ -77,7 +77,7 @@ fn read_on(mut socket: TcpStream) -> Receiver<Vec<u8>> {
     receiver
 }
 
-/// Writes all that may go.
+/// Writes everything that may be sent.
 fn send(
     connection: &mut Connection,
     streams: &mut Streams,
@@ -102,7 +102,7 @@ fn send(
     }
 }
 
-/// Tells the client what is wrong, and waits a moment for it to read that.
+/// Tells the client the error, and gives it a moment to read that.
 fn give_up(
     error: &ConnectionError,
     connection: &mut Connection,
@@ -122,30 +122,30 @@ fn give_up(
 #[derive(Default)]
 struct Streams {
     open: HashMap<StreamId, Stream>,
-    /// Events of the client that wait to be acted upon.
+    /// Streams with events of the client that have yet to be handled.
     opened: Vec<StreamId>,
     touched: Vec<StreamId>,
-    /// Content of streams that are over and was not sent back.
+    /// Content of streams that ended before it was sent back.
     dropped: usize,
 }
 
 #[derive(Default)]
 struct Stream {
-    /// Content that has not gone out, and how much of it has.
+    /// Content that has yet to be sent, and how much of it was sent.
     content: Vec<u8>,
     sent: usize,
     trailers: Option<HeaderMap>,
     ended: bool,
-    /// Content came from the client, so it takes of the windows.
+    /// The content came from the client, so it occupies the windows.
     is_echo: bool,
 }
 
 impl Streams {
-    /// Answers, and asks for turns.
+    /// Answers requests, and asks for turns to send.
     fn act(&mut self, connection: &mut Connection) {
         connection.release_connection(std::mem::take(&mut self.dropped));
         for id in self.opened.drain(..) {
-            // It fails where the client has reset the stream meanwhile.
+            // This fails if the client has reset the stream in the meantime.
             let _ = connection.respond(id, &Response::new(()), false);
         }
         for id in self.touched.drain(..) {
@@ -158,7 +158,7 @@ impl Streams {
         }
     }
 
-    /// Forgets a stream that is over before its time.
+    /// Drops a stream that has ended early.
     fn drop(&mut self, id: StreamId) {
         if let Some(stream) = self.open.remove(&id).filter(|stream| stream.is_echo) {
             self.dropped += stream.content.len() - stream.sent;
@@ -199,7 +199,7 @@ impl Streams {
         if stream.ended {
             connection.want_send_end(id);
         }
-        // Credit that could wait goes along.
+        // Credit that could wait is sent too.
         connection.transmit(now(), output);
     }
 }
@@ -243,7 +243,7 @@ impl Visitor for Streams {
     }
 }
 
-/// The engine has no clock, and its lints allow none.
+/// The engine has no clock, and its lints forbid one.
 fn now() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "a program says what time it is")]
     Instant::now()
