@@ -8,21 +8,22 @@ use peakmem_alloc::{INSTRUMENTED_SYSTEM, PeakMemAlloc, PeakMemAllocTrait};
 #[global_allocator]
 static MEMORY: &PeakMemAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// The bytes that are allocated at once, at most.
+/// The most bytes that are allocated at the same time.
 fn allocated(what: impl FnOnce()) -> usize {
     MEMORY.reset_peak_memory();
     what();
     MEMORY.get_peak_memory()
 }
 
-/// The least of some tries: the thread that runs the tests allocates now and then too.
+/// The least of some tries, because the thread that runs the tests sometimes allocates too.
 fn least(mut what: impl FnMut(u32)) -> Option<usize> {
     (0..TRIES).map(|number| allocated(|| what(number))).min()
 }
 
 const TRIES: u32 = 5;
 
-/// A request whose path and identifier are new each time, so that entries come and go.
+/// A request whose path and identifier are new each time, so that entries enter and leave the
+/// table.
 fn request(encoder: &mut Encoder, number: u32, block: &mut Vec<u8>) {
     let mut path = *b"/a/path/0000000000";
     let mut rest = number;
@@ -40,7 +41,7 @@ fn request(encoder: &mut Encoder, number: u32, block: &mut Vec<u8>) {
     encoder.field(b"authorization", b"Bearer 0123456789abcdef", Indexing::Never, block);
 }
 
-// One test, as what another one allocates would count too.
+// There is only one test, because the allocations of another one would count too.
 #[test]
 fn neither_a_warm_connection_nor_a_bomb_allocates_anything() {
     let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new(4096));
@@ -53,7 +54,7 @@ fn neither_a_warm_connection_nor_a_bomb_allocates_anything() {
             assert_eq!(decoder.decode(&block, &mut sink), Ok(()));
         }
     };
-    // The first fill both tables.
+    // The first requests fill both tables.
     let warming = allocated(|| exchange(0..200));
     assert!((4096..40_000).contains(&warming), "{warming}");
     let warm = least(|number| exchange(200 + number * 10_000..200 + (number + 1) * 10_000));

@@ -7,7 +7,7 @@ use tokio::process::Command;
 use crate::peer::{self, Peer};
 use crate::{tools, verdicts};
 
-/// Says aloud if there is no Go.
+/// Prints a message if there is no Go.
 fn go() -> Result<Option<Peer>> {
     match tools::go_peer()? {
         Some(program) => Peer::start(Command::new(program).arg("hpack")).map(Some),
@@ -27,7 +27,8 @@ fn we_decode_gos_blocks() -> Result<()> {
 
 #[test]
 fn go_and_we_refuse_the_same_damaged_blocks() -> Result<()> {
-    // Go takes updates also behind fields while its table is empty, and integers of up to 63 bits.
+    // Go also accepts updates behind fields while its table is empty, and integers of up to 63
+    // bits.
     let stricter = |error| matches!(error, Error::UpdateLate | Error::Integer);
     go()?.map_or(Ok(()), |go| verdicts::are_equal(&go, stricter))
 }

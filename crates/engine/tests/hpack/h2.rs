@@ -1,5 +1,5 @@
-//! The crate `h2`, whose HPACK is its own: over a connection in memory, whose frames the test
-//! writes and reads.
+//! The crate `h2`, which has an HPACK of its own. It runs over a connection in memory; the test
+//! writes and reads the frames.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::lists::{Item, cases};
 use crate::peer::{decoded, encoded, failed};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// A case takes no longer, or it hangs.
+/// A case that takes longer hangs.
 const CASE: Duration = Duration::from_secs(20);
 /// More than all frames of a case.
 const ROOM: usize = 1 << 22;
@@ -68,7 +68,7 @@ fn acknowledgement() -> Frame {
     Frame { kind: SETTINGS, flags: ACK, stream: 0, payload: Vec::new() }
 }
 
-/// Requests as lists, with sizes of the table that are announced before some of them.
+/// Requests as lists of fields. A new size of the table is announced before some of them.
 fn requests() -> impl Strategy<Value = Vec<(Option<u32>, Vec<Item>)>> {
     let size = prop_oneof![Just(0), 0..200_u32, 0..5000_u32, 5000..70_000_u32];
     collection::vec((prop_oneof![2 => Just(None), 1 => size.prop_map(Some)], request()), 1..12)
@@ -105,7 +105,7 @@ fn request() -> impl Strategy<Value = Vec<Item>> {
 /// Names and values, in an order that does not depend on a map of fields.
 fn sorted(list: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut list: Vec<_> = list.into_iter().collect();
-    // Stable: values of one name keep their order.
+    // The sort is stable: values of one name keep their order.
     list.sort_by(|one, other| one.0.cmp(&other.0));
     list
 }
@@ -146,7 +146,7 @@ fn run(case: impl Future<Output = Result<()>>) -> Result<()> {
     runtime.block_on(async { timeout(CASE, case).await.context("it hangs")? })
 }
 
-/// A server of h2 that announces a size of its table, and we are its client.
+/// A server of h2 announces a size of its table, and we are its client.
 async fn to_a_server(requests: Vec<(Option<u32>, Vec<Item>)>) -> Result<()> {
     let (mut near, far) = duplex(ROOM);
     let size = requests.iter().find_map(|(size, _)| *size).unwrap_or(4096);
@@ -188,7 +188,7 @@ async fn to_a_server(requests: Vec<(Option<u32>, Vec<Item>)>) -> Result<()> {
     Ok(())
 }
 
-/// A client of h2, to which we announce other sizes of the table between its requests.
+/// A client of h2. We announce other sizes of the table between its requests.
 async fn from_a_client(requests: Vec<(Option<u32>, Vec<Item>)>) -> Result<()> {
     let (mut near, far) = duplex(ROOM);
     Frame { kind: SETTINGS, flags: 0, stream: 0, payload: Vec::new() }.write(&mut near).await?;
@@ -200,7 +200,7 @@ async fn from_a_client(requests: Vec<(Option<u32>, Vec<Item>)>) -> Result<()> {
     for (size, list) in requests {
         if let Some(size) = size {
             table_size(size).write(&mut near).await?;
-            // The first SETTINGS are acknowledged too, and say nothing.
+            // The first SETTINGS are acknowledged too, and change nothing.
             let mut acknowledged = Frame::read(&mut near).await?;
             while acknowledged.kind != SETTINGS || acknowledged.flags != ACK {
                 acknowledged = Frame::read(&mut near).await?;
@@ -219,7 +219,7 @@ async fn from_a_client(requests: Vec<(Option<u32>, Vec<Item>)>) -> Result<()> {
             }
         }
         let fields = decoded(&mut decoder, &block)?;
-        // As Python's, h2's encoder refers to entries even for secrets.
+        // Like Python's encoder, h2's encoder refers to entries even for secrets.
         let secret = |how| how == Indexing::Never;
         for field in fields.iter().filter(|field| field.2) {
             let is_it = |item: &Item| item.0 == field.0 && item.1 == field.1 && secret(item.2);

@@ -1,4 +1,4 @@
-//! Lists of fields and limits of tables, at random.
+//! Random lists of fields and limits of tables.
 
 use std::env::var_os;
 
@@ -7,18 +7,18 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use proptest::{collection, sample};
 
-/// A field of a list: name, value, and what tables may do with it.
+/// A field of a list: its name, its value, and whether tables may hold it.
 pub(crate) type Item = (Vec<u8>, Vec<u8>, Indexing);
 
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Block(Vec<Item>),
-    /// The decoding end announces a limit, and the encoding one acknowledges it.
+    /// The decoding end announces a limit, and the encoding end acknowledges it.
     Limit(u32),
 }
 
-/// Blocks of one direction, and a new limit between some of them. No two limits stand together:
-/// Python's encoder tells of both, also of one that has become too large.
+/// Blocks of one direction, with new limits between some of them. There are never two limits in a
+/// row: Python's encoder would announce both, even one that is too large by then.
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let block = || collection::vec(item(), 0..15).prop_map(Step::Block);
     let step = prop_oneof![
@@ -28,7 +28,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     collection::vec(step, 1..12).prop_map(|steps| steps.concat())
 }
 
-/// How many sequences are tried, fewer where each takes longer.
+/// How many sequences are tried. There are fewer if each takes longer.
 pub(crate) fn cases(few: u32) -> Config {
     let long = var_os("H2CONN_LONG").is_some();
     Config {
@@ -42,7 +42,7 @@ fn limit() -> impl Strategy<Value = u32> {
     prop_oneof![Just(0), 0..200_u32, 0..5000_u32, Just(4096), 5000..70_000_u32]
 }
 
-/// Names and values of which many are equal, in part or whole.
+/// Names and values, many of which are equal, partly or completely.
 fn item() -> impl Strategy<Value = Item> {
     const NAMES: [&str; 12] = [
         ":authority",

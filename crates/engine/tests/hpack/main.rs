@@ -1,4 +1,4 @@
-//! HPACK beside other implementations of it, which encode for us and decode what we encode.
+//! HPACK compared with other implementations, which encode blocks for us and decode ours.
 
 mod go;
 mod h2;

@@ -1,4 +1,4 @@
-//! A program that encodes and decodes as the lines say that it gets (`interop/go/hpack.go`).
+//! A program that encodes and decodes as its input lines say (`interop/go/hpack.go`).
 
 use std::cell::RefCell;
 use std::fmt::Write;
@@ -15,17 +15,17 @@ use tokio::time::timeout;
 
 use crate::lists::{Item, Step, cases, steps};
 
-/// The lines of a case are answered within this, or the program hangs.
+/// The program must answer the lines of a case within this time, or it hangs.
 const ANSWERS: Duration = Duration::from_secs(60);
 
-/// A field as a decoder has it: name, value, and whether it must never be indexed.
+/// A field as a decoder returns it: name, value, and whether it must never be indexed.
 pub(crate) type Decoded = (Vec<u8>, Vec<u8>, bool);
 
-/// The program as it runs. Dropping it kills it.
+/// The running program. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Peer {
     runtime: Runtime,
-    /// Or why there are none any more: answers that come late would pass for the next ones.
+    /// The pipes, or the reason why they are closed: late answers would be taken for the next ones.
     pipes: RefCell<Result<Pipes, String>>,
 }
 
@@ -36,18 +36,18 @@ struct Pipes {
     _child: Child,
 }
 
-/// The program's next order.
+/// An order for the program.
 #[derive(Debug)]
 pub(crate) enum Order<'a> {
-    /// It takes a limit that we have announced for its encoder.
+    /// Its encoder gets a limit that we have announced.
     Limit(u32),
-    /// Its decoder takes a limit that we have acknowledged.
+    /// Its decoder gets a limit that we have acknowledged.
     Allow(u32),
     Encode(&'a [Item]),
     Decode(&'a [u8]),
 }
 
-/// The program's answer: that the order is done, with what came of it, or why not.
+/// The program's answer: the result of the order, or the reason why it failed.
 #[derive(Debug)]
 pub(crate) struct Answer(String);
 
@@ -64,7 +64,7 @@ impl Peer {
         Ok(Peer { runtime, pipes: RefCell::new(Ok(pipes)) })
     }
 
-    /// Gives orders as on a new connection, all at once. There is an answer to each.
+    /// Sends orders all at once, as on a new connection. Each has an answer.
     pub(crate) fn play(&self, orders: &[Order<'_>]) -> Result<Vec<Answer>> {
         let lines: String = orders.iter().map(|order| format!("{}\n", order.line())).collect();
         let lines = format!("reset\n{lines}");
@@ -133,7 +133,7 @@ impl Answer {
     }
 }
 
-/// The program decodes what our encoder makes of random lists.
+/// The program decodes random lists that our encoder has encoded.
 pub(crate) fn their_decoder_takes_our_blocks(peer: &Peer) -> Result<()> {
     let case = |steps: Vec<Step>| {
         let mut encoder = Encoder::new();
@@ -169,7 +169,7 @@ pub(crate) fn their_decoder_takes_our_blocks(peer: &Peer) -> Result<()> {
     Ok(TestRunner::new(cases(100)).run(&steps(), |steps| case(steps).map_err(failed))?)
 }
 
-/// Our decoder takes what the program makes of random lists.
+/// Our decoder decodes random lists that the program has encoded.
 pub(crate) fn our_decoder_takes_their_blocks(peer: &Peer) -> Result<()> {
     let case = |steps: Vec<Step>| {
         let orders: Vec<_> = steps
@@ -199,7 +199,7 @@ fn is_decoded_as(decoder: &mut Decoder, block: &[u8], list: &[Item]) -> Result<(
     ensure!(fields.len() == list.len(), "{fields:?}");
     for (field, (name, value, how)) in fields.iter().zip(list) {
         ensure!((&field.0, &field.1) == (name, value), "{field:?}");
-        // Python's encoder refers to an entry even for a field that must never be one.
+        // Python's encoder refers to an entry even for a field that must never be indexed.
         ensure!(!field.2 || *how == Indexing::Never, "{field:?}");
     }
     Ok(())

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use crate::peer::{self, Peer};
 use crate::{tools, verdicts};
 
-/// Says aloud if there is no Python with the package.
+/// Prints a message if there is no Python with the package.
 fn python() -> Result<Option<Peer>> {
     let folder = tools::interop("python")?;
     for interpreter in interpreters()? {
@@ -26,7 +26,8 @@ fn python() -> Result<Option<Peer>> {
     Ok(None)
 }
 
-/// Where Python may be: as `$PYTHON` says, or else where CI makes it, or the system's.
+/// The places where Python may be: `$PYTHON` if it is set, otherwise the one that CI makes, or the
+/// system's.
 fn interpreters() -> Result<Vec<PathBuf>> {
     if let Some(python) = var_os("PYTHON") {
         return Ok(vec![python.into()]);

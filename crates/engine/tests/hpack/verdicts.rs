@@ -1,4 +1,4 @@
-//! Blocks that were damaged: are they refused by both, or do both read the same?
+//! Blocks that were damaged: either both decoders refuse them, or both read the same.
 
 use anyhow::{Result, bail, ensure};
 use h2conn_engine::fuzzing::hpack::{Decoder, Encoder, Error};
@@ -9,7 +9,7 @@ use proptest::{collection, sample};
 use crate::lists::{Step, cases, steps};
 use crate::peer::{Order, Peer, decoded, encoded, failed};
 
-/// The damage to a block at a place, which is taken modulo its length.
+/// The damage to a block at a position, which is taken modulo its length.
 #[derive(Clone, Debug)]
 enum Damage {
     Flip(sample::Index, u8),
@@ -20,7 +20,7 @@ enum Damage {
 
 fn damage() -> impl Strategy<Value = Damage> {
     let place = any::<sample::Index>;
-    // Indices, integers that go on, updates, ones: what a decoder must look at twice.
+    // Indices, long integers, updates, ones: bytes that decoders often get wrong.
     let telling = sample::select(vec![0x80, 0xff, 0x7f, 0x3f, 0x20, 0x3e, 0x0f, 0x1f, 0xbe, 0x00]);
     let bytes = collection::vec(prop_oneof![telling, any::<u8>()], 1..6);
     prop_oneof![
@@ -50,8 +50,8 @@ impl Damage {
     }
 }
 
-/// Both decoders refuse a damaged block, or both read the same. `stricter` lists for what ours
-/// refuses some that the other one takes.
+/// Either both decoders refuse a damaged block, or both read the same. `stricter` tells for which
+/// errors ours may refuse blocks that the other one accepts.
 pub(crate) fn are_equal(peer: &Peer, stricter: fn(Error) -> bool) -> Result<()> {
     let case = |steps: Vec<Step>, damages: Vec<Damage>| {
         let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new(4096));
@@ -62,7 +62,7 @@ pub(crate) fn are_equal(peer: &Peer, stricter: fn(Error) -> bool) -> Result<()> 
                 Step::Limit(_) => None,
             })
             .collect();
-        // Blocks as they are make entries; then the last is damaged.
+        // The undamaged blocks make entries in the tables. Only the last block is damaged.
         let last = blocks.pop().unwrap_or_default();
         blocks.push(damages.iter().fold(last, |block, damage| damage.to(block)));
         let orders: Vec<_> = blocks.iter().map(|block| Order::Decode(block)).collect();

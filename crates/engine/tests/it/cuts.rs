@@ -1,4 +1,4 @@
-//! The same bytes, cut at every place, mean the same.
+//! The same bytes have the same effect, wherever they are cut.
 
 use h2conn_engine::{Config, Connection, Reason};
 
@@ -6,17 +6,18 @@ use proptest::prelude::*;
 
 use crate::support::*;
 
-/// All that comes of bytes: the outcome, what was heard and sent, credit, and what is unreleased.
+/// The effect of bytes: the outcome, the events, the output, the credit, and the unreleased bytes.
 type Played = (Result<(), (Reason, String)>, Vec<Heard>, Vec<u8>, i64, usize);
 
-/// Plays bytes in pieces to a new server, and gives all that comes of it.
+/// Feeds bytes in pieces to a new server, and returns their effect.
 fn play<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Played {
     let config = Config { extended_connect: true, max_fields: 10, ..Config::default() };
     let mut end = End::new(Connection::server(&config));
     let mut sent = end.take();
     let mut outcome = Ok(());
     for piece in pieces {
-        // The first bytes of a peer that does not speak HTTP/2 are kept as far as they have come.
+        // Compare only the reason and the text. The error also holds the first bytes of a peer
+        // without HTTP/2, and the cut decides how many have arrived.
         outcome = end.feed(piece).map_err(|error| (error.reason(), error.what().to_owned()));
         sent.extend(end.take());
     }
@@ -91,7 +92,7 @@ fn pieces_of_every_size_mean_the_same() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Frames of any type, on few streams, in pieces: no panic, and a bounded memory.
+    /// Frames of any type on a few streams, in pieces: no panic, and a bounded memory.
     #[test]
     fn no_bytes_make_it_panic_or_hold_more_than_a_frame(
         at_server: bool,
@@ -122,7 +123,7 @@ fn kinds() -> impl Strategy<Value = u8> {
     prop_oneof![20 => 0..10_u8, 1 => Just(0x10), 1 => any::<u8>()]
 }
 
-/// Some of the right size, and some that are field blocks.
+/// Some payloads of the right size, and some that are field blocks.
 fn payloads() -> impl Strategy<Value = Vec<u8>> {
     let any_bytes = |len| prop::collection::vec(any::<u8>(), len);
     prop_oneof![

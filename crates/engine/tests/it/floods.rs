@@ -1,4 +1,5 @@
-//! Peers that make work: each is told to calm down, after as much as an honest one could send.
+//! Peers that cause work: each gets ENHANCE_YOUR_CALM, but only after more frames than an honest
+//! peer could send.
 
 use std::time::Duration;
 
@@ -6,8 +7,8 @@ use h2conn_engine::Config;
 
 use crate::support::*;
 
-/// Feeds a piece again and again, and hands output out, until the connection ends; gives how many it
-/// took, and what the GOAWAY says.
+/// Feeds pieces and removes the output until the connection ends. Returns how many pieces it took,
+/// and the text of the GOAWAY.
 fn flood(end: &mut End, most: u32, mut piece: impl FnMut(u32) -> Vec<u8>) -> (u32, String) {
     for number in 0..most {
         if let Err(error) = end.feed(&piece(number)) {
@@ -26,7 +27,7 @@ fn stream(number: u32) -> u32 {
 
 #[test]
 fn every_type_of_frame_that_takes_no_window_and_no_place_has_its_end() {
-    // The frames' payloads, where they matter.
+    // The payloads of the frames, where they matter.
     let payload = |kind: u8| -> Vec<u8> {
         match kind {
             DATA | SETTINGS => vec![],
@@ -199,7 +200,7 @@ fn a_head_that_has_come_is_not_kept() {
 #[test]
 fn a_bomb_of_compression_is_decoded_and_not_kept() {
     let mut end = End::server();
-    // A field of 3,900 bytes goes into the table, and is then named by one byte each time.
+    // One field of 3,900 bytes enters the table. After that one byte names it each time.
     let value = vec![b'a'; 3_900];
     let mut bomb = [GET, b"\x40\x01x\x7f\xbd\x1d", &value].concat();
     bomb.extend([0xbe; 10_000]);
@@ -346,7 +347,7 @@ fn a_peer_that_never_reads_its_answers_is_cut_off() {
     }
     assert_eq!(count, 10_000);
     assert!(end.take().len() < 200_000);
-    // Resets are shorter than what calls for them, and bounded in bytes.
+    // Resets are shorter than the frames that provoke them, and are limited in bytes.
     let mut end = End::server_with(&Config { max_concurrent_streams: 0, ..Config::default() });
     let mut number = 0;
     while end.feed(&open(stream(number), true)).is_ok() {

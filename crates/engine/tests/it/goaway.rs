@@ -19,7 +19,7 @@ fn a_graceful_end_begins_with_the_highest_and_comes_down_to_the_last() {
     assert_eq!(end.connection.last_peer_stream(), Some(id(3)));
     end.connection.go_away(end.connection.last_peer_stream(), NO_ERROR, b"");
     assert_eq!(end.sent()[0].number(0), 3);
-    // This one is ignored, and its content too.
+    // This stream is ignored, and so is its content.
     end.ok(&[open(5, false), data(5, true, b"x")].concat());
     let expected = [
         Heard::Request(1, "GET http://a/".into(), true),
@@ -104,7 +104,7 @@ fn bytes_that_are_no_http2_are_told_apart() {
     let mut end = End::new(h2conn_engine::Connection::client(&Default::default()));
     let error = end.feed(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap_err();
     assert!(error.first_bytes().is_some_and(|bytes| bytes.starts_with(b"HTTP/1.1 400")));
-    // Frames, but not the right one.
+    // A valid frame, but not the right one.
     let mut end = End::new(h2conn_engine::Connection::server(&Default::default()));
     assert_eq!(end.fails(&[PREFACE, &frame(PING, 0, 0, &[0; 8])].concat()), PROTOCOL_ERROR);
 }

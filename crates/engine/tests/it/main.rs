@@ -1,4 +1,4 @@
-//! The engine from outside: bytes in, bytes out, and what the visitor hears.
+//! The engine from outside: input bytes, output bytes, and the events of the visitor.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 

@@ -142,7 +142,7 @@ fn crumbs_of_a_cookie_are_joined() {
 #[test]
 fn malformed_heads_end_their_stream_and_leave_the_tables_in_step() {
     let mut end = End::server();
-    // `X: 1` in capitals, which goes into the table; then the request that names it.
+    // `X: 1` with a capital letter, which enters the table. Later a request names the newest entry.
     end.ok(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &[GET, b"\x40\x01X\x011"].concat()));
     assert_eq!(end.heard(), [Heard::Broken(1, PROTOCOL_ERROR)]);
     // The newest entry is `x: 1` now.
@@ -164,7 +164,7 @@ fn a_request_that_is_too_large_is_answered_431_and_the_connection_lives() {
         let sent = end.sent();
         assert_eq!((sent[0].kind, sent[0].flags), (HEADERS, END_HEADERS | END_STREAM));
         assert_eq!((sent[1].kind, sent[1].number(0)), (RST_STREAM, NO_ERROR.code()));
-        // Its content is dropped, and takes no window for good.
+        // Its content is dropped, and its window is given back.
         end.ok(&data(1, true, b"content"));
         assert_eq!(end.connection.unreleased(), 0);
         end.ok(&open(3, true));
@@ -219,7 +219,7 @@ fn a_connect_stream_has_data_and_no_trailers() {
     let expected = [
         Heard::Response(1, 200, false),
         Heard::Broken(1, PROTOCOL_ERROR),
-        // The refusal is a response like any other.
+        // The refusal is a normal response.
         Heard::Response(3, 404, false),
         Heard::Trailers(3, 1),
         Heard::End(3),

@@ -1,6 +1,7 @@
-//! Random operations on a client and a server whose bytes travel in pieces (`fuzz/fuzz_targets/engine.rs`
-//! plays the same): the ledger of credit balances after each, and every byte arrives once, in order,
-//! or its stream was reset and both ends know.
+//! Random operations on a client and a server whose bytes travel in pieces.
+//! `fuzz/fuzz_targets/engine.rs` plays the same operations. After each operation the credit must
+//! balance. Every byte must arrive once and in order, or its stream was reset and both ends know
+//! it.
 
 mod run;
 

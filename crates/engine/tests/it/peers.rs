@@ -1,5 +1,5 @@
-//! The examples against programs of others: h2spec, curl, h2load, nghttpd, Go, Node. Says aloud which
-//! are not here.
+//! The examples against other programs: h2spec, curl, h2load, nghttpd, Go, Node. Prints which of
+//! them are missing.
 
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
@@ -8,9 +8,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-/// Says something even of a test that passes.
+/// Prints a line even for a test that passes.
 fn aloud(what: impl Display) {
-    // There is nobody to tell when the error output is closed.
+    // If standard error is closed, no one can be told.
     let _ = std::io::stderr().write_all(format!("\n{what}\n").as_bytes());
 }
 
@@ -23,13 +23,13 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Starts a program that says where it listens, as the last word of its first line.
+/// Starts a program whose first line ends with the address that it listens on.
 fn listening(command: &mut Command) -> Result<(Running, String)> {
     let child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
@@ -54,7 +54,7 @@ fn echo() -> Result<(Running, String)> {
     listening(Command::new(example("engine_server")?).arg("127.0.0.1:0"))
 }
 
-/// Runs the client of the examples, which fails if not all answers are good.
+/// Runs the client of the examples, which fails unless all answers are good.
 fn client(words: &[&str]) -> Result<()> {
     let output = run(Command::new(example("engine_client")?).args(words))?;
     ensure!(output.status.success(), "{}", text(&output));
@@ -62,7 +62,7 @@ fn client(words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program for a minute at most.
+/// Runs a program for at most a minute.
 fn run(command: &mut Command) -> Result<Output> {
     let program = command.get_program().to_owned();
     let mut limited = Command::new("timeout");
@@ -90,7 +90,7 @@ fn interop(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop").join(folder)
 }
 
-/// Builds a Go program, or says aloud what is missing.
+/// Builds a Go program. Prints a message if something is missing.
 fn go(folder: &Path, package: &str, name: &str) -> Result<Option<PathBuf>> {
     if !is_here("go", "version") {
         return Ok(None);
@@ -100,7 +100,7 @@ fn go(folder: &Path, package: &str, name: &str) -> Result<Option<PathBuf>> {
         go.current_dir(folder).env("GOTOOLCHAIN", "local").stdin(Stdio::null());
         go
     };
-    // A module that cannot be found is missing here; one that cannot be compiled is a fault.
+    // A module that cannot be found is missing here. A module that cannot be compiled is an error.
     let listed = go().args(["list", "-deps", package]).output()?;
     if !listed.status.success() {
         skipped(format_args!("Go has not all it takes: {}", text(&listed).replace('\n', " | ")));
@@ -123,7 +123,7 @@ fn all_cases_of_h2spec_pass() -> Result<()> {
     // One field of this length must fit into SETTINGS_MAX_HEADER_LIST_SIZE, 16 KiB, and five must
     // exceed SETTINGS_MAX_FRAME_SIZE, 64 KiB.
     command.args(["--max-header-length", "15200"]);
-    // No case that passes waits for this; h2spec's own 2 s are too few on a loaded machine.
+    // No case that passes waits this long. h2spec's own 2 s are too short on a loaded machine.
     let output = run(command.args(["--timeout", "60"]))?;
     let said = text(&output);
     let last = said.lines().last().unwrap_or_default();
@@ -180,7 +180,7 @@ fn the_client_gets_a_file_of_nghttpd() -> Result<()> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine-nghttpd");
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join("file"), vec![7; 3_000_000])?;
-    // nghttpd does not say which port it was given.
+    // nghttpd does not print its port.
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
     let mut nghttpd = Command::new("nghttpd");
     nghttpd.arg("--no-tls").arg("-d").arg(&folder).arg(&port);
@@ -191,7 +191,7 @@ fn the_client_gets_a_file_of_nghttpd() -> Result<()> {
     client(&[&address, "/file", "10"])
 }
 
-/// Waits until a server that says nothing listens.
+/// Waits until a server that prints nothing listens.
 fn wait_for(address: &str) -> Result<()> {
     for _ in 0..500 {
         if std::net::TcpStream::connect(address).is_ok() {

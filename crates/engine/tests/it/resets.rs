@@ -29,11 +29,12 @@ fn a_reset_after_both_ends_is_heard_once_and_apart() {
     assert_eq!(end.send(1, 100, true), Some(100));
     assert_eq!(end.connection.open_streams(), 0);
     end.heard();
-    // The server has not read the content, and has not seen its end.
+    // The server has not read the content, nor seen its end.
     end.ok(&[rst(1, CANCEL), rst(1, CANCEL), window_update(1, 1)].concat());
     assert_eq!(end.heard(), [Heard::LateReset(1, CANCEL)]);
     assert!(end.sent().is_empty());
-    // One that lived longer than thousands of others, of which nothing is known any more.
+    // This stream lives longer than thousands of others, of which the engine no longer knows
+    // anything.
     end.request(false);
     for _ in 0..5_000 {
         let id = end.request(true).get();
@@ -84,10 +85,10 @@ fn compression_goes_on_past_heads_that_nobody_wants() {
     let config = Config { max_concurrent_streams: 1, ..Config::default() };
     let mut end = End::server_with(&config);
     end.ok(&open(1, false));
-    // Refused, but `x: 1` is in the table.
+    // This stream is refused, but `x: 1` is in the table.
     end.ok(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &[GET, b"\x40\x01x\x011"].concat()));
     end.connection.reset(id(1), CANCEL);
-    // Trailers for a stream that is over put `z: 2` there.
+    // Trailers for a stream that is over put `z: 2` into the table.
     end.ok(&frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x40\x01z\x012"));
     end.ok(&frame(HEADERS, END_HEADERS | END_STREAM, 5, &[GET, b"\xbf\xbe"].concat()));
     let headers = end.ear.requests[1].headers();
@@ -96,7 +97,8 @@ fn compression_goes_on_past_heads_that_nobody_wants() {
 
 #[test]
 fn what_is_on_its_way_to_ten_thousand_aborted_streams_ends_nothing() {
-    // As many as a client may have, each with messages on their way when it is reset here.
+    // As many streams as a client may have. Messages are on their way on each when it is reset
+    // here.
     let config = Config { max_concurrent_streams: 10_000, ..Config::default() };
     let mut end = End::server_with(&config);
     for round in 0..3 {

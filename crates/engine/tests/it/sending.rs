@@ -1,4 +1,4 @@
-//! Turns, frames and what is handed out when.
+//! Turns, frames, and the moments at which output is produced.
 
 use h2conn_engine::{Config, OpenError, Output, Priority, Reason};
 use http::Request;
@@ -87,7 +87,7 @@ fn streams_have_turns_by_urgency_and_come_back_when_their_window_opens() {
     end.ok(&window_update(1, 50));
     assert_eq!(turns(&mut end), [1], "it is remembered");
     assert_eq!(end.connection.send_capacity(first), 50);
-    // The setting gives credit too.
+    // A larger setting gives credit too.
     assert_eq!(end.send(1, 900, false), Some(50));
     end.connection.want_send(first);
     assert_eq!(turns(&mut end), [0; 0]);

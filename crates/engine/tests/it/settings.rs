@@ -1,4 +1,4 @@
-//! SETTINGS at any time, of both ends (RFC 9113 §6.5).
+//! SETTINGS of both ends, at any time (RFC 9113 §6.5).
 
 use std::time::Duration;
 
@@ -119,7 +119,7 @@ fn a_stream_with_a_window_of_its_own_keeps_it_when_the_setting_falls() {
         }
         end.take();
         end.ok(&frame(SETTINGS, ACK, 0, &[]));
-        // The bytes that SETTINGS have taken back come back by a WINDOW_UPDATE.
+        // WINDOW_UPDATE gives back the bytes that SETTINGS have taken away.
         end.take();
         assert_eq!(end.connection.stream_credit(id(1)), 256 << 10);
         for _ in 0..100 {
@@ -186,7 +186,7 @@ fn the_longest_frame_follows_the_settings() {
 
 #[test]
 fn the_tables_of_compression_follow_the_settings() {
-    // Ours falls to 0: the next block must begin with an update, once it is acknowledged.
+    // Our table falls to 0: once this is acknowledged, the next block must begin with an update.
     let mut end = End::server();
     end.connection.set_header_table_size(0);
     end.take();
@@ -198,7 +198,7 @@ fn the_tables_of_compression_follow_the_settings() {
     late.connection.set_header_table_size(0);
     late.ok(&frame(SETTINGS, ACK, 0, &[]));
     assert_eq!(late.fails(&open(1, true)), Reason::COMPRESSION_ERROR);
-    // The peer's falls to 0 and rises again: the block tells of both.
+    // The peer's table falls to 0 and rises again: the block announces both.
     let mut end = End::client();
     end.ok(&frame(SETTINGS, 0, 0, &[setting(1, 0), setting(1, 4_096)].concat()));
     end.take();

@@ -1,4 +1,5 @@
-//! Every type of frame in every state of a stream (RFC 9113 §5.1), with the code that the RFC names.
+//! Every type of frame in every state of a stream (RFC 9113 §5.1), with the error code that the RFC
+//! requires.
 
 use h2conn_engine::Reason;
 
@@ -8,7 +9,7 @@ use crate::support::*;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Fine,
-    /// RST_STREAM, and the visitor hears of it if it knows the stream.
+    /// RST_STREAM, and the visitor gets an event if it knows the stream.
     Stream(Reason),
     /// GOAWAY.
     Connection(Reason),
@@ -16,7 +17,7 @@ enum Fate {
 
 use Fate::{Connection, Fine, Stream};
 
-/// The frames, on stream 1.
+/// The frames, all on stream 1.
 fn all() -> [(&'static str, Vec<u8>); 12] {
     [
         ("DATA", data(1, false, b"x")),
@@ -132,7 +133,7 @@ fn open_at_a_client_before_the_response() {
     check(
         "open, unanswered",
         make,
-        // The blocks are no responses.
+        // The field blocks are not responses.
         [
             Stream(PROTOCOL_ERROR),
             Stream(PROTOCOL_ERROR),
@@ -289,7 +290,7 @@ fn closed_by_a_reset_of_this_side() {
     check(
         "closed by this side's RST_STREAM",
         make,
-        // Whatever was on its way is dropped.
+        // Frames that were on their way are dropped.
         [Fine, Fine, Fine, Fine, Fine, Fine, PROTOCOL, PROTOCOL, PROTOCOL, Fine, PROTOCOL, Fine],
     );
 }
@@ -375,7 +376,7 @@ fn frames_of_a_wrong_size_end_the_connection_or_their_stream() {
     let mut end = End::server();
     end.ok(&open(1, false)).ok(&frame(PRIORITY, 0, 1, &[0; 4]));
     assert_eq!(end.heard().last(), Some(&Heard::Broken(1, FRAME_SIZE_ERROR)));
-    // Also where the stream is over already.
+    // The same applies if the stream is already over.
     let mut end = End::server();
     end.ok(&open(1, true));
     end.answer(1, true);

@@ -1,5 +1,4 @@
-//! Frames written and read by hand, which know nothing of the engine, and an end that notes what it
-//! hears.
+//! Frames that are written and read without the engine, and an end that records its events.
 
 use std::time::{Duration, Instant};
 
@@ -97,7 +96,7 @@ impl Raw {
     }
 }
 
-/// Cuts what the engine has sent.
+/// Cuts the engine's output into frames.
 pub(crate) fn frames(mut bytes: &[u8]) -> Vec<Raw> {
     let mut frames = Vec::new();
     while let Some((head, rest)) = bytes.split_first_chunk::<9>() {
@@ -111,13 +110,13 @@ pub(crate) fn frames(mut bytes: &[u8]) -> Vec<Raw> {
     frames
 }
 
-/// An event that a visitor has heard.
+/// An event of a visitor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
     Request(u32, String, bool),
     Response(u32, u16, bool),
     Informational(u32, u16),
-    /// Pieces that follow each other are one.
+    /// Consecutive pieces are joined.
     Data(u32, Vec<u8>),
     Trailers(u32, usize),
     End(u32),
@@ -204,13 +203,13 @@ impl Visitor for Ear {
     }
 }
 
-/// Any time: the engine only compares them.
+/// An arbitrary time, because the engine only compares times.
 pub(crate) fn start() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "a test says what time it is")]
     Instant::now()
 }
 
-/// One end, and what it has heard.
+/// One end, and its events.
 #[derive(Debug)]
 pub(crate) struct End {
     pub(crate) connection: Connection,
@@ -223,7 +222,7 @@ impl End {
         End { connection, ear: Ear::default(), now: start() }
     }
 
-    /// A server, as its client has sent preface and SETTINGS, and acknowledged its own.
+    /// A server whose client has sent its preface and SETTINGS, and has acknowledged the server's.
     pub(crate) fn server() -> End {
         End::server_with(&Config::default())
     }
@@ -234,7 +233,7 @@ impl End {
         end
     }
 
-    /// A client, as its server has sent SETTINGS, and acknowledged its own.
+    /// A client whose server has sent its SETTINGS, and has acknowledged the client's.
     pub(crate) fn client() -> End {
         End::client_with(&Config::default())
     }
@@ -256,7 +255,7 @@ impl End {
         self.connection.receive(self.now, bytes, &mut self.ear)
     }
 
-    /// Feeds what must not end the connection.
+    /// Feeds bytes that must not end the connection.
     #[track_caller]
     pub(crate) fn ok(&mut self, bytes: &[u8]) -> &mut End {
         if let Err(error) = self.feed(bytes) {
@@ -265,7 +264,7 @@ impl End {
         self
     }
 
-    /// Feeds what must end the connection, and gives the code of the GOAWAY.
+    /// Feeds bytes that must end the connection, and returns the code of the GOAWAY.
     #[track_caller]
     pub(crate) fn fails(&mut self, bytes: &[u8]) -> Reason {
         let error = self.feed(bytes).expect_err("the connection must end");
@@ -282,12 +281,12 @@ impl End {
         bytes
     }
 
-    /// The frames that wait.
+    /// The frames that wait to be sent.
     pub(crate) fn sent(&mut self) -> Vec<Raw> {
         frames(&self.take())
     }
 
-    /// The events that were heard since the last look.
+    /// The events since the last call.
     pub(crate) fn heard(&mut self) -> Vec<Heard> {
         std::mem::take(&mut self.ear.heard)
     }
@@ -308,7 +307,7 @@ impl End {
         self.take();
     }
 
-    /// Sends content, as much as may go in one frame; gives how much that was.
+    /// Sends content, as much as fits into one frame. Returns how much that was.
     pub(crate) fn send(&mut self, stream: u32, len: usize, end: bool) -> Option<usize> {
         self.take();
         self.connection.send_data(id(stream), len, end).map(|head| head.len)

@@ -1,4 +1,4 @@
-//! Flow control that is enforced (RFC 9113 §5.2, §6.9).
+//! The enforcement of flow control (RFC 9113 §5.2, §6.9).
 
 use h2conn_engine::Config;
 

@@ -1,5 +1,5 @@
-//! A client and a server, whose bytes travel in pieces, beside plain counters. After each step the
-//! ledger of credit must balance to the byte, and at the end every byte must have arrived.
+//! A client and a server whose bytes travel in pieces, compared with plain counters. After each
+//! step the credit must balance to the byte, and at the end every byte must have arrived.
 
 mod app;
 mod wire;
@@ -11,7 +11,7 @@ use h2conn_engine::{Config, Connection, Output, Reason, StreamId};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use wire::Wire;
 
-/// The choices of both ends.
+/// The settings of both ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
     pub(crate) stream_window: u32,
@@ -20,10 +20,10 @@ pub(crate) struct Setting {
     pub(crate) max_concurrent_streams: u32,
 }
 
-/// A step of one end. A stream is picked among those that it knows, modulo their number.
+/// A step of one end. The stream is picked among those that the end knows, modulo their number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation {
-    /// A client opens a stream, a server answers one.
+    /// A client opens a stream, or a server answers one.
     Head {
         pick: u8,
         end: bool,
@@ -35,16 +35,16 @@ pub(crate) enum Operation {
         pick: u8,
         len: u16,
     },
-    /// The side ends after all that was written, with trailers or without.
+    /// The side ends after all its written bytes, with or without trailers.
     Finish {
         pick: u8,
         trailers: bool,
     },
-    /// So many frames are sent, each in its turn.
+    /// This many frames are sent, each in its turn.
     Pump {
         frames: u8,
     },
-    /// So many bytes on their way arrive at the other end.
+    /// This many bytes that are on their way arrive at the other end.
     Deliver {
         len: u16,
     },
@@ -55,7 +55,7 @@ pub(crate) enum Operation {
     Reset {
         pick: u8,
     },
-    /// A frame is asked for and taken back.
+    /// A frame is requested and then taken back.
     Withdraw {
         pick: u8,
     },
@@ -88,7 +88,7 @@ pub(crate) enum Operation {
     },
 }
 
-/// One end, what its user counts, and its bytes on their way.
+/// One end, the counters of its user, and its bytes on their way.
 struct Side {
     connection: Connection,
     app: App,
@@ -103,11 +103,12 @@ struct World {
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
 
-/// Plays operations from `now` on, each at the client (0) or the server (1), and checks after each.
+/// Performs operations, starting at the time `now`, each at the client (0) or the server (1).
+/// Checks after each.
 ///
 /// # Panics
 ///
-/// If anything is not as it must be.
+/// If any check fails.
 pub(crate) fn run(now: Instant, setting: &Setting, operations: &[(usize, Operation)]) {
     let mut world = World::new(now, setting);
     world.check();
@@ -218,7 +219,7 @@ impl World {
         }
     }
 
-    /// Sends frames of the streams whose turn it is; every third in two steps.
+    /// Sends frames of the streams whose turn it is. Every third frame is sent in two steps.
     fn pump(&mut self, at: usize, frames: usize) {
         for number in 0..frames {
             let now = self.now;
@@ -289,16 +290,16 @@ impl World {
                 let credit = receiver.connection.stream_credit(id);
                 assert_eq!(sum, credit, "the ledger of stream {id}, shifted by {shift}");
             }
-            // Content that is in nobody's hands is the rest of a frame that has begun.
+            // Content that neither user holds is the rest of a frame that has begun.
             let unreleased = receiver.app.unreleased() + wire.rest_of_begun();
             assert_eq!(receiver.connection.unreleased(), unreleased, "what is received is counted");
-            // Nothing rests: at most the beginning of one small frame.
+            // Nothing is kept, except at most the beginning of one small frame.
             assert!(receiver.connection.held() <= 1 << 10, "{}", receiver.connection.held());
             assert_eq!(receiver.connection.is_between_frames(), wire.is_between_frames());
         }
     }
 
-    /// All streams end, everything arrives, and all credit is back.
+    /// Ends all streams. Everything must arrive, and all credit must return.
     fn finish(&mut self) {
         for at in [SERVER, CLIENT] {
             let streams: Vec<StreamId> = self.sides[at].app.known().collect();
@@ -340,7 +341,7 @@ impl World {
         assert!(client.wire.is_between_frames() && server.wire.is_between_frames());
     }
 
-    /// Ends one side of a stream, with some content that may need credit of the peer.
+    /// Ends one side of a stream, with some content that may need credit from the peer.
     fn end(&mut self, at: usize, id: StreamId) {
         let Side { connection, app, .. } = &mut self.sides[at];
         if !app.is_live(id) {
@@ -350,7 +351,7 @@ impl World {
             let result = connection.respond(id, &Response::new(()), false);
             app.answered(id, false, result.is_ok());
         }
-        // The shut window of a peer that has chosen 0 opens.
+        // A peer that has chosen a window of 0 opens it now.
         self.sides[1 - at].open_windows(id);
         let Side { connection, app, .. } = &mut self.sides[at];
         app.finish_one(id);
@@ -366,7 +367,7 @@ impl Side {
     fn transmit(&mut self, now: Instant) {
         let mut bytes = Vec::new();
         self.connection.transmit(now, &mut bytes);
-        // A step can provoke no more than this.
+        // A step can cause no more output than this.
         assert!(bytes.len() <= 300 << 10);
         self.wire.append(&bytes);
     }

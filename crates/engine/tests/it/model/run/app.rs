@@ -8,7 +8,7 @@ use http::{HeaderMap, Request, Response};
 /// One stream, as its user knows it.
 #[derive(Debug, Default)]
 struct Flow {
-    /// The head is out, so content may go.
+    /// The head was sent, so content may follow.
     open: bool,
     queued: usize,
     finish: bool,
@@ -21,7 +21,7 @@ struct Flow {
     has_head: bool,
     /// The other side has ended.
     heard_end: bool,
-    /// It was reset by either side.
+    /// Either side has reset the stream.
     reset: bool,
 }
 
@@ -35,12 +35,12 @@ impl Flow {
 pub(super) struct App {
     at: usize,
     flows: BTreeMap<u32, Flow>,
-    /// Streams that have come since the last look.
+    /// New streams since the last look.
     fresh: Vec<StreamId>,
     values: u32,
 }
 
-/// Byte `position` of what end `at` sends on a stream.
+/// The byte at `position` of the content that end `at` sends on a stream.
 fn byte(at: usize, id: StreamId, position: usize) -> u8 {
     (position.wrapping_mul(31) + id.get() as usize * 7 + at * 101 + (position >> 8)) as u8
 }
@@ -50,7 +50,7 @@ impl App {
         App { at, flows: BTreeMap::new(), fresh: Vec::new(), values: 0 }
     }
 
-    /// Values that come back, so that tables of compression are used.
+    /// Values that repeat, so that the compression tables are used.
     pub(super) fn next_value(&mut self) -> String {
         self.values += 1;
         format!("value {}", self.values % 7)
@@ -116,7 +116,7 @@ impl App {
         })
     }
 
-    /// Gives the stream if nothing but its end is left.
+    /// Returns the stream if only its end is left to be sent.
     pub(super) fn finish(&mut self, pick: u8, trailers: bool) -> Option<StreamId> {
         let id = self.pick(pick)?;
         let flow = self.flow(id);
@@ -136,7 +136,7 @@ impl App {
         }
     }
 
-    /// The bytes that are queued, whether an end follows, and whether trailers are it.
+    /// The number of queued bytes, whether an end follows, and whether the end is made by trailers.
     pub(super) fn to_send(&self, id: StreamId) -> (usize, bool, bool) {
         match self.of(id) {
             Some(flow) if flow.is_live() && !flow.ended => {
@@ -168,7 +168,7 @@ impl App {
         self.flow(id).reset = true;
     }
 
-    /// Gives how much of what was read can be released.
+    /// Returns how many of the bytes that were read can be released.
     pub(super) fn release(&mut self, id: StreamId, len: usize) -> usize {
         let flow = self.flow(id);
         let len = len.min(flow.unreleased);
@@ -180,7 +180,8 @@ impl App {
         self.flows.values().map(|flow| flow.unreleased).sum()
     }
 
-    /// Everything that this end has sent has arrived there, or its stream was reset and both know.
+    /// Checks that everything from this end has arrived, or that the stream was reset and both ends
+    /// know it.
     pub(super) fn all_arrived_at(&self, other: &App) {
         for (id, flow) in &self.flows {
             let Some(there) = other.flows.get(id) else {

@@ -1,4 +1,4 @@
-//! Bytes on their way from one end, and the credit that is on its way in them.
+//! The bytes that one end has sent and that have yet to arrive, and the credit in them.
 
 use std::collections::VecDeque;
 
@@ -6,15 +6,15 @@ use h2conn_engine::StreamId;
 
 const PREFACE: usize = 24;
 
-/// A frame that has not arrived as a whole.
+/// A frame that has not arrived completely.
 #[derive(Debug)]
 struct Item {
     kind: u8,
     flags: u8,
     stream: u32,
-    /// With its head.
+    /// Including the frame header.
     len: usize,
-    /// Of WINDOW_UPDATE, and SETTINGS_INITIAL_WINDOW_SIZE, if it is there.
+    /// The value of WINDOW_UPDATE, or of SETTINGS_INITIAL_WINDOW_SIZE if it is there.
     number: Option<u32>,
 }
 
@@ -25,7 +25,8 @@ pub(super) struct Wire {
     /// Bytes of the first item, or of the preface, that have arrived.
     arrived: usize,
     preface: usize,
-    /// This end's initial window, after each of its SETTINGS; and how many of them the peer has read.
+    /// This end's initial window after each of its SETTINGS, and how many of those the peer has
+    /// read.
     windows: Vec<i64>,
     read: usize,
     /// Acknowledgements of the peer's SETTINGS that have arrived there.
@@ -49,7 +50,7 @@ impl Wire {
         self.append(&[head, content].concat());
     }
 
-    /// Whole frames, and the preface before the first.
+    /// Appends whole frames, and the preface before the first one.
     pub(super) fn append(&mut self, bytes: &[u8]) {
         self.bytes.extend(bytes);
         let mut rest = bytes;
@@ -109,8 +110,9 @@ impl Wire {
         bytes
     }
 
-    /// Flow-controlled bytes on their way that the receiver has not counted, of a stream, or of all
-    /// (0): it counts a frame as soon as its first byte of content is there.
+    /// Flow-controlled bytes on their way that the receiver has not counted, on one stream, or on
+    /// all streams if it is 0. The receiver counts a frame as soon as its first byte of content is
+    /// there.
     pub(super) fn content(&self, stream: u32) -> i64 {
         let begun = usize::from(self.has_begun());
         let data = self.items.iter().skip(begun).filter(|item| item.kind == 0);
@@ -124,7 +126,7 @@ impl Wire {
             && self.items.front().is_some_and(|item| item.kind == 0)
     }
 
-    /// Content that is still to come of a frame that the receiver has counted.
+    /// Content that has yet to arrive, of a frame that the receiver has counted.
     pub(super) fn rest_of_begun(&self) -> usize {
         match self.items.front() {
             Some(item) if self.has_begun() => item.len - self.arrived,
@@ -132,20 +134,22 @@ impl Wire {
         }
     }
 
-    /// Credit on its way, of a stream, or of the connection (0).
+    /// Credit on its way, for a stream, or for the connection (0).
     pub(super) fn credit(&self, stream: u32) -> i64 {
         let updates = self.items.iter().filter(|item| item.kind == 8 && item.stream == stream);
         updates.filter_map(|item| item.number).map(i64::from).sum()
     }
 
-    /// A reset of the stream is on its way.
+    /// Whether a reset of the stream is on its way.
     pub(super) fn is_closing(&self, id: StreamId) -> bool {
         self.items.iter().any(|item| item.kind == 3 && item.stream == id.get())
     }
 
-    /// How much larger this end counts its streams' windows than the other, whose wire is given.
+    /// The difference of the streams' windows as this end counts them and as the other end does,
+    /// which sends on `other`.
     pub(super) fn window_counted_by(&self, other: &Wire) -> i64 {
-        // A value that allows more counts before it is acknowledged, one that allows less does not.
+        // This end counts a larger value before it is acknowledged, and a smaller one only after
+        // that.
         let counted = self.windows[other.acks..].iter().max().copied().unwrap_or_default();
         counted - self.windows[self.read]
     }
