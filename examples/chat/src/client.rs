@@ -1,7 +1,7 @@
 //! The client, on a terminal or for scripts.
 //!
-//! A [`session`] is a connection after the other; [`talk`] is what has to outlive each of them.
-//! [`model`] is what a terminal shows.
+//! A [`session`] makes one connection after another; [`talk`] is the state that outlives them.
+//! [`model`] is the state of the screen.
 
 mod draw;
 mod history;
@@ -22,13 +22,13 @@ use model::Model;
 use session::{Event, Login, Session, Timing};
 use text::one_line;
 
-/// Joins a room, until the user has enough, and shows `note` before all else.
+/// Joins a room until the user leaves, and first shows `note`.
 ///
 /// On a terminal it takes the whole screen, otherwise it reads and prints lines.
 ///
 /// # Errors
 ///
-/// When there is no way in, and when something that the user said may be lost.
+/// If the room cannot be joined, or if some of the user's lines may be lost.
 pub async fn run(login: Login, note: Option<&str>) -> Result<()> {
     let (url, name) = (login.url.clone(), login.name.clone());
     let mut session = Session::start(login, Timing::default());
@@ -42,7 +42,8 @@ pub async fn run(login: Login, note: Option<&str>) -> Result<()> {
     if let Some(note) = note {
         model.note(note);
     }
-    // Whoever cannot get in is to read why where they were.
+    // Print the reason of a failure to join in the user's own terminal, not on the screen of the
+    // chat.
     match session.event().await.context("the session has failed")? {
         Event::Failed(why) => bail!(one_line(&why)),
         event => model.event(event),

@@ -1,7 +1,7 @@
 //! A chat over h2conn.
 //!
-//! Read [`post`], what goes over a connection, then [`room`], [`member`] and [`server`]; and
-//! [`client`] for the other side.
+//! Read [`post`] first: it is the protocol of a connection. Then read [`room`], [`member`] and
+//! [`server`], and [`client`] for the other side.
 
 pub mod client;
 pub mod member;

@@ -1,4 +1,4 @@
-//! The chat as a program: `--help` says how to run it.
+//! The chat as a program: `--help` explains how to run it.
 
 use std::env;
 use std::fs;
@@ -13,25 +13,25 @@ use clap::{Parser, Subcommand};
 use h2conn::tls::{ClientTls, Identity};
 use tokio::sync::oneshot;
 
-/// A chat over HTTP/2, for terminals and for browsers. Without a command, a server and a client
-/// share this process, and others can join.
+/// A chat over HTTP/2, for terminals and browsers. Without a command, a server and a client share
+/// this process, and others can join.
 #[derive(Parser)]
 struct Chat {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Your name in the room; that of your account by default.
+    /// Your name in the room [default: the name of your account].
     #[arg(long)]
     name: Option<String>,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the server alone, until Ctrl-C.
+    /// Run only the server, until Ctrl-C.
     Serve {
-        /// Where to listen; port 0 is any free one.
+        /// The address to listen on. Port 0 is any free port.
         #[arg(default_value = LOCAL)]
         addr: String,
-        /// The certificate chain, in PEM. Without it, one is made on the spot.
+        /// The certificate chain, in PEM. Without it, a certificate is made on the spot.
         #[arg(long, value_name = "FILE", requires = "key")]
         cert: Option<PathBuf>,
         /// The private key, in PEM.
@@ -40,18 +40,18 @@ enum Command {
     },
     /// Join the room of another process.
     ///
-    /// On a terminal, Esc leaves, PageUp and PageDown scroll, and Ctrl-L draws the screen again.
-    /// Elsewhere, lines of standard input are said, and what is said is printed.
+    /// On a terminal, Esc leaves, PageUp and PageDown scroll, and Ctrl-L redraws the screen.
+    /// Elsewhere, lines of standard input are posted, and all posts are printed.
     Connect {
-        /// Where it is, such as https://localhost:8000/
+        /// The URL of the room, such as https://localhost:8000/
         url: String,
-        /// Your name in the room; that of your account by default.
+        /// Your name in the room [default: the name of your account].
         #[arg(long)]
         name: Option<String>,
         /// Trust the certificates in this PEM file, and no others.
         #[arg(long, value_name = "FILE")]
         cacert: Option<PathBuf>,
-        /// Accept any certificate. Whoever is on the way can read and change everything.
+        /// Accept any certificate. Anyone on the network path can then read and alter the traffic.
         #[arg(short = 'k', long)]
         insecure: bool,
     },
@@ -86,11 +86,11 @@ async fn main() -> Result<()> {
     }
 }
 
-/// A server that others on this machine can join, and a client that trusts it and no other.
+/// A server that others on this machine can join, and a client that trusts only this server.
 async fn both_ends(name: String) -> Result<()> {
     let identity = local_identity()?;
     let tls = ClientTls::new().only_root_certificates(identity.certificate_pem());
-    // Another chat may have the usual port.
+    // Another chat may use the default port.
     let server = Server::bind(LOCAL, identity.clone(), Limits::default())
         .or_else(|_| Server::bind("127.0.0.1:0", identity, Limits::default()))?;
     let url = server.url()?;
@@ -112,7 +112,7 @@ async fn serve(addr: &str, identity: Identity) -> Result<()> {
     let server = Server::bind(addr, identity, Limits::default())?;
     println!("listening on {}", server.url()?);
     let interrupt = async {
-        // Without it, the server runs until it is killed.
+        // If Ctrl-C cannot be watched, the server runs until it is killed.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }

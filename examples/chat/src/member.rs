@@ -15,19 +15,19 @@ use tokio_util::codec::{Decoder, Encoder, FramedRead, FramedWrite};
 use crate::post::{MAX_MESSAGE_SIZE, Post, WELCOME};
 use crate::room::{Delivery, Mail, Member, Room};
 
-/// How long a client has to say its name.
+/// How long a client may take to send its name.
 const LOGIN: Duration = Duration::from_secs(10);
 
-/// How long one who leaves, or has to, may take for what still waits for it.
+/// How long a member that leaves, or must leave, may take to read its last posts.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Posts of one member are this far apart; a client that sends more of them is read no faster.
+/// The least time between two posts of a member. A client that sends more is read no faster.
 const BETWEEN_POSTS: Duration = Duration::from_millis(50);
 
-/// How many posts go out in one go, if so many wait.
+/// How many posts are sent at once, if that many wait.
 const BATCH: usize = 64;
 
-/// How many bytes go out in one message: what clients take by default.
+/// The most bytes of one message. Clients accept this much by default.
 const MAX_SENT_SIZE: usize = 1 << 20;
 
 /// Serves a member whose client speaks gob.
@@ -42,8 +42,8 @@ pub async fn in_json(room: &Room, conn: &Conn) -> Result<()> {
     attend(room, conn, login, |size| Json::<Post>::new().max_message_size(size)).await
 }
 
-/// Serves a member in any format: of the two functions one makes a codec for the name and the
-/// answer to it, the other one for posts, with a limit in bytes for a message.
+/// Serves a member in any format. One of the two functions makes a codec for the name and the
+/// answer to it, the other makes one for posts. Both take the limit of a message in bytes.
 async fn attend<L, P>(
     room: &Room,
     conn: &Conn,
@@ -54,7 +54,7 @@ where
     L: Decoder<Item = String, Error = CodecError> + Encoder<String, Error = CodecError>,
     P: Decoder<Item = Post, Error = CodecError> + Encoder<Post, Error = CodecError>,
 {
-    // Nobody is to take a fault of this server for a good end.
+    // The client must not take a fault of this server for a good end.
     conn.on_drop(OnDrop::Reset);
     let mut incoming = FramedRead::new(conn, login(MAX_MESSAGE_SIZE));
     let mut outgoing = FramedWrite::new(conn, login(MAX_SENT_SIZE));
@@ -83,7 +83,7 @@ where
     stay(member, mail, conn, incoming, outgoing).await.context(name)
 }
 
-/// Moves posts both ways until one side has enough.
+/// Moves posts both ways until one side ends.
 async fn stay<P>(
     member: Member,
     mail: Mail,
@@ -97,7 +97,7 @@ where
     let (last_word, to_say) = oneshot::channel();
     let mut delivery = pin!(deliver(mail.posts, to_say, outgoing));
     let dismissed = tokio::select! {
-        // It goes on while the member has its place, so this is an error.
+        // Delivery lasts as long as the member has its place, so this is an error.
         delivered = &mut delivery => return delivered,
         Ok(reason) = mail.dismissal => Some(reason),
         heard = listen(incoming, &member) => match heard {
@@ -116,7 +116,7 @@ where
     };
     match timeout(FAREWELL, farewell).await {
         Ok(end) => end?,
-        // Who reads on one day, will see that there is something missing.
+        // A client that reads again later must see that something is missing.
         Err(_) => conn.reset(Reason::ENHANCE_YOUR_CALM),
     }
     match dismissed {
@@ -125,7 +125,7 @@ where
     }
 }
 
-/// Reads what the client posts, until it has no more.
+/// Reads the client's posts, until the client ends its direction.
 async fn listen<P>(mut posts: FramedRead<&Conn, P>, member: &Member) -> Result<(), CodecError>
 where
     P: Decoder<Item = Post, Error = CodecError>,
@@ -139,7 +139,8 @@ where
     Ok(())
 }
 
-/// Writes what the room has for the client, and at the end a word to one who did not want to go.
+/// Writes the room's posts for the client. If the member was dismissed, writes the reason at the
+/// end.
 async fn deliver<P>(
     mut posts: mpsc::Receiver<Delivery>,
     last_word: oneshot::Receiver<String>,
@@ -162,7 +163,7 @@ where
     Ok(())
 }
 
-/// What to tell a client that sent something that is no post, or the error of a lost connection.
+/// The message for a client that sent no valid post, or the error of a lost connection.
 fn refusal(error: CodecError) -> Result<String, CodecError> {
     match error.kind() {
         CodecErrorKind::Io | CodecErrorKind::Truncated => Err(error),

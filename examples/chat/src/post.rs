@@ -1,83 +1,84 @@
-//! What goes over a connection: the same in gob and in JSON.
+//! The protocol of a connection, which is the same in gob and in JSON.
 //!
-//! A client sends its name, a string. The server answers `"ok"`, or why it will not do and nothing
-//! more. From then on both send [`Post`]s, the server those of all. In gob that is the protocol of
-//! the chat in Go's h2conn, and clients of either can speak with servers of either: gob skips the
-//! fields that one side lacks.
+//! A client sends its name, a string. The server answers `"ok"`, or the reason for a refusal and
+//! nothing more. From then on both send [`Post`]s, and the server sends those of all members. In
+//! gob this is the protocol of the chat in Go's h2conn, and clients and servers of both programs
+//! work together: gob skips the fields that one side lacks.
 
 use gobwire::{GoTime, Gob, UNIX_TO_INTERNAL, Zone};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The answer to a name that will do.
+/// The answer to an accepted name.
 pub const WELCOME: &str = "ok";
 
-/// Who says what nobody said.
+/// The author of posts that no member wrote.
 pub const SYSTEM: &str = "System";
 
-/// How many bytes a name or a post may have on its way to the server, in either format.
+/// The most bytes that a name or a post may have on its way to the server, in either format.
 pub const MAX_MESSAGE_SIZE: usize = 16 * 1024;
 
-/// How many characters clients let their users write in one post, so that it is never too large.
+/// The most characters that clients let their users write in one post, so that it is never too
+/// large.
 pub const MAX_CHARS: usize = 2_000;
 
-/// What somebody says. Of a client's post the server takes the message, and fills in the rest.
+/// A post. The server takes only the message from a client's post, and fills in the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Gob, Serialize, Deserialize)]
 #[serde(default, rename_all = "lowercase")]
 pub struct Post {
-    /// Who says it.
+    /// The author.
     #[gob(name = "User")]
     pub user: String,
     /// One line of text.
     #[gob(name = "Message")]
     pub message: String,
-    /// When the server had it, later than the post before it.
+    /// The time at which the server got it. It is later than that of the post before.
     #[gob(name = "Time")]
     #[serde(with = "rfc3339")]
     pub time: GoTime,
-    /// Whether it was said before the reader came: a newcomer gets the last posts again.
+    /// Whether it was posted before the reader came: a newcomer gets the last posts again.
     #[gob(name = "Earlier")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub earlier: bool,
-    /// In the first post to a newcomer, the names of all who are in the room.
+    /// In the first post to a newcomer: the names of all members of the room.
     #[gob(name = "Here")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub here: Vec<String>,
-    /// In a post of the system, who comes with it.
+    /// In a post of the system: the member who joins.
     #[gob(name = "Came")]
     #[serde(skip_serializing_if = "String::is_empty")]
     pub came: String,
-    /// In a post of the system, who goes with it.
+    /// In a post of the system: the member who leaves.
     #[gob(name = "Went")]
     #[serde(skip_serializing_if = "String::is_empty")]
     pub went: String,
 }
 
 impl Post {
-    /// What `user` says.
+    /// A post by `user`.
     pub fn new(user: impl Into<String>, message: impl Into<String>) -> Post {
         Post { user: user.into(), message: message.into(), ..Post::default() }
     }
 
-    /// What nobody said.
+    /// A post of the system.
     pub fn system(message: impl Into<String>) -> Post {
         Post::new(SYSTEM, message)
     }
 
-    /// The post as said at this time.
+    /// The same post with this time.
     pub fn at(self, time: Timestamp) -> Post {
         Post { time: to_go(time), ..self }
     }
 
-    /// When it was said; the beginning of 1970 for what is no time at all.
+    /// The time of the post, or the beginning of 1970 if its time is invalid.
     pub fn timestamp(&self) -> Timestamp {
         from_go(self.time).unwrap_or_default()
     }
 }
 
-/// The character, or a space for one that could do things to a reader's screen: what controls a
-/// terminal, breaks lines, or turns the direction of the text around it. The server asks for all
-/// that it passes on, and clients do not rely on it.
+/// The character, or a space for one that could harm a reader's screen: characters that control a
+/// terminal, break lines, or turn the direction of the text. The server applies this to all posts,
+/// and clients do so again.
 pub fn harmless(c: char) -> char {
     match c {
         '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
@@ -87,7 +88,7 @@ pub fn harmless(c: char) -> char {
 }
 
 fn to_go(time: Timestamp) -> GoTime {
-    // The nanoseconds of a time before 1970 count backwards, and Go's do not.
+    // The nanoseconds of a time before 1970 count backwards here, but not in Go.
     let nanoseconds = time.subsec_nanosecond();
     let earlier = i64::from(nanoseconds < 0);
     GoTime::from_unix(
@@ -102,7 +103,7 @@ fn from_go(time: GoTime) -> Option<Timestamp> {
     Timestamp::new(seconds, time.nsec).ok()
 }
 
-/// Times as JSON has them, of RFC 3339.
+/// Times in JSON, in the format of RFC 3339.
 mod rfc3339 {
     use gobwire::GoTime;
     use jiff::Timestamp;

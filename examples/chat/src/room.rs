@@ -1,4 +1,4 @@
-//! Who is in the room, what they say, and who has to go for not listening.
+//! The members of the room, their posts, and the dismissal of members that do not read.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,18 +9,18 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::post::{Post, SYSTEM, harmless};
 
-/// How many characters a name may have.
+/// The most characters of a name.
 pub const MAX_NAME_CHARS: usize = 32;
 
-/// How many names the greeting of a newcomer spells out.
+/// The most names that the greeting of a newcomer lists.
 const NAMES_IN_GREETING: usize = 10;
 
-/// How much a room keeps.
+/// The limits of a room.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How many posts may wait for one member. Who leaves more than that unread is dismissed.
+    /// How many posts may wait for one member. A member that leaves more unread is dismissed.
     pub queue: usize,
-    /// How many of the last posts a newcomer gets. They have to fit into the queue.
+    /// How many of the last posts a newcomer gets. They must fit into the queue.
     pub history: usize,
 }
 
@@ -30,33 +30,34 @@ impl Default for Limits {
     }
 }
 
-/// A room. Clones are the same one.
+/// A room. Clones share it.
 ///
-/// All members get all posts in the same order. Posts are shared, so a member who does not read
-/// costs a queue of pointers and keeps what the others have had already, until it is dismissed.
+/// All members get all posts in the same order. Posts are shared, so a member that does not read
+/// costs a queue of pointers. It also keeps posts alive that the others have already read, until it
+/// is dismissed.
 #[derive(Clone, Debug)]
 pub struct Room {
     limits: Limits,
     state: Arc<Mutex<State>>,
 }
 
-/// A member's place. Dropping it is leaving.
+/// A member's place. Dropping it leaves the room.
 #[derive(Debug)]
 pub struct Member {
     room: Room,
     name: String,
 }
 
-/// What comes out of the room for a member.
+/// The output of the room for a member.
 #[derive(Debug)]
 pub struct Mail {
-    /// The posts. It ends with the membership.
+    /// The posts. The channel ends with the membership.
     pub posts: mpsc::Receiver<Delivery>,
-    /// Resolves to a reason when the member has to go.
+    /// Resolves to a reason when the member must leave.
     pub dismissal: oneshot::Receiver<String>,
 }
 
-/// A post on its way to one member. Dropping it says that it is out.
+/// A post on its way to one member. Dropping it means that the post was sent.
 #[derive(Debug)]
 pub struct Delivery {
     /// The post, which all members share.
@@ -70,7 +71,7 @@ impl Room {
         Room { limits, state: Arc::default() }
     }
 
-    /// Takes a place by this name, or tells why not, in words for the bearer of the name.
+    /// Takes a place with this name, or returns the reason of a refusal for the user.
     pub fn join(&self, name: &str) -> Result<(Member, Mail), String> {
         check(name)?;
         let mut state = self.lock();
@@ -94,7 +95,7 @@ impl Room {
         Ok((Member { room: self.clone(), name: name.to_owned() }, Mail { posts, dismissal }))
     }
 
-    /// Dismisses everybody, and lets nobody in any more.
+    /// Dismisses all members, and admits no more.
     pub fn close(&self, reason: &str) {
         let mut state = self.lock();
         state.closed = Some(reason.to_owned());
@@ -103,7 +104,7 @@ impl Room {
         }
     }
 
-    /// Nothing that runs under the lock can panic half way through a change.
+    /// Code under this lock cannot panic in the middle of a change.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -115,8 +116,8 @@ impl Member {
         &self.name
     }
 
-    /// Says something to all, and waits until it has gone out to the one who says it: so nobody
-    /// posts faster than they read.
+    /// Posts a message to all members, and waits until it has been sent to its author too. No
+    /// member can therefore post faster than it reads.
     pub async fn post(&self, message: &str) {
         let message: String = message.trim().chars().map(harmless).collect();
         if message.is_empty() {
@@ -125,7 +126,7 @@ impl Member {
         let (receipt, out) = oneshot::channel();
         {
             let mut state = self.room.lock();
-            // Who has to go has nothing more to say.
+            // A member that was dismissed may not post.
             if state.seats.get(&key(&self.name)).is_none_or(|seat| seat.mail.is_none()) {
                 return;
             }
@@ -138,8 +139,9 @@ impl Member {
     }
 }
 
-/// A dismissal is told to the others only here, after the lock was free: they may have been as
-/// slow, and a room that told them of many at once would fill the queues of those who were not.
+/// The others learn of a dismissal only here, after the lock was released. They may be as slow
+/// themselves, and if a room announced many dismissals at once, it would fill the queues of members
+/// that are not slow.
 impl Drop for Member {
     fn drop(&mut self) {
         let mut state = self.room.lock();
@@ -155,12 +157,12 @@ impl Drop for Member {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By [`key`].
+    /// Indexed by [`key`].
     seats: BTreeMap<String, Seat>,
     history: VecDeque<Arc<Post>>,
-    /// That of the last post.
+    /// The time of the last post.
     time: Timestamp,
-    /// Why nobody can come any more.
+    /// The reason why no member can join any more.
     closed: Option<String>,
 }
 
@@ -170,7 +172,7 @@ impl State {
         self.spread(&post, None);
     }
 
-    /// Gives a post its time, later than all before also when the clock is put back.
+    /// Gives a post its time. It is later than all before, even if the clock is set back.
     fn stamp(&mut self, post: Post) -> Arc<Post> {
         let next = self.time.saturating_add(SignedDuration::from_nanos(1)).unwrap_or(self.time);
         self.time = Timestamp::now().max(next);
@@ -183,7 +185,7 @@ impl State {
         self.history.drain(..surplus);
     }
 
-    /// Puts a post into everybody's queue. Those whose queue is full have to go.
+    /// Puts a post into every member's queue. Members whose queue is full are dismissed.
     fn spread(&mut self, post: &Arc<Post>, receipt: Option<oneshot::Sender<()>>) {
         let mut receipt = receipt;
         for seat in self.seats.values_mut() {
@@ -206,13 +208,13 @@ impl State {
     }
 }
 
-/// What the room has of a member. A name is its bearer's until the [`Member`] is dropped.
+/// The room's part of a member. A name is taken until its [`Member`] is dropped.
 #[derive(Debug)]
 struct Seat {
     name: String,
-    /// Where posts go and a dismissal, until there was one.
+    /// The channels for posts and for the dismissal, until there was one.
     mail: Option<(mpsc::Sender<Delivery>, oneshot::Sender<String>)>,
-    /// How many posts it had left unread when it was dismissed.
+    /// The number of posts that were unread when the member was dismissed.
     unread: usize,
 }
 
@@ -228,13 +230,13 @@ impl Seat {
 
     fn dismiss(&mut self, reason: String) {
         if let Some((_, dismiss)) = self.mail.take() {
-            // Who does not wait for it any more is leaving.
+            // A member that does not wait for it any more is leaving.
             let _ = dismiss.send(reason);
         }
     }
 }
 
-/// Names that differ only in upper and lower case are the same.
+/// Names that differ only in case are the same.
 fn key(name: &str) -> String {
     name.to_lowercase()
 }
@@ -256,7 +258,7 @@ fn check(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Emoji and some scripts need them; in a name they are a way to look like another.
+/// Emoji and some scripts need these characters. In a name they could imitate another name.
 fn is_joiner(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
@@ -278,7 +280,7 @@ mod tests {
             .collect()
     }
 
-    /// Posts, without a wait for it to go out.
+    /// Posts without waiting until the post was sent.
     fn post(member: &Member, message: &str) {
         let _ = member.post(message).now_or_never();
     }
@@ -329,7 +331,7 @@ mod tests {
         assert_eq!(read(&mut to_ada), ["one", "two", "three"]);
         let reason = to_mute.dismissal.try_recv().expect("a reason");
         assert_eq!(reason, "you were dismissed: left 4 posts unread");
-        // What waited can still be read, and nothing said.
+        // The posts that waited can still be read, but nothing can be posted.
         post(&mute, "but");
         assert_eq!(read(&mut to_mute), ["here: ada", "mute logged in", "one", "two"]);
         assert!(room.join("mute").is_err());

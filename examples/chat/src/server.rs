@@ -37,14 +37,14 @@ use crate::{member, web};
 /// How many connections may be in the room, or on their way in or out.
 const MAX_CONNECTIONS: usize = 4096;
 
-/// How often a silent link is asked whether it is still there, and how long it has to answer: a
-/// client that vanished is not to keep its name for ever.
+/// How often a silent link (an HTTP/2 connection) is asked whether it is still there, and how long
+/// it may take to answer. A client that vanished must not keep its name for ever.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
-/// How long those in the room have to leave when the server stops.
+/// How long members may take to leave when the server stops.
 const STOP: Duration = Duration::from_secs(6);
 
-/// A room behind a port that is already open, and not served yet.
+/// A room behind a port that is open, but not served yet.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -53,7 +53,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the port; clients that come before [`run`](Server::run) wait.
+    /// Opens the port. Clients that connect before [`run`](Server::run) wait.
     pub fn bind(addr: &str, identity: Identity, limits: Limits) -> Result<Server> {
         let listener =
             TcpListener::bind(addr).with_context(|| format!("cannot listen on {addr}"))?;
@@ -61,7 +61,7 @@ impl Server {
         Ok(Server { listener, tls, room: Room::new(limits) })
     }
 
-    /// Where the server is, as its own machine names it.
+    /// The URL of the server, for clients on the same machine.
     pub fn url(&self) -> Result<String> {
         let addr = self.listener.local_addr()?;
         Ok(match addr.ip().is_loopback() {
@@ -70,7 +70,7 @@ impl Server {
         })
     }
 
-    /// Serves until `stop` resolves, and lets those who are there leave.
+    /// Serves until `stop` resolves, and then lets the members leave.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
         let Server { listener, tls, room } = self;
         let handle = Handle::new();
@@ -85,7 +85,7 @@ impl Server {
             .timer(TokioTimer::new())
             .keep_alive_interval(every)
             .keep_alive_timeout(answer)
-            // Browsers open their WebSockets over HTTP/2 only where this says that they can.
+            // Browsers open WebSockets over HTTP/2 only if the server offers this.
             .enable_connect_protocol();
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let entrance = Entrance { room: room.clone(), places: Arc::clone(&places) };
@@ -98,7 +98,7 @@ impl Server {
         room.close("the server is stopping");
         handle.graceful_shutdown(Some(STOP));
         serving.await?;
-        // It does not wait for WebSockets over HTTP/1.1.
+        // The server does not wait for WebSockets over HTTP/1.1.
         let _ = timeout(STOP, places.acquire_many(MAX_CONNECTIONS as u32)).await;
         Ok(())
     }
@@ -113,8 +113,8 @@ fn app(entrance: Entrance) -> Router {
         .with_state(entrance)
 }
 
-/// Refuses what a page sends that is no WebSocket, whose origin [`Accept`] looks at: another site
-/// could say something here in the name of whoever visits it.
+/// Refuses requests of pages that are no WebSocket. [`Accept`] checks the origin of WebSockets.
+/// Otherwise another site could post here in the name of a user who visits that site.
 async fn no_pages(request: Request, next: Next) -> Response {
     let (method, headers) = (request.method(), request.headers());
     let is_web_socket = method == Method::CONNECT || headers.contains_key(UPGRADE);
@@ -149,7 +149,7 @@ async fn json(State(entrance): State<Entrance>, accept: Accept) -> Response {
 }
 
 impl Entrance {
-    /// Gives a connection a place for as long as it is served, if there is one.
+    /// Gives a connection a place while it is served, if there is one.
     fn admit<F, Fut>(self, accept: Accept, serve: F) -> Response
     where
         F: FnOnce(Room, Conn) -> Fut + Send + 'static,

@@ -7,7 +7,7 @@ use axum::http::header::{
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
-/// Nothing but what this server has: a post that looks like a script is not one.
+/// The page may use only the files of this server, so that a script in a post cannot run.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

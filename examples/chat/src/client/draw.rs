@@ -1,4 +1,4 @@
-//! The screen: a status line, the history with who is here beside it, and the input line.
+//! The screen: a status line, the history with the list of members beside it, and the input line.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -15,18 +15,18 @@ use super::history::{By, Entry, Row, TIME_WIDTH};
 use super::model::{Link, Model};
 use super::text::skip_columns;
 
-/// The columns of the list of members, and the width from which on there is one.
+/// The columns of the list of members, and the least width of a screen that shows the list.
 const MEMBERS_WIDTH: u16 = 20;
 const MIN_WIDTH_FOR_MEMBERS: u16 = 60;
 
-/// The height from which on the input line has a frame.
+/// The least height of a screen whose input line has a frame.
 const MIN_HEIGHT_FOR_FRAME: u16 = 8;
 
 const NAME_COLORS: [Color; 6] =
     [Color::Red, Color::Green, Color::Yellow, Color::Blue, Color::Magenta, Color::Cyan];
 
 impl Model {
-    /// Draws all of it, in whatever room there is.
+    /// Draws everything, in any size.
     pub fn draw(&mut self, frame: &mut Frame<'_>) {
         let area = frame.area();
         let framed = area.height >= MIN_HEIGHT_FOR_FRAME;
@@ -59,7 +59,7 @@ impl Model {
             Link::Dismissed => "not connected; Enter connects again".to_owned(),
         };
         let line = match &self.link {
-            // The reason says where.
+            // The reason names the server.
             Link::Lost { .. } => format!(" {} | {state} ", self.name),
             _ => format!(" {} | {} | {state} ", self.url, self.name),
         };
@@ -153,13 +153,13 @@ impl Model {
     }
 }
 
-/// Hours and minutes, as the reader's clock has them.
+/// Hours and minutes, by the reader's clock.
 pub(crate) fn hour(time: Timestamp, zone: &TimeZone) -> String {
     let time = zone.to_datetime(time);
     format!("{:02}:{:02}", time.hour(), time.minute())
 }
 
-/// The upper rows, so many if there are, and the others.
+/// Up to `upper` upper rows, and the rest.
 fn split_rows(area: Rect, upper: u16) -> (Rect, Rect) {
     let upper = upper.min(area.height);
     let lower = Rect { y: area.y + upper, height: area.height - upper, ..area };

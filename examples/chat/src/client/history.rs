@@ -1,4 +1,4 @@
-//! What was said, and which part of it is on the screen.
+//! The posts so far, and the part of them that is on the screen.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -13,10 +13,10 @@ const MAX_ENTRIES: usize = 10_000;
 /// The columns of a time and the space after it.
 pub(crate) const TIME_WIDTH: usize = 6;
 
-/// Narrower than this, the rows after an entry's first begin at the left.
+/// On narrower screens, the rows after an entry's first begin at the left.
 const MIN_WIDTH_TO_INDENT: usize = 30;
 
-/// Something in the history.
+/// An entry of the history.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) time: Timestamp,
@@ -24,7 +24,7 @@ pub(crate) struct Entry {
     pub(crate) text: String,
 }
 
-/// Whose an entry is.
+/// The author of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum By {
     User(String),
@@ -34,7 +34,7 @@ pub(crate) enum By {
 }
 
 impl Entry {
-    /// What stands between the time and the text.
+    /// The text between the time and the message.
     pub(crate) fn mark(&self) -> String {
         match &self.by {
             By::User(name) => format!("<{name}> "),
@@ -54,7 +54,7 @@ impl Entry {
     }
 }
 
-/// A row of an entry, as the screen has it.
+/// A row of an entry, as it appears on the screen.
 #[derive(Debug)]
 pub(crate) struct Row<'a> {
     pub(crate) entry: &'a Entry,
@@ -62,19 +62,19 @@ pub(crate) struct Row<'a> {
     pub(crate) text: &'a str,
 }
 
-/// The entries, and the place of the reader in them: at the end, which moves, or elsewhere.
+/// The entries, and the reader's position in them: at the end, which moves, or elsewhere.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     entries: VecDeque<Entry>,
-    /// How many have been there before those that are kept.
+    /// The number of earlier entries that are no longer kept.
     forgotten: u64,
-    /// The last row on the screen, if that does not follow the end.
+    /// The last row on the screen, if the screen does not follow the end.
     bottom: Option<Place>,
     /// The columns and rows of the screen.
     size: (usize, usize),
 }
 
-/// A row of the entry with this number, counted from the first that ever was.
+/// A row of the entry with this number. Numbers count from the very first entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     entry: u64,
@@ -90,7 +90,7 @@ impl History {
         }
     }
 
-    /// Sets how much there is room for. The row at the bottom stays there.
+    /// Sets the size of the screen. The row at the bottom stays there.
     pub(crate) fn resize(&mut self, columns: usize, rows: usize) {
         self.size = (columns, rows.max(1));
     }
@@ -104,7 +104,7 @@ impl History {
         self.shown().into_iter().filter_map(row).collect()
     }
 
-    /// How many entries begin below the screen.
+    /// The number of entries that begin below the screen.
     pub(crate) fn below(&self) -> u64 {
         self.bottom.map_or(0, |bottom| self.end().saturating_sub(bottom.entry + 1))
     }
@@ -123,7 +123,7 @@ impl History {
             return;
         }
         let Some((bottom, _)) = self.shown().pop() else { return };
-        // Two rows more than asked for, to see whether the end is reached.
+        // Ask for two rows more, to see whether the end is reached.
         let below: Vec<_> = self.downwards(bottom).map(|(place, _)| place).take(rows + 2).collect();
         self.bottom = below.get(rows).copied().filter(|_| below.len() > rows + 1);
     }
@@ -147,7 +147,7 @@ impl History {
         self.bottom = None;
     }
 
-    /// What is on the screen. It is full, if there is enough.
+    /// The rows on the screen. It is full if there are enough rows.
     fn shown(&self) -> Vec<(Place, Range<usize>)> {
         let mut rows: Vec<_> = self.upwards(self.bottom()).take(self.size.1).collect();
         rows.reverse();
@@ -173,7 +173,7 @@ impl History {
         self.bottom.unwrap_or(Place { entry: self.end().saturating_sub(1), row: usize::MAX })
     }
 
-    /// From this row, or the last that its entry has, to the first row of all.
+    /// The rows from this one, or from the last of its entry, up to the very first.
     fn upwards(&self, from: Place) -> impl Iterator<Item = (Place, Range<usize>)> {
         let entries = (self.forgotten..=from.entry).rev();
         entries.flat_map(move |entry| {
@@ -184,7 +184,7 @@ impl History {
         })
     }
 
-    /// From this row, or the last that its entry has, to the last row of all.
+    /// The rows from this one, or from the last of its entry, down to the very last.
     fn downwards(&self, from: Place) -> impl Iterator<Item = (Place, Range<usize>)> {
         (from.entry.max(self.forgotten)..self.end()).flat_map(move |entry| {
             let rows = self.rows(entry);
@@ -208,7 +208,7 @@ mod tests {
         history.push(entry);
     }
 
-    /// Entries of two rows each, such as `1a` and `1b 1c`, on a screen with so many rows.
+    /// Entries of two rows each, such as `1a` and `1b 1c`, on a screen with this many rows.
     fn history(entries: Range<usize>, rows: usize) -> History {
         let mut history = History::default();
         history.resize(10, rows);
@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(seen(&history), ["4b 4c", "5a", "5b 5c", "6a"]);
         history.resize(80, 2);
         assert_eq!(seen(&history), ["5a 5b 5c", "6a 6b 6c"]);
-        // What is above is too little, and what is below comes up.
+        // There are too few rows above, so rows below come up.
         history.resize(80, 8);
         assert_eq!(seen(&history)[0], "1a 1b 1c");
         assert_eq!(seen(&history).len(), 8);

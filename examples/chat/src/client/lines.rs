@@ -1,4 +1,4 @@
-//! The client for scripts: lines of standard input are said, and what is said is printed.
+//! The client for scripts: it posts the lines of standard input, and prints all posts.
 
 use std::io::Write;
 use std::{io, thread};
@@ -13,7 +13,7 @@ use super::talk::Talk;
 use super::text::one_line;
 use crate::post::{MAX_CHARS, Post, SYSTEM};
 
-/// Talks until the input ends and all of it has come back, or nobody reads the output any more.
+/// Talks until the input has ended and all of it has come back, or until the output has no reader.
 pub(crate) async fn run(name: &str, mut session: Session, first_note: Option<&str>) -> Result<()> {
     if let Some(note) = first_note {
         eprintln!("{note}");
@@ -72,8 +72,8 @@ fn print(post: &Post, zone: &TimeZone) -> io::Result<()> {
     }
 }
 
-/// Reads lines, and those that are too long for a post in parts, in a thread of its own: a task
-/// that reads a terminal would keep the process from ending until the user presses Enter.
+/// Reads lines in a thread of its own, and splits those that are too long for a post. A task that
+/// reads a terminal would keep the process from ending until the user presses Enter.
 fn lines_of_stdin() -> mpsc::Receiver<io::Result<String>> {
     let (sender, receiver) = mpsc::channel(1);
     thread::spawn(move || {

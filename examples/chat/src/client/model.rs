@@ -1,4 +1,5 @@
-//! All that the screen shows, and what keys and events do to it. Without a terminal and a network.
+//! The state of the screen, and the effect of keys and events on it, without a terminal and a
+//! network.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub struct Model {
     pub(crate) url: String,
     pub(crate) name: String,
     pub(crate) history: History,
-    /// Who is in the room, where the server tells.
+    /// The members of the room, if the server lists them.
     pub(crate) members: Option<BTreeSet<String>>,
     pub(crate) input: Input,
     pub(crate) link: Link,
@@ -30,7 +31,7 @@ pub struct Model {
     pub(crate) has_colors: bool,
 }
 
-/// How it is with the server.
+/// The state of the connection to the server.
 #[derive(Debug)]
 pub(crate) enum Link {
     Joining,
@@ -39,19 +40,19 @@ pub(crate) enum Link {
     Dismissed,
 }
 
-/// What the user wants of the program.
+/// A request of the user to the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
     /// To leave.
     Quit,
-    /// To be connected again at once.
+    /// To connect again at once.
     Again,
-    /// To have all of the screen drawn again: terminals do not agree on how wide some emoji are.
+    /// To redraw the whole screen: terminals do not agree on the width of some emoji.
     Redraw,
 }
 
 impl Model {
-    /// An empty screen. Times will be of `zone`.
+    /// An empty screen. It shows times in `zone`.
     pub fn new(url: &str, name: &str, zone: TimeZone) -> Model {
         Model {
             url: one_line(url),
@@ -71,12 +72,12 @@ impl Model {
         Model { has_colors: false, ..self }
     }
 
-    /// Adds a line of the program's own to the history.
+    /// Adds a line of this program to the history.
     pub fn note(&mut self, text: &str) {
         self.history.push(Entry { time: Timestamp::now(), by: By::Client, text: one_line(text) });
     }
 
-    /// Takes what has happened to the session. The last events are of no interest to a screen.
+    /// Applies an event of the session. The last events do not concern the screen.
     pub fn event(&mut self, event: Event) {
         match event {
             Event::Joined(lines) => {
@@ -104,12 +105,12 @@ impl Model {
         }
     }
 
-    /// Takes a key.
+    /// Handles a key.
     pub fn key(&mut self, key: KeyEvent) -> Option<Wish> {
         if key.kind == KeyEventKind::Release {
             return None;
         }
-        // Both together are AltGr on Windows, which is for characters.
+        // Both together are AltGr on Windows, which types characters.
         let both = KeyModifiers::CONTROL | KeyModifiers::ALT;
         let is_plain = key.modifiers.contains(both) || !key.modifiers.intersects(both);
         let ctrl = !is_plain && key.modifiers.contains(KeyModifiers::CONTROL);
@@ -136,19 +137,19 @@ impl Model {
         None
     }
 
-    /// Takes a pasted text as one line.
+    /// Handles pasted text as one line.
     pub fn paste(&mut self, text: &str) {
         let text = text.trim_end_matches(['\r', '\n']).replace("\r\n", "\n");
         one_line(&text).chars().for_each(|c| self.insert(c));
     }
 
-    /// Leaves the room. Whether there is a connection that has to end.
+    /// Leaves the room. Returns whether there is a connection that must end.
     pub fn leave(&mut self) -> bool {
         self.talk.lost();
         matches!(self.link, Link::Joined)
     }
 
-    /// How long what is shown stays true without any event.
+    /// How long the screen stays correct without any event.
     pub fn stays_for(&self) -> Option<Duration> {
         matches!(self.link, Link::Lost { .. }).then_some(Duration::from_millis(500))
     }
@@ -186,7 +187,7 @@ impl Model {
     }
 }
 
-/// What a key does to the line, as in shells.
+/// The effect of a key on the line, as in shells.
 fn edit(code: KeyCode, ctrl: bool, alt: bool) -> Option<InputRequest> {
     Some(match (code, ctrl, alt) {
         (KeyCode::Backspace, _, true) | (KeyCode::Char('w'), true, _) => {
@@ -219,7 +220,7 @@ mod tests {
         model
     }
 
-    /// Connects, and gives what the model says.
+    /// Connects, and returns the lines that the model sends.
     fn join(model: &mut Model) -> mpsc::Receiver<String> {
         let (sender, lines) = mpsc::channel(MAX_UNSAID);
         model.event(Event::Joined(sender));
@@ -266,7 +267,7 @@ mod tests {
         model.event(Event::Lost("gone\u{1b}[2J".to_owned(), Duration::from_secs(8)));
         assert_eq!(enter(&mut model, "hello"), Some(Wish::Again));
         assert_eq!(model.input.value(), "");
-        // More failures of the same outage are no news.
+        // Further failures of the same outage are not shown.
         model.event(Event::Lost("gone".to_owned(), Duration::from_secs(8)));
         let mut lines = join(&mut model);
         assert_eq!(lines.try_recv().as_deref(), Ok("hello"));

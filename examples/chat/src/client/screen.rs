@@ -15,13 +15,13 @@ use tokio::time::{sleep, timeout};
 use super::model::{Model, Wish};
 use super::session::{Event, Session};
 
-/// How many events are taken between two drawings.
+/// The most events that are handled between two drawings.
 const AT_ONCE: usize = 64;
 
-/// How long leaving may take. The server needs no longer unless the link is slow or gone.
+/// How long leaving may take. The server needs less, unless the link is slow or gone.
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// Shows a session until the user has enough of it, or another process has.
+/// Shows a session until the user leaves, or until another process ends this one.
 pub(crate) async fn run(mut model: Model, mut session: Session) -> Result<()> {
     let mut screen = Screen::take()?;
     let mut keys = keys();
@@ -32,7 +32,8 @@ pub(crate) async fn run(mut model: Model, mut session: Session) -> Result<()> {
         tokio::select! {
             event = session.event() => {
                 model.event(event.context("the session has failed")?);
-                // What there is, before it is drawn; a server that never stops is not to stop the user.
+                // Handle all events that are there before drawing, but not without limit: a server
+                // that never stops sending must not lock out the user.
                 let more = std::iter::from_fn(|| session.try_event()).take(AT_ONCE);
                 more.for_each(|event| model.event(event));
             }
@@ -55,7 +56,7 @@ pub(crate) async fn run(mut model: Model, mut session: Session) -> Result<()> {
     leave(model, session).await
 }
 
-/// Says what is still to be said.
+/// Sends the lines that are still unsent.
 async fn leave(mut model: Model, mut session: Session) -> Result<()> {
     if model.leave() {
         let over = async {
@@ -66,7 +67,7 @@ async fn leave(mut model: Model, mut session: Session) -> Result<()> {
                 }
             }
         };
-        // What is unsaid then, is.
+        // Lines that are unsent after this time stay unsent.
         let _ = timeout(LEAVING, over).await;
     }
     match model.talk.unsaid() {
@@ -76,7 +77,7 @@ async fn leave(mut model: Model, mut session: Session) -> Result<()> {
     }
 }
 
-/// The terminal as this program needs it. Dropping it gives back what was there.
+/// The terminal in the mode that this program needs. Dropping it restores the earlier mode.
 struct Screen(DefaultTerminal);
 
 impl Screen {
@@ -86,8 +87,8 @@ impl Screen {
         Ok(screen)
     }
 
-    /// Makes the next drawing one of everything. `Terminal::clear` would ask where the cursor is,
-    /// and the answer go to who reads the keys.
+    /// Makes the next drawing a complete one. `Terminal::clear` would ask for the cursor's
+    /// position, and the thread that reads keys would get the answer.
     fn clear(&mut self) -> io::Result<()> {
         let size = self.0.size()?;
         self.0.resize(Rect::from((Position::ORIGIN, size)))
@@ -96,7 +97,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing.
+        // If the terminal is gone, nothing needs to be restored.
         let _ = execute!(stdout(), DisableBracketedPaste);
         let _ = ratatui::try_restore();
     }
@@ -117,7 +118,7 @@ fn keys() -> mpsc::Receiver<io::Result<event::Event>> {
     receiver
 }
 
-/// Signals that ask the process to end, which is to leave the terminal as it was. Ctrl-C is a key.
+/// Signals that ask the process to end. It must then restore the terminal. Ctrl-C is a key here.
 fn end_signal() -> Result<mpsc::Receiver<()>> {
     let (sender, receiver) = mpsc::channel(1);
     #[cfg(unix)]

@@ -19,30 +19,30 @@ use tokio_util::task::AbortOnDropHandle;
 use super::talk::MAX_UNSAID;
 use crate::post::{Post, WELCOME};
 
-/// How many events may wait to be looked at. A post may be large.
+/// How many events may wait. A post may be large.
 const EVENTS: usize = 8;
 
-/// Where to go, and as whom.
+/// The room to join, and the user's name.
 #[derive(Clone, Debug)]
 pub struct Login {
     /// The URL of the room.
     pub url: String,
     /// The user's name there.
     pub name: String,
-    /// How to know the server.
+    /// The certificates to trust.
     pub tls: ClientTls,
 }
 
-/// How patient a session is.
+/// The time limits of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// The first pause before a new connection. Each is twice as long as the one before.
+    /// The first pause before a new connection. Each further pause is twice as long.
     pub pause: Duration,
-    /// The longest pause; a connection that held for longer makes the next pause the first again.
+    /// The longest pause. After a connection that lasted longer, the next pause is the first again.
     pub max_pause: Duration,
     /// How often the server is asked whether it is still there.
     pub ping: Duration,
-    /// How long it has to answer, to a ping as to the name.
+    /// How long the server may take to answer a ping or a name.
     pub answer: Duration,
 }
 
@@ -57,27 +57,27 @@ impl Default for Timing {
     }
 }
 
-/// What happens to a session.
+/// An event of a session.
 #[derive(Debug)]
 pub enum Event {
-    /// It is in the room, and says what comes here. Dropping the sender is leaving: what was said
-    /// still goes out, and what comes back is still heard.
+    /// The session is in the room, and posts the lines that it gets through this sender. Dropping
+    /// the sender leaves the room: lines are still sent, and the replies are still received.
     Joined(mpsc::Sender<String>),
-    /// Somebody said something.
+    /// A member has posted something.
     Post(Post),
-    /// The connection is gone, or could not be made again, for this reason. There is another
-    /// attempt after the pause.
+    /// The connection is gone, or could not be made again, for this reason. After the pause there
+    /// is another attempt.
     Lost(String, Duration),
-    /// The server has ended the connection, and is not going away itself. What it said last may be
-    /// the reason. The next attempt waits for [`Session::again`].
+    /// The server has ended the connection, and is not going away itself. Its last post may be the
+    /// reason. The next attempt waits for [`Session::again`].
     Dismissed,
     /// The user has left. The last event.
     Left,
-    /// There was no way in from the beginning, for this reason. The last event.
+    /// The first attempt to join has failed, for this reason. The last event.
     Failed(String),
 }
 
-/// A place in a room, kept over many connections. Dropping it ends the present one at once.
+/// A place in a room, kept over many connections. Dropping it ends the present connection at once.
 #[derive(Debug)]
 pub struct Session {
     events: mpsc::Receiver<Event>,
@@ -95,7 +95,7 @@ impl Session {
         Session { events, again, _task: task }
     }
 
-    /// What happens next; `None` after the last event.
+    /// The next event, or `None` after the last one.
     ///
     /// # Cancel safety
     ///
@@ -104,7 +104,7 @@ impl Session {
         self.events.recv().await
     }
 
-    /// What has happened already.
+    /// An event that has already happened, if there is one.
     pub fn try_event(&mut self) -> Option<Event> {
         self.events.try_recv().ok()
     }
@@ -160,13 +160,13 @@ impl Run {
     }
 
     async fn tell(&self, event: Event) {
-        // Without a listener, this task is about to be aborted.
+        // If there is no listener, this task is about to be aborted.
         let _ = self.events.send(event).await;
     }
 
-    /// One connection, from its making to its end.
+    /// One connection, from its beginning to its end.
     async fn attend(&self, been_in: &AtomicBool) -> Result<End> {
-        // A client of its own, since a client would go on with a link that does not answer.
+        // Use a new client each time, because a client would keep a link that does not answer.
         let client = Client::builder().tls(self.login.tls.clone()).build()?;
         let (conn, _response) = client.connect(&self.login.url).await?;
         conn.on_drop(OnDrop::Reset);
@@ -184,7 +184,7 @@ impl Run {
         let answer: Result<String> = answer.context("the server does not answer to the name")?;
         let answer = answer?;
         if answer != WELCOME {
-            // Its answer is what matters.
+            // Only the answer matters.
             let _ = conn.close().await;
             bail!("the server refuses the name {:?}: {answer:?}", self.login.name);
         }
@@ -207,7 +207,7 @@ impl Run {
         let has_left = AtomicBool::new(false);
         let say = async {
             while let Some(message) = lines.recv().await {
-                // A Go server shows the time that the client gives.
+                // A Go server shows the time that the client sends.
                 outgoing.send(Post::new("", message).at(Timestamp::now())).await?;
             }
             has_left.store(true, Ordering::Relaxed);
@@ -221,30 +221,30 @@ impl Run {
         };
         tokio::select! {
             heard = hear => heard?,
-            // A server that takes no more may still have something to say, at least why.
+            // A server that takes no more may still send something, at least the reason.
             never = async { drop(say.await); pending().await } => never,
             silent = self.silence(conn) => return Err(silent),
         }
-        // The server has said all it wanted; what it makes of this end is no matter.
+        // The server has sent everything. Its reaction to this end does not matter.
         let _ = conn.close().await;
         if has_left.load(Ordering::Relaxed) {
             return Ok(End::Left);
         }
-        // A server that stops sends everybody away, and can be expected back.
+        // A server that stops ends all connections, and can be expected back.
         match timeout(Duration::from_secs(1), conn.draining()).await {
             Ok(()) => bail!("the server is going away"),
             Err(_) => Ok(End::Dismissed),
         }
     }
 
-    /// Waits until the server does not answer to a ping.
+    /// Waits until the server does not answer a ping.
     async fn silence(&self, conn: &Conn) -> anyhow::Error {
         let Timing { ping, answer, .. } = self.timing;
         loop {
             sleep(ping).await;
             match timeout(answer, conn.ping()).await {
                 Ok(Ok(_)) => {}
-                // Reading says why.
+                // Reads report the reason.
                 Ok(Err(_)) => pending().await,
                 Err(_) => return anyhow!("the server has been silent for {answer:?}"),
             }

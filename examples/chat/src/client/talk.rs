@@ -1,4 +1,4 @@
-//! What was heard and what is still to be said, across connections.
+//! The lines that were received and the lines that are yet to be posted, across connections.
 
 use std::collections::VecDeque;
 
@@ -11,19 +11,19 @@ use crate::post::Post;
 /// How many lines may be on their way.
 pub const MAX_UNSAID: usize = 64;
 
-/// How many members a room is believed to have.
+/// The most members that a room is believed to have.
 pub(crate) const MAX_MEMBERS: usize = 10_000;
 
-/// One user's side of the room. A line that the user says is kept until it comes back from the
-/// room; if the connection is lost before, it is said again on the next one, unless it is among
-/// the posts that the server repeats there.
+/// One user's side of the room. A line of the user is kept until it comes back from the room. If
+/// the connection is lost first, the line is sent again on the next one, unless it is among the
+/// posts that the server repeats there.
 #[derive(Debug)]
 pub struct Talk {
     name: String,
     /// The time of the last post.
     heard: Timestamp,
     unsaid: VecDeque<String>,
-    /// How many of them, from the front, have been sent.
+    /// How many of these, from the front, have been sent.
     sent: usize,
     link: Link,
 }
@@ -31,13 +31,13 @@ pub struct Talk {
 #[derive(Debug)]
 enum Link {
     Down,
-    /// The server still repeats what was said before, perhaps with what was sent in it.
+    /// The server still repeats earlier posts, and they may include lines that were sent.
     Repeating(mpsc::Sender<String>),
     Up(mpsc::Sender<String>),
 }
 
 impl Talk {
-    /// Nothing said yet, by the bearer of this name.
+    /// The side of the user with this name, without any lines yet.
     pub fn new(name: impl Into<String>) -> Talk {
         Talk {
             name: name.into(),
@@ -48,19 +48,19 @@ impl Talk {
         }
     }
 
-    /// There is a connection; its [`session`](super::session) takes lines here, at least
-    /// [`MAX_UNSAID`] at a time.
+    /// There is a connection. Its [`session`](super::session) takes lines through this sender,
+    /// which has room for at least [`MAX_UNSAID`].
     pub fn joined(&mut self, lines: mpsc::Sender<String>) {
         self.link = if self.sent == 0 { Link::Up(lines) } else { Link::Repeating(lines) };
         self.send();
     }
 
-    /// There is none any more, or none is wanted.
+    /// There is no connection any more, or none is wanted.
     pub fn lost(&mut self) {
         self.link = Link::Down;
     }
 
-    /// Takes a line to say, if not too many wait.
+    /// Takes a line to post, unless too many wait.
     pub fn say(&mut self, line: &str) -> bool {
         if self.is_full() {
             return false;
@@ -73,7 +73,7 @@ impl Talk {
         true
     }
 
-    /// Takes what came, and gives it back fit for a terminal if it is new.
+    /// Takes a post that arrived. If it is new, returns it in a form that is safe for a terminal.
     pub fn hear(&mut self, post: Post) -> Option<Post> {
         let time = post.timestamp();
         if post.earlier && time <= self.heard {
@@ -114,7 +114,7 @@ impl Talk {
         Some(post)
     }
 
-    /// How many lines have not come back yet.
+    /// The number of lines that have not come back yet.
     pub fn unsaid(&self) -> usize {
         self.unsaid.len()
     }
@@ -132,7 +132,7 @@ impl Talk {
     fn send(&mut self) {
         let Link::Up(lines) = &self.link else { return };
         while let Some(line) = self.unsaid.get(self.sent) {
-            // Full it never is; if it is closed, the news that the link is down is on its way.
+            // It is never full. If it is closed, the event that the link is down is on its way.
             if lines.try_send(line.clone()).is_err() {
                 return;
             }

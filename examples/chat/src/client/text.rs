@@ -1,4 +1,4 @@
-//! Text of others on a terminal: nothing in it controls the terminal, and it is as wide as it looks.
+//! Text from others on a terminal: it cannot control the terminal, and it is as wide as it looks.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::post::{MAX_CHARS, harmless};
 
-/// Servers let nobody say more than that; a server may say it all the same.
+/// Honest servers accept no posts longer than that, but a server may send one.
 const MAX_SHOWN_CHARS: usize = 4 * MAX_CHARS;
 
 /// The text as one line of harmless characters.
@@ -19,12 +19,12 @@ pub(crate) fn one_line(text: &str) -> String {
     line
 }
 
-/// How many columns the text takes.
+/// The number of columns that the text takes.
 pub(crate) fn width(text: &str) -> usize {
     text.graphemes(true).map(UnicodeWidthStr::width).sum()
 }
 
-/// The text without what stands in its first columns.
+/// The text without its first columns.
 pub(crate) fn skip_columns(text: &str, columns: usize) -> &str {
     let mut skipped = 0;
     for (at, grapheme) in text.grapheme_indices(true) {
@@ -36,13 +36,13 @@ pub(crate) fn skip_columns(text: &str, columns: usize) -> &str {
     ""
 }
 
-/// Breaks a text into rows, the first of them `first` columns wide, and the others `rest`, which is
-/// no less: at spaces, on both sides of wide characters, and within a word only if it is longer than a row.
-/// A character wider than a row is a row.
+/// Breaks a text into rows. The first row is `first` columns wide, and the others are `rest` wide,
+/// which is no less. It breaks at spaces, on both sides of wide characters, and within a word only
+/// if the word is longer than a row. A character that is wider than a row gets a row of its own.
 pub(crate) fn wrap(text: &str, first: usize, rest: usize) -> Vec<Range<usize>> {
     let mut rows = Vec::new();
     let (mut start, mut used, mut room) = (0, 0, first);
-    // Where the row could end, and the next one begin.
+    // The positions at which the row could end, and the next one begin.
     let mut gap = None;
     for (at, grapheme) in text.grapheme_indices(true) {
         let (columns, next) = (grapheme.width(), at + grapheme.len());

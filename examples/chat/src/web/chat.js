@@ -1,4 +1,4 @@
-// The page: who joins, who is in the room, and what they say.
+// The page: the login, the list of members, and their posts.
 
 import { Posts } from "./posts.js";
 import { join } from "./room.js";
@@ -11,7 +11,7 @@ const [log, say, message, send] = ["log", "say", "message", "send"].map(element)
 
 const { compare } = new Intl.Collator();
 
-// The last name, and whether this tab is in the room by it, as after a reload.
+// The last name, if this tab is in the room under it, for example after a reload.
 const inRoom = storage(() => sessionStorage.getItem("name"));
 name.value = inRoom ?? storage(() => localStorage.getItem("name")) ?? "";
 if (inRoom) enter(inRoom, true);
@@ -45,7 +45,7 @@ function show(part) {
 
 function enter(own, isBack) {
   const present = new Set();
-  // What has not come back as a post yet, in its order.
+  // The lines that have not come back as posts yet, in their order.
   let sent = [];
   let posts;
   if (isBack) begin();
@@ -63,7 +63,7 @@ function enter(own, isBack) {
       again.textContent = now === "waiting" ? "Try now" : "Join again";
       again.hidden = now === "connecting" || now === "open";
       send.disabled = now !== "open";
-      // What was said before is not to be read aloud.
+      // Earlier posts must not be read aloud.
       if (now === "connecting") log.ariaBusy = "true";
     },
     post(post) {
@@ -76,7 +76,7 @@ function enter(own, isBack) {
     },
   });
 
-  // Only for one who is in the room, or was.
+  // Only for a user who is or was in the room.
   function begin() {
     posts = new Posts(log, own);
     show(room);
@@ -90,7 +90,7 @@ function enter(own, isBack) {
     say.addEventListener("submit", event => {
       event.preventDefault();
       const text = message.value.trim().toWellFormed();
-      // What cannot go out now stays where it is.
+      // Text that cannot be sent now stays in the field.
       if (!text || !place.post(text)) return;
       sent.push(text);
       message.value = "";
@@ -104,7 +104,7 @@ function enter(own, isBack) {
     log.ariaBusy = "false";
     present.clear();
     for (const one of everybody) present.add(one);
-    // What is not among the posts was lost with the connection.
+    // Lines that are not among the posts were lost with the connection.
     message.value = [...sent, message.value].filter(Boolean).join(" ");
     sent = [];
   }
@@ -129,12 +129,12 @@ function person(one, isOwn) {
   return item;
 }
 
-// A reason of the server's, which begins in lower case and has no full stop.
+// A reason of the server begins in lower case and has no full stop.
 function sentence(reason) {
   return `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;
 }
 
-// Does it if the browser lets pages remember things.
+// Runs `act` if the browser lets pages store data.
 function storage(act) {
   try {
     return act();

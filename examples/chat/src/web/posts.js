@@ -1,11 +1,11 @@
-// The posts on the page, of which the last ones stay at the bottom unless the reader has gone up.
+// The posts on the page. The last ones stay at the bottom, unless the reader has scrolled up.
 
 import { instant } from "./wire.js";
 
-// What the page keeps; the server has fewer.
+// How many posts the page keeps. The server keeps fewer.
 const MAX_POSTS = 1_000;
 
-// A reader this close to the bottom, in pixels, is there.
+// A reader this close to the bottom, in pixels, is at the bottom.
 const AT_BOTTOM = 40;
 
 const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });
@@ -21,12 +21,13 @@ export class Posts {
   #frame = 0;
   // The instant of the last post.
   #last = "";
-  // Whose post it was, and when by the reader's clock.
+  // The author of the last post, and its minute by the reader's clock.
   #author;
   #minute;
   #day = calendar.format(new Date());
 
-  // `log` has a list, and a button after it that leads to its end; `own` is the reader's name.
+  // `log` contains a list. The button after it leads to the end of the list. `own` is the reader's
+  // name.
   constructor(log, own) {
     const [list, newer] = [log.querySelector("ol"), log.nextElementSibling];
     [this.#log, this.#list, this.#newer, this.#own] = [log, list, newer, own];
@@ -38,11 +39,11 @@ export class Posts {
       this.goDown();
       log.focus();
     });
-    // A keyboard on the screen, or a window of another size.
+    // The keyboard on the screen appears, or the window changes its size.
     new ResizeObserver(() => this.#stay()).observe(log);
   }
 
-  // Shows a post, unless it was said before and is shown already.
+  // Shows a post, unless it is an earlier one that is already shown.
   add(post) {
     const at = instant(post.time);
     if (post.earlier && at <= this.#last) return false;
@@ -68,7 +69,7 @@ export class Posts {
     const time = timeOf(date);
     const item = element("li", "post");
     if (user === this.#own) item.classList.add("own");
-    // Who goes on speaking needs no name again.
+    // Further posts of the same author need no name.
     if (user === this.#author && time.textContent === this.#minute) item.classList.add("more");
     [this.#author, this.#minute] = [user, time.textContent];
     const head = element("p", "head");
@@ -96,7 +97,7 @@ export class Posts {
     else this.#newer.hidden = false;
   }
 
-  // Once for all that comes before the next frame.
+  // Runs once for all posts before the next frame.
   #stay() {
     if (!this.#atBottom || this.#frame) return;
     this.#frame = requestAnimationFrame(() => {
@@ -124,7 +125,7 @@ function element(tag, className, text = "") {
   const made = document.createElement(tag);
   made.className = className;
   made.textContent = text;
-  // Names and posts are in any script.
+  // Names and posts can be in any script.
   made.dir = "auto";
   return made;
 }

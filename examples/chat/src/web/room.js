@@ -1,30 +1,31 @@
-// A place in the room, by a WebSocket in JSON: taken again whenever the connection is lost, until
-// one side has enough.
+// A place in the room, through a WebSocket in JSON. It is taken again whenever the connection is
+// lost, until one side ends it.
 
 import { lines } from "./wire.js";
 
 const TAKEN = "user already exists";
 
-// Before the next attempt, in milliseconds: twice as long each time.
+// The pause before the next attempt, in milliseconds. It doubles each time.
 const FIRST_DELAY = 250;
 const LAST_DELAY = 8_000;
 
-// The server may take this long to see that a connection is gone, and with it who had the name.
+// How long the server may take to notice that a connection is gone, and to free its name.
 const PATIENCE = 60_000;
 
-// How the server closes what it has had enough of: well, or by ENHANCE_YOUR_CALM.
+// The status with which the server closes a dismissed connection: in order, or with
+// ENHANCE_YOUR_CALM.
 const DISMISSALS = [1000, 4011];
 
-// Joins as `name`; `isBack` for one who has been in the room before. Calls `on.post` with what comes,
-// and `on.state` with a word and a reason:
+// Joins as `name`. `isBack` is true for a user who has been in the room before. Calls `on.post`
+// with each post, and `on.state` with a word and a reason:
 //
 //   connecting   for the first time, or again
 //   open         in the room
 //   waiting      to try again
-//   refused      by the server, or it cannot be reached
+//   refused      by the server, or the server cannot be reached
 //   dismissed    by the server
 //
-// After the last three `retry` tries again at once.
+// After the last three, `retry` tries again at once.
 export function join(name, isBack, on) {
   let socket, timer;
   let delay = FIRST_DELAY;
@@ -39,7 +40,7 @@ export function join(name, isBack, on) {
   async function connect() {
     clearTimeout(timer);
     enter("connecting");
-    // Chromium opens a WebSocket over HTTP/2 only where it has a connection already.
+    // Chromium opens a WebSocket over HTTP/2 only if it already has a connection.
     await fetch("/", { method: "HEAD", signal: AbortSignal.timeout(LAST_DELAY) }).catch(() => {});
     if (left) return;
     let welcome, refusal, last;
@@ -72,7 +73,7 @@ export function join(name, isBack, on) {
         enter("refused", refusal);
       } else if (isBack) {
         enter("waiting");
-        // Not all at the same time when the server is back.
+        // Clients must not all connect at the same time when the server is back.
         timer = setTimeout(connect, delay * (0.5 + Math.random() / 2));
         delay = Math.min(2 * delay, LAST_DELAY);
       } else {
@@ -96,7 +97,7 @@ export function join(name, isBack, on) {
   window.addEventListener("online", online);
   connect();
   return {
-    // Whether it is on its way. It has arrived when it comes back as a post.
+    // Returns whether the message is on its way. It has arrived when it comes back as a post.
     post(message) {
       const open = state === "open" && socket.readyState === WebSocket.OPEN;
       if (open) send({ message });
@@ -112,7 +113,7 @@ export function join(name, isBack, on) {
   };
 }
 
-// What a dismissal ends with, if there was room for it.
+// The reason of a dismissal: the last post, if it was such a reason.
 function lastWord(post) {
   const isWord = post?.user === "System" && !post.here && !post.came && !post.went;
   return isWord ? post.message : "the server has ended the connection";

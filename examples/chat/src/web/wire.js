@@ -1,6 +1,6 @@
-// What comes over the connection.
+// The data that arrives over the connection.
 
-// Takes bytes that are cut anywhere, and gives the JSON values of the lines that are complete.
+// Takes bytes that are cut anywhere, and returns the JSON values of all complete lines.
 export function lines() {
   const decoder = new TextDecoder();
   let rest = "";
@@ -11,8 +11,8 @@ export function lines() {
   };
 }
 
-// A time of the server's as text that can be compared, where a Date has no more than milliseconds.
-// The fraction of a second may be missing, and the Z would come after its point.
+// A time of the server as text that can be compared, because a Date has only milliseconds. The Z is
+// removed: the fraction may be missing, and a Z would sort after its point.
 export function instant(time) {
   return time.replace("Z", "");
 }

@@ -1,4 +1,4 @@
-//! The client against servers: the one of this crate, and some that mean harm.
+//! The client with servers: the one of this crate, and some hostile ones.
 
 mod foreign;
 mod proxy;
@@ -46,7 +46,7 @@ async fn a_server_that_stops_is_expected_back_and_gets_what_was_typed() -> TestR
         let why = ada.is_lost().await;
         assert_eq!(why, "the server is going away");
         assert!(ada.talk.say("between"));
-        // Nothing listens there.
+        // No server listens there.
         ada.is_lost().await;
         let identity = Identity::self_signed(["localhost"])?;
         let successor = Server::bind(&addr, identity, Limits::default())?;
@@ -69,7 +69,7 @@ async fn what_the_server_repeats_is_neither_shown_nor_said_twice() -> TestResult
         ada.says("one").await;
         bob.says("two").await;
         ada.hears("two").await;
-        // The room gets the line, and she does not get it back.
+        // The room gets the line, but she does not get it back.
         proxy.set(Mode::UpOnly);
         ada.talk.say("three");
         bob.hears("three").await;
@@ -102,7 +102,7 @@ async fn a_silent_link_is_given_up_and_the_name_tried_until_it_is_free() -> Test
         ada.talk.say("two");
         let why = ada.is_lost().await;
         assert!(why.contains("silent"), "{why}");
-        // The server does not know it yet.
+        // The server does not know yet that the old connection is gone.
         let why = ada.is_lost().await;
         assert!(why.contains("user already exists"), "{why}");
         old.send_replace(Mode::Cut);

@@ -1,6 +1,6 @@
-//! A crowd in the room, of whom some never read: what the others notice of it.
+//! A crowd in the room, some of whom never read, and the effect on the others.
 //!
-//! For 1,000 members and the figures, with nothing else running:
+//! To run it with 1,000 members and print the figures, with nothing else running:
 //! `H2CONN_LONG=1 cargo test --release -p chat --test it load -- --nocapture`
 
 use std::process::Stdio;
@@ -19,24 +19,26 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::support::{Guest, TestResult, within};
 
-/// How many never read.
+/// The number of members that never read.
 const MUTES: usize = 10;
 
-/// How many share a link.
+/// The number of members on one link (an HTTP/2 connection).
 const MEMBERS_PER_LINK: usize = 50;
 
-/// A post each, while latency is measured.
+/// The time between posts while latency is measured.
 const PACE: Duration = Duration::from_millis(50);
 
-/// How many post at once, as fast as the server lets them, to fill the queues of the mutes.
+/// The number of members that post at once, as fast as the server allows, to fill the queues of the
+/// mutes.
 const POSTERS: usize = 10;
 
-/// What it takes to do that, and more.
+/// More posts than this takes.
 const MAX_POSTS: usize = 10_000;
 
 const POST_SIZE: usize = 400;
 
-/// What the server may hold for one who does not read, in KiB: its queue, and the buffers below.
+/// How much the server may hold for a member that does not read, in KiB: its queue, and the buffers
+/// below.
 const MAX_MEMORY_PER_MEMBER: u64 = 2 << 10;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +49,7 @@ async fn a_crowd_hears_all_while_some_never_read() -> TestResult {
     }
 }
 
-/// Most are quiet at first, one posts; then many post until the mutes are out.
+/// At first only one member posts. Then many post until the mutes are dismissed.
 async fn crowd(members: usize, posts: usize) -> TestResult {
     let (_server, pid, url) = serve().await?;
     let client = || Client::builder().tls(ClientTls::new().dangerous_accept_any_certificate());
@@ -89,7 +91,7 @@ async fn crowd(members: usize, posts: usize) -> TestResult {
             Ok::<_, anyhow::Error>(poster)
         });
     }
-    // They stay, so that nobody waits for one who has left.
+    // They stay in the room, so that no one waits for a member that has left.
     let posters: Vec<_> = posters.join_all().await.into_iter().collect::<TestResult<_>>()?;
     poster.post("end").await?;
 
@@ -126,7 +128,7 @@ async fn crowd(members: usize, posts: usize) -> TestResult {
     Ok(())
 }
 
-/// When each post was sent. They are numbered, and say their number.
+/// The time of each post. Posts are numbered, and contain their number.
 struct Posted {
     next: AtomicUsize,
     times: Vec<OnceLock<Instant>>,
@@ -141,7 +143,7 @@ impl Posted {
         self.next.load(Ordering::Relaxed)
     }
 
-    /// Posts one and reads it, and says how many dismissals came before it.
+    /// Posts once and reads that post. Returns the number of dismissals before it.
     async fn one_more(&self, poster: &mut Guest) -> TestResult<usize> {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         let message = format!("{n} {}", "m".repeat(POST_SIZE));
@@ -165,7 +167,7 @@ fn number(post: &Post) -> Option<usize> {
     post.message.split_once(' ')?.0.parse().ok()
 }
 
-/// What a member has heard.
+/// The posts that a member has received.
 #[derive(Default)]
 struct Report {
     order: Vec<usize>,
@@ -193,7 +195,7 @@ async fn login(client: &Client, url: &str, name: &str) -> TestResult<Guest> {
     Guest::login(conn, name).await?.map_err(anyhow::Error::msg)
 }
 
-/// The program as a process of its own, and where it is.
+/// The program in a process of its own, and its address.
 async fn serve() -> TestResult<(Child, u32, String)> {
     let mut server = Command::new(env!("CARGO_BIN_EXE_chat"))
         .args(["serve", "127.0.0.1:0"])
@@ -208,7 +210,7 @@ async fn serve() -> TestResult<(Child, u32, String)> {
     Ok((server, pid, url))
 }
 
-/// What the system says of a process's memory, in KiB; 0 where it says nothing.
+/// A process's memory in KiB, as the system reports it. 0 if the system does not tell.
 fn memory(pid: u32, field: &str) -> TestResult<u64> {
     let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return Ok(0) };
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));

@@ -1,4 +1,4 @@
-//! The chat from the outside, by its server and its program.
+//! The chat from outside, through its server and its program.
 
 mod client;
 mod load;

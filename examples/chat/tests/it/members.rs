@@ -63,7 +63,7 @@ async fn a_member_that_does_not_read_is_dismissed_and_slows_nobody() -> TestResu
     within(WATCHDOG, async {
         let site = Site::new(Limits { queue: 16, history: 4 })?;
         let mut ada = site.join("ada").await?;
-        // What fits into it and the server's buffers goes out.
+        // The server sends as much as fits into its buffers and this window.
         let client = site.client().initial_window_size(65_536).build()?;
         let mute = Guest::login(client.connect(&site.url).await?.0, "mute").await?;
         let mut mute = mute.map_err(anyhow::Error::msg)?;
@@ -76,7 +76,7 @@ async fn a_member_that_does_not_read_is_dismissed_and_slows_nobody() -> TestResu
             }
         };
         ensure!(gone.message == "mute was dismissed: left 16 posts unread", "{gone:?}");
-        // Should it read after all, it learns why.
+        // If it reads after all, it learns the reason.
         let mut last = None;
         while let Some(post) = mute.next().await? {
             last = Some(post.message);
@@ -87,7 +87,7 @@ async fn a_member_that_does_not_read_is_dismissed_and_slows_nobody() -> TestResu
     .await
 }
 
-/// Over a link without hyper, which keeps a reset back while the client's window is shut.
+/// This uses a link without hyper, which delays a reset while the client's window is shut.
 #[tokio::test(start_paused = true)]
 async fn a_dismissed_member_that_never_reads_is_reset() -> TestResult {
     let room = Room::new(Limits { queue: 16, history: 0 });
@@ -144,7 +144,7 @@ async fn a_client_that_sends_something_else_is_told_so() -> TestResult {
     .await
 }
 
-/// Browsers let any site send what is no WebSocket, and name the site.
+/// Browsers let any site send requests that are no WebSocket, and name the site.
 #[tokio::test]
 async fn a_page_joins_by_web_socket_only() -> TestResult {
     within(WATCHDOG, async {

@@ -1,4 +1,4 @@
-//! A server to talk to, and members that are no terminal.
+//! A server for the tests, and members without a terminal.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::codec::Framed;
 
-/// What tests return: any error fails them, with its whole chain.
+/// The result of a test: any error fails the test, and is printed with its whole chain.
 pub(crate) type TestResult<T = ()> = anyhow::Result<T>;
 
-/// Fails what takes longer than anything here should.
+/// Fails a test that takes longer than it should.
 pub(crate) async fn within<T>(
     seconds: u64,
     test: impl Future<Output = TestResult<T>>,
@@ -29,7 +29,7 @@ pub(crate) async fn within<T>(
 /// A chat on a free port of this machine.
 pub(crate) struct Site {
     pub(crate) url: String,
-    /// In PEM.
+    /// The certificate in PEM.
     pub(crate) certificate: String,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<TestResult>,
@@ -58,7 +58,7 @@ impl Site {
     pub(crate) async fn join(&self, name: &str) -> TestResult<Guest> {
         let mut guest =
             Guest::login(self.connect().await?, name).await?.map_err(anyhow::Error::msg)?;
-        // What it was greeted with.
+        // Read the server's greeting.
         guest.read_until(|post| post.came == name).await?;
         Ok(guest)
     }
@@ -73,7 +73,7 @@ impl Site {
 pub(crate) struct Guest(Framed<Conn, Gob<Post>>);
 
 impl Guest {
-    /// Says its name; the inner error is the server's reason to refuse it.
+    /// Sends its name. The inner error is the server's reason for a refusal.
     pub(crate) async fn login(conn: Conn, name: &str) -> TestResult<Result<Guest, String>> {
         let mut conn = conn.framed(Gob::<String>::new());
         conn.send(name.to_owned()).await?;

@@ -1,4 +1,4 @@
-//! The page in Chromium, Go's gob, ours and curl in one room.
+//! The page in Chromium, Go's gob, our own client and curl, all in one room.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -26,10 +26,10 @@ mod curl;
 #[path = "../../../../tests/it/support/tools.rs"]
 mod tools;
 
-/// Longer than that of `chat.mjs`, which leaves no browser and no files behind.
+/// Longer than the limit of `chat.mjs`, which leaves no browser and no files behind.
 const WATCHDOG: u64 = 900;
 
-/// What `chat.mjs` posts.
+/// The texts that `chat.mjs` posts.
 const WIDE: &str = "Grüße 漢字 👩‍👩‍👧 שלום";
 const SCRIPT: &str = r#"<img src=x onerror="alert(1)"><script>alert(2)</script>"#;
 const LAST: &str = "last of three";
@@ -70,7 +70,7 @@ async fn meet(flag: &str) -> TestResult {
     ensure!(seen.own == [WIDE, SCRIPT, LAST], "{seen:?}");
     ensure!(seen.posts == heard, "{seen:?} and not {heard:?}");
 
-    // The server still has the page's first connection, and somebody by its name, when it is back.
+    // When the page is back, the server still has its first connection, and its name is taken.
     relay.cut.notify_waiters();
     ensure!(page.tells().await?.refused == "user already exists");
     ada.post("while the page was away").await?;
@@ -81,7 +81,7 @@ async fn meet(flag: &str) -> TestResult {
     let again = page.tells().await?;
     ensure!(again.state == "The server is stopping.", "{again:?}");
     ensure!(again.here == ["ada", "bob", "page"], "{again:?}");
-    // What was said again is not shown again.
+    // Repeated posts are not shown again.
     let missed = [owned(("ada", "while the page was away"))];
     ensure!(again.posts == [&seen.posts[..], &missed].concat(), "{again:?}, after {seen:?}");
     page.end().await
@@ -91,7 +91,7 @@ fn owned((user, message): (&str, &str)) -> (String, String) {
     (user.to_owned(), message.to_owned())
 }
 
-/// The next posts, without those of the system.
+/// The next posts, except those of the system.
 async fn hear(guest: &mut Guest, count: usize) -> TestResult<Vec<(String, String)>> {
     let mut heard = Vec::new();
     while heard.len() < count {
@@ -120,7 +120,7 @@ impl Gopher {
         Ok(input.write_all(format!("{line}\n").as_bytes()).await?)
     }
 
-    /// Gives what it has printed.
+    /// Returns everything that the client has printed.
     async fn leave(mut self) -> TestResult<String> {
         drop(self.0.stdin.take());
         let mut printed = String::new();
@@ -131,7 +131,7 @@ impl Gopher {
     }
 }
 
-/// What `chat.mjs` prints.
+/// The output of `chat.mjs`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Seen {
@@ -142,7 +142,7 @@ struct Seen {
     refused: String,
 }
 
-/// The page, driven by `chat.mjs`.
+/// The page, which `chat.mjs` drives.
 struct Page {
     node: Child,
     output: FramedRead<ChildStdout, Json<Seen>>,
@@ -166,7 +166,7 @@ impl Page {
         Ok(self.output.next().await.context("chat.mjs failed, see above")??)
     }
 
-    /// Waits for what does not happen without the page.
+    /// Waits for an event that needs the page to run.
     async fn meanwhile<T>(&mut self, what: impl Future<Output = TestResult<T>>) -> TestResult<T> {
         tokio::select! {
             result = what => result,
@@ -180,12 +180,12 @@ impl Page {
     }
 }
 
-/// Stands between the page and the server.
+/// A relay between the page and the server.
 struct Relay {
     url: String,
-    /// Ends the connections of the page, as far as the page can see.
+    /// Ends the page's connections, as far as the page can see.
     cut: Arc<Notify>,
-    /// Lets the server see it as well.
+    /// Lets the server see the end as well.
     let_go: Arc<Notify>,
     _relaying: JoinSet<TestResult>,
 }
@@ -277,7 +277,7 @@ async fn a_get_with_a_body_is_a_member_and_not_for_the_page() -> TestResult {
     within(WATCHDOG, async {
         let site = Site::new(Limits::default())?;
         let mut ada = site.join("ada").await?;
-        // As the client of Go's chat comes.
+        // The client of Go's chat connects like this.
         let client = site.client().method(Method::GET).build()?;
         let (conn, _) = client.connect(&site.url).await?;
         let mut gopher = Guest::login(conn, "gopher").await?.map_err(anyhow::Error::msg)?;

@@ -1,4 +1,4 @@
-//! Servers that the client has to cope with.
+//! Servers that the client must cope with.
 
 use anyhow::Context;
 use chat::post::{Post, WELCOME};
@@ -10,21 +10,21 @@ use tokio_util::codec::{FramedRead, FramedWrite};
 
 use crate::support::TestResult;
 
-/// What to do to somebody's terminal.
+/// Text that would harm a user's terminal.
 const HARM: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\r\n\u{9b}31m\u{202e}";
 
-/// What a server does with its clients.
+/// The behaviour of a server towards its clients.
 #[derive(Clone, Copy)]
 pub(crate) enum Manners {
-    /// Lets them in, and sends them away.
+    /// Lets them in, and then dismisses them.
     Dismiss,
-    /// Says what a terminal would obey.
+    /// Posts text that would control a terminal.
     Harm,
-    /// Refuses them in such words.
+    /// Refuses them with such text.
     HarmAtOnce,
 }
 
-/// Serves connections as long as the test runs, and gives the URL.
+/// Serves connections as long as the test runs, and returns the URL.
 pub(crate) async fn server(manners: Manners) -> TestResult<String> {
     let identity = Identity::self_signed(["localhost"])?;
     let mut listener = Listener::builder().tls(identity).bind("127.0.0.1:0").await?;

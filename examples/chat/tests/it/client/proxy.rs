@@ -10,23 +10,23 @@ use tokio::sync::watch;
 
 use crate::support::TestResult;
 
-/// What becomes of the bytes of a connection.
+/// The fate of the bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// They arrive.
     Open,
-    /// Only those to the server arrive.
+    /// Only the bytes to the server arrive.
     UpOnly,
-    /// None arrive, and nobody is told.
+    /// No bytes arrive, and neither end is told.
     Silent,
-    /// The connection is no more.
+    /// The connection is cut.
     Cut,
 }
 
-/// A way to a server.
+/// A proxy before a server.
 pub(crate) struct Proxy {
     pub(crate) url: String,
-    /// For the connections that are made from now on, and those since it was put here.
+    /// The mode of new connections, and of all connections since the last renewal.
     mode: Arc<Mutex<watch::Sender<Mode>>>,
 }
 
@@ -54,12 +54,12 @@ impl Proxy {
         Ok(Proxy { url, mode })
     }
 
-    /// Changes what becomes of the connections since the last renewal.
+    /// Changes the mode of the connections since the last renewal.
     pub(crate) fn set(&self, mode: Mode) {
         self.mode.lock().expect("no panic").send_replace(mode);
     }
 
-    /// Lets new connections be open ones, and gives what the others still depend on.
+    /// New connections are open from now on. Returns the sender on which the others still depend.
     pub(crate) fn renew(&self) -> watch::Sender<Mode> {
         let mut mode = self.mode.lock().expect("no panic");
         std::mem::replace(&mut mode, watch::Sender::new(Mode::Open))

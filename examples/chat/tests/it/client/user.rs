@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use crate::support::TestResult;
 
-/// A user, who remembers all that was shown.
+/// A user who remembers everything that was shown.
 pub(crate) struct User {
     pub(crate) session: Session,
     pub(crate) talk: Talk,
@@ -24,7 +24,7 @@ impl User {
         User::with_patience(url, name, Duration::from_secs(10))
     }
 
-    /// One who waits so long for an answer.
+    /// A user who waits this long for an answer.
     pub(crate) fn with_patience(url: &str, name: &str, answer: Duration) -> User {
         let tls = ClientTls::new().dangerous_accept_any_certificate();
         let login = Login { url: url.to_owned(), name: name.to_owned(), tls };
@@ -38,7 +38,7 @@ impl User {
         User { session, talk: Talk::new(name), heard: Vec::new() }
     }
 
-    /// The next event, of which the talk knows already.
+    /// The next event. The talk has already handled it.
     pub(crate) async fn next(&mut self) -> Option<Event> {
         let event = self.session.event().await?;
         match &event {
@@ -63,7 +63,7 @@ impl User {
         self.hears(line).await;
     }
 
-    /// Why the connection is lost.
+    /// The reason why the connection was lost.
     pub(crate) async fn is_lost(&mut self) -> String {
         loop {
             if let Event::Lost(why, _) = self.next().await.expect("another event") {
@@ -72,7 +72,7 @@ impl User {
         }
     }
 
-    /// How often this was shown.
+    /// How often this line was shown.
     pub(crate) fn count(&self, line: &str) -> usize {
         self.heard.iter().filter(|heard| *heard == line).count()
     }
