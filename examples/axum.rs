@@ -16,7 +16,7 @@ async fn main() -> anyhow::Result<()> {
     let app = Router::new().route("/", get(|| async { "try /echo\n" })).route("/echo", any(echo));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
     eprintln!("listening on http://{}/echo", listener.local_addr()?);
-    // Small answers are not to wait for each other. A socket that refuses is slower, no more.
+    // Send small answers at once. If the socket refuses this option, it is only slower.
     let listener = listener.tap_io(|io| drop(io.set_nodelay(true)));
     axum::serve(listener, app).await?;
     Ok(())

@@ -1,7 +1,7 @@
-//! What a web page sends over a WebSocket comes back, over HTTP/2 as well as HTTP/1.1.
+//! An echo for the WebSocket of a web page, over HTTP/2 as well as HTTP/1.1.
 //!
-//! `cargo run --example browser`, and open what it prints. Browsers do HTTP/2 over TLS only, and
-//! will warn of the certificate, which is made on the spot.
+//! Run `cargo run --example browser`, and open the URL that it prints. Browsers use HTTP/2 only
+//! over TLS, and will warn about the certificate, which is made on the spot.
 
 use axum::Router;
 use axum::response::{Html, Response};

@@ -1,7 +1,7 @@
-//! Lines go out over a full-duplex connection, and come back in capitals.
+//! Sends lines over a full-duplex connection; the server returns them in capitals.
 //!
-//! [`shout`] is what the server does with a connection, [`talk`] what the client does with one;
-//! [`host`] accepts connections, and [`connect`] opens one. `--help` says how to run it.
+//! [`shout`] is the server's part of a connection, and [`talk`] the client's. [`host`] accepts
+//! connections, and [`connect`] opens one. `--help` explains how to run it.
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -17,8 +17,8 @@ use h2conn::{Client, Conn, Incoming, Listener, OnDrop};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::codec::Framed;
 
-/// Sends each line of standard input over a full-duplex connection, and prints the answers, which
-/// are the lines in capitals. Without a command, client and server share this process.
+/// Send each line of standard input over a full-duplex connection, and print the answers, which are
+/// the lines in capitals. Without a command, client and server share this process.
 #[derive(Parser)]
 struct Echo {
     #[command(subcommand)]
@@ -29,13 +29,13 @@ struct Echo {
 enum Command {
     /// Run the server alone, until Ctrl-C.
     Serve {
-        /// Where to listen; port 0 is any free one.
+        /// The address to listen on. Port 0 is any free port.
         #[arg(default_value = "127.0.0.1:8000")]
         addr: String,
-        /// Echo bytes as they are, for any client.
+        /// Send all bytes back unchanged, for any client.
         #[arg(long)]
         raw: bool,
-        /// The certificate chain, in PEM. Without it, one is made on the spot.
+        /// The certificate chain, in PEM. Without it, a certificate is made on the spot.
         #[arg(long, value_name = "FILE", requires = "key")]
         cert: Option<PathBuf>,
         /// The private key, in PEM.
@@ -44,12 +44,12 @@ enum Command {
     },
     /// Run the client alone.
     Connect {
-        /// Where to connect to, such as https://127.0.0.1:8000/
+        /// The URL to connect to, such as https://127.0.0.1:8000/
         url: String,
         /// Trust the certificates in this PEM file, and no others.
         #[arg(long, value_name = "FILE")]
         cacert: Option<PathBuf>,
-        /// Accept any certificate. Whoever is on the way can read and change everything.
+        /// Accept any certificate. Anyone on the network path can then read and alter the traffic.
         #[arg(short = 'k', long)]
         insecure: bool,
     },
@@ -79,7 +79,7 @@ async fn main() -> Result<()> {
     }
 }
 
-/// A server on a free port, and a client that trusts the server's certificate and no other.
+/// A server on a free port, and a client that trusts only the server's certificate.
 async fn both_ends() -> Result<()> {
     let identity = Identity::self_signed(["127.0.0.1"])?;
     let tls = ClientTls::new().only_root_certificates(identity.certificate_pem());
@@ -99,7 +99,7 @@ async fn serve(addr: &str, identity: Identity, raw: bool) -> Result<()> {
     host(listener, raw, interrupt).await
 }
 
-/// Serves until `work` is done, and lets those who are connected finish.
+/// Serves until `work` is done, and then lets connected clients finish.
 async fn host(
     mut listener: Listener,
     raw: bool,
@@ -119,13 +119,13 @@ async fn host(
     result
 }
 
-/// One client, from its arrival to its end.
+/// Serves one client, from its arrival to its end.
 async fn welcome(incoming: Incoming, raw: bool) {
     let peer = incoming.peer_addr().clone();
     eprintln!("{peer} joined");
     let result = async {
         let conn = incoming.accept()?;
-        // Leaving by an error is to look like one to the client too, and not like a clean end.
+        // If this side ends with an error, the client must see an error too, and not a clean end.
         conn.on_drop(OnDrop::Reset);
         let served = if raw { echo(&conn).await } else { shout(&conn).await };
         served?;
@@ -137,7 +137,7 @@ async fn welcome(incoming: Incoming, raw: bool) {
     }
 }
 
-/// Answers JSON strings with the same in capitals, until the client has no more.
+/// Answers JSON strings with the same strings in capitals, until the client ends its direction.
 async fn shout(conn: &Conn) -> Result<()> {
     let mut messages = Framed::new(conn, Json::<String>::new());
     while let Some(text) = messages.next().await.transpose()? {
@@ -146,7 +146,7 @@ async fn shout(conn: &Conn) -> Result<()> {
     Ok(())
 }
 
-/// Sends all bytes back, until the client has no more.
+/// Sends all bytes back, until the client ends its direction.
 async fn echo(conn: &Conn) -> Result<()> {
     while let Some(bytes) = conn.read_chunk().await? {
         conn.write_chunk(bytes).await?;
@@ -154,7 +154,7 @@ async fn echo(conn: &Conn) -> Result<()> {
     Ok(())
 }
 
-/// Opens a connection, talks, and waits until all of it has gone out.
+/// Opens a connection, talks, and waits until everything has been sent.
 async fn connect(url: &str, tls: ClientTls) -> Result<()> {
     let client = Client::builder().tls(tls).build()?;
     let (conn, _response) = client.connect(url).await?;
@@ -164,7 +164,7 @@ async fn connect(url: &str, tls: ClientTls) -> Result<()> {
     Ok(closed?)
 }
 
-/// Sends the lines of standard input, one after the other, and prints each one's answer.
+/// Sends the lines of standard input one after another, and prints the answer to each.
 async fn talk(conn: Conn) -> Result<()> {
     conn.on_drop(OnDrop::Reset);
     let (mut lines, with_a_user) = (lines_of_stdin(), io::stdin().is_terminal());
@@ -175,7 +175,7 @@ async fn talk(conn: Conn) -> Result<()> {
         }
         let line = tokio::select! {
             line = lines.recv() => line.transpose().context("cannot read standard input")?,
-            // No answer is due while a line is awaited: it can only be the end.
+            // No answer is due while a line is awaited, so this can only be the end.
             end = messages.next() => {
                 end.transpose()?;
                 bail!("the server has ended the connection");
