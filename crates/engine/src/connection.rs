@@ -1,4 +1,4 @@
-//! One end of a connection: what comes in, what goes out, and all that is remembered in between.
+//! One end of a connection: its input, its output, and the state in between.
 //!
 //! ```text
 //! bytes ─► receive ─► deframer ─► limits ─► {data, heads, control} ─► Visitor
@@ -31,16 +31,21 @@ pub use transmit::Output;
 
 /// One end of an HTTP/2 connection.
 ///
-/// There are four kinds of calls. [`receive`](Connection::receive) takes the bytes of the peer and
-/// tells a [`Visitor`](crate::Visitor) what they mean. Calls like [`open`](Connection::open),
-/// [`send_data`](Connection::send_data) and [`reset`](Connection::reset) act on streams. What they, and
-/// the answers that HTTP/2 asks for, put on the wire is taken by [`transmit`](Connection::transmit);
-/// [`output`](Connection::output) says whether there is any. [`tick`](Connection::tick) looks at the
-/// time. The rest only says how things are.
+/// There are four kinds of calls:
 ///
-/// The peer gets the bytes in the order in which they were handed out: those of `transmit`, and the
-/// DATA frames whose heads `send_data` gives and whose content the caller has. Content is never kept
-/// here, in neither direction.
+/// - [`receive`](Connection::receive) takes the peer's bytes and reports their meaning to a
+///   [`Visitor`](crate::Visitor).
+/// - Calls like [`open`](Connection::open), [`send_data`](Connection::send_data) and
+///   [`reset`](Connection::reset) act on streams.
+/// - [`transmit`](Connection::transmit) takes the output of these calls and the answers that HTTP/2
+///   requires. [`output`](Connection::output) says whether there is any.
+/// - [`tick`](Connection::tick) checks the time.
+///
+/// All other calls only read the state.
+///
+/// The peer must get the bytes in the order in which they were handed out: those of `transmit`, and
+/// the DATA frames, whose heads `send_data` gives and whose content the caller has. The engine
+/// never keeps content, in either direction.
 ///
 /// Dropping a connection sends nothing.
 #[derive(Debug)]
@@ -49,7 +54,8 @@ pub struct Connection {
     inner: Inner,
 }
 
-/// All but the deframer, from whose buffer the frames are borrowed that the rest acts on.
+/// Everything except the deframer. The frames that the other fields act on are borrowed from its
+/// buffer.
 #[derive(Debug)]
 struct Inner {
     is_server: bool,
@@ -68,36 +74,38 @@ struct Inner {
     recv_window: RecvWindow,
     /// The window of a stream that opens now, as the peer may count it.
     stream_window: u32,
-    /// The stream that gets the rest of the DATA frame that has begun; 0 if nobody does.
+    /// The stream that gets the rest of the DATA frame that has begun. 0 if no stream does.
     data_for: u32,
     output: transmit::Buffer,
     updates: credit::Updates,
-    /// The next stream of a client.
+    /// The identifier of a client's next stream.
     next_id: u32,
-    /// PINGs of this side that were not yet answered.
+    /// PINGs of this side that are not yet answered.
     pings: u64,
-    /// The last stream that a GOAWAY has named: the peer's, of ours; and ours, of the peer's.
+    /// The last stream that each GOAWAY has named: the peer's GOAWAY for our streams, and ours for
+    /// the peer's streams.
     their_last: Option<u32>,
     our_last: Option<u32>,
-    /// Urgencies of streams that are not open yet (RFC 9218 §7.1).
+    /// Urgencies of streams that are not yet open (RFC 9218 §7.1).
     early_urgencies: Vec<(u32, u8)>,
     failed: Option<ConnectionError>,
 }
 
 impl Connection {
-    /// The client's end. Its preface and SETTINGS are output at once.
+    /// Makes the client's end. Its preface and SETTINGS are output at once.
     pub fn client(config: &Config) -> Connection {
         Connection::new(config, false)
     }
 
-    /// The server's end. Its SETTINGS are output at once.
+    /// Makes the server's end. Its SETTINGS are output at once.
     pub fn server(config: &Config) -> Connection {
         Connection::new(config, true)
     }
 
     fn new(config: &Config, is_server: bool) -> Connection {
         let config = config.in_range();
-        // A block takes about as many bytes as its fields, or less; padding and priority come on top.
+        // A block takes about as many bytes as its fields, or fewer. Padding and priority come in
+        // addition.
         let max_block = (config.max_header_list_size as usize).saturating_mul(2).max(64 << 10);
         let mut inner = Inner {
             is_server,
@@ -136,13 +144,13 @@ impl Connection {
         Connection { deframer, inner }
     }
 
-    /// The peer's SETTINGS; before they come, the initial values of RFC 9113 §6.5.2.
+    /// The peer's SETTINGS. Before they come, these are the initial values of RFC 9113 §6.5.2.
     #[inline]
     pub fn peer_settings(&self) -> &Settings {
         &self.inner.theirs
     }
 
-    /// Whether the peer's first SETTINGS have come: it speaks HTTP/2.
+    /// Whether the peer's first SETTINGS have come, which shows that it speaks HTTP/2.
     #[inline]
     pub fn has_peer_settings(&self) -> bool {
         self.inner.has_settings
@@ -184,17 +192,17 @@ impl Connection {
         ((1_u32 << 31) - self.inner.next_id.min(1 << 31)).div_ceil(2)
     }
 
-    /// Whether the bytes received so far end between two frames, so that nothing is half-received.
+    /// Whether the received bytes end between two frames.
     pub fn is_between_frames(&self) -> bool {
         self.deframer.is_between_frames()
     }
 
-    /// Why the connection has failed, if it has.
+    /// The error of a failed connection.
     pub fn error(&self) -> Option<&ConnectionError> {
         self.inner.failed.as_ref()
     }
 
-    /// Bytes of the peer's that are kept here, all of them parts of one frame or field block.
+    /// Bytes of the peer that are kept here. They are parts of one frame or field block.
     pub fn held(&self) -> usize {
         self.deframer.held()
     }
@@ -210,7 +218,7 @@ impl Inner {
         }
     }
 
-    /// A new stream takes its place.
+    /// Adds a new stream.
     fn enter(&mut self, stream: Stream, urgency: u8) -> u32 {
         debug_assert!(stream.send != SendHalf::Ended || !stream.is_over());
         let slot = self.streams.insert(stream);
@@ -219,7 +227,7 @@ impl Inner {
         slot
     }
 
-    /// How much a WINDOW_UPDATE of the connection is worth.
+    /// Whether the connection's credit is worth a WINDOW_UPDATE.
     #[inline]
     fn connection_due(&self) -> Due {
         self.recv_window.due_of_the_rest()

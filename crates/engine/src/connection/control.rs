@@ -1,4 +1,4 @@
-//! Frames that come in and carry nothing for the user: credit, resets, SETTINGS, PING, GOAWAY,
+//! Received frames without content for the user: credit, resets, SETTINGS, PING, GOAWAY,
 //! priorities.
 
 use std::time::Instant;
@@ -9,21 +9,21 @@ use crate::streams::{Closed, Found, Known};
 use crate::window::Overflow;
 use crate::{ConnectionError, Priority, Reason, StreamError, StreamId, Visitor};
 
-/// Urgencies that are kept for streams which are not open yet. A browser sends one just before its
-/// request.
+/// The number of urgencies that are kept for streams that are not yet open. A browser sends one
+/// just before its request.
 const EARLY: usize = 32;
 
 impl Connection {
-    /// Sets how soon a stream is sent for: 0 first, 7 last, by default what its request says in its
-    /// field `priority`, or 3 (RFC 9218 §4.1). For a stream that is over this does nothing.
+    /// Sets how soon a stream may send: 0 is first, 7 is last. The default is the value in the
+    /// request's field `priority`, or 3 (RFC 9218 §4.1). It has no effect on a stream that is over.
     pub fn set_urgency(&mut self, id: StreamId, urgency: u8) {
         if let Some(slot) = self.inner.slot(id) {
             self.inner.schedule.set_urgency(slot, urgency);
         }
     }
 
-    /// Tells the server how soon a stream of this client is wanted (RFC 9218 §7.1). For a stream that is
-    /// over, and at a server, this does nothing.
+    /// Tells the server how soon this client wants a stream (RFC 9218 §7.1). It has no effect on a
+    /// stream that is over, and at a server.
     pub fn prioritize(&mut self, id: StreamId, priority: Priority) {
         if !self.inner.is_server && self.inner.slot(id).is_some() {
             self.set_urgency(id, priority.urgency());
@@ -57,7 +57,7 @@ impl Inner {
         let slot = match self.streams.find(id.get()) {
             Found::Live(slot) => slot,
             Found::Idle => return Err(end::on_idle("WINDOW_UPDATE", id)),
-            // It may have been on its way when the stream ended (RFC 9113 §5.1).
+            // The frame may have been in transit when the stream ended (RFC 9113 §5.1).
             Found::Gone(_) => return Ok(()),
         };
         let Some(stream) = self.streams.at(slot) else { return Ok(()) };
@@ -94,11 +94,11 @@ impl Inner {
                 visitor.reset(id, reason);
             }
             Found::Idle => return Err(end::on_idle("RST_STREAM", id)),
-            // Both have reset it.
+            // Both sides have reset it.
             Found::Gone(Known::Closed(Closed::ResetHere)) => {
                 self.streams.note(id.get(), Closed::ResetByPeer)
             }
-            // It left before this side's end had come there (RFC 9113 §5.1).
+            // The reset left before this side's end had arrived there (RFC 9113 §5.1).
             Found::Gone(Known::Closed(Closed::Ended)) => {
                 self.streams.note(id.get(), Closed::ResetByPeer);
                 visitor.late_reset(id, reason);
@@ -118,13 +118,14 @@ impl Inner {
         let old = self.theirs;
         for setting in entries.iter() {
             self.theirs.apply(setting)?;
-            // Each value counts: a table that was emptied in between is empty (RFC 9113 §4.3.1).
+            // Apply every value in turn: a table that was emptied in between is empty
+            // (RFC 9113 §4.3.1).
             if self.theirs.header_table_size != old.header_table_size {
                 self.set_encoder_limit();
             }
         }
         self.set_encoder_limit();
-        // Streams hear only of the last value: a frame has room for thousands.
+        // Streams get only the last value, because a frame has room for thousands.
         self.shift_send_windows(old.initial_window_size)?;
         self.has_settings = true;
         self.output.ack(settings::write_ack)?;
@@ -166,7 +167,7 @@ impl Inner {
         self.output.ack(|into| ping::write(payload, true, into))
     }
 
-    /// GOAWAY (RFC 9113 §6.8). A second one may name a lower stream; a higher one changes nothing.
+    /// GOAWAY (RFC 9113 §6.8). A second one may name a lower stream. A higher one has no effect.
     pub(super) fn peer_goes_away(&mut self, go_away: GoAway<'_>, visitor: &mut impl Visitor) {
         let GoAway { last, reason, debug } = go_away;
         let last = self.their_last.map_or(last, |before| before.min(last));
@@ -212,7 +213,7 @@ impl Inner {
         Ok(())
     }
 
-    /// The urgency of a stream that opens now: a PRIORITY_UPDATE counts before the field
+    /// The urgency of a stream that opens now. A PRIORITY_UPDATE takes precedence over the field
     /// (RFC 9218 §7).
     pub(super) fn early_urgency(&mut self, id: u32) -> Option<u8> {
         if self.early_urgencies.is_empty() {
@@ -222,7 +223,7 @@ impl Inner {
         Some(self.early_urgencies.remove(index).1)
     }
 
-    /// A frame that calls for the reset of its stream.
+    /// Handles a frame that requires a reset of its stream.
     pub(super) fn broken_frame(
         &mut self,
         id: StreamId,
@@ -234,7 +235,7 @@ impl Inner {
             Found::Live(slot) => self.break_stream(slot, error, now, visitor),
             // An idle stream cannot be reset (RFC 9113 §6.4).
             Found::Idle => Err(ConnectionError::new(error.reason(), error.what().to_owned())),
-            // The rule holds in every state (RFC 9113 §6.3, §6.9).
+            // This rule holds in every state (RFC 9113 §6.3, §6.9).
             Found::Gone(_) => self.answer_reset(id, error.reason(), now),
         }
     }

@@ -1,9 +1,10 @@
 //! Credit that goes back to the peer (RFC 9113 §6.9).
 //!
-//! A window is given back in few frames: nothing below a quarter of it, from a quarter on with whatever
-//! goes out next, and from half on at once. What is held back makes the window smaller: a peer that
-//! waits for it sends three quarters of it in a round trip. With halves, one that may have no more
-//! than a round trip holds would send half as fast as the line.
+//! A window is given back in few frames. Below a quarter of the window nothing is sent. From a
+//! quarter on the credit goes with the next output, and from half on it goes at once. Held-back
+//! credit makes the window smaller: a peer that waits for it sends three quarters of the window in
+//! a round trip. If halves were held back, a peer whose window is only as large as a round trip's
+//! bytes would send half as fast as the line.
 
 use super::{Connection, Inner};
 use crate::StreamId;
@@ -14,11 +15,12 @@ use crate::window::Due;
 /// Windows that wait for a WINDOW_UPDATE.
 #[derive(Debug)]
 pub(super) struct Updates {
-    /// The slots of streams. A stream that is over leaves its own behind, until the next look.
+    /// The slots of streams. A stream that is over leaves its slot in the list until the next
+    /// output.
     streams: Vec<u32>,
-    /// The connection's.
+    /// Whether the connection's window waits.
     connection: bool,
-    /// How urgent they are.
+    /// The urgency of the list.
     due: Due,
 }
 
@@ -40,24 +42,24 @@ impl Updates {
 }
 
 impl Connection {
-    /// The caller is done with so many bytes of a stream's content, and its window goes back to the
-    /// peer. For a stream that is over this does nothing.
+    /// The caller is done with this many bytes of a stream's content, and the stream's window goes
+    /// back to the peer. It has no effect on a stream that is over.
     pub fn release_stream(&mut self, id: StreamId, bytes: usize) {
         if let Some(slot) = self.inner.slot(id) {
             self.inner.release_stream(slot, bytes);
         }
     }
 
-    /// The caller is done with so many bytes of content of any streams, also of those that are over,
-    /// and the connection's window goes back to the peer. All content must be released here once.
+    /// The caller is done with this many bytes of content of any streams, including those that are
+    /// over. The connection's window goes back to the peer. All content must be released here once.
     pub fn release_connection(&mut self, bytes: usize) {
         self.inner.release_connection(bytes);
     }
 
-    /// Sets the window of a stream: how many bytes the peer may have sent that are not released. A
-    /// smaller one takes back nothing, but gives no more until it is reached. From then on
-    /// [`set_initial_window`](Connection::set_initial_window) leaves it alone. For a stream that is
-    /// over this does nothing.
+    /// Sets the window of a stream: the bytes that the peer may have sent and that are not
+    /// released. A smaller window takes nothing back, but gives no credit until it is reached. From
+    /// then on [`set_initial_window`](Connection::set_initial_window) does not change this stream's
+    /// window. It has no effect on a stream that is over.
     pub fn set_stream_window(&mut self, id: StreamId, bytes: u32) {
         let Some(slot) = self.inner.slot(id) else { return };
         let Some(stream) = self.inner.streams.at(slot) else { return };
@@ -68,8 +70,9 @@ impl Connection {
         }
     }
 
-    /// Sets the connection's window: how many bytes the peer may have sent on all streams that are
-    /// not released. A smaller one takes back nothing, but gives no more until it is reached.
+    /// Sets the connection's window: the bytes that the peer may have sent on all streams and that
+    /// are not released. A smaller window takes nothing back, but gives no credit until it is
+    /// reached.
     pub fn set_connection_window(&mut self, bytes: u32) {
         let Inner { recv_window, updates, .. } = &mut self.inner;
         let old = recv_window.target();
@@ -80,18 +83,18 @@ impl Connection {
         }
     }
 
-    /// How much the peer may still send on a stream, in bytes; negative where SETTINGS have taken back more than it
-    /// had left, 0 for a stream that is over.
+    /// The bytes that the peer may still send on a stream. Negative if SETTINGS have taken back
+    /// more than was left, and 0 for a stream that is over.
     pub fn stream_credit(&self, id: StreamId) -> i64 {
         self.inner.peek(id).map_or(0, |stream| stream.recv_window.available())
     }
 
-    /// How much the peer may still send on all streams together, in bytes.
+    /// The bytes that the peer may still send on all streams together.
     pub fn connection_credit(&self) -> i64 {
         self.inner.recv_window.available()
     }
 
-    /// Bytes that were received, of all streams, and are not released.
+    /// Received bytes of all streams that are not released.
     pub fn unreleased(&self) -> usize {
         self.inner.recv_window.held()
     }
@@ -108,7 +111,7 @@ impl Inner {
         }
     }
 
-    /// A WINDOW_UPDATE goes out for the stream of this slot.
+    /// Lists the stream in this slot for a WINDOW_UPDATE.
     #[inline]
     pub(super) fn list_update(&mut self, slot: u32, due: Due) {
         self.updates.raise(due);
@@ -132,7 +135,7 @@ impl Inner {
         }
     }
 
-    /// Slots of streams that are over pile up while nothing is handed out.
+    /// Removes the slots of streams that are over, which pile up while there is no output.
     #[cold]
     fn forget_stale_updates(&mut self) {
         let streams = &self.streams;
@@ -142,7 +145,7 @@ impl Inner {
         self.updates.streams.dedup();
     }
 
-    /// Writes all that are due.
+    /// Writes all WINDOW_UPDATEs that are due.
     pub(super) fn write_updates(&mut self, into: &mut Vec<u8>) {
         if std::mem::take(&mut self.updates.connection)
             && let Some(credit) = self.recv_window.update()
@@ -152,7 +155,7 @@ impl Inner {
         for slot in self.updates.streams.drain(..) {
             let Some(stream) = self.streams.at(slot) else { continue };
             if std::mem::take(&mut stream.update_listed) && stream.recv != RecvHalf::Ended {
-                // More than one only if the window was far below 0.
+                // The loop runs more than once only if the window was far below 0.
                 while let Some(credit) = stream.recv_window.update() {
                     window_update::write(StreamId::new(stream.id), credit, into);
                 }

@@ -1,7 +1,7 @@
-//! DATA that comes in (RFC 9113 §6.1), in pieces that go to the visitor as they are.
+//! Received DATA (RFC 9113 §6.1), in pieces that go unchanged to the visitor.
 //!
-//! The windows are debited for the whole frame when it begins, padding included. Padding, and
-//! content that nobody gets, goes back at once.
+//! The windows are debited for the whole frame when it begins, including padding. Padding and
+//! content without a receiver go back at once.
 
 use std::time::Instant;
 
@@ -24,7 +24,7 @@ impl Inner {
         if data.first {
             self.begin_data(data, now, visitor)?;
         }
-        // The stream can have been reset since the frame began.
+        // The stream may have been reset since the frame began.
         let slot = match self.data_for == id.get() {
             true => self.streams.slot(id.get()),
             false => None,
@@ -49,7 +49,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Debits the windows, and says by `data_for` who gets the content.
+    /// Debits the windows, and sets in `data_for` which stream gets the content.
     #[inline]
     fn begin_data(
         &mut self,
@@ -86,7 +86,7 @@ impl Inner {
         }
     }
 
-    /// Whether the stream itself takes a frame.
+    /// Whether the stream itself accepts a frame.
     #[inline]
     fn take_data(&mut self, slot: u32, content: usize, data: &Data<'_>) -> Result<(), Refused> {
         let Some(stream) = self.streams.at(slot) else { return Ok(()) };
@@ -100,7 +100,7 @@ impl Inner {
         stream.length.count(content, data.end)
     }
 
-    /// DATA for a stream that is over.
+    /// Handles DATA for a stream that is over.
     #[cold]
     fn dead_data(
         &mut self,
@@ -120,7 +120,7 @@ impl Inner {
         self.spend(Row::DeadData, flow + Head::LEN as u32, now)
     }
 
-    /// A stream that was reset here has ended at the peer's side too, which then sends no more.
+    /// The peer has ended its side of a stream that was reset here, so it sends nothing more.
     pub(super) fn note_end(&mut self, id: StreamId) {
         if self.streams.find(id.get()) == Found::Gone(Known::Closed(Closed::ResetHere)) {
             self.streams.note(id.get(), Closed::Ended);

@@ -1,4 +1,4 @@
-//! How streams come to their end.
+//! How streams end.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -11,10 +11,10 @@ use crate::streams::Closed;
 use crate::{ConnectionError, Reason, StreamError, StreamId, Visitor};
 
 impl Connection {
-    /// Resets a stream. What is still on its way for it is dropped here. For a stream that is over
-    /// this does nothing.
+    /// Resets a stream. Bytes that are still in transit for it are dropped when they come. It has
+    /// no effect on a stream that is over.
     ///
-    /// A DATA frame that was asked for and is not yet written must be taken back before, by
+    /// If a DATA frame was asked for and is not yet written, take it back first through
     /// [`withdraw`](Connection::withdraw), which resets the stream.
     pub fn reset(&mut self, id: StreamId, reason: Reason) {
         if let Some(slot) = self.inner.slot(id) {
@@ -25,7 +25,7 @@ impl Connection {
 }
 
 impl Inner {
-    /// A stream whose halves have both ended is over.
+    /// Removes a stream whose two halves have ended.
     #[inline]
     pub(super) fn look_whether_over(&mut self, slot: u32) {
         if self.streams.peek(slot).is_some_and(|stream| stream.is_over()) {
@@ -39,7 +39,7 @@ impl Inner {
         self.schedule.leave(slot);
         let is_unread = self.streams.peek(slot).is_some_and(|s| s.recv != RecvHalf::Ended);
         if self.is_server && is_unread {
-            // The client got all that it asked for, and may spare itself the rest of its request.
+            // The client has all that it asked for, and may stop sending the rest of its request.
             self.limits.answered();
         }
         self.look_whether_over(slot);
@@ -50,8 +50,8 @@ impl Inner {
         self.streams.remove(slot, how);
     }
 
-    /// A stream that is being reset here is over. What an honest peer can still have on its way is
-    /// due: as much content as its window allows, and a head or two.
+    /// Removes a stream that is being reset here. An honest peer may still have frames in transit,
+    /// so these are due: as much content as its window allows, and a head or two.
     pub(super) fn remove_reset(&mut self, slot: u32) {
         let Some(stream) = self.streams.peek(slot) else { return };
         let how = match stream.recv {
@@ -66,11 +66,11 @@ impl Inner {
         self.remove(slot, how);
     }
 
-    /// The peer has broken a rule on a stream that is open: it is reset.
+    /// Resets an open stream on which the peer has broken a rule.
     ///
     /// # Errors
     ///
-    /// It has done so too often.
+    /// The peer has done so too often.
     #[cold]
     pub(super) fn break_stream(
         &mut self,
@@ -87,7 +87,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Sends RST_STREAM for what the peer has done.
+    /// Sends RST_STREAM as an answer to the peer's frame.
     pub(super) fn answer_reset(
         &mut self,
         id: StreamId,
@@ -104,12 +104,12 @@ impl Inner {
         id: StreamId,
         now: Instant,
     ) -> Result<(), ConnectionError> {
-        // Frames that follow are dropped without another answer.
+        // Further frames are dropped without another answer.
         self.streams.note(id.get(), Closed::ResetHere);
         self.answer_reset(id, Reason::STREAM_CLOSED, now)
     }
 
-    /// Takes from a row of the limits.
+    /// Charges a row of the limits.
     #[inline]
     pub(super) fn spend(
         &mut self,
@@ -123,7 +123,7 @@ impl Inner {
     }
 }
 
-/// A frame on a stream that its peer has ended: no honest one sends it (RFC 9113 §5.1).
+/// A frame on a stream that its sender has ended. No honest peer sends one (RFC 9113 §5.1).
 #[cold]
 pub(super) fn after_the_end(kind: &str, id: StreamId) -> ConnectionError {
     ConnectionError::new(

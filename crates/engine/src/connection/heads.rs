@@ -1,6 +1,6 @@
-//! Field blocks that come in: requests, responses, trailers, and those of streams that are over.
+//! Received field blocks: requests, responses, trailers, and blocks of streams that are over.
 //!
-//! Every block is decoded, or the tables of both ends would get out of step (RFC 9113 §4.3).
+//! Every block is decoded, or the tables of both ends would no longer match (RFC 9113 §4.3).
 
 use std::time::Instant;
 
@@ -56,12 +56,12 @@ impl Inner {
             .map_err(|error| ConnectionError::new(Reason::COMPRESSION_ERROR, error.to_string()))
     }
 
-    /// Keeps the tables in step, and nothing else.
+    /// Decodes a block only to keep the tables in step.
     fn skip_block(&mut self, block: &[u8]) -> Result<(), ConnectionError> {
         self.decode(block, &mut |_| {})
     }
 
-    /// A server's stream is opened, or refused.
+    /// Opens or refuses a server's stream.
     fn request(
         &mut self,
         headers: Headers<'_>,
@@ -71,7 +71,7 @@ impl Inner {
         let Headers { stream: id, block, end, fault } = headers;
         let how = if end { Closed::Ended } else { Closed::ResetHere };
         if self.our_last.is_some_and(|last| id.get() > last) {
-            // The client has yet to read the GOAWAY, and tries again elsewhere (RFC 9113 §6.8).
+            // The client has not yet read the GOAWAY, and will try again elsewhere (RFC 9113 §6.8).
             self.skip_block(block)?;
             self.pass(id, how);
             return self.spend(Row::StreamErrors, 1, now);
@@ -118,7 +118,7 @@ impl Inner {
         Ok(())
     }
 
-    /// A stream is over before it has begun.
+    /// Records a stream that ends before it has begun.
     fn pass(&mut self, id: StreamId, how: Closed) {
         if how == Closed::ResetHere {
             self.limits.expect(Row::DeadData, self.stream_window.into());
@@ -141,7 +141,7 @@ impl Inner {
         Ok(())
     }
 
-    /// A request with too many fields, or too large ones, gets an answer, which says more than a reset
+    /// Answers a request with too many or too large fields. An answer says more than a reset
     /// (RFC 6585 §5).
     fn answer_431(
         &mut self,
@@ -241,7 +241,7 @@ impl Inner {
         }
         stream.recv = recv;
         if stream.asked == Asked::Connect && !received.response.status().is_success() {
-            // No tunnel, but a response like any other.
+            // This is not a tunnel, but an ordinary response.
             stream.asked = Asked::Other;
         }
         visitor.response(id, received.response, end);
@@ -293,14 +293,14 @@ impl Inner {
             self.note_end(id);
         }
         match self.is_server {
-            // A client's row was charged by the head of the frame.
+            // On a client, the frame's head has already charged the row.
             false => Ok(()),
             true => self.spend(Row::Heads, 1, now),
         }
     }
 }
 
-/// A head, or trailers, for which a stream is reset.
+/// The error for which a head or trailers cause a reset.
 fn refusal(refused: &Refused) -> StreamError {
     match refused {
         Refused::Malformed(error) => error.clone(),

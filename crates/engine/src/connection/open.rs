@@ -1,4 +1,4 @@
-//! Heads that go out: requests, responses, trailers.
+//! Heads to send: requests, responses, trailers.
 
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
@@ -14,12 +14,12 @@ use crate::window::{RecvWindow, SendWindow};
 use crate::{Priority, StreamId, UnsendableHead};
 
 impl Connection {
-    /// Opens a stream, as a client. If `end`, the request has no content, and nothing more can be sent
-    /// on it.
+    /// Opens a stream, as a client. If `end`, the request has no content, and nothing more can be
+    /// sent on it.
     ///
     /// # Errors
     ///
-    /// The cases of [`OpenError`]; nothing has changed then.
+    /// The cases of [`OpenError`]. Nothing has changed then.
     pub fn open(&mut self, request: &Request<()>, end: bool) -> Result<StreamId, OpenError> {
         let inner = &mut self.inner;
         if inner.is_server {
@@ -53,8 +53,8 @@ impl Connection {
         };
         inner.write_head(id, &head, end);
         inner.next_id = if id.get() == LAST_ID { 1 << 31 } else { id.get() + 2 };
-        // Two interim responses, a head and trailers are due (RFC 9113 §8.1), and a reset: a server
-        // may end each answer by one, where it has not read all of the request.
+        // Two interim responses, a head and trailers are due (RFC 9113 §8.1). So is a reset,
+        // because a server may end each answer with one if it has not read the whole request.
         inner.limits.expect(Row::Heads, 4);
         inner.limits.expect(Row::Resets, 1);
         let stream = Stream {
@@ -71,11 +71,12 @@ impl Connection {
         Ok(id)
     }
 
-    /// Sends an interim response (1xx, but for 101, which HTTP/2 has not: RFC 9113 §8.6).
+    /// Sends an interim response (1xx). 101 is refused, because HTTP/2 does not have it
+    /// (RFC 9113 §8.6).
     ///
     /// # Errors
     ///
-    /// The stream is over, was answered, or is a client's; or the head cannot be sent.
+    /// The stream is over, was answered, or is a client's, or the head cannot be sent.
     pub fn inform(&mut self, id: StreamId, response: &Response<()>) -> Result<(), SendError> {
         let status = response.status();
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
@@ -85,12 +86,13 @@ impl Connection {
         self.inner.send_head(id, &head, Go::Interim)
     }
 
-    /// Sends the response, as a server. If `end`, it has no content, as that to a HEAD request and one
-    /// with status 204 or 304 must be, and nothing more can be sent on the stream.
+    /// Sends the response, as a server. If `end`, it has no content, and nothing more can be sent
+    /// on the stream. The response to a HEAD request, and one with status 204 or 304, must not have
+    /// content.
     ///
     /// # Errors
     ///
-    /// The stream is over, was answered, or is a client's; or the head cannot be sent.
+    /// The stream is over, was answered, or is a client's, or the head cannot be sent.
     pub fn respond(
         &mut self,
         id: StreamId,
@@ -108,8 +110,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The stream is over; its head has not been sent, or its end has; it is a CONNECT, which has none
-    /// (RFC 9113 §8.5); or the trailers cannot be sent.
+    /// The stream is over, its head has not been sent, its end has been sent, it is a CONNECT,
+    /// which has no trailers (RFC 9113 §8.5), or the trailers cannot be sent.
     pub fn trailers(&mut self, id: StreamId, trailers: &HeaderMap) -> Result<(), SendError> {
         let trailers = Outgoing::trailers(trailers).map_err(SendError::Unsendable)?;
         self.inner.send_head(id, &trailers, Go::Trailers)
@@ -131,7 +133,7 @@ impl Inner {
         let Some(stream) = self.streams.at(slot) else { return Err(SendError::Over) };
         stream.send = after;
         if asked == Asked::Connect && matches!(go, Go::Head { .. }) && !head.is_success() {
-            // No tunnel, but a response like any other, as the client takes it.
+            // This is not a tunnel, but an ordinary response, as the client sees it.
             stream.asked = Asked::Other;
         }
         let end = stream.send == SendHalf::Ended;
@@ -142,7 +144,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether the peer takes a head of this size; one that is larger would be refused
+    /// Checks that the peer accepts a head of this size. It would refuse a larger one
     /// (RFC 9113 §10.5.1).
     fn check_size(&self, head: &Outgoing<'_>) -> Result<(), UnsendableHead> {
         let Some(max) = self.theirs.max_header_list_size else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! The bytes of the peer: cut into frames, each weighed, each given to its own.
+//! Receiving the peer's bytes: they are cut into frames, and each frame is charged and handled.
 
 use std::time::Instant;
 
@@ -9,18 +9,19 @@ use crate::settings::MIN_MAX_FRAME_SIZE;
 use crate::{ConnectionError, Visitor};
 
 impl Connection {
-    /// Takes bytes of the peer, all of them, however they are cut, and tells the visitor what they
-    /// mean. `now` is when they came; it must not go back.
+    /// Takes all of the peer's bytes, however they are cut, and reports their meaning to the
+    /// visitor. `now` is the time when they came. It must not go back.
     ///
-    /// Answers that HTTP/2 asks for are output. A caller that receives without ever handing out output
-    /// is taken for a peer that does not read: see [`transmit`](Connection::transmit).
+    /// Answers that HTTP/2 requires become output. If the caller receives but never hands out
+    /// output, the engine treats the peer as one that does not read: see
+    /// [`transmit`](Connection::transmit).
     ///
     /// # Errors
     ///
-    /// The connection has failed: the peer has broken a rule that ends it, or sends too much of what
-    /// costs work (RFC 9113 §5.4.1, §10.5). GOAWAY is output, which should still be written. Later
-    /// calls do nothing but give the same error. [`ConnectionError::first_bytes`] tells a peer that
-    /// does not speak HTTP/2 at all.
+    /// The connection has failed: the peer has broken a rule that ends it, or sends too many frames
+    /// that cost work (RFC 9113 §5.4.1, §10.5). The output has a GOAWAY, which should still be
+    /// written. Later calls have no effect and return the same error.
+    /// [`ConnectionError::first_bytes`] identifies a peer that does not speak HTTP/2 at all.
     pub fn receive(
         &mut self,
         now: Instant,
@@ -31,7 +32,7 @@ impl Connection {
         if let Some(error) = &inner.failed {
             return Err(error.clone());
         }
-        // It may have changed since.
+        // The limit may have changed since.
         deframer.set_max_frame_size(inner.ours.max_frame_size());
         let mut input = bytes;
         loop {
@@ -60,7 +61,7 @@ impl Inner {
         visitor: &mut impl Visitor,
     ) -> Result<(), ConnectionError> {
         match frame {
-            // Most frames are these, and flow control bounds them.
+            // Most frames are of this kind, and flow control bounds them.
             Frame::Head(Head { kind: Kind::DATA, len: 1.., .. }) => Ok(()),
             Frame::Head(head) => self.weigh(head, now),
             Frame::Data(data) => self.data(data, now, visitor),
@@ -87,14 +88,14 @@ impl Inner {
                 self.peer_goes_away(go_away, visitor);
                 Ok(())
             }
-            // Nothing of RFC 7540's priorities is used (RFC 9113 §5.3.2).
+            // RFC 7540's priorities are not used (RFC 9113 §5.3.2).
             Frame::Priority { .. } => Ok(()),
             Frame::PriorityUpdate { stream, priority } => self.priority_update(stream, priority),
             Frame::Broken { stream, error } => self.broken_frame(stream, &error, now, visitor),
         }
     }
 
-    /// Charges a frame to its row of the limits, before anything is done for it.
+    /// Charges a frame to its row of the limits, before it is handled.
     fn weigh(&mut self, head: Head, now: Instant) -> Result<(), ConnectionError> {
         let Head { kind, flags, len, .. } = head;
         let weight = Weight { kind: kind.0, flags: flags.0, len, at_server: self.is_server };
@@ -106,7 +107,7 @@ impl Inner {
             Cost::Window | Cost::Place | Cost::Error => {}
         }
         if matches!(kind, Kind::HEADERS | Kind::CONTINUATION) && len >= MIN_MAX_FRAME_SIZE {
-            // A full frame, behind which the rest of a large block has to come.
+            // A full frame, behind which the rest of a large block must come.
             self.limits.expect_continuation();
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! DATA that goes out: whose turn it is, how much may go, and the nine bytes before it.
+//! Sending DATA: whose turn it is, how many bytes may go, and the nine bytes before them.
 
 use super::{Connection, Inner};
 use crate::frame::{data, rst_stream};
@@ -6,26 +6,26 @@ use crate::stream::{Go, SendHalf, Stream};
 use crate::streams::{Closed, Found, Known};
 use crate::{Reason, StreamId};
 
-/// The header that goes before content, and how much of the content may go.
+/// The header before content, and the number of bytes of content that may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DataHead {
     /// The frame's header, which goes right before the content.
     pub header: [u8; 9],
-    /// Bytes of content that belong to the frame. Both windows have been debited by as many.
+    /// Bytes of content that belong to the frame. Both windows have been debited by this many.
     pub len: usize,
-    /// The frame ends this side of the stream.
+    /// Whether the frame ends this side of the stream.
     pub end: bool,
 }
 
 impl Connection {
-    /// Begins a DATA frame for a stream of which the caller has `available` bytes, the last of all if
-    /// `end`. `None` if nothing can go now: the windows are shut, the response has not been sent, or
-    /// the side has ended. A stream that a window holds up is remembered, and comes back by
-    /// [`next_to_send`](Connection::next_to_send).
+    /// Begins a DATA frame for a stream of which the caller has `available` bytes. They are the
+    /// last if `end`. Returns `None` if nothing can go now: the windows are shut, the response has
+    /// not been sent, or this side has ended. A stream with a shut window is remembered, and
+    /// [`next_to_send`](Connection::next_to_send) gives it again later.
     ///
-    /// The frame goes behind all that was handed out before, so [`transmit`](Connection::transmit)
-    /// must have been called since the last call that outputs something.
+    /// The frame follows everything that was handed out before. So call
+    /// [`transmit`](Connection::transmit) first if an earlier call has made output.
     pub fn send_data(&mut self, id: StreamId, available: usize, end: bool) -> Option<DataHead> {
         let most = self.inner.max_data();
         let slot = self.inner.slot(id)?;
@@ -48,9 +48,9 @@ impl Connection {
         Some(DataHead { header: data::head(id, len as u32, end).bytes(), len, end })
     }
 
-    /// Ends this side of a stream without more content: an empty DATA frame with END_STREAM goes out with
-    /// what waits for [`transmit`](Connection::transmit). `false` if the stream is not open on this side, or its head
-    /// has not been sent.
+    /// Ends this side of a stream without more content. An empty DATA frame with END_STREAM goes
+    /// out with the output that waits for [`transmit`](Connection::transmit). Returns `false` if
+    /// the stream is not open on this side, or its head has not been sent.
     pub fn end(&mut self, id: StreamId) -> bool {
         let Some(slot) = self.inner.slot(id) else { return false };
         if self.inner.streams.at(slot).is_none_or(|stream| stream.send != SendHalf::Body) {
@@ -61,10 +61,11 @@ impl Connection {
         true
     }
 
-    /// Lets a frame that the caller has not begun to write take in more: `available` further bytes of
-    /// the stream, the last of all if `end`. Gives how many were added, and writes the header anew.
+    /// Extends a frame that the caller has not begun to write with `available` further bytes of the
+    /// stream. They are the last if `end`. Returns how many were added, and writes the header anew.
     ///
-    /// The frame must be the last that was asked for on its stream, and no trailers may have followed.
+    /// The frame must be the last that was asked for on its stream, and no trailers may have
+    /// followed.
     pub fn extend_data(
         &mut self,
         id: StreamId,
@@ -87,8 +88,8 @@ impl Connection {
         len
     }
 
-    /// Takes back a frame of which nothing was written, and resets its stream. What it took of the
-    /// connection's window comes back.
+    /// Takes back a frame of which nothing was written, and resets its stream. The frame's part of
+    /// the connection's window comes back.
     pub fn withdraw(&mut self, id: StreamId, head: DataHead, reason: Reason) {
         if self.inner.failed.is_some() {
             return;
@@ -96,8 +97,8 @@ impl Connection {
         self.inner.send_window.untake(head.len);
         match self.inner.streams.find(id.get()) {
             Found::Live(_) => self.reset(id, reason),
-            // It was over with this frame, of which the peer hears nothing now. What is forgotten may
-            // have been so long before the frame is taken back.
+            // The stream ended with this frame, and the peer never sees it. A forgotten stream may
+            // have been forgotten before the frame is taken back.
             Found::Gone(Known::Closed(Closed::Ended) | Known::Forgotten) if head.end => {
                 rst_stream::write(id, reason, &mut self.inner.output.bytes);
             }
@@ -105,7 +106,7 @@ impl Connection {
         }
     }
 
-    /// How many bytes of content could go now on a stream; 0 also where none can go at all.
+    /// The bytes of content that could go now on a stream. 0 also if no content can go at all.
     pub fn send_capacity(&self, id: StreamId) -> usize {
         match self.inner.peek(id) {
             Some(stream) if stream.send == SendHalf::Body => {
@@ -115,8 +116,8 @@ impl Connection {
         }
     }
 
-    /// How many bytes of content the next DATA frame of a stream could carry now: as
-    /// [`send_capacity`](Connection::send_capacity), and no more than a frame takes.
+    /// The bytes of content that the stream's next DATA frame could carry now: the same as
+    /// [`send_capacity`](Connection::send_capacity), but at most one frame's content.
     pub fn frame_capacity(&self, id: StreamId) -> usize {
         match self.inner.failed {
             Some(_) => 0,
@@ -124,38 +125,39 @@ impl Connection {
         }
     }
 
-    /// How much the window of a stream allows, whatever the connection's does: negative where SETTINGS have
-    /// taken back more than was left (RFC 9113 §6.9.2), 0 for a stream that is over.
+    /// The bytes that the window of a stream allows, whatever the connection's window does.
+    /// Negative if SETTINGS have taken back more than was left (RFC 9113 §6.9.2), and 0 for a
+    /// stream that is over.
     pub fn stream_capacity(&self, id: StreamId) -> i64 {
         self.inner.peek(id).map_or(0, |stream| stream.send_window.signed())
     }
 
-    /// How many bytes of content could go now on all streams together.
+    /// The bytes of content that could go now on all streams together.
     #[inline]
     pub fn connection_capacity(&self) -> usize {
         self.inner.send_window.available()
     }
 
-    /// The caller has content for a stream, which gets its turn by
-    /// [`next_to_send`](Connection::next_to_send), once.
+    /// The caller has content for a stream. [`next_to_send`](Connection::next_to_send) gives it its
+    /// turn, once.
     pub fn want_send(&mut self, id: StreamId) {
         if let Some(slot) = self.inner.slot(id) {
             self.inner.schedule.want(slot);
         }
     }
 
-    /// The caller has nothing for a stream but its end, for which no window is needed. It gets its
-    /// turn before all that have content.
+    /// The caller has only the end of a stream, which needs no window. The stream gets its turn
+    /// before all streams with content.
     pub fn want_send_end(&mut self, id: StreamId) {
         if let Some(slot) = self.inner.slot(id) {
             self.inner.schedule.want_end(slot);
         }
     }
 
-    /// The stream that should send next, whose windows allow it: the most urgent (RFC 9218 §10), and
-    /// in turn among equals. It is not given again until the caller wants it to send, so one that has
-    /// more after a frame goes behind the others. Streams that their windows hold up come back by
-    /// themselves.
+    /// The next stream that should send and whose windows allow it: the most urgent one
+    /// (RFC 9218 §10), and equal ones in turn. It is not given again until the caller wants it to
+    /// send. So a stream with more content after a frame goes behind the others. A stream with a
+    /// shut window comes back by itself.
     pub fn next_to_send(&mut self) -> Option<StreamId> {
         if self.inner.failed.is_some() {
             return None;
@@ -166,15 +168,15 @@ impl Connection {
         StreamId::new(streams.peek(slot)?.id)
     }
 
-    /// Whether [`next_to_send`](Connection::next_to_send) could give a stream: one waits for its turn,
-    /// although windows may still hold it up.
+    /// Whether [`next_to_send`](Connection::next_to_send) could give a stream: one waits for its
+    /// turn, though its window may still be shut.
     #[inline]
     pub fn has_turns(&self) -> bool {
         self.inner.schedule.has_turns()
     }
 }
 
-/// How much both windows allow.
+/// The bytes that both windows allow.
 #[inline]
 fn room(stream: &Stream, connection: usize) -> usize {
     stream.send_window.available().min(connection)
@@ -200,7 +202,7 @@ impl Inner {
         self.send_window.take(len);
         self.limits.sent(len);
         if end {
-            // Data may go, as the callers have seen.
+            // The callers have checked that data may go.
             stream.send = stream.send.after(Go::Data { end }).unwrap_or(SendHalf::Ended);
             self.sent_end(slot);
         }

@@ -1,7 +1,7 @@
-//! SETTINGS of this side (RFC 9113 §6.5.3): what is in force, what waits for its acknowledgement, and
-//! what waits for that.
+//! SETTINGS of this side (RFC 9113 §6.5.3): the values in force, the values that wait for an
+//! acknowledgement, and the values that wait behind those.
 //!
-//! One SETTINGS frame is on its way at a time. What changes meanwhile goes into the next.
+//! One SETTINGS frame is in transit at a time. Changes meanwhile go into the next one.
 
 use std::time::{Duration, Instant};
 
@@ -15,16 +15,16 @@ use crate::{Config, ConnectionError, Reason, frame};
 pub(super) struct Ours {
     /// The values that the peer has acknowledged.
     acknowledged: Settings,
-    /// The values that it has been sent since.
+    /// The values that were sent since.
     sent: Option<Sent>,
-    /// The values that it should know.
+    /// The values that the peer should know.
     wanted: Settings,
 }
 
 #[derive(Debug)]
 struct Sent {
     settings: Settings,
-    /// When it was handed out.
+    /// When the frame was handed out.
     at: Option<Instant>,
 }
 
@@ -32,7 +32,8 @@ impl Ours {
     pub(super) fn new(config: &Config, is_server: bool) -> Ours {
         let wanted = Settings {
             header_table_size: config.header_table_size,
-            // Only clients speak of push, and only servers of the streams that they take.
+            // Only clients state whether they accept push, and only servers limit the streams that
+            // they accept.
             enable_push: is_server,
             max_concurrent_streams: is_server.then_some(config.max_concurrent_streams),
             initial_window_size: config.stream_window,
@@ -57,12 +58,12 @@ impl Ours {
             .map_or(acknowledged, |sent| sent.settings.max_frame_size.max(acknowledged))
     }
 
-    /// An acknowledgement is due.
+    /// SETTINGS were sent, and their acknowledgement is due.
     pub(super) fn are_sent(&self) -> bool {
         self.sent.is_some()
     }
 
-    /// All that waits was handed out.
+    /// Everything that waited was handed out.
     #[inline]
     pub(super) fn handed_out(&mut self, now: Instant) {
         if let Some(sent) = &mut self.sent {
@@ -76,16 +77,18 @@ impl Ours {
 }
 
 impl Connection {
-    /// Sets the window of all streams, in bytes: those that open from now on, and by the difference
-    /// those that are open (RFC 9113 §6.9.2) and have no window of their own by
-    /// [`set_stream_window`](Connection::set_stream_window). The peer hears of it by SETTINGS, one at a time.
+    /// Sets the window of all streams, in bytes. It applies to streams that open from now on. Open
+    /// streams change by the difference (RFC 9113 §6.9.2), except those with a window of their own
+    /// from [`set_stream_window`](Connection::set_stream_window). The peer learns it through
+    /// SETTINGS, one frame at a time.
     pub fn set_initial_window(&mut self, bytes: u32) {
         self.inner.ours.wanted.initial_window_size = bytes.min(window::MAX);
         self.inner.send_settings();
     }
 
-    /// Sets the number of streams that a client may have open at once. More are refused from now on,
-    /// also where the client has yet to hear of it, which can then try again (RFC 9113 §5.1.2).
+    /// Sets the number of streams that a client may have open at once. Further streams are refused
+    /// from now on, even before the client knows of the change. The client may then try again
+    /// (RFC 9113 §5.1.2).
     pub fn set_max_concurrent_streams(&mut self, streams: u32) {
         if self.inner.is_server {
             self.inner.config.max_concurrent_streams = streams;
@@ -101,7 +104,7 @@ impl Connection {
         self.inner.send_settings();
     }
 
-    /// Sets the size of the table by which the peer may compress header fields, in bytes.
+    /// Sets the size of the table that the peer may use to compress header fields, in bytes.
     pub fn set_header_table_size(&mut self, bytes: u32) {
         self.inner.ours.wanted.header_table_size = bytes;
         self.inner.send_settings();
@@ -109,7 +112,7 @@ impl Connection {
 }
 
 impl Inner {
-    /// Sends what has changed, unless an acknowledgement is awaited.
+    /// Sends the changed values, unless an acknowledgement is awaited.
     pub(super) fn send_settings(&mut self) {
         let most = self.largest_initial_window();
         let window = &mut self.ours.wanted.initial_window_size;
@@ -121,7 +124,8 @@ impl Inner {
         frame::settings::write(wanted.changes_from(acknowledged), &mut self.output.bytes);
         *sent = Some(Sent { settings: *wanted, at: None });
         let (old, new) = (*acknowledged, *wanted);
-        // A value that allows the peer more counts at once: it may use it before its acknowledgement is read.
+        // A value that allows the peer more counts at once, because it may use it before we read
+        // the acknowledgement.
         if new.initial_window_size > old.initial_window_size {
             self.shift_windows(old.initial_window_size, new.initial_window_size);
         }
@@ -130,17 +134,17 @@ impl Inner {
         }
     }
 
-    /// The initial window that lifts no stream's above 2³¹−1, which the peer would have to refuse
-    /// (RFC 9113 §6.9.2).
+    /// The largest initial window that raises no stream's window above 2³¹−1. The peer would have
+    /// to refuse a larger one (RFC 9113 §6.9.2).
     fn largest_initial_window(&self) -> u32 {
         let rooms = self.streams.iter().map(|stream| stream.recv_window.room());
         let room = rooms.min().unwrap_or(window::MAX);
         self.ours.acknowledged.initial_window_size.saturating_add(room).min(window::MAX)
     }
 
-    /// The peer has acknowledged the SETTINGS on their way; `false` if there were none.
+    /// The peer has acknowledged the SETTINGS in transit. `false` if there were none.
     ///
-    /// A value that allows it less counts from here on.
+    /// A value that allows the peer less counts from here on.
     pub(super) fn settings_acknowledged(&mut self) -> bool {
         let Some(Sent { settings: new, .. }) = self.ours.sent.take() else { return false };
         let old = std::mem::replace(&mut self.ours.acknowledged, new);
@@ -170,7 +174,7 @@ impl Inner {
         }
     }
 
-    /// The time is up in which the peer had to acknowledge SETTINGS.
+    /// The error when the peer has not acknowledged SETTINGS in time.
     pub(super) fn settings_timed_out(&self) -> ConnectionError {
         ConnectionError::new(
             Reason::SETTINGS_TIMEOUT,

@@ -1,4 +1,4 @@
-//! Output beside DATA: collected, counted, handed out.
+//! Output other than DATA: collected, counted, handed out.
 
 use std::time::Instant;
 
@@ -6,13 +6,14 @@ use super::{Connection, Inner};
 use crate::window::Due;
 use crate::{ConnectionError, Reason, StreamId, frame};
 
-/// The most acknowledgements, and bytes of any answers, that the peer can make wait here. Beyond,
-/// it does not read, or asks for more than anybody needs. 10,000 connections that a client closes at
-/// once, each with a PING behind its end, are honest, and thousands of them fit into one read.
+/// The most acknowledgements, and bytes of answers, that the peer can make wait here. With more, it
+/// does not read, or it asks for more than it needs. 10,000 connections that an honest client
+/// closes at once, each with a PING behind its end, stay below. Thousands of them fit into one
+/// read.
 const MOST_ACKS: usize = 10_000;
 const MOST_ANSWERS: usize = 256 << 10;
 
-/// Room that is kept from one time to the next.
+/// The room that is kept after the output was handed out.
 const KEPT: usize = 16 << 10;
 
 /// Whether [`Connection::transmit`] has something to hand out.
@@ -21,24 +22,24 @@ const KEPT: usize = 16 << 10;
 pub enum Output {
     /// Nothing.
     Nothing,
-    /// Credit for the peer, which goes with whatever is written next, and need not be written by
-    /// itself before the caller waits for input.
+    /// Credit for the peer. It goes with the next output, and need not be written alone before the
+    /// caller waits for input.
     CanWait,
-    /// Something that should go now.
+    /// Output that should go now.
     Now,
 }
 
-/// The bytes that wait.
+/// The waiting output.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     pub(super) bytes: Vec<u8>,
-    /// Acknowledgements among them, and the bytes of all that the peer has provoked.
+    /// The number of acknowledgements in it, and the bytes of all answers to the peer.
     acks: usize,
     answers: usize,
 }
 
 impl Buffer {
-    /// Something that the peer has provoked goes out.
+    /// Writes an answer to the peer's frame.
     pub(super) fn answer(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>),
@@ -56,7 +57,7 @@ impl Buffer {
         )))
     }
 
-    /// An acknowledgement goes out.
+    /// Writes an acknowledgement.
     pub(super) fn ack(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), ConnectionError> {
         self.acks += 1;
         if self.acks <= MOST_ACKS {
@@ -70,7 +71,7 @@ impl Buffer {
 }
 
 impl Connection {
-    /// Whether there is something to hand out, and how urgent it is.
+    /// Whether there is output, and how urgent it is.
     #[inline]
     pub fn output(&self) -> Output {
         if !self.inner.output.bytes.is_empty() {
@@ -83,19 +84,22 @@ impl Connection {
         }
     }
 
-    /// Bytes that wait for [`transmit`](Connection::transmit), credit excepted. Heads and resets of the
-    /// caller's are among them without a limit: one whose transport is full stops receiving when this
-    /// grows, or a peer that asks and never reads makes it answer into memory.
+    /// Bytes that wait for [`transmit`](Connection::transmit), except credit. They include the
+    /// caller's own heads and resets, which have no limit. A caller whose transport is full must
+    /// stop receiving when this grows. Otherwise a peer that asks and never reads makes it fill its
+    /// memory with answers.
     #[inline]
     pub fn waiting(&self) -> usize {
         self.inner.output.bytes.len()
     }
 
-    /// Appends all that must be written, DATA excepted, to `into`, credit that could wait included.
+    /// Appends everything that must be written, except DATA, to `into`, including credit that could
+    /// wait.
     ///
-    /// It must be written before DATA whose head is asked for afterwards, and behind all before. What
-    /// the peer can make wait here between two calls is bounded (10,000 acknowledgements, 256 KiB);
-    /// the caller bounds what waits at its side by not calling this while too much does.
+    /// Write these bytes before DATA whose head is asked for afterwards, and after everything
+    /// handed out before. The output that the peer can make wait here between two calls is bounded
+    /// (10,000 acknowledgements, 256 KiB). The caller bounds its own waiting output: it does not
+    /// call this while too much of it waits.
     pub fn transmit(&mut self, now: Instant, into: &mut Vec<u8>) {
         let Inner { output, ours, .. } = &mut self.inner;
         if !output.bytes.is_empty() {
@@ -123,12 +127,12 @@ impl Connection {
         }
     }
 
-    /// Looks at the time.
+    /// Checks the time.
     ///
     /// # Errors
     ///
-    /// The peer has not acknowledged SETTINGS in time (RFC 9113 §6.5.3), or the connection had failed
-    /// before. GOAWAY is output.
+    /// The peer has not acknowledged SETTINGS in time (RFC 9113 §6.5.3), or the connection had
+    /// failed before. The output has a GOAWAY.
     pub fn tick(&mut self, now: Instant) -> Result<(), ConnectionError> {
         if let Some(error) = &self.inner.failed {
             return Err(error.clone());
@@ -139,9 +143,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a PING (RFC 9113 §6.7). Its payload comes back by
-    /// [`Visitor::pong`](crate::Visitor::pong), after all that the peer has sent before it has read
-    /// the PING.
+    /// Sends a PING (RFC 9113 §6.7). Its payload comes back through
+    /// [`Visitor::pong`](crate::Visitor::pong), after everything that the peer has sent before it
+    /// read the PING.
     pub fn ping(&mut self, payload: [u8; 8]) {
         if self.inner.failed.is_none() {
             self.inner.pings += 1;
@@ -149,11 +153,11 @@ impl Connection {
         }
     }
 
-    /// Sends GOAWAY (RFC 9113 §6.8): this side takes no streams above `last`, or none at all. A graceful
-    /// end begins with [`StreamId::MAX`] and NO_ERROR, and comes to
-    /// [`last_peer_stream`](Connection::last_peer_stream) a round trip later. No stream can be opened
-    /// afterwards, by a client, and those of the peer above `last` are ignored. `last` never rises
-    /// again. Of `debug`, a text for people, at most 1,024 bytes are sent.
+    /// Sends GOAWAY (RFC 9113 §6.8): this side accepts no streams above `last`, or none at all. A
+    /// graceful end begins with [`StreamId::MAX`] and NO_ERROR, and sends
+    /// [`last_peer_stream`](Connection::last_peer_stream) a round trip later. Afterwards a client
+    /// can open no stream, and the peer's streams above `last` are ignored. `last` never rises
+    /// again. `debug` is a text for people, of which at most 1,024 bytes are sent.
     pub fn go_away(&mut self, last: Option<StreamId>, reason: Reason, debug: &[u8]) {
         if self.inner.failed.is_none() {
             self.inner.write_go_away(last.map_or(0, StreamId::get), reason, debug);
@@ -162,7 +166,7 @@ impl Connection {
 }
 
 impl Inner {
-    /// Credit goes no further than the GOAWAY of a connection that has failed.
+    /// After the GOAWAY of a failed connection, no credit is sent.
     #[inline]
     fn updates_due(&self) -> Due {
         match self.failed {
@@ -178,7 +182,7 @@ impl Inner {
         frame::go_away::write(last, reason, debug, &mut self.output.bytes);
     }
 
-    /// The connection fails: GOAWAY is the last that it outputs.
+    /// Fails the connection. GOAWAY is its last output.
     #[cold]
     pub(super) fn fail(&mut self, error: ConnectionError) -> ConnectionError {
         let last = if self.is_server { self.streams.highest() } else { 0 };
