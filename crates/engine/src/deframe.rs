@@ -1,8 +1,8 @@
-//! Finds the frames in the bytes of a peer, however they are cut.
+//! Finds the frames in a peer's bytes, however they are cut.
 //!
-//! The payload of DATA is handed on piece by piece, as it comes, and is never copied. Any other
-//! payload is borrowed from the input if all of it is there, and otherwise collected, at most one
-//! frame of it. A field block of several frames is collected too, up to a limit.
+//! The payload of DATA is handed on piece by piece, as it comes, and is never copied. Every other
+//! payload is borrowed from the input if it is there completely. Otherwise it is collected, at most
+//! one frame of it. A field block of several frames is collected too, up to a limit.
 
 mod block;
 mod payload;
@@ -20,18 +20,18 @@ use crate::frame::{
     push_promise, rst_stream, settings, window_update,
 };
 
-/// Cuts what a peer sends into frames.
+/// Cuts a peer's bytes into frames.
 ///
-/// After an error nothing more may be asked of it.
+/// Do not use it after an error.
 #[derive(Debug)]
 pub(crate) struct Deframer {
-    /// This side is a server, and the peer a client.
+    /// Whether this side is a server, so that the peer is a client.
     server: bool,
     max_frame_size: u32,
-    /// No head has come yet.
+    /// Whether no head has come yet.
     fresh: bool,
     state: State,
-    /// The bytes of a head that came without the rest of it.
+    /// The first bytes of a head that is not yet complete.
     head: [u8; Head::LEN],
     head_len: usize,
     payload: Payload,
@@ -40,19 +40,19 @@ pub(crate) struct Deframer {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// So many bytes of the preface have come.
+    /// This many bytes of the preface have come.
     Preface(usize),
     Head,
     Data(data::Incoming),
     Payload(Head),
-    /// So many bytes of a payload of an unknown type have not come yet.
+    /// This many bytes of a payload of an unknown type have not come yet.
     Skip(u32),
 }
 
 impl Deframer {
-    /// A server expects a preface before the first frame. `max_frame_size` is what this side has
-    /// announced, in bytes; `max_block` limits a field block as it stands on the wire, with padding
-    /// and priorities.
+    /// A server expects a preface before the first frame. `max_frame_size` is the value that this
+    /// side has announced, in bytes. `max_block` limits a field block in its form on the wire, with
+    /// padding and priorities.
     pub(crate) fn new(expect_preface: bool, max_frame_size: u32, max_block: usize) -> Deframer {
         Deframer {
             server: expect_preface,
@@ -66,34 +66,34 @@ impl Deframer {
         }
     }
 
-    /// Frames that begin from now on may have payloads of so many bytes.
+    /// Sets the most bytes of a payload, for frames that begin from now on.
     pub(crate) fn set_max_frame_size(&mut self, max_frame_size: u32) {
         self.max_frame_size = max_frame_size;
     }
 
-    /// Nothing is half-received: no preface, no frame and no field block.
+    /// Whether no preface, frame or field block is half-received.
     pub(crate) fn is_between_frames(&self) -> bool {
         matches!(self.state, State::Head) && self.head_len == 0 && !self.block.is_open()
     }
 
-    /// How many bytes are allocated here.
+    /// The number of bytes that are allocated here.
     pub(crate) fn held(&self) -> usize {
         self.payload.held() + self.block.held()
     }
 
-    /// Gives back the room of what was handed on: nothing may come for long.
+    /// Gives back the room of bytes that were handed on, because nothing may come for long.
     #[inline]
     pub(crate) fn release(&mut self) {
         self.payload.release();
         self.block.release();
     }
 
-    /// The next frame, or piece of one. `None` when all of the input is taken.
+    /// The next frame, or piece of one. `None` when the whole input is taken.
     ///
     /// # Errors
     ///
-    /// Faults that end the connection. Those that only end a stream come as [`Frame::Broken`] or
-    /// with the frame, as [`Headers::fault`](crate::frame::Headers).
+    /// Faults that end the connection. A fault that only ends a stream comes as [`Frame::Broken`],
+    /// or with the frame as [`Headers::fault`](crate::frame::Headers).
     pub(crate) fn next<'a, 'i: 'a>(
         &'a mut self,
         input: &mut &'i [u8],
@@ -171,8 +171,8 @@ impl Deframer {
         Ok(Some(Head::read(&self.head)))
     }
 
-    /// Looks at the type of a server's first frame as soon as it has come: an alert of TLS is
-    /// shorter than a head, and a server of HTTP/1.1 answers in text.
+    /// Checks the type of a server's first frame as soon as it has come. A TLS alert is shorter
+    /// than a head, and a server of HTTP/1.1 answers in text.
     fn check_first_bytes(&self, input: &[u8]) -> Result<(), ConnectionError> {
         const KIND: usize = 3;
         let Some(kind) = KIND.checked_sub(self.head_len).and_then(|at| input.get(at)) else {
@@ -188,7 +188,7 @@ impl Deframer {
         ))
     }
 
-    /// Judges a head, and says what follows it.
+    /// Checks a head, and returns the state that follows it.
     #[inline]
     fn begin(&mut self, head: Head) -> Result<State, ConnectionError> {
         if self.fresh {
@@ -209,7 +209,7 @@ impl Deframer {
             Kind::PING => ping::check(head)?,
             Kind::GOAWAY => go_away::check(head)?,
             Kind::WINDOW_UPDATE => window_update::check(head)?,
-            // The block has judged it.
+            // The block has checked it.
             Kind::CONTINUATION => {}
             Kind::PRIORITY_UPDATE => priority_update::check(head, !self.server)?,
             _ => return Ok(State::Skip(head.len)),
@@ -233,7 +233,7 @@ fn read<'a>(
         Kind::GOAWAY => go_away::read(head, payload),
         Kind::WINDOW_UPDATE => window_update::read(head, payload),
         Kind::PRIORITY_UPDATE => priority_update::read(head, payload),
-        // HEADERS and CONTINUATION: no other type has a payload that is read as a whole.
+        // Only HEADERS and CONTINUATION are left among the types whose payload is read as a whole.
         _ => block.finish(head, payload).map(Frame::Headers),
     }
 }
@@ -249,8 +249,8 @@ fn check_first_frame(head: Head) -> Result<(), ConnectionError> {
     )))
 }
 
-/// Not even on a stream is it let pass, although RFC 9113 §4.2 would allow that for DATA: a peer
-/// that ignores SETTINGS gains nothing by it.
+/// The error for too long a frame. It ends the connection even for DATA, where RFC 9113 §4.2 would
+/// allow to end only the stream: a peer must not gain by ignoring SETTINGS.
 #[cold]
 fn too_long(head: Head, max: u32) -> ConnectionError {
     let Head { kind, len, stream, .. } = head;
@@ -260,7 +260,7 @@ fn too_long(head: Head, max: u32) -> ConnectionError {
     ))
 }
 
-/// Compares the preface from where it stopped, and says how much of it has come.
+/// Compares the preface from where it stopped, and returns how much of it has come.
 fn preface(matched: usize, input: &mut &[u8]) -> Result<usize, ConnectionError> {
     let expected = &PREFACE[matched..];
     let len = input.len().min(expected.len());

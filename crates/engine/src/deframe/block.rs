@@ -4,12 +4,13 @@ use super::payload;
 use crate::frame::{Flags, Head, Headers, Kind, continuation, headers};
 use crate::{ConnectionError, StreamError, StreamId};
 
-/// How many CONTINUATIONs a block may have if its limit in bytes does not call for more: frames
-/// that add nothing cost work too, and would otherwise go on forever. nghttp2 has the same 8.
+/// The number of CONTINUATIONs that a block may have if its limit in bytes does not require more.
+/// Frames that add nothing also cost work, and could otherwise go on forever. nghttp2 has the same
+/// 8.
 const CONTINUATIONS: usize = 8;
 
-/// The least that a sender puts into a frame that another has to follow, if it is not wasteful:
-/// the smallest `max_frame_size` there is.
+/// The least content of a frame that another must follow, if its sender is not wasteful: the
+/// smallest `max_frame_size`.
 const FULL: usize = 1 << 14;
 
 #[derive(Debug)]
@@ -25,12 +26,12 @@ struct Open {
     stream: StreamId,
     end: bool,
     fault: Option<StreamError>,
-    /// The payloads of all frames so far, also of the one that has just begun.
+    /// The length of the payloads of all frames so far, including the one that has just begun.
     len: usize,
     continuations: usize,
 }
 
-/// A part of a block that has more to come.
+/// Whether this is a part of a block that has more to come.
 pub(super) fn is_unfinished(head: Head) -> bool {
     matches!(head.kind, Kind::HEADERS | Kind::CONTINUATION) && !head.flags.has(Flags::END_HEADERS)
 }
@@ -44,7 +45,7 @@ impl Block {
         self.open.is_some()
     }
 
-    /// Judges a head: only a CONTINUATION may follow in an open block, and only there.
+    /// Checks a head. Only a CONTINUATION may follow in an open block, and nowhere else.
     #[inline]
     pub(super) fn check(&mut self, head: Head) -> Result<(), ConnectionError> {
         let len = match (&mut self.open, head.kind) {
@@ -96,7 +97,7 @@ impl Block {
         Ok(())
     }
 
-    /// The whole block, of which this is the last part, and may be the only one.
+    /// Returns the whole block. This is its last part, and may be its only part.
     pub(super) fn finish<'a>(
         &'a mut self,
         head: Head,

@@ -1,6 +1,6 @@
-//! The payload of one frame: borrowed where it lies, or collected from its pieces.
+//! The payload of one frame: borrowed from the input, or collected from its pieces.
 
-/// A buffer of more bytes than this is given back as soon as it is not needed.
+/// A larger buffer is given back as soon as it is not needed.
 const KEPT: usize = 256;
 
 #[derive(Debug, Default)]
@@ -9,7 +9,7 @@ pub(super) struct Payload {
 }
 
 impl Payload {
-    /// Takes all `len` bytes out of the input, if it has them and none came before.
+    /// Takes all `len` bytes out of the input, if they are all there and no part came before.
     #[inline]
     pub(super) fn borrow<'a>(&self, len: usize, input: &mut &'a [u8]) -> Option<&'a [u8]> {
         if !self.bytes.is_empty() {
@@ -20,7 +20,7 @@ impl Payload {
         Some(payload)
     }
 
-    /// Takes what the input has of `len` bytes, and says whether all are there now.
+    /// Takes the available part of `len` bytes, and returns whether all are there now.
     pub(super) fn collect(&mut self, len: usize, input: &mut &[u8]) -> bool {
         let (piece, rest) = input.split_at(input.len().min(len - self.bytes.len()));
         *input = rest;
@@ -44,7 +44,7 @@ impl Payload {
     }
 }
 
-/// Appends without ever allocating more than `max` bytes, or more than twice what has come.
+/// Appends, but never allocates more than `max` bytes, or more than twice the bytes that have come.
 pub(super) fn append(bytes: &mut Vec<u8>, piece: &[u8], max: usize) {
     let needed = bytes.len() + piece.len();
     if needed > bytes.capacity() {

@@ -1,4 +1,4 @@
-//! Bytes in, frames out, at every cut. h2spec's sections are named where they have the same case.
+//! Bytes in, frames out, for every cut. h2spec's sections are named if they have the same case.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -21,7 +21,7 @@ use crate::{ConnectionError, Reason, StreamId};
 const MAX_FRAME_SIZE: u32 = 1 << 14;
 const MAX_BLOCK: usize = 1 << 16;
 
-/// Of a server if it has the preface of a client, otherwise of a client.
+/// Makes the transcript for a server, which expects a client's preface, or for a client.
 fn transcript(server: bool) -> Transcript {
     Transcript::new(server, MAX_FRAME_SIZE, MAX_BLOCK)
 }
@@ -29,7 +29,7 @@ fn transcript(server: bool) -> Transcript {
 type Told = (Vec<String>, Option<ConnectionError>);
 
 /// Feeds the bytes whole, byte by byte, and in two pieces cut everywhere (or at 200 places, if they
-/// are long), and returns what all of that must say.
+/// are long). Returns the transcript, which must be the same for all.
 fn at_every_cut(server: bool, bytes: &[u8]) -> Told {
     let fed = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let mut transcript = transcript(server);
@@ -54,7 +54,7 @@ fn same(told: &Told, whole: &Told, how: &str) {
         return;
     };
     assert_eq!((error.reason(), error.what()), (of_whole.reason(), of_whole.what()), "{how}");
-    // An error of the first bytes comes at once, whatever would follow.
+    // An error about the first bytes comes at once, whatever follows.
     match (error.first_bytes(), of_whole.first_bytes()) {
         (Some(bytes), Some(of_whole)) => assert!(of_whole.starts_with(bytes), "{how}"),
         (bytes, of_whole) => assert_eq!(bytes, of_whole, "{how}"),
@@ -78,7 +78,7 @@ fn empty_settings() -> Vec<u8> {
     raw(Kind::SETTINGS, Flags::NONE, 0, &[])
 }
 
-/// Feeds a server, behind the preface and SETTINGS; and returns what is said of `bytes`.
+/// Feeds a server, after the preface and SETTINGS. Returns the transcript of `bytes`.
 fn after_settings(bytes: &[u8]) -> Told {
     let begin = [PREFACE.as_slice(), &empty_settings()].concat();
     let (mut told, error) = at_every_cut(true, &[&begin, bytes].concat());
@@ -87,7 +87,7 @@ fn after_settings(bytes: &[u8]) -> Told {
     (told, error)
 }
 
-/// All that a server says of `bytes`.
+/// A server's whole transcript of `bytes`.
 #[track_caller]
 fn frames(bytes: &[u8]) -> Vec<String> {
     let (told, error) = after_settings(bytes);
@@ -95,7 +95,7 @@ fn frames(bytes: &[u8]) -> Vec<String> {
     told
 }
 
-/// All that a server says of `bytes`, without heads.
+/// A server's transcript of `bytes`, without heads.
 #[track_caller]
 fn payloads(bytes: &[u8]) -> Vec<String> {
     let mut told = frames(bytes);
@@ -103,7 +103,7 @@ fn payloads(bytes: &[u8]) -> Vec<String> {
     told
 }
 
-/// How a server's connection ends by `bytes`.
+/// The error with which `bytes` end a server's connection.
 #[track_caller]
 fn error(bytes: &[u8]) -> ConnectionError {
     let (told, error) = after_settings(bytes);

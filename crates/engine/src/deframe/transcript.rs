@@ -1,4 +1,4 @@
-//! A record of all frames in some bytes, which must not depend on how the bytes were cut.
+//! A record of all frames in some bytes. It must not depend on how the bytes were cut.
 
 use super::Deframer;
 use crate::ConnectionError;
@@ -9,7 +9,7 @@ use crate::frame::{Data, Frame};
 pub struct Transcript {
     deframer: Deframer,
     told: Vec<String>,
-    /// The DATA frame that is not over.
+    /// The unfinished DATA frame.
     data: Option<Joined>,
     error: Option<ConnectionError>,
     most_held: usize,
@@ -23,8 +23,8 @@ struct Joined {
 }
 
 impl Transcript {
-    /// With the limits of a deframer: for the bytes of a client if `server`, otherwise for those of
-    /// a server.
+    /// Makes a transcript with the limits of a deframer. It expects a client's bytes if `server`,
+    /// and otherwise a server's.
     pub fn new(server: bool, max_frame_size: u32, max_block: usize) -> Transcript {
         Transcript {
             deframer: Deframer::new(server, max_frame_size, max_block),
@@ -52,22 +52,22 @@ impl Transcript {
         self.most_held = self.most_held.max(self.deframer.held());
     }
 
-    /// How many bytes the deframer has held at most.
+    /// The most bytes that the deframer has held.
     pub fn most_held(&self) -> usize {
         self.most_held
     }
 
-    /// How many bytes the deframer holds now.
+    /// The number of bytes that the deframer holds now.
     pub fn held(&self) -> usize {
         self.deframer.held()
     }
 
-    /// Whether nothing is half-received.
+    /// Whether no frame is half-received.
     pub fn is_between_frames(&self) -> bool {
         self.deframer.is_between_frames()
     }
 
-    /// All that was said, and how it ended. A DATA frame that is not over comes last.
+    /// The whole record, and the error that ended it. An unfinished DATA frame comes last.
     pub fn end(mut self) -> (Vec<String>, Option<ConnectionError>) {
         if let Some(data) = self.data.take() {
             self.told.push(data.to_text(false));

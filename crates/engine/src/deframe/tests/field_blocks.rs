@@ -32,7 +32,7 @@ fn padding_and_priority_are_no_part_of_it() {
     let flags = Flags::END_HEADERS.with(Flags::PADDED).with(Flags::PRIORITY);
     let bytes = raw(Kind::HEADERS, flags, 3, b"\x02\x80\0\0\x01\xffblock..");
     assert_eq!(payloads(&bytes), said(&[whole_headers(3, b"block", false)]));
-    // The flags of HEADERS mean nothing on CONTINUATION.
+    // The flags of HEADERS have no meaning on CONTINUATION.
     let bytes = [
         raw(Kind::HEADERS, Flags::PADDED, 3, b"\x02a.."),
         raw(Kind::CONTINUATION, flags, 3, b"\x02bc"),
@@ -54,7 +54,7 @@ fn padding_longer_than_the_payload_is_an_error() {
     for (flags, payload) in [
         (Flags::PADDED.with(Flags::END_HEADERS), &b"\x06block"[..]),
         (Flags::PADDED, b"\x06block"),
-        // The priority has no room beside the padding.
+        // The priority does not fit beside the padding.
         (Flags::PADDED, b"\x01"),
     ] {
         let bytes = raw(Kind::HEADERS, flags, 1, payload);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A frame that is sent, and the text that the transcript must have of it.
+/// A frame that is sent, and its text in the transcript.
 #[derive(Clone, Debug)]
 enum Sent {
     Data { stream: StreamId, bytes: Vec<u8>, padding: Option<u8>, end: bool },
@@ -55,7 +55,7 @@ impl Sent {
         }
     }
 
-    /// All but heads.
+    /// The text in the transcript, without heads.
     fn said(&self) -> Option<String> {
         let frame = match self {
             Sent::Data { stream, bytes, padding, end } => Frame::Data(Data {
@@ -71,7 +71,7 @@ impl Sent {
             Sent::Reset { stream, code } => {
                 Frame::Reset { stream: *stream, reason: Reason::from_code(*code) }
             }
-            // `settings.rs` has what is inside.
+            // `settings.rs` tests the content.
             Sent::Settings(_) => return None,
             Sent::SettingsAck => Frame::SettingsAck,
             Sent::Ping { payload, ack: true } => Frame::Pong(*payload),
