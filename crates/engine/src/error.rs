@@ -10,7 +10,7 @@ use crate::Reason;
 
 pub use refusal::{OpenError, SendError};
 
-/// How many of the first bytes a [`ConnectionError`] keeps of a peer that does not speak HTTP/2.
+/// The number of first bytes that a [`ConnectionError`] keeps of a peer that does not speak HTTP/2.
 pub(crate) const MAX_SEEN: usize = 64;
 
 /// The connection cannot go on (RFC 9113 §5.4.1).
@@ -22,7 +22,7 @@ pub struct ConnectionError {
 }
 
 impl ConnectionError {
-    /// `what` says what was seen, what was expected, and the section of the RFC that rules.
+    /// `what` states what was seen, what was expected, and the section of the RFC with the rule.
     pub(crate) fn new(reason: Reason, what: impl Into<Cow<'static, str>>) -> ConnectionError {
         ConnectionError { reason, what: what.into(), seen: None }
     }
@@ -50,13 +50,13 @@ impl ConnectionError {
         self.reason
     }
 
-    /// The text: what was seen, what was expected, and the section of the RFC that rules.
+    /// The text: what was seen, what was expected, and the section of the RFC with the rule.
     pub fn what(&self) -> &str {
         &self.what
     }
 
-    /// If the peer does not speak HTTP/2: the first bytes that it sent, at most 64, at least up to
-    /// the first that HTTP/2 does not have in that place.
+    /// If the peer does not speak HTTP/2: the first bytes that it sent, at most 64. They include
+    /// the first byte that HTTP/2 does not allow in its place.
     pub fn first_bytes(&self) -> Option<&[u8]> {
         self.seen.as_deref()
     }
@@ -70,7 +70,7 @@ impl fmt::Display for ConnectionError {
 
 impl Error for ConnectionError {}
 
-/// One stream cannot go on; the others can (RFC 9113 §5.4.2).
+/// One stream cannot go on, but the others can (RFC 9113 §5.4.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamError {
     reason: Reason,
@@ -78,7 +78,7 @@ pub struct StreamError {
 }
 
 impl StreamError {
-    /// `what` says what was seen, what was expected, and the section of the RFC that rules.
+    /// `what` states what was seen, what was expected, and the section of the RFC with the rule.
     pub(crate) fn new(reason: Reason, what: impl Into<Cow<'static, str>>) -> StreamError {
         StreamError { reason, what: what.into() }
     }
@@ -92,7 +92,7 @@ impl StreamError {
         self.reason
     }
 
-    /// The text: what was seen, what was expected, and the section of the RFC that rules.
+    /// The text: what was seen, what was expected, and the section of the RFC with the rule.
     pub fn what(&self) -> &str {
         &self.what
     }
@@ -117,7 +117,7 @@ impl UnsendableHead {
         UnsendableHead { what: what.into() }
     }
 
-    /// The text: what was found, what was expected, and the section of the RFC that rules.
+    /// The text: what was found, what was expected, and the section of the RFC with the rule.
     pub fn what(&self) -> &str {
         &self.what
     }
@@ -131,7 +131,7 @@ impl fmt::Display for UnsendableHead {
 
 impl Error for UnsendableHead {}
 
-/// Bytes of the peer in an error's text: escaped, and only the first of them.
+/// The peer's bytes in the form for an error's text: the first of them, escaped.
 pub(crate) fn shown(bytes: &[u8]) -> String {
     const MOST: usize = 40;
     if bytes.len() <= MOST {

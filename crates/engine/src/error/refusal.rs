@@ -5,12 +5,12 @@ use std::fmt;
 
 use crate::UnsendableHead;
 
-/// Why a stream cannot be opened.
+/// The reason why a stream cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The peer takes only so many streams at once (RFC 9113 §5.1.2), and as many are open. It can be
-    /// tried again when one is over.
+    /// The peer limits its streams at once (RFC 9113 §5.1.2), and as many are open. Try again when
+    /// one is over.
     Limit {
         /// The peer's SETTINGS_MAX_CONCURRENT_STREAMS.
         max: u32,
@@ -23,7 +23,7 @@ pub enum OpenError {
     NotOffered,
     /// This is a server, which opens no streams: push is off.
     Server,
-    /// The head cannot be sent.
+    /// The peer would have to refuse the head.
     Unsendable(UnsendableHead),
 }
 
@@ -55,16 +55,16 @@ impl Error for OpenError {
     }
 }
 
-/// Why something cannot be sent on a stream.
+/// The reason why a call cannot send on a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
     /// The stream is over, or was never opened.
     Over,
-    /// It may not be sent at this point of the stream (RFC 9113 §8.1): a second head, an interim
+    /// It must not be sent at this point of the stream (RFC 9113 §8.1): a second head, an interim
     /// response after the head, trailers before the head, after the end, or on a CONNECT.
     Order,
-    /// The head, or the trailers, cannot be sent.
+    /// The peer would have to refuse the head or the trailers.
     Unsendable(UnsendableHead),
 }
 
