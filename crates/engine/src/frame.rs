@@ -1,4 +1,4 @@
-//! Frames (RFC 9113 §4.1 and §6): the nine bytes that each begins with, and its payload.
+//! Frames (RFC 9113 §4.1 and §6): the nine bytes at the beginning of each, and its payload.
 //!
 //! ```text
 //!  +-----------------------------------------------+
@@ -12,8 +12,8 @@
 //!  +---------------------------------------------------------------+
 //! ```
 //!
-//! Each file below has one type of frame: `check` judges its head, before any of its payload has
-//! come, `read` its whole payload, and `write` appends one to the output.
+//! Each file below has one type of frame. `check` checks its head, before any of its payload has
+//! come. `read` reads its whole payload, and `write` appends a frame to the output.
 
 pub(crate) mod continuation;
 pub(crate) mod data;
@@ -41,17 +41,17 @@ use crate::{ConnectionError, Reason, StreamError, StreamId};
 /// The client's connection preface, which a SETTINGS frame follows (RFC 9113 §3.4).
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// One thing that the peer says, as the deframer hands it on.
+/// A part of the peer's input, as the deframer hands it on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
-    /// A frame begins. This comes first, once for every frame of any type, also for a
-    /// CONTINUATION and for types that HTTP/2 does not know; nothing else comes of the latter.
+    /// A frame begins. This comes first, once for every frame of any type, including CONTINUATION
+    /// and types that HTTP/2 does not know. For unknown types nothing else comes.
     Head(Head),
     /// The next piece of a DATA frame's payload.
     Data(Data<'a>),
     /// A whole field block: HEADERS and the CONTINUATIONs that belong to it.
     Headers(Headers<'a>),
-    /// PRIORITY, which says nothing that is still used (RFC 9113 §5.3.2).
+    /// PRIORITY, which has no effect any more (RFC 9113 §5.3.2).
     Priority {
         /// The stream that had a priority.
         stream: StreamId,
@@ -60,10 +60,10 @@ pub(crate) enum Frame<'a> {
     Reset {
         /// The stream that is over.
         stream: StreamId,
-        /// Why.
+        /// The error code.
         reason: Reason,
     },
-    /// SETTINGS; each value is one that the peer may send.
+    /// SETTINGS. Each value is one that the peer may send.
     Settings(Entries<'a>),
     /// SETTINGS with ACK.
     SettingsAck,
@@ -73,21 +73,21 @@ pub(crate) enum Frame<'a> {
     Pong([u8; 8]),
     /// GOAWAY.
     GoAway(GoAway<'a>),
-    /// WINDOW_UPDATE; the increment is 1 to 2³¹−1.
+    /// WINDOW_UPDATE. The increment is 1 to 2³¹−1.
     WindowUpdate {
-        /// Nothing for the connection's window.
+        /// The stream, or `None` for the connection's window.
         stream: Option<StreamId>,
-        /// Bytes.
+        /// The credit in bytes.
         increment: u32,
     },
     /// PRIORITY_UPDATE (RFC 9218 §7.1).
     PriorityUpdate {
-        /// The stream that gets the priority; it may not be open yet.
+        /// The stream that gets the priority. It may not be open yet.
         stream: StreamId,
-        /// The new priority; the default if the value could not be understood.
+        /// The new priority, or the default if the value is not understood.
         priority: Priority,
     },
-    /// A frame of a stream that calls for that stream's reset, and has no other effect.
+    /// A frame of a stream that requires a reset of that stream, and has no other effect.
     Broken {
         /// The stream.
         stream: StreamId,
@@ -96,7 +96,7 @@ pub(crate) enum Frame<'a> {
     },
 }
 
-/// The type of a frame (RFC 9113 §6); unknown ones are kept as they are.
+/// The type of a frame (RFC 9113 §6). Unknown types are kept unchanged.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Kind(pub(crate) u8);
 
@@ -137,21 +137,21 @@ impl fmt::Debug for Kind {
     }
 }
 
-/// The flags of a frame; bits that its type does not know are ignored (RFC 9113 §4.1).
+/// The flags of a frame. Bits that its type does not know are ignored (RFC 9113 §4.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Flags(pub(crate) u8);
 
 impl Flags {
     pub(crate) const NONE: Flags = Flags(0);
-    /// Of SETTINGS and PING.
+    /// For SETTINGS and PING.
     pub(crate) const ACK: Flags = Flags(0x1);
-    /// Of DATA and HEADERS.
+    /// For DATA and HEADERS.
     pub(crate) const END_STREAM: Flags = Flags(0x1);
-    /// Of HEADERS and CONTINUATION.
+    /// For HEADERS and CONTINUATION.
     pub(crate) const END_HEADERS: Flags = Flags(0x4);
-    /// Of DATA and HEADERS.
+    /// For DATA and HEADERS.
     pub(crate) const PADDED: Flags = Flags(0x8);
-    /// Of HEADERS.
+    /// For HEADERS.
     pub(crate) const PRIORITY: Flags = Flags(0x20);
 
     pub(crate) const fn has(self, flag: Flags) -> bool {
@@ -174,19 +174,19 @@ impl fmt::Debug for Flags {
     }
 }
 
-/// The nine bytes that a frame begins with.
+/// The nine bytes at the beginning of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     /// The length of the payload: 24 bits.
     pub(crate) len: u32,
     pub(crate) kind: Kind,
     pub(crate) flags: Flags,
-    /// 0 for the connection.
+    /// The stream, or 0 for the connection.
     pub(crate) stream: u32,
 }
 
 impl Head {
-    /// How many bytes a head has.
+    /// The number of bytes in a head.
     pub(crate) const LEN: usize = 9;
 
     /// Reads a head. The reserved bit is ignored (RFC 9113 §4.1).
@@ -214,7 +214,7 @@ impl Head {
         into.extend_from_slice(&self.bytes());
     }
 
-    /// The stream that a frame must name whose type belongs to streams.
+    /// The stream of a frame whose type must name one.
     #[inline]
     fn of_stream(self, section: &str) -> Result<StreamId, ConnectionError> {
         StreamId::new(self.stream).ok_or_else(|| {
@@ -252,7 +252,7 @@ impl Head {
         if self.len as usize >= expected { Ok(()) } else { Err(self.too_short(expected, section)) }
     }
 
-    /// The first `N` bytes of the payload, and the others.
+    /// Splits the payload into its first `N` bytes and the rest.
     #[inline]
     fn split<'a, const N: usize>(
         self,

@@ -1,11 +1,11 @@
-//! CONTINUATION (RFC 9113 §6.10): more of the field block of the HEADERS before it.
+//! CONTINUATION (RFC 9113 §6.10): continues the field block of the HEADERS before it.
 
 use crate::frame::{Flags, Head, Kind};
 use crate::{ConnectionError, StreamId};
 
 const SECTION: &str = "RFC 9113 §6.10";
 
-/// The stream whose field block goes on; the block that is open is the deframer's business.
+/// The stream whose field block goes on. The deframer checks the open block.
 pub(crate) fn check(head: Head, open: Option<StreamId>) -> Result<(), ConnectionError> {
     let stream = head.of_stream(SECTION)?;
     match open {
@@ -19,7 +19,7 @@ pub(crate) fn check(head: Head, open: Option<StreamId>) -> Result<(), Connection
     }
 }
 
-/// Refuses another frame inside of a field block.
+/// Refuses another frame inside a field block.
 pub(crate) fn check_interleaved(head: Head, open: StreamId) -> Result<(), ConnectionError> {
     if head.kind == Kind::CONTINUATION {
         return Ok(());

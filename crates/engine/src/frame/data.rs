@@ -1,4 +1,4 @@
-//! DATA (RFC 9113 §6.1): the one frame whose payload is handed on in pieces, as it comes.
+//! DATA (RFC 9113 §6.1): the only frame whose payload is handed on in pieces, as it comes.
 //!
 //! ```text
 //!  +---------------+
@@ -20,25 +20,25 @@ const SECTION: &str = "RFC 9113 §6.1";
 pub(crate) struct Data<'a> {
     pub(crate) stream: StreamId,
     pub(crate) bytes: &'a [u8],
-    /// The first piece of its frame.
+    /// Whether this is the first piece of its frame.
     pub(crate) first: bool,
-    /// The last piece of its frame: all of the padding has come as well.
+    /// Whether this is the last piece of its frame. All of the padding has then come too.
     pub(crate) last: bool,
-    /// The frame's whole payload, with padding: what it takes of both windows (RFC 9113 §6.9.1),
-    /// once for all pieces.
+    /// The frame's whole payload with padding, which is its cost in both windows (RFC 9113 §6.9.1).
+    /// It is the same in all pieces, and counts once.
     pub(crate) flow: u32,
-    /// How much of `flow` is padding and its length, that no user will read.
+    /// The part of `flow` that is padding and its length. No user will read it.
     pub(crate) padding: u32,
-    /// END_STREAM, which counts once the last piece is there.
+    /// END_STREAM, which counts when the last piece has come.
     pub(crate) end: bool,
 }
 
-/// A DATA frame whose payload is on its way.
+/// A DATA frame whose payload is still coming.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Incoming {
     head: Head,
     stream: StreamId,
-    /// How long the padding is, as soon as that is known.
+    /// The length of the padding, once it is known.
     padding: Option<u8>,
     /// The bytes that have not come yet.
     content_left: u32,
@@ -55,7 +55,7 @@ pub(crate) fn check(head: Head) -> Result<Incoming, ConnectionError> {
 }
 
 impl Incoming {
-    /// The next piece, of which there may be none until more has come.
+    /// The next piece. There may be none until more has come.
     #[inline]
     pub(crate) fn next<'a>(
         &mut self,
@@ -70,7 +70,7 @@ impl Incoming {
             self.content_left -= 1 + self.padding_left;
         }
         let bytes = take(&mut self.content_left, input);
-        // As long as content is missing, nothing is left of the input here.
+        // While content is missing, no input is left here.
         take(&mut self.padding_left, input);
         let last = self.is_over();
         if bytes.is_empty() && !last {
@@ -86,13 +86,13 @@ impl Incoming {
         Ok(Some(Data { stream, bytes, first, last, flow, padding, end }))
     }
 
-    /// All of the payload has come.
+    /// Whether all of the payload has come.
     pub(crate) fn is_over(&self) -> bool {
         self.padding.is_some() && self.content_left == 0 && self.padding_left == 0
     }
 }
 
-/// As much of `left` as the input has.
+/// Takes up to `left` bytes from the input.
 #[inline]
 pub(crate) fn take<'a>(left: &mut u32, input: &mut &'a [u8]) -> &'a [u8] {
     let len = input.len().min(*left as usize);
@@ -102,7 +102,7 @@ pub(crate) fn take<'a>(left: &mut u32, input: &mut &'a [u8]) -> &'a [u8] {
     taken
 }
 
-/// The head of a DATA frame without padding, behind which `len` bytes of payload follow.
+/// The head of a DATA frame without padding and with `len` bytes of payload.
 #[inline]
 pub(crate) fn head(stream: StreamId, len: u32, end: bool) -> Head {
     let flags = Flags::only_if(Flags::END_STREAM, end);

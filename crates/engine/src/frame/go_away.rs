@@ -1,4 +1,4 @@
-//! GOAWAY (RFC 9113 §6.8): no more streams.
+//! GOAWAY (RFC 9113 §6.8): its sender accepts no more streams.
 //!
 //! ```text
 //!  +-+-------------------------------------------------------------+
@@ -15,17 +15,17 @@ use crate::{ConnectionError, Reason};
 
 const SECTION: &str = "RFC 9113 §6.8";
 
-/// The peer takes no more streams.
+/// The peer accepts no more streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GoAway<'a> {
-    /// The last stream that the peer will look at, or has looked at; may be 0.
+    /// The last stream that the peer will process or has processed. It may be 0.
     pub(crate) last: u32,
     pub(crate) reason: Reason,
-    /// For people; anything can stand in it.
+    /// A text for people, with arbitrary content.
     pub(crate) debug: &'a [u8],
 }
 
-/// Last stream and error code.
+/// The size of the last stream and the error code.
 const FIXED: usize = 8;
 
 pub(crate) fn check(head: Head) -> Result<(), ConnectionError> {

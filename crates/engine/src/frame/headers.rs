@@ -27,8 +27,8 @@ pub(crate) struct Headers<'a> {
     pub(crate) block: &'a [u8],
     /// END_STREAM.
     pub(crate) end: bool,
-    /// The stream must be reset; the block must be decoded all the same, or the compression of
-    /// later ones is lost (RFC 9113 §4.3).
+    /// The reason why the stream must be reset. The block must be decoded all the same, or later
+    /// blocks cannot be decoded (RFC 9113 §4.3).
     pub(crate) fault: Option<StreamError>,
 }
 

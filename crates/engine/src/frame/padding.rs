@@ -1,4 +1,4 @@
-//! Padding (RFC 9113 §6.1): a length before the content, and as many bytes behind it.
+//! Padding (RFC 9113 §6.1): a length before the content, and as many bytes after it.
 
 use crate::ConnectionError;
 use crate::frame::{Flags, Head};
@@ -14,7 +14,7 @@ pub(crate) fn check(head: Head, section: &str) -> Result<(), ConnectionError> {
     Ok(())
 }
 
-/// Refuses padding that does not fit beside its own length.
+/// Refuses padding that does not fit after its own length.
 pub(crate) fn check_length(head: Head, padding: u8, section: &str) -> Result<(), ConnectionError> {
     if u32::from(padding) < head.len {
         return Ok(());
@@ -26,7 +26,7 @@ pub(crate) fn check_length(head: Head, padding: u8, section: &str) -> Result<(),
     )))
 }
 
-/// The payload without its padding; what the padding holds does not matter (RFC 9113 §6.1).
+/// The payload without its padding. The padding's content does not matter (RFC 9113 §6.1).
 pub(crate) fn strip<'a>(
     head: Head,
     payload: &'a [u8],

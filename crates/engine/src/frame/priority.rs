@@ -1,11 +1,11 @@
-//! PRIORITY (RFC 9113 §6.3): what it says is not used any more, but must be well-formed.
+//! PRIORITY (RFC 9113 §6.3): it has no effect any more, but must be well-formed.
 
 use crate::frame::{Frame, Head, number_31};
 use crate::{ConnectionError, Reason, StreamError, StreamId};
 
 const SECTION: &str = "RFC 9113 §6.3";
 
-/// Four bytes of a stream dependency, one of a weight.
+/// The size: four bytes of a stream dependency, and one of a weight.
 pub(crate) const LEN: usize = 5;
 
 pub(crate) fn check(head: Head) -> Result<StreamId, ConnectionError> {
@@ -27,8 +27,8 @@ pub(crate) fn read(head: Head, payload: &[u8]) -> Result<Frame<'static>, Connect
     })
 }
 
-/// The same five bytes can stand in HEADERS. Only a stream that depends on itself is wrong in them
-/// (RFC 7540 §5.3.1, which RFC 9113 leaves to the implementations).
+/// Reads the same five bytes, which HEADERS can have too. Only a stream that depends on itself is
+/// an error (RFC 7540 §5.3.1, which RFC 9113 leaves to the implementations).
 pub(crate) fn read_fields(head: Head, fields: &[u8; LEN]) -> Result<(), StreamError> {
     let [dependency @ .., _weight] = *fields;
     if number_31(dependency) != head.stream {

@@ -1,4 +1,4 @@
-//! PRIORITY_UPDATE (RFC 9218 §7.1): a client changes what a stream's `priority` field said.
+//! PRIORITY_UPDATE (RFC 9218 §7.1): a client changes the priority from a stream's `priority` field.
 //!
 //! ```text
 //!  +-+-------------------------------------------------------------+
@@ -34,8 +34,8 @@ pub(crate) fn read(head: Head, payload: &[u8]) -> Result<Frame<'static>, Connect
             "a PRIORITY_UPDATE frame for stream 0, but it prioritizes a stream ({SECTION})"
         )));
     };
-    // A value that cannot be understood may be an error of the connection; none is made of it,
-    // as RFC 9218 §4 lets the same value in a field pass.
+    // A value that is not understood may be a connection error. It is none here, because
+    // RFC 9218 §4 accepts the same value in a field.
     let priority = Priority::parse(value).unwrap_or_default();
     Ok(Frame::PriorityUpdate { stream, priority })
 }

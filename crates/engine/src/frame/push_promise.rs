@@ -1,5 +1,5 @@
-//! PUSH_PROMISE (RFC 9113 §6.6): never welcome. A client here says so in its SETTINGS, and a server
-//! may not get one.
+//! PUSH_PROMISE (RFC 9113 §6.6): always an error. A client here refuses pushes in its SETTINGS, and
+//! a server must not get one.
 
 use crate::ConnectionError;
 use crate::frame::Head;

@@ -1,4 +1,4 @@
-//! SETTINGS (RFC 9113 §6.5): what its sender can take. Each entry has six bytes.
+//! SETTINGS (RFC 9113 §6.5): the limits and abilities of its sender. Each entry has six bytes.
 //!
 //! ```text
 //!  +-------------------------------+
@@ -16,8 +16,8 @@ const SECTION: &str = "RFC 9113 §6.5";
 
 const ENTRY: usize = 6;
 
-/// How many entries one frame may have. Eight are known, and a few unknown ones come with them
-/// from peers that try whether they are ignored; nghttp2 allows as many.
+/// The most entries of one frame. Eight are known, and some peers add a few unknown ones to test
+/// that they are ignored. nghttp2 allows as many.
 const MAX_ENTRIES: usize = 32;
 
 /// The entries of one SETTINGS frame. Each has been checked.
@@ -27,7 +27,7 @@ pub(crate) struct Entries<'a> {
 }
 
 impl Entries<'_> {
-    /// In the order in which they count (RFC 9113 §6.5.3), without unknown ones.
+    /// The entries in the order in which they count (RFC 9113 §6.5.3), without unknown ones.
     pub(crate) fn iter(self) -> impl Iterator<Item = Setting> {
         self.entries.iter().filter_map(|entry| parse(entry).ok().flatten())
     }
@@ -53,7 +53,7 @@ pub(crate) fn check(head: Head) -> Result<(), ConnectionError> {
     Ok(())
 }
 
-/// `from_server`: servers may not ask for pushes.
+/// With `from_server`, a value that allows pushes is an error, because servers must not send it.
 pub(crate) fn read(
     head: Head,
     payload: &[u8],

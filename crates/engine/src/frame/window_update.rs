@@ -26,7 +26,7 @@ pub(crate) fn read(head: Head, payload: &[u8]) -> Result<Frame<'static>, Connect
     }
 }
 
-/// `increment` must be 1 to 2³¹−1; no stream means the connection.
+/// `increment` must be 1 to 2³¹−1. `None` is the connection.
 pub(crate) fn write(stream: Option<StreamId>, increment: u32, into: &mut Vec<u8>) {
     debug_assert!((1..=0x7fff_ffff).contains(&increment), "an increment of {increment}");
     let stream = stream.map_or(0, StreamId::get);
