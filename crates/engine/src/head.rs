@@ -1,9 +1,9 @@
-//! Heads of requests and responses, and trailers: fields to and from the types of `http`, with
+//! Heads of requests and responses, and trailers: fields from and to the types of `http`, with
 //! every rule of RFC 9113 §8.
 //!
-//! Receiving: a [`RequestHead`], [`ResponseHead`] or [`Trailers`] is fed the fields of one block as
-//! they are decoded, and judges them at its end. Sending: an [`Outgoing`] checks a head, and can
-//! then not fail to be written.
+//! To receive, a [`RequestHead`], [`ResponseHead`] or [`Trailers`] takes the fields of one block as
+//! they are decoded, and checks them at the block's end. To send, an [`Outgoing`] checks a head,
+//! and then writes it without fail.
 
 mod content_length;
 mod fields;
@@ -35,8 +35,8 @@ const fn is_token_byte(byte: u8) -> bool {
     )
 }
 
-/// A field's name is a token without upper-case letters (RFC 9113 §8.2.1).
-/// `HeaderName::from_lowercase` of `http` 1.5 also takes `"`.
+/// Whether this is a token without upper-case letters, as a field's name must be (RFC 9113 §8.2.1).
+/// `HeaderName::from_lowercase` of `http` 1.5 also accepts `"`.
 fn is_name(name: &[u8]) -> bool {
     const BYTES: [bool; 256] = {
         let mut bytes = [false; 256];
@@ -50,7 +50,8 @@ fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|&byte| BYTES[usize::from(byte)])
 }
 
-/// Fields that belong to one connection of HTTP/1.1 and mean nothing here (RFC 9113 §8.2.2).
+/// Whether the field belongs to one connection of HTTP/1.1, and has no meaning here
+/// (RFC 9113 §8.2.2).
 fn is_connection_specific(name: &[u8]) -> bool {
     matches!(
         name,
@@ -58,7 +59,7 @@ fn is_connection_specific(name: &[u8]) -> bool {
     )
 }
 
-/// A value may not begin or end with a blank (RFC 9113 §8.2.1).
+/// Whether a value begins or ends with a blank, which is forbidden (RFC 9113 §8.2.1).
 fn has_blank_at_an_end(value: &[u8]) -> bool {
     let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     is_blank(value.first()) || is_blank(value.last())

@@ -1,15 +1,15 @@
-//! How much content a head declares (RFC 9113 §8.1.1, RFC 9110 §8.6).
+//! The length of content that a head declares (RFC 9113 §8.1.1, RFC 9110 §8.6).
 
 use http::{Method, StatusCode};
 
 use crate::error::shown;
 
-/// Which request a response answers, as far as its content depends on that.
+/// The kind of request that a response answers, as far as the response's content depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// HEAD: the response has no content.
     Head,
-    /// CONNECT, with or without `:protocol`: a successful response has a tunnel instead.
+    /// CONNECT, with or without `:protocol`: a successful response opens a tunnel instead.
     Connect,
     Other,
 }
@@ -24,7 +24,7 @@ impl From<&Method> for Asked {
     }
 }
 
-/// The sum of the DATA that may come, `None` if any may (RFC 9110 §6.4.1, §9.3.6).
+/// The total DATA that may come. `None` if any amount may come (RFC 9110 §6.4.1, §9.3.6).
 pub(super) fn of_response(status: StatusCode, declared: Option<u64>, asked: Asked) -> Option<u64> {
     let has_none = status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

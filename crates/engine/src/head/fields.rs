@@ -1,4 +1,4 @@
-//! The fields of one block, as they are decoded: counted, checked, collected.
+//! The fields of one block, as they are decoded. They are counted, checked and collected.
 
 use std::fmt;
 
@@ -9,23 +9,23 @@ use crate::StreamError;
 use crate::error::shown;
 use crate::hpack::Field;
 
-/// How much a peer may put into one block.
+/// The limits on one block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Bytes of names and values, and 32 for each field (RFC 9113 §6.5.2).
+    /// Bytes of names and values, plus 32 for each field (RFC 9113 §6.5.2).
     pub(crate) size: usize,
-    /// Fields, pseudo-header fields among them. Crumbs of a cookie count as one.
+    /// Fields, including pseudo-header fields. The crumbs of a cookie count as one.
     pub(crate) count: usize,
 }
 
-/// A block that cannot be used. The compression is still in step, and the connection lives.
+/// A block that cannot be used. The compression is still in step, and the connection goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// It has more than the limits allow; nothing of it is kept.
+    /// It exceeds the limits. None of it is kept.
     TooLarge {
-        /// As [`Limits::size`] counts it, of the whole block.
+        /// The whole block's size, counted as in [`Limits::size`].
         size: usize,
-        /// As [`Limits::count`] counts it, of the whole block.
+        /// The whole block's fields, counted as in [`Limits::count`].
         count: usize,
     },
     /// It breaks a rule (RFC 9113 §8.1.1).
@@ -51,17 +51,17 @@ pub(super) enum Of {
     Trailers,
 }
 
-/// The outcome of a field.
+/// The result of taking a field.
 #[derive(Debug)]
 pub(super) enum Taken<'a> {
-    /// It is among the others, or there is a fault and it does not matter any more.
+    /// It is among the other fields, or there is a fault and the field does not matter any more.
     Done,
-    /// It is a pseudo-header field, without its colon, and the others have not begun.
+    /// It is a pseudo-header field, without its colon, and comes before all other fields.
     Pseudo(&'a [u8]),
 }
 
-/// Room for the fields of a program's request, which are kept as long as its stream; by itself the map makes room
-/// for six, 600 bytes.
+/// The initial room for the fields of a program's request, which are kept as long as its stream. By
+/// default the map makes room for six, which takes 600 bytes.
 const A_FEW: usize = 3;
 
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub(super) struct Fields {
     size: usize,
     count: usize,
     headers: HeaderMap,
-    /// Crumbs, joined (RFC 9113 §8.2.3).
+    /// The crumbs, joined (RFC 9113 §8.2.3).
     cookie: Vec<u8>,
     has_cookie: bool,
     cookie_is_sensitive: bool,
@@ -86,7 +86,7 @@ enum Fault {
     Malformed(StreamError),
 }
 
-/// All fields but the pseudo-header fields.
+/// All fields except the pseudo-header fields.
 #[derive(Debug)]
 pub(super) struct Collected {
     pub(super) headers: HeaderMap,
@@ -157,7 +157,7 @@ impl Fields {
             if !value.iter().all(|&byte| is_value_byte(byte)) {
                 return Err(bad_value(name, value));
             }
-            // One that is empty adds nothing: a value may not end with a blank.
+            // An empty crumb adds nothing, because a value must not end with a blank.
             if !self.cookie.is_empty() && !value.is_empty() {
                 self.cookie.extend_from_slice(b"; ");
             }
@@ -183,8 +183,8 @@ impl Fields {
         Ok(())
     }
 
-    /// Judges fields that mean something to HTTP/2 itself, and says whether this one only repeats
-    /// what is known.
+    /// Checks fields that have a meaning for HTTP/2 itself. Returns whether this field only repeats
+    /// known facts.
     fn check_meaning(&mut self, name: &[u8], value: &[u8]) -> Result<bool, String> {
         if is_connection_specific(name) {
             return Err(format!(
@@ -215,7 +215,7 @@ impl Fields {
         }
     }
 
-    /// Ends the block with a fault; the fields after it are only counted.
+    /// Ends the block with a fault. The fields after it are only counted.
     pub(super) fn refuse(&mut self, what: String) {
         self.give_up(Fault::Malformed(StreamError::protocol(what)));
     }
@@ -257,8 +257,8 @@ impl Fields {
     }
 }
 
-/// The bytes that a value may have: RFC 9113 §8.2.1 forbids NUL, CR and LF, and RFC 9110 §5.5 the
-/// other control characters, which `http` cannot represent.
+/// The bytes that a value may have. RFC 9113 §8.2.1 forbids NUL, CR and LF. RFC 9110 §5.5 forbids
+/// the other control characters, which `http` cannot represent.
 fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }

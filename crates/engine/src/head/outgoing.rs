@@ -1,4 +1,4 @@
-//! Heads and trailers to be sent: checked first, then written without fail.
+//! Heads and trailers to send. They are checked first, and then written without fail.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use crate::UnsendableHead;
 use crate::error::shown;
 use crate::hpack::{Encoder, Indexing};
 
-/// A head, or trailers, that a peer has no reason to refuse.
+/// A head or trailers that a peer has no reason to refuse.
 #[derive(Debug)]
 pub(crate) struct Outgoing<'a> {
     pseudo: Pseudo<'a>,
@@ -26,12 +26,12 @@ enum Pseudo<'a> {
     Request {
         method: &'a Method,
         authority: &'a str,
-        /// A CONNECT without a protocol has none.
+        /// `None` for a CONNECT without a protocol.
         place: Option<Place<'a>>,
         protocol: Option<&'a Protocol>,
     },
     Status(StatusCode),
-    /// Of trailers.
+    /// For trailers.
     None,
 }
 
@@ -42,13 +42,13 @@ struct Place<'a> {
 }
 
 impl<'a> Outgoing<'a> {
-    /// The URI means what it means to the `h2` crate: of a CONNECT only its authority counts, a
-    /// missing path is `/`, and a missing scheme `http`. Without an authority there must be a field
-    /// `host`, which becomes `:authority` (RFC 9113 §8.3.1).
+    /// Interprets the URI as the `h2` crate does. For a CONNECT only its authority counts, a
+    /// missing path is `/`, and a missing scheme is `http`. Without an authority there must be a
+    /// field `host`, which becomes `:authority` (RFC 9113 §8.3.1).
     ///
     /// # Errors
     ///
-    /// All that a server would have to refuse.
+    /// Any request that a server would have to refuse.
     pub(crate) fn request(request: &'a Request<()>) -> Result<Outgoing<'a>, UnsendableHead> {
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
         let protocol = request.extensions().get::<Protocol>();
@@ -66,11 +66,11 @@ impl<'a> Outgoing<'a> {
         Ok(Outgoing { pseudo, headers, content_length })
     }
 
-    /// A response, or an interim one.
+    /// Checks a response, or an interim one.
     ///
     /// # Errors
     ///
-    /// All that a client would have to refuse, such as the status 101.
+    /// Any response that a client would have to refuse, such as the status 101.
     pub(crate) fn response(response: &'a Response<()>) -> Result<Outgoing<'a>, UnsendableHead> {
         let (status, headers) = (response.status(), response.headers());
         if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -82,11 +82,11 @@ impl<'a> Outgoing<'a> {
         Ok(Outgoing { pseudo: Pseudo::Status(status), headers, content_length })
     }
 
-    /// Trailers of a request or a response.
+    /// Checks the trailers of a request or a response.
     ///
     /// # Errors
     ///
-    /// All that the other end would have to refuse.
+    /// Any trailers that the other end would have to refuse.
     pub(crate) fn trailers(trailers: &'a HeaderMap) -> Result<Outgoing<'a>, UnsendableHead> {
         check(Of::Trailers, trailers)?;
         Ok(Outgoing { pseudo: Pseudo::None, headers: trailers, content_length: None })
@@ -97,12 +97,13 @@ impl<'a> Outgoing<'a> {
         self.content_length
     }
 
-    /// It is a response of status 2xx.
+    /// Whether it is a response of status 2xx.
     pub(crate) fn is_success(&self) -> bool {
         matches!(self.pseudo, Pseudo::Status(status) if status.is_success())
     }
 
-    /// It is a 304, whose `content-length` is that of what it does not send (RFC 9110 §8.6).
+    /// Whether it is a 304, whose `content-length` describes content that is not sent
+    /// (RFC 9110 §8.6).
     pub(crate) fn is_not_modified(&self) -> bool {
         matches!(self.pseudo, Pseudo::Status(StatusCode::NOT_MODIFIED))
     }
@@ -123,7 +124,7 @@ impl<'a> Outgoing<'a> {
         });
     }
 
-    /// All fields, the pseudo-header fields first (RFC 9113 §8.3).
+    /// Calls `f` with all fields, the pseudo-header fields first (RFC 9113 §8.3).
     fn each(&self, f: &mut impl FnMut(&[u8], &[u8], Indexing)) {
         match &self.pseudo {
             Pseudo::Request { method, authority, place, protocol } => {
@@ -142,7 +143,7 @@ impl<'a> Outgoing<'a> {
         }
         let is_request = matches!(self.pseudo, Pseudo::Request { .. });
         for (name, value) in self.headers {
-            // `:authority` says it.
+            // `:authority` contains it.
             if !(is_request && *name == header::HOST) {
                 f(name.as_str().as_bytes(), value.as_bytes(), of_field(name, value));
             }
@@ -150,8 +151,8 @@ impl<'a> Outgoing<'a> {
     }
 }
 
-/// The byte of a field that the static table has (RFC 7541 §6.1, appendix A), for the fields that
-/// most heads begin with.
+/// The byte for a field of the static table (RFC 7541 §6.1, appendix A), for the fields that most
+/// heads begin with.
 #[inline]
 fn entry(name: &[u8], value: &[u8]) -> Option<u8> {
     let index = match (name, value) {
@@ -172,12 +173,12 @@ fn entry(name: &[u8], value: &[u8]) -> Option<u8> {
     Some(0x80 | index)
 }
 
-/// A path without a query is likely to be asked for again.
+/// A path without a query is likely to be requested again.
 fn of_path(path: &str) -> Indexing {
     if path.contains('?') { Indexing::Without } else { Indexing::Index }
 }
 
-/// Secrets are kept in no table (RFC 7541 §7.1.3), and what is new each time evicts nothing.
+/// No table keeps secrets (RFC 7541 §7.1.3), and values that are new each time evict nothing.
 fn of_field(name: &HeaderName, value: &HeaderValue) -> Indexing {
     if value.is_sensitive() {
         return Indexing::Never;
@@ -202,7 +203,7 @@ fn of_field(name: &HeaderName, value: &HeaderValue) -> Indexing {
     }
 }
 
-/// `:authority`: the URI's, or else `host`. Both must be the same.
+/// `:authority`: the URI's, or else `host`. If both are there, they must be equal.
 fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap, is_tunnel: bool) -> Result<&'a str, String> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().map(|host| host_of(host)).transpose()?;
@@ -262,7 +263,7 @@ fn place<'a>(method: &Method, uri: &'a Uri) -> Result<Place<'a>, UnsendableHead>
     Ok(Place { scheme: uri.scheme_str().unwrap_or("http"), path })
 }
 
-/// Checks all but the pseudo-header fields, and says what `content-length` says.
+/// Checks all fields except the pseudo-header fields, and returns the value of `content-length`.
 fn check(of: Of, headers: &HeaderMap) -> Result<Option<u64>, UnsendableHead> {
     let mut content_length = None;
     for (name, value) in headers {

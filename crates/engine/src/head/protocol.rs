@@ -26,22 +26,22 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    /// A protocol with a name that stands in the source.
+    /// Makes a protocol from a constant name.
     ///
     /// # Panics
     ///
-    /// If the name is none, as [`Protocol::new`] says.
+    /// Panics if the name is invalid for [`Protocol::new`].
     #[track_caller]
     pub const fn from_static(name: &'static str) -> Protocol {
         assert!(is_name(name.as_bytes()), "not a name of a protocol");
         Protocol { name: Cow::Borrowed(name) }
     }
 
-    /// A protocol by its name.
+    /// Makes a protocol from its name.
     ///
     /// # Errors
     ///
-    /// If it is not a token, or two with a `/` between them (RFC 9110 §7.8).
+    /// Fails if the name is neither a token nor two tokens with a `/` between them (RFC 9110 §7.8).
     pub fn new(name: &str) -> Result<Protocol, InvalidProtocol> {
         Protocol::parse(name.as_bytes()).ok_or_else(|| InvalidProtocol(name.into()))
     }
@@ -54,7 +54,7 @@ impl Protocol {
         Some(Protocol { name: Cow::Owned(std::str::from_utf8(valid).ok()?.to_owned()) })
     }
 
-    /// The name, as it stands on the wire.
+    /// The name in its form on the wire.
     pub fn as_str(&self) -> &str {
         &self.name
     }
@@ -85,7 +85,7 @@ impl fmt::Display for InvalidProtocol {
 
 impl Error for InvalidProtocol {}
 
-/// A token, and perhaps a version behind a `/`.
+/// Whether this is a token, perhaps followed by a version after a `/`.
 const fn is_name(name: &[u8]) -> bool {
     let mut at = 0;
     let mut slash = None;

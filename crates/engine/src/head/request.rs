@@ -1,4 +1,4 @@
-//! The head of a request, as a server receives it (RFC 9113 §8.3.1).
+//! The head of a request that a server receives (RFC 9113 §8.3.1).
 
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, Method, Request, Version, header};
@@ -20,19 +20,20 @@ pub(crate) struct RequestHead {
     protocol: Option<Protocol>,
 }
 
-/// A request that keeps to all the rules.
+/// A request that obeys all the rules.
 #[derive(Debug)]
 pub(crate) struct ReceivedRequest {
-    /// As the `h2` crate makes it: a CONNECT has only an authority for its URI, a request without
-    /// `:authority` only a path; [`Protocol`] is among the extensions.
+    /// The request in the `h2` crate's form. The URI of a CONNECT has only an authority, and that
+    /// of a request without `:authority` only a path. [`Protocol`] is among the extensions.
     pub(crate) request: Request<()>,
-    /// How much DATA must come; `None` if any may. A CONNECT has none (RFC 9110 §9.3.6).
+    /// The length of DATA that must come. `None` if any may come. A CONNECT has none
+    /// (RFC 9110 §9.3.6).
     pub(crate) content_length: Option<u64>,
 }
 
 impl RequestHead {
-    /// `extended_connect`: this server has announced SETTINGS_ENABLE_CONNECT_PROTOCOL, without
-    /// which no client may send `:protocol` (RFC 8441 §3).
+    /// `extended_connect`: whether this server has announced SETTINGS_ENABLE_CONNECT_PROTOCOL.
+    /// Without it no client may send `:protocol` (RFC 8441 §3).
     pub(crate) fn new(limits: Limits, extended_connect: bool) -> RequestHead {
         RequestHead {
             fields: Fields::new(Of::Request, limits),
@@ -54,7 +55,7 @@ impl RequestHead {
         }
     }
 
-    /// How many bytes of names and values are kept, without pseudo-header fields.
+    /// The number of bytes of names and values that are kept, without pseudo-header fields.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
         self.fields.kept()
@@ -86,7 +87,7 @@ impl RequestHead {
     ///
     /// # Errors
     ///
-    /// The block was too large, or is malformed.
+    /// Fails if the block was too large or is malformed.
     pub(crate) fn finish(self) -> Result<ReceivedRequest, Refused> {
         let Collected { headers, mut content_length } = self.fields.finish()?;
         let method = self.method.ok_or_else(|| missing(":method"))?;
@@ -128,7 +129,7 @@ impl RequestHead {
     }
 }
 
-/// A pseudo-header field may not come twice (RFC 9113 §8.3).
+/// Sets a pseudo-header field, which must not come twice (RFC 9113 §8.3).
 pub(super) fn once<T>(place: &mut Option<T>, name: &[u8], value: T) -> Result<(), String> {
     if place.replace(value).is_some() {
         return Err(format!(
@@ -184,7 +185,7 @@ fn locate(
     path: PathAndQuery,
 ) -> Result<Uri, Refused> {
     let mut parts = http::uri::Parts::default();
-    // A URI of `http` can have no scheme without an authority.
+    // A URI of `http` cannot have a scheme without an authority.
     parts.scheme = authority.is_some().then_some(scheme);
     parts.authority = authority;
     parts.path_and_query = Some(path);
@@ -192,7 +193,8 @@ fn locate(
         .map_err(|error| malformed(format!("a request for no URI: {error} (RFC 9113 §8.3.1)")))
 }
 
-/// `host` stands for a missing `:authority`, and may not contradict one (RFC 9113 §8.3.1).
+/// Checks `host`, which replaces a missing `:authority` and must not contradict one
+/// (RFC 9113 §8.3.1).
 fn check_host(
     headers: &HeaderMap,
     scheme: &Scheme,

@@ -1,4 +1,4 @@
-//! The head of a response, as a client receives it (RFC 9113 §8.3.2).
+//! The head of a response that a client receives (RFC 9113 §8.3.2).
 
 use http::{Response, StatusCode, Version};
 
@@ -16,7 +16,7 @@ pub(crate) struct ResponseHead {
     status: Option<StatusCode>,
 }
 
-/// A response that keeps to all the rules, or an interim one (RFC 9110 §15.2).
+/// A response that obeys all the rules, or an interim one (RFC 9110 §15.2).
 #[derive(Debug)]
 pub(crate) struct ReceivedResponse {
     pub(crate) response: Response<()>,
@@ -24,12 +24,12 @@ pub(crate) struct ReceivedResponse {
 }
 
 impl ReceivedResponse {
-    /// 1xx: the response itself is still to come.
+    /// Whether it is 1xx, so that the response itself must still come.
     pub(crate) fn is_interim(&self) -> bool {
         self.response.status().is_informational()
     }
 
-    /// How much DATA must come; `None` if any may (RFC 9113 §8.1.1).
+    /// The length of DATA that must come. `None` if any may come (RFC 9113 §8.1.1).
     pub(crate) fn content_length(&self, asked: Asked) -> Option<u64> {
         content_length::of_response(self.response.status(), self.declared, asked)
     }
@@ -61,11 +61,11 @@ impl ResponseHead {
     }
 
     /// The response, once all fields have come. `end`: the block ends the stream, which an interim
-    /// response may not do (RFC 9113 §8.1).
+    /// response must not do (RFC 9113 §8.1).
     ///
     /// # Errors
     ///
-    /// The block was too large, or is malformed.
+    /// Fails if the block was too large or is malformed.
     pub(crate) fn finish(self, end: bool) -> Result<ReceivedResponse, Refused> {
         let Collected { headers, content_length } = self.fields.finish()?;
         let Some(status) = self.status else {

@@ -18,10 +18,10 @@ use super::{
 use crate::Reason;
 use crate::hpack::Field;
 
-/// More than any test needs.
+/// Larger than any test needs.
 const LIMITS: Limits = Limits { size: 1 << 14, count: 100 };
 
-/// Names and values; those of the rules are text.
+/// Names and values. The names and values for the rules are text.
 type Fields<'a> = &'a [(&'a str, &'a str)];
 
 /// The pseudo-header fields of a common request.
@@ -65,7 +65,7 @@ fn trailers(fields: &[Fields<'_>]) -> Result<HeaderMap, Refused> {
     trailers.finish()
 }
 
-/// The result is malformed by the rule of that section.
+/// Asserts that the result is malformed by the rule of that section.
 #[track_caller]
 fn assert_malformed<T: std::fmt::Debug>(result: Result<T, Refused>, section: &str) {
     match result {
@@ -77,7 +77,7 @@ fn assert_malformed<T: std::fmt::Debug>(result: Result<T, Refused>, section: &st
     }
 }
 
-/// All three kinds of blocks refuse the field, by the rule of that section.
+/// Asserts that all three kinds of blocks refuse the field, by the rule of that section.
 #[track_caller]
 fn assert_never(name: &str, value: &str, section: &str) {
     let field: Fields<'_> = &[(name, value)];

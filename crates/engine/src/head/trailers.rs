@@ -1,4 +1,4 @@
-//! Trailers, as either side receives them (RFC 9113 §8.1).
+//! Trailers that either side receives (RFC 9113 §8.1).
 
 use http::HeaderMap;
 
@@ -28,7 +28,7 @@ impl Trailers {
         }
     }
 
-    /// How many bytes of names and values are kept.
+    /// The number of bytes of names and values that are kept.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
         self.fields.kept()
@@ -38,7 +38,7 @@ impl Trailers {
     ///
     /// # Errors
     ///
-    /// The block was too large, or is malformed.
+    /// Fails if the block was too large or is malformed.
     pub(crate) fn finish(self) -> Result<HeaderMap, Refused> {
         self.fields.finish().map(|collected| collected.headers)
     }

@@ -1,5 +1,5 @@
-//! Heads beside those of the `h2` crate: what one writes the other reads, and both make the same of
-//! it.
+//! Compares heads with those of the `h2` crate. Each crate reads the other's heads, and both
+//! interpret them in the same way.
 
 use h2_crate::ext::Protocol as ProtocolOfH2;
 use h2_crate::{client, server};
@@ -60,7 +60,7 @@ fn ours(block: &[u8]) -> Request<()> {
     head.finish().unwrap().request
 }
 
-/// The block that h2's client writes of a request.
+/// The block that h2's client writes for a request.
 async fn written_by_h2(request: &Request<()>) -> Vec<u8> {
     let (near, mut far) = duplex(1 << 16);
     far.write_all(&settings_of(&[Setting::EnableConnectProtocol(true)])).await.unwrap();
@@ -79,7 +79,7 @@ async fn written_by_h2(request: &Request<()>) -> Vec<u8> {
     block
 }
 
-/// The request that h2's server makes of ours.
+/// The request that h2's server makes from ours.
 async fn read_by_h2(request: &Request<()>) -> Request<()> {
     let (near, mut far) = duplex(1 << 16);
     let head = written(&Outgoing::request(request).unwrap());
@@ -129,7 +129,7 @@ proptest! {
     }
 }
 
-/// A response of h2 as it is read here, and one of ours as h2 reads it.
+/// A response from h2 as it is read here, and one of ours as h2 reads it.
 async fn exchange(status: u16, headers: HeaderMap) -> (Response<()>, Response<()>) {
     let mut sent = Response::builder().status(status).body(()).unwrap();
     *sent.headers_mut() = headers;
@@ -160,7 +160,7 @@ async fn exchange(status: u16, headers: HeaderMap) -> (Response<()>, Response<()
     (received, by_h2)
 }
 
-/// Special forms of a target, which a URI has its own ways for.
+/// Special forms of a target, for which a URI has its own forms.
 #[test]
 fn targets_are_what_h2_makes_them() {
     let mut star = Request::options("/").body(()).unwrap();

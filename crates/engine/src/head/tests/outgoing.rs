@@ -1,4 +1,4 @@
-//! Heads that are sent: what is refused, and the bytes of what is not.
+//! Heads to send: the refused ones, and the bytes of the others.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
@@ -13,7 +13,7 @@ fn written(outgoing: &Outgoing<'_>) -> Vec<u8> {
     block
 }
 
-/// The fields of a block, as text, with a mark at those that are never indexed.
+/// The fields of a block as text. Fields that are never indexed have a mark.
 fn fields(outgoing: &Outgoing<'_>) -> Vec<String> {
     let mut fields = Vec::new();
     let mut size = 0;

@@ -5,14 +5,14 @@ use http::{Method, Version};
 use super::*;
 use crate::Protocol;
 
-/// The common request with one pseudo-header field in another way.
+/// The common request with one pseudo-header field changed.
 fn get_with(name: &str, value: &str) -> Result<ReceivedRequest, Refused> {
     let fields: Vec<_> =
         GET.iter().map(|&field| if field.0 == name { (name, value) } else { field }).collect();
     request(&[&fields])
 }
 
-/// Without that one.
+/// The fields without that one.
 fn without<'a>(fields: Fields<'a>, name: &str) -> Vec<(&'a str, &'a str)> {
     fields.iter().copied().filter(|field| field.0 != name).collect()
 }
@@ -126,7 +126,7 @@ fn a_host_can_stand_for_the_authority() {
     let bare = without(GET, ":authority");
     let request_of = |host| request(&[&bare, &[("host", host)]]);
     let received = request_of("example.com:8080").unwrap();
-    // As h2 has it: no URI of `http` has a scheme and no authority.
+    // The same as in h2: no URI of `http` has a scheme without an authority.
     assert_eq!(received.request.uri(), "/chat?room=1");
     assert_eq!(received.request.headers()["host"], "example.com:8080");
     for host in ["", "user@example.com", "a b", "a:b"] {

@@ -1,4 +1,4 @@
-//! Any head comes out as it went in, through a real encoder and decoder.
+//! Any head is the same after a real encoder and decoder.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use crate::Protocol;
 use crate::head::{Outgoing, RequestHead, ResponseHead, Trailers};
 use crate::hpack::{Decoder, Encoder, Field};
 
-/// Fields that mean nothing to HTTP/2, some several times, some secret.
+/// Fields without a meaning for HTTP/2. Some occur several times, and some are secret.
 pub(super) fn some_headers() -> impl Strategy<Value = HeaderMap> {
     let name = prop_oneof![
         Just("accept".to_owned()),
@@ -62,14 +62,14 @@ pub(super) fn some_request() -> impl Strategy<Value = Request<()>> {
     })
 }
 
-/// Equal, in the secrecy of values too.
+/// Asserts that both are equal, including the secrecy of values.
 fn same(received: &HeaderMap, sent: &HeaderMap) -> Result<(), TestCaseError> {
     prop_assert_eq!(received, sent);
     for name in sent.keys() {
         let secret = |headers: &HeaderMap| -> Vec<bool> {
             headers.get_all(name).iter().map(HeaderValue::is_sensitive).collect()
         };
-        // Names that are secrets by themselves come out as secrets.
+        // Names that are always secret come out as secrets.
         if !matches!(name.as_str(), "authorization" | "set-cookie") {
             prop_assert_eq!(secret(received), secret(sent));
         }
@@ -136,7 +136,7 @@ proptest! {
         same(&trailers.finish().unwrap(), &sent)?;
     }
 
-    /// A head that was taken can be sent on.
+    /// An accepted head can be sent on.
     #[test]
     fn a_head_that_is_taken_is_one_that_can_be_sent(
         fields in prop::collection::vec(
@@ -159,7 +159,7 @@ proptest! {
             let authority = received.request.uri().authority().is_some()
                 || received.request.headers().contains_key("host");
             let outgoing = Outgoing::request(&received.request);
-            // Without either it was of a scheme that has no hosts, which a URI cannot say.
+            // Without either its scheme has no hosts, which a URI cannot express.
             prop_assert!(outgoing.is_ok() || !authority, "{:?}: {:?}", received, outgoing);
         }
     }
