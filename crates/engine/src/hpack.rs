@@ -1,6 +1,6 @@
 //! HPACK, the compression of field lists (RFC 7541). An [`Encoder`] and the [`Decoder`] at the
-//! other end keep one dynamic table in step, so every block must be encoded and decoded in order,
-//! also those whose fields nobody wants.
+//! other end keep one dynamic table in step. So every block must be encoded and decoded in order,
+//! even if its fields are not needed.
 
 mod decoder;
 mod dynamic;
@@ -28,11 +28,11 @@ const DEFAULT_TABLE_SIZE: u32 = 4096;
 /// A field as a [`Decoder`] hands it on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// The name, as it was sent: HPACK knows nothing of valid characters.
+    /// The name as it was sent. HPACK does not check its characters.
     pub name: &'a [u8],
     /// The value, as it was sent.
     pub value: &'a [u8],
-    /// No table may keep this field on its further way either (RFC 7541 §6.2.3).
+    /// Whether no further table may keep this field either (RFC 7541 §6.2.3).
     pub never_indexed: bool,
 }
 
@@ -47,7 +47,7 @@ fn size(name: &[u8], value: &[u8]) -> usize {
     name.len() + value.len() + OVERHEAD
 }
 
-/// The same as `one == other`, without a call for what is short, as most names and values are.
+/// The same as `one == other`, without a call for short strings. Most names and values are short.
 #[inline]
 fn equal(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {

@@ -1,11 +1,11 @@
-//! Blocks to fields.
+//! Decoding blocks into fields.
 
 use super::dynamic::Table;
 use super::integer::Input;
 use super::string::Text;
 use super::{DEFAULT_TABLE_SIZE, Error, Field, statics};
 
-/// Room for decoded strings that is kept from block to block, in bytes.
+/// The room for decoded strings that is kept between blocks, in bytes.
 const KEPT_ROOM: usize = 16 << 10;
 
 /// Decodes the blocks of one direction of a connection.
@@ -16,18 +16,18 @@ pub struct Decoder {
     table: Table,
     /// The largest size that the peer may choose for the table.
     limit: u32,
-    /// The limit has been below the table's size since the last block: the next block must begin
-    /// with an update to this or less.
+    /// The limit has been below the table's size since the last block. So the next block must begin
+    /// with an update to this size or less.
     due: Option<u32>,
-    /// Strings of one field that do not stand in the block as they are.
+    /// Strings of one field that are encoded in the block.
     room: Vec<u8>,
 }
 
 impl Decoder {
-    /// A decoder for a connection that announces `limit` as its SETTINGS_HEADER_TABLE_SIZE, in
-    /// bytes. Until the peer has acknowledged that, it may use the 4,096 bytes that a connection
-    /// begins with (RFC 9113 §6.5.2), so [`set_limit`](Decoder::set_limit) is called also with a
-    /// first limit that is lower.
+    /// Makes a decoder for a connection that announces `limit` as its SETTINGS_HEADER_TABLE_SIZE,
+    /// in bytes. Until the peer has acknowledged it, the peer may use the 4,096 bytes that a
+    /// connection begins with (RFC 9113 §6.5.2). So call [`set_limit`](Decoder::set_limit) even for
+    /// a first limit that is lower.
     pub fn new(limit: u32) -> Decoder {
         Decoder {
             table: Table::new(DEFAULT_TABLE_SIZE),
@@ -37,8 +37,8 @@ impl Decoder {
         }
     }
 
-    /// The peer has acknowledged `limit` as our SETTINGS_HEADER_TABLE_SIZE, in bytes. If that is less
-    /// than the table's size, the next block must begin with an update (RFC 9113 §4.3.1).
+    /// The peer has acknowledged `limit` as our SETTINGS_HEADER_TABLE_SIZE, in bytes. If it is
+    /// below the table's size, the next block must begin with an update (RFC 9113 §4.3.1).
     pub fn set_limit(&mut self, limit: u32) {
         self.limit = limit;
         let lowest = self.due.map_or(limit, |due| due.min(limit));
@@ -59,21 +59,21 @@ impl Decoder {
         self.table.entries()
     }
 
-    /// The memory beside the table's entries, in bytes.
+    /// The memory in addition to the table's entries, in bytes.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
         self.room.capacity()
     }
 
-    /// Decodes a whole block. Every field goes to `sink`, in order, without an allocation for it:
-    /// a few bytes can stand for a field as large as the table, so the sink must count.
+    /// Decodes a whole block. Every field goes to `sink`, in order, without an allocation. A few
+    /// bytes can expand to a field as large as the table, so the sink must count.
     ///
     /// # Errors
     ///
-    /// Everything that [`Error`] lists. Fields before the error have gone to `sink`. The decoder is
-    /// of no use afterwards.
+    /// Every case of [`Error`]. Fields before the error have gone to `sink`. The decoder cannot be
+    /// used afterwards.
     pub fn decode(&mut self, block: &[u8], sink: &mut impl FnMut(Field<'_>)) -> Result<(), Error> {
-        // Go's encoder tells of a new size no sooner than a field comes.
+        // Go's encoder announces a new size only when a field comes.
         if block.is_empty() {
             return Ok(());
         }
@@ -99,7 +99,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Updates of the table's size, which may only be here (RFC 7541 §4.2).
+    /// Reads updates of the table's size, which are only allowed here (RFC 7541 §4.2).
     fn begin(&mut self, input: &mut Input<'_>) -> Result<(), Error> {
         let mut lowest = None;
         while let Some(first) = input.peek().filter(|first| first & 0xe0 == 0x20) {
@@ -132,7 +132,7 @@ impl Decoder {
             (0, _) => Text::read(input, room)?,
             (_, Some((name, _))) => Text::Plain(name),
             _ => {
-                // The new entry can evict the one that the name comes from (RFC 7541 §4.4).
+                // The new entry may evict the entry that the name comes from (RFC 7541 §4.4).
                 let (name, _) = entry(table, index)?;
                 room.extend_from_slice(name);
                 Text::Within(0..name.len())
@@ -166,7 +166,7 @@ impl Decoder {
     }
 }
 
-/// Name and value of an index of both tables (RFC 7541 §2.3.3).
+/// The name and value for an index in both tables (RFC 7541 §2.3.3).
 #[inline]
 fn entry(table: &Table, index: u32) -> Result<(&[u8], &[u8]), Error> {
     if let Some(found) = statics::get(index) {

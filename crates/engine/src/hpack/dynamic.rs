@@ -4,18 +4,18 @@ use std::collections::VecDeque;
 
 use super::size;
 
-/// The first room for entries, in bytes.
+/// The initial room for entries, in bytes.
 const FIRST_ROOM: usize = 256;
 
-/// Entries first in, first out, within a limit of bytes. Their names and values stand one behind
-/// the other in one buffer, which never has more room than the largest limit so far; bytes of
-/// evicted entries are dropped from its front when it is full.
+/// Entries in first-in, first-out order, within a limit of bytes. Their names and values follow
+/// each other in one buffer, which never has more room than the largest limit so far. When it is
+/// full, bytes of evicted entries are dropped from its front.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// The oldest is in front.
+    /// The oldest entry is at the front.
     entries: VecDeque<Entry>,
     bytes: Vec<u8>,
-    /// Where `bytes` begins, as `Entry::start` counts.
+    /// The position where `bytes` begins, counted like `Entry::start`.
     base: u32,
     size: usize,
     limit: u32,
@@ -23,7 +23,7 @@ pub(super) struct Table {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// How many bytes were put in before its own, modulo 2³².
+    /// The number of bytes that were inserted before this entry's own, modulo 2³².
     start: u32,
     name: u32,
     value: u32,
@@ -50,12 +50,12 @@ impl Table {
         (0..self.len()).filter_map(|age| self.get(age)).collect()
     }
 
-    /// The most that entries may count, in bytes.
+    /// The largest size of all entries, in bytes.
     pub(super) fn limit(&self) -> u32 {
         self.limit
     }
 
-    /// Name and value of an entry; the newest is 0.
+    /// The name and value of an entry. The newest entry has the age 0.
     #[inline]
     pub(super) fn get(&self, age: usize) -> Option<(&[u8], &[u8])> {
         let at = self.entries.len().checked_sub(age + 1)?;
@@ -65,14 +65,14 @@ impl Table {
         Some((name, rest.get(..entry.value as usize)?))
     }
 
-    /// Evicts what is too much for a new limit (RFC 7541 §4.3).
+    /// Sets a new limit, and evicts the entries that exceed it (RFC 7541 §4.3).
     pub(super) fn set_limit(&mut self, limit: u32) {
         self.limit = limit;
         self.evict_above(limit as usize);
     }
 
-    /// Puts in a new entry, and evicts the oldest for it. One that is larger than the table leaves
-    /// the table empty (RFC 7541 §4.4).
+    /// Inserts a new entry, and evicts the oldest ones for it. An entry that is larger than the
+    /// table leaves the table empty (RFC 7541 §4.4).
     pub(super) fn insert(&mut self, name: &[u8], value: &[u8]) {
         let size = size(name, value);
         let Some(most) = (self.limit as usize).checked_sub(size) else {
@@ -99,8 +99,8 @@ impl Table {
         }
     }
 
-    /// Every byte that stays is copied only after as many bytes were evicted as entries count
-    /// beyond their bytes: seldom, and at most the limit at once.
+    /// Moves the remaining bytes only after as many bytes were evicted as the entries' overhead
+    /// amounts to. So this happens seldom, and copies at most the limit at once.
     fn make_room(&mut self, len: usize) {
         if self.bytes.len() + len <= self.bytes.capacity() {
             return;
@@ -110,7 +110,7 @@ impl Table {
         self.base = self.base.wrapping_add(evicted as u32);
         let needed = self.bytes.len() + len;
         let limit = self.limit as usize;
-        // Little was gained: a larger buffer, or the next entry would move all bytes again.
+        // Little was freed. Use a larger buffer, or the next entry would move all bytes again.
         if evicted < needed / 2 && self.bytes.capacity() < limit || needed > self.bytes.capacity() {
             let room = (needed * 2).clamp(FIRST_ROOM.min(limit), limit);
             self.bytes.reserve_exact(room - self.bytes.len());
@@ -147,7 +147,7 @@ mod tests {
         #[test]
         fn a_table_is_as_the_rfc_says(steps in collection::vec(step(), 0..100)) {
             let mut table = Table::new(1000);
-            // As §4.3 and §4.4 read; the newest is in front.
+            // A plain model of §4.3 and §4.4. The newest entry is at the front.
             let (mut plain, mut limit) = (Vec::new(), 1000);
             for step in steps {
                 match step {

@@ -1,4 +1,4 @@
-//! Fields to blocks.
+//! Encoding fields into blocks.
 
 use super::dynamic::Table;
 use super::search::{Search, hash};
@@ -8,22 +8,23 @@ use super::{DEFAULT_TABLE_SIZE, integer, size, string};
 /// The largest dynamic table that an encoder uses, in bytes, however much the peer allows.
 const MOST_TABLE_SIZE: u32 = DEFAULT_TABLE_SIZE;
 
-/// Patterns in front of an integer, and the bits of its prefix (RFC 7541 §6).
+/// The bit patterns before an integer, and the bits of its prefix (RFC 7541 §6).
 const INDEXED: (u8, u32) = (0x80, 7);
 const LITERAL: (u8, u32) = (0x40, 6);
 const SIZE_UPDATE: (u8, u32) = (0x20, 5);
 const NEVER_INDEXED: (u8, u32) = (0x10, 4);
 const PASSING: (u8, u32) = (0x00, 4);
 
-/// Whether the tables on the way may keep a field.
+/// Whether the tables on the path may keep a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Indexing {
-    /// Keep it: the next field that is equal takes a byte or two.
+    /// Keep it. The next equal field takes a byte or two.
     Index,
-    /// Keep it not, as the next one will be another. It evicts nothing.
+    /// Do not keep it, because the next value will differ. It evicts nothing.
     Without,
-    /// Keep it nowhere, as it is a secret: somebody who can add fields to the same connection could
-    /// otherwise guess it and see by the lengths of blocks who was right (RFC 7541 §7.1).
+    /// Never keep it anywhere, because it is a secret. An attacker who can add fields to the same
+    /// connection could otherwise guess it, and see from the lengths of blocks which guess was
+    /// right (RFC 7541 §7.1).
     Never,
 }
 
@@ -32,18 +33,18 @@ pub enum Indexing {
 pub struct Encoder {
     table: Table,
     search: Search,
-    /// Sizes that the next block must tell of: the lowest since the last block.
+    /// The sizes that the next block must announce: the lowest size since the last block.
     lowest: Option<u32>,
 }
 
 impl Encoder {
-    /// An encoder at the beginning of a connection, with a table of 4,096 bytes.
+    /// Makes an encoder for the beginning of a connection, with a table of 4,096 bytes.
     pub fn new() -> Encoder {
         Encoder { table: Table::new(DEFAULT_TABLE_SIZE), search: Search::new(), lowest: None }
     }
 
-    /// The peer's SETTINGS_HEADER_TABLE_SIZE is `limit` bytes, of which at most 4,096 are used. The
-    /// next block tells of a change.
+    /// Sets the peer's SETTINGS_HEADER_TABLE_SIZE to `limit` bytes, of which at most 4,096 are
+    /// used. The next block announces a change.
     pub fn set_limit(&mut self, limit: u32) {
         let size = limit.min(MOST_TABLE_SIZE);
         if size != self.table.limit() {
@@ -52,7 +53,7 @@ impl Encoder {
         }
     }
 
-    /// Begins a block: with updates of the table's size, if it has changed (RFC 7541 §4.2).
+    /// Begins a block, with updates of the table's size if it has changed (RFC 7541 §4.2).
     pub fn begin(&mut self, into: &mut Vec<u8>) {
         let Some(lowest) = self.lowest.take() else { return };
         let size = self.table.limit();
@@ -96,7 +97,7 @@ impl Encoder {
         self.table.entries()
     }
 
-    /// A field above half of the table would evict most of what makes others short.
+    /// A field above half of the table would evict most entries that make other fields short.
     fn is_worth_an_entry(&self, name: &[u8], value: &[u8]) -> bool {
         size(name, value) <= self.table.limit() as usize / 2
     }
@@ -134,7 +135,7 @@ fn write(value: u32, (pattern, bits): (u8, u32), into: &mut Vec<u8>) {
     integer::write(value as usize, bits, pattern, into);
 }
 
-/// The index of an entry in the dynamic table. An encoder's table has at most 128.
+/// The index of an entry in the dynamic table. An encoder's table has at most 128 entries.
 fn dynamic(age: usize) -> u32 {
     statics::LEN + 1 + age as u32
 }

@@ -1,4 +1,4 @@
-//! Everything that can be wrong with a block.
+//! The errors of a block.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use std::fmt;
 pub enum Error {
     /// The block ends inside a field.
     Truncated,
-    /// An integer is above 2³² − 1, or has more bytes than such a one needs.
+    /// An integer is above 2³² − 1, or has more bytes than such an integer needs.
     Integer,
     /// A field refers to index 0.
     IndexZero,
@@ -23,13 +23,13 @@ pub enum Error {
     HuffmanEos,
     /// A Huffman-coded string ends in a byte of padding, or in padding other than ones.
     HuffmanPadding,
-    /// A table size update comes behind a field.
+    /// A table size update comes after a field.
     UpdateLate,
     /// A table size update is above the limit.
     UpdateLarge {
         /// The size that the peer has chosen, in bytes.
         size: u32,
-        /// The largest that it may choose, in bytes.
+        /// The largest size that the peer may choose, in bytes.
         limit: u32,
     },
     /// The limit was lowered, and the next block does not begin with an update to it.

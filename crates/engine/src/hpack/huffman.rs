@@ -2,9 +2,9 @@
 
 use super::Error;
 
-/// How many bits each byte takes, and at last EOS. The code is canonical: symbols have ascending
-/// codes in the order of their lengths, and symbols of one length in the order of their values. So
-/// these lengths say everything.
+/// The number of bits of each byte's code, and last that of EOS. The code is canonical: codes
+/// ascend with the symbols' lengths, and within one length with the symbols' values. So these
+/// lengths define the whole code.
 #[rustfmt::skip]
 static LENGTHS: [u8; 257] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
@@ -27,22 +27,22 @@ static LENGTHS: [u8; 257] = [
 ];
 
 const LONGEST: usize = 30;
-/// Bits of the first look-up: a code that is longer belongs to a rare byte.
+/// The bits of the first look-up. A longer code belongs to a rare byte.
 const SHORT: usize = 9;
 
 static CODE: Code = Code::new();
 
 struct Code {
-    /// For each byte its code, and how many bits it has.
+    /// The code of each byte, and its number of bits.
     codes: [(u32, u8); 256],
-    /// For the next [`SHORT`] bits: the byte, and above it the length of its code; 0 for longer
-    /// codes.
+    /// For each value of the next [`SHORT`] bits: the byte, and above it the length of its code. 0
+    /// for longer codes.
     short: [u16; 1 << SHORT],
-    /// Bytes in the order of their codes. EOS would be the next.
+    /// The bytes in the order of their codes. EOS would be next.
     symbols: [u8; 256],
-    /// For each length, the first code that is longer, as the first bits of 32.
+    /// For each length, the first longer code, as the first bits of 32.
     ends: [u64; LONGEST + 1],
-    /// For each length, what to add to a code to have its place in `symbols`.
+    /// For each length, the number to add to a code to get its place in `symbols`.
     places: [i32; LONGEST + 1],
 }
 
@@ -93,7 +93,7 @@ impl Code {
     }
 }
 
-/// How many bytes a string takes in the code.
+/// The number of bytes of a string in the code.
 pub(super) fn encoded_len(text: &[u8]) -> usize {
     let bits: usize = text.iter().map(|&byte| usize::from(LENGTHS[usize::from(byte)])).sum();
     bits.div_ceil(8)
@@ -101,7 +101,7 @@ pub(super) fn encoded_len(text: &[u8]) -> usize {
 
 /// Appends a string in the code.
 pub(super) fn encode(text: &[u8], into: &mut Vec<u8>) {
-    // The last `have` bits wait. They are less than 32, so any code still has room.
+    // The last `have` bits wait. They are fewer than 32, so any code fits.
     let mut bits = 0_u64;
     let mut have = 0;
     for &byte in text {
@@ -118,7 +118,7 @@ pub(super) fn encode(text: &[u8], into: &mut Vec<u8>) {
     into.extend_from_slice(&(last as u32).to_be_bytes()[..have.div_ceil(8) as usize]);
 }
 
-/// Appends what a string in the code says.
+/// Appends the decoded string.
 pub(super) fn decode(coded: &[u8], into: &mut Vec<u8>) -> Result<(), Error> {
     let start = into.len();
     // No code has less than five bits.
@@ -131,14 +131,14 @@ pub(super) fn decode(coded: &[u8], into: &mut Vec<u8>) -> Result<(), Error> {
 fn decode_to(coded: &[u8], text: &mut [u8]) -> Result<usize, Error> {
     let mut len = 0;
     let mut input = coded;
-    // The first `have` bits wait, and zeros follow.
+    // The first `have` bits are valid, and zeros follow.
     let mut bits = 0_u64;
     let mut have = 0;
     while let Some((next, rest)) = input.split_first_chunk() {
         bits |= u64::from(u32::from_be_bytes(*next)) << (32 - have);
         have += 32;
         input = rest;
-        // No code has more bits than that.
+        // No code has more bits.
         while have >= 32 {
             let (length, byte) = symbol(bits)?;
             text[len] = byte;
@@ -153,7 +153,7 @@ fn decode_to(coded: &[u8], text: &mut [u8]) -> Result<usize, Error> {
     }
     loop {
         let (length, byte) = symbol(bits)?;
-        // The zeros have made a code of the padding, or of nothing.
+        // The zeros have completed a code from the padding, or from nothing.
         if length > have {
             break;
         }
@@ -173,7 +173,7 @@ fn symbol(bits: u64) -> Result<(u32, u8), Error> {
     if short != 0 { Ok((u32::from(short >> 8), short as u8)) } else { long(bits) }
 }
 
-/// The same of a code above [`SHORT`] bits.
+/// The same for a code above [`SHORT`] bits.
 #[cold]
 fn long(bits: u64) -> Result<(u32, u8), Error> {
     let window = bits >> 32;
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn codes_are_those_of_the_rfc() {
-        // From Appendix B: some of each length.
+        // From Appendix B: some codes of each length.
         for (symbol, code, length) in [
             (b'0', 0x0, 5),
             (b't', 0x9, 5),
@@ -286,10 +286,10 @@ mod tests {
         }
     }
 
-    /// Bit by bit, from the codes alone.
+    /// Decodes bit by bit, from the codes alone.
     fn decoded_slowly(coded: &[u8]) -> Result<Vec<u8>, Error> {
         let mut text = Vec::new();
-        // With a one in front, as codes of different lengths can have the same value.
+        // Begin with a one, because codes of different lengths can have the same value.
         let mut code = 1_u64;
         for bit in coded.iter().flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1)) {
             code = code << 1 | u64::from(bit);

@@ -1,11 +1,11 @@
-//! Integers with a prefix (RFC 7541 §5.1), and the bytes that a block still has.
+//! Integers with a prefix (RFC 7541 §5.1), and the rest of a block's bytes.
 
 use super::Error;
 
-/// Behind the prefix: five groups of seven bits are more than a number below 2³² needs.
+/// After the prefix, five groups of seven bits are more than a number below 2³² needs.
 const MOST_SHIFT: u32 = 28;
 
-/// Appends `value` with a prefix of `bits` bits; `pattern` has the bits in front of the prefix.
+/// Appends `value` with a prefix of `bits` bits. `pattern` has the bits before the prefix.
 #[inline]
 pub(super) fn write(value: usize, bits: u32, pattern: u8, into: &mut Vec<u8>) {
     let most = (1 << bits) - 1;
@@ -50,7 +50,7 @@ impl<'a> Input<'a> {
         Ok(taken)
     }
 
-    /// The integer whose prefix is the low `bits` bits of `first`, a byte that has been taken.
+    /// The integer whose prefix is the low `bits` bits of `first`, a byte that was already taken.
     #[inline]
     pub(super) fn integer(&mut self, first: u8, bits: u32) -> Result<u32, Error> {
         let most = (1 << bits) - 1;

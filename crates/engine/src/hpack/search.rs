@@ -6,24 +6,24 @@ use super::equal;
 /// The most entries that a table of 4,096 bytes has.
 const ENTRIES: usize = 4096 / super::OVERHEAD;
 const BUCKETS: usize = 64;
-/// The most entries of a bucket that are looked at: fields whose hashes collide on purpose cost no
-/// more than that, and an entry that is not found costs a few bytes.
+/// The most entries of a bucket that are examined. So fields whose hashes collide on purpose cost
+/// no more, and an entry that is not found costs only a few bytes.
 const PROBES: usize = 8;
 
-/// Entries have numbers in the order of their insertion, and each bucket is a chain of them from
-/// the newest to the oldest. Evicted entries are not taken out: their number says how old they
-/// are, and a chain ends where they begin.
+/// Entries have numbers in the order of their insertion. Each bucket is a chain of them from the
+/// newest to the oldest. Evicted entries stay in the chain: their number shows their age, and the
+/// chain ends at the first of them.
 #[derive(Debug)]
 pub(super) struct Search {
-    /// The number of the next entry, modulo 2¹⁶. A number that comes round again while a bucket still
-    /// has it leads to some other entry, which does not match.
+    /// The number of the next entry, modulo 2¹⁶. If a number is used again while a bucket still has
+    /// it, it leads to another entry, which does not match.
     next: u16,
     fields: [u16; BUCKETS],
     names: [u16; BUCKETS],
     links: [Link; ENTRIES],
 }
 
-/// Facts about the entry with a number, by that number modulo the length of `links`.
+/// Facts about the entry with a number, at the index of that number modulo the length of `links`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Link {
     hash: u32,
@@ -36,7 +36,7 @@ struct Link {
 impl Search {
     pub(super) fn new() -> Search {
         Search {
-            // Far from the zeros in the buckets, so that these are too old.
+            // Far from the zeros in the buckets, so that zeros count as too old.
             next: 1 << 15,
             fields: [0; BUCKETS],
             names: [0; BUCKETS],
@@ -44,7 +44,7 @@ impl Search {
         }
     }
 
-    /// The age of an entry with this name and value; `hash` is of both.
+    /// The age of an entry with this name and value. `hash` is the hash of both.
     pub(super) fn field(
         &self,
         table: &Table,
@@ -69,8 +69,8 @@ impl Search {
         None
     }
 
-    /// The age of the newest entry with this name, which must not be in the static table; `hash`
-    /// is of the name.
+    /// The age of the newest entry with this name, which must not be in the static table. `hash` is
+    /// the hash of the name.
     pub(super) fn name(&self, table: &Table, hash: u32, name: &[u8]) -> Option<usize> {
         let mut number = self.names[bucket(hash)];
         for _ in 0..PROBES {
@@ -86,8 +86,8 @@ impl Search {
         None
     }
 
-    /// An entry was put into the table. `name` is the hash of its name if that is not in the static
-    /// table.
+    /// Records an entry that was put into the table. `name` is the hash of its name if that is not
+    /// in the static table.
     pub(super) fn inserted(&mut self, hash: u32, name: Option<u32>) {
         let number = self.next;
         self.next = number.wrapping_add(1);
@@ -112,8 +112,8 @@ fn bucket(hash: u32) -> usize {
     hash as usize % BUCKETS
 }
 
-/// A hash of a string's length and of at most 24 of its bytes, those at both ends and in the
-/// middle, so that long strings cost no more than short ones.
+/// A hash of a string's length and of at most 24 of its bytes, at both ends and in the middle. So
+/// long strings cost no more than short ones.
 pub(super) fn hash(text: &[u8], seed: u32) -> u32 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let len = text.len();

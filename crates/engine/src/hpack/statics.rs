@@ -2,10 +2,10 @@
 
 use super::equal;
 
-/// How many entries the static table has: the dynamic table's first index is the next.
+/// The number of entries in the static table. The dynamic table's first index is the next.
 pub(super) const LEN: u32 = TABLE.len() as u32;
 
-/// Names and values; the first has index 1.
+/// Names and values. The first has index 1.
 #[rustfmt::skip]
 static TABLE: [(&[u8], &[u8]); 61] = [
     (b":authority", b""),
@@ -77,7 +77,7 @@ pub(super) fn get(index: u32) -> Option<(&'static [u8], &'static [u8])> {
     TABLE.get((index as usize).wrapping_sub(1)).copied()
 }
 
-/// A name of the static table.
+/// A name in the static table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     /// The first index with this name.
@@ -85,7 +85,7 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// Finds a name by one multiplication and one comparison.
+    /// Finds a name with one multiplication and one comparison.
     #[inline]
     pub(super) fn find(name: &[u8]) -> Option<Name> {
         let index = u32::from(SLOTS[slot(name)?]);
@@ -93,10 +93,10 @@ impl Name {
         equal(found, name).then_some(Name { index })
     }
 
-    /// The index of the entry that has also this value.
+    /// The index of the entry that also has this value.
     #[inline]
     pub(super) fn with(self, value: &[u8]) -> Option<u32> {
-        // Entries with the same name stand together.
+        // Entries with the same name follow each other.
         let entries: u32 = match self.index {
             2 | 4 | 6 => 2,
             8 => 7,
@@ -106,10 +106,10 @@ impl Name {
     }
 }
 
-/// By trial: the first factor found that gives every name a slot of its own, as `SLOTS` proves.
+/// Found by trial: the first factor that gives every name a slot of its own, as `SLOTS` proves.
 const FACTOR: u32 = 0x3e39_a6dd;
 
-/// Where a name stands in `SLOTS`: its length and three of its bytes tell all names apart.
+/// The place of a name in `SLOTS`. Its length and three of its bytes tell all names apart.
 const fn slot(name: &[u8]) -> Option<usize> {
     let [first, .., last] = *name else { return None };
     let middle = name[name.len() / 2];
@@ -120,7 +120,7 @@ const fn slot(name: &[u8]) -> Option<usize> {
 /// The first index of the name that belongs in a slot, or 0.
 static SLOTS: [u8; 128] = {
     let mut slots = [0; 128];
-    // From behind, so that the first of several entries with one name stays.
+    // Go backwards, so that the first of several entries with one name stays.
     let mut index = TABLE.len();
     while index > 0 {
         let name = TABLE[index - 1].0;
@@ -169,7 +169,7 @@ mod tests {
             let name = entry(index).0;
             let upper = name.to_ascii_uppercase();
             let longer = [name, b"x"].concat();
-            // As long, and with the same bytes where the slot looks.
+            // A string of the same length, with the same bytes where the slot looks.
             let mut like = name.to_vec();
             like[1] ^= 1;
             for other in [&upper, &longer, &name[1..], &name[..name.len() - 1], &like] {

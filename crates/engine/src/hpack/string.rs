@@ -5,10 +5,10 @@ use std::ops::Range;
 use super::integer::{self, Input};
 use super::{Error, huffman};
 
-/// The bit in front of the length that says that the string is Huffman-coded.
+/// The bit before the length that marks a Huffman-coded string.
 const CODED: u8 = 0x80;
 
-/// Appends a string, Huffman-coded where that is shorter.
+/// Appends a string, Huffman-coded if that is shorter.
 pub(super) fn write(text: &[u8], into: &mut Vec<u8>) {
     let coded = huffman::encoded_len(text);
     if coded < text.len() {
@@ -23,14 +23,14 @@ pub(super) fn write(text: &[u8], into: &mut Vec<u8>) {
 /// A string of a block.
 #[derive(Debug)]
 pub(super) enum Text<'a> {
-    /// As it stands in the block.
+    /// The string as it stands in the block.
     Plain(&'a [u8]),
-    /// Decoded, or copied: where it stands in the room for such.
+    /// A decoded or copied string: its place in the room for such strings.
     Within(Range<usize>),
 }
 
 impl<'a> Text<'a> {
-    /// Takes a string from the input. One that is Huffman-coded is appended to `room`.
+    /// Takes a string from the input. A Huffman-coded string is appended to `room`.
     pub(super) fn read(input: &mut Input<'a>, room: &mut Vec<u8>) -> Result<Text<'a>, Error> {
         let first = input.byte().ok_or(Error::Truncated)?;
         let len = input.integer(first, 7)?;

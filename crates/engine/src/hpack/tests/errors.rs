@@ -1,9 +1,9 @@
-//! Blocks that are refused, and blocks that are not although they are odd.
+//! Refused blocks, and odd blocks that are not refused.
 
 use super::{decoded, encoded, fields, hex};
 use crate::hpack::{Decoder, Encoder, Error, Field};
 
-/// Of a fresh decoder, or of one with an entry: a field `a: b`.
+/// The result of a fresh decoder, or of one with an entry: a field `a: b`.
 fn outcome(block: &str, entry: bool) -> Result<usize, Error> {
     let mut decoder = Decoder::new(4096);
     if entry {
@@ -17,7 +17,7 @@ fn an_index_without_an_entry_is_an_error() {
     for zero in ["80", "82 80"] {
         assert_eq!(outcome(zero, true), Err(Error::IndexZero), "{zero}");
     }
-    // Indexed, and as the name of each form of literal.
+    // As an indexed field, and as the name of each form of literal.
     for beyond in ["bf", "7f0001 62", "0f3001 62", "1f3001 62"] {
         assert_eq!(outcome(beyond, true), Err(Error::Index { index: 63, last: 62 }), "{beyond}");
     }
@@ -32,13 +32,13 @@ fn an_index_without_an_entry_is_an_error() {
 
 #[test]
 fn a_block_that_is_cut_anywhere_in_a_field_is_an_error() {
-    // An update, a literal with two strings, one with a coded value, a long index.
+    // An update, a literal with two strings, a literal with a coded value, and a long index.
     let block = hex("3fe1 1f40 0161 0162 048c f1e3 c2e5 f23a 6ba0 ab90 f4ff 0f2f 0162 be");
     let whole = [0, 3, 8, 22, 26, 27];
     for cut in 0..=block.len() {
         let decoded = decoded(&mut Decoder::new(4096), &block[..cut]);
         if let Some(fields) = whole.iter().position(|&end| end == cut) {
-            // The update is no field.
+            // The update is not a field.
             assert_eq!(decoded.map(|list| list.len()), Ok(fields.saturating_sub(1)), "{cut}");
         } else {
             assert_eq!(decoded, Err(Error::Truncated), "{cut}");
@@ -77,7 +77,7 @@ fn updates_of_the_size_are_taken_at_the_beginning_only() {
     assert_eq!(outcome("203f e11f 82", false), Ok(1));
     assert_eq!(outcome("8220", false), Err(Error::UpdateLate));
     assert_eq!(outcome("2082 20", false), Err(Error::UpdateLate));
-    // It evicts.
+    // The literal evicts.
     assert_eq!(outcome("be", true), Ok(1));
     assert_eq!(outcome("20be", true), Err(Error::Index { index: 62, last: 61 }));
     assert_eq!(outcome("22be", true), Err(Error::Index { index: 62, last: 61 }));
@@ -124,12 +124,12 @@ fn a_block_after_a_lowered_limit_begins_with_an_update() {
     assert_eq!(lowered(&[30], "3e82"), Ok(1));
     assert_eq!(lowered(&[30], "2082"), Ok(1));
     assert_eq!(lowered(&[30], "3f00 82"), Err(Error::UpdateLarge { size: 31, limit: 30 }));
-    // Down and up in between: the lowest must be among the updates.
+    // Down and up in between. The lowest must be among the updates.
     assert_eq!(lowered(&[30, 60], "82"), missing(30));
     assert_eq!(lowered(&[30, 60], "3f1d 82"), missing(30));
     assert_eq!(lowered(&[30, 60], "3e3f 1d82"), Ok(1));
     assert_eq!(lowered(&[60, 30], "3e82"), Ok(1));
-    // Nothing has become less.
+    // No limit was lowered.
     assert_eq!(lowered(&[4096], "82"), Ok(1));
     assert_eq!(lowered(&[5000, 4096], "82"), Ok(1));
 }

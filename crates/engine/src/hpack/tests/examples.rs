@@ -1,10 +1,9 @@
-//! The examples of RFC 7541, Appendix C. Those of integers are beside the integers.
+//! The examples of RFC 7541, Appendix C. Those of integers are in `integer.rs`.
 
 use super::{decoded, encoded, fields, hex};
 use crate::hpack::{Decoder, Encoder, Field};
 
-/// Blocks of the RFC's examples, the lists that they stand for, and the sizes of the table
-/// afterwards.
+/// Blocks of the RFC's examples, the lists that they encode, and the sizes of the table afterwards.
 type Examples<'a> = [(&'a str, &'a [(&'a str, &'a str)], usize); 3];
 
 const C_3: Examples<'_> = [
@@ -98,7 +97,7 @@ const C_6: [&str; 3] = [
      4ee5 b106 3d50 07",
 ];
 
-/// A decoder whose table has `size` bytes, as both ends of the RFC's examples take for granted.
+/// A decoder whose table has `size` bytes, as the RFC's examples assume.
 fn decoder_of(size: u32) -> Decoder {
     let mut decoder = Decoder::new(size);
     let mut encoder = Encoder::new();
@@ -107,7 +106,7 @@ fn decoder_of(size: u32) -> Decoder {
     decoder
 }
 
-/// An encoder that has told of its table's size already.
+/// An encoder that has already announced its table's size.
 fn encoder_of(size: u32) -> Encoder {
     let mut encoder = Encoder::new();
     encoder.set_limit(size);
@@ -167,7 +166,7 @@ fn lists_are_encoded_byte_by_byte_as_in_the_rfc() {
     for (mut encoder, examples, blocks) in [(Encoder::new(), C_3, C_4), (encoder_of(256), C_5, C_6)]
     {
         for ((plain, list, _), coded) in examples.into_iter().zip(blocks) {
-            // The RFC's encoder prefers the code also where it is as long as the string.
+            // The RFC's encoder uses the Huffman code even when it is as long as the string.
             let expected = if plain.len() <= coded.len() { plain } else { coded };
             assert_eq!(encoded(&mut encoder, list), hex(expected));
         }

@@ -1,4 +1,4 @@
-//! Sequences of blocks and of limits, of an encoder with a decoder.
+//! Sequences of blocks and of limits, through an encoder and a decoder.
 
 use std::collections::HashSet;
 
@@ -25,7 +25,7 @@ fn limit() -> impl Strategy<Value = u32> {
     prop_oneof![0..300_u32, 0..5000_u32, Just(4096), Just(u32::MAX)]
 }
 
-/// Names and values of which many are equal, in part or whole.
+/// Names and values, many of which are equal in part or in whole.
 fn field() -> impl Strategy<Value = (Vec<u8>, Vec<u8>, Indexing)> {
     let names = [":method", ":path", ":status", "accept-encoding", "x-a", "x-b", "x-trace-id", ""];
     let values =
@@ -111,7 +111,7 @@ fn a_secret_is_a_literal_even_if_a_table_has_it() {
     let mut block = Vec::new();
     encoder.field(b"x-key", b"secret", Indexing::Never, &mut block);
     encoder.field(b":method", b"GET", Indexing::Never, &mut block);
-    // The names by their indices, which tell nothing of the values; plain where the code saves
+    // The names as indices, which tell nothing of the values. Plain text where the code saves
     // nothing.
     assert_eq!(block, b"\x1f\x2f\x84\x41\x49\x61\x53\x12\x03GET");
 }
