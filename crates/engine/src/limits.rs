@@ -1,7 +1,7 @@
-//! One table of limits: every type of frame, with every flag, has a row, a cost and an end.
+//! The table of limits: every type of frame, with every flag, has a row, a cost and an end.
 //!
-//! Flow control bounds the cost of DATA alone, so all other frames are bounded here. A peer may send
-//! of each kind as many as an honest one would at its worst, and is told to calm down beyond
+//! Flow control bounds only the cost of DATA, so this table bounds all other frames. Of each kind a
+//! peer may send as many as an honest one would at its worst. Beyond that the connection ends
 //! (ENHANCE_YOUR_CALM, RFC 9113 §10.5). The figures are generous: a client that drops 10,000
 //! connections at once is honest.
 
@@ -31,23 +31,25 @@ pub(crate) enum Row {
     DeadData,
 }
 
-/// The name of each row, as errors say it, what it has in stock, and what a second adds.
+/// The name of each row for errors, its stock, and the addition each second.
 const ROWS: [(&str, Size); 15] = [
-    // Beside one for each stream that a client opens, and for each that a server has answered before
-    // all of the request was there.
+    // In addition to one for each stream that a client opens, and one for each that a server has
+    // answered before the whole request had come.
     ("RST_STREAM frames", size(20_000, 2_000)),
     ("PRIORITY frames", size(10_000, 100)),
-    // A browser sends one for each request, which are due, and more when a tab is chosen.
+    // A browser sends one for each request, which is due, and more when the user chooses a tab.
     ("PRIORITY_UPDATE frames", size(10_000, 1_000)),
     ("SETTINGS frames", size(1_000, 100)),
-    // Beside one for each DATA frame that this side sends: gRPC measures the line by a PING behind
-    // what it reads, as soon as the last one is answered.
+    // In addition to one for each DATA frame that this side sends. gRPC measures the line with a
+    // PING after the bytes that it reads, as soon as the last PING is answered.
     ("PING frames", size(10_000, 2_000)),
-    // Beside one behind each full frame of a field block.
+    // In addition to one after each full frame of a field block.
     ("CONTINUATION frames", size(1_000, 50)),
-    // Beside two for each byte that this side sends: on the stream, and on the connection.
+    // In addition to two for each byte that this side sends: for the stream, and for the
+    // connection.
     ("WINDOW_UPDATE frames", size(20_000, 2_000)),
-    // Beside a server's answers, which are due, with two interim ones each (RFC 9110 §15.2).
+    // In addition to a server's answers, which are due, with two interim ones each
+    // (RFC 9110 §15.2).
     ("HEADERS frames", size(1_000, 100)),
     // Some libraries flush an empty frame now and then.
     ("DATA frames without content", size(1_000, 100)),
@@ -55,16 +57,17 @@ const ROWS: [(&str, Size); 15] = [
     ("GOAWAY frames", size(100, 10)),
     ("ALTSVC and ORIGIN frames", size(1_000, 100)),
     ("frames of unknown types", size(20_000, 2_000)),
-    // A peer can have this side do all the work of a stream and reset it by breaking the rules on
-    // each (CVE-2025-8671). An honest one breaks them where it cannot know better, in bursts: it
-    // opens more streams than it may before it has seen the SETTINGS.
+    // A peer can make this side do all the work of a stream, and then reset the stream by breaking
+    // the rules on it (CVE-2025-8671). An honest peer breaks them in bursts where it cannot know
+    // better: it opens more streams than it may before it has seen the SETTINGS.
     ("stream errors, each of which calls for a reset", size(20_000, 200)),
-    // In bytes with the heads of frames, beside what the windows allowed when the streams were reset.
+    // In bytes, including the heads of frames, and in addition to the bytes that the windows
+    // allowed when the streams were reset.
     ("bytes for streams that are over", size(64 << 20, 16 << 20)),
 ];
 
-/// The most WINDOW_UPDATEs that can be due: two for each byte of 2 MiB that are on their way. A peer
-/// that reads late, and then gives credit for each small frame by itself, sends them all at once.
+/// The most WINDOW_UPDATEs that can be due: two for each byte of 2 MiB in transit. A peer that
+/// reads late, and then gives credit for each small frame separately, sends them all at once.
 const MOST_UPDATES_DUE: u64 = 4 << 20;
 
 const fn size(most: u32, per_second: u32) -> Size {
@@ -74,31 +77,31 @@ const fn size(most: u32, per_second: u32) -> Size {
 /// The cost of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cost {
-    /// So many of this row.
+    /// This many of the row.
     Of(Row, u32),
     /// Its bytes, of a window (RFC 9113 §5.2).
     Window,
-    /// A place among the streams that may be open (RFC 9113 §5.1.2), which comes back by what costs
-    /// [`Row::Resets`] or [`Row::StreamErrors`], or by this side's own end.
+    /// A place among the streams that may be open (RFC 9113 §5.1.2). It comes back through a frame
+    /// that costs [`Row::Resets`] or [`Row::StreamErrors`], or through this side's own end.
     Place,
-    /// One of what this side has called for, otherwise of [`Row::Unasked`].
+    /// One of the answers that this side has requested, or else one of [`Row::Unasked`].
     Answer,
-    /// Nothing: it is an error at once.
+    /// Nothing, because it is an error at once.
     Error,
 }
 
-/// More of a row than an honest peer sends: the name of the row.
+/// The peer has sent more of a row than an honest one would. Contains the row's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooMany(pub(crate) &'static str);
 
-/// A frame, as far as its cost depends on it.
+/// The facts about a frame that determine its cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weight {
     pub(crate) kind: u8,
     pub(crate) flags: u8,
-    /// Of the payload, in bytes.
+    /// The payload's length, in bytes.
     pub(crate) len: u32,
-    /// The receiver is a server.
+    /// Whether the receiver is a server.
     pub(crate) at_server: bool,
 }
 
@@ -109,8 +112,8 @@ impl Weight {
         const ACK: u8 = 0x1;
         const END_STREAM: u8 = 0x1;
         match self.kind {
-            // Without content and without an end it takes no window, and means nothing. Padding
-            // alone is given back at once (`connection/data.rs` asks again when it knows).
+            // Without content and without an end it takes no window, and has no effect. Padding
+            // alone is given back at once (`connection/data.rs` checks again when it knows).
             0x0 if self.len == 0 && self.flags & END_STREAM == 0 => Cost::Of(Row::EmptyData, 1),
             0x0 => Cost::Window,
             0x1 if self.at_server => Cost::Place,
@@ -118,7 +121,7 @@ impl Weight {
             0x2 => Cost::Of(Row::Priorities, 1),
             0x3 => Cost::Of(Row::Resets, 1),
             0x4 if self.flags & ACK != 0 => Cost::Answer,
-            // A frame has room for thousands of settings; honest ones have ten.
+            // A frame has room for thousands of settings, and honest frames have ten.
             0x4 => Cost::Of(Row::Settings, 1 + self.len / 192),
             // Push is off at both ends (RFC 9113 §8.4).
             0x5 => Cost::Error,
@@ -136,7 +139,7 @@ impl Weight {
     }
 }
 
-/// The stock that a peer has left of each row.
+/// The stock that a peer has left in each row.
 #[derive(Debug)]
 pub(crate) struct Limits {
     buckets: [Bucket; ROWS.len()],
@@ -147,11 +150,11 @@ impl Limits {
         Limits { buckets: ROWS.map(|(_, size)| Bucket::new(size)) }
     }
 
-    /// Takes so much of a row.
+    /// Takes this much from a row.
     ///
     /// # Errors
     ///
-    /// The row has not as much left, which ends the connection.
+    /// The row does not have as much left, which ends the connection.
     #[inline]
     pub(crate) fn spend(&mut self, row: Row, cost: u32, now: Instant) -> Result<(), TooMany> {
         let (name, size) = ROWS[row as usize];
@@ -161,13 +164,13 @@ impl Limits {
         }
     }
 
-    /// This side has called for so many more of a row.
+    /// This side has requested this many more of a row.
     #[inline]
     pub(crate) fn expect(&mut self, row: Row, count: u64) {
         self.buckets[row as usize].expect(count);
     }
 
-    /// This side has sent so many bytes of content, in one frame.
+    /// This side has sent this many bytes of content, in one frame.
     #[inline]
     pub(crate) fn sent(&mut self, bytes: usize) {
         let updates = (bytes as u64).saturating_mul(2);
@@ -175,8 +178,8 @@ impl Limits {
         self.add_one(Row::Pings);
     }
 
-    /// A stream was opened, by either side: a PING may come behind its end, and a WINDOW_UPDATE that
-    /// makes its window larger.
+    /// A stream was opened, by either side. A PING may follow its end, and a WINDOW_UPDATE may make
+    /// its window larger.
     #[inline]
     pub(crate) fn opened(&mut self) {
         for row in [Row::Pings, Row::PriorityUpdates, Row::WindowUpdates] {
@@ -184,15 +187,15 @@ impl Limits {
         }
     }
 
-    /// A server has answered a request before all of it was there. Resets that do not come cannot be
-    /// saved up for later.
+    /// A server has answered a request before the whole request had come. Resets that do not come
+    /// cannot be saved for later.
     #[inline]
     pub(crate) fn answered(&mut self) {
         let most = ROWS[Row::Resets as usize].1.most.into();
         self.buckets[Row::Resets as usize].expect_up_to(most, 1);
     }
 
-    /// A frame of a field block came that was full.
+    /// A full frame of a field block came.
     #[inline]
     pub(crate) fn expect_continuation(&mut self) {
         self.buckets[Row::Continuations as usize].expect_up_to(1, 1);

@@ -1,9 +1,9 @@
-//! How many frames of a kind may come: a stock that refills with time, beside what this side has
-//! called for.
+//! The number of frames of a kind that may come: a stock that refills with time, and in addition
+//! the frames that this side has requested.
 
 use std::time::{Duration, Instant};
 
-/// How much fits into a bucket, and how fast it fills.
+/// The capacity of a bucket, and the speed at which it fills.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     pub(crate) most: u32,
@@ -13,7 +13,7 @@ pub(crate) struct Size {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bucket {
     stock: u32,
-    /// Frames that this side has called for, which are not taken from the stock.
+    /// Frames that this side has requested. They do not count against the stock.
     due: u64,
     filled: Option<Instant>,
 }
@@ -23,12 +23,12 @@ impl Bucket {
         Bucket { stock: size.most, due: 0, filled: None }
     }
 
-    /// Takes out what something costs; `false` if there is not as much.
+    /// Takes a cost out. `false` if there is not as much.
     #[inline]
     pub(crate) fn spend(&mut self, size: Size, cost: u32, now: Instant) -> bool {
         let due = self.due.min(u64::from(cost));
         self.due -= due;
-        // Not more than `cost`, which has 32 bits.
+        // At most `cost`, which has 32 bits.
         let cost = cost - due as u32;
         if cost > 0 && self.stock < size.most / 2 {
             self.refill(size, now);
@@ -42,7 +42,7 @@ impl Bucket {
         }
     }
 
-    /// Adds what the time is worth. Only called when the stock is low, which is rare.
+    /// Adds the gain of the time since. Called only when the stock is low, which is rare.
     #[cold]
     fn refill(&mut self, size: Size, now: Instant) {
         let Some(filled) = self.filled else {
@@ -60,20 +60,20 @@ impl Bucket {
             self.stock = size.most;
             self.filled = Some(now);
         } else {
-            // Less than the room, which has 32 bits. A rest of the time counts at the next call.
+            // Less than the room, which has 32 bits. The rest of the time counts at the next call.
             self.stock += gained as u32;
             let worth = Duration::from_micros((gained * 1_000_000 / per_second) as u64);
             self.filled = Some(filled + worth);
         }
     }
 
-    /// This side has called for so many.
+    /// This side has requested this many frames.
     #[inline]
     pub(crate) fn expect(&mut self, frames: u64) {
         self.due = self.due.saturating_add(frames);
     }
 
-    /// As [`Bucket::expect`], but not more than `most` altogether.
+    /// The same as [`Bucket::expect`], but at most `most` altogether.
     #[inline]
     pub(crate) fn expect_up_to(&mut self, most: u64, frames: u64) {
         self.due = self.due.saturating_add(frames).min(most);
@@ -92,7 +92,7 @@ mod tests {
 
     const SIZE: Size = Size { most: 1_000, per_second: 100 };
 
-    /// A time, as there is no clock here: any instant does.
+    /// A time. There is no clock here, so any instant will do.
     fn start() -> Instant {
         #[expect(clippy::disallowed_methods, reason = "a test says what time it is")]
         Instant::now()

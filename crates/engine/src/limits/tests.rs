@@ -8,7 +8,7 @@ fn start() -> Instant {
     Instant::now()
 }
 
-/// How many of a frame a new connection takes, as far as the table bounds it.
+/// The number of such frames that a new connection accepts, as far as the table bounds it.
 fn most(row: Row, cost: u32) -> u32 {
     let (mut limits, now) = (Limits::new(), start());
     let mut count = 0;
@@ -30,8 +30,8 @@ fn every_type_with_every_flag_has_a_row_a_cost_and_an_end() {
                     let (row, cost) = match weight.cost() {
                         Cost::Of(row, cost) => (row, cost),
                         Cost::Answer => (Row::Unasked, 1),
-                        // These end by another rule, which `tests/floods.rs` plays: a window, a
-                        // place among the streams, or at once.
+                        // Other rules end these, as `tests/floods.rs` tests: a window, a place
+                        // among the streams, or an error at once.
                         Cost::Window => {
                             assert!(kind == 0 && (len > 0 || flags & 1 != 0));
                             continue;
