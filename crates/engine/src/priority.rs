@@ -1,11 +1,11 @@
-//! Priorities (RFC 9218): the `priority` field, and what PRIORITY_UPDATE says in its place.
+//! Priorities (RFC 9218): the `priority` field, and PRIORITY_UPDATE in its place.
 
 mod dictionary;
 
 use dictionary::{Dictionary, Value};
 use http::HeaderMap;
 
-/// How soon a stream's content is wanted (RFC 9218 §4).
+/// The urgency of a stream's content (RFC 9218 §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Priority {
     urgency: u8,
@@ -16,35 +16,36 @@ impl Priority {
     /// The least urgent level.
     pub const MAX_URGENCY: u8 = 7;
 
-    /// `urgency` from 0, the most urgent, to 7; more counts as 7. Not incremental.
+    /// `urgency` is from 0, the most urgent, to 7. A larger value counts as 7. Not incremental.
     pub const fn new(urgency: u8) -> Priority {
         let urgency = if urgency > Priority::MAX_URGENCY { Priority::MAX_URGENCY } else { urgency };
         Priority { urgency, incremental: false }
     }
 
-    /// Whether its content is of use before all of it is there.
+    /// Sets whether its content is useful before all of it has come.
     #[must_use]
     pub const fn incremental(self, incremental: bool) -> Priority {
         Priority { incremental, ..self }
     }
 
-    /// From 0, the most urgent, to 7. By default 3.
+    /// The urgency, from 0, the most urgent, to 7. Default: 3.
     pub const fn urgency(self) -> u8 {
         self.urgency
     }
 
-    /// Whether its content is of use before all of it is there. By default it is not.
+    /// Whether its content is useful before all of it has come. Default: no.
     pub const fn is_incremental(self) -> bool {
         self.incremental
     }
 
-    /// Reads a field's value. Members that are unknown or out of their range are ignored; `None` if
-    /// it is no dictionary at all, which counts as if the field were not there (RFC 9218 §4).
+    /// Reads a field's value. Unknown members and members out of range are ignored. Returns `None`
+    /// if the value is no dictionary, which counts as if the field were absent (RFC 9218 §4).
     pub fn parse(value: &[u8]) -> Option<Priority> {
         let mut priority = Priority::default();
         for member in Dictionary::new(value) {
             let (key, value) = member.ok()?;
-            // Of members with one name the last counts, even if it is of no use (RFC 8941 §3.2).
+            // Of several members with one name the last counts, even if it cannot be used
+            // (RFC 8941 §3.2).
             match (key, value) {
                 (b"u", Value::Integer(urgency @ 0..=7)) => priority.urgency = urgency as u8,
                 (b"u", _) => priority.urgency = Priority::default().urgency,
@@ -56,8 +57,8 @@ impl Priority {
         Some(priority)
     }
 
-    /// The priority in the `priority` field of a head; the default without one, or if its value
-    /// cannot be understood.
+    /// The priority in the `priority` field of a head. The default if there is no field or its
+    /// value is not understood.
     pub fn from_headers(headers: &HeaderMap) -> Priority {
         let mut values = headers.get_all("priority").iter();
         let (Some(first), second) = (values.next(), values.next()) else {

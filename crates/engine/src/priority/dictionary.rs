@@ -1,5 +1,5 @@
-//! Dictionaries of structured fields (RFC 8941 §3.2), as far as a priority needs them: the values
-//! that it knows are read, all others are only checked and skipped.
+//! Dictionaries of structured fields (RFC 8941 §3.2), as far as a priority needs them. The values
+//! that it knows are read, and all others are only checked and skipped.
 
 /// The members of a dictionary. After an error nothing follows.
 #[derive(Debug)]
@@ -13,17 +13,17 @@ pub(super) struct Dictionary<'a> {
 pub(super) enum Value {
     Boolean(bool),
     Integer(i64),
-    /// Of a type that no priority has.
+    /// A type that no priority has.
     Other,
 }
 
-/// It is no dictionary.
+/// The value is no dictionary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
 type Result<T> = std::result::Result<T, Malformed>;
 
-/// The most digits that an integer, or a decimal before its point, can have (RFC 8941 §3.3).
+/// The most digits of an integer, or of a decimal before its point (RFC 8941 §3.3).
 const INTEGER_DIGITS: usize = 15;
 const DECIMAL_DIGITS: usize = 12;
 
@@ -44,7 +44,7 @@ impl<'a> Dictionary<'a> {
                 return Ok(None);
             }
             self.expect(b',')?;
-            // A comma cannot be the end.
+            // A comma cannot end the dictionary.
             self.skip(b" \t");
         }
         let key = self.key()?;
