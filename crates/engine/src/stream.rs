@@ -1,7 +1,8 @@
-//! One stream: two half machines (RFC 9113 §5.1), two windows, and what its head has promised.
+//! One stream: two half machines (RFC 9113 §5.1), two windows, and its head's promise.
 //!
-//! A stream that is in the store is open or half-closed. One that was never opened is above the
-//! highest identifier of its end, and one that is over is at most remembered (`streams/closed.rs`).
+//! A stream in the store is open or half-closed. A stream that was never opened is above the
+//! highest identifier of its end. A stream that is over is at most remembered
+//! (`streams/closed.rs`).
 
 mod length;
 mod recv;
@@ -20,7 +21,7 @@ pub(crate) struct Stream {
     pub(crate) id: u32,
     pub(crate) send: SendHalf,
     pub(crate) recv: RecvHalf,
-    /// It is in the list of streams for which a WINDOW_UPDATE goes out.
+    /// Whether it is in the list of streams that get a WINDOW_UPDATE.
     pub(crate) update_listed: bool,
     /// The kind of its request, as far as the response's content depends on that.
     pub(crate) asked: Asked,

@@ -3,21 +3,21 @@
 use super::Refused;
 use crate::Reason;
 
-/// The content that is still to come.
+/// The content that must still come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ContentLength(Option<u64>);
 
 impl ContentLength {
-    /// As the head says; `None` where it says nothing, or nothing that counts.
+    /// The length in the head. `None` if the head has none, or one that does not count.
     pub(crate) fn new(promised: Option<u64>) -> ContentLength {
         ContentLength(promised)
     }
 
-    /// So many bytes of content have come, the last of all if `end`.
+    /// Counts this many bytes of content. They are the last if `end`.
     ///
     /// # Errors
     ///
-    /// A stream error: it is more, or less, than was promised.
+    /// A stream error: the content is longer or shorter than promised.
     #[inline]
     pub(crate) fn count(&mut self, bytes: usize, end: bool) -> Result<(), Refused> {
         let Some(left) = self.0 else { return Ok(()) };

@@ -2,18 +2,18 @@
 
 use crate::Reason;
 
-/// How far the peer has come.
+/// The peer's progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecvHalf {
     /// A server has not answered yet.
     Head,
-    /// The head is here; content may follow.
+    /// The head has come, and content may follow.
     Body,
-    /// END_STREAM is here.
+    /// END_STREAM has come.
     Ended,
 }
 
-/// Something of the peer that comes on a stream.
+/// A part of a stream that comes from the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Came {
     /// An interim response (1xx).
@@ -22,11 +22,11 @@ pub(crate) enum Came {
     Head { end: bool },
     /// Content.
     Data { end: bool },
-    /// A field section behind the head: trailers.
+    /// A field section after the head: trailers.
     Trailers { end: bool },
 }
 
-/// Why the peer may not send this here: the code that the RFC names, and a text.
+/// The reason why the peer may not send this here: the code that the RFC names, and a text.
 pub(crate) type Refused = (Reason, &'static str);
 
 impl RecvHalf {

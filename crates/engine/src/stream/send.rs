@@ -1,17 +1,17 @@
 //! The half of a stream that this side sends.
 
-/// How far this side has come.
+/// This side's progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendHalf {
     /// A server has not answered yet.
     Head,
-    /// The head is out; content may follow.
+    /// The head is sent, and content may follow.
     Body,
-    /// END_STREAM is out.
+    /// END_STREAM is sent.
     Ended,
 }
 
-/// Something of this side that goes out on a stream.
+/// A part of a stream that this side sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Go {
     /// An interim response (1xx).
@@ -25,8 +25,7 @@ pub(crate) enum Go {
 }
 
 impl SendHalf {
-    /// The state after this is sent; `None` where it may not be sent in this state
-    /// (RFC 9113 §8.1).
+    /// The state after this is sent. `None` if it must not be sent in this state (RFC 9113 §8.1).
     #[inline]
     pub(crate) fn after(self, go: Go) -> Option<SendHalf> {
         use SendHalf::{Body, Ended, Head};
