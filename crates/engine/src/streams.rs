@@ -1,6 +1,6 @@
-//! The store of streams: those that are open by slot, and what is known of the others.
+//! The store of streams: the open ones by slot, and the knowledge of the others.
 //!
-//! Only clients open streams (neither side pushes), so all identifiers are odd.
+//! Only clients open streams, because neither side pushes. So all identifiers are odd.
 
 mod closed;
 mod table;
@@ -14,14 +14,14 @@ use table::Table;
 /// The highest identifier (RFC 9113 §5.1.1).
 pub(crate) const LAST_ID: u32 = (1 << 31) - 1;
 
-/// Where a stream stands.
+/// The state of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Open or half-closed, in this slot.
     Live(u32),
     /// It was never opened.
     Idle,
-    /// It is over, or was passed over.
+    /// It is over, or was skipped.
     Gone(Known),
 }
 
@@ -32,10 +32,11 @@ pub(crate) struct Streams {
     free: Vec<u32>,
     table: Table,
     closed: ClosedStreams,
-    /// The highest identifier that was opened; 0 if none was.
+    /// The highest identifier that was opened. 0 if none was.
     highest: u32,
     open: usize,
-    /// The last stream that was looked for, because most frames are for the one before.
+    /// The last stream that was looked up, because most frames are for the same stream as the frame
+    /// before.
     last: (u32, u32),
 }
 
@@ -52,7 +53,7 @@ impl Streams {
         }
     }
 
-    /// Opens a stream, whose identifier is above all others; gives its slot.
+    /// Opens a stream, whose identifier is above all others. Returns its slot.
     pub(crate) fn insert(&mut self, stream: Stream) -> u32 {
         let id = stream.id;
         debug_assert!(id > self.highest && id % 2 == 1);
@@ -73,7 +74,7 @@ impl Streams {
         slot
     }
 
-    /// The identifier is taken, by a stream that is over at once.
+    /// Takes the identifier for a stream that is over at once.
     pub(crate) fn pass(&mut self, id: u32, how: Closed) {
         debug_assert!(id > self.highest);
         self.highest = id;
@@ -94,7 +95,7 @@ impl Streams {
         Some(slot)
     }
 
-    /// A stream that is open, to be looked at.
+    /// An open stream, for reading.
     pub(crate) fn get(&self, id: u32) -> Option<&Stream> {
         match id % 2 {
             0 => None,
@@ -102,7 +103,8 @@ impl Streams {
         }
     }
 
-    /// Where the stream with this identifier stands. Servers open none, so the even ones are idle.
+    /// The state of the stream with this identifier. Servers open no streams, so even identifiers
+    /// are idle.
     #[inline]
     pub(crate) fn find(&mut self, id: u32) -> Found {
         match self.slot(id) {
@@ -118,13 +120,13 @@ impl Streams {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
-    /// The stream in a slot, to be looked at.
+    /// The stream in a slot, for reading.
     #[inline]
     pub(crate) fn peek(&self, slot: u32) -> Option<&Stream> {
         self.slots.get(slot as usize)?.as_ref()
     }
 
-    /// The stream is over.
+    /// Removes a stream that is over.
     pub(crate) fn remove(&mut self, slot: u32, how: Closed) -> Option<Stream> {
         let stream = self.slots.get_mut(slot as usize)?.take()?;
         self.table.remove(stream.id);
@@ -135,28 +137,28 @@ impl Streams {
         Some(stream)
     }
 
-    /// A stream that was over has come to another end than was known.
+    /// Records that a stream that was over has ended differently from what was known.
     pub(crate) fn note(&mut self, id: u32, how: Closed) {
         self.closed.insert(id, how);
     }
 
-    /// All that are open, with their slots.
+    /// All open streams, with their slots.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Stream)> {
         let slots = (0..).zip(&mut self.slots);
         slots.filter_map(|(slot, stream)| Some((slot, stream.as_mut()?)))
     }
 
-    /// All that are open.
+    /// All open streams.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Stream> {
         self.slots.iter().flatten()
     }
 
-    /// How many are open.
+    /// The number of open streams.
     pub(crate) fn open(&self) -> usize {
         self.open
     }
 
-    /// The highest identifier that was opened; 0 if none was.
+    /// The highest identifier that was opened. 0 if none was.
     pub(crate) fn highest(&self) -> u32 {
         self.highest
     }

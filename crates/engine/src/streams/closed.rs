@@ -1,45 +1,45 @@
-//! Knowledge of streams that are over, in bounded memory: one word a stream, of the last 4,096
-//! of each end.
+//! Knowledge of streams that are over, in bounded memory: one word a stream, for the last 4,096 of
+//! each end.
 
-/// How a stream came to its end.
+/// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
-    /// The peer has sent END_STREAM. An honest one sends nothing more.
+    /// The peer has sent END_STREAM. An honest peer sends nothing more.
     Ended = 1,
-    /// The peer has reset it. An honest one sends nothing more.
+    /// The peer has reset it. An honest peer sends nothing more.
     ResetByPeer = 2,
-    /// This side has reset it. Frames can still be on their way.
+    /// This side has reset it. Frames may still be in transit.
     ResetHere = 3,
 }
 
-/// Knowledge of a stream that is not open, and whose identifier is not above the highest.
+/// Knowledge of a stream that is not open, and whose identifier is not above the highest one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
     /// It is over.
     Closed(Closed),
-    /// It may have been over for long, or was passed over.
+    /// It may have been over for long, or was skipped.
     Forgotten,
-    /// It was passed over: a higher one was opened first (RFC 9113 §5.1.1).
+    /// It was skipped: a higher stream was opened first (RFC 9113 §5.1.1).
     Skipped,
 }
 
-/// The most that is remembered.
+/// The most streams that are remembered.
 const MOST: usize = 4_096;
 
-/// The number of streams that have room at first.
+/// The initial room, in streams.
 const FIRST: usize = 64;
 
-/// The streams of one end that are over. A stream's place is its number, modulo the size.
+/// The streams of one end that are over. A stream's place is its number modulo the size.
 #[derive(Debug, Default)]
 pub(crate) struct ClosedStreams {
-    /// `number << 2 | how`; 0 where nothing is known.
+    /// `number << 2 | how`. 0 if nothing is known.
     words: Vec<u32>,
     /// The highest stream, plus one, that had to be forgotten.
     forgotten: u32,
 }
 
 impl ClosedStreams {
-    /// The stream is over, or has come to another end than was known.
+    /// Records that the stream is over, or has ended differently from what was known.
     pub(crate) fn insert(&mut self, id: u32, how: Closed) {
         let number = id >> 1;
         if self.words.is_empty() {
@@ -62,7 +62,7 @@ impl ClosedStreams {
             let larger = vec![0; self.words.len() * 2];
             for word in std::mem::replace(&mut self.words, larger) {
                 if word != 0 {
-                    // No two of them had one place before, so none have one now.
+                    // No two of them shared a place before, so none do now.
                     let mask = self.words.len() - 1;
                     self.words[(word >> 2) as usize & mask] = word;
                 }
@@ -118,7 +118,7 @@ mod tests {
         for number in 100_000 - MOST as u32..100_000 {
             let known = closed.get(2 * number + 1);
             match number % 3 {
-                // The place may still be that of an older one.
+                // The place may still belong to an older stream.
                 0 => assert_ne!(known, Known::Closed(Closed::ResetHere), "{number}"),
                 _ => assert_eq!(known, Known::Closed(Closed::ResetHere), "{number}"),
             }

@@ -1,7 +1,7 @@
 //! From a stream's identifier to its slot: a small table with open addressing.
 //!
-//! Identifiers follow each other, so their own low bits spread them better than a hash would. The
-//! cost of a peer that makes them meet is bounded by the number of streams that it may open.
+//! Identifiers are consecutive, so their own low bits spread them better than a hash would. A peer
+//! can cause collisions, but the number of streams that it may open bounds their cost.
 
 const EMPTY: u32 = 0;
 
@@ -13,7 +13,7 @@ struct Entry {
     slot: u32,
 }
 
-/// The slots of the streams that are open.
+/// The slots of the open streams.
 #[derive(Debug)]
 pub(crate) struct Table {
     entries: Vec<Entry>,
@@ -33,7 +33,7 @@ impl Table {
         (id >> 1) as usize & self.mask()
     }
 
-    /// Adds a stream that is not there.
+    /// Adds a stream that is not in the table.
     pub(crate) fn insert(&mut self, id: u32, slot: u32) {
         // A quarter stays free, so that a search ends soon.
         if (self.len + 1) * 4 > self.entries.len() * 3 {
@@ -72,7 +72,7 @@ impl Table {
         }
     }
 
-    /// Removes a stream, and gives its slot.
+    /// Removes a stream, and returns its slot.
     pub(crate) fn remove(&mut self, id: u32) -> Option<u32> {
         let mut hole = self.home(id);
         while self.entries[hole].id != id {
@@ -83,7 +83,7 @@ impl Table {
         }
         let slot = self.entries[hole].slot;
         self.len -= 1;
-        // Those behind it that could not have their own place move up.
+        // Entries after it that could not have their own place move up.
         let mut index = hole;
         loop {
             index = (index + 1) & self.mask();
@@ -117,7 +117,7 @@ mod tests {
         fn it_does_as_a_map_does(steps in proptest::collection::vec((0..64_u32, any::<bool>()), 0..400)) {
             let (mut table, mut map) = (Table::new(), HashMap::new());
             for (slot, (number, insert)) in (0..).zip(steps) {
-                // Many of them have one home.
+                // Many of them have the same home.
                 let id = (number % 8) * 1024 + (number / 8) * 2 + 1;
                 if insert && !map.contains_key(&id) {
                     table.insert(id, slot);
