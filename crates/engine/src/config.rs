@@ -1,10 +1,11 @@
-//! The choices of one end of a connection.
+//! The configuration of one end of a connection.
 
 use std::time::Duration;
 
 use crate::window;
 
-/// The choices of one end. Values out of a range that RFC 9113 sets count as the nearest in it.
+/// The configuration of one end. A value outside the range of RFC 9113 counts as the nearest one
+/// inside it.
 ///
 /// ```
 /// use h2conn_engine::Config;
@@ -14,36 +15,40 @@ use crate::window;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Bytes that the peer may send on a stream before they are released: SETTINGS_INITIAL_WINDOW_SIZE
-    /// (RFC 9113 §6.5.2). Default: 1 MiB. The caller can be made to hold as much for each stream.
+    /// Bytes that the peer may send on a stream before they are released:
+    /// SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.5.2). Default: 1 MiB. A peer can make the caller
+    /// hold this much for each stream.
     pub stream_window: u32,
-    /// The same for all streams together. Default: 16 MiB. At least 65,535, which no setting can
-    /// lower (RFC 9113 §6.9.2).
+    /// The same for all streams together. Default: 16 MiB. At least 65,535, because no setting can
+    /// lower it further (RFC 9113 §6.9.2).
     pub connection_window: u32,
     /// The largest payload of a frame that the peer may send, in bytes: SETTINGS_MAX_FRAME_SIZE.
-    /// Default: 64 KiB. Other frames than DATA are collected when they come in pieces, so the
-    /// engine can be made to hold one such payload.
+    /// Default: 64 KiB. Frames other than DATA are collected when they come in pieces, so a peer
+    /// can make the engine hold one such payload.
     pub max_frame_size: u32,
-    /// The largest payload of a DATA frame that this side sends, in bytes, where the peer's
-    /// SETTINGS_MAX_FRAME_SIZE allows it. Default: 64 KiB. A larger one delays what comes behind it.
+    /// The largest payload of a DATA frame that this side sends, in bytes, if the peer's
+    /// SETTINGS_MAX_FRAME_SIZE allows it. Default: 64 KiB. A larger frame delays the output behind
+    /// it.
     pub max_data_frame_size: u32,
-    /// The largest header section, in bytes as RFC 9113 §6.5.2 counts them (32 more for each field):
-    /// SETTINGS_MAX_HEADER_LIST_SIZE. Default: 16 KiB. A server answers 431 to a larger one, a
-    /// client resets its stream.
+    /// The largest header section, in bytes as RFC 9113 §6.5.2 counts them (32 more for each
+    /// field): SETTINGS_MAX_HEADER_LIST_SIZE. Default: 16 KiB. A server answers a larger section
+    /// with 431, and a client resets its stream.
     pub max_header_list_size: u32,
-    /// The most fields of a header section. Default: 100. Beyond, as for its size.
+    /// The most fields of a header section. Default: 100. More fields have the same effect as too
+    /// large a section.
     pub max_fields: usize,
     /// Streams that a client may have open at once: SETTINGS_MAX_CONCURRENT_STREAMS, which only a
-    /// server sends. Default: 1,000. A stream costs about 150 bytes here; more are refused with
-    /// REFUSED_STREAM.
+    /// server sends. Default: 1,000. A stream costs about 150 bytes here. Further streams are
+    /// refused with REFUSED_STREAM.
     pub max_concurrent_streams: u32,
-    /// Bytes of the table by which the peer may compress header fields: SETTINGS_HEADER_TABLE_SIZE
-    /// (RFC 7541 §4.2). Default: 4,096. The engine can be made to hold as many.
+    /// Bytes of the table that the peer may use to compress header fields:
+    /// SETTINGS_HEADER_TABLE_SIZE (RFC 7541 §4.2). Default: 4,096. A peer can make the engine hold
+    /// this much.
     pub header_table_size: u32,
-    /// The most bytes of the table by which this side compresses, where the peer allows it. Default:
-    /// 4,096.
+    /// The most bytes of the table that this side uses for compression, if the peer allows it.
+    /// Default: 4,096.
     pub encoder_table_size: u32,
-    /// Whether a server takes extended CONNECT (RFC 8441): SETTINGS_ENABLE_CONNECT_PROTOCOL.
+    /// Whether a server accepts extended CONNECT (RFC 8441): SETTINGS_ENABLE_CONNECT_PROTOCOL.
     /// Default: no, and a request with `:protocol` is malformed.
     pub extended_connect: bool,
     /// How long the peer may take to acknowledge SETTINGS (RFC 9113 §6.5.3). Default: 10 s.

@@ -1,19 +1,23 @@
-//! HTTP/2 (RFC 9113) without I/O. Bytes, calls and the time go in; frames to send and calls of a
-//! [`Visitor`] come out. Nothing in here waits, locks, wakes or reads a clock.
+//! HTTP/2 (RFC 9113) without I/O. The input is bytes, calls and the time. The output is frames to
+//! send and calls of a [`Visitor`]. The engine never waits, locks, wakes or reads a clock.
 //!
-//! A [`Connection`] is one end, of a client or a server. Its caller has a transport, and goes round:
+//! A [`Connection`] is one end, of a client or a server. Its caller has a transport, and repeats
+//! these steps:
 //!
-//! 1. [`receive`](Connection::receive) takes what was read, and tells the visitor what it means.
+//! 1. [`receive`](Connection::receive) takes the bytes that were read, and reports their meaning to
+//!    the visitor.
 //! 2. The caller acts: [`open`](Connection::open), [`respond`](Connection::respond),
-//!    [`trailers`](Connection::trailers), [`reset`](Connection::reset). Content that was read is given
-//!    back by [`release_stream`](Connection::release_stream) and
+//!    [`trailers`](Connection::trailers), [`reset`](Connection::reset). It gives back processed
+//!    content through [`release_stream`](Connection::release_stream) and
 //!    [`release_connection`](Connection::release_connection).
-//! 3. [`transmit`](Connection::transmit) hands out what must be written.
+//! 3. [`transmit`](Connection::transmit) hands out the bytes that must be written.
 //! 4. [`next_to_send`](Connection::next_to_send) names a stream that has content and may send, and
-//!    [`send_data`](Connection::send_data) gives the nine bytes that go before it.
-//! 5. [`tick`](Connection::tick) is called when [`deadline`](Connection::deadline) has come.
+//!    [`send_data`](Connection::send_data) gives the nine bytes that go before the content.
+//! 5. The caller calls [`tick`](Connection::tick) at the [`deadline`](Connection::deadline).
 //!
-//! Content never rests in the engine, in neither direction, and everything that a peer can make grow
+//! The engine never stores content, in either direction. Everything that a peer can make grow is
+//! bounded: streams, tables of compression, unfinished frames, waiting answers. If a peer sends
+//! more costly frames than an honest one would, the connection ends with ENHANCE_YOUR_CALM.
 //! is bounded: streams, tables of compression, unfinished frames, answers that wait. A peer that sends
 //! more of what costs work than an honest one would is told to calm down.
 //!
@@ -103,7 +107,7 @@ pub use settings::Settings;
 pub use stream_id::StreamId;
 pub use visitor::Visitor;
 
-/// Parts by themselves, for fuzzers, tests and measurements. Nothing in here is stable.
+/// Separate parts, for fuzzers, tests and measurements. Nothing here is stable.
 #[doc(hidden)]
 pub mod fuzzing {
     pub use crate::deframe::Transcript;

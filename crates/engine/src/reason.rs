@@ -25,9 +25,9 @@ macro_rules! reasons {
 reasons! {
     /// Nothing went wrong: a graceful end.
     NO_ERROR = 0x0;
-    /// The peer broke the protocol in a way that has no code of its own.
+    /// The peer broke the protocol in a way without its own code.
     PROTOCOL_ERROR = 0x1;
-    /// Something unexpected inside an implementation.
+    /// An implementation had an unexpected internal error.
     INTERNAL_ERROR = 0x2;
     /// The peer sent more than its flow-control window allowed.
     FLOW_CONTROL_ERROR = 0x3;
@@ -37,29 +37,29 @@ reasons! {
     STREAM_CLOSED = 0x5;
     /// A frame of an invalid size.
     FRAME_SIZE_ERROR = 0x6;
-    /// The stream was refused before anything was done with it.
+    /// The stream was refused before any processing.
     REFUSED_STREAM = 0x7;
     /// The stream is not needed any more.
     CANCEL = 0x8;
     /// The state of header compression is lost.
     COMPRESSION_ERROR = 0x9;
-    /// What a CONNECT request was connected to has failed.
+    /// The target of a CONNECT request has failed.
     CONNECT_ERROR = 0xa;
-    /// The peer makes too much load.
+    /// The peer causes too much load.
     ENHANCE_YOUR_CALM = 0xb;
     /// The transport is not secure enough.
     INADEQUATE_SECURITY = 0xc;
-    /// HTTP/1.1 is wanted instead.
+    /// HTTP/1.1 is required instead.
     HTTP_1_1_REQUIRED = 0xd;
 }
 
 impl Reason {
-    /// The reason with this code; codes outside the RFC are kept as they are.
+    /// The reason with this code. Codes outside the RFC are kept unchanged.
     pub const fn from_code(code: u32) -> Reason {
         Reason(code)
     }
 
-    /// The 32-bit code, as it stands on the wire.
+    /// The 32-bit code in its form on the wire.
     pub const fn code(self) -> u32 {
         self.0
     }

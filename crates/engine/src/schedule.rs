@@ -1,23 +1,23 @@
-//! Which stream sends next: by urgency (RFC 9218 §10), and in turn within one urgency.
+//! The order in which streams send: by urgency (RFC 9218 §10), and in turn within one urgency.
 //!
-//! Streams are known by their slot in the store. Each is in one list at most, and the lists are
-//! linked through one vector, so that nothing here allocates, and a stream that ends leaves in one
+//! A stream is identified by its slot in the store. Each is in at most one list. The lists are
+//! linked through one vector, so nothing here allocates, and a stream that ends is removed in one
 //! step.
 
 /// Urgencies are 0 (first) to 7 (RFC 9218 §4.1).
 pub(crate) const URGENCIES: usize = 8;
 
-/// The urgency of a stream of which nothing is said (RFC 9218 §4.1).
+/// The default urgency of a stream (RFC 9218 §4.1).
 pub(crate) const DEFAULT_URGENCY: u8 = 3;
 
-/// The list of streams that send nothing but their end, for which they need no window.
+/// The list of streams that only send their end, for which they need no window.
 const ENDS: usize = URGENCIES;
 
 const LISTS: usize = URGENCIES + 1;
 
 const NONE: u32 = u32::MAX;
 
-/// Where a stream stands.
+/// The place of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// It has nothing to send.
@@ -57,7 +57,7 @@ impl Schedule {
         Schedule { lists: [empty; LISTS], filled: 0, nodes: Vec::new() }
     }
 
-    /// A stream has taken this slot.
+    /// Adds a stream that has taken this slot.
     pub(crate) fn enter(&mut self, slot: u32, urgency: u8) {
         let node = Node { previous: NONE, next: NONE, urgency: urgency.min(7), place: Place::Out };
         let index = slot as usize;
@@ -67,7 +67,7 @@ impl Schedule {
         self.nodes[index] = node;
     }
 
-    /// The stream of this slot is over.
+    /// Removes the stream of this slot, which is over.
     #[inline]
     pub(crate) fn leave(&mut self, slot: u32) {
         self.unlink(slot);
@@ -87,7 +87,7 @@ impl Schedule {
         }
     }
 
-    /// The stream has nothing to send but its end.
+    /// The stream has only its end to send.
     pub(crate) fn want_end(&mut self, slot: u32) {
         if self.nodes[slot as usize].place != Place::In(ENDS as u8) {
             self.unlink(slot);
@@ -95,7 +95,7 @@ impl Schedule {
         }
     }
 
-    /// The stream's urgency from now on.
+    /// Sets the stream's urgency from now on.
     pub(crate) fn set_urgency(&mut self, slot: u32, urgency: u8) {
         let node = &mut self.nodes[slot as usize];
         let urgency = urgency.min(7);
@@ -111,8 +111,8 @@ impl Schedule {
         }
     }
 
-    /// The stream that sends next, which leaves its list. Streams whose window is shut stay aside
-    /// until [`Schedule::opened`]; if `ends_only`, the connection's window is.
+    /// The next stream that sends. It leaves its list. Streams whose window is shut stay aside
+    /// until [`Schedule::opened`]. With `ends_only`, the connection's window is shut.
     pub(crate) fn next(
         &mut self,
         ends_only: bool,

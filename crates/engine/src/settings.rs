@@ -13,27 +13,27 @@ pub(crate) const MAX_WINDOW: u32 = 0x7fff_ffff;
 
 /// The limits and abilities that one end of a connection announces. They bind the *other* end.
 ///
-/// [`Settings::default`] has the values that RFC 9113 §6.5.2 begins with, which count until
-/// SETTINGS say otherwise.
+/// [`Settings::default`] has the initial values of RFC 9113 §6.5.2, which count until SETTINGS
+/// change them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// How large the table of header compression may be, in bytes. Initially 4,096.
+    /// The size of the table of header compression, in bytes. Initially 4,096.
     pub header_table_size: u32,
     /// Whether a server may push. Initially it may.
     pub enable_push: bool,
-    /// How many streams the other end may have open at once. Initially there is no limit.
+    /// The number of streams that the other end may have open at once. Initially there is no limit.
     pub max_concurrent_streams: Option<u32>,
-    /// The window that each stream begins with, in bytes. Initially 65,535.
+    /// The initial window of each stream, in bytes. Initially 65,535.
     pub initial_window_size: u32,
     /// The longest payload of a frame, in bytes. Initially 16,384.
     pub max_frame_size: u32,
-    /// How large the fields of a head may be, in bytes, with 32 for each; a hint. Initially there
-    /// is no limit.
+    /// The size of a head's fields, in bytes, plus 32 for each field. This is a hint. Initially
+    /// there is no limit.
     pub max_header_list_size: Option<u32>,
     /// Whether a client may send the extended CONNECT (RFC 8441 §3). Initially it may not.
     pub enable_connect_protocol: bool,
-    /// Whether the priorities of RFC 7540 are not used (RFC 9218 §2.1). Initially it is not said.
+    /// Whether the priorities of RFC 7540 are unused (RFC 9218 §2.1). Initially this is not stated.
     pub no_rfc7540_priorities: bool,
 }
 
@@ -53,7 +53,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Takes over one value.
+    /// Applies one value.
     ///
     /// # Errors
     ///
@@ -78,8 +78,8 @@ impl Settings {
         Ok(())
     }
 
-    /// The values that differ from those the other end knows, in the order of their identifiers.
-    /// A limit cannot be taken back: `None` is never announced.
+    /// The values that differ from those that the other end knows, in the order of their
+    /// identifiers. A limit cannot be removed: `None` is never announced.
     pub(crate) fn changes_from(&self, known: &Settings) -> impl Iterator<Item = Setting> + use<> {
         let Settings {
             header_table_size,
@@ -137,8 +137,7 @@ pub(crate) enum Setting {
 }
 
 impl Setting {
-    /// Checks the value; `None` for an unknown identifier, which must be ignored
-    /// (RFC 9113 §6.5.2).
+    /// Checks the value. `None` for an unknown identifier, which must be ignored (RFC 9113 §6.5.2).
     pub(crate) fn parse(id: u16, value: u32) -> Result<Option<Setting>, ConnectionError> {
         Ok(Some(match id {
             0x1 => Setting::HeaderTableSize(value),

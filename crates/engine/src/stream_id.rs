@@ -3,7 +3,8 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-/// The number of a stream (RFC 9113 §5.1.1): 31 bits, never 0, which stands for the connection.
+/// The number of a stream (RFC 9113 §5.1.1). It has 31 bits. It is never 0, which denotes the
+/// connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(NonZeroU32);
 
@@ -40,7 +41,7 @@ impl StreamId {
         !self.is_client_initiated()
     }
 
-    /// The next stream of the same end; `None` once the numbers are used up.
+    /// The next stream of the same end. `None` once the numbers are used up.
     pub const fn next(self) -> Option<StreamId> {
         StreamId::new(self.get() + 2)
     }

@@ -1,19 +1,20 @@
-//! Flow-control windows (RFC 9113 §5.2, §6.9): what this side may send, and what the peer may.
+//! Flow-control windows (RFC 9113 §5.2, §6.9): the bytes that this side may send, and the bytes
+//! that the peer may send.
 //!
-//! Windows are signed: SETTINGS_INITIAL_WINDOW_SIZE can take back credit that is already used
-//! (RFC 9113 §6.9.2).
+//! Windows are signed, because SETTINGS_INITIAL_WINDOW_SIZE can take back credit that is already
+//! used (RFC 9113 §6.9.2).
 
 /// The largest window (RFC 9113 §6.9.1).
 pub(crate) const MAX: u32 = (1 << 31) - 1;
 
-/// The window of a connection, and of a stream before SETTINGS say otherwise (RFC 9113 §6.9.2).
+/// The initial window of a connection, and of a stream before SETTINGS (RFC 9113 §6.9.2).
 pub(crate) const DEFAULT: u32 = 65_535;
 
 /// A window would become larger than 2³¹−1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overflow;
 
-/// The window for sending: how much this side may still send.
+/// The window for sending: the bytes that this side may still send.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendWindow(i32);
 
@@ -28,12 +29,12 @@ impl SendWindow {
         self.0.max(0) as usize
     }
 
-    /// The window itself, which can be negative.
+    /// The window itself, which may be negative.
     pub(crate) fn signed(&self) -> i64 {
         self.0.into()
     }
 
-    /// Debits bytes, of which there are not more than [`SendWindow::available`].
+    /// Debits bytes, at most [`SendWindow::available`].
     #[inline]
     pub(crate) fn take(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.available());
@@ -57,48 +58,49 @@ impl SendWindow {
         if sum > i64::from(MAX) {
             return Err(Overflow);
         }
-        // Not below −2³¹: at most 2³¹−1 was ever used of a window, and at most as much is taken back.
+        // At least −2³¹: at most 2³¹−1 bytes of a window were ever used, and at most as many are
+        // taken back.
         self.0 = sum.max(i64::from(i32::MIN)) as i32;
         Ok(())
     }
 }
 
-/// The window for receiving: how much the peer may still send, and what becomes of it.
+/// The window for receiving: the bytes that the peer may still send, and the received ones.
 ///
-/// `available` (the peer may send it) + `held` (received, and not yet released by the caller) + what
-/// is due to the peer = `target`, always.
+/// Always `available` (the peer may send it) + `held` (received, and not yet released by the
+/// caller) + the credit that is due to the peer = `target`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RecvWindow {
     available: i64,
     held: i64,
     target: i64,
-    /// The target was chosen for this window alone, and SETTINGS leave it as it is.
+    /// Whether the target was chosen for this window alone, so that SETTINGS do not change it.
     is_own: bool,
 }
 
-/// How much a credit that is due is worth a frame.
+/// Whether due credit is worth a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Due {
-    /// Below a quarter of the window: it is not yet worth a WINDOW_UPDATE.
+    /// Below a quarter of the window: not yet worth a WINDOW_UPDATE.
     Nothing,
-    /// From a quarter of the window on: it goes with whatever is written next.
+    /// From a quarter of the window on: it goes with the next output.
     CanWait,
     /// From half of it on: the peer may soon have to stop.
     Now,
 }
 
 impl RecvWindow {
-    /// A window of which the peer knows.
+    /// Makes a window that the peer knows.
     pub(crate) fn new(initial: u32) -> RecvWindow {
         let initial = i64::from(initial.min(MAX));
         RecvWindow { available: initial, held: 0, target: initial, is_own: false }
     }
 
-    /// The peer has sent so many bytes that count.
+    /// The peer has sent this many bytes that count.
     #[inline]
     pub(crate) fn receive(&mut self, bytes: usize) -> Result<(), Overflow> {
         let bytes = bytes as i64;
-        // An empty frame needs no window (RFC 9113 §6.9.1), not even one that is not negative.
+        // An empty frame needs no window (RFC 9113 §6.9.1), so the window may even be negative.
         if bytes > self.available.max(0) {
             return Err(Overflow);
         }
@@ -107,22 +109,22 @@ impl RecvWindow {
         Ok(())
     }
 
-    /// The caller is done with so many bytes; more than are held count as those.
+    /// The caller is done with this many bytes. More than are held count as all that are held.
     #[inline]
     pub(crate) fn release(&mut self, bytes: usize) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         self.held -= bytes.min(self.held);
     }
 
-    /// The size that the window should have when nothing is held.
+    /// Sets the size that the window should have when nothing is held.
     pub(crate) fn set_target(&mut self, target: u32) {
         self.target = i64::from(target.min(MAX));
         self.is_own = true;
     }
 
-    /// SETTINGS_INITIAL_WINDOW_SIZE of this side has changed by this much, and the peer's count with
-    /// it. A target of its own stays, and the difference becomes due: a target that went down with the
-    /// setting could come to 0, and no credit would ever be due again.
+    /// SETTINGS_INITIAL_WINDOW_SIZE of this side has changed by this much, and with it the peer's
+    /// count. A target of its own stays, and the difference becomes due. If the target sank with
+    /// the setting, it could reach 0, and no credit would ever be due again.
     pub(crate) fn shift(&mut self, by: i64) {
         self.available += by;
         if !self.is_own {
@@ -130,8 +132,8 @@ impl RecvWindow {
         }
     }
 
-    /// The credit that is due to the peer; negative where the target was lowered below what the peer
-    /// has been promised.
+    /// The credit that is due to the peer. Negative if the target was lowered below the bytes
+    /// promised to the peer.
     #[inline]
     fn credit(&self) -> i64 {
         self.target - self.available - self.held
@@ -143,9 +145,10 @@ impl RecvWindow {
         self.due_of(self.target)
     }
 
-    /// As [`RecvWindow::due`], for a window that many share: what some of them hold unreleased is none that
-    /// the others could use, so it does not count. Otherwise who holds most of it would keep the rest
-    /// too small to be worth a frame, for good.
+    /// The same as [`RecvWindow::due`], for a window that many streams share. Bytes that some
+    /// streams hold unreleased do not count, because the other streams could not use them.
+    /// Otherwise a stream that holds most of the window would keep the rest too small to be worth a
+    /// frame, for good.
     #[inline]
     pub(crate) fn due_of_the_rest(&self) -> Due {
         self.due_of((self.target - self.held).max(i64::from(DEFAULT)))
@@ -170,7 +173,7 @@ impl RecvWindow {
 
     /// Takes the credit that is due, for a WINDOW_UPDATE.
     pub(crate) fn update(&mut self) -> Option<u32> {
-        // A window below 0 may be due more than one frame can give (RFC 9113 §6.9); the next call
+        // A window below 0 may be due more than one frame can give (RFC 9113 §6.9). The next call
         // gives the rest.
         let credit = self.credit().min(i64::from(MAX));
         let credit = u32::try_from(credit).ok().filter(|credit| *credit > 0)?;
@@ -184,7 +187,7 @@ impl RecvWindow {
         MAX - most as u32
     }
 
-    /// How much the peer may still send.
+    /// The bytes that the peer may still send.
     pub(crate) fn available(&self) -> i64 {
         self.available
     }
@@ -194,7 +197,7 @@ impl RecvWindow {
         self.target as u32
     }
 
-    /// How much the caller has not yet released.
+    /// The bytes that the caller has not yet released.
     pub(crate) fn held(&self) -> usize {
         self.held as usize
     }
