@@ -85,11 +85,10 @@ pub use websocket::WebSockets;
 ///
 /// Fails with an [`AcceptError`] when the request cannot carry a connection. The error gives the
 /// response that tells the client why.
-/// the client why.
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime.
+/// Panics outside of a tokio runtime.
 ///
 /// # Examples
 ///
@@ -150,7 +149,7 @@ impl Acceptor {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     pub fn accept<B>(&self, request: Request<B>) -> Result<(Conn, Response<Body>), AcceptError>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,

@@ -18,8 +18,6 @@
 //! The engine never stores content, in either direction. Everything that a peer can make grow is
 //! bounded: streams, tables of compression, unfinished frames, waiting answers. If a peer sends
 //! more costly frames than an honest one would, the connection ends with ENHANCE_YOUR_CALM.
-//! is bounded: streams, tables of compression, unfinished frames, answers that wait. A peer that sends
-//! more of what costs work than an honest one would is told to calm down.
 //!
 //! ```
 //! use std::time::Instant;
