@@ -210,8 +210,8 @@ impl Share {
         if self.member.held() > budget.fair_share() {
             return true;
         }
-        // Wake it even if this link holds less than before: it may have come down to its share, and
-        // that may not be enough.
+        // Wake the largest link even if this link holds less than before: this link may have come
+        // down to its share, and that may not be enough.
         if self.changed {
             budget.wake_the_largest();
         }

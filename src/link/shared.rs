@@ -199,7 +199,7 @@ impl Shared {
         *lock(&self.rtt) = Some(time);
     }
 
-    /// Sets a first estimate. A PING's measurement is better, and replaces it.
+    /// Sets a first estimate, unless a PING has already measured a better one.
     pub(super) fn set_first_rtt(&self, time: Duration) {
         lock(&self.rtt).get_or_insert(time);
     }
