@@ -12,9 +12,8 @@ use crate::observe::{self, Side};
 impl Acceptor {
     /// Ends the connections that this acceptor and its clones have accepted.
     /// [`Conn::draining`](crate::Conn::draining) fires on all of them, and further requests are
-    /// refused with
-    /// 503. This waits until the connections have ended, and resets with `CANCEL` those that are
-    ///      left after `deadline`.
+    /// refused with 503. This waits until the connections have ended, and resets with `CANCEL`
+    /// those that are left after `deadline`.
     ///
     /// Returns whether all connections ended by themselves. This waits for the connections, not for
     /// the tasks that handle them, and not until the server has sent the last bytes. For that the

@@ -88,8 +88,8 @@ impl WebSockets {
     }
 
     /// The longest message that is accepted, in bytes. A longer message ends the connection with
-    /// the status
-    /// 1009. The memory for a message is reserved when it begins. Default: 1 MiB. At most 1 GiB.
+    /// the status 1009. The memory for a message is reserved when it begins. Default: 1 MiB. At
+    /// most 1 GiB.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message_size = bytes;
         self

@@ -98,10 +98,8 @@ impl ListenerBuilder {
 
     /// Lets pages of these origins connect. Default: those of the host and port that the request
     /// was sent to. A request with another `origin`, or with `sec-fetch-site: cross-site` and no
-    /// origin, is answered with
-    /// 403. Programs send neither field. See
-    ///      [`AcceptorBuilder::origins`](crate::AcceptorBuilder::origins) (feature `accept`) for
-    ///      the details.
+    /// origin, gets the answer 403. Programs send neither field. For the details see
+    /// [`AcceptorBuilder::origins`](crate::AcceptorBuilder::origins) (feature `accept`).
     pub fn origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.origins = Origins::only(origins);
         self
