@@ -1,7 +1,7 @@
-//! Messages a second in each format, over a `Conn` and over TCP alone, with the same codec.
+//! Messages per second in each format, over a `Conn` and over plain TCP, with the same codec.
 //!
-//! Both ends are in this process, on the threads of one runtime, and talk over the loopback
-//! interface. What arrives is compared with what was sent.
+//! Both ends are in this process, on the threads of one runtime, and use the loopback interface.
+//! The received messages are compared with the sent ones.
 
 mod support;
 
@@ -23,30 +23,31 @@ use tokio_util::codec::{Decoder, Encoder, Framed, LengthDelimitedCodec, LinesCod
 
 use support::{Message, Rounds};
 
-/// Messages between two looks at the clock, all different.
+/// The number of messages between two looks at the clock. They all differ.
 const BATCH: u64 = 64;
 
 #[derive(Parser)]
 struct Options {
-    /// How often everything is measured.
+    /// How often each measurement is repeated.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How many milliseconds each measurement takes; there are 54 a round.
+    /// How many milliseconds each measurement takes. A round has 54 measurements.
     #[arg(long, default_value_t = 150)]
     millis: u64,
-    /// What `cargo bench` says, and `cargo test` does not: that only tries whether this runs.
+    /// Given by `cargo bench`. Without it, as with `cargo test`, this program only checks that it
+    /// runs.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// How messages are sent.
+/// The way in which messages are sent.
 #[derive(Clone, Copy)]
 enum Way {
-    /// One after the other, flushed when the codec's buffer is full, and at the end.
+    /// One after another, flushed when the codec's buffer is full, and at the end.
     Feed,
-    /// One after the other, each flushed.
+    /// One after another, each flushed.
     Send,
-    /// The next when the last has come back.
+    /// Each after the one before has come back.
     RoundTrips,
 }
 
@@ -90,7 +91,7 @@ struct Bench {
     table: BTreeMap<(&'static str, &'static str), Row>,
 }
 
-/// Messages a second.
+/// Messages per second.
 #[derive(Default)]
 struct Row {
     tcp: Rounds,
@@ -99,7 +100,7 @@ struct Row {
 }
 
 impl Bench {
-    /// One round: each way over each transport, one right after the other.
+    /// Measures one round: each way over each transport, one right after another.
     async fn measure<C, Out>(
         &mut self,
         format: &'static str,
@@ -143,7 +144,7 @@ impl Bench {
     }
 }
 
-/// What the codecs have in common; an item that was read can be sent back.
+/// The traits that all codecs share. An item that was read can be sent back.
 trait Codec<Out>:
     Encoder<Out, Error: Error + Send + Sync + 'static>
     + Decoder<Item: PartialEq<Out> + Into<Out> + Send, Error: Error + Send + Sync + 'static>
@@ -160,7 +161,7 @@ impl<C, Out> Codec<Out> for C where
 {
 }
 
-/// One measurement; the messages are sent over and over.
+/// One measurement. The messages are sent again and again.
 #[derive(Clone)]
 struct Run<Out> {
     way: Way,
@@ -169,7 +170,7 @@ struct Run<Out> {
 }
 
 impl<Out: Clone + Send + Sync + 'static> Run<Out> {
-    /// Messages a second, until the last has arrived.
+    /// Messages per second, until the last one has arrived.
     async fn over<T, C>(self, near: T, far: T, codec: impl Fn() -> C) -> Result<f64>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -253,7 +254,7 @@ async fn tcp_pair(listener: &TcpListener) -> Result<(TcpStream, TcpStream)> {
     Ok((near, far))
 }
 
-/// A client and a listener: all their `Conn`s are streams of one TCP connection.
+/// A client and a listener. All their `Conn`s are streams of one TCP connection.
 struct Link {
     listener: Listener,
     client: Client,

@@ -1,8 +1,9 @@
-//! JSON in pieces: what it takes to read small values that arrive a few bytes at a time, beside
-//! the same values in one piece, beside tokio-util's `LinesCodec`, and beside no decoder at all.
+//! JSON in pieces: the cost of reading small values that arrive a few bytes at a time. It is
+//! compared with the same values in one piece, with tokio-util's `LinesCodec`, and with no decoder
+//! at all.
 //!
-//! Nothing is sent. A decoder gets its bytes as a `FramedRead` would give them: a piece is
-//! appended to the buffer, then `decode` is called until it has no more to give.
+//! Nothing is sent. A decoder gets its bytes as from a `FramedRead`: a piece is appended to the
+//! buffer, and then `decode` is called until it returns nothing more.
 
 mod support;
 
@@ -20,19 +21,20 @@ use tokio_util::codec::{Decoder, LinesCodec};
 
 use support::{Message, Rounds};
 
-/// The whole text first: everything is compared with that.
+/// The whole text comes first, because all others are compared with it.
 const PIECES: [(&str, usize); 4] =
     [("one piece", usize::MAX), ("64 KiB", 64 * 1024), ("7 bytes", 7), ("1 byte", 1)];
 
 #[derive(Parser)]
 struct Options {
-    /// How often everything is measured.
+    /// How often each measurement is repeated.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// How many millions of bytes are decoded each time.
     #[arg(long, default_value_t = 100)]
     megabytes: usize,
-    /// What `cargo bench` says, and `cargo test` does not: that only tries whether this runs.
+    /// Given by `cargo bench`. Without it, as with `cargo test`, this program only checks that it
+    /// runs.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -51,7 +53,7 @@ fn main() -> anyhow::Result<()> {
     let mut json: [Rounds; PIECES.len()] = Default::default();
     let (mut decoding, mut lines, mut appending) = (json.clone(), json.clone(), json.clone());
     let mut stream = Rounds::default();
-    // The line feeds are not of the lines.
+    // The line feeds are not part of the lines.
     let bytes_of_lines = text.bytes.len() as u64 - text.values;
     for _ in 0..rounds {
         stream.push(text.deserialize()?);
@@ -87,7 +89,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Small values, and what is to come out of them.
+/// Small values, and the expected results.
 struct Text {
     bytes: Vec<u8>,
     values: u64,
@@ -95,7 +97,7 @@ struct Text {
 }
 
 impl Text {
-    /// One value a line, as `Json` and Go write them.
+    /// One value per line, as `Json` and Go write them.
     fn new(size: usize) -> serde_json::Result<Text> {
         let mut text = Text { bytes: Vec::new(), values: 0, sum_of_ids: 0 };
         while text.bytes.len() < size {
@@ -107,7 +109,7 @@ impl Text {
         Ok(text)
     }
 
-    /// The seconds that a decoder takes, if the items that come out of it count for `expected`.
+    /// The seconds that a decoder takes. Fails unless the decoded items add up to `expected`.
     fn decode<D>(
         &self,
         mut decoder: D,
@@ -119,7 +121,7 @@ impl Text {
         D: Decoder<Error: Error + Send + Sync + 'static>,
     {
         let mut pieces = self.bytes.chunks(piece);
-        // One piece is there before the clock starts, the others have to be appended.
+        // The single piece is in the buffer before the clock starts. The others must be appended.
         let mut src = match piece {
             usize::MAX => pieces.next().unwrap_or_default().into(),
             _ => BytesMut::with_capacity(8 * 1024),
@@ -150,7 +152,8 @@ impl Text {
     }
 }
 
-/// Lets each line go at its end and gives none out: what the appending and the calls take.
+/// Drops each line at its end and returns nothing. This measures the cost of the appending and the
+/// calls.
 struct NoDecoder;
 
 impl Decoder for NoDecoder {

@@ -1,10 +1,11 @@
-//! What the benchmarks share: their message, and how rounds become a number.
+//! The parts that the benchmarks share: their message, and the calculation of one number from
+//! several rounds.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A small message, as programs send them.
+/// A small message, as programs typically send them.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, gobwire::Gob, PartialEq)]
 pub(crate) struct Message {
     #[gob(name = "ID")]
@@ -22,7 +23,7 @@ impl Message {
     }
 }
 
-/// What a few rounds measured. Another program may disturb one; half of them it seldom does.
+/// The results of a few rounds. Another program may disturb one round, but rarely half of them.
 #[derive(Clone, Default)]
 pub(crate) struct Rounds(Vec<f64>);
 
@@ -37,7 +38,7 @@ impl Rounds {
         sorted[sorted.len() / 2]
     }
 
-    /// This over the other, round by round: what slows the machine for a while slows both.
+    /// The ratio to `other`, round by round. A disturbance that lasts for a while affects both.
     pub(crate) fn ratio_to(&self, other: &Rounds) -> Ratio {
         let mut ratios: Vec<f64> = self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect();
         ratios.sort_by(f64::total_cmp);
@@ -46,7 +47,7 @@ impl Rounds {
     }
 }
 
-/// The median of the rounds' ratios, and between which two they lie.
+/// The median of the rounds' ratios, and their least and greatest value.
 pub(crate) struct Ratio {
     least: f64,
     median: f64,

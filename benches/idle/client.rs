@@ -14,10 +14,10 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::{Kind, Process, Role, answer, memory, runtime};
 
-/// How many are opened at a time.
+/// How many connections are opened at a time.
 const AT_ONCE: usize = 64;
 
-/// What is echoed.
+/// The bytes that are echoed.
 const SAID: [u8; 64] = [7; 64];
 
 enum Connection {
@@ -54,7 +54,8 @@ pub(crate) fn run(kind: Kind) -> Result<()> {
     })
 }
 
-/// Opens so many more, [`AT_ONCE`] at a time. Each client keeps one link to the server.
+/// Opens `more` connections, [`AT_ONCE`] at a time. Each client keeps one link (an HTTP/2
+/// connection) to the server.
 async fn open(
     connections: &mut Vec<Connection>,
     kind: Kind,
@@ -95,7 +96,7 @@ impl Connection {
         Ok(Connection::WebSocket(Box::new(socket)))
     }
 
-    /// The times of so many round trips, in nanoseconds.
+    /// The times of `trips` round trips, in nanoseconds.
     async fn echoes(&mut self, trips: usize) -> Result<Vec<String>> {
         let mut times = Vec::with_capacity(trips);
         for _ in 0..trips {

@@ -1,8 +1,9 @@
-//! What idle connections cost: memory at both ends, the time to open them, and how much longer an
-//! echo takes among them. 10,000 Conns on 100 links, on one link, and as many WebSockets, each of
-//! which is a TCP connection. All in cleartext.
+//! The cost of idle connections: the memory at both ends, the time to open them, and the delay of
+//! an echo among them. There are 10,000 Conns on 100 links (HTTP/2 connections), as many on one
+//! link, and as many WebSockets, each of which is a TCP connection. All of them are in cleartext.
 //!
-//! Three processes: this one asks and prints, each client of it starts a server of its own.
+//! There are three kinds of processes: this one asks and prints, and each of its clients starts a
+//! server of its own.
 
 mod client;
 mod server;
@@ -19,26 +20,27 @@ use clap::{Parser, ValueEnum};
 
 use support::Rounds;
 
-/// Files that a process has open beside its connections.
+/// The files of a process besides its connections.
 const OTHER_FILES: usize = 64;
 
 #[derive(Parser)]
 struct Options {
-    /// How many idle connections.
+    /// The number of idle connections.
     #[arg(long, default_value_t = 10_000)]
     conns: usize,
-    /// Over how many links the Conns of the first row are spread.
+    /// The number of links for the Conns of the first row.
     #[arg(long, default_value_t = 100)]
     links: usize,
-    /// How often 500 round trips are timed, among idle connections and without.
+    /// How often 500 round trips are timed, with and without idle connections.
     #[arg(long, default_value_t = 10)]
     rounds: usize,
-    /// Which end of a measurement this process is.
+    /// The role of this process in a measurement.
     #[arg(long, hide = true)]
     role: Option<Role>,
     #[arg(long, hide = true, default_value = "conn")]
     kind: Kind,
-    /// What `cargo bench` says, and `cargo test` does not: that only tries whether this runs.
+    /// Given by `cargo bench`. Without it, as with `cargo test`, this program only checks that it
+    /// runs.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -95,7 +97,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Measures one kind: a client with the idle connections beside one without.
+/// Measures one kind: a client with the idle connections, and one without.
 fn row(kind: Kind, conns: usize, links: usize, rounds: usize, trips: usize) -> Result<String> {
     let mut busy = Process::start(Role::Client, kind)?;
     let mut quiet = Process::start(Role::Client, kind)?;
@@ -154,7 +156,7 @@ fn numbers<const N: usize>(answer: &str) -> Result<[u64; N]> {
     all.try_into().ok().with_context(|| format!("not {N} numbers: {answer}"))
 }
 
-/// This program in another role. A line goes in, a line comes out.
+/// This program in another role. It answers each line with a line.
 struct Process {
     child: Child,
     input: ChildStdin,
@@ -188,13 +190,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Without this the next measurement would share the processors with the end of this one.
+        // Otherwise the next measurement would share the processors with the end of this process.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Answers the questions that come in, until there are no more.
+/// Answers the questions on standard input, until there are no more.
 fn answer(mut with: impl FnMut(&str, &[usize]) -> Result<String>) -> Result<()> {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -211,7 +213,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(builder.worker_threads(2).enable_all().build()?)
 }
 
-/// The memory that this process has, in KiB.
+/// The memory of this process, in KiB.
 fn memory() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")
         .context("only Linux tells a process what memory it has")?;
@@ -222,7 +224,7 @@ fn memory() -> Result<u64> {
     Ok(size.parse()?)
 }
 
-/// How many files this process may have open, where there is a limit.
+/// How many files this process may have open, if there is a limit.
 fn file_limit() -> Result<Option<usize>> {
     let limits = std::fs::read_to_string("/proc/self/limits")?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));

@@ -1,4 +1,4 @@
-//! The server: echoes, and says what memory it has.
+//! The server: echoes, and reports its memory.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{Kind, answer, memory, runtime};
 
-/// Room for all Conns on one link.
+/// Enough for all Conns on one link.
 const MOST: u32 = 1 << 20;
 
 pub(crate) fn run(kind: Kind) -> Result<()> {
@@ -26,7 +26,8 @@ pub(crate) fn run(kind: Kind) -> Result<()> {
     })?;
     answer(|question, numbers| match (question, numbers) {
         ("port", []) => Ok(port.to_string()),
-        // Once there are so many connections: the server may have some still to take in.
+        // Wait until there are this many connections, because the server may still have some to
+        // accept.
         ("memory", [conns]) => {
             while served.load(SeqCst) < *conns {
                 std::thread::sleep(Duration::from_millis(5));

@@ -7,8 +7,8 @@ import (
 	"net/http"
 )
 
-// httpPeer is what the Go library h2conn is made of: a request and a response of net/http whose
-// bodies go on at the same time, with a flush for each write of the server's.
+// httpPeer does what the Go library h2conn does: a request and a response of net/http whose bodies
+// are both open at the same time, and a flush after each write of the server.
 type httpPeer struct{}
 
 type stream struct {

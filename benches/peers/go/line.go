@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// line is a line between the two ends that delays and limits what goes over it, as the Rust
-// program's is: a byte comes out the delay after it went in, and no faster than the rate.
+// line delays and limits the bytes between the two ends, in the same way as the Rust program: a
+// byte leaves one delay after it entered, and no faster than the rate.
 type line struct {
 	delay time.Duration
-	// rate is in Mbit/s; 0 is whatever comes.
+	// rate is in Mbit/s; 0 means no limit.
 	rate int
 }
 
 const (
-	// taken is the most that is taken at once.
+	// taken is the most that is read at once.
 	taken = 64 << 10
-	// page is what room is counted in.
+	// page is the unit in which room is counted.
 	page = 4 << 10
 )
 
@@ -25,7 +25,8 @@ type piece struct {
 	bytes []byte
 }
 
-// before gives the address of a relay before server, or server's own where there is nothing to do.
+// before returns the address of a relay before server, or server's own address if no relay is
+// needed.
 func (l line) before(server net.Addr) (string, error) {
 	if l == (line{}) {
 		return server.String(), nil
@@ -36,7 +37,7 @@ func (l line) before(server net.Addr) (string, error) {
 	}
 	go func() {
 		defer listener.Close()
-		// Each run has a relay and a connection of its own.
+		// Each run has its own relay and connection.
 		near, err := listener.Accept()
 		if err != nil {
 			return
@@ -54,7 +55,7 @@ func (l line) before(server net.Addr) (string, error) {
 
 // carry carries one direction.
 func (l line) carry(from, to *net.TCPConn) {
-	// What is on its way at once, and as much again.
+	// The bytes that are on their way at once, and as many again.
 	room := max(4*l.rate*125*int(l.delay.Milliseconds()), 4*taken)
 	queue, pages := make(chan piece, room/page), make(chan struct{}, room/page)
 	go func() {

@@ -1,5 +1,5 @@
-// Command peers measures what Go has to offer with the workloads of the Rust program of this name,
-// and prints what that program reads. Both ends are in this process.
+// Command peers measures Go's transports with the workloads of the Rust program of this name, and
+// prints results for that program. Both ends are in this process.
 package main
 
 import (
@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// pipe is one end of a connection. Every send goes out without waiting for another.
+// pipe is one end of a connection. Every send leaves without waiting for another one.
 type pipe interface {
 	send(message []byte) error
-	// receive waits for more and says how many bytes have come.
+	// receive waits for more bytes, and returns how many have arrived.
 	receive() (int, error)
 	close()
 }
@@ -27,7 +27,7 @@ type peer interface {
 	open(over over, serve func(pipe)) (pipe, error)
 }
 
-// over is what there is between the two ends.
+// over is the path between the two ends.
 type over struct {
 	tls  bool
 	line line

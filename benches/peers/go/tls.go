@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// certificate makes one on the spot: what the server shows, and what the client believes.
+// certificate makes a certificate on the spot. The server presents it, and the client trusts it.
 func certificate() (server, client *tls.Config, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// websocketPeer is coder/websocket, a message a binary message.
+// websocketPeer is coder/websocket. Each message is a binary message.
 type websocketPeer struct{}
 
 type socket struct {

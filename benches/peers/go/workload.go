@@ -10,11 +10,11 @@ const bulk = 64 << 10
 type workload struct {
 	// size of a message.
 	size int
-	// what the server does with count messages.
+	// serve is the server's part with count messages.
 	serve func(p pipe, size, count int) error
-	// what the client does meanwhile; the times of round trips, if that is what is measured.
+	// client is the client's part. It returns the times of round trips, if they are measured.
 	client func(p pipe, size, count int) ([]time.Duration, error)
-	// megabytes for each message, or 0 where messages are counted.
+	// megabytes for each message, or 0 if messages are counted.
 	megabytes float64
 }
 
@@ -34,7 +34,7 @@ func (w workload) units(count int) float64 {
 	return w.megabytes * float64(count)
 }
 
-// run opens a pipe, warms it by a round trip, and does count of it.
+// run opens a pipe, warms it up with a round trip, and runs count units of the workload.
 func (w workload) run(p peer, over over, count int) (time.Duration, []time.Duration, error) {
 	served, start := make(chan error, 1), make(chan struct{})
 	client, err := p.open(over, func(server pipe) {
@@ -42,11 +42,11 @@ func (w workload) run(p peer, over over, count int) (time.Duration, []time.Durat
 			if err := echo(server, 1, 1); err != nil {
 				return err
 			}
-			// Not before the client has taken the answer, or more would come with it.
+			// Wait until the client has read the answer, or more bytes would arrive with it.
 			<-start
 			return w.serve(server, w.size, count)
 		}()
-		// The pipe lives until the client has all of it.
+		// The pipe must stay open until the client has everything.
 		server.receive()
 	})
 	if err != nil {

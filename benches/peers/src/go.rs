@@ -1,4 +1,4 @@
-//! Go's transports, whose both ends are in one process of Go's: `go/`.
+//! Go's transports. Both of their ends are in one Go process: `go/`.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,16 +12,16 @@ use crate::measure::{Measured, Setup, Terms};
 use crate::run::Case;
 use crate::workload::Workload;
 
-/// The program's source.
+/// The source of the program.
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go");
 
-/// Whether there is Go to build it.
+/// Whether Go is installed.
 pub(crate) fn is_there() -> bool {
     static THERE: OnceLock<bool> = OnceLock::new();
     *THERE.get_or_init(|| Command::new("go").arg("version").output().is_ok())
 }
 
-/// What Go's program does not know is left out.
+/// Whether the Go program supports this case. Other cases are left out.
 pub(crate) fn is_comparable(peer: Name, case: Case) -> bool {
     let known = match case.workload {
         Workload::Bulk | Workload::BothWays => true,

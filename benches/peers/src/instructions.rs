@@ -1,6 +1,8 @@
-//! Instructions for a unit of each workload, which no other program on the machine disturbs.
+//! Counts the instructions for one unit of each workload. Other programs on the machine do not
+//! disturb this.
 //!
-//! A run of some units and a run of three times as many differ by what twice the units take.
+//! Two runs are compared, of which the second has three times as many units. The difference is the
+//! cost of twice the units.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -21,12 +23,12 @@ pub(crate) struct Plan {
     peers: Vec<Name>,
     #[arg(long)]
     tls: bool,
-    /// Where what callgrind finds is kept, for `callgrind_annotate`.
+    /// The folder for the output of callgrind, for use with `callgrind_annotate`.
     #[arg(long)]
     keep: Option<PathBuf>,
 }
 
-/// Units enough for the rare things, such as timers, to be a small part.
+/// Enough units to make rare events, such as timers, a small part.
 fn count(workload: Workload) -> Option<u64> {
     match workload {
         Workload::Bulk | Workload::BothWays => Some(400),

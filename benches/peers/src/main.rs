@@ -1,5 +1,5 @@
-//! h2conn beside everything that one could use instead: the same workloads over each transport, in
-//! turns, each measurement in a process of its own. `docs/performance.md` shows what came out.
+//! h2conn compared with its alternatives: the same workloads over each transport, in turns, each
+//! measurement in a process of its own. `docs/performance.md` shows the results.
 
 mod go;
 mod instructions;
@@ -31,13 +31,13 @@ enum Command {
     Run(run::Plan),
     /// Count the instructions for a unit of each workload (needs valgrind).
     Instructions(instructions::Plan),
-    /// One measurement, as JSON.
+    /// Perform one measurement, and print it as JSON.
     Measure {
         peer: Name,
         #[command(flatten)]
         terms: Terms,
     },
-    /// The server of a measurement.
+    /// Run the server of a measurement.
     #[command(hide = true)]
     Serve {
         peer: Name,
@@ -46,16 +46,16 @@ enum Command {
     },
 }
 
-/// What is compared.
+/// The transports.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, ValueEnum)]
 enum Name {
     Tcp,
     H2conn,
-    /// The same, by `write_chunk` and `read_chunk`.
+    /// The same, with `write_chunk` and `read_chunk`.
     Chunks,
     /// Our client, and `accept` in a handler of hyper.
     Accept,
-    /// The handles of the h2 crate in the user's task.
+    /// The handles of the h2 crate, used by the user's task.
     H2,
     /// hyper's `Upgraded`.
     Hyper,
@@ -65,7 +65,7 @@ enum Name {
     Fastwebsockets,
     Tonic,
     Yamux,
-    /// Go's net/http, as the Go library of our name uses it.
+    /// Go's net/http, used as in the Go library of the same name.
     GoHttp,
     /// Go's coder/websocket.
     GoWebsocket,
@@ -91,13 +91,13 @@ impl Name {
         }
     }
 
-    /// Whether a transport of another's making may give up under a workload, which says something
-    /// about it and is no failure of the measurement.
+    /// Whether this transport may fail under a workload. Such a failure is a result, and no failure
+    /// of the measurement.
     fn may_give_up(self) -> bool {
         !matches!(self, Name::Tcp | Name::H2conn | Name::Chunks)
     }
 
-    /// As the command line has it.
+    /// The name on the command line.
     fn arg(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }

@@ -1,4 +1,4 @@
-//! One measurement, in a process of its own: nothing of another one is in its memory.
+//! One measurement, in a process of its own, so that others do not affect its memory.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -17,15 +17,15 @@ use crate::relay::{self, Line};
 use crate::secure::{Identity, Trust};
 use crate::workload::{Outcome, Workload};
 
-/// Where the two ends are.
+/// The placement of the two ends.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Setup {
-    /// In one runtime of two threads.
+    /// In one runtime with two threads.
     Runtime,
-    /// In a thread each, with a runtime for one thread.
+    /// In two threads, each with a runtime of one thread.
     Threads,
-    /// In a process each, with a runtime of two threads.
+    /// In two processes, each with a runtime of two threads.
     Processes,
 }
 
@@ -37,31 +37,31 @@ pub(crate) struct Terms {
     pub(crate) setup: Setup,
     #[arg(long)]
     pub(crate) tls: bool,
-    /// How long it is to take, in milliseconds.
+    /// How long the measurement takes, in milliseconds.
     #[arg(long, default_value_t = 500)]
     pub(crate) millis: u64,
-    /// How much is done, instead of as much as takes that long. Nothing is done to warm up.
+    /// The number of units, instead of as many as take that long. There is then no warm-up.
     #[arg(long)]
     pub(crate) count: Option<u64>,
     #[command(flatten)]
     pub(crate) line: Line,
 }
 
-/// What is measured, as the process that measures it prints it.
+/// The results of a measurement, as its process prints them.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Measured {
-    /// Units a second.
+    /// Units per second.
     pub(crate) rate: f64,
     /// Processor time of both ends for a unit, in microseconds.
     pub(crate) cpu: f64,
-    /// Resident memory of both ends at most, in MiB.
+    /// Peak resident memory of both ends, in MiB.
     pub(crate) memory: f64,
-    /// Round trips: median, 99th and 99.9th of a hundred, in microseconds.
+    /// Round trips: the median, and the 99th and 99.9th percentile, in microseconds.
     pub(crate) trips: Option<[f64; 3]>,
     pub(crate) spread: Option<f64>,
 }
 
-/// Where a server listens, as its process says.
+/// The address of a server, as its process prints it.
 #[derive(Debug, Deserialize, Serialize)]
 struct Served {
     addr: SocketAddr,
@@ -176,14 +176,14 @@ fn percentiles(Outcome { mut trips, .. }: Outcome) -> Option<[f64; 3]> {
     }))
 }
 
-/// What this process, and the server's, have used.
+/// The processor time of this process and of the server's.
 fn processor_time(server: Option<u32>) -> Result<Duration> {
-    /// `sysconf(_SC_CLK_TCK)` on Linux, whatever the kernel's own clock does.
+    /// `sysconf(_SC_CLK_TCK)` on Linux, whatever the kernel's own clock is.
     const TICK: Duration = Duration::from_millis(10);
     let mut ticks = 0;
     for pid in pids(server) {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The name, in parentheses, may hold anything; user and system time come after it.
+        // The name, in parentheses, may contain anything. User and system time come after it.
         let (_, fields) = stat.rsplit_once(')').context("a process has a name")?;
         let times = fields.split_whitespace().skip(11).take(2);
         ticks += times.map(str::parse::<u32>).sum::<Result<u32, _>>()?;

@@ -1,4 +1,4 @@
-//! The transports, a file each.
+//! The transports, one per file.
 
 pub(crate) mod accept;
 pub(crate) mod conn;
@@ -21,7 +21,7 @@ use crate::pipe::{Rx, Tx};
 use crate::secure::{self, Identity, Io, Trust};
 use crate::service;
 
-/// Streams that a server takes at once, where its own limit is too low for some workloads.
+/// The limit of streams of a server, if its own limit is too low for some workloads.
 const STREAMS: u32 = 2_000;
 
 /// A transport.
@@ -31,14 +31,14 @@ pub(crate) trait Peer: 'static {
     /// Serves on a free port for as long as the runtime lives.
     fn serve(identity: Option<Identity>) -> impl Future<Output = Result<SocketAddr>> + Send;
 
-    /// A link to a server, on which there is nothing yet.
+    /// A link to a server, without any pipes yet.
     fn link(
         addr: SocketAddr,
         trust: Option<Trust>,
     ) -> impl Future<Output = Result<Self::Link>> + Send;
 }
 
-/// What gives one pipe after the other: a connection with many streams, or an address.
+/// A source of pipes: a connection with many streams, or an address.
 pub(crate) trait Link: Clone + Send + Sync + 'static {
     type Tx: Tx;
     type Rx: Rx;
@@ -62,7 +62,7 @@ where
             tokio::spawn(async move {
                 let served =
                     async { serve(secure::accept(socket, identity.as_ref()).await?).await };
-                // A client that has measured enough just leaves.
+                // A client that has measured enough simply leaves.
                 let _ = served.await;
             });
         }

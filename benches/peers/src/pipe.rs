@@ -1,4 +1,4 @@
-//! What all transports have in common: two ends that send and receive bytes.
+//! The interface of all transports: two ends that send and receive bytes.
 
 use std::future::Future;
 
@@ -6,27 +6,27 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// How much is received at once, where the receiver decides: at first, and where that was not enough.
+/// How much is received at once, if the receiver decides: at first, and after that was too little.
 const LITTLE: usize = 4 << 10;
 const MUCH: usize = 64 << 10;
 
-/// The end that sends.
+/// The sending end.
 pub(crate) trait Tx: Send + 'static {
-    /// Sends a message, in the form that costs this transport least. It goes out without waiting
-    /// for another.
+    /// Sends a message in the cheapest form for this transport. The message leaves without waiting
+    /// for another one.
     fn send(&mut self, message: &Bytes) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// The end that receives.
+/// The receiving end.
 pub(crate) trait Rx: Send + 'static {
-    /// Waits for more, and says how many bytes have come: 0 at the end.
+    /// Waits for more bytes, and returns how many have arrived, or 0 at the end.
     fn recv(&mut self) -> impl Future<Output = Result<usize>> + Send;
 
-    /// What has come last.
+    /// The bytes that arrived last.
     fn piece(&self) -> &[u8];
 }
 
-/// Receives `bytes`, and no more than that.
+/// Receives exactly `bytes` bytes.
 pub(crate) async fn receive(rx: &mut impl Rx, bytes: u64) -> Result<()> {
     let mut left = bytes;
     while left > 0 {
@@ -41,7 +41,7 @@ pub(crate) async fn receive(rx: &mut impl Rx, bytes: u64) -> Result<()> {
 /// Sends on a stream of bytes.
 pub(crate) struct Writer<W> {
     write: W,
-    /// The transport keeps bytes back until it is flushed.
+    /// The transport holds bytes back until it is flushed.
     flush: bool,
 }
 

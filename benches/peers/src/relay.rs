@@ -1,7 +1,8 @@
-//! A line between the two ends that delays and limits what goes over it, in a thread of its own.
+//! A line between the two ends that delays and limits their bytes. It has a thread of its own.
 //!
-//! Each direction is a queue: a byte comes out the delay after it went in, and no faster than the
-//! rate. The queue holds what is under way and as much again; when it is full, nothing more is taken.
+//! Each direction is a queue: a byte leaves one delay after it entered, and no faster than the
+//! rate. The queue holds the bytes on their way and as many again. When it is full, no more are
+//! read.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -18,12 +19,12 @@ pub(crate) struct Line {
     /// The round trip of the line between the ends, in milliseconds.
     #[arg(long, default_value_t = 0)]
     pub(crate) round_trip: u64,
-    /// What the line carries each way, in Mbit/s; 0 is whatever comes.
+    /// The rate of the line in each direction, in Mbit/s; 0 means no limit.
     #[arg(long, default_value_t = 0)]
     pub(crate) rate: u64,
 }
 
-/// Taken at once.
+/// The most bytes of one read.
 const PIECE: usize = 64 << 10;
 
 impl Line {
@@ -50,7 +51,7 @@ impl Line {
     }
 }
 
-/// A relay before `server`: its address.
+/// Starts a relay before `server`, and returns its address.
 pub(crate) fn before(server: SocketAddr, line: Line) -> Result<SocketAddr> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
@@ -79,7 +80,7 @@ pub(crate) fn before(server: SocketAddr, line: Line) -> Result<SocketAddr> {
 async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, line: Line) -> Result<()> {
     let mut queue: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
     let (mut queued, mut open) = (0, true);
-    // When the line is done with what has gone in.
+    // The time at which the line has carried all bytes so far.
     let mut free = Instant::now();
     while open || !queue.is_empty() {
         let due = queue.front().map(|(due, _)| *due);
@@ -92,7 +93,7 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, line: Line) -> R
                 queue.push_back((free + line.delay(), piece));
             }
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                // A timer is good for a millisecond: all that is due by then goes.
+                // A timer is precise to a millisecond, so send everything that is due by then.
                 while let Some((due, _)) = queue.front()
                     && *due <= Instant::now()
                     && let Some((_, piece)) = queue.pop_front()

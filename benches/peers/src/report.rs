@@ -14,7 +14,7 @@ use crate::measure::{Measured, Setup};
 use crate::run::{Case, Results};
 use crate::workload::Workload;
 
-/// Prints what this was measured on.
+/// Prints a description of the machine.
 pub(crate) fn machine() -> Result<()> {
     let cpus = fs::read_to_string("/proc/cpuinfo")?;
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name"));
@@ -58,7 +58,7 @@ impl Workload {
     }
 }
 
-/// The middle of some numbers, the least and the most.
+/// The median of some numbers, the least and the greatest.
 fn spread(mut numbers: Vec<f64>) -> (f64, f64, f64) {
     numbers.sort_by(f64::total_cmp);
     let last = numbers.len() - 1;
@@ -69,7 +69,7 @@ fn median(of: &[Measured], what: impl Fn(&Measured) -> f64) -> f64 {
     spread(of.iter().map(what).collect()).0
 }
 
-/// Three digits that count.
+/// Three significant digits.
 fn short(number: f64) -> String {
     match number {
         n if n >= 1e6 => format!("{:.3} M", n / 1e6),
@@ -80,8 +80,8 @@ fn short(number: f64) -> String {
     }
 }
 
-/// Prints one case's table. Ratios are taken in each round, because what slows the machine for a
-/// while slows both.
+/// Prints one case's table. Ratios are calculated in each round, because a disturbance that lasts
+/// for a while affects both measurements.
 pub(crate) fn table(case: Case, results: &Results, failures: &BTreeMap<Name, String>) {
     let unit = case.workload.unit();
     println!("### {}\n", case.title());
@@ -131,7 +131,8 @@ pub(crate) fn table(case: Case, results: &Results, failures: &BTreeMap<Name, Str
     println!();
 }
 
-/// Draws one case's medians as bars, with the least and the most of the rounds as whiskers.
+/// Draws one case's medians as bars. The whiskers are the least and the greatest value of the
+/// rounds.
 pub(crate) fn plot(case: Case, results: &Results, folder: &Path) -> Result<()> {
     const ROW: u32 = 28;
     fs::create_dir_all(folder)?;

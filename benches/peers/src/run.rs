@@ -1,4 +1,4 @@
-//! What is measured, in which order: each round has every transport once.
+//! The measurements and their order: each round runs every transport once.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,16 +16,16 @@ use crate::{Name, go, report};
 
 #[derive(Args)]
 pub(crate) struct Plan {
-    /// How often each is measured.
+    /// How often each measurement is repeated.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long one measurement is to take, in milliseconds.
+    /// How long one measurement takes, in milliseconds.
     #[arg(long, default_value_t = 500)]
     millis: u64,
     /// Only these workloads; may be repeated.
     #[arg(long = "workload")]
     workloads: Vec<Workload>,
-    /// Only these transports, beside TCP; may be repeated.
+    /// Only these transports, in addition to TCP; may be repeated.
     #[arg(long = "peer")]
     peers: Vec<Name>,
     /// Only these placements of the ends; may be repeated.
@@ -40,15 +40,15 @@ pub(crate) struct Plan {
     /// The round trip of a line between the ends, in milliseconds.
     #[arg(long, default_value_t = 0)]
     round_trip: u64,
-    /// What that line carries each way, in Mbit/s.
+    /// The rate of that line in each direction, in Mbit/s.
     #[arg(long, default_value_t = 0)]
     rate: u64,
-    /// Where plots go, as SVG.
+    /// The folder for plots in SVG.
     #[arg(long)]
     plots: Option<PathBuf>,
 }
 
-/// What is compared with each other.
+/// A case, in which all transports are compared.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Case {
     pub(crate) workload: Workload,
@@ -56,14 +56,14 @@ pub(crate) struct Case {
     pub(crate) tls: bool,
 }
 
-/// What each transport has reached, by round.
+/// The results of each transport, by round.
 pub(crate) type Results = BTreeMap<Name, Vec<Measured>>;
 
-/// Other placements than in one runtime change little; these show what they do.
+/// Placements other than one runtime change little. These workloads show the difference.
 const EVERYWHERE: [Workload; 4] =
     [Workload::Bulk, Workload::BothWays, Workload::Messages64, Workload::PingPong64];
 
-/// A measurement that has got stuck takes this much longer than one that takes its time.
+/// A measurement that takes this much longer than planned is stuck.
 const LIMIT: Duration = Duration::from_secs(30);
 
 impl Plan {

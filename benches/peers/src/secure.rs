@@ -1,4 +1,4 @@
-//! TLS, the same for all: rustls, with a certificate made on the spot.
+//! TLS, which is the same for all transports: rustls, with a certificate made on the spot.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) struct Identity {
     alpn: &'static [u8],
 }
 
-/// What a client believes: a certificate in PEM.
+/// The certificate that a client trusts, in PEM.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Trust(pub(crate) String);
 
@@ -68,7 +68,7 @@ fn alpn(name: &[u8]) -> Vec<Vec<u8>> {
     Some(name.to_vec()).into_iter().filter(|name| !name.is_empty()).collect()
 }
 
-/// A TCP connection, without TLS or with it.
+/// A TCP connection, with or without TLS.
 pub(crate) type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 pub(crate) async fn dial(

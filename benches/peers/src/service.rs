@@ -1,11 +1,11 @@
-//! What the server does with each pipe: the client says it in the first bytes.
+//! The server's part of each pipe. The client orders it in the first bytes.
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::pipe::{Rx, Tx, receive};
 
-/// What is asked of a server.
+/// The services of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
     /// Take `count` messages, and answer with one byte.
@@ -18,7 +18,7 @@ pub(crate) enum Service {
     Echo,
 }
 
-/// A service, and how much of it.
+/// A service, and the number of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Order {
     pub(crate) service: Service,
@@ -62,7 +62,7 @@ pub(crate) fn message(size: usize) -> Bytes {
     (0..size).map(|i| i as u8).collect()
 }
 
-/// Does what the client orders, one order after the other, until it leaves.
+/// Performs the client's orders one after another, until the client leaves.
 pub(crate) async fn serve(mut tx: impl Tx, mut rx: impl Rx) -> Result<()> {
     let mut seen = BytesMut::new();
     loop {
@@ -74,7 +74,7 @@ pub(crate) async fn serve(mut tx: impl Tx, mut rx: impl Rx) -> Result<()> {
             seen.extend_from_slice(rx.piece());
         }
         let order = Order::decode(&seen.split_to(LEN))?;
-        // What came in one piece with the order.
+        // The bytes that arrived together with the order.
         let early = seen.split().len() as u64;
         let message = message(order.size);
         match order.service {

@@ -1,4 +1,4 @@
-//! What is measured, the same for all transports.
+//! The workloads, which are the same for all transports.
 
 use std::time::{Duration, Instant};
 
@@ -39,26 +39,26 @@ pub(crate) enum Workload {
     PingPong16k,
     /// Writes of 64 KiB on each of 100 pipes at once.
     Hundred,
-    /// Pipes opened, used for a byte there and back, and dropped; 16 at a time.
+    /// Pipes that are opened, used for a byte there and back, and dropped; 16 at a time.
     Opening,
-    /// 64 bytes there and back, beside writes of 64 KiB on another pipe.
+    /// 64 bytes there and back, while another pipe carries writes of 64 KiB.
     Beside,
     /// 64 bytes there and back, on each of 1,000 pipes at once.
     Thousand,
 }
 
-/// What a run has given.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) time: Duration,
-    /// Each round trip, where that is what is measured.
+    /// Each round trip, if they are measured.
     pub(crate) trips: Vec<Duration>,
-    /// By how much the fastest of several pipes was faster than the slowest, to their mean.
+    /// The difference between the fastest and the slowest of several pipes, relative to their mean.
     pub(crate) spread: Option<f64>,
 }
 
 impl Workload {
-    /// What is counted.
+    /// The unit that is counted.
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Workload::Bulk | Workload::BothWays | Workload::Hundred => "MB",
@@ -81,7 +81,7 @@ impl Workload {
         }
     }
 
-    /// A count that takes no time to speak of, to begin with.
+    /// An initial count that takes very little time.
     pub(crate) fn least(self) -> u64 {
         match self {
             Workload::Messages64 | Workload::Messages1k => 256,
@@ -91,7 +91,7 @@ impl Workload {
         }
     }
 
-    /// Does `count` of it on `link`.
+    /// Runs `count` units on `link`.
     pub(crate) async fn run<L: Link>(self, link: &L, count: u64) -> Result<Outcome> {
         match self {
             Workload::Bulk => one_way(link, BULK, count).await,
@@ -108,7 +108,7 @@ impl Workload {
     }
 }
 
-/// Opens a pipe, with one round trip on it.
+/// Opens a pipe, and makes one round trip on it.
 async fn open<L: Link>(link: &L) -> Result<(L::Tx, L::Rx)> {
     let (mut tx, mut rx) = link.open().await?;
     exchange(&mut tx, &mut rx, 1, 1, &mut Vec::new()).await?;
@@ -122,7 +122,7 @@ async fn send(tx: &mut impl Tx, message: &Bytes, count: u64) -> Result<()> {
     Ok(())
 }
 
-/// `count` messages and the answer to the last.
+/// Sends `count` messages, and waits for the answer to the last one.
 async fn sink(tx: &mut impl Tx, rx: &mut impl Rx, size: usize, count: u64) -> Result<()> {
     let message = message(size);
     tx.send(&Order { service: Service::Sink, size, count }.encode()).await?;
@@ -130,7 +130,7 @@ async fn sink(tx: &mut impl Tx, rx: &mut impl Rx, size: usize, count: u64) -> Re
     receive(rx, 1).await
 }
 
-/// `count` round trips.
+/// Makes `count` round trips.
 async fn exchange(
     tx: &mut impl Tx,
     rx: &mut impl Rx,
@@ -163,7 +163,7 @@ async fn both_ways<L: Link>(link: &L, count: u64) -> Result<Outcome> {
     tx.send(&order.encode()).await?;
     let sending = tokio::spawn(async move {
         send(&mut tx, &message(BULK), count).await?;
-        // The pipe lives until both directions are through.
+        // The pipe must stay open until both directions have finished.
         anyhow::Ok(tx)
     });
     receive(&mut rx, order.bytes()).await?;

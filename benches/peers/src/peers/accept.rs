@@ -1,4 +1,4 @@
-//! h2conn's `accept` in a handler of hyper; the client is h2conn's too.
+//! h2conn's `accept` in a handler of hyper. The client is h2conn's, too.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! h2conn, both ends: by `AsyncRead` and `AsyncWrite`, and by chunks.
+//! h2conn at both ends: with `AsyncRead` and `AsyncWrite`, and with chunks.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use crate::secure::{Identity, NAME, Trust};
 #[derive(Debug)]
 pub(crate) struct H2conn;
 
-/// Conns of one link.
+/// The Conns of one link (an HTTP/2 connection).
 #[derive(Clone, Debug)]
 pub(crate) struct Conns {
     client: Client,

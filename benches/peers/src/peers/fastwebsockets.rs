@@ -1,4 +1,4 @@
-//! fastwebsockets, as its examples use it: upgraded by hyper, a message a binary frame.
+//! fastwebsockets as in its examples: upgraded by hyper, with one binary frame per message.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

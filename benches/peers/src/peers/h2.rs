@@ -1,4 +1,5 @@
-//! The handles of the `h2` crate in the hands of the user's task, with h2conn's windows and frames.
+//! The handles of the `h2` crate, used directly by the user's task, with h2conn's windows and
+//! frames.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -18,12 +19,12 @@ pub(crate) struct H2;
 #[derive(Clone, Debug)]
 pub(crate) struct Streams(client::SendRequest<Bytes>);
 
-/// What h2conn tells its peer at first.
+/// The initial values that h2conn announces to its peer.
 const WINDOW: u32 = 1 << 20;
 const LINK_WINDOW: u32 = 16 << 20;
 const FRAME: u32 = 64 << 10;
 
-/// Without this h2 ends a connection whose reader is slower than a writer of small messages.
+/// Without this, h2 ends a connection if its reader is slower than a writer of small messages.
 const BUDGET: usize = usize::MAX >> 1;
 
 impl Peer for H2 {

@@ -1,4 +1,4 @@
-//! hyper's `Upgraded` at both ends: CONNECT over HTTP/2, with its defaults.
+//! hyper's `Upgraded` at both ends: CONNECT over HTTP/2, with hyper's defaults.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

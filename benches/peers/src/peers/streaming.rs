@@ -1,4 +1,4 @@
-//! hyper with bodies that go on at both ends: what `accept` stands on, used by hand.
+//! hyper with streaming bodies at both ends, used directly. `accept` builds on the same.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ pub(crate) struct Streaming;
 #[derive(Clone, Debug)]
 pub(crate) struct Requests(SendRequest<Channel<Bytes>>);
 
-/// Messages that wait for hyper.
+/// How many messages may wait for hyper.
 const WAITING: usize = 32;
 
 impl Peer for Streaming {

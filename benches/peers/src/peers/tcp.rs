@@ -1,4 +1,4 @@
-//! TCP as it is, or with rustls on it.
+//! Plain TCP, or rustls over TCP.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ use crate::service;
 #[derive(Debug)]
 pub(crate) struct Tcp;
 
-/// Where each connection is made anew.
+/// An address; each pipe is a new connection to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(super) addr: SocketAddr,

@@ -1,4 +1,4 @@
-//! tonic: gRPC's bidirectional streaming, with a codec that takes messages as they are.
+//! tonic: bidirectional streaming of gRPC, with a codec that leaves messages unchanged.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ pub(crate) struct Tonic;
 #[derive(Clone, Debug)]
 pub(crate) struct Calls(Channel);
 
-/// Messages that wait for tonic.
+/// How many messages may wait for tonic.
 const WAITING: usize = 32;
 
 impl Peer for Tonic {
@@ -141,7 +141,7 @@ impl Rx for Receiver {
     }
 }
 
-/// Messages are bytes.
+/// Messages are plain bytes.
 #[derive(Clone, Copy, Debug)]
 struct Raw;
 
@@ -179,7 +179,7 @@ impl Decoder for Raw {
     }
 }
 
-/// tonic wants to be told of a socket's addresses; there is nothing to tell.
+/// tonic asks for a socket's addresses; this type reports none.
 struct Socket(Io);
 
 impl Connected for Socket {

@@ -1,4 +1,4 @@
-//! tokio-tungstenite: a WebSocket is a TCP connection, a message a binary message.
+//! tokio-tungstenite: a WebSocket is a TCP connection, and a message is a binary message.
 
 use std::net::SocketAddr;
 

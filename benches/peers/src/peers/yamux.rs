@@ -84,7 +84,7 @@ impl Peer for Yamux {
 
 fn config() -> Config {
     let mut config = Config::default();
-    // The default is 512, and windows may not add up to more than the connection's.
+    // The default is 512. Also, windows may not add up to more than the connection's.
     config.set_max_num_streams(STREAMS as usize).set_max_connection_receive_window(None);
     config
 }
