@@ -1,4 +1,5 @@
-//! A client's link with a connection in use, and a server that sends anything: `tests/it/hostile.rs`.
+//! A client's link with a connection in use, and a server that sends arbitrary bytes:
+//! `tests/it/hostile.rs`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! What is asked of every codec, whatever bytes it is given.
+//! The properties that every codec must have, whatever bytes it is given.
 
 use std::alloc::System;
 use std::fmt::Debug;
@@ -12,19 +12,19 @@ use peakmem_alloc::{INSTRUMENTED_SYSTEM, PeakMemAlloc, PeakMemAllocTrait};
 #[global_allocator]
 static ALLOCATOR: &PeakMemAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// What a codec takes beside what grows with the limit: room for a read, and texts of errors.
+/// The memory of a codec that does not grow with the limit: room for a read, and texts of errors.
 const CONSTANT: usize = 32 << 10;
 
 /// A stream for a codec.
 #[derive(Debug)]
 pub(crate) struct Input<'a> {
-    /// Which type is read, and how.
+    /// The type that is read, and the way of reading it.
     pub(crate) choice: u8,
-    /// The limit on a message.
+    /// The limit of a message.
     pub(crate) limit: usize,
-    /// The sizes of the pieces in which the stream comes, over and over.
+    /// The sizes of the pieces in which the stream arrives, again and again.
     pieces: [u8; 4],
-    /// Whether to write the stream, from [`Input::rest`], and spoil it.
+    /// Whether to write the stream from [`Input::rest`], and then damage it.
     pub(crate) written: bool,
     pub(crate) rest: Unstructured<'a>,
 }
@@ -39,11 +39,12 @@ impl<'a> Arbitrary<'a> for Input<'a> {
     }
 }
 
-/// What a codec gave out: how much it had taken by then, and a value or an error, in words.
+/// A result of a codec: how many bytes it had taken by then, and a value or an error, as text.
 type Outcome = (usize, std::result::Result<String, (CodecErrorKind, Option<u64>, String)>);
 
 impl Input<'_> {
-    /// The stream: what is left of the input, or values that `codec` writes, spoilt by that.
+    /// The stream: the rest of the input, or values that `codec` writes and that the input then
+    /// damages.
     pub(crate) fn stream<C, T>(
         &mut self,
         mut codec: C,
@@ -57,7 +58,7 @@ impl Input<'_> {
         }
         let mut written = BytesMut::new();
         for _ in 0..self.rest.int_in_range(1..=4)? {
-            // What cannot be expressed leaves no trace.
+            // A value that cannot be expressed leaves nothing behind.
             let _ = codec.encode(value(&mut self.rest)?, &mut written);
         }
         let mut stream = written.to_vec();
@@ -77,8 +78,8 @@ impl Input<'_> {
         Ok(stream)
     }
 
-    /// Reads the stream as one piece and as many: the same comes of both, within a memory of `factor`
-    /// times the limit. `again` gets every value.
+    /// Reads the stream in one piece and in many, and checks that the results are the same and that
+    /// the memory is at most `factor` times the limit. `again` gets every value.
     pub(crate) fn check<C>(
         &self,
         stream: &[u8],
@@ -119,7 +120,7 @@ impl Input<'_> {
     }
 }
 
-/// Gives out all that a codec finds, up to an error that lasts, and how much it has taken by then.
+/// All results of a codec, up to an error that is final, and how many bytes it has taken by then.
 fn read<'a, C>(
     mut codec: C,
     stream: &[u8],
@@ -153,14 +154,15 @@ fn read<'a, C>(
                 let again = codec.decode(&mut src).err().expect("the error lasts");
                 assert_eq!(again.to_string(), error.to_string());
                 assert!(src.is_empty(), "bytes are kept after an error that lasts");
-                // Where the stream is found to be broken may be in a message not taken yet.
+                // The position of the damage may be in a message that was not taken yet.
                 return out(0, Err(error));
             }
         }
     }
 }
 
-/// Writes a value, reads it back, and writes that: gives the value that came, if it can be written.
+/// Writes a value, reads it back, and writes the result. Returns the value that was read, if it can
+/// be written.
 pub(crate) fn write_and_read<C, T>(codec: impl Fn() -> C, value: T) -> Option<T>
 where
     C: Encoder<T, Error = CodecError> + Decoder<Item = T, Error = CodecError>,

@@ -1,4 +1,5 @@
-//! Any bytes, whole and in any pieces: the deframer says the same, holds little, and does not panic.
+//! Arbitrary bytes, whole and in pieces: the deframer has the same results, holds little, and does
+//! not panic.
 
 #![no_main]
 
@@ -8,14 +9,14 @@ use libfuzzer_sys::fuzz_target;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Small, so that a fuzzer reaches both.
+/// Small values, so that a fuzzer reaches both.
 const MAX_FRAME_SIZE: u32 = 256;
 const MAX_BLOCK: usize = 512;
 
 #[derive(Debug)]
 struct Input {
     server: bool,
-    /// The lengths of the pieces, in turn; 0 stands for an empty one.
+    /// The lengths of the pieces, in turn. 0 stands for an empty piece.
     pieces: Vec<u8>,
     bytes: Vec<u8>,
 }
@@ -24,7 +25,7 @@ impl<'a> Arbitrary<'a> for Input {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Input> {
         let (server, pieces) = (u.arbitrary()?, u.arbitrary()?);
         let mut bytes = Vec::new();
-        // Otherwise the bytes must find the preface and SETTINGS by themselves.
+        // Otherwise the fuzzer must find the preface and SETTINGS by itself.
         if u.ratio(7, 8)? {
             bytes.extend_from_slice(if server { PREFACE } else { &[] });
             bytes.extend_from_slice(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
@@ -40,7 +41,7 @@ impl<'a> Arbitrary<'a> for Input {
     }
 }
 
-/// A frame that is likely to be taken: of a known type, PRIORITY_UPDATE, or one that is unknown.
+/// A frame that is likely to be accepted: of a known type, PRIORITY_UPDATE, or of an unknown type.
 fn frame(u: &mut Unstructured<'_>, bytes: &mut Vec<u8>) -> Result<()> {
     let (kind, flags) = (u.int_in_range(0..=17)?, u.arbitrary()?);
     let stream = u.int_in_range(0..=3)?;
@@ -64,7 +65,7 @@ impl Input {
             pieces.push(piece);
             bytes = rest;
         }
-        // All that is left, byte by byte.
+        // The rest, byte by byte.
         pieces.extend(bytes.chunks(1));
         pieces
     }
@@ -87,7 +88,7 @@ fuzz_target!(|input: Input| {
         return;
     };
     assert_eq!((error.reason(), error.what()), (error_cut.reason(), error_cut.what()));
-    // An error of the first bytes comes at once, whatever would follow.
+    // An error in the first bytes is reported at once, whatever would follow.
     let (seen, seen_cut) = (error.first_bytes(), error_cut.first_bytes());
     assert_eq!(seen.is_some(), seen_cut.is_some());
     assert!(seen.unwrap_or_default().starts_with(seen_cut.unwrap_or_default()));

@@ -13,10 +13,10 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use model::run::{Operation, Setting, run};
 
-/// Operations that are played; what the bytes say beyond is left out.
+/// The most operations of a run. The rest of the bytes is ignored.
 const MOST: usize = 150;
 
-/// The input that the strategies of the test make, made from bytes.
+/// The input that the strategies of the test make, here made from bytes.
 #[derive(Debug)]
 struct Input {
     setting: Setting,

@@ -1,4 +1,4 @@
-//! Any bytes as gob, read as several types.
+//! Arbitrary bytes as gob, read as several types.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ use gobwire::{
 use h2conn::codec::Gob;
 use libfuzzer_sys::fuzz_target;
 
-/// What is read, and all types and buffers beside it, may take so many times the limit.
+/// The value that is read, with all types and buffers, may take this many times the limit.
 const FACTOR: usize = 256;
 
 #[derive(Derive, Clone, Debug, Default)]
@@ -109,6 +109,6 @@ fn run(data: &[u8]) -> Result<()> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    // An input that is too short says nothing.
+    // An input that is too short is ignored.
     let _ = run(data);
 });

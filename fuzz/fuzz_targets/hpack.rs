@@ -1,5 +1,5 @@
-//! Any bytes as field blocks, with limits that change between them. What can be decoded is encoded
-//! and decoded once more, and must be the same.
+//! Arbitrary bytes as field blocks, with limits that change between them. Fields that can be
+//! decoded are encoded and decoded once more, and must stay the same.
 
 #![no_main]
 
@@ -72,6 +72,6 @@ fn play(input: &[u8]) -> Result<()> {
 }
 
 fuzz_target!(|input: &[u8]| {
-    // Input that ends too early says nothing.
+    // An input that is too short is ignored.
     let _ = play(input);
 });

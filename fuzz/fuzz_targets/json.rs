@@ -1,4 +1,4 @@
-//! Any bytes as JSON, read as several types.
+//! Arbitrary bytes as JSON, read as several types.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// What a `Value` takes for a byte: `[{"":0},…]` has a node of a map for seven.
+/// The memory of a `Value` per byte: `[{"":0},…]` has a node of a map for every seven bytes.
 const VALUE: usize = 128;
 const OTHERS: usize = 16;
 
@@ -63,6 +63,6 @@ fn run(data: &[u8]) -> Result<()> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    // An input that is too short says nothing.
+    // An input that is too short is ignored.
     let _ = run(data);
 });

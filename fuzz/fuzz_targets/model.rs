@@ -1,4 +1,5 @@
-//! Random operations on both ends of a connection, against two plain queues: `tests/it/model.rs`.
+//! Random operations on both ends of a connection, compared with two plain queues:
+//! `tests/it/model.rs`.
 
 #![no_main]
 
@@ -14,10 +15,10 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use run::{Operation, Setting, run};
 
-/// Operations that are played; what the bytes say beyond is left out.
+/// The most operations of a run. The rest of the bytes is ignored.
 const MOST: usize = 100;
 
-/// What the strategies of the test make, from bytes.
+/// The input that the strategies of the test make, here made from bytes.
 #[derive(Debug)]
 struct Input {
     setting: Setting,

@@ -1,4 +1,4 @@
-//! Any bytes as postcard's frames, read as several types.
+//! Arbitrary bytes as postcard's frames, read as several types.
 
 #![no_main]
 
@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// What a value takes for a byte: a `Vec` of one `Thing` has room for four.
+/// The memory of a value per byte: a `Vec` of one `Thing` has room for four.
 const FACTOR: usize = 256;
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -73,6 +73,6 @@ fn run(data: &[u8]) -> Result<()> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    // An input that is too short says nothing.
+    // An input that is too short is ignored.
     let _ = run(data);
 });

@@ -1,4 +1,5 @@
-//! A server's link with a connection in use, and a client that sends anything: `tests/it/hostile.rs`.
+//! A server's link with a connection in use, and a client that sends arbitrary bytes:
+//! `tests/it/hostile.rs`.
 
 #![no_main]
 
