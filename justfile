@@ -1,8 +1,8 @@
-# Shows the recipes.
+# Lists the recipes.
 default:
     @just --list
 
-# What continuous integration runs.
+# Runs the checks of continuous integration.
 ci:
     .ci/run
 
@@ -15,17 +15,17 @@ clippy:
 test *args:
     cargo test --workspace {{args}}
 
-# Wake-ups, in every order in which tasks can meet.
+# Tests wake-ups in every order in which tasks can meet.
 loom *args:
     RUSTFLAGS='--cfg h2conn_loom' CARGO_TARGET_DIR=target/loom cargo test --release --lib loom {{args}}
 
-# `just bench formats`, `json` or `idle`: docs/performance.md.
+# Runs a benchmark: `just bench formats`, `json` or `idle` (docs/performance.md).
 bench name *args:
     cargo bench --bench {{name}} -- {{args}}
 
 doc:
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features --open
 
-# Both ends in one process; `just echo serve` and `just echo connect URL` run them apart.
+# Runs both ends in one process. `just echo serve` and `just echo connect URL` run them separately.
 echo *args:
     cargo run -q --example echo -- {{args}}
