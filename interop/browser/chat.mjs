@@ -1,15 +1,15 @@
-// Drives the page of examples/chat in Chromium: a name that is taken and one that is not, posts of its
-// own and of others, and with --stay also a lost connection and the server's end. Prints what the page
-// shows as a line of JSON.
+// Drives the page of examples/chat in Chromium: a name that is taken and one that is free, posts of
+// the page and of others, and with --stay also a lost connection and the server's end. Prints the
+// texts that the page shows as a line of JSON.
 import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
 import { WATCHDOG, drive, protocolOf } from "./drive.mjs";
 
-// What the page says: wide characters, and what would be a script if it were not text.
+// The posts of the page: wide characters, and text that would be a script if it were not escaped.
 const WIDE = "Grüße 漢字 👩‍👩‍👧 שלום";
 const SCRIPT = `<img src=x onerror="alert(1)"><script>alert(2)</script>`;
 
-// What the page takes apart, and what it compares.
+// The values that the page decodes, and the times that it compares.
 const VALUES = ["ok", { message: WIDE }, { message: SCRIPT }];
 const TIMES = ["10Z", "10.000000001Z", "10.00000001Z", "10.1Z", "11Z"].map(end => `2026-11-24T00:00:${end}`);
 
@@ -39,19 +39,19 @@ const protocol = options.http2 ? "h2" : "http/1.1";
 const webSockets = await drive(protocol, { width: 1000, height: 700 }, async context => {
   await chat(await context.newPage());
 });
-// One that was on its way when the connection was lost has no status.
+// A WebSocket that was being opened when the connection was lost has no status.
 const answered = webSockets.filter(one => one.status !== undefined);
 assert(answered.length >= 1 + Number(!!options.taken) + Number(!!options.stay), "all are in the log");
 const status = options.http2 ? 200 : 101;
 for (const one of answered) assert.deepEqual(one, { protocol, origin: new URL(url).origin, status });
 
 async function chat(page) {
-  // Errors of scripts, violations of the Content-Security-Policy, and what a post gets to run.
+  // Errors of scripts, violations of the Content-Security-Policy, and scripts in posts that run.
   const faults = [];
   page.on("pageerror", error => faults.push(error.message));
   page.on("dialog", dialog => faults.push(`alert ${dialog.message()}`) && dialog.dismiss());
   page.on("console", message => {
-    // Chromium itself complains of each attempt while the server cannot be reached.
+    // Chromium itself reports each attempt while the server cannot be reached.
     const lost = options.stay && /net::ERR_|WebSocket connection/.test(message.text());
     if (message.type() === "error" && !lost) faults.push(message.text());
   });
@@ -85,7 +85,7 @@ async function chat(page) {
   assert.deepEqual(faults, []);
 }
 
-// Values from bytes that come one by one, and times in their order.
+// Values from bytes that arrive one by one, and times in their order.
 async function parts([values, times]) {
   const { instant, lines } = await import("/wire.js");
   const read = lines();
@@ -100,12 +100,12 @@ async function enter(page, as) {
   await page.keyboard.press("Enter");
 }
 
-// Waits for a post with this text, and no other.
+// Waits for a post with exactly this text.
 async function heard(page, text) {
   await page.waitForFunction(wanted => [...document.querySelectorAll(".text")].some(one => one.textContent === wanted), text);
 }
 
-// Resolves when a WebSocket that is opened from now on is told that the name is taken.
+// Resolves when a WebSocket that is opened from now on is refused because the name is taken.
 function refused(page) {
   return new Promise(resolve => {
     page.on("websocket", socket => socket.on("framereceived", ({ payload }) => {
@@ -114,7 +114,7 @@ function refused(page) {
   });
 }
 
-// Prints what the page shows.
+// Prints the texts that the page shows.
 async function tell(page) {
   const texts = selector => page.locator(selector).allTextContents();
   const [authors, messages] = [await texts(".head b"), await texts(".text")];

@@ -1,15 +1,15 @@
-// What the scripts share: Chromium with one version of HTTP, its log, and a watchdog.
+// The parts that the scripts share: Chromium with one version of HTTP, its log, and a watchdog.
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 import { handshakes } from "./netlog.mjs";
 
-// No run takes as long, unless something hangs: other processes can have most of the machine.
+// No run takes this long unless it hangs: other processes can use most of the machine.
 export const WATCHDOG = 600_000;
 
-// Has `play` drive a browser, and gives the handshakes of all its WebSockets. The protocol is "h2",
-// or "http/1.1" for a browser without HTTP/2; `viewport` is the size of its pages.
+// Lets `play` drive a browser, and returns the handshakes of all its WebSockets. The protocol is
+// "h2", or "http/1.1" for a browser without HTTP/2. `viewport` is the size of its pages.
 export async function drive(protocol, viewport, play) {
   setTimeout(() => {
     console.error(`not done within ${WATCHDOG / 1000} s`);
@@ -30,14 +30,14 @@ export async function drive(protocol, viewport, play) {
     } finally {
       await browser.close();
     }
-    // The log is whole when the browser has gone.
+    // The log is complete when the browser has ended.
     return handshakes(JSON.parse(await readFile(log, "utf8")));
   } finally {
     await rm(directory, { recursive: true });
   }
 }
 
-// The protocol that a page came over.
+// The protocol with which a page was loaded.
 export function protocolOf(page) {
   return page.evaluate(() => performance.getEntriesByType("navigation")[0].nextHopProtocol);
 }

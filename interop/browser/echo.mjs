@@ -1,5 +1,6 @@
-// Drives examples/browser.html in Chromium: a line, 10 MB both ways at once, the ends that a browser
-// gives a WebSocket, and a page of another origin. Prints what it saw as a line of JSON.
+// Drives examples/browser.html in Chromium: a line, 10 MB in both directions at once, the ends that
+// a browser gives a WebSocket, and a page of another origin. Prints its observations as a line of
+// JSON.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { parseArgs } from "node:util";
@@ -21,7 +22,7 @@ if (positionals.length !== 1 || !options.http1 === !options.http2) {
   process.exit(2);
 }
 const here = new URL(positionals[0]);
-// The same server by another name, which is another origin.
+// The same server under another name, which is another origin.
 const elsewhere = new URL(here.href.replace("localhost", "127.0.0.1"));
 const protocol = options.http2 ? "h2" : "http/1.1";
 
@@ -35,12 +36,12 @@ const status = options.http2 ? 200 : 101;
 assert.deepEqual(webSockets, [
   ...Array(3).fill({ protocol, origin: here.origin, status }),
   { protocol, origin: elsewhere.origin, status },
-  // From there to here.
+  // From the other origin to this one.
   { protocol, origin: elsewhere.origin, status: 403 },
 ]);
 console.log(JSON.stringify({ ...seen, webSocket: protocol, refused: 403 }));
 
-// A line, 10 MB, and an end by close().
+// A line, 10 MB, and an end with close().
 async function echo(page) {
   const hashes = digests(page);
   await open(page, here);
@@ -61,13 +62,13 @@ async function echo(page) {
   await page.waitForSelector("[data-state=closed]");
   const end = await page.textContent("output");
   assert.equal(end, "closed well, code 1000", "after socket.close(1000)");
-  // What DevTools saw come and go: the page is not to be the only judge.
+  // Compare the frames that DevTools saw, so that the page is not the only judge.
   const [sent, received] = hashes.map(hash => hash.digest("hex"));
   assert.equal(received, sent, "the digests of what was sent and of what came back");
   return { page: protocol, bytes: SIZE, identical: true, milliseconds: Number(milliseconds), close: 1000 };
 }
 
-// The digests of what the WebSockets of a page send and receive.
+// The digests of all bytes that the WebSockets of a page send and receive.
 function digests(page) {
   const [sent, received] = [createHash("sha256"), createHash("sha256")];
   page.on("websocket", socket => {
@@ -77,7 +78,7 @@ function digests(page) {
   return [sent, received];
 }
 
-// A user who goes to another page, and one who closes the tab.
+// A user who goes to another page, and a user who closes the tab.
 async function leave(page) {
   await open(page, here);
   await page.goto("about:blank");
@@ -85,11 +86,11 @@ async function leave(page) {
   await page.close();
 }
 
-// A page of another origin, which has its own server, gets no WebSocket from ours.
+// A page of another origin, which has a server of its own, gets no WebSocket from ours.
 async function knock(page) {
   await open(page, elsewhere);
   const outcome = await page.evaluate(async url => {
-    // Only where there is a connection of HTTP/2 already, Chromium takes it for a WebSocket.
+    // Chromium uses HTTP/2 for a WebSocket only if there already is such a connection.
     await fetch(url, { mode: "no-cors", credentials: "include" });
     const socket = new WebSocket(new URL("/echo", url.replace("https:", "wss:")));
     return new Promise(resolve => {

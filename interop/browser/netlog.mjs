@@ -1,7 +1,7 @@
-// Chromium's log of its network stack (--log-net-log) has the header fields of every request as they
-// went over the wire, where DevTools shows a WebSocket over HTTP/2 as a request of HTTP/1.1.
+// Chromium's log of its network stack (--log-net-log) has the header fields of every request as
+// they were sent. DevTools, in contrast, shows a WebSocket over HTTP/2 as an HTTP/1.1 request.
 
-// The handshakes of all WebSockets: over which protocol, from which origin, with which status.
+// The handshakes of all WebSockets: the protocol, the origin, and the status.
 export function handshakes({ constants: { logEventTypes: types }, events }) {
   const seen = [];
   const answer = (source, stream, status) => {
@@ -31,7 +31,7 @@ export function handshakes({ constants: { logEventTypes: types }, events }) {
   return seen.map(({ protocol, origin, status }) => ({ protocol, origin, status }));
 }
 
-// Header fields are lines there.
+// In the log, header fields are lines.
 function field(headers, name) {
   const line = headers.find(line => line.toLowerCase().startsWith(`${name}: `));
   return line?.slice(name.length + 2);

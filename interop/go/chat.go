@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Post is what the chat of the Go library has: that of examples/chat has more fields, which gob
+// Post is a post of the Go library's chat. The one of examples/chat has more fields, which gob
 // skips here.
 type Post struct {
 	User    string

@@ -11,7 +11,7 @@ func cleartextClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{Protocols: &protocols}}
 }
 
-// cleartextServer takes HTTP/2 with prior knowledge.
+// cleartextServer accepts HTTP/2 with prior knowledge.
 func cleartextServer(handler http.Handler) *http.Server {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)

@@ -20,7 +20,7 @@ func cleartextClient() *http.Client {
 	return &http.Client{Transport: &http2.Transport{AllowHTTP: true, DialTLSContext: dial}}
 }
 
-// cleartextServer takes HTTP/2 with prior knowledge.
+// cleartextServer accepts HTTP/2 with prior knowledge.
 func cleartextServer(handler http.Handler) *http.Server {
 	return &http.Server{Handler: h2c.NewHandler(handler, &http2.Server{})}
 }

@@ -15,7 +15,7 @@ type ClientConn struct {
 	sent     chan struct{}
 }
 
-// Dial opens a connection. Whoever calls it looks at the response's status: only 2xx accepts.
+// Dial opens a connection. The caller must check the response's status: only 2xx accepts.
 func Dial(ctx context.Context, client *http.Client, url string) (*ClientConn, *http.Response, error) {
 	reader, writer := io.Pipe()
 	sent := make(chan struct{})
@@ -34,14 +34,14 @@ func Dial(ctx context.Context, client *http.Client, url string) (*ClientConn, *h
 	return &ClientConn{response, writer, sent}, response, nil
 }
 
-// Read gives io.EOF after the server's END_STREAM, and only then.
+// Read returns io.EOF only after the server's END_STREAM.
 func (c *ClientConn) Read(bytes []byte) (int, error) { return c.response.Body.Read(bytes) }
 
 // Write returns when the transport has taken the bytes; they are sent without any further call.
 func (c *ClientConn) Write(bytes []byte) (int, error) { return c.body.Write(bytes) }
 
-// Close ends this direction and waits until END_STREAM is handed to the system. Reading goes on,
-// and the server's end is what tells that it has read ours.
+// Close ends this direction and waits until END_STREAM is handed to the system. Reading goes on.
+// The server's end shows that it has read ours.
 func (c *ClientConn) Close() error {
 	err := c.body.Close()
 	<-c.sent

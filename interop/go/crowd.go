@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// crowd echoes on any number of connections until its input ends. A TCP connection takes so many
-// of them at once; 0 is what net/http has as it comes.
+// crowd echoes on any number of connections until its input ends. A TCP connection carries at most
+// limit of them at once; 0 means the default of net/http.
 func crowd(limit int) error {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if conn, err := Accept(w, r, http.StatusOK); err == nil {

@@ -14,18 +14,18 @@ import (
 	"time"
 )
 
-// What follows is the same in tests/it/go/formats.rs.
+// The following is the same in tests/it/go/formats.rs.
 const (
 	bufferSize = 100
 	buffers    = 1000
-	// Numbers that follow each other in one format where all comes at once.
+	// How many numbers follow each other in one format when everything arrives at once.
 	inARow = 3
 )
 
-// number has a line feed for its lowest byte, and its gob begins with one.
+// number returns a number whose lowest byte is a line feed. Its gob begins with one.
 func number(step int) int { return 0x00200d0a7b0a220a + step<<24 }
 
-// A format writes numbers, and reads as many without taking a byte from what follows.
+// A format writes numbers, and reads as many without taking a byte from the data behind them.
 type format struct {
 	write func(writer io.Writer, numbers []int) error
 	read  func(reader *bufio.Reader, numbers []int) (*bufio.Reader, error)
@@ -50,7 +50,7 @@ func readJSON(reader *bufio.Reader, numbers []int) (*bufio.Reader, error) {
 			return nil, err
 		}
 	}
-	// The line feed after a value is not read with it.
+	// The decoder does not read the line feed after a value.
 	reader = bufio.NewReader(io.MultiReader(decoder.Buffered(), reader))
 	if next, err := reader.ReadByte(); err != nil || next != '\n' {
 		return nil, fmt.Errorf("%q and %v where the line feed was due", next, err)
@@ -68,7 +68,7 @@ func writeGob(writer io.Writer, numbers []int) error {
 	return nil
 }
 
-// readGob counts on gob's Decoder to read an io.ByteReader no further than it has to.
+// readGob relies on gob's Decoder: it reads no more than necessary from an io.ByteReader.
 func readGob(reader *bufio.Reader, numbers []int) (*bufio.Reader, error) {
 	decoder := gob.NewDecoder(reader)
 	for i := range numbers {
@@ -123,7 +123,7 @@ func (f format) expect(reader *bufio.Reader, steps ...int) (*bufio.Reader, error
 	return reader, nil
 }
 
-// inTurns has one number go each way in each format, beginning or not.
+// inTurns sends one number each way in each format. If begin is set, this side begins.
 func inTurns(begin bool) scenario {
 	return func(conn io.ReadWriter) error {
 		reader := bufio.NewReader(conn)
@@ -169,7 +169,7 @@ func atOnce(conn io.ReadWriter) error {
 	return nil
 }
 
-// fixedBuffers writes in pieces that are no buffers, and has all come back.
+// fixedBuffers writes in pieces that are no buffers, and expects everything back.
 func fixedBuffers(conn io.ReadWriter) error {
 	all := noise(buffers*bufferSize, 4)
 	for reader := bytes.NewReader(all); reader.Len() > 0; {
@@ -187,7 +187,7 @@ func fixedBuffers(conn io.ReadWriter) error {
 	return nil
 }
 
-// jsonValues has every value come back.
+// jsonValues expects every value back.
 func jsonValues(conn io.ReadWriter) error {
 	encoder, decoder := json.NewEncoder(conn), json.NewDecoder(conn)
 	for i, row := range jsonRows() {

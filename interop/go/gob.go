@@ -127,17 +127,17 @@ type Narrow struct {
 	Other []string
 }
 
-// A gobRow writes values as one gob stream, and then reads a stream in answer.
+// A gobRow writes values as one gob stream, and then reads a stream as the answer.
 type gobRow func(reader io.Reader, writer io.Writer) error
 
-// same expects what it has written.
+// same expects the values that it has written.
 func same[T any](values ...T) gobRow { return answered(values, values) }
 
 func answered[W, R any](written []W, expected []R) gobRow {
 	return func(reader io.Reader, writer io.Writer) error {
 		encoder := gob.NewEncoder(writer)
 		for i := range written {
-			// By its address, so that an interface is sent as one.
+			// Encode the address, so that an interface is sent as one.
 			if err := encoder.Encode(&written[i]); err != nil {
 				return fmt.Errorf("writing %T: %w", written[i], err)
 			}
@@ -148,7 +148,7 @@ func answered[W, R any](written []W, expected []R) gobRow {
 			if err := decoder.Decode(&heard); err != nil {
 				return fmt.Errorf("reading %T number %d: %w", heard, i, err)
 			}
-			// What Go would have heard from Go: it does not keep nil and empty apart.
+			// This is what Go would have received from Go, which does not distinguish nil from empty.
 			var own R
 			var stream bytes.Buffer
 			if err := gob.NewEncoder(&stream).Encode(&expected[i]); err != nil {
@@ -208,14 +208,14 @@ func gobRows() []gobRow {
 		same(map[string][]float64{"a": {1, 2}}),
 		same(*ada, bob),
 		same(Pointers{}, Pointers{pointer(1), pointer("text"), &Point{1, 0}, pointer(pointer(2))}),
-		// What points to zero is left out, as zero is.
+		// A pointer to zero is left out, like zero itself.
 		answered([]Pointers{{Number: pointer(0), Text: pointer("")}}, []Pointers{{}}),
 		same(Tree{}, Tree{1, &Tree{2, nil, &Tree{Value: 3}}, &Tree{Value: 4}}),
 		same(noon, kathmandu, time.Time{}),
 		same(Event{}, Event{noon, &kathmandu}, Event{At: time.Unix(-1, 999).UTC()}),
 		same(
 			Things{},
-			// Types that come in the midst of a value, one within the other, and then once more.
+			// Types that appear in the middle of a value, one within the other, and then once more.
 			Things{
 				Any:   Circle{1.5, Circle{2, "inner"}},
 				Shape: &Square{3},
@@ -235,20 +235,20 @@ func gobRows() []gobRow {
 			},
 			[]Narrow{{}, {map[string]Point{"p": {1, 2}}, 1, []string{"new"}}, {A: 2}},
 		),
-		// This one is read and written without its type being known.
+		// This value is read and written without its type being known.
 		same(bob, *ada),
 		same(many...),
 	}
 }
 
-// gobValues has every row answered.
+// gobValues expects an answer to every row.
 func gobValues(conn io.ReadWriter) error {
 	reader := bufio.NewReader(conn)
 	for i, row := range gobRows() {
 		writer := bufio.NewWriter(conn)
-		// A row that reads has written all before.
+		// A row that reads has written everything before.
 		if err := row(flushed{reader, writer}, writer); err != nil {
-			// The other end sees no more than a reset, and may not wait for this one to end.
+			// The other end sees only a reset, and may not wait until this process ends.
 			fmt.Fprintf(os.Stderr, "row %d: %v\n", i, err)
 			return err
 		}

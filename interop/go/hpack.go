@@ -12,17 +12,17 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// hpackPeer does what each line of its input says, and answers each with a line that begins with
+// hpackPeer does what each line of its input says, and answers each line with one that begins with
 // ok or error:
 //
-//	reset             an encoder and a decoder as a connection begins
+//	reset             a new encoder and decoder, as for a new connection
 //	limit SIZE        of the encoder's table, as the other end has announced it
-//	allow SIZE        to the other end's encoder, as it has acknowledged
+//	allow SIZE        for the other end's encoder, as that end has acknowledged it
 //	encode FIELD…     answers with a block
 //	decode BLOCK      answers with fields
 //
-// A block is in hexadecimal digits. So are name and value of a field: name/value/0, or name/value/1
-// if it must never be indexed.
+// Blocks are in hexadecimal digits, and so are the name and value of a field: name/value/0, or
+// name/value/1 if it must never be indexed.
 func hpackPeer(input io.Reader, output io.Writer) error {
 	const most = 1 << 16
 	var block bytes.Buffer
@@ -31,7 +31,7 @@ func hpackPeer(input io.Reader, output io.Writer) error {
 	reset := func() {
 		block.Reset()
 		encoder = hpack.NewEncoder(&block)
-		// By itself it would never use more than 4,096 bytes.
+		// By default it would never use more than 4,096 bytes.
 		encoder.SetMaxDynamicTableSizeLimit(most)
 		decoder = hpack.NewDecoder(4096, nil)
 	}

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/net/http2/h2c"
 )
 
-// limitedServer takes so many streams on a TCP connection; 0 is its default.
+// limitedServer accepts at most limit streams on a TCP connection; 0 means its default.
 func limitedServer(handler http.Handler, limit int) *http.Server {
 	server := &http2.Server{MaxConcurrentStreams: uint32(limit)}
 	return &http.Server{Handler: h2c.NewHandler(handler, server)}

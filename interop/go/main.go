@@ -1,6 +1,6 @@
-// Command peer is the other end of the tests in tests/it/go.rs: net/http as it comes, as a client
-// and as a server, in one scenario of one connection. It prints ok, or an error and exits with 1.
-// It is also a client of examples/chat, and for the tests of crates/engine it speaks HPACK by itself.
+// Command peer is the other end of the tests in tests/it/go.rs: unmodified net/http, as a client
+// and as a server, in one scenario of one connection. It prints ok, or prints an error and exits
+// with 1. It is also a client of examples/chat, and the tests of crates/engine use its HPACK.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// What no scenario takes, unless something hangs.
+// No scenario takes this long, unless it hangs.
 const watchdog = 25 * time.Second
 
 func main() {
@@ -48,11 +48,11 @@ func main() {
 	case flag.Arg(0) == "crowd" && flag.NArg() == 1:
 		err = crowd(*limit)
 	case flag.Arg(0) == "chat" && flag.NArg() == 3:
-		// Its input says when it is over.
+		// The end of its input ends it.
 		dog.Stop()
 		err = chat(flag.Arg(1), flag.Arg(2), *roots)
 	case flag.Arg(0) == "hpack" && flag.NArg() == 1:
-		// Its input says when it is over.
+		// The end of its input ends it.
 		dog.Stop()
 		err = hpackPeer(os.Stdin, os.Stdout)
 	default:
@@ -65,7 +65,7 @@ func main() {
 	}
 	fmt.Println("ok")
 	if flag.Arg(0) == "client" {
-		// A process that exits can take along what the system has not sent yet.
+		// If a process exits, bytes that the system has not sent yet can be lost.
 		io.Copy(io.Discard, os.Stdin)
 	}
 }
@@ -108,7 +108,7 @@ func connect(play scenario, url, roots string, status int) error {
 	return readEnd(conn)
 }
 
-// readEnd takes nothing for right but the end.
+// readEnd accepts only the end.
 func readEnd(conn io.Reader) error {
 	if n, err := conn.Read(make([]byte, 1)); n != 0 || err != io.EOF {
 		return fmt.Errorf("reading gave %d bytes and %v where the end was due", n, err)
@@ -116,7 +116,7 @@ func readEnd(conn io.Reader) error {
 	return nil
 }
 
-// serve returns when its one connection has been played and the TCP connection below is closed.
+// serve returns when its one connection has been played and the TCP connection below it is closed.
 func serve(play scenario, secure bool, status int) error {
 	played := make(chan error, 1)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -170,7 +170,7 @@ func serve(play scenario, secure bool, status int) error {
 	return <-played
 }
 
-// watched tells when a connection that it has accepted is closed.
+// watched reports when a connection that it has accepted is closed.
 type watched struct {
 	net.Listener
 	closed chan struct{}

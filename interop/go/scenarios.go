@@ -11,20 +11,20 @@ import (
 const (
 	chunk = 1 << 10
 	size  = 1 << 20
-	// More than any window on the way.
+	// More than any window on the path.
 	much = 3 << 20
 	last = 1000
 )
 
 var (
-	// errAbort ends a connection by a reset.
+	// errAbort ends a connection with a reset.
 	errAbort = errors.New("to be aborted")
 	// errOver is no error: there is nothing left to end.
 	errOver = errors.New("over already")
 )
 
-// A scenario plays one end of a connection and returns when it has said all. Its direction is
-// ended then, and the peer's is read to its end.
+// A scenario plays one end of a connection, and returns when it has written everything. Its
+// direction is then ended, and the peer's is read to its end.
 type scenario func(conn io.ReadWriter) error
 
 var scenarios = map[string]scenario{
@@ -48,7 +48,7 @@ var scenarios = map[string]scenario{
 	"nothing":      func(io.ReadWriter) error { return nil },
 }
 
-// noise is what the function of the same name in tests/it/support.rs gives.
+// noise returns the same bytes as the function of that name in tests/it/support.rs.
 func noise(length int, seed uint64) []byte {
 	state := seed*0x9e3779b97f4a7c15 | 1
 	made := make([]byte, length)
@@ -61,7 +61,7 @@ func noise(length int, seed uint64) []byte {
 	return made
 }
 
-// write is one end of nettest's BasicIO, read is the other.
+// write is one end of nettest's BasicIO, and read is the other.
 func write(conn io.ReadWriter) error {
 	for rest := noise(size, 1); len(rest) > 0; rest = rest[chunk:] {
 		if _, err := conn.Write(rest[:chunk]); err != nil {
@@ -82,7 +82,8 @@ func read(conn io.ReadWriter) error {
 	return nil
 }
 
-// ping begins nettest's PingPong, pong follows.
+// ping begins nettest's PingPong, and pong follows. >>97t the other end was the one that received
+// the last number
 func ping(conn io.ReadWriter) error {
 	if _, err := conn.Write(make([]byte, 8)); err != nil {
 		return err
@@ -135,7 +136,8 @@ func bothWays(conn io.ReadWriter) error {
 	return <-written
 }
 
-// ask is the client's part where the server answers after the end of what it was asked.
+// ask is the client's part of an exchange in which the server answers after the end of the
+// question.
 func ask(conn io.ReadWriter) error {
 	if _, err := io.WriteString(conn, "question"); err != nil {
 		return err
@@ -170,7 +172,7 @@ func abort(conn io.ReadWriter) error {
 	return errAbort
 }
 
-// hold says a word, and goes on when it is told that it has arrived.
+// hold writes a word, and goes on when the other end reports that it has arrived.
 func hold(conn io.ReadWriter) error {
 	if _, err := io.WriteString(conn, "a word"); err != nil {
 		return err
@@ -179,7 +181,7 @@ func hold(conn io.ReadWriter) error {
 	return err
 }
 
-// expectReset hears a word, says that it has, and then takes nothing for right but an error.
+// expectReset reads a word, confirms it, and then accepts only an error.
 func expectReset(conn io.ReadWriter) error {
 	if _, err := io.ReadFull(conn, make([]byte, len("a word"))); err != nil {
 		return err

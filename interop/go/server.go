@@ -14,7 +14,7 @@ type ServerConn struct {
 	flusher http.Flusher
 }
 
-// Accept answers a request at once, since the client waits for the status.
+// Accept answers a request at once, because the client waits for the status.
 func Accept(w http.ResponseWriter, r *http.Request, status int) (*ServerConn, error) {
 	flusher, ok := w.(http.Flusher)
 	if !ok || r.ProtoMajor != 2 {
@@ -25,7 +25,7 @@ func Accept(w http.ResponseWriter, r *http.Request, status int) (*ServerConn, er
 	return &ServerConn{r.Body, w, flusher}, nil
 }
 
-// Read gives io.EOF after the client's END_STREAM, and only then.
+// Read returns io.EOF only after the client's END_STREAM.
 func (c *ServerConn) Read(bytes []byte) (int, error) { return c.body.Read(bytes) }
 
 // Write sends the bytes at once: without the flush net/http would collect them.

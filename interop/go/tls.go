@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// tlsClient trusts these certificates and no others. ForceAttemptHTTP2 is what a TLSClientConfig
-// of one's own takes; http.DefaultClient speaks HTTP/2 as it is.
+// tlsClient trusts only these certificates. A custom TLSClientConfig needs ForceAttemptHTTP2;
+// http.DefaultClient speaks HTTP/2 by default.
 func tlsClient(roots string) (*http.Client, error) {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM([]byte(roots)) {
@@ -27,7 +27,7 @@ func tlsClient(roots string) (*http.Client, error) {
 	}}, nil
 }
 
-// selfSigned makes a certificate for this machine, and gives it in PEM as well.
+// selfSigned makes a certificate for this machine, and also returns it in PEM.
 func selfSigned() (tls.Certificate, string, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -1,6 +1,6 @@
 //go:build tools
 
-// Package tools says which h2spec the tests build, to the `go` command.
+// Package tools tells the `go` command which version of h2spec the tests build.
 package tools
 
 import _ "github.com/summerwind/h2spec/cmd/h2spec"

@@ -6,7 +6,7 @@ import { once } from "node:events";
 // Opens a connection, which is a Duplex. `options` are those of http2.connect, such as `ca`.
 export async function connect(url, options) {
   const session = http2.connect(url, options);
-  session.on("error", () => {}); // the stream has it too
+  session.on("error", () => {}); // the stream reports it too
   const { pathname, search } = new URL(url);
   const stream = session.request({ ":method": "POST", ":path": pathname + search });
   stream.on("close", () => session.close());
@@ -16,6 +16,6 @@ export async function connect(url, options) {
     stream.destroy();
     throw new Error(`the server refused with ${status}`);
   }
-  stream.on("error", () => {}); // who reads or writes has it too
+  stream.on("error", () => {}); // reads and writes report it too
   return stream;
 }

@@ -1,6 +1,6 @@
-// One end of an extended CONNECT (RFC 8441) by Node alone, for tests/it/extended_connect.
+// One end of an extended CONNECT (RFC 8441) with Node alone, for tests/it/extended_connect.
 //
-//   node connect.mjs serve NAME          prints its address; echoes, and resets what asks for /reset
+//   node connect.mjs serve NAME          prints its address; echoes, and resets requests for /reset
 //   node connect.mjs connect NAME URL    sends 1 MiB, ends its side, expects the same and the end
 
 import http2 from "node:http2";
@@ -18,7 +18,7 @@ function serve() {
     stream.on("error", () => {});
     stream.respond({ ":status": 200 });
     if (headers[":path"] === "/reset") {
-      // stream.close(code) would send END_STREAM first, after which a reset is no error.
+      // stream.close(code) would send END_STREAM first, and after that a reset is no error.
       stream.destroy(new Error("as asked for"));
     } else {
       stream.pipe(stream);

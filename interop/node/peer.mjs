@@ -1,11 +1,11 @@
 // The other end of the tests in tests/it/node.rs.
 //
-//   node peer.mjs serve [IDENTITY]               prints its URL; plays what each path says
+//   node peer.mjs serve [IDENTITY]               prints its URL; plays the scenario of each path
 //   node peer.mjs connect SCENARIO URL [ROOTS]
 //
-// IDENTITY is a file with a certificate and its key, for TLS; ROOTS one with certificates to
-// trust, all in PEM. For each connection it prints the scenario and what came of it, which is "ok"
-// if all went well.
+// IDENTITY is a file with a certificate and its key, for TLS. ROOTS is a file with certificates to
+// trust. All of them are in PEM. For each connection the script prints the scenario and its result,
+// which is "ok" if all went well.
 
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -13,7 +13,7 @@ import { connect } from "./client.mjs";
 import { scenarios } from "./scenarios.mjs";
 import { createServer } from "./server.mjs";
 
-// What no scenario takes, unless something hangs.
+// No scenario takes this long, unless it hangs.
 const WATCHDOG = 25_000;
 
 async function play(name, conn) {

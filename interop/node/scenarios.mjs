@@ -1,5 +1,5 @@
-// What the peer plays on a connection, by name. What a scenario returns is printed; without it both
-// directions are to end well.
+// The peer's scenarios, by name. The result of a scenario is printed. Without a result, both
+// directions must end in order.
 
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -21,7 +21,7 @@ async function readAll(conn) {
   return Buffer.concat(pieces);
 }
 
-// Reads so many bytes. Leaving `for await` by a break would destroy the stream.
+// Reads this many bytes. Leaving `for await` with a break would destroy the stream.
 async function read(conn, length) {
   for (;;) {
     const bytes = conn.read(length);
@@ -46,7 +46,7 @@ async function* lines(conn) {
   if (rest) yield rest;
 }
 
-// Writes and reads bytes of its own at once; the last 32 in each direction are a digest.
+// Writes and reads bytes of its own at once. The last 32 bytes in each direction are a digest.
 async function transfer(conn) {
   const digest = (bytes) => createHash("sha256").update(bytes).digest();
   const said = randomBytes(MUCH);
@@ -59,7 +59,7 @@ async function transfer(conn) {
   }
 }
 
-// Says a word that is to arrive before something goes wrong.
+// Writes a word that must arrive before the failure.
 async function word(conn) {
   await write(conn, "a word");
   await read(conn, 1);
@@ -91,7 +91,7 @@ export const scenarios = {
 
   transfer,
 
-  // stream.close(code) would send END_STREAM first, so that the reset comes after a good end.
+  // stream.close(code) would send END_STREAM first, so that the reset would follow a good end.
   async fail(conn) {
     await word(conn);
     conn.destroy(new Error("as asked for"));
@@ -106,13 +106,13 @@ export const scenarios = {
     return "reset";
   },
 
-  // Says nothing more until it is killed.
+  // Writes nothing more until it is killed.
   async hold(conn) {
     await word(conn);
     await readAll(conn);
   },
 
-  // Hears a word, says that it has, and then takes nothing for right but a reset.
+  // Reads a word, confirms it, and then accepts only a reset.
   async "expect-reset"(conn) {
     await read(conn, 6);
     conn.write("!");

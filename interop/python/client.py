@@ -10,8 +10,8 @@ from conn import Link
 
 @asynccontextmanager
 async def connect(url, tls=None):
-    """Opens a connection on a link of its own; `tls` is an ssl.SSLContext. When the block is left,
-    the connection is ended, and the server's end waited for; an exception resets it."""
+    """Opens a connection on a link of its own; `tls` is an ssl.SSLContext. At the end of the block,
+    ends the connection and waits for the server's end. An exception resets the connection."""
     parts = urlsplit(url)
     if parts.scheme == "https":
         tls = tls or ssl.create_default_context()

@@ -1,4 +1,4 @@
-"""Connections over streams of the h2 package, for asyncio. It takes Python 3.11."""
+"""Connections over streams of the h2 package, for asyncio. Needs Python 3.11."""
 
 import asyncio
 from collections import deque
@@ -11,23 +11,23 @@ from h2.exceptions import ProtocolError
 
 
 class Conn:
-    """One stream. It can be read and written at once, in a task each."""
+    """One stream. Two tasks can read and write it at the same time."""
 
     def __init__(self, link, stream_id):
         self._link, self.stream_id = link, stream_id
         self._heard = deque()
         self._ended = self._closed = False
-        # The header fields of the request or the response, once they are there.
+        # The header fields of the request or the response, once they have arrived.
         self.headers = None
-        # What has ended the stream, if it was not END_STREAM.
+        # The error that has ended the stream, if it was not END_STREAM.
         self.error = None
 
     async def read(self):
-        """Gives the next bytes; none after the peer's END_STREAM, and only then."""
+        """Returns the next bytes. Returns none only after the peer's END_STREAM."""
         await self._link.until(lambda: self._heard or self._ended or self.error)
         if self._heard:
             data, credit = self._heard.popleft()
-            # The peer may send as much again, and not before: a slow reader slows the writer.
+            # Only now the peer may send as much again, so that a slow reader slows the writer down.
             self._link.h2.acknowledge_received_data(credit, self.stream_id)
             self._link.send()
             return data
@@ -62,14 +62,14 @@ class Conn:
             await self._link.flush()
 
     async def finish(self):
-        """Ends this direction, and drops what still comes, until the peer ends its own."""
+        """Ends this direction, and drops all bytes that arrive until the peer ends its own."""
         await self.end()
         while await self.read():
             pass
 
     async def reset(self, code=ErrorCodes.CANCEL):
-        """Ends both directions at once, by what the peer reads as an error."""
-        # What is not acknowledged would be missing from the window of the other streams.
+        """Ends both directions at once, so that the peer reads an error."""
+        # Bytes that are not acknowledged would be missing from the window of the other streams.
         while self._heard:
             self._link.h2.acknowledge_received_data(self._heard.popleft()[1], self.stream_id)
         if not self.error and not self.over():
@@ -104,7 +104,7 @@ class Reset(ConnectionResetError):
 
 
 class Link:
-    """One HTTP/2 connection: h2 makes and reads the frames, this moves their bytes."""
+    """One HTTP/2 connection: h2 makes and reads the frames, and this class moves their bytes."""
 
     def __init__(self, reader, writer, client, on_request=None):
         self._reader, self._writer, self._on_request = reader, writer, on_request
@@ -125,8 +125,8 @@ class Link:
         return conn
 
     async def run(self):
-        """Reads until the transport ends. It never waits for room to write: the peer may be
-        waiting for just that."""
+        """Reads until the transport ends. It never waits for room to write, because the peer may be
+        waiting until this side reads."""
         error = ConnectionResetError("the transport has ended before the stream")
         try:
             while data := await self._reader.read(1 << 16):
@@ -159,7 +159,7 @@ class Link:
             self._conns.pop(conn.stream_id, None)
 
     async def until(self, condition):
-        """Waits for what the peer is to bring about."""
+        """Waits until the peer makes `condition` true."""
         async with self._changed:
             await self._changed.wait_for(condition)
 

@@ -1,11 +1,11 @@
 """The other end of the tests in tests/it/python.rs.
 
-    python peer.py serve [IDENTITY]               prints its URL; plays what each path says
+    python peer.py serve [IDENTITY]               prints its URL; plays the scenario of each path
     python peer.py connect SCENARIO URL [ROOTS]
 
-IDENTITY is a file with a certificate and its key, for TLS; ROOTS one with certificates to trust,
-all in PEM. For each connection it prints the scenario and what came of it, which is "ok" if all
-went well.
+IDENTITY is a file with a certificate and its key, for TLS. ROOTS is a file with certificates to
+trust. All of them are in PEM. For each connection the script prints the scenario and its result,
+which is "ok" if all went well.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from client import connect
 from scenarios import SCENARIOS
 from server import serve
 
-# What no scenario takes, unless something hangs.
+# No scenario takes this long, unless it hangs.
 WATCHDOG = 25
 
 

@@ -1,5 +1,5 @@
-"""What the peer plays on a connection, by name. What a scenario returns is printed; without it both
-directions are to end well."""
+"""The peer's scenarios, by name. The result of a scenario is printed. Without a result, both
+directions must end in order."""
 
 import asyncio
 import hashlib
@@ -63,7 +63,7 @@ async def answer(conn):
 
 
 async def transfer(conn):
-    """Writes and reads bytes of its own at once; the last 32 in each direction are a digest."""
+    """Writes and reads its own bytes at once. The last 32 bytes of each direction are a digest."""
 
     async def write():
         said = os.urandom(MUCH)
@@ -77,7 +77,7 @@ async def transfer(conn):
 
 
 async def say_a_word(conn):
-    """Says what is to arrive before something goes wrong."""
+    """Writes a word that must arrive before the failure."""
     await conn.write(b"a word")
     assert await conn.read() == b"!"
 
@@ -95,13 +95,13 @@ async def cancel(conn):
 
 
 async def hold(conn):
-    """Says nothing more until it is killed."""
+    """Writes nothing more until it is killed."""
     await say_a_word(conn)
     await read_all(conn)
 
 
 async def expect_reset(conn):
-    """Hears a word, says that it has, and then takes nothing for right but a reset."""
+    """Reads a word, confirms it, and then accepts only a reset."""
     heard = b""
     while len(heard) < 6:
         heard += await conn.read()

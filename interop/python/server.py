@@ -9,7 +9,7 @@ from conn import Link
 
 async def serve(handler, host, port, tls=None):
     """Calls `handler` with each connection; `tls` is an ssl.SSLContext. When the handler returns,
-    the connection is ended, and the client's end waited for; an exception resets it."""
+    ends the connection and waits for the client's end. An exception resets the connection."""
 
     async def play(conn):
         try:
@@ -20,7 +20,7 @@ async def serve(handler, host, port, tls=None):
             await conn.reset(ErrorCodes.INTERNAL_ERROR)
 
     async def on_link(reader, writer):
-        tasks = set()  # asyncio itself keeps no task alive
+        tasks = set()  # asyncio keeps only weak references to tasks
 
         def on_request(conn):
             link.h2.send_headers(conn.stream_id, [(":status", "200")])

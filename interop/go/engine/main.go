@@ -1,5 +1,5 @@
-// Command engine is a peer over cleartext for the tests of crates/engine: `serve` sends back what it
-// gets, `send URL` posts to such a server and compares.
+// Command engine is a cleartext peer for the tests of crates/engine: `serve` sends everything back,
+// `send URL` posts to such a server and compares.
 package main
 
 import (
