@@ -95,8 +95,7 @@ pub(crate) async fn echo(mut conn: &Conn) -> io::Result<()> {
     conn.shutdown().await
 }
 
-/// Relays both ways until both directions have ended, each by itself, and then closes the
-/// connection.
+/// Relays both ways until each direction has ended by itself, then closes the connection.
 ///
 /// A reset of one side becomes a reset of the other. A side that takes no more gets no more bytes,
 /// but may go on sending.
@@ -193,8 +192,7 @@ async fn both_ways<S: Socket>(conn: &Conn, socket: &mut S) -> Result<(), Cut> {
     tokio::try_join!(outgoing, incoming).map(drop)
 }
 
-/// Whether an error says only that the socket takes no more bytes. The other direction can still
-/// end in order.
+/// Whether an error says only that the socket takes no more, so that the other direction can go on.
 fn takes_no_more(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected)
 }
