@@ -105,7 +105,7 @@ pub(crate) struct Listen {
     #[arg(help_heading = "Service")]
     #[arg(short = 'e', long, value_name = "COMMAND", group = "service")]
     pub(crate) exec: Option<String>,
-    /// Connect each connection to a TCP server, HOST:PORT, or to a Unix domain socket, unix:PATH.
+    /// Relay each connection to a TCP server, HOST:PORT, or to a Unix domain socket, unix:PATH.
     ///
     /// A connection that breaks becomes a TCP reset (RST), and a TCP reset becomes a reset of the
     /// connection. A Unix socket has no reset: if the connection breaks, the server behind the
@@ -138,7 +138,7 @@ pub(crate) struct Listen {
 /// answered.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ping {
-    /// The server, such as https://host:port/.
+    /// The server to ping, such as https://host:port/.
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,
@@ -163,6 +163,7 @@ pub(crate) struct Ping {
 /// Print a completion script for a shell.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Completions {
+    /// The shell to print the script for.
     pub(crate) shell: Shell,
 }
 

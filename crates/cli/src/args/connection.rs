@@ -54,7 +54,7 @@ pub(crate) struct ConnectOptions {
     /// names on this side); '' for no proxy [default: taken from HTTPS_PROXY, HTTP_PROXY, ALL_PROXY
     /// and NO_PROXY].
     ///
-    /// NO_PROXY lists the hosts to which no proxy is used, not even the one of -x. Its entries are
+    /// NO_PROXY lists the hosts for which no proxy is used, not even the one of -x. Its entries are
     /// separated by commas: a domain such as example.com, which also covers all names under it;
     /// *.example.com for only the names under it; an address such as 10.0.0.1 or [::1]; a range
     /// such as 10.0.0.0/8; or * for all hosts. A domain or an address may end with :PORT. A
