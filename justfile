@@ -28,4 +28,4 @@ doc:
 
 # Runs both ends in one process. `just echo serve` and `just echo connect URL` run them separately.
 echo *args:
-    cargo run -q --example echo -- {{args}}
+    cargo run -q -p echo -- {{args}}

@@ -1,4 +1,4 @@
-// Drives examples/browser.html in Chromium: a line, 10 MB in both directions at once, the ends that
+// Drives the page of examples/browser in Chromium: a line, 10 MB in both directions at once, the ends that
 // a browser gives a WebSocket, and a page of another origin. Prints its observations as a line of
 // JSON.
 import assert from "node:assert/strict";

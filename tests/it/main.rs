@@ -9,7 +9,6 @@ mod accept_limits;
 mod accept_requests;
 mod attacks;
 mod axum;
-mod browser;
 mod bulk;
 mod churn;
 mod connector;

@@ -2,7 +2,6 @@
 //! file too, so it must not use other files.
 
 use std::env::consts::EXE_SUFFIX;
-use std::env::var_os;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -109,28 +108,4 @@ fn go(folder: &str) -> Result<Command> {
         .stdin(Stdio::null())
         .kill_on_drop(true);
     Ok(go)
-}
-
-/// The scripts that drive Chromium. Prints a message if something that they need is missing.
-pub(crate) async fn browser_scripts() -> Result<Option<PathBuf>> {
-    let scripts = interop("browser")?;
-    let node = Command::new("node").arg("--version").output().await;
-    let chromium = var_os("CHROMIUM").unwrap_or_else(|| "/usr/bin/chromium".into());
-    let missing = [
-        (node.is_ok_and(|output| output.status.success()), "program `node`"),
-        (Path::new(&chromium).exists(), "Chromium at /usr/bin/chromium or $CHROMIUM"),
-        (
-            scripts.join("node_modules/playwright-core").exists(),
-            "Playwright, which `npm ci` gets in interop/browser",
-        ),
-    ]
-    .into_iter()
-    .find_map(|(here, what)| (!here).then_some(what));
-    Ok(match missing {
-        None => Some(scripts),
-        Some(what) => {
-            skipped(format!("no browser: there is no {what}"));
-            None
-        }
-    })
 }

@@ -1,6 +1,6 @@
 //! An echo for the WebSocket of a web page, over HTTP/2 as well as HTTP/1.1.
 //!
-//! Run `cargo run --example browser`, and open the URL that it prints. Browsers use HTTP/2 only
+//! Run `cargo run -p browser`, and open the URL that it prints. Browsers use HTTP/2 only
 //! over TLS, and will warn about the certificate, which is made on the spot.
 
 use axum::Router;
@@ -13,7 +13,7 @@ use h2conn::tls::{Identity, ServerTls};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let page = get(|| async { Html(include_str!("browser.html")) });
+    let page = get(|| async { Html(include_str!("page.html")) });
     let app = Router::new().route("/", page).route("/echo", any(echo));
     let port = std::env::args().nth(1).map_or(Ok(8000), |port| port.parse())?;
     let listener = std::net::TcpListener::bind(("127.0.0.1", port))?;

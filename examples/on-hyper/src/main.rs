@@ -1,4 +1,9 @@
-//! An echo inside a plain hyper server. `curl --http2-prior-knowledge -T . http://127.0.0.1:8000/`
+//! An echo inside a plain hyper server.
+//!
+//! ```console
+//! $ cargo run -p on-hyper
+//! $ curl --http2-prior-knowledge -T . http://127.0.0.1:8000/
+//! ```
 
 use std::convert::Infallible;
 
@@ -24,7 +29,8 @@ async fn handle(request: Request<Incoming>) -> Result<Response<h2conn::Body>, In
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8000".to_owned());
+    let listener = tokio::net::TcpListener::bind(addr).await?;
     eprintln!("listening on http://{}/", listener.local_addr()?);
     loop {
         let (stream, peer) = listener.accept().await?;

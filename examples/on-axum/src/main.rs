@@ -1,7 +1,7 @@
 //! An echo on a route of an axum server, beside its other routes.
 //!
 //! ```console
-//! $ cargo run --example axum
+//! $ cargo run -p on-axum
 //! $ curl --http2-prior-knowledge -T . http://127.0.0.1:8000/echo
 //! ```
 
@@ -14,7 +14,8 @@ use h2conn::axum::Accept;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let app = Router::new().route("/", get(|| async { "try /echo\n" })).route("/echo", any(echo));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8000".to_owned());
+    let listener = tokio::net::TcpListener::bind(addr).await?;
     eprintln!("listening on http://{}/echo", listener.local_addr()?);
     // Send small answers at once. If the socket refuses this option, it is only slower.
     let listener = listener.tap_io(|io| drop(io.set_nodelay(true)));

@@ -1,27 +1,31 @@
-//! The example `browser` in Chromium, which `interop/browser` drives: WebSockets over HTTP/2 and
+//! The example in Chromium, which `interop/browser` drives: WebSockets over HTTP/2 and
 //! over HTTP/1.1, as a browser uses them.
 
-use std::env::{consts::EXE_SUFFIX, current_exe};
-use std::path::PathBuf;
-use std::process::Stdio;
+mod scripts;
+#[path = "../../../../tests/it/support/tools.rs"]
+#[expect(dead_code, reason = "what other tests use of it")]
+mod tools;
 
-use anyhow::{Context, ensure};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
+use tokio::time::timeout;
 
-use crate::support::tools::browser_scripts;
-use crate::support::{TestResult, checked, skipped, within};
+use scripts::browser_scripts;
 
 /// Longer than the limit of `echo.mjs`, which leaves no browser and no files behind.
-const WATCHDOG: u64 = 90;
+const WATCHDOG: Duration = Duration::from_secs(900);
 
 /// The 10 MB and the line, which has 15 bytes and a line feed.
 const BULK: &str = "10000016 bytes went back";
 const NOTHING: &str = "0 bytes went back";
 
 #[tokio::test]
-async fn a_browser_has_its_conn_over_http_2() -> TestResult {
+async fn a_browser_has_its_conn_over_http_2() -> Result<()> {
     let Some(ends) = browse("--http2", "h2").await? else { return Ok(()) };
     // Over HTTP/2, Chromium leaves with RST_STREAM(CANCEL), and usually without a close frame.
     let badly = |end: &&String| end.starts_with("a connection ended badly: ");
@@ -31,7 +35,7 @@ async fn a_browser_has_its_conn_over_http_2() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_browser_has_its_conn_over_http_1() -> TestResult {
+async fn a_browser_has_its_conn_over_http_1() -> Result<()> {
     let Some(mut ends) = browse("--http1", "http/1.1").await? else { return Ok(()) };
     ends.sort();
     ensure!(ends == [NOTHING, NOTHING, NOTHING, BULK], "{ends:#?}");
@@ -39,14 +43,10 @@ async fn a_browser_has_its_conn_over_http_1() -> TestResult {
 }
 
 /// The lines of the example about its four connections, or `None` if there is no browser.
-async fn browse(flag: &str, protocol: &str) -> TestResult<Option<Vec<String>>> {
-    let program = example()?;
-    if !program.exists() {
-        skipped("no example, which `cargo build --example browser` makes");
-        return Ok(None);
-    }
-    let Some(scripts) = within(WATCHDOG, browser_scripts()).await? else { return Ok(None) };
-    checked(WATCHDOG, async {
+async fn browse(flag: &str, protocol: &str) -> Result<Option<Vec<String>>> {
+    let Some(scripts) = browser_scripts().await? else { return Ok(None) };
+    timeout(WATCHDOG, async {
+        let program = env!("CARGO_BIN_EXE_browser");
         let mut server =
             Command::new(program).arg("0").stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
         let mut said = BufReader::new(server.stderr.take().context("it is piped")?).lines();
@@ -77,11 +77,5 @@ async fn browse(flag: &str, protocol: &str) -> TestResult<Option<Vec<String>>> {
         Ok(Some(ends))
     })
     .await
-}
-
-/// The example as cargo has built it, beside the tests.
-fn example() -> TestResult<PathBuf> {
-    let test = current_exe()?;
-    let profile = test.ancestors().nth(2).context("the tests are in target/PROFILE/deps")?;
-    Ok(profile.join("examples").join(format!("browser{EXE_SUFFIX}")))
+    .context("the browser hangs")?
 }
