@@ -71,13 +71,15 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `accept` | no | [`accept()`] in the handlers of hyper, or of any server with the bodies of `http-body` |
+//! | `aws-lc-rs` | no | [`tls`], by rustls with aws-lc-rs |
 //! | `axum` | no | `accept`, and [`axum::Accept`], an extractor |
 //! | `gob` | no | [`codec::Gob`] |
 //! | `json` | yes | [`codec::Json`] |
 //! | `leak-check` | no | [`testing::alive`] and [`testing::none_alive`]: counts what a test leaves over |
 //! | `metrics` | no | counters and gauges for the `metrics` crate |
 //! | `postcard` | no | [`codec::Postcard`] |
-//! | `self-signed` | no | [`tls::Identity::self_signed`] |
+//! | `ring` | yes | [`tls`], by rustls with ring |
+//! | `self-signed` | no | [`tls::Identity::self_signed`], where there is TLS |
 //! | `websocket` | no | `accept`, which takes WebSockets too, over HTTP/1.1 and HTTP/2: [`WebSockets`] |
 
 #[cfg(feature = "accept")]
@@ -98,7 +100,11 @@ mod observe;
 mod pipe;
 mod sync;
 pub mod testing;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub mod tls;
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+#[path = "tls/absent.rs"]
+mod tls;
 #[cfg(feature = "websocket")]
 mod websocket;
 

@@ -1,4 +1,32 @@
 //! TLS for both sides: certificates, trust, and handshakes that agree on HTTP/2.
+//!
+//! The module is there with the feature `ring`, which is a default, or `aws-lc-rs`. Each names the
+//! library that does the cryptography for rustls. With both features it is ring; to use aws-lc-rs,
+//! set `default-features = false` and name the features that you need. With neither, this crate has
+//! no TLS: it speaks HTTP/2 over TCP, Unix sockets and the program's own transports, and a URL with
+//! `https://` is an error.
+//!
+//! # Beside other users of rustls
+//!
+//! This crate always names its crypto provider. It neither reads nor sets the default provider of
+//! the process, so it works beside code that uses the other one.
+//!
+//! Other code may rely on that default, as `axum-server` does when it reads certificates itself.
+//! rustls chooses the default alone as long as the program contains one provider. When the program
+//! contains both, as with the default features of this crate and the feature `tls-rustls` of
+//! `axum-server`, rustls panics: *Could not automatically determine the process-level
+//! CryptoProvider*. Two lines at the beginning of `main` prevent that:
+//!
+//! ```
+//! # #[cfg(feature = "ring")] {
+//! let provider = h2conn::tls::rustls::crypto::ring::default_provider();
+//! provider.install_default().expect("no other provider is installed yet");
+//! # }
+//! ```
+//!
+//! `aws_lc_rs` may stand for `ring` there. A server whose configuration comes from
+//! [`ServerTls::rustls_config`] needs neither line, and neither does a program whose crates all use
+//! the same provider.
 
 mod client;
 mod explained;
@@ -12,13 +40,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustls::CommonState;
 use rustls::crypto::CryptoProvider;
+// The default wins: a crate that enables the other feature somewhere changes nothing here.
+#[cfg(not(feature = "ring"))]
+use rustls::crypto::aws_lc_rs as crypto;
+#[cfg(feature = "ring")]
+use rustls::crypto::ring as crypto;
 
 /// The TLS library, in the version whose configurations [`ClientTls`] and [`ServerTls`] take.
 pub use tokio_rustls::rustls;
 
 pub use client::ClientTls;
 pub(crate) use client::Connector;
-pub(crate) use explained::Explained;
 pub use identity::Identity;
 pub(crate) use server::Acceptor;
 pub use server::ServerTls;
@@ -52,7 +84,7 @@ impl Session {
 
 /// Pass this provider everywhere, because the process-wide default may be missing or unsuitable.
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    Arc::new(crypto::default_provider())
 }
 
 #[cfg(all(test, feature = "self-signed"))]

@@ -244,6 +244,7 @@ impl ClientBuilder {
     }
 
     /// The TLS settings for `https://`. Default: the platform's certificate authorities.
+    #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
     pub fn tls(mut self, tls: impl Into<ClientTls>) -> Self {
         self.tls = Some(tls.into());
         self

@@ -19,7 +19,7 @@ use crate::conn::{Addr, LinkInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::{Lease, Link, Socket};
 use crate::observe::Side;
-use crate::tls::{ClientTls, Connector, Explained};
+use crate::tls::{ClientTls, Connector};
 
 /// How long one address is tried alone before the next is tried beside it (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -150,7 +150,7 @@ impl Dialer {
                 let (stream, session) = handshake.map_err(|error| error.during(what))?;
                 info.peer_certificates = session.peer_certificates;
                 info.observed.set_tls();
-                Box::new(Explained::new(stream, &origin.host))
+                Box::new(stream)
             }
         };
         let config = Config { pace: terms.pace, ..self.config.clone() };

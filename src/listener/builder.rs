@@ -66,6 +66,7 @@ impl Default for ListenerBuilder {
 
 impl ListenerBuilder {
     /// Speaks TLS, with this identity or configuration. Default: cleartext HTTP/2.
+    #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
     pub fn tls(mut self, tls: impl Into<ServerTls>) -> Self {
         self.tls = Some(tls.into());
         self

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::explained::Explained;
 use super::failure::{self, Peer};
 use super::rustls::client::WebPkiServerVerifier;
 use super::rustls::client::danger::{
@@ -206,7 +207,11 @@ impl Connector {
     /// # Cancel safety
     ///
     /// Not cancel safe: dropping the future early drops `io`.
-    pub(crate) async fn connect<T>(&self, host: &str, io: T) -> Result<(TlsStream<T>, Session)>
+    pub(crate) async fn connect<T>(
+        &self,
+        host: &str,
+        io: T,
+    ) -> Result<(Explained<TlsStream<T>>, Session)>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
@@ -223,7 +228,7 @@ impl Connector {
         stream.get_mut().1.set_buffer_limit(Some(WRITE_LIMIT));
         let session = Session::of(stream.get_ref().1);
         match session.alpn.as_deref() {
-            Some(H2) => Ok((stream, session)),
+            Some(H2) => Ok((Explained::new(stream, &name), session)),
             alpn => Err(failure::no_h2(&name, alpn)),
         }
     }

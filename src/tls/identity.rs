@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
+use super::crypto::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use super::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use super::rustls::{Error as TlsError, InconsistentKeys};
