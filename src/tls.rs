@@ -31,9 +31,13 @@
 mod client;
 mod explained;
 mod failure;
+mod fingerprint;
+mod given;
 mod identity;
 mod pem;
 mod server;
+mod trust;
+mod validity;
 
 use std::sync::Arc;
 

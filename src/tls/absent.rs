@@ -105,7 +105,7 @@ mod tests {
         echo(&client, "http://behind.example/", &mut listener).await;
     }
 
-    /// What the transport is made of, the program alone knows: it may be another library's TLS.
+    /// Only the program knows its transport, which may be another library's TLS.
     #[tokio::test]
     async fn a_transport_of_the_programs_own_takes_any_scheme() {
         for url in ["http://pipe/", "https://pipe/"] {

@@ -10,16 +10,16 @@ use tokio_rustls::client::TlsStream;
 
 use super::explained::Explained;
 use super::failure::{self, Peer};
+use super::fingerprint::Fingerprint;
+use super::given::OrGiven;
+use super::pem::{self, Roots};
+use super::rustls::ClientConfig;
 use super::rustls::client::WebPkiServerVerifier;
-use super::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
-use super::rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use super::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use super::rustls::{
-    ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
-};
-use super::{H2, Identity, Session, WRITE_LIMIT, pem, provider};
+use super::rustls::client::danger::ServerCertVerifier;
+use super::rustls::crypto::CryptoProvider;
+use super::rustls::pki_types::{CertificateDer, ServerName};
+use super::trust::{Wanted, WithoutAuthority};
+use super::{H2, Identity, Session, WRITE_LIMIT, provider};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How a client makes TLS connections: the servers that it trusts, and the certificate that it
@@ -37,6 +37,7 @@ pub struct ClientTls {
     config: Option<Arc<ClientConfig>>,
     roots: Vec<Bytes>,
     only_these_roots: bool,
+    pins: Vec<String>,
     identity: Option<Identity>,
     accept_any: bool,
     server_name: Option<String>,
@@ -50,8 +51,10 @@ impl ClientTls {
 
     /// Also trusts these certificates, in PEM, in addition to the platform's.
     ///
-    /// Each certificate may be an authority's, or a server's own self-signed certificate. Further
-    /// calls add more. Default: none.
+    /// Each certificate may be an authority's, or a server's own self-signed certificate. A server
+    /// that shows exactly one of these certificates is accepted if the certificate has the server's
+    /// name and is valid now. That holds for a certificate with `CA:TRUE` too, which `openssl req
+    /// -x509` makes by default. Further calls add more. Default: none.
     pub fn root_certificates(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.roots.push(Bytes::copy_from_slice(pem.as_ref()));
         self
@@ -65,6 +68,38 @@ impl ClientTls {
         self.root_certificates(pem)
     }
 
+    /// Accepts a server that shows the certificate with this fingerprint, and no other server.
+    ///
+    /// The fingerprint is the SHA-256 of the certificate in DER: 64 hexadecimal digits, with or
+    /// without colons, as [`Identity::fingerprint`] and `openssl x509 -fingerprint -sha256` print
+    /// it. More calls add more, of which the server needs one: to replace a certificate, pin the
+    /// old and the new.
+    ///
+    /// Nothing else about the certificate is checked, as with a host key of ssh: it may have
+    /// another name, and it may have expired. The server still has to prove that it holds the
+    /// certificate's key. The platform's authorities play no part. Pins exclude root certificates
+    /// and [`ClientTls::dangerous_accept_any_certificate`]: with both set, building the client fails
+    /// with [`InvalidInput`](crate::ErrorKind::InvalidInput). Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "self-signed")] {
+    /// use h2conn::Client;
+    /// use h2conn::tls::{ClientTls, Identity};
+    ///
+    /// let identity = Identity::self_signed(["localhost"])?;
+    /// let tls = ClientTls::new().pinned(identity.fingerprint());
+    /// let client = Client::builder().tls(tls).build()?;
+    /// # let _ = client;
+    /// # }
+    /// # Ok::<(), h2conn::Error>(())
+    /// ```
+    pub fn pinned(mut self, fingerprint: impl Into<String>) -> Self {
+        self.pins.push(fingerprint.into());
+        self
+    }
+
     /// Shows this certificate to a server that asks for one. Default: none.
     pub fn identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
@@ -75,7 +110,7 @@ impl ClientTls {
     ///
     /// Anyone on the network path can then read and alter the traffic. The trusted certificates
     /// have no effect. Use it for trials only. To trust one self-signed certificate, use
-    /// [`ClientTls::root_certificates`].
+    /// [`ClientTls::root_certificates`] or [`ClientTls::pinned`].
     pub fn dangerous_accept_any_certificate(mut self) -> Self {
         self.accept_any = true;
         self
@@ -104,7 +139,8 @@ impl ClientTls {
     }
 
     fn users_own(&self, config: &ClientConfig) -> Result<ClientConfig> {
-        if !self.roots.is_empty() || self.identity.is_some() || self.accept_any {
+        let checks = !self.roots.is_empty() || !self.pins.is_empty() || self.accept_any;
+        if checks || self.identity.is_some() {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
                 "a ClientTls made from a rustls configuration takes no certificates: set them in \
@@ -132,43 +168,66 @@ impl ClientTls {
             true => "ClientTls::only_root_certificates",
             false => "ClientTls::root_certificates",
         };
-        let roots = pem::roots(&self.roots, setter)?;
-        if self.accept_any {
-            Ok(Arc::new(AcceptAny(provider)))
-        } else if self.only_these_roots {
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
-            Ok(verifier.build().map_err(unusable)?)
-        } else {
-            self.platform_verifier(&roots, provider)
+        let Roots { store, certificates } = pem::roots(&self.roots, setter)?;
+        if let Some(pins) = self.pins()? {
+            return Ok(Arc::new(WithoutAuthority::new(Wanted::OneOf(pins), provider)));
         }
+        if self.accept_any {
+            return Ok(Arc::new(WithoutAuthority::new(Wanted::Any, provider)));
+        }
+        let chains: Arc<dyn ServerCertVerifier> = match self.only_these_roots {
+            true => WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider)
+                .build()
+                .map_err(unusable)?,
+            false => platform_verifier(certificates.clone(), provider)?,
+        };
+        Ok(match certificates.is_empty() {
+            true => chains,
+            false => Arc::new(OrGiven::new(certificates, chains)),
+        })
     }
 
-    fn platform_verifier(
-        &self,
-        roots: &RootCertStore,
-        provider: Arc<CryptoProvider>,
-    ) -> Result<Arc<dyn ServerCertVerifier>> {
-        use rustls_platform_verifier::Verifier;
-        let verifier = match roots.is_empty() {
-            true => Verifier::new(provider),
-            false => {
-                let mut extra = Vec::new();
-                for text in &self.roots {
-                    extra.extend(pem::certificates(text, "the extra roots")?);
-                }
-                Verifier::new_with_extra_roots(extra, provider)
+    /// The fingerprints that decide alone, if there are any.
+    fn pins(&self) -> Result<Option<Vec<Fingerprint>>> {
+        if self.pins.is_empty() {
+            return Ok(None);
+        }
+        let beside = match (self.accept_any, self.roots.is_empty()) {
+            (true, _) => "dangerous_accept_any_certificate",
+            (false, false) if self.only_these_roots => "only_root_certificates",
+            (false, false) => "root_certificates",
+            (false, true) => {
+                let pins = self.pins.iter().map(|pin| Fingerprint::parse(pin));
+                return pins.collect::<Result<_>>().map(Some);
             }
         };
-        Ok(Arc::new(verifier.map_err(|error| {
-            Error::new(
-                ErrorKind::Tls,
-                "no root certificates were found on this machine to check servers with: install \
-                 them (the package is often named `ca-certificates`), name them in SSL_CERT_FILE, \
-                 or give those to trust with ClientTls::only_root_certificates",
-            )
-            .with_source(error)
-        })?))
+        let message = format!(
+            "ClientTls::pinned is set together with {beside}: fingerprints decide alone, so set one \
+             of the two"
+        );
+        Err(Error::new(ErrorKind::InvalidInput, message))
     }
+}
+
+/// Trusts the platform's authorities, and these certificates.
+fn platform_verifier(
+    extra: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>> {
+    use rustls_platform_verifier::Verifier;
+    let verifier = match extra.is_empty() {
+        true => Verifier::new(provider),
+        false => Verifier::new_with_extra_roots(extra, provider),
+    };
+    Ok(Arc::new(verifier.map_err(|error| {
+        Error::new(
+            ErrorKind::Tls,
+            "no root certificates were found on this machine to check servers with: install them \
+             (the package is often named `ca-certificates`), name them in SSL_CERT_FILE, or give \
+             those to trust with ClientTls::only_root_certificates",
+        )
+        .with_source(error)
+    })?))
 }
 
 impl From<Arc<ClientConfig>> for ClientTls {
@@ -231,47 +290,6 @@ impl Connector {
             Some(H2) => Ok((Explained::new(stream, &name), session)),
             alpn => Err(failure::no_h2(&name, alpn)),
         }
-    }
-}
-
-/// Trusts every server that holds the key of the certificate that it shows.
-#[derive(Debug)]
-struct AcceptAny(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AcceptAny {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, TlsError> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

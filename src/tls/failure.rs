@@ -3,9 +3,12 @@
 use std::fmt;
 use std::io;
 
+use super::fingerprint::Fingerprint;
 use super::rustls::{
-    AlertDescription, CertificateError, Error as TlsError, InvalidMessage, PeerMisbehaved,
+    AlertDescription, CertificateError, Error as TlsError, InvalidMessage, OtherError,
+    PeerMisbehaved,
 };
+use super::trust::NotPinned;
 use crate::error::{Error, ErrorKind};
 
 /// The peer of a handshake.
@@ -48,6 +51,8 @@ pub(super) fn failed(peer: Peer<'_>, error: io::Error) -> Error {
     let error = Error::new(kind, message).with_source(io::Error::new(io_kind, tls));
     if by_peer { error.by_the_peer() } else { error }
 }
+
+const PIN: &str = "ClientTls::pinned";
 
 const GET_HTTP2: &str = "a connection needs HTTP/2: enable it on that server, or connect to the \
                          port, or past the proxy, that has it";
@@ -112,11 +117,13 @@ fn refused_by_us(peer: Peer<'_>, why: &CertificateError) -> String {
         }
         (E::UnknownIssuer, Peer::Server(_)) => format!(
             "{certificate} is signed by an unknown authority, or by itself: if it is the right \
-             one, trust it, or its authority's, as a root certificate"
+             one, trust it, or its authority's, as a root certificate, or pin its fingerprint \
+             ({PIN})"
         ),
         (E::BadSignature, Peer::Server(_)) => format!(
             "{certificate} has a signature that does not match: if the server or its authority \
-             has a new key, trust the new certificate as a root certificate"
+             has a new key, trust the new certificate as a root certificate, or pin its \
+             fingerprint ({PIN})"
         ),
         (E::UnknownIssuer, Peer::Client) => format!(
             "{certificate} is signed by an authority that is not among those given to ServerTls"
@@ -131,13 +138,37 @@ fn refused_by_us(peer: Peer<'_>, why: &CertificateError) -> String {
             format!("{certificate} is not meant for this side of TLS (extended key usage)")
         }
         (E::Revoked, _) => format!("{certificate} was revoked"),
-        // This is a variant of webpki, and reaches rustls only as text.
-        (E::Other(other), _) if format!("{other:?}").contains("CaUsedAsEndEntity") => format!(
-            "{certificate} is a certificate authority's, which may only sign others: make it \
-             without `CA:TRUE` (`openssl req -x509 -addext basicConstraints=critical,CA:FALSE`)"
+        (E::Other(other), Peer::Server(_)) if is_an_authoritys(other) => format!(
+            "{certificate} is a certificate authority's own (`CA:TRUE`), as plain `openssl req \
+             -x509` makes it: if it is the right one, give it as a root certificate itself, pin its \
+             fingerprint ({PIN}), or make it with `-addext basicConstraints=critical,CA:FALSE`"
         ),
+        (E::Other(other), Peer::Client) if is_an_authoritys(other) => format!(
+            "{certificate} is a certificate authority's own (`CA:TRUE`), and not among those given \
+             to ServerTls"
+        ),
+        (E::Other(other), _) => match other.0.downcast_ref() {
+            Some(NotPinned { seen, expected }) => not_pinned(&certificate, *seen, expected),
+            None => format!("{certificate} was not accepted"),
+        },
         _ => format!("{certificate} was not accepted"),
     }
+}
+
+/// This is a variant of webpki, and reaches rustls only as text.
+fn is_an_authoritys(error: &OtherError) -> bool {
+    format!("{error:?}").contains("CaUsedAsEndEntity")
+}
+
+fn not_pinned(certificate: &str, seen: Fingerprint, expected: &[Fingerprint]) -> String {
+    let expected: Vec<String> = expected.iter().map(Fingerprint::to_string).collect();
+    let one_of = if expected.len() == 1 { "" } else { "one of " };
+    format!(
+        "{certificate} has the SHA-256 fingerprint {seen}, but {one_of}{} is expected: if the server \
+         has a new certificate, pin that one ({PIN}); if not, this is another server, or somebody on \
+         the network path",
+        expected.join(" or ")
+    )
 }
 
 fn not_for(name: &str, presented: &[String]) -> String {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::crypto::cipher_suite::TLS13_AES_128_GCM_SHA256;
+use super::fingerprint::Fingerprint;
 use super::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use super::rustls::{Error as TlsError, InconsistentKeys};
@@ -103,12 +103,10 @@ impl Identity {
     }
 
     /// The SHA-256 of the end-entity certificate, as `openssl x509 -fingerprint -sha256` prints it:
-    /// `5E:0A:…`.
+    /// `5E:0A:…`. A client can trust the certificate by it:
+    /// [`ClientTls::pinned`](super::ClientTls::pinned).
     pub fn fingerprint(&self) -> String {
-        let suite = TLS13_AES_128_GCM_SHA256.tls13().expect("it is a suite of TLS 1.3");
-        let digest = suite.common.hash_provider.hash(self.leaf());
-        let hex: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
-        hex.join(":")
+        Fingerprint::of(self.leaf()).to_string()
     }
 
     pub(super) fn resolver(&self) -> Arc<SingleCertAndKey> {

@@ -35,18 +35,25 @@ pub(super) fn private_key(pem: &[u8], place: &str) -> Result<PrivateKeyDer<'stat
     })
 }
 
+/// Roots to trust, in two forms.
+pub(super) struct Roots {
+    pub(super) store: RootCertStore,
+    pub(super) certificates: Vec<CertificateDer<'static>>,
+}
+
 /// All certificates of `texts`, as roots to trust. Errors name `setter` as their source.
-pub(super) fn roots(texts: &[Bytes], setter: &str) -> Result<RootCertStore> {
-    let mut store = RootCertStore::empty();
+pub(super) fn roots(texts: &[Bytes], setter: &str) -> Result<Roots> {
+    let mut roots = Roots { store: RootCertStore::empty(), certificates: Vec::new() };
     for text in texts {
         for certificate in certificates(text, &format!("the text given to {setter}"))? {
-            store.add(certificate).map_err(|error| {
+            roots.store.add(certificate.clone()).map_err(|error| {
                 invalid(format!("a certificate given to {setter} cannot be trusted as a root"))
                     .with_source(error)
             })?;
+            roots.certificates.push(certificate);
         }
     }
-    Ok(store)
+    Ok(roots)
 }
 
 /// A certificate as PEM text (RFC 7468).
@@ -153,7 +160,7 @@ mod tests {
     #[test]
     fn a_root_that_is_no_certificate_names_the_setter() {
         let texts = [Bytes::from(encode_certificate(b"not a certificate"))];
-        let error = roots(&texts, "ClientTls::root_certificates").unwrap_err();
+        let error = roots(&texts, "ClientTls::root_certificates").map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("ClientTls::root_certificates"), "{error}");
     }

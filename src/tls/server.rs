@@ -9,10 +9,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::failure::{self, Peer};
+use super::given::OrGiven;
+use super::pem::{self, Roots};
 use super::rustls::ServerConfig;
 use super::rustls::server::danger::ClientCertVerifier;
 use super::rustls::server::{NoClientAuth, WebPkiClientVerifier};
-use super::{H2, HTTP_1_1, Identity, Session, WRITE_LIMIT, pem, provider};
+use super::{H2, HTTP_1_1, Identity, Session, WRITE_LIMIT, provider};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How a server accepts TLS connections: the certificate that it shows, and the certificates that
@@ -52,8 +54,10 @@ impl ServerTls {
 
     /// Lets in only clients with a certificate that one of these certificates, in PEM, has signed.
     ///
-    /// A client's own self-signed certificate may be among them. Further calls add more. Default:
-    /// clients are not asked for a certificate.
+    /// A client's own self-signed certificate may be among them. A client that shows exactly one of
+    /// these certificates is let in while the certificate is valid. That holds for a certificate
+    /// with `CA:TRUE` too, which `openssl req -x509` makes by default. Further calls add more.
+    /// Default: clients are not asked for a certificate.
     pub fn client_roots(self, pem: impl AsRef<[u8]>) -> Self {
         self.trust(pem.as_ref(), ClientAuth::Required)
     }
@@ -126,13 +130,14 @@ impl ServerTls {
             ClientAuth::Optional => "ServerTls::optional_client_roots",
             ClientAuth::Required => "ServerTls::client_roots",
         };
-        let roots = Arc::new(pem::roots(&self.roots, setter)?);
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
+        let Roots { store, certificates } = pem::roots(&self.roots, setter)?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider());
         let verifier = match self.client_auth {
             ClientAuth::Required => verifier,
             _ => verifier.allow_unauthenticated(),
         };
-        verifier.build().map_err(unusable)
+        let chains = verifier.build().map_err(unusable)?;
+        Ok(Arc::new(OrGiven::new(certificates, chains)))
     }
 
     fn on(base: Base) -> ServerTls {

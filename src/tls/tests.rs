@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod trust;
+
 use std::error::Error as _;
 use std::io;
 use std::process::Command;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
@@ -14,7 +16,7 @@ use super::explained::Explained;
 use super::rustls::pki_types::{PrivateKeyDer, ServerName};
 use super::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use super::rustls::version::{TLS12, TLS13};
-use super::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use super::rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use super::*;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -101,19 +103,6 @@ async fn a_certificate_for_another_name_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn an_authority_that_serves_itself_is_told_why_it_cannot() {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let certificate = params.self_signed(&key).unwrap().pem();
-    let own = Identity::from_pem(certificate, key.serialize_pem()).unwrap();
-    let server = ServerTls::new(own.clone());
-    let near = handshake(&trusting(&own), "localhost", &server).await.0.map(drop).unwrap_err();
-    assert_eq!(kinds(&near), REFUSED);
-    assert!(near.to_string().contains("CA:FALSE"), "{near}");
-}
-
-#[tokio::test]
 async fn an_expired_certificate_is_refused() {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -193,23 +182,33 @@ async fn with_tls_1_2_a_missing_client_certificate_fails_the_handshake() {
     assert!(near.is_by_peer());
 }
 
+/// A server that shows the certificate of another, with a key of its own.
+fn thief(stolen: &Identity, version: &'static SupportedProtocolVersion) -> ServerTls {
+    let key = PrivateKeyDer::Pkcs8(KeyPair::generate().unwrap().serialize_der().into());
+    let key = provider().key_provider.load_private_key(key).unwrap();
+    let stolen = pem::certificates(stolen.certificate_pem().as_bytes(), "it").unwrap();
+    let shown = SingleCertAndKey::from(CertifiedKey::new(stolen, key));
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(shown));
+    Arc::new(config).into()
+}
+
 #[tokio::test]
-async fn danger_does_not_accept_a_certificate_without_its_key() {
-    let (certificate, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-    let stolen = params.self_signed(&certificate).unwrap().der().clone();
-    let other = PrivateKeyDer::Pkcs8(other.serialize_der().into());
-    let key = provider().key_provider.load_private_key(other).unwrap();
-    let shown = Arc::new(SingleCertAndKey::from(CertifiedKey::new(vec![stolen], key)));
-    for version in [&TLS12, &TLS13] {
-        let config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&shown) as _);
-        let client = ClientTls::new().dangerous_accept_any_certificate();
-        let (near, _) = handshake(&client, "localhost", &Arc::new(config).into()).await;
-        assert_eq!(kinds(&near.map(drop).unwrap_err()), REFUSED);
+async fn no_way_of_trust_accepts_a_certificate_without_its_key() {
+    let stolen = identity("localhost");
+    for client in [
+        trusting(&stolen),
+        ClientTls::new().root_certificates(stolen.certificate_pem()),
+        ClientTls::new().pinned(stolen.fingerprint()),
+        ClientTls::new().dangerous_accept_any_certificate(),
+    ] {
+        for version in [&TLS12, &TLS13] {
+            let near = handshake(&client, "localhost", &thief(&stolen, version)).await.0;
+            assert_eq!(kinds(&near.map(drop).unwrap_err()), REFUSED, "{client:?} {version:?}");
+        }
     }
 }
 

@@ -32,6 +32,7 @@ mod model;
 mod nettest;
 mod node;
 mod observe;
+mod openssl;
 mod origins;
 mod peers;
 mod pool;
