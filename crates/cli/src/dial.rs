@@ -131,6 +131,9 @@ fn tls(options: &ConnectOptions) -> Result<ClientTls> {
     if let Some(file) = &options.cacert {
         tls = tls.only_root_certificates(read(file, "--cacert")?);
     }
+    for fingerprint in &options.fingerprint {
+        tls = tls.pinned(fingerprint);
+    }
     if let Some((cert, key)) = options.cert.as_ref().zip(options.key.as_ref()) {
         tls = tls.identity(Identity::from_pem_files(cert, key)?);
     }

@@ -53,8 +53,8 @@ impl Code {
     fn hint(self) -> Option<&'static str> {
         match self {
             Code::Tls => Some(
-                "--cacert FILE trusts the certificates in it, -k any; --cert and --key show one of \
-                 this side",
+                "--cacert FILE trusts the certificates in it, --fingerprint SHA256 one certificate, -k \
+                 any; --cert and --key show one of this side",
             ),
             _ => None,
         }

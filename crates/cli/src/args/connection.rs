@@ -27,6 +27,14 @@ pub(crate) struct ConnectOptions {
     /// Trust the certificates in this PEM file, and no others.
     #[arg(long, value_name = "FILE")]
     pub(crate) cacert: Option<PathBuf>,
+    /// Trust the certificate with this SHA-256 fingerprint, and no other.
+    ///
+    /// The fingerprint has 64 hexadecimal digits, with or without colons: `h2conn listen` prints that
+    /// of a certificate that it makes, and `openssl x509 -noout -fingerprint -sha256 -in FILE` that of
+    /// a file. The name and the dates of the certificate are not checked. If the option is given more
+    /// than once, the server needs one of the certificates.
+    #[arg(long, value_name = "SHA256", conflicts_with_all = ["cacert", "insecure"])]
+    pub(crate) fingerprint: Vec<String>,
     /// Present this certificate chain, in PEM, to a server that asks for a certificate.
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) cert: Option<PathBuf>,

@@ -7,6 +7,7 @@ mod crowd;
 mod exec;
 #[cfg(unix)]
 mod exec_ends;
+mod fingerprint;
 mod input;
 mod listen;
 mod manual;
