@@ -1,0 +1,12 @@
+//! With the two lines of the documentation, a stock axum-server and h2conn serve TLS in one process.
+
+use beside_axum_server::{Certificate, check_both};
+
+#[tokio::test]
+async fn both_serve_tls_where_a_default_provider_is_installed() -> anyhow::Result<()> {
+    let provider = h2conn::tls::rustls::crypto::aws_lc_rs::default_provider();
+    provider.install_default().expect("no other provider is installed yet");
+
+    let certificate = Certificate::new()?;
+    check_both(certificate.stock_config().await?, &certificate).await
+}
