@@ -1,19 +1,19 @@
 //! TLS for both sides: certificates, trust, and handshakes that agree on HTTP/2.
 //!
-//! The module is there with the feature `ring`, which is a default, or `aws-lc-rs`. Each names the
-//! library that does the cryptography for rustls. With both features it is ring; to use aws-lc-rs,
-//! set `default-features = false` and name the features that you need. With neither, this crate has
-//! no TLS: it speaks HTTP/2 over TCP, Unix sockets and the program's own transports, and a URL with
-//! `https://` is an error.
+//! This module needs the feature `ring`, which is a default, or `aws-lc-rs`. Each names the library
+//! that does the cryptography for rustls. With both features it is ring; to use aws-lc-rs, set
+//! `default-features = false` and name the features that you need. With neither feature this crate
+//! has no TLS: it speaks HTTP/2 over TCP, Unix sockets and the program's own transports, and a URL
+//! with `https://` is an error.
 //!
 //! # Beside other users of rustls
 //!
 //! This crate always names its crypto provider. It neither reads nor sets the default provider of
 //! the process, so it works beside code that uses the other one.
 //!
-//! Other code may rely on that default, as `axum-server` does when it reads certificates itself.
-//! rustls chooses the default alone as long as the program contains one provider. When the program
-//! contains both, as with the default features of this crate and the feature `tls-rustls` of
+//! Other code may need that default, as `axum-server` does when it reads certificates itself.
+//! rustls chooses the default alone if the program contains one provider. If the program contains
+//! both, as with the default features of this crate and the feature `tls-rustls` of
 //! `axum-server`, rustls panics: *Could not automatically determine the process-level
 //! CryptoProvider*. Two lines at the beginning of `main` prevent that:
 //!
@@ -24,9 +24,9 @@
 //! # }
 //! ```
 //!
-//! `aws_lc_rs` may stand for `ring` there. A server whose configuration comes from
-//! [`ServerTls::rustls_config`] needs neither line, and neither does a program whose crates all use
-//! the same provider.
+//! Instead of `ring` it may be `aws_lc_rs`. Neither line is needed in a program whose crates all use
+//! the same provider, or where other servers get their configuration from
+//! [`ServerTls::rustls_config`].
 
 mod client;
 mod explained;

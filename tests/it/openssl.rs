@@ -1,4 +1,4 @@
-//! Certificates as `openssl` makes them, with and without what it is told beside the name.
+//! Certificates as `openssl` makes them.
 
 use std::process::Stdio;
 
@@ -14,8 +14,8 @@ use crate::support::{TestResult, accept, check_echo, echo, port_of, run, serve, 
 const PLAIN: &str = "req -x509 -newkey rsa:2048 -nodes -keyout - -subj /CN=localhost \
                      -addext subjectAltName=DNS:localhost";
 
-/// What `openssl` prints when it is given these arguments and this input; `None`, said aloud, where
-/// there is no such program.
+/// The output of `openssl` for these arguments and this input. Says aloud if there is no such
+/// program, and returns `None`.
 async fn openssl(arguments: &str, input: &str) -> TestResult<Option<String>> {
     let spawned = Command::new("openssl")
         .args(arguments.split_whitespace())

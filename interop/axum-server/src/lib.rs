@@ -1,7 +1,6 @@
-//! What the tests have in common: a stock axum server and a listener of h2conn, both with TLS, and a
-//! client of both.
+//! A stock axum server and a listener of h2conn, both with TLS in one process, and a client of both.
 //!
-//! Each test is a file, which means a process, for it has one default crypto provider.
+//! Each test has a file, and therefore a process, because a process has one default crypto provider.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use h2conn::tls::{ClientTls, Identity};
 use h2conn::{Client, Conn, Listener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Nothing here takes so long, unless something hangs.
+/// A test that takes longer hangs.
 const WATCHDOG: Duration = Duration::from_secs(120);
 
 /// A certificate for `localhost` with its key, both in PEM.

@@ -1,8 +1,8 @@
-//! What a stock axum-server does where nobody has installed a default provider.
+//! A stock axum-server without an installed default provider.
 
 use beside_axum_server::{Certificate, check_both};
 
-/// With one provider in the process nobody needs to choose.
+/// rustls takes the only provider in the process.
 #[cfg(not(feature = "ring"))]
 #[tokio::test]
 async fn both_serve_tls_where_h2conn_has_the_provider_of_axum_server() -> anyhow::Result<()> {

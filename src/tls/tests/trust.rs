@@ -22,7 +22,7 @@ fn both_ways(root: &Identity) -> [ClientTls; 2] {
     [trusting(root), ClientTls::new().root_certificates(root.certificate_pem())]
 }
 
-/// What the client gets of a server that it does not accept.
+/// The client's error, where it does not accept the server.
 async fn refused(client: &ClientTls, host: &str, server: &Identity) -> String {
     let (near, far) = handshake(client, host, &ServerTls::new(server.clone())).await;
     let (near, far) = (near.map(drop).unwrap_err(), far.map(drop).unwrap_err());

@@ -13,7 +13,7 @@ fn fingerprint(said: &str) -> TestResult<String> {
     Ok(line.context("a line with a fingerprint")?.1.to_owned())
 }
 
-/// The fingerprint that a user sees who looks at the server's certificate with `-v`.
+/// The fingerprint that `-v` shows of the server's certificate.
 fn shown(server: &Server) -> TestResult<String> {
     let assert = h2conn(["connect", "-vk", &server.url]).write_stdin("").assert().success();
     fingerprint(&String::from_utf8(assert.get_output().stderr.clone())?)
@@ -36,7 +36,7 @@ fn the_fingerprint_of_a_server_makes_a_client_trust_it() -> TestResult {
             .stdout("hi");
     }
     h2conn(["ping", "-c", "1", "--fingerprint", &plain, &server.url]).assert().success();
-    // What `listen` prints is that same fingerprint.
+    // `listen` prints the same fingerprint.
     #[cfg(unix)]
     ensure!(fingerprint(&server.interrupt()?.stderr)? == colons);
     Ok(())
@@ -53,7 +53,7 @@ fn another_certificate_is_a_tls_failure_that_shows_both_fingerprints() -> TestRe
         .stdout("")
         .stderr(contains(&seen))
         .stderr(contains("00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11"));
-    // The way out is named where a certificate is not trusted at all.
+    // The hint also names the option where no certificate is trusted.
     h2conn(["connect", &server.url])
         .assert()
         .code(3)
