@@ -148,7 +148,7 @@ impl Link {
 
     /// Whether one end has said that it takes no more streams.
     pub(crate) fn is_going_away(&self) -> bool {
-        *self.shared.going_away.borrow()
+        self.shared.going_away.load(SeqCst)
     }
 
     /// A weak handle, which does not keep the link.

@@ -28,7 +28,7 @@ pub(crate) trait Carrier: Mover {
         None
     }
 
-    /// Becomes true when one end has said that it is going away.
+    /// Becomes true when one end has said in good order that it is going away, and never because the carrier has failed.
     fn draining(&self) -> watch::Receiver<bool>;
 
     /// The last measured round trip, if there is one.

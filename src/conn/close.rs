@@ -64,30 +64,110 @@ impl Conn {
         self.stream().reset(reason, RESET_HERE);
     }
 
-    /// Waits until the connection is over: both sides have ended it, or it was reset, or its link
-    /// is gone. A peer that has only shut down its writing side is still there.
+    /// Waits until the connection is over: both sides have ended it, or it was reset, or the peer or the network is
+    /// gone. A peer that has only shut down its writing side is not gone.
+    ///
+    /// A read tells of the end too: it gives the bytes that came before the end, and then the end. `closed` is for a task
+    /// that does not read at the moment, because it works or waits for something else.
+    ///
+    /// **Beside a read in `select!`, `closed` can win while bytes are unread that came before the end.** Put the read first,
+    /// under `biased`, and read on to the end after `closed`. The order alone is not enough: bytes and end can both come
+    /// after the read was polled and before `closed` is. A read after `closed` does not wait for the peer any more.
     ///
     /// # Errors
     ///
-    /// The error that ended the connection, unless both sides ended it with END_STREAM.
+    /// The error that ended the connection, unless END_STREAM did both ways.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// A server that gives up the work on a question when the client is gone:
+    ///
+    /// ```
+    /// use futures_util::{SinkExt, StreamExt};
+    /// use h2conn::Conn;
+    /// use h2conn::tokio_util::codec::{Framed, LinesCodec};
+    ///
+    /// # async fn work_out(question: String) -> String { question }
+    /// # type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+    /// async fn answer_questions(conn: Conn) -> Result {
+    ///     let mut lines = Framed::new(&conn, LinesCodec::new_with_max_length(64 << 10));
+    ///     while let Some(question) = lines.next().await {
+    ///         let answer = tokio::select! {
+    ///             answer = work_out(question?) => answer,
+    ///             // Nothing is read meanwhile, so no read would tell.
+    ///             how = conn.closed() => return Ok(how?),
+    ///         };
+    ///         lines.send(answer).await?;
+    ///     }
+    ///     conn.close().await?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub async fn closed(&self) -> Result<()> {
         poll_fn(|cx| self.stream().poll_done(cx)).await
     }
 
-    /// Waits until the link is going away: the server is draining, or the client was closed
-    /// (GOAWAY, RFC 9113 §6.8), or the link has ended. The connection goes on. Finish its work, and
-    /// make another connection elsewhere.
+    /// Waits until one end says in good order that it takes no more connections: a server by
+    /// [`Listener::drain`](crate::Listener::drain), [`ListenerHandle::shut_down`](crate::ListenerHandle::shut_down) or
+    /// `Acceptor::drain`, a client by [`Client::close`](crate::Client::close), either by a GOAWAY with `NO_ERROR` (RFC
+    /// 9113 §6.8), as when a link reaches its [`max_link_age`](crate::ClientBuilder::max_link_age). The connection goes
+    /// on. It is time to finish what it is for, and to open another one if there is more to do.
+    ///
+    /// **It stays pending for ever where there is no drain**, also when the connection ends, is reset, or loses its network:
+    /// [`closed`](Conn::closed) and reads tell of that. A GOAWAY with an error is a failure, and no drain. So `draining`
+    /// belongs into a `select!` beside a read or `closed`, and not alone. Once ready, it stays ready.
+    ///
+    /// **In a `select!` with a read, put `draining` first, under `biased`**, and read on afterwards. With the read first, a
+    /// peer that never pauses would put the drain off for ever. Without `biased` the two take turns by chance. Nothing is
+    /// lost by `draining` first, since messages that have come are read in the second loop. Keep the codec for it: it may
+    /// hold part of a message. Await a write in an arm of the `select!`, as here, and not as one of its branches, where the
+    /// drain would cut it off.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures_util::{SinkExt, StreamExt};
+    /// use h2conn::Conn;
+    /// use h2conn::tokio_util::codec::{Framed, LinesCodec};
+    ///
+    /// # fn answer(question: &str) -> String { question.to_uppercase() }
+    /// # type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+    /// async fn talk(conn: Conn) -> Result {
+    ///     let mut lines = Framed::new(&conn, LinesCodec::new_with_max_length(64 << 10));
+    ///     loop {
+    ///         tokio::select! {
+    ///             biased;
+    ///             () = conn.draining() => break,
+    ///             line = lines.next() => match line {
+    ///                 Some(line) => lines.send(answer(&line?)).await?,
+    ///                 // The client has said everything.
+    ///                 None => return Ok(conn.close().await?),
+    ///             },
+    ///         }
+    ///     }
+    ///     // In the protocol of your own: the client hears it, finishes and shuts down its side.
+    ///     lines.send("goodbye").await?;
+    ///     // Lines that it has sent before it heard are still answered.
+    ///     while let Some(line) = lines.next().await {
+    ///         lines.send(answer(&line?)).await?;
+    ///     }
+    ///     Ok(conn.close().await?)
+    /// }
+    /// ```
     pub async fn draining(&self) {
-        // An error means that the link has already ended.
-        let _ = self.stream().carrier.draining().wait_for(|draining| *draining).await;
+        let told = self.stream().carrier.draining().wait_for(|draining| *draining).await.is_ok();
+        if !told {
+            // The carrier is gone, and with it whatever could still tell of a drain.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Sets the effect of dropping the connection, or its write half, without a shutdown.

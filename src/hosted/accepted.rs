@@ -47,7 +47,7 @@ impl Accepted {
         drop(all);
         // A drain may have begun after the request was checked.
         if stage != Stage::Open {
-            server.set_going_away();
+            server.set_draining();
         }
         if stage == Stage::Cut {
             cut(stream, server);
@@ -63,7 +63,7 @@ impl Accepted {
         }
         let open = Accepted::list(all);
         for (_, server) in &open {
-            server.set_going_away();
+            server.set_draining();
         }
         open.len()
     }

@@ -20,8 +20,8 @@ pub(crate) struct Server {
     task: AtomicWaker,
     /// The server has dropped the response before its end.
     cut_off: AtomicBool,
-    /// The connection is over, or its acceptor is being drained.
-    going_away: watch::Sender<bool>,
+    /// Its acceptor is being drained.
+    draining: watch::Sender<bool>,
     /// The time of the acceptor's drain is up.
     cut: watch::Sender<bool>,
 }
@@ -31,7 +31,7 @@ impl Server {
         Arc::new(Server {
             task: AtomicWaker::new(),
             cut_off: AtomicBool::new(false),
-            going_away: watch::Sender::new(false),
+            draining: watch::Sender::new(false),
             cut: watch::Sender::new(false),
         })
     }
@@ -53,8 +53,8 @@ impl Server {
         self.cut_off.load(SeqCst)
     }
 
-    pub(crate) fn set_going_away(&self) {
-        self.going_away.send_replace(true);
+    pub(crate) fn set_draining(&self) {
+        self.draining.send_replace(true);
     }
 
     pub(crate) fn set_cut(&self) {
@@ -69,8 +69,8 @@ impl Server {
     }
 
     #[cfg(feature = "websocket")]
-    pub(crate) fn is_going_away(&self) -> bool {
-        *self.going_away.borrow()
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
     }
 
     pub(crate) fn ping(&self) -> Result<oneshot::Receiver<Duration>> {
@@ -79,7 +79,7 @@ impl Server {
     }
 
     pub(crate) fn draining(&self) -> watch::Receiver<bool> {
-        self.going_away.subscribe()
+        self.draining.subscribe()
     }
 }
 

@@ -115,7 +115,6 @@ where
     fn finish(&mut self, how: Result<(), Error>) {
         self.over = true;
         self.body = None;
-        self.carrier.server().set_going_away();
         self.stream.set_done(how);
         // If the response has not ended, it must end with the reset.
         self.carrier.wake_body();
@@ -179,7 +178,6 @@ impl<B> Drop for Pump<B> {
         if !self.over {
             let error = runtime_is_gone();
             self.stream.cut(error.clone(), error.clone());
-            self.carrier.server().set_going_away();
             self.stream.set_done(Err(error));
         }
     }

@@ -163,7 +163,7 @@ impl Carrier for LinkCarrier {
     }
 
     fn draining(&self) -> watch::Receiver<bool> {
-        self.link.going_away.subscribe()
+        self.link.draining.subscribe()
     }
 
     fn rtt(&self) -> Option<Duration> {

@@ -259,6 +259,10 @@ impl Visitor for Events<'_> {
         let text = String::from_utf8_lossy(&debug[..debug.len().min(GOAWAY_TEXT)]).into_owned();
         self.news.goaway = Some(GoAway { reason, text });
         self.shared.info.observed.retired(Cause::GoAway);
-        self.shared.set_going_away();
+        match reason {
+            Reason::NO_ERROR => self.shared.set_draining(),
+            // A failure: the end of the streams tells of it.
+            _ => self.shared.set_going_away(),
+        }
     }
 }

@@ -41,8 +41,10 @@ pub(crate) struct Shared {
     pub(super) unused: AtomicBool,
     /// Whether the driver was asked for something that no stream's carrier reports.
     pub(super) asked: AtomicBool,
-    /// Whether the link takes no more streams, because one of its ends has said so.
-    pub(super) going_away: watch::Sender<bool>,
+    /// The link takes no more streams: one of its ends has said so, or the link has ended.
+    pub(super) going_away: AtomicBool,
+    /// One of its ends has said in good order that it takes no more streams. Those that are open go on.
+    pub(super) draining: watch::Sender<bool>,
     /// The first stream of the peer was accepted.
     pub(super) accepted: Notify,
     /// The peer has shown that it speaks HTTP/2.
@@ -66,7 +68,8 @@ impl Shared {
             reset_on_drop: config.reset_on_drop,
             unused: AtomicBool::new(false),
             asked: AtomicBool::new(false),
-            going_away: watch::Sender::new(false),
+            going_away: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
             began: Instant::now(),
             accepted: Notify::new(),
             established: AtomicBool::new(false),
@@ -157,7 +160,14 @@ impl Shared {
 
     pub(super) fn set_going_away(&self) {
         self.places.close();
-        self.going_away.send_replace(true);
+        self.going_away.store(true, SeqCst);
+    }
+
+    /// The link goes away in good order, and its streams can end in good order too. A link that has failed is not told
+    /// of here: its streams tell their users.
+    pub(super) fn set_draining(&self) {
+        self.set_going_away();
+        self.draining.send_replace(true);
     }
 
     /// Records the end: no stream works any more. The first reason counts.

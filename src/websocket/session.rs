@@ -261,7 +261,7 @@ impl Session {
             }
             if run.end {
                 self.closed = true;
-                let end = close::end(self.server.is_going_away());
+                let end = close::end(self.server.is_draining());
                 Pin::new(&mut *socket).start_send(Message::Close(Some(end)))?;
             }
         }
@@ -357,7 +357,6 @@ impl Session {
 
     fn finish(&mut self, how: Result<(), Error>) {
         self.over = true;
-        self.server.set_going_away();
         self.stream.set_done(how);
     }
 }

@@ -408,7 +408,7 @@ async fn a_graceful_shutdown_is_not_known_to_a_conn_and_waits_for_it() -> TestRe
         ensure!(got == "bye");
         ensure!(hangs(&mut serving).await, "for both ends");
         conn.shutdown().await?;
-        server.draining().await;
+        server.closed().await?;
         serving.await??;
         Ok(())
     })

@@ -60,7 +60,7 @@ impl Driver {
     pub(super) fn shut_down(&mut self) {
         if !self.closing {
             self.closing = true;
-            self.shared.set_going_away();
+            self.shared.set_draining();
             self.watch_peer();
             self.stop_opening();
             // A timer may have caused this, and only the next turn writes the GOAWAY.

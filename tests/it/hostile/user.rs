@@ -339,7 +339,8 @@ async fn write_to_the_end(mut writer: &WriteHalf, seen: &Mutex<Seen>) {
 /// The operations that only a whole connection has.
 async fn ask_the_whole(conn: &Conn) {
     for _ in 0..2 {
-        conn.draining().await;
+        // Whether there was a drain before the end, the script decides.
+        let _ = conn.draining().now_or_never();
         assert!(conn.ping().await.is_err(), "a PING was answered after the end");
         let response = [conn.response().await.map(drop), conn.response().await.map(drop)];
         assert_eq!(text(&response[0]), text(&response[1]));
@@ -359,8 +360,8 @@ async fn use_other(conn: Conn) {
         conn.response(),
         conn.ping(),
         conn.closed(),
-        conn.draining(),
     );
+    let _ = conn.draining().now_or_never();
 }
 
 fn text(result: &h2conn::Result<()>) -> String {
