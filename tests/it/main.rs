@@ -47,6 +47,7 @@ mod straight;
 mod support;
 mod timeouts;
 mod tls;
+mod told;
 mod transports;
 #[cfg(unix)]
 mod unix;
