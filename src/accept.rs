@@ -34,7 +34,9 @@ pub use websocket::WebSockets;
 /// one there.
 ///
 /// A request whose body has already ended, or has a length, becomes a connection too: the client
-/// has shut its side down, or will do so after that many bytes.
+/// has shut its side down, or will do so after that many bytes. A GET without a body does not, because
+/// browsers and curl send one when somebody opens the URL: it is refused with 400 and a text that says
+/// how to connect, unless [`AcceptorBuilder::require_body`] is off.
 ///
 /// With the feature `websocket`, a request for a WebSocket becomes a connection in the same way:
 /// see `WebSockets`.
@@ -78,7 +80,7 @@ pub use websocket::WebSockets;
 /// * **Latency.** The program must set `TCP_NODELAY` on the sockets that it gives to hyper (axum's
 ///   `ListenerExt::tap_io`). Without it an answer to a small message can take 40 ms.
 /// * **Pings and draining.** [`Conn::ping`] fails. hyper's graceful shutdown waits for connections,
-///   and [`Conn::draining`] knows nothing of it before the connection has ended, so also call
+///   and [`Conn::draining`] knows nothing of it, so also call
 ///   [`Acceptor::drain`]. Connections that this function has accepted cannot be drained.
 ///
 /// # Errors
@@ -160,7 +162,10 @@ impl Acceptor {
     }
 
     /// Whether the request can carry a connection, and in which form.
-    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<Form, AcceptError> {
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<Form, AcceptError>
+    where
+        B: http_body::Body,
+    {
         self.check_open(request.method())?;
         let form = self.form_of(request)?;
         match self.settings.origins.refusal(request.uri(), request.headers()) {
@@ -169,14 +174,17 @@ impl Acceptor {
         }
     }
 
-    fn form_of<B>(&self, request: &Request<B>) -> Result<Form, AcceptError> {
+    fn form_of<B>(&self, request: &Request<B>) -> Result<Form, AcceptError>
+    where
+        B: http_body::Body,
+    {
         #[cfg(feature = "websocket")]
         if let Some(websockets) = &self.settings.websockets
             && let Some(handshake) = Handshake::of(request, websockets)?
         {
             return Ok(Form::WebSocket(Arc::clone(websockets), handshake));
         }
-        check::check(request, &self.settings.methods)?;
+        check::check(request, request.body().is_end_stream(), &self.settings)?;
         Ok(Form::Bodies)
     }
 

@@ -36,9 +36,11 @@ use crate::conn::Conn;
 ///
 /// It must be the last of a handler's extractors, because it takes the body. It refuses a request
 /// that cannot carry a connection, with a text that says why: 505 for HTTP/1.1, 405 for CONNECT,
-/// HEAD and TRACE. The route decides on the other methods: curl sends PUT, the Go library POST.
-/// With the feature `websocket` it accepts WebSockets too. They come as GET over HTTP/1.1, and as
-/// CONNECT over HTTP/2.
+/// HEAD and TRACE, 400 for a GET without a body, which a browser sends when somebody opens the URL
+/// ([`require_body`](crate::AcceptorBuilder::require_body) changes that). The route decides on the
+/// other methods: curl sends PUT, the Go library POST. With the feature `websocket` it accepts
+/// WebSockets too. They come as GET over HTTP/1.1, and as CONNECT over HTTP/2. Without the feature
+/// they are refused with 501. So the route should take `any` method.
 ///
 /// The settings are those of the [`Acceptor`] in an [`Extension`](axum::Extension) layer of the
 /// route, or else the defaults:

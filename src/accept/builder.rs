@@ -64,6 +64,18 @@ impl AcceptorBuilder {
         self
     }
 
+    /// Requires a GET, or an OPTIONS, to have a body. One whose head has ended it is answered with 400 and a text that
+    /// says how to connect. Default: on, also for `axum::Accept` on a route for `any` method.
+    ///
+    /// Browsers and curl send a GET without a body when somebody opens the URL, and a page that embeds the URL (`<img>`)
+    /// makes them send one. Such a client can say nothing, and would wait for the end of the response. Switch this off
+    /// where clients may connect by a plain GET only to listen, such as `curl -N URL`. A POST or PUT without a body is
+    /// always accepted: it comes from a client that has shut its side down at once. WebSockets are not concerned.
+    pub fn require_body(mut self, required: bool) -> Self {
+        self.settings.require_body = required;
+        self
+    }
+
     /// The status of the response, a 2xx. Default: 200.
     pub fn status(mut self, status: StatusCode) -> Self {
         self.settings.status = status;
@@ -138,6 +150,7 @@ impl AcceptorBuilder {
 pub(super) struct Settings {
     pub(super) methods: Methods,
     pub(super) origins: Origins,
+    pub(super) require_body: bool,
     status: StatusCode,
     headers: HeaderMap,
     pub(super) receive_buffer: usize,
@@ -158,6 +171,7 @@ impl Default for Settings {
         Settings {
             methods: Methods::default(),
             origins: Origins::default(),
+            require_body: true,
             status: StatusCode::OK,
             headers: HeaderMap::new(),
             receive_buffer: RECEIVE_BUFFER,
@@ -172,6 +186,16 @@ impl Default for Settings {
 }
 
 impl Settings {
+    #[cfg(feature = "websocket")]
+    pub(super) fn takes_websockets(&self) -> bool {
+        self.websockets.is_some()
+    }
+
+    #[cfg(not(feature = "websocket"))]
+    pub(super) fn takes_websockets(&self) -> bool {
+        false
+    }
+
     pub(super) fn limits(&self) -> Limits {
         Limits { room: self.receive_buffer, linger: self.linger_timeout }
     }

@@ -3,9 +3,12 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
-use crate::config::{Methods, method_not_allowed};
+use super::builder::Settings;
+use crate::config::method_not_allowed;
+use crate::conn::Transport;
 use crate::hosted::Body;
 
 /// The reason why a request cannot become a connection.
@@ -38,8 +41,9 @@ impl AcceptError {
     }
 
     /// The status of the response: 405 for a wrong method, 505 for a wrong HTTP version, 403 for a
-    /// page of another origin, 503 once the acceptor is [drained](crate::Acceptor::drain). For a
-    /// WebSocket also 400 and 426 for an invalid request, and 501 for a server that cannot upgrade.
+    /// page of another origin, 503 once the acceptor is [drained](crate::Acceptor::drain), 400 for
+    /// a GET [without a body](crate::AcceptorBuilder::require_body). For a WebSocket also 400 and
+    /// 426 for an invalid request, and 501 for a server that cannot upgrade or takes no WebSockets.
     pub fn status(&self) -> StatusCode {
         self.status
     }
@@ -72,8 +76,55 @@ impl fmt::Display for AcceptError {
 
 impl std::error::Error for AcceptError {}
 
-/// Checks the version and the method.
-pub(super) fn check<B>(request: &Request<B>, methods: &Methods) -> Result<(), AcceptError> {
+/// What a request asks to be carried by, as far as its head tells. Over HTTP/1.1 an upgrade asks for a WebSocket (RFC
+/// 6455 §4.2.1), over HTTP/2 an extended CONNECT with a version of the protocol (RFC 8441 §5). The value of `:protocol`
+/// itself is hyper's to know.
+pub(super) fn asked_for<B>(request: &Request<B>) -> Transport {
+    let headers = request.headers();
+    match request.version() {
+        Version::HTTP_11 if is_upgrade(headers) => Transport::WebSocketHttp1,
+        Version::HTTP_2
+            if *request.method() == Method::CONNECT
+                && headers.contains_key(header::SEC_WEBSOCKET_VERSION) =>
+        {
+            Transport::WebSocketHttp2
+        }
+        _ => Transport::Request,
+    }
+}
+
+/// Whether the fields ask HTTP/1.1 for a WebSocket (RFC 6455 §4.2.1).
+pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
+    has_value(headers, header::CONNECTION, "upgrade")
+        && has_value(headers, header::UPGRADE, "websocket")
+}
+
+fn has_value(headers: &HeaderMap, name: HeaderName, value: &str) -> bool {
+    values(headers, name).any(|seen| seen.eq_ignore_ascii_case(value))
+}
+
+/// The members of a list (RFC 9110 §5.6.1), which may stand in several fields.
+pub(super) fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let fields = headers.get_all(name).into_iter().filter_map(|field| field.to_str().ok());
+    fields.flat_map(|field| field.split(',')).map(str::trim).collect::<Vec<_>>().into_iter()
+}
+
+/// Checks whether a request can carry a connection in its bodies. `has_ended` says that it has no body, or none any
+/// more.
+pub(super) fn check<B>(
+    request: &Request<B>,
+    has_ended: bool,
+    settings: &Settings,
+) -> Result<(), AcceptError> {
+    if asked_for(request).is_websocket() {
+        let text = no_websockets(cfg!(feature = "websocket"));
+        return Err(AcceptError::new(StatusCode::NOT_IMPLEMENTED, text));
+    }
+    let refused = settings.methods.refusal(request.method());
+    if has_ended && settings.require_body && refused.is_none() && request.method().is_safe() {
+        let text = not_a_page(request.method(), settings.takes_websockets());
+        return Err(AcceptError::new(StatusCode::BAD_REQUEST, text));
+    }
     if let version @ (Version::HTTP_09 | Version::HTTP_10 | Version::HTTP_11) = request.version() {
         let text = format!(
             "a full-duplex connection needs HTTP/2, and this request came by {version:?}: over TLS, \
@@ -82,11 +133,73 @@ pub(super) fn check<B>(request: &Request<B>, methods: &Methods) -> Result<(), Ac
         );
         return Err(AcceptError::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text));
     }
-    if let Some(allowed) = methods.refusal(request.method()) {
+    if let Some(allowed) = refused {
         let text = method_not_allowed(request.method(), &allowed);
         let error = AcceptError::new(StatusCode::METHOD_NOT_ALLOWED, text)
             .with_field(header::ALLOW, allowed);
         return Err(error.for_method(request.method()));
     }
     Ok(())
+}
+
+const BY_HTTP2: &str = "in a terminal by \"h2conn connect URL\" or \"curl -T . URL\" (over http:// with \
+                        --http2-prior-knowledge), in a program by a POST over HTTP/2 whose body stays open";
+
+/// What a client is told whose WebSocket is not taken. `has_feature` says that the program could take it.
+fn no_websockets(has_feature: bool) -> String {
+    let why = match has_feature {
+        true => {
+            "this server takes no WebSockets: its program has switched them off (`no_websockets`)"
+        }
+        false => {
+            "this server takes no WebSockets: its program was built without the feature \"websocket\" of h2conn \
+             (Cargo.toml: features = [\"websocket\"])"
+        }
+    };
+    format!("{why}. Connect without one, {BY_HTTP2}")
+}
+
+/// What somebody is told who has opened a URL like that of a page.
+fn not_a_page(method: &Method, takes_websockets: bool) -> String {
+    let by_websocket = match takes_websockets {
+        true => ", in a web page by \"new WebSocket(URL)\"",
+        false => "",
+    };
+    format!(
+        "this URL is for connections that stay open both ways, and a {method} without a body opens none. \
+         Connect {BY_HTTP2}{by_websocket}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_websocket_is_known_by_its_head_alone() {
+        let request = |version, method: &str, fields: &[(&str, &str)]| {
+            let builder = Request::builder().version(version).method(method);
+            let builder =
+                fields.iter().fold(builder, |all, (name, value)| all.header(*name, *value));
+            asked_for(&builder.body(()).expect("a request"))
+        };
+        let upgrade = [("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")];
+        let version = [("sec-websocket-version", "13")];
+        let (one, two) = (Version::HTTP_11, Version::HTTP_2);
+        assert_eq!(request(one, "GET", &upgrade), Transport::WebSocketHttp1);
+        assert_eq!(request(two, "CONNECT", &version), Transport::WebSocketHttp2);
+        assert_eq!(request(one, "GET", &upgrade[..1]), Transport::Request);
+        assert_eq!(request(one, "GET", &upgrade[1..]), Transport::Request);
+        assert_eq!(request(two, "GET", &upgrade), Transport::Request);
+        assert_eq!(request(two, "POST", &version), Transport::Request);
+        assert_eq!(request(two, "CONNECT", &[]), Transport::Request);
+    }
+
+    #[test]
+    fn a_client_is_told_why_its_websocket_is_not_taken_and_what_to_do() {
+        let (off, without) = (no_websockets(true), no_websockets(false));
+        assert!(off.contains("`no_websockets`") && !off.contains("feature"), "{off}");
+        assert!(without.contains("without the feature \"websocket\" of h2conn"), "{without}");
+        assert!(off.contains(BY_HTTP2) && without.contains(BY_HTTP2));
+    }
 }

@@ -123,7 +123,8 @@ impl AcceptorBuilder {
         self
     }
 
-    /// Refuses WebSockets, like every other request over HTTP/1.1 or with the method CONNECT.
+    /// Refuses WebSockets with 501, and a text that says so. Without the feature `websocket` every acceptor does, with a
+    /// text that names the feature.
     pub fn no_websockets(mut self) -> Self {
         self.settings.websockets = None;
         self

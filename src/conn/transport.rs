@@ -24,6 +24,22 @@ impl Transport {
             _ => None,
         }
     }
+
+    /// Its name in logs and metrics.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Transport::Request => "request",
+            Transport::ExtendedConnect(_) => "connect",
+            Transport::WebSocketHttp1 => "websocket_http1",
+            Transport::WebSocketHttp2 => "websocket_http2",
+        }
+    }
+
+    /// Whether it is a WebSocket, by whichever version of HTTP.
+    #[cfg(feature = "accept")]
+    pub(crate) fn is_websocket(&self) -> bool {
+        matches!(self, Transport::WebSocketHttp1 | Transport::WebSocketHttp2)
+    }
 }
 
 impl fmt::Display for Transport {

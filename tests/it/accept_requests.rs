@@ -3,10 +3,11 @@
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use h2conn::Acceptor;
 use h2conn::http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use h2conn::{Acceptor, Conn};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::foreign::h2_read;
@@ -50,7 +51,9 @@ const PLAIN: Row = Row {
 
 const REFUSED: Row = Row { body: Body::Ended, ..PLAIN };
 
-const TABLE: [Row; 10] = [
+const LIVE: &str = "this URL is for connections that stay open both ways, and a ";
+
+const TABLE: [Row; 14] = [
     PLAIN,
     Row {
         request: "HTTP/1.1 that asks for no WebSocket",
@@ -76,9 +79,32 @@ const TABLE: [Row; 10] = [
         ..REFUSED
     },
     Row { request: "PUT, as curl has it", method: Method::PUT, ..PLAIN },
+    Row { request: "GET with a body", method: Method::GET, ..PLAIN },
     Row {
-        request: "GET, which has said everything",
+        request: "GET of somebody who opens the URL",
         method: Method::GET,
+        status: StatusCode::BAD_REQUEST,
+        heard: LIVE,
+        ..REFUSED
+    },
+    Row {
+        request: "the same by HTTP/1.1",
+        by: Version::HTTP_11,
+        method: Method::GET,
+        status: StatusCode::BAD_REQUEST,
+        heard: LIVE,
+        ..REFUSED
+    },
+    Row {
+        request: "OPTIONS, as browsers ask before",
+        method: Method::OPTIONS,
+        status: StatusCode::BAD_REQUEST,
+        heard: LIVE,
+        ..REFUSED
+    },
+    Row {
+        request: "DELETE without a body",
+        method: Method::DELETE,
         body: Body::Ended,
         heard: "",
         ..PLAIN
@@ -165,6 +191,85 @@ fn a_method_that_the_acceptor_does_not_take_is_told_which_it_takes() -> TestResu
             status: StatusCode::METHOD_NOT_ALLOWED,
             allow: Some("PUT, POST"),
             heard: "PATCH cannot open a connection here; use one of: PUT, POST\n",
+            ..REFUSED
+        };
+        check(&site, &row).await
+    })
+}
+
+#[test]
+fn a_get_without_a_body_is_told_how_to_connect() -> TestResult {
+    run(async {
+        let get = |by| Row { request: "GET", by, method: Method::GET, ..REFUSED };
+        let refused = async |site: &Site, by| {
+            let answer = ask(site, &get(by)).await?;
+            ensure!(answer.status() == StatusCode::BAD_REQUEST, "{}", answer.status());
+            let plain = answer.headers().get("content-type").context("a type")?;
+            ensure!(plain == "text/plain; charset=utf-8", "{plain:?}");
+            Ok(String::from_utf8(answer.into_body())?)
+        };
+        let without = Acceptor::builder().no_websockets().build()?;
+        let without = hyper_server(Over::Cleartext, without, echo).await?;
+        for host in [Host::Hyper, Host::Axum] {
+            let site = host.echo(Over::Cleartext).await?;
+            for by in [Version::HTTP_2, Version::HTTP_11] {
+                let text = refused(&site, by).await?;
+                for way in ["h2conn connect URL", "curl -T . URL", "POST over HTTP/2", "WebSocket"]
+                {
+                    ensure!(text.contains(way), "{way} is not in: {text}");
+                }
+                let text = refused(&without, by).await?;
+                ensure!(!text.contains("WebSocket"), "none is taken: {text}");
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_get_without_a_body_is_a_conn_where_the_acceptor_does_not_require_one() -> TestResult {
+    run(async {
+        let acceptor = Acceptor::builder().require_body(false).build()?;
+        let site = hyper_server(Over::Cleartext, acceptor, |mut conn: Conn| async move {
+            assert_eq!(*conn.method(), Method::GET);
+            let mut said = String::new();
+            conn.read_to_string(&mut said).await?;
+            conn.write_all(b"news").await?;
+            conn.shutdown().await
+        })
+        .await?;
+        let row = Row {
+            request: "GET to listen",
+            method: Method::GET,
+            body: Body::Ended,
+            heard: "news",
+            ..PLAIN
+        };
+        check(&site, &row).await?;
+        let row = Row {
+            request: "GET by HTTP/1.1",
+            by: Version::HTTP_11,
+            method: Method::GET,
+            status: StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            heard: "a full-duplex connection needs HTTP/2",
+            ..REFUSED
+        };
+        check(&site, &row).await
+    })
+}
+
+#[test]
+fn a_method_that_the_acceptor_does_not_take_is_told_so_before_its_body_is_asked_for() -> TestResult
+{
+    run(async {
+        let acceptor = Acceptor::builder().methods([Method::POST]).build()?;
+        let site = hyper_server(Over::Cleartext, acceptor, echo).await?;
+        let row = Row {
+            request: "GET",
+            method: Method::GET,
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            allow: Some("POST"),
+            heard: "GET cannot open a connection here; use one of: POST\n",
             ..REFUSED
         };
         check(&site, &row).await

@@ -101,8 +101,9 @@ fn curl_talks_to_an_axum_route() -> TestResult {
             let heard = curl(arguments, tls.url("/"), much.as_bytes()).await?;
             ensure!(heard == much, "{arguments}: {} of {} bytes", heard.len(), much.len());
         }
-        // A GET has no body: it ends at once.
-        ensure!(curl("--http2", tls.url("/"), b"").await?.is_empty());
+        // As somebody tries the URL.
+        let told = curl("--http2 -w %{http_code}", tls.url("/"), b"").await?;
+        ensure!(told.ends_with("400") && told.contains("curl -T . URL"), "{told}");
         let cleartext = echo_server(Over::Cleartext).await?;
         let heard = curl("--http2-prior-knowledge -T .", cleartext.url("/"), b"hi\n").await?;
         ensure!(heard == "hi\n", "{heard:?}");

@@ -1,6 +1,6 @@
 //! The request for a WebSocket, and the answer to it.
 
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
@@ -8,6 +8,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::WebSockets;
 use crate::accept::AcceptError;
+use crate::accept::check::{is_upgrade, values};
 use crate::config::{method_not_allowed, only};
 use crate::conn::Transport;
 
@@ -91,12 +92,6 @@ impl Handshake {
     }
 }
 
-/// RFC 6455 §4.2.1.
-fn is_upgrade(headers: &HeaderMap) -> bool {
-    has_value(headers, header::CONNECTION, "upgrade")
-        && has_value(headers, header::UPGRADE, "websocket")
-}
-
 /// RFC 8441 §5.
 fn is_extended_connect<B>(request: &Request<B>) -> bool {
     let protocol = request.extensions().get::<Protocol>();
@@ -139,14 +134,4 @@ fn choose(headers: &HeaderMap, spoken: &[String]) -> Option<HeaderValue> {
         values(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == name.as_str())
     };
     spoken.iter().find(offered).and_then(|name| HeaderValue::try_from(name).ok())
-}
-
-fn has_value(headers: &HeaderMap, name: HeaderName, value: &str) -> bool {
-    values(headers, name).any(|seen| seen.eq_ignore_ascii_case(value))
-}
-
-/// The members of a list (RFC 9110 §5.6.1), which several fields may share.
-fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    let fields = headers.get_all(name).into_iter().filter_map(|field| field.to_str().ok());
-    fields.flat_map(|field| field.split(',')).map(str::trim).collect::<Vec<_>>().into_iter()
 }
