@@ -4,6 +4,7 @@
 mod builder;
 mod check;
 mod drain;
+mod stats;
 #[cfg(feature = "websocket")]
 mod websocket;
 
@@ -24,6 +25,7 @@ use websocket::Handshake;
 
 pub use builder::AcceptorBuilder;
 pub use check::AcceptError;
+pub use stats::AcceptorStats;
 #[cfg(feature = "websocket")]
 pub use websocket::WebSockets;
 
@@ -161,8 +163,17 @@ impl Acceptor {
         Ok(self.accept_as(form, request))
     }
 
-    /// Whether the request can carry a connection, and in which form.
+    /// Whether the request can carry a connection, and in which form. A refusal is counted.
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<Form, AcceptError>
+    where
+        B: http_body::Body,
+    {
+        self.look_at(request).inspect_err(|_| {
+            self.accepted.count_rejected();
+        })
+    }
+
+    fn look_at<B>(&self, request: &Request<B>) -> Result<Form, AcceptError>
     where
         B: http_body::Body,
     {

@@ -14,7 +14,7 @@ mod reason;
 
 use std::time::Duration;
 
-pub(crate) use accepted::Accepted;
+pub(crate) use accepted::{Accepted, Counts};
 pub use body::Body;
 pub(crate) use carrier::{BodyCarrier, Server};
 pub(crate) use pump::Pump;

@@ -116,7 +116,7 @@ pub use tokio_util;
 #[cfg(feature = "websocket")]
 pub use accept::WebSockets;
 #[cfg(feature = "accept")]
-pub use accept::{AcceptError, Acceptor, AcceptorBuilder, accept};
+pub use accept::{AcceptError, Acceptor, AcceptorBuilder, AcceptorStats, accept};
 pub use client::{
     Backoff, Client, ClientBuilder, ClientStats, Destination, LinkPolicy, LinkStats, OriginStats,
     RequestBuilder, connect,

@@ -26,6 +26,7 @@ use crate::conn::{Addr, Transport};
 use crate::link::{Backlog, Budget};
 #[cfg(unix)]
 use crate::sync::{Mutex, lock};
+use handle::Decided;
 use limits::Limits;
 use links::Links;
 
@@ -88,6 +89,8 @@ struct Shared {
     limits: Arc<Limits>,
     budget: Arc<Budget>,
     links: Links,
+    /// Apart from the links, which a request that is held must not keep.
+    decided: Arc<Decided>,
     #[cfg(unix)]
     socket_file: Mutex<Option<socket::SocketFile>>,
 }
@@ -98,6 +101,7 @@ impl Shared {
             limits: Limits::new(config.max_links, config.max_links_per_addr),
             budget: Budget::new(config.max_memory),
             links: Links::new(),
+            decided: Arc::default(),
             #[cfg(unix)]
             socket_file: Mutex::default(),
         })
@@ -140,7 +144,7 @@ impl Listener {
                 }
                 offer = self.incoming.next() => offer?,
             };
-            if let Some(incoming) = self.admit(Incoming::new(offer)) {
+            if let Some(incoming) = self.admit(Incoming::counted(offer, &self.shared.decided)) {
                 return Some(incoming);
             }
         }

@@ -21,6 +21,20 @@ pub(crate) struct Accepted {
 struct All {
     stage: Stage,
     conns: Slab<(Arc<Stream>, Arc<Server>)>,
+    counts: Counts,
+}
+
+/// The figures of an acceptor, at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    /// Those that are open, WebSockets included.
+    pub(crate) open: usize,
+    pub(crate) open_websockets: usize,
+    /// All so far, WebSockets included.
+    pub(crate) accepted: u64,
+    pub(crate) accepted_websockets: u64,
+    /// Requests that were refused so far.
+    pub(crate) rejected: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +56,11 @@ impl Accepted {
     pub(crate) fn enter(self: &Arc<Self>, stream: &Arc<Stream>, server: &Arc<Server>) -> Place {
         let mut all = lock(&self.all);
         let key = all.conns.insert((Arc::clone(stream), Arc::clone(server)));
+        all.counts.accepted += 1;
+        if stream.transport.is_websocket() {
+            all.counts.accepted_websockets += 1;
+            all.counts.open_websockets += 1;
+        }
         self.open.send_replace(all.conns.len());
         let stage = all.stage;
         drop(all);
@@ -53,6 +72,16 @@ impl Accepted {
             cut(stream, server);
         }
         Place { accepted: Arc::clone(self), key }
+    }
+
+    /// Counts a request that was refused.
+    pub(crate) fn count_rejected(&self) {
+        lock(&self.all).counts.rejected += 1;
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let all = lock(&self.all);
+        Counts { open: all.conns.len(), ..all.counts }
     }
 
     /// Tells the present connections to drain, and returns their number.
@@ -107,6 +136,9 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut all = lock(&self.accepted.all);
         let conn = all.conns.try_remove(self.key);
+        if conn.as_ref().is_some_and(|(stream, _)| stream.transport.is_websocket()) {
+            all.counts.open_websockets -= 1;
+        }
         self.accepted.open.send_replace(all.conns.len());
         drop((all, conn));
     }

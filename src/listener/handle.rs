@@ -1,6 +1,7 @@
 //! A handle to a listener for tasks outside of its accept loop.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Shared;
 
@@ -50,6 +51,13 @@ pub struct ListenerStats {
     /// count, and requests whose connections the program holds, even after their end.
     /// [`max_memory`](crate::ListenerBuilder::max_memory) bounds this together with `unread_bytes`.
     pub request_bytes: usize,
+    /// Requests accepted since the start.
+    pub accepted: u64,
+    /// Requests answered since the start with a status that refuses them: by the program
+    /// ([`Incoming::reject`](crate::Incoming::reject)), or by the listener because of their method,
+    /// protocol or origin. A request that is dropped, or finds no place, is not answered and does
+    /// not count.
+    pub rejected: u64,
     /// Clients refused because of [`max_links`](crate::ListenerBuilder::max_links) since the start.
     pub refused_by_max_links: u64,
     /// Clients refused because of
@@ -58,6 +66,23 @@ pub struct ListenerStats {
     /// How often since the start the system could not give a socket, mostly for lack of file
     /// descriptors. Accepting then rests for 100 ms.
     pub accept_errors: u64,
+}
+
+/// How requests were answered.
+#[derive(Debug, Default)]
+pub(super) struct Decided {
+    accepted: AtomicU64,
+    rejected: AtomicU64,
+}
+
+impl Decided {
+    pub(super) fn accepted(&self) {
+        self.accepted.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn rejected(&self) {
+        self.rejected.fetch_add(1, Relaxed);
+    }
 }
 
 impl Shared {
@@ -69,6 +94,8 @@ impl Shared {
             conns: self.budget.conns(),
             unread_bytes: self.budget.unread(),
             request_bytes: self.budget.fields(),
+            accepted: self.decided.accepted.load(Relaxed),
+            rejected: self.decided.rejected.load(Relaxed),
             refused_by_max_links: counts.refused_by_max_links,
             refused_by_max_links_per_addr: counts.refused_by_max_links_per_addr,
             accept_errors: counts.accept_errors,

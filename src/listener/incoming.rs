@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 
+use super::handle::Decided;
 use crate::conn::{Addr, Conn, Offer, OnDrop, Stream, Transport};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -17,11 +19,17 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug)]
 pub struct Incoming {
     offer: Offer,
+    decided: Arc<Decided>,
 }
 
 impl Incoming {
+    /// A request that no listener counts.
     pub(crate) fn new(offer: Offer) -> Incoming {
-        Incoming { offer }
+        Incoming::counted(offer, &Arc::default())
+    }
+
+    pub(super) fn counted(offer: Offer, decided: &Arc<Decided>) -> Incoming {
+        Incoming { offer, decided: Arc::clone(decided) }
     }
 
     fn stream(&self) -> &Stream {
@@ -103,7 +111,10 @@ impl Incoming {
         let conn = Conn::new(stream);
         match answered {
             Err(error) if !is_complete => Err(error),
-            _ => Ok(conn),
+            _ => {
+                self.decided.accepted();
+                Ok(conn)
+            }
         }
     }
 
@@ -116,6 +127,7 @@ impl Incoming {
     /// Refuses the connection with a response of your own.
     pub fn reject_with(self, response: Response<impl Into<Bytes>>) {
         let (head, body) = response.into_parts();
+        self.decided.rejected();
         let (stream, body) = (self.offer.take(), body.into());
         // The queue is empty, so it has room for the whole body at once.
         let _ = stream.give_answer(head);
