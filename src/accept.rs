@@ -14,9 +14,9 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, request, response};
 
-use crate::conn::{Addr, Carrier, Conn, LinkInfo, Stream, Transport};
+use crate::conn::{Carrier, Conn, LinkInfo, Stream, Transport};
 use crate::hosted::{Accepted, Body, BodyCarrier, Pump, Server};
-use crate::observe::Side;
+use crate::observe;
 #[cfg(feature = "websocket")]
 use crate::websocket::{MessageCarrier, Session, run, upgrade};
 use builder::Settings;
@@ -168,8 +168,10 @@ impl Acceptor {
     where
         B: http_body::Body,
     {
-        self.look_at(request).inspect_err(|_| {
+        self.look_at(request).inspect_err(|error| {
             self.accepted.count_rejected();
+            let form = check::asked_for(request).name();
+            observe::rejected(form, request, error.status(), error);
         })
     }
 
@@ -249,7 +251,7 @@ impl Acceptor {
         carrier: Arc<dyn Carrier>,
     ) -> Arc<Stream> {
         let Settings { send_queue, buffers, .. } = &*self.settings;
-        let link = LinkInfo::new(Side::Accept, Addr::Other, builder::peer_of(&request));
+        let link = LinkInfo::of_request(&transport, &request, builder::peer_of(&request));
         let (link, buffers) = (Arc::new(link), Arc::clone(buffers));
         let stream = Stream::new(request, transport, link, carrier, *send_queue, buffers);
         stream.reset_on_drop(self.settings.reset_on_drop);

@@ -73,6 +73,12 @@ impl Accept {
     /// Accepts the connection, and gives the response that the handler must return. `handler` runs
     /// in a task of its own with its end of the connection, and outlives this call.
     ///
+    /// The task runs in the `tracing` span `h2conn.conn` of its connection. That span is a child of
+    /// the span in which `on_conn` is called, such as the request's span of tower-http's
+    /// `TraceLayer`, so the handler's log lines have the fields of both. If the subscriber does not
+    /// take `h2conn.conn` (level `info`), the task runs in the request's span alone. The request's
+    /// span stays open until the task ends.
+    ///
     /// Axum's graceful shutdown waits for the connection, but not for the task.
     ///
     /// # Panics
@@ -84,12 +90,14 @@ impl Accept {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let (conn, response) = self.accept();
-        tokio::spawn(handler(conn));
+        let link = conn.link();
+        tokio::spawn(link.observed.watch_user(handler(conn)));
         response
     }
 
     /// Accepts the connection. Returns the program's end of it, and the response that the handler
-    /// must return. Dropping the response fails the connection.
+    /// must return. Dropping the response fails the connection. A task that the program spawns for
+    /// the connection is in no span, unlike that of [`on_conn`](Accept::on_conn).
     ///
     /// # Panics
     ///

@@ -79,6 +79,12 @@ impl Conn {
         self.read.stream()
     }
 
+    /// The facts about what the connection rides on. They outlive it.
+    #[cfg(feature = "axum")]
+    pub(crate) fn link(&self) -> Arc<LinkInfo> {
+        Arc::clone(&self.stream().link)
+    }
+
     /// Splits the connection into halves that two tasks can own. The halves do not lock each other.
     /// Dropping the write half is a shutdown. Dropping the read half discards the bytes that still
     /// arrive, so that the peer's writer does not stall.

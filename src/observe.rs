@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, ErrorKind};
 
 pub(crate) use conn::Conn;
+#[cfg(feature = "accept")]
+pub(crate) use conn::rejected;
 pub(crate) use link::{Cause, Link, Way};
 
 /// The target of every report, whatever module it comes from.

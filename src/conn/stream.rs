@@ -38,6 +38,13 @@ impl LinkInfo {
         LinkInfo { local, peer, peer_certificates, any_task, observed }
     }
 
+    /// Of a connection on a server that is not ours, whose link nobody knows.
+    #[cfg(feature = "accept")]
+    pub(crate) fn of_request(form: &Transport, request: &request::Parts, peer: Addr) -> LinkInfo {
+        let observed = observe::Link::of_request(form.name(), request, &peer);
+        LinkInfo { observed, ..LinkInfo::new(Side::Accept, Addr::Other, peer) }
+    }
+
     /// Reports that the link begins.
     pub(crate) fn opened(mut self) -> LinkInfo {
         let transport = match self.peer {
@@ -122,7 +129,7 @@ impl Stream {
         Stream {
             inbox: Inbox::new(Arc::clone(&buffers), Arc::clone(&carrier) as _),
             outbox: Outbox::new(send_queue, buffers, Arc::clone(&carrier) as _),
-            observed: observe::Conn::opened(&link.observed, &request),
+            observed: observe::Conn::opened(&link.observed, transport.name(), &request),
             request,
             transport,
             link,
@@ -307,7 +314,7 @@ impl Stream {
 
     /// Sets how the stream is over. The first call counts.
     pub(crate) fn set_done(&self, how: Result<(), Error>) {
-        self.observed.ended(&how, self.is_refused());
+        self.observed.ended(&self.link.observed, &how, self.is_refused());
         let mut fate = lock(&self.fate);
         fate.done.get_or_insert(how);
         let mut watchers = fate.watchers.take();

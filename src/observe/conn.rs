@@ -1,10 +1,14 @@
 //! One connection, from its request to its end.
 
+#[cfg(feature = "accept")]
+use std::fmt::Display;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 
 use http::request;
-use tracing::{Level, Span};
+#[cfg(feature = "accept")]
+use http::{Request, StatusCode};
+use tracing::Level;
 
 use super::{Link, Side, TARGET, meters, name};
 use crate::error::{Error, Reason};
@@ -13,30 +17,28 @@ use crate::error::{Error, Reason};
 #[derive(Debug)]
 pub(crate) struct Conn {
     side: Side,
+    form: &'static str,
     open: AtomicBool,
 }
 
 impl Conn {
-    /// A client has asked for the connection, or a server was asked for it. The target's query is
-    /// left out, because it may be a secret.
-    pub(crate) fn opened(link: &Link, request: &request::Parts) -> Conn {
+    /// A client has asked for the connection, or a server was asked for it. `form` names what it
+    /// rides on. The target's query is left out, because it may be a secret.
+    pub(crate) fn opened(link: &Link, form: &'static str, request: &request::Parts) -> Conn {
         let side = link.side().name();
-        meters::add("h2conn_conns_open", [("side", side)], 1.0);
+        meters::add("h2conn_conns_open", [("side", side), ("form", form)], 1.0);
         if tracing::enabled!(target: TARGET, Level::DEBUG) {
             let (method, path) = (&request.method, request.uri.path());
-            // A client opens it in its user's task. Under `accept` there is no link's span.
-            let span = match link.span().is_none() {
-                true => Span::current(),
-                false => link.span().clone(),
-            };
-            tracing::debug!(target: TARGET, parent: &span, side, %method, path, "conn opened");
+            // A client opens it in its user's task.
+            let span = link.span_or_current();
+            tracing::debug!(target: TARGET, parent: &span, side, form, %method, path, "conn opened");
         }
-        Conn { side: link.side(), open: AtomicBool::new(true) }
+        Conn { side: link.side(), form, open: AtomicBool::new(true) }
     }
 
-    /// Reports that the connection is over. `rejected` says whether the answer was not 2xx. Only
-    /// the first call counts.
-    pub(crate) fn ended(&self, how: &Result<(), Error>, rejected: bool) {
+    /// Reports that the connection is over. `rejected` says whether the answer refused it. Only the
+    /// first call counts.
+    pub(crate) fn ended(&self, link: &Link, how: &Result<(), Error>, rejected: bool) {
         if !self.open.swap(false, SeqCst) {
             return;
         }
@@ -48,18 +50,44 @@ impl Conn {
             Ok(()) => "ok",
         };
         self.count(result);
-        let side = self.side.name();
+        if !tracing::enabled!(target: TARGET, Level::DEBUG) {
+            return;
+        }
+        // Any task can see to the end, the user's included.
+        let (side, span) = (self.side.name(), link.span_or_current());
         match how {
-            Ok(()) => tracing::debug!(target: TARGET, side, result, "conn ended"),
-            Err(error) => tracing::debug!(target: TARGET, side, result, %error, "conn ended"),
+            Ok(()) => tracing::debug!(target: TARGET, parent: &span, side, result, "conn ended"),
+            Err(error) => {
+                tracing::debug!(target: TARGET, parent: &span, side, result, %error, "conn ended");
+            }
         }
     }
 
     fn count(&self, result: &'static str) {
-        let side = self.side.name();
-        meters::count("h2conn_conns_total", [("side", side), ("result", result)]);
-        meters::add("h2conn_conns_open", [("side", side)], -1.0);
+        let (side, form) = (self.side.name(), self.form);
+        ended(side, form, result);
+        meters::add("h2conn_conns_open", [("side", side), ("form", form)], -1.0);
     }
+}
+
+fn ended(side: &'static str, form: &'static str, result: &'static str) {
+    let labels = [("side", side), ("form", form), ("result", result)];
+    meters::count("h2conn_conns_total", labels);
+}
+
+/// `accept` refuses a request with this status, so that there is no connection. It is reported in the span in which the
+/// program looks at the request.
+#[cfg(feature = "accept")]
+pub(crate) fn rejected<B>(
+    form: &'static str,
+    request: &Request<B>,
+    status: StatusCode,
+    error: &dyn Display,
+) {
+    let side = Side::Accept.name();
+    ended(side, form, "rejected");
+    let (method, path, status) = (request.method(), request.uri().path(), status.as_u16());
+    tracing::debug!(target: TARGET, side, form, %method, path, status, %error, "conn rejected");
 }
 
 impl Drop for Conn {

@@ -6,6 +6,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+#[cfg(feature = "accept")]
+use http::request;
 use tracing::Span;
 use tracing::instrument::{Instrument, Instrumented};
 
@@ -18,7 +20,7 @@ use crate::error::{Ending, Reason};
 pub(crate) struct Link {
     side: Side,
     tls: bool,
-    /// None for the connections of another server, because its links are not known.
+    /// Under `accept` the span of the connection, because the links of another server are not known.
     span: Span,
     bytes: Bytes,
     open: AtomicBool,
@@ -74,6 +76,20 @@ impl Link {
         }
     }
 
+    /// A connection that `accept` makes, with a span of its own within that of the request.
+    #[cfg(feature = "accept")]
+    pub(crate) fn of_request(
+        form: &'static str,
+        request: &request::Parts,
+        peer: &dyn Display,
+    ) -> Link {
+        let (side, method, path) = (Side::Accept, &request.method, request.uri.path());
+        let span = tracing::info_span!(
+            target: TARGET, "h2conn.conn", side = side.name(), form, %method, path, %peer
+        );
+        Link { span, ..Link::new(side) }
+    }
+
     pub(crate) fn side(&self) -> Side {
         self.side
     }
@@ -97,8 +113,16 @@ impl Link {
         tracing::debug!(target: TARGET, side, transport, tls, %local, %peer, "link opened");
     }
 
-    pub(crate) fn span(&self) -> &Span {
-        &self.span
+    /// The span for reports of the link. If the subscriber does not take it, the caller's span.
+    pub(super) fn span_or_current(&self) -> Span {
+        if self.span.is_disabled() { Span::current() } else { self.span.clone() }
+    }
+
+    /// Runs a user's task in the span of its connection, or else in the caller's span. Each poll of
+    /// the task enters the span. That costs nothing where there is no span.
+    #[cfg(feature = "axum")]
+    pub(crate) fn watch_user<T>(&self, task: T) -> Instrumented<T> {
+        task.instrument(self.span_or_current())
     }
 
     /// Makes a task's reports part of this link.

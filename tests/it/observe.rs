@@ -1,6 +1,7 @@
 //! The events and metrics that the library gives to `tracing` and `metrics`. Each test has one
 //! thread, whose subscriber and recorder are independent of other tests.
 
+mod accepted;
 mod log;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::Level;
 
-use crate::support::framework::Host;
 use crate::support::raw::{GOAWAY, PING, Raw, frame, read_frame};
 use crate::support::{Over, Site, TestResult, accept, checked, listen, noise};
 use log::Log;
@@ -346,15 +346,15 @@ async fn metrics_count_what_happened_and_gauges_end_at_zero() -> TestResult {
     let mut take = |name: &str| counts.remove(name).unwrap_or(0);
     for side in ["client", "server"] {
         assert_eq!(take(&format!("h2conn_links_open side={side}")), 0);
-        assert_eq!(take(&format!("h2conn_conns_open side={side}")), 0);
+        assert_eq!(take(&format!("h2conn_conns_open side={side} form=request")), 0);
         assert_eq!(take(&format!("h2conn_links_opened_total side={side}")), 4);
         for (result, count) in [("ok", 1), ("rejected", 1), ("refused", 4)] {
-            let name = format!("h2conn_conns_total side={side} result={result}");
+            let name = format!("h2conn_conns_total side={side} form=request result={result}");
             assert_eq!(take(&name), count, "{name}");
         }
     }
-    assert_eq!(take("h2conn_conns_total side=client result=reset"), 1);
-    assert_eq!(take("h2conn_conns_total side=server result=aborted"), 1);
+    assert_eq!(take("h2conn_conns_total side=client form=request result=reset"), 1);
+    assert_eq!(take("h2conn_conns_total side=server form=request result=aborted"), 1);
     assert_eq!(take("h2conn_links_closed_total side=client reason=shut_down"), 4);
     assert_eq!(take("h2conn_links_closed_total side=server reason=goaway"), 4);
     assert_eq!(take("h2conn_retries_total "), 3);
@@ -370,23 +370,5 @@ async fn metrics_count_what_happened_and_gauges_end_at_zero() -> TestResult {
         assert!(sent > 100_000, "{from}: {sent}");
     }
     assert_eq!(counts, BTreeMap::new(), "nothing else was counted");
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_conn_under_hyper_is_counted_as_accepted() -> TestResult {
-    let recorder = DebuggingRecorder::new();
-    let _recording = metrics::set_default_local_recorder(&recorder);
-    checked(30, async {
-        let site = Host::Hyper.echo(Over::Cleartext).await?;
-        let conn = site.connect().await?;
-        conn.close().await?;
-        Ok(())
-    })
-    .await?;
-    let counts = counts(recorder.snapshotter().snapshot());
-    assert_eq!(counts.get("h2conn_conns_open side=accept"), Some(&0), "{counts:?}");
-    assert_eq!(counts.get("h2conn_conns_total side=accept result=ok"), Some(&1), "{counts:?}");
-    assert_eq!(counts.get("h2conn_links_open side=accept"), None, "{counts:?}");
     Ok(())
 }

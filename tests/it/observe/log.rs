@@ -13,6 +13,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_core::span::Current;
 
 type Fields = BTreeMap<&'static str, String>;
 
@@ -24,6 +25,8 @@ pub(super) struct Said {
     pub(super) fields: Fields,
     /// The name and the fields of the span that the event belongs to.
     pub(super) span: Option<(&'static str, Fields)>,
+    /// The names of the spans around that, from the inside.
+    pub(super) around: Vec<&'static str>,
 }
 
 impl Said {
@@ -33,8 +36,15 @@ impl Said {
 
     /// A field of the link that the event belongs to.
     pub(super) fn of_link(&self, name: &str) -> &str {
+        self.of_span("h2conn.link", name)
+    }
+
+    /// A field of the span that it was said in, if that has this name.
+    pub(super) fn of_span(&self, span: &str, name: &str) -> &str {
         match &self.span {
-            Some(("h2conn.link", fields)) => fields.get(name).map_or("", String::as_str),
+            Some((its_name, fields)) if *its_name == span => {
+                fields.get(name).map_or("", String::as_str)
+            }
             _ => "",
         }
     }
@@ -46,9 +56,29 @@ pub(super) struct Log(Rc<RefCell<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    spans: HashMap<u64, (&'static str, Fields)>,
+    spans: HashMap<u64, Heard>,
     entered: Vec<u64>,
     said: Vec<Said>,
+    /// How often spans were entered, by their names.
+    entries: BTreeMap<&'static str, usize>,
+    /// The name of spans that are not listened to.
+    deaf_to: Option<&'static str>,
+}
+
+#[derive(Debug)]
+struct Heard {
+    metadata: &'static Metadata<'static>,
+    fields: Fields,
+    parent: Option<u64>,
+}
+
+impl State {
+    /// The names of a span, and of those around it.
+    fn chain(&self, id: Option<u64>) -> Vec<&'static str> {
+        let first = id.and_then(|id| self.spans.get(&id));
+        let around = |span: &&Heard| span.parent.and_then(|id| self.spans.get(&id));
+        std::iter::successors(first, around).map(|span| span.metadata.name()).collect()
+    }
 }
 
 thread_local! {
@@ -66,6 +96,18 @@ impl Log {
         let log = Log::default();
         LOG.set(Some(log.clone()));
         log
+    }
+
+    /// Listens on this thread, to all but spans of this name.
+    pub(super) fn listen_without(span: &'static str) -> Log {
+        let log = Log::listen();
+        log.0.borrow_mut().deaf_to = Some(span);
+        log
+    }
+
+    /// How often spans of this name were entered.
+    pub(super) fn entries(&self, span: &str) -> usize {
+        self.0.borrow().entries.get(span).copied().unwrap_or(0)
     }
 
     pub(super) fn said(&self) -> Vec<Said> {
@@ -111,11 +153,18 @@ fn tell(what: impl FnOnce(&mut State)) {
 
 impl Subscriber for Listeners {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if metadata.target() == "h2conn" { Interest::always() } else { Interest::never() }
+        match metadata.target() {
+            // A thread may be deaf to it.
+            "h2conn" if metadata.is_span() => Interest::sometimes(),
+            "h2conn" => Interest::always(),
+            _ => Interest::never(),
+        }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "h2conn"
+        let mut deaf = false;
+        tell(|state| deaf = metadata.is_span() && state.deaf_to == Some(metadata.name()));
+        metadata.target() == "h2conn" && !deaf
     }
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
@@ -123,7 +172,12 @@ impl Subscriber for Listeners {
         let mut reader = Reader::default();
         span.record(&mut reader);
         tell(|state| {
-            state.spans.insert(id, (span.metadata().name(), reader.0));
+            let parent = match span.is_contextual() {
+                true => state.entered.last().copied(),
+                false => span.parent().map(Id::into_u64),
+            };
+            let heard = Heard { metadata: span.metadata(), fields: reader.0, parent };
+            state.spans.insert(id, heard);
         });
         Id::from_u64(id)
     }
@@ -142,13 +196,32 @@ impl Subscriber for Listeners {
                 true => state.entered.last().copied(),
                 false => event.parent().map(Id::into_u64),
             };
-            let span = parent.and_then(|id| state.spans.get(&id).cloned());
-            state.said.push(Said { level, message, fields: reader.0, span });
+            let span = parent.and_then(|id| state.spans.get(&id));
+            let span = span.map(|span| (span.metadata.name(), span.fields.clone()));
+            let around = state.chain(parent).into_iter().skip(1).collect();
+            state.said.push(Said { level, message, fields: reader.0, span, around });
         });
     }
 
+    fn current_span(&self) -> Current {
+        let mut current = Current::none();
+        tell(|state| {
+            let id = state.entered.last().copied();
+            if let Some((id, span)) = id.and_then(|id| Some((id, state.spans.get(&id)?))) {
+                current = Current::new(Id::from_u64(id), span.metadata);
+            }
+        });
+        current
+    }
+
     fn enter(&self, span: &Id) {
-        tell(|state| state.entered.push(span.into_u64()));
+        tell(|state| {
+            let id = span.into_u64();
+            state.entered.push(id);
+            if let Some(span) = state.spans.get(&id) {
+                *state.entries.entry(span.metadata.name()).or_default() += 1;
+            }
+        });
     }
 
     fn exit(&self, _: &Id) {
