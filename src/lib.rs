@@ -76,7 +76,7 @@
 //! | `gob` | no | [`codec::Gob`] |
 //! | `json` | yes | [`codec::Json`] |
 //! | `leak-check` | no | [`testing::alive`] and [`testing::none_alive`]: counts what a test leaves over |
-//! | `metrics` | no | counters and gauges for the `metrics` crate |
+//! | `metrics` | no | counters and gauges for the `metrics` crate, and [`describe_metrics`] |
 //! | `postcard` | no | [`codec::Postcard`] |
 //! | `ring` | yes | [`tls`], by rustls with ring |
 //! | `self-signed` | no | [`tls::Identity::self_signed`], where there is TLS |
@@ -126,6 +126,8 @@ pub use error::{Error, ErrorKind, Reason, Result};
 #[cfg(feature = "accept")]
 pub use hosted::Body;
 pub use listener::{Incoming, Listener, ListenerBuilder, ListenerHandle, ListenerStats};
+#[cfg(feature = "metrics")]
+pub use observe::describe_metrics;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

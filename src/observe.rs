@@ -19,6 +19,8 @@ pub(crate) use conn::Conn;
 #[cfg(feature = "accept")]
 pub(crate) use conn::rejected;
 pub(crate) use link::{Cause, Link, Way};
+#[cfg(feature = "metrics")]
+pub use meters::describe_metrics;
 
 /// The target of every report, whatever module it comes from.
 const TARGET: &str = "h2conn";

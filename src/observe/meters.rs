@@ -1,6 +1,8 @@
 //! The facade of `metrics`. Without the feature of that name nothing is counted, and the program
 //! contains none of this.
 
+#[cfg(feature = "metrics")]
+pub use facade::describe_metrics;
 pub(super) use facade::{Bytes, add, count, observe};
 
 /// The labels of a metric.
@@ -44,11 +46,13 @@ mod facade {
 
     /// Adds one.
     pub(in crate::observe) fn count<const N: usize>(name: &'static str, labels: Labels<N>) {
+        describe();
         counter!(name, &labels).increment(1);
     }
 
     /// Adds to a gauge.
     pub(in crate::observe) fn add<const N: usize>(name: &'static str, labels: Labels<N>, by: f64) {
+        describe();
         gauge!(name, &labels).increment(by);
     }
 
@@ -58,6 +62,7 @@ mod facade {
         labels: Labels<N>,
         value: f64,
     ) {
+        describe();
         histogram!(name, &labels).record(value);
     }
 
@@ -99,35 +104,37 @@ mod facade {
         }
     }
 
-    /// Describes the metrics to the recorder, with the first link.
+    /// Describes the metrics to the recorder, before the first of them is counted.
     fn describe() {
         static DESCRIBED: Once = Once::new();
-        DESCRIBED.call_once(|| {
-            describe_gauge!("h2conn_links_open", "HTTP/2 connections that are open");
-            describe_counter!("h2conn_links_opened_total", "HTTP/2 connections that began");
-            describe_counter!(
-                "h2conn_links_closed_total",
-                "HTTP/2 connections that ended, and why"
-            );
-            describe_gauge!("h2conn_conns_open", "Conns that are open or wait for their answer");
-            describe_counter!("h2conn_conns_total", "Conns that ended, and how");
-            describe_counter!("h2conn_bytes_sent_total", Unit::Bytes, "Bytes of HTTP/2 sent");
-            describe_counter!(
-                "h2conn_bytes_received_total",
-                Unit::Bytes,
-                "Bytes of HTTP/2 received"
-            );
-            describe_counter!("h2conn_handshake_failures_total", "Links that did not come to be");
-            describe_counter!("h2conn_refused_total", "What was refused, and by which limit");
-            describe_counter!("h2conn_retries_total", "Requests sent again");
-            describe_counter!("h2conn_accept_errors_total", "Failures to accept a socket");
-            describe_counter!("h2conn_hoarders_reset_total", "Conns reset for want of memory");
-            describe_counter!("h2conn_drains_total", "Listeners and acceptors drained");
-            describe_counter!("h2conn_dials_total", "Links that a client began to make");
-            describe_counter!("h2conn_dial_failures_total", "Those that it has not made");
-            describe_counter!("h2conn_timeouts_total", "Conns on which nothing moved for too long");
-            describe_counter!("h2conn_keep_alive_slowed_total", "Complaints of too many PINGs");
-            describe_histogram!("h2conn_rtt_seconds", Unit::Seconds, "Round trips of PINGs");
-        });
+        DESCRIBED.call_once(describe_metrics);
+    }
+
+    /// Gives the `metrics` recorder the descriptions and units of all metrics of this crate.
+    /// Exporters show them, for example as `# HELP` lines of Prometheus.
+    ///
+    /// The library calls this function once, before it counts anything. A program must call it
+    /// itself where the recorder is installed after the first client, listener or acceptor has
+    /// begun to work, and for each further recorder. The descriptions go to the recorder that is
+    /// installed at the time of the call. Without a recorder they are lost.
+    pub fn describe_metrics() {
+        describe_gauge!("h2conn_links_open", "HTTP/2 connections that are open");
+        describe_counter!("h2conn_links_opened_total", "HTTP/2 connections that began");
+        describe_counter!("h2conn_links_closed_total", "HTTP/2 connections that ended, and why");
+        describe_gauge!("h2conn_conns_open", "Conns that are open or wait for their answer");
+        describe_counter!("h2conn_conns_total", "Conns that ended, and how");
+        describe_counter!("h2conn_bytes_sent_total", Unit::Bytes, "Bytes of HTTP/2 sent");
+        describe_counter!("h2conn_bytes_received_total", Unit::Bytes, "Bytes of HTTP/2 received");
+        describe_counter!("h2conn_handshake_failures_total", "Links that did not come to be");
+        describe_counter!("h2conn_refused_total", "What was refused, and by which limit");
+        describe_counter!("h2conn_retries_total", "Requests sent again");
+        describe_counter!("h2conn_accept_errors_total", "Failures to accept a socket");
+        describe_counter!("h2conn_hoarders_reset_total", "Conns reset for want of memory");
+        describe_counter!("h2conn_drains_total", "Listeners and acceptors drained");
+        describe_counter!("h2conn_dials_total", "Links that a client began to make");
+        describe_counter!("h2conn_dial_failures_total", "Those that it has not made");
+        describe_counter!("h2conn_timeouts_total", "Conns on which nothing moved for too long");
+        describe_counter!("h2conn_keep_alive_slowed_total", "Complaints of too many PINGs");
+        describe_histogram!("h2conn_rtt_seconds", Unit::Seconds, "Round trips of PINGs");
     }
 }

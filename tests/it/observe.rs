@@ -2,6 +2,7 @@
 //! thread, whose subscriber and recorder are independent of other tests.
 
 mod accepted;
+mod described;
 mod log;
 
 use std::collections::BTreeMap;
