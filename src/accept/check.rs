@@ -76,7 +76,7 @@ impl fmt::Display for AcceptError {
 
 impl std::error::Error for AcceptError {}
 
-/// What a request asks to be carried by, as far as its head tells. Over HTTP/1.1 an upgrade asks for a WebSocket (RFC
+/// The form that a request asks for, as far as its head tells. Over HTTP/1.1 an upgrade asks for a WebSocket (RFC
 /// 6455 §4.2.1), over HTTP/2 an extended CONNECT with a version of the protocol (RFC 8441 §5). The value of `:protocol`
 /// itself is hyper's to know.
 pub(super) fn asked_for<B>(request: &Request<B>) -> Transport {
@@ -145,7 +145,7 @@ pub(super) fn check<B>(
 const BY_HTTP2: &str = "in a terminal by \"h2conn connect URL\" or \"curl -T . URL\" (over http:// with \
                         --http2-prior-knowledge), in a program by a POST over HTTP/2 whose body stays open";
 
-/// What a client is told whose WebSocket is not taken. `has_feature` says that the program could take it.
+/// The text for a client whose WebSocket is not taken. `has_feature` says that the program could take it.
 fn no_websockets(has_feature: bool) -> String {
     let why = match has_feature {
         true => {
@@ -159,7 +159,7 @@ fn no_websockets(has_feature: bool) -> String {
     format!("{why}. Connect without one, {BY_HTTP2}")
 }
 
-/// What somebody is told who has opened a URL like that of a page.
+/// The text for a client that has opened a URL like that of a page.
 fn not_a_page(method: &Method, takes_websockets: bool) -> String {
     let by_websocket = match takes_websockets {
         true => ", in a web page by \"new WebSocket(URL)\"",

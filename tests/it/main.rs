@@ -37,6 +37,7 @@ mod origins;
 mod peers;
 mod pool;
 mod pressure;
+mod prose;
 mod python;
 mod requests;
 mod restart;

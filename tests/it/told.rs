@@ -1,4 +1,4 @@
-//! What `draining` and `closed` tell the user of a connection, over everything that it can ride on. The handlers in the
+//! `draining` and `closed`: what they tell the user of a connection, over everything that can carry it. The handlers in the
 //! rustdoc of both are tested here, word for word.
 
 use std::future::pending;

@@ -1,4 +1,4 @@
-//! What is told of connections that `accept` makes, in hyper and in axum: their spans, and the figures of every form.
+//! Logs and metrics of connections that `accept` makes, in hyper and in axum: their spans, and the figures of every form.
 
 use std::collections::BTreeMap;
 
