@@ -4,6 +4,9 @@
 
 use std::time::Duration;
 
+use der::asn1::{AnyRef, GeneralizedTime, UtcTime};
+use der::{Decode, Reader, SliceReader, Tag, Tagged};
+
 use super::rustls::CertificateError;
 use super::rustls::pki_types::UnixTime;
 
@@ -14,28 +17,11 @@ pub(super) struct Validity {
     not_after: u64,
 }
 
-const INTEGER: u8 = 0x02;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
-/// Of the version, whose tag is the field's number.
-const FIELD_0: u8 = 0xa0;
-
 impl Validity {
     /// Reads it from a certificate (RFC 5280 §4.1). `None` for what is not one, or has dates before
     /// 1970.
     pub(super) fn of(certificate: &[u8]) -> Option<Validity> {
-        let mut outer = Der(certificate);
-        let mut signed = Der(Der(outer.take(SEQUENCE)?).take(SEQUENCE)?);
-        if signed.0.first() == Some(&FIELD_0) {
-            signed.take(FIELD_0)?;
-        }
-        // The serial number, the algorithm of the signature, the issuer.
-        for tag in [INTEGER, SEQUENCE, SEQUENCE] {
-            signed.take(tag)?;
-        }
-        let mut dates = Der(signed.take(SEQUENCE)?);
-        Some(Validity { not_before: dates.time()?, not_after: dates.time()? })
+        read(&mut SliceReader::new(certificate).ok()?).ok()
     }
 
     pub(super) fn check(self, time: UnixTime) -> Result<(), CertificateError> {
@@ -52,67 +38,36 @@ impl Validity {
     }
 }
 
-/// Values in DER, one behind the other.
-struct Der<'a>(&'a [u8]);
-
-impl<'a> Der<'a> {
-    /// The content of the next value, if it has this tag.
-    fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
-        let rest = self.0.strip_prefix(&[tag])?;
-        let (&first, rest) = rest.split_first()?;
-        let (length, rest) = match first {
-            0..=0x7f => (usize::from(first), rest),
-            // So many bytes of length follow; more than four would be no certificate's.
-            0x81..=0x84 => {
-                let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-                (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
-            }
-            _ => return None,
-        };
-        let (content, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some(content)
+fn read(certificate: &mut SliceReader<'_>) -> der::Result<Validity> {
+    let mut certificate = sequence(certificate)?;
+    let mut signed = sequence(&mut certificate)?;
+    if signed.peek_byte() == Some(VERSION) {
+        AnyRef::decode(&mut signed)?;
     }
-
-    /// The next value, which is a time in one of the forms of RFC 5280 §4.1.2.5.
-    fn time(&mut self) -> Option<u64> {
-        let (year, rest) = match self.0.first()? {
-            &UTC_TIME => {
-                let (year, rest) = self.take(UTC_TIME)?.split_at_checked(2)?;
-                let year = number(year)?;
-                (if year < 50 { 2000 + year } else { 1900 + year }, rest)
-            }
-            &GENERALIZED_TIME => {
-                let (year, rest) = self.take(GENERALIZED_TIME)?.split_at_checked(4)?;
-                (number(year)?, rest)
-            }
-            _ => return None,
-        };
-        let digits = rest.strip_suffix(b"Z").filter(|digits| digits.len() == 10)?;
-        let mut fields = digits.chunks(2).map(number);
-        let mut field = |range: std::ops::RangeInclusive<u64>| {
-            fields.next().flatten().filter(|field| range.contains(field))
-        };
-        let (month, day) = (field(1..=12)?, field(1..=31)?);
-        let (hour, minute, second) = (field(0..=23)?, field(0..=59)?, field(0..=59)?);
-        Some(((days_since_1970(year, month, day)? * 24 + hour) * 60 + minute) * 60 + second)
+    for _ in ["serial number", "algorithm of the signature", "issuer"] {
+        AnyRef::decode(&mut signed)?;
     }
+    let mut dates = sequence(&mut signed)?;
+    Ok(Validity { not_before: time(&mut dates)?, not_after: time(&mut dates)? })
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |number, digit| {
-        digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0'))
-    })
+/// The tag of the version, which may be left out.
+const VERSION: u8 = 0xa0;
+
+/// The elements of the next value.
+fn sequence<'a>(reader: &mut SliceReader<'a>) -> der::Result<SliceReader<'a>> {
+    let value = AnyRef::decode(reader)?;
+    value.tag().assert_eq(Tag::Sequence)?;
+    SliceReader::new(value.value())
 }
 
-/// Years begin in March here, so that the day that some lack is their last.
-fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
-    let (year, month) =
-        if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
-    let leap_days = year / 4 - year / 100 + year / 400;
-    let days = year * 365 + leap_days + (month * 153 + 2) / 5 + day - 1;
-    // The first of March of the year 0 is day 0.
-    days.checked_sub(719_468)
+/// The next value, which is a time in one of the forms of RFC 5280 §4.1.2.5.
+fn time(reader: &mut SliceReader<'_>) -> der::Result<u64> {
+    let since_1970 = match AnyRef::decode(reader)? {
+        utc if utc.tag() == Tag::UtcTime => utc.decode_as::<UtcTime>()?.to_unix_duration(),
+        other => other.decode_as::<GeneralizedTime>()?.to_unix_duration(),
+    };
+    Ok(since_1970.as_secs())
 }
 
 #[cfg(test)]
@@ -121,55 +76,27 @@ mod tests {
 
     use super::*;
 
-    fn time(tag: u8, text: &str) -> Option<u64> {
-        let mut der = vec![tag, u8::try_from(text.len()).unwrap()];
-        der.extend(text.as_bytes());
-        Der(&der).time()
-    }
+    const UTC_TIME: u8 = 0x17;
+    const GENERALIZED_TIME: u8 = 0x18;
 
     #[test]
-    fn both_forms_of_time_are_read() {
+    fn both_forms_of_time_are_read_and_nothing_else() {
+        let seconds = |tag: u8, text: &str| {
+            let mut der = vec![tag, u8::try_from(text.len()).unwrap()];
+            der.extend(text.as_bytes());
+            time(&mut SliceReader::new(&der).unwrap()).ok()
+        };
         for (tag, text, expected) in [
-            (UTC_TIME, "700101000000Z", 0),
-            (UTC_TIME, "000229235959Z", 951_868_799),
-            (UTC_TIME, "491231235959Z", 2_524_607_999),
-            (GENERALIZED_TIME, "20500101000000Z", 2_524_608_000),
-            (GENERALIZED_TIME, "21000228000000Z", 4_107_456_000),
-            (GENERALIZED_TIME, "21000301000000Z", 4_107_542_400),
-            (GENERALIZED_TIME, "99991231235959Z", 253_402_300_799),
+            (UTC_TIME, "700101000000Z", Some(0)),
+            (UTC_TIME, "000229235959Z", Some(951_868_799)),
+            (UTC_TIME, "491231235959Z", Some(2_524_607_999)),
+            (GENERALIZED_TIME, "20500101000000Z", Some(2_524_608_000)),
+            (GENERALIZED_TIME, "99991231235959Z", Some(253_402_300_799)),
+            (UTC_TIME, "700101000000+0100", None),
+            (0x30, "700101000000Z", None),
         ] {
-            assert_eq!(time(tag, text), Some(expected), "{text}");
+            assert_eq!(seconds(tag, text), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn what_is_no_time_is_refused() {
-        for (tag, text) in [
-            (UTC_TIME, "500101000000Z"),
-            (UTC_TIME, "701301000000Z"),
-            (UTC_TIME, "700100000000Z"),
-            (UTC_TIME, "700101240000Z"),
-            (UTC_TIME, "7001010000Z"),
-            (UTC_TIME, "700101000000+0100"),
-            (UTC_TIME, "70010100000Z"),
-            (UTC_TIME, "7x0101000000Z"),
-            (GENERALIZED_TIME, "00000101000000Z"),
-            (SEQUENCE, "700101000000Z"),
-        ] {
-            assert_eq!(time(tag, text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_length_of_several_bytes_is_read_and_one_too_long_refused() {
-        let mut long = vec![SEQUENCE, 0x82, 0x01, 0x00];
-        long.extend([7; 256]);
-        assert_eq!(Der(&long).take(SEQUENCE).unwrap().len(), 256);
-        long.pop();
-        assert_eq!(Der(&long).take(SEQUENCE), None);
-        assert_eq!(Der(&[SEQUENCE, 0x80]).take(SEQUENCE), None);
-        assert_eq!(Der(&[SEQUENCE, 0x85, 0, 0, 0, 0, 0]).take(SEQUENCE), None);
-        assert_eq!(Der(&[SEQUENCE]).take(SEQUENCE), None);
         assert_eq!(Validity::of(b"no certificate"), None);
     }
 

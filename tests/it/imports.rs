@@ -23,7 +23,7 @@ const ABOVE: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates that only some files may name. A file is allowed if its path begins with one of these.
-const CRATES: [(&str, &[&str]); 10] = [
+const CRATES: [(&str, &[&str]); 11] = [
     // For the reasons of resets under hyper.
     ("h2", &["hosted/reason.rs"]),
     ("h2conn_engine", &["error.rs", "link.rs", "link/"]),
@@ -33,6 +33,7 @@ const CRATES: [(&str, &[&str]); 10] = [
     ("tokio_rustls", &["tls.rs", "tls/"]),
     ("rustls_platform_verifier", &["tls/client.rs"]),
     ("rcgen", &["tls/identity.rs"]),
+    ("der", &["tls/validity.rs"]),
     ("tracing", &["observe.rs", "observe/"]),
     ("metrics", &["observe.rs", "observe/"]),
 ];

@@ -28,7 +28,6 @@ mod stop;
 mod strangers;
 mod support;
 mod tls;
-#[expect(dead_code, reason = "there is no browser in these tests")]
 #[path = "../../../../tests/it/support/tools.rs"]
 mod tools;
 mod transfer;

@@ -7,6 +7,5 @@ mod peer;
 mod python;
 mod verdicts;
 
-#[expect(dead_code, reason = "the browser and its scripts are for other tests")]
 #[path = "../../../../tests/it/support/tools.rs"]
 mod tools;
