@@ -97,6 +97,37 @@ impl Identity {
         })
     }
 
+    /// Makes what [`Identity::self_signed`] makes, as PEM text: the certificate, and after it the key.
+    ///
+    /// A server that keeps the text in a file can show the same certificate after a restart, and its clients
+    /// need no new one. [`Identity::from_pem`] reads the text: it is both arguments.
+    ///
+    /// The text has the private key in it. Only the server may be able to read the file (mode 0600), and
+    /// clients get [`Identity::certificate_pem`] instead.
+    ///
+    /// # Errors
+    ///
+    /// As [`Identity::self_signed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use h2conn::tls::Identity;
+    ///
+    /// let text = Identity::self_signed_pem(["localhost", "127.0.0.1"])?;
+    /// let today = Identity::from_pem(&text, &text)?;
+    /// let tomorrow = Identity::from_pem(&text, &text)?;
+    /// assert_eq!(today.fingerprint(), tomorrow.fingerprint());
+    /// # Ok::<(), h2conn::Error>(())
+    /// ```
+    #[cfg(feature = "self-signed")]
+    pub fn self_signed_pem<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Result<String> {
+        let (certificate, key) = self_signed::make(names.into_iter().map(Into::into).collect())?;
+        // The key is PKCS#8, whose label this is.
+        let key = pem::encode("PRIVATE KEY", key.secret_der());
+        Ok(pem::encode_certificate(&certificate) + &key)
+    }
+
     /// The end-entity certificate, without the rest of the chain, as PEM text.
     pub fn certificate_pem(&self) -> String {
         pem::encode_certificate(self.leaf())
@@ -292,6 +323,21 @@ mod tests {
         Identity::self_signed(["*.example.com", "::1"]).unwrap();
         let long = ["abcdefghi."; 10].concat() + "example";
         Identity::self_signed([long]).unwrap();
+    }
+
+    #[test]
+    fn a_self_signed_identity_survives_as_text() {
+        let text = Identity::self_signed_pem(["localhost"]).unwrap();
+        let first = Identity::from_pem(&text, &text).unwrap();
+        assert_eq!(text.matches("-----BEGIN").count(), 2, "{text}");
+        assert!(text.starts_with(&first.certificate_pem()), "{text}");
+        let again = Identity::from_pem(&text, &text).unwrap();
+        assert_eq!(again.fingerprint(), first.fingerprint());
+        assert_ne!(
+            Identity::self_signed(["localhost"]).unwrap().fingerprint(),
+            first.fingerprint()
+        );
+        Identity::self_signed_pem(["two words"]).unwrap_err();
     }
 
     #[test]

@@ -58,8 +58,13 @@ pub(super) fn roots(texts: &[Bytes], setter: &str) -> Result<Roots> {
 
 /// A certificate as PEM text (RFC 7468).
 pub(super) fn encode_certificate(der: &[u8]) -> String {
+    encode("CERTIFICATE", der)
+}
+
+/// DER as PEM text, whose label says what it is (RFC 7468).
+pub(super) fn encode(label: &str, der: &[u8]) -> String {
     let base64 = base64(der);
-    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    let mut text = format!("-----BEGIN {label}-----\n");
     let mut rest = base64.as_str();
     while !rest.is_empty() {
         let (line, after) = rest.split_at(rest.len().min(64));
@@ -67,7 +72,7 @@ pub(super) fn encode_certificate(der: &[u8]) -> String {
         text.push('\n');
         rest = after;
     }
-    text.push_str("-----END CERTIFICATE-----\n");
+    text.push_str(&format!("-----END {label}-----\n"));
     text
 }
 
