@@ -8,7 +8,8 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::target::{Host, Target, parse_port};
 
-/// `[BIND:]PORT:HOST:PORT`: an address to listen on, and the target of its connections.
+/// `[BIND:]PORT:HOST:PORT`: an address to listen on, and the target of its connections. PORT alone
+/// has the same port of `localhost`, on the other side, for its target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Forward {
     pub(crate) bind: Bind,
@@ -27,7 +28,8 @@ impl FromStr for Forward {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Forward> {
-        let form = "expected [BIND:]PORT:HOST:PORT, as in 8080:web.example:80";
+        let form = "expected [BIND:]PORT:HOST:PORT, as in 8080:web.example:80, or PORT for the same port of \
+                    localhost on the other side";
         Forward::parse(text).map_err(|error| anyhow!("{error:#}; {form}"))
     }
 }
@@ -45,6 +47,7 @@ impl Forward {
     fn parse(text: &str) -> Result<Forward> {
         let parts = split(text)?;
         let (bind, host, port) = match &*parts {
+            [port] => (Bind::read(None, port)?, &"localhost", port),
             [port, host, target_port] => (Bind::read(None, port)?, host, target_port),
             [ip, port, host, target_port] => (Bind::read(Some(ip), port)?, host, target_port),
             _ => bail!("this has {} parts between colons", parts.len()),
@@ -131,6 +134,7 @@ mod tests {
             ("*:8080:web:80", "0.0.0.0:8080", "web:80"),
             ("0.0.0.0:8080:[::1]:80", "0.0.0.0:8080", "[::1]:80"),
             ("[::1]:8080:WEB.:80", "[::1]:8080", "web:80"),
+            ("9999", "127.0.0.1:9999", "localhost:9999"),
         ];
         for (text, bind, target) in table {
             let forward: Forward = text.parse().unwrap();
@@ -146,8 +150,11 @@ mod tests {
     fn other_forms_are_refused_with_the_form_that_is_expected() {
         for text in [
             "",
-            "80",
+            "0",
+            "web",
+            "65536",
             "80:web",
+            "web:80",
             "80:web:",
             "80:web:0",
             ":web:80",
