@@ -30,6 +30,7 @@ impl Interrupt {
                 signals.next().await;
                 token.cancel();
                 signals.next().await;
+                report::say_last("h2conn: interrupted again: ended at once, whatever was open");
                 report::flush(PATIENCE);
                 group::exit(Code::Interrupted as i32);
             });
@@ -42,10 +43,35 @@ impl Interrupt {
         self.0.cancel();
     }
 
+    /// Whether the user has asked the program to end.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
     /// Waits until the user has asked the program to end. Dropping the future changes nothing.
     pub(crate) async fn asked(&self) {
         self.0.cancelled().await;
     }
+}
+
+/// Says what the program does after the first Ctrl-C, if it ends only when `open` connections have, or after
+/// `limit`.
+pub(crate) fn say_what_is_awaited(open: usize, limit: Duration) {
+    let connections = if open == 1 { "connection" } else { "connections" };
+    match open {
+        0 => report::say("h2conn: interrupted; no connection was open"),
+        _ => report::say(format_args!(
+            "h2conn: interrupted; waiting up to {} s for {open} {connections} to end; a second Ctrl-C \
+             ends at once",
+            limit.as_secs()
+        )),
+    }
+}
+
+/// Says that `open` connections have outlasted the limit, and are cut.
+pub(crate) fn say_what_was_cut(open: usize) {
+    let connections = if open == 1 { "connection" } else { "connections" };
+    report::say(format_args!("h2conn: {open} {connections} did not end, and were cut off"));
 }
 
 /// The signals that ask the program to end.

@@ -41,7 +41,9 @@ pub(crate) async fn run(args: Connect, verbose: u8) -> Result {
         say(format_args!("h2conn: {failure}; again in {:.1} s", pause.as_secs_f64()));
         tokio::select! {
             () = sleep(pause) => {}
-            () = interrupt.asked() => break Err(Failure::interrupted()),
+            () = interrupt.asked() => {
+                break Err(Failure::interrupted().context("there was no connection"));
+            }
         }
     };
     let written = output.finish().await;
@@ -74,7 +76,9 @@ async fn once(
     let opening = waiting::explained(way.client.open(&args.url), &way.client, &args.url, INPUT);
     let conn = tokio::select! {
         conn = opening => conn?,
-        () = interrupt.asked() => return Err(Failure::interrupted()),
+        () = interrupt.asked() => {
+            return Err(Failure::interrupted().context("there was no connection yet"));
+        }
     };
     report.opened(&conn, began.elapsed(), &way.secrets);
     let talking = talk(&conn, input, output, args.linger, interrupt, Reason::CANCEL);

@@ -14,7 +14,7 @@ use crate::dial::{self, Caller};
 use crate::exit::{Code, Failure, Result};
 use crate::places::Places;
 use crate::report::{Report, Secrets, say};
-use crate::signals::Interrupt;
+use crate::signals::{Interrupt, say_what_is_awaited};
 use crate::tunnel::local::{self, Purpose};
 use crate::tunnel::spec::{Bind, Forward as Way};
 use crate::tunnel::token::Token;
@@ -194,7 +194,13 @@ async fn until_the_end(
         };
         result = result.and(ended);
     }
-    report.note("no listener is left; waiting for what is open");
+    for relays in &mut left {
+        while relays.try_join_next().is_some() {}
+    }
+    match result {
+        Ok(()) => say_what_is_awaited(left.iter().map(JoinSet::len).sum(), DRAIN),
+        Err(_) => report.note("no listener is left; waiting for what is open"),
+    }
     let finishing = async {
         for mut relays in left {
             while relays.join_next().await.is_some() {}

@@ -16,7 +16,7 @@ use crate::bind;
 use crate::exit::{Code, Failure, Result};
 use crate::places::{Full, Place, Places};
 use crate::report::{About, Report, warn};
-use crate::signals::Interrupt;
+use crate::signals::{Interrupt, say_what_is_awaited, say_what_was_cut};
 use crate::talk::End;
 use service::Service;
 
@@ -50,7 +50,7 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
                 }
             },
             () = interrupt.asked() => match guests.is_empty() && !args.keep_open {
-                true => break Err(Failure::interrupted()),
+                true => break Err(Failure::interrupted().context("no connection had come")),
                 false => break Ok(()),
             },
             incoming = listener.accept() => match incoming {
@@ -67,6 +67,11 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
             },
         }
     };
+    // A connection of standard input and output is reset at once, which it says itself.
+    let is_awaited = args.keep_open || !guests.is_empty();
+    if interrupt.is_asked() && is_awaited && !matches!(service, Service::Stdio(_)) {
+        say_what_is_awaited(guests.len(), DRAIN);
+    }
     listener.drain(DRAIN).await;
     // All connections have ended. Wait for the processes and sockets that they leave, and for their
     // results.
@@ -80,8 +85,11 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
         }
     };
     if timeout(DRAIN, leaving).await.is_err() {
+        let cut = guests.len();
         guests.shutdown().await;
-        if !args.keep_open {
+        if args.keep_open {
+            say_what_was_cut(cut);
+        } else {
             left =
                 Err(Failure::new(Code::Reset, anyhow!("the connection did not end, and was cut")));
         }

@@ -23,7 +23,7 @@ use crate::exit::{Failure, Result};
 use crate::places::{Full, Places};
 use crate::pump::{CutOnDrop, relay};
 use crate::report::{About, Report, warn};
-use crate::signals::Interrupt;
+use crate::signals::{Interrupt, say_what_is_awaited, say_what_was_cut};
 use crate::transfer::store::{Limits, Store};
 use crate::tunnel::BOUND;
 use crate::tunnel::bind::{Listening, Visitors};
@@ -112,11 +112,16 @@ pub(crate) async fn run(args: Serve, verbose: u8) -> Result {
         }
     }
     drop(tidying);
+    while guests.try_join_next().is_some() {}
+    if interrupt.is_asked() {
+        say_what_is_awaited(guests.len(), DRAIN);
+    }
     listener.drain(DRAIN).await;
     // Each task ends or resets its socket. At the end of the process the system would end all open
     // sockets in order, even those of broken connections.
     let leaving = async { while guests.join_next().await.is_some() {} };
     if timeout(DRAIN, leaving).await.is_err() {
+        say_what_was_cut(guests.len());
         guests.shutdown().await;
     }
     Ok(())

@@ -69,6 +69,7 @@ async fn after_ctrl_c_the_server_listens_no_more_while_connections_finish() {
     let remote = address(&forward.says("the server forwards").await);
     let open = connected(&remote).await;
     forward.interrupt();
+    forward.says("waiting up to 10 s for 1 connection to end; a second Ctrl-C").await;
     server.tool.says("no more").await;
     TcpStream::connect(&remote).await.unwrap_err();
     assert_eq!(ask(open, b"abc").await.unwrap(), b"abc");
