@@ -20,8 +20,8 @@ pub(crate) use connection::{ConnectOptions, StreamOptions};
 pub(crate) use listening::ListenOptions;
 pub(crate) use transfer::{Recv, Send};
 pub(crate) use tunnel::{Forward, Secret, Serve};
-use values::duration;
-pub(crate) use values::{Destination, Field, Limit, Resolve, StatsFormat};
+pub(crate) use values::{Destination, Field, Limit, Resolve, StatsFormat, has_scheme};
+use values::{duration, url};
 
 /// A netcat that speaks HTTP/2: full-duplex connections, each over one HTTP/2 stream.
 ///
@@ -57,7 +57,9 @@ pub(crate) enum Command {
 /// input is sent, or when the server is gone.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Connect {
-    /// The URL to connect to, such as https://host:port/path. http:// is HTTP/2 without TLS.
+    /// The URL to connect to, such as https://host:port/path. Without a scheme, host:port/path, it
+    /// is https://. http:// is HTTP/2 without TLS.
+    #[arg(value_parser = url)]
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,
@@ -138,7 +140,8 @@ pub(crate) struct Listen {
 /// answered.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ping {
-    /// The server to ping, such as https://host:port/.
+    /// The server to ping, such as https://host:port/. Without a scheme, host:port, it is https://.
+    #[arg(value_parser = url)]
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,

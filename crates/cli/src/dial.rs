@@ -14,7 +14,7 @@ use h2conn::http::{HeaderName, Method, Response, Uri};
 use h2conn::tls::{ClientTls, Identity};
 use h2conn::{Client, ClientBuilder, Conn, OnDrop};
 
-use crate::args::{ConnectOptions, Field};
+use crate::args::{ConnectOptions, Field, has_scheme};
 use crate::exit::{Failure, Result};
 use crate::report::{Report, Secrets};
 use crate::waiting;
@@ -33,12 +33,12 @@ pub(crate) fn builder(
     method: Method,
     report: Report,
 ) -> Result<(ClientBuilder, Secrets)> {
-    if url.contains('@') && !url.contains("://") {
-        // Do not show the URL: it may contain a password, which only a scheme sets apart from other
-        // text.
+    if !has_scheme(url) {
+        // The command line leaves only those without a scheme that carry a user name. Do not show the URL:
+        // it may contain a password, which only a scheme sets apart from other text.
         return Err(Failure::usage(
-            "the URL has no scheme and carries a user name, which HTTP/2 does not; expected something \
-             like https://host:port/path, and a name and password in a header field (-H @FILE)",
+            "the URL carries a user name, which HTTP/2 does not; expected something like \
+             https://host:port/path, and a name and password in a header field (-H @FILE)",
         ));
     }
     let (fields, secrets) = fields(&options.headers)?;

@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
-use super::values::Destination;
+use super::values::{Destination, listen_addr};
 
 /// Where to listen, and which clients are let in.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Listening")]
 pub(crate) struct ListenOptions {
-    /// The address to listen on, HOST:PORT or unix:PATH. Port 0 is any free port; the line
-    /// 'listening on …' on standard error names it.
-    #[arg(value_name = "ADDR", help_heading = "Arguments")]
+    /// The address to listen on, HOST:PORT or unix:PATH. PORT alone is that port of all IPv4
+    /// addresses, as with ncat. Port 0 is any free port; the line 'listening on …' on standard error
+    /// names it.
+    #[arg(value_name = "ADDR", help_heading = "Arguments", value_parser = listen_addr)]
     pub(crate) addr: Destination,
     /// The certificate chain to present, in PEM. Without it, a certificate is made on the spot and
     /// its fingerprint is printed.

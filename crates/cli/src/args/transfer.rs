@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::ConnectOptions;
 use super::tunnel::Secret;
+use super::values::url;
 
 /// Send a file to a server that runs `h2conn serve --files DIR --writable`.
 ///
@@ -16,7 +17,8 @@ pub(crate) struct Send {
     /// send from a pipe, and copy a file under /proc or /sys first.
     pub(crate) file: PathBuf,
     /// Where to send the file, such as https://host:port/files/name. If the URL ends with a slash,
-    /// the file's own name is added.
+    /// the file's own name is added. Without a scheme the URL is https://.
+    #[arg(value_parser = url)]
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) secret: Secret,
@@ -36,7 +38,8 @@ pub(crate) struct Send {
 /// Until it is whole, only its owner can read it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Recv {
-    /// Where the file is, such as https://host:port/files/name
+    /// Where the file is, such as https://host:port/files/name. Without a scheme it is https://.
+    #[arg(value_parser = url)]
     pub(crate) url: String,
     /// Where to put the file: a file or a directory [default: the URL's last part, in the current
     /// directory].

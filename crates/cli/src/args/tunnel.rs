@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::ArgGroup;
 
-use super::values::{Limit, duration, size};
+use super::values::{Limit, duration, size, url};
 use super::{ConnectOptions, ListenOptions};
 use crate::tunnel::rules::Rule;
 use crate::tunnel::spec::{Bind, Forward as Way};
@@ -19,17 +19,20 @@ use crate::tunnel::spec::{Bind, Forward as Way};
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("ways").required(true).multiple(true))]
 pub(crate) struct Forward {
-    /// The server, such as https://host:port/
+    /// The server, such as https://host:port/. Without a scheme, host:port, it is https://.
+    #[arg(value_parser = url)]
     pub(crate) url: String,
-    /// Listen on PORT here, and have the server connect to HOST:PORT.
-    #[arg(short = 'L', long, value_name = "[BIND:]PORT:HOST:PORT", group = "ways")]
+    /// Listen on PORT here, and have the server connect to HOST:PORT. One PORT alone means the same
+    /// port of localhost at the server.
+    #[arg(short = 'L', long, value_name = "[[BIND:]PORT:HOST:]PORT", group = "ways")]
     pub(crate) local: Vec<Way>,
     /// Listen on PORT here, and have the server connect to the host that each connection asks for
     /// through SOCKS5. The server resolves the names.
     #[arg(short = 'D', long, value_name = "[BIND:]PORT", group = "ways")]
     pub(crate) dynamic: Vec<Bind>,
-    /// Have the server listen on PORT, and connect to HOST:PORT from here.
-    #[arg(short = 'R', long, value_name = "[BIND:]PORT:HOST:PORT", group = "ways")]
+    /// Have the server listen on PORT, and connect to HOST:PORT from here. One PORT alone means the
+    /// same port of localhost here.
+    #[arg(short = 'R', long, value_name = "[[BIND:]PORT:HOST:]PORT", group = "ways")]
     pub(crate) remote: Vec<Way>,
     #[command(flatten)]
     pub(crate) secret: Secret,

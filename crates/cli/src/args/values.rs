@@ -1,7 +1,7 @@
 //! Values of options that are more than text.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -103,6 +103,49 @@ impl FromStr for Destination {
         }
         Ok(Destination::Tcp { host: host.to_owned(), port })
     }
+}
+
+/// A place to listen on. A port alone is that port of all IPv4 addresses, as with ncat.
+pub(crate) fn listen_addr(text: &str) -> Result<Destination, String> {
+    match text.parse() {
+        // Not all addresses of IPv6: whether such a socket takes IPv4 as well differs from system to system.
+        Ok(port) if is_port(text) => Ok(Destination::Tcp { host: "0.0.0.0".to_owned(), port }),
+        _ if is_port(text) => Err(format!("{text:?} is no port; expected 0 to 65535")),
+        _ => text
+            .parse()
+            .map_err(|error| format!("{error}; PORT alone is that port of all IPv4 addresses")),
+    }
+}
+
+/// A URL. One without a scheme is one of `https://`.
+///
+/// Most of what else is wrong with it is found when it is connected to. A URL that carries a password is not
+/// refused here, for the error would show it.
+pub(crate) fn url(text: &str) -> Result<String, String> {
+    let (authority, _) = text.split_once(['/', '?', '#']).unwrap_or((text, ""));
+    if has_scheme(text) || authority.contains('@') {
+        return Ok(text.to_owned());
+    }
+    let expected = "expected https://HOST:PORT/PATH, or HOST:PORT/PATH, which means the same";
+    match authority {
+        "" => Err(format!("it has no host; {expected}")),
+        "http:" | "https:" => Err(format!("it has no // after {authority}; {expected}")),
+        port if is_port(port) => Err(format!("it is a port without a host; {expected}")),
+        ip if ip.parse::<Ipv6Addr>().is_ok() => {
+            Err("an IPv6 address needs brackets, as in [::1]:8000".to_owned())
+        }
+        _ => Ok(format!("https://{text}")),
+    }
+}
+
+/// Whether a URL says by which scheme it is reached (RFC 3986 §3.1).
+pub(crate) fn has_scheme(url: &str) -> bool {
+    let is_of_it = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    url.split_once("://").is_some_and(|(scheme, _)| scheme.bytes().all(is_of_it))
+}
+
+fn is_port(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl fmt::Display for Destination {
@@ -225,6 +268,37 @@ mod tests {
         assert_eq!(shown("unix:/run/x.sock"), "unix:/run/x.sock");
         for bad in ["", "host", "host:", "host:65536", ":80", "::1:80", "unix:", "http://host:80"] {
             bad.parse::<Destination>().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_port_alone_listens_on_all_addresses() {
+        let shown = |text: &str| listen_addr(text).map(|addr| addr.to_string());
+        assert_eq!(shown("9445").as_deref(), Ok("0.0.0.0:9445"));
+        assert_eq!(shown("0").as_deref(), Ok("0.0.0.0:0"));
+        assert_eq!(shown("127.0.0.1:9445").as_deref(), Ok("127.0.0.1:9445"));
+        for bad in ["", "65536", "-1", "+1", "host", ":80", "::1:80", "https://host:80/"] {
+            shown(bad).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_url_without_a_scheme_is_one_of_https() {
+        let table = [
+            ("localhost", "https://localhost"),
+            ("host:9445", "https://host:9445"),
+            ("[::1]:9445/a?b#c", "https://[::1]:9445/a?b#c"),
+            ("host/a@b", "https://host/a@b"),
+            ("host:1/see?http://other", "https://host:1/see?http://other"),
+            ("user:hunter2@host:1", "user:hunter2@host:1"),
+            ("http://host/", "http://host/"),
+            ("ftp://host/", "ftp://host/"),
+        ];
+        for (text, read) in table {
+            assert_eq!(url(text).as_deref(), Ok(read));
+        }
+        for bad in ["", "/echo", "?a", "9445", "http:/host", "https:/host", "::1", "::1/x"] {
+            url(bad).unwrap_err();
         }
     }
 

@@ -30,6 +30,19 @@ fn one_connection_is_served_at_standard_input_and_output() -> TestResult {
 }
 
 #[test]
+fn a_port_alone_is_reached_by_a_host_and_port_without_a_scheme() -> TestResult {
+    let mut command = program();
+    command.args(["listen", "0", "--echo"]).stdin(Stdio::null());
+    let server = Server::run(&mut command)?;
+    let port = server.url.strip_prefix("https://0.0.0.0:").context("not all addresses")?;
+    let place = format!("127.0.0.1:{}", port.trim_end_matches('/'));
+    h2conn(["connect", "-k", &place]).write_stdin("hi").assert().success().stdout("hi");
+    let ended = server.wait()?;
+    ensure!(ended.code == Some(0), "{ended:?}");
+    Ok(())
+}
+
+#[test]
 fn another_is_turned_away_with_a_text_while_one_is_served() -> TestResult {
     let server = Server::start(&["--echo"])?;
     let mut first = connected(&["-k", &server.url])?;
