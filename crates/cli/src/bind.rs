@@ -6,10 +6,11 @@ use h2conn::{Listener, ListenerBuilder};
 use crate::args::{Destination, ListenOptions};
 use crate::dial::read;
 use crate::exit::Result;
+use crate::identity;
 use crate::report::say;
 
 /// Listens as the options say, and prints two lines on standard error: the fingerprint of a
-/// certificate that was made on the spot, and then `listening on …` with the actual port.
+/// certificate that was made here, and then `listening on …` with the actual port.
 pub(crate) async fn listen(builder: ListenerBuilder, options: &ListenOptions) -> Result<Listener> {
     let builder = match options.cleartext {
         true => builder,
@@ -31,9 +32,11 @@ pub(crate) async fn listen(builder: ListenerBuilder, options: &ListenOptions) ->
 }
 
 fn tls(options: &ListenOptions) -> Result<ServerTls> {
-    let identity = match options.cert.as_ref().zip(options.key.as_ref()) {
-        Some((cert, key)) => Identity::from_pem_files(cert, key)?,
-        None => {
+    let given = options.cert.as_ref().zip(options.key.as_ref());
+    let identity = match (given, &options.identity) {
+        (Some((cert, key)), _) => Identity::from_pem_files(cert, key)?,
+        (None, Some(file)) => identity::kept(file, &names(&options.addr))?,
+        (None, None) => {
             let identity = Identity::self_signed(names(&options.addr))?;
             say(format_args!("certificate made on the spot, SHA-256 {}", identity.fingerprint()));
             identity
@@ -46,7 +49,7 @@ fn tls(options: &ListenOptions) -> Result<ServerTls> {
     })
 }
 
-/// The names that a certificate made on the spot is for.
+/// The names that a certificate made here is for, the host that is listened on first.
 fn names(addr: &Destination) -> Vec<String> {
     let mut names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
     if let Destination::Tcp { host, .. } = addr

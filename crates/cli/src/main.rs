@@ -8,6 +8,7 @@ mod dial;
 mod ending;
 mod exit;
 mod group;
+mod identity;
 mod places;
 mod pump;
 mod report;

@@ -13,8 +13,18 @@ pub(crate) struct ListenOptions {
     /// names it.
     #[arg(value_name = "ADDR", help_heading = "Arguments", value_parser = listen_addr)]
     pub(crate) addr: Destination,
-    /// The certificate chain to present, in PEM. Without it, a certificate is made on the spot and
-    /// its fingerprint is printed.
+    /// Present the certificate in this file, and make the file first if there is none.
+    ///
+    /// A new file holds a key and a self-signed certificate, in PEM, for the host of ADDR and for
+    /// localhost, valid for a year. Only its owner can read it (mode 0600); on Windows it inherits
+    /// the access rights of its folder. The next start presents the same certificate, with the same
+    /// fingerprint. Clients need the certificate without the key: `openssl x509 -in FILE` prints it.
+    ///
+    /// Without this option and --cert, each start makes another certificate. The fingerprint is
+    /// printed in either case.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["cert", "key", "cleartext"])]
+    pub(crate) identity: Option<PathBuf>,
+    /// Present this certificate chain, in PEM.
     #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "cleartext")]
     pub(crate) cert: Option<PathBuf>,
     /// The private key of the certificate, in PEM.

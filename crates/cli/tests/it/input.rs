@@ -63,6 +63,13 @@ fn what_cannot_be_understood_is_a_usage_error_that_names_it() {
         (&["listen", "127.0.0.1:0", "--echo", "--exec", "cat"], "cannot be used with"),
         (&["listen", "127.0.0.1:0", "--echo", "-q", "1"], "cannot be used with"),
         (&["listen", "127.0.0.1:0", "--cleartext", "--client-ca", "x"], "cannot be used with"),
+        (&["listen", "127.0.0.1:0", "--cleartext", "--identity", "x"], "cannot be used with"),
+        (
+            &["listen", "127.0.0.1:0", "--cert", "x", "--key", "x", "--identity", "x"],
+            "cannot be used",
+        ),
+        (&["listen", "127.0.0.1:0", "--identity", NO_PEM], "no certificate in"),
+        (&["listen", "127.0.0.1:0", "--identity", "no/such/file.pem"], "no/such/file.pem"),
         (&["listen", "127.0.0.1:0", "--echo", "-m", "3"], "--keep-open"),
         (&["listen", "127.0.0.1:0", "-k", "-m", "3"], "--echo"),
         (&["listen", "127.0.0.1:0", "--to", "nowhere"], "expected HOST:PORT or unix:PATH"),

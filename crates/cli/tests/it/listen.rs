@@ -43,6 +43,34 @@ fn a_port_alone_is_reached_by_a_host_and_port_without_a_scheme() -> TestResult {
 }
 
 #[test]
+fn an_identity_is_made_once_and_kept_for_the_next_start() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("identity.pem");
+    let file = file.to_str().context("a path of text")?;
+    let mut fingerprints = Vec::new();
+    for said in ["certificate made and kept in ", "certificate kept in "] {
+        let server = Server::start(&["--echo", "--identity", file])?;
+        // The certificate is in it, beside the key.
+        h2conn(["connect", "--cacert", file, &server.url])
+            .write_stdin("hi")
+            .assert()
+            .success()
+            .stdout("hi");
+        let stderr = server.wait()?.stderr;
+        let line = stderr.lines().find(|line| line.starts_with(said)).context(stderr.clone())?;
+        fingerprints.push(line.split_once("SHA-256 ").context("no fingerprint")?.1.to_owned());
+    }
+    ensure!(fingerprints[0] == fingerprints[1] && fingerprints[0].len() == 95, "{fingerprints:?}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(file)?.permissions().mode();
+        ensure!(mode & 0o777 == 0o600, "{mode:o}");
+    }
+    Ok(())
+}
+
+#[test]
 fn another_is_turned_away_with_a_text_while_one_is_served() -> TestResult {
     let server = Server::start(&["--echo"])?;
     let mut first = connected(&["-k", &server.url])?;
