@@ -2,6 +2,7 @@
 //! definitions.
 
 mod connection;
+mod examples;
 mod listening;
 mod transfer;
 mod tunnel;
@@ -27,7 +28,7 @@ use values::{duration, url};
 ///
 /// Standard output carries only data. All messages go to standard error.
 #[derive(Debug, Parser)]
-#[command(name = "h2conn", version, after_help = exit::TABLE, max_term_width = 100)]
+#[command(name = "h2conn", version, after_help = format!("{}\n\n{}", examples::H2CONN, exit::TABLE), max_term_width = 100)]
 pub(crate) struct Args {
     /// Report what happens, on standard error. -vv adds the library's log and the queries of URLs,
     /// -vvv each frame.
@@ -56,6 +57,7 @@ pub(crate) enum Command {
 /// still printed. The command ends when the server has ended its direction and all of standard
 /// input is sent, or when the server is gone.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples::CONNECT)]
 pub(crate) struct Connect {
     /// The URL to connect to, such as https://host:port/path. Without a scheme, host:port/path, it
     /// is https://. http:// is HTTP/2 without TLS.
@@ -65,7 +67,6 @@ pub(crate) struct Connect {
     pub(crate) connection: ConnectOptions,
     /// After the end of standard input, wait at most this long for the server to end its direction,
     /// then close the connection.
-    #[arg(help_heading = "Stream")]
     #[arg(short = 'q', long, value_name = "SECONDS", value_parser = duration)]
     pub(crate) linger: Option<Duration>,
     /// If the connection cannot be made or breaks off, connect again after a pause that grows up to
@@ -74,7 +75,6 @@ pub(crate) struct Connect {
     /// Bytes that were on their way are lost. The new connection continues with the input that was
     /// not yet sent. A failure that would only happen again, such as a certificate that is not
     /// trusted, is not retried.
-    #[arg(help_heading = "Stream")]
     #[arg(long)]
     pub(crate) reconnect: bool,
     #[command(flatten)]
@@ -83,14 +83,14 @@ pub(crate) struct Connect {
 
 /// Accept connections.
 ///
-/// Serves one connection and ends with it. With -k it goes on to serve others. Without --echo,
-/// --exec or --to, the peer talks to standard input and output.
+/// Serves one connection and ends with it. With --keep-open it goes on to serve others. Without
+/// --echo, --exec or --to, the peer talks to standard input and output.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples::LISTEN)]
 pub(crate) struct Listen {
     #[command(flatten)]
     pub(crate) listening: ListenOptions,
     /// Send all bytes back to the peer.
-    #[arg(help_heading = "Service")]
     #[arg(long, group = "service")]
     pub(crate) echo: bool,
     /// Run a shell command for each connection, with the connection as its standard input and
@@ -104,7 +104,6 @@ pub(crate) struct Listen {
     ///
     /// The environment of the command has H2CONN_PEER, H2CONN_METHOD and H2CONN_PATH; the peer
     /// chooses the last two. It does not have H2CONN_TOKEN, H2CONN_HEADERS and H2CONN_PROXY.
-    #[arg(help_heading = "Service")]
     #[arg(short = 'e', long, value_name = "COMMAND", group = "service")]
     pub(crate) exec: Option<String>,
     /// Relay each connection to a TCP server, HOST:PORT, or to a Unix domain socket, unix:PATH.
@@ -112,21 +111,17 @@ pub(crate) struct Listen {
     /// A connection that breaks becomes a TCP reset (RST), and a TCP reset becomes a reset of the
     /// connection. A Unix socket has no reset: if the connection breaks, the server behind the
     /// socket reads a plain end of file.
-    #[arg(help_heading = "Service")]
     #[arg(long, value_name = "ADDR", group = "service")]
     pub(crate) to: Option<Destination>,
     /// Keep listening after a connection has ended, and serve several connections at once.
-    #[arg(help_heading = "Service")]
-    #[arg(short = 'k', long)]
+    #[arg(long)]
     pub(crate) keep_open: bool,
-    /// Connections to serve at once with -k. Others are answered 503. One address may hold at most
-    /// as many as are still free.
-    #[arg(help_heading = "Service")]
+    /// Connections to serve at once with --keep-open. Others are answered 503. One address may hold
+    /// at most as many as are still free.
     #[arg(short, long, value_name = "N", default_value = "100", requires_all = ["keep_open", "service"])]
     pub(crate) max_conns: NonZeroUsize,
     /// After the end of standard input, wait at most this long for the peer to end its direction,
     /// then close the connection.
-    #[arg(help_heading = "Service")]
     #[arg(short = 'q', long, value_name = "SECONDS", value_parser = duration, conflicts_with = "service")]
     pub(crate) linger: Option<Duration>,
     #[command(flatten)]
@@ -139,6 +134,7 @@ pub(crate) struct Listen {
 /// does not matter. The command sends PINGs until Ctrl-C, and exits with 0 if at least one PING was
 /// answered.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples::PING)]
 pub(crate) struct Ping {
     /// The server to ping, such as https://host:port/. Without a scheme, host:port, it is https://.
     #[arg(value_parser = url)]
@@ -146,25 +142,22 @@ pub(crate) struct Ping {
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,
     /// Stop after this many PINGs.
-    #[arg(help_heading = "Pings")]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
     /// The time between two PINGs.
-    #[arg(help_heading = "Pings")]
-    #[arg(short, long, value_name = "SECONDS", value_parser = duration, default_value = "1")]
+    #[arg(long, value_name = "SECONDS", value_parser = duration, default_value = "1")]
     pub(crate) interval: Duration,
     /// How long to wait for the answer to each PING.
-    #[arg(help_heading = "Pings")]
     #[arg(short = 'W', long, value_name = "SECONDS", value_parser = duration, default_value = "10")]
     pub(crate) timeout: Duration,
     /// Print only the statistics at the end.
-    #[arg(help_heading = "Pings")]
-    #[arg(short, long)]
+    #[arg(long)]
     pub(crate) quiet: bool,
 }
 
 /// Print a completion script for a shell.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples::COMPLETIONS)]
 pub(crate) struct Completions {
     /// The shell to print the script for.
     pub(crate) shell: Shell,
@@ -172,6 +165,7 @@ pub(crate) struct Completions {
 
 /// Print the manual page of this command, or of one of its subcommands.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples::MAN)]
 pub(crate) struct Man {
     /// The subcommand to print the page of [default: the page of h2conn itself].
     pub(crate) subcommand: Option<String>,

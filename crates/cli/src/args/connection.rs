@@ -9,18 +9,8 @@ use super::values::{Field, Resolve, StatsFormat, duration};
 
 /// How a connection is made. The options have the names that curl gives them.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Connection")]
+#[command(next_help_heading = "TLS")]
 pub(crate) struct ConnectOptions {
-    /// Add a header field to the request, 'name: value', or all fields in @FILE, one per line.
-    ///
-    /// All users of a machine can see a command line. Put secrets in a file, or in the variable
-    /// H2CONN_HEADERS, one field per line; its fields are sent in addition to those of -H. -v hides
-    /// the values from both places.
-    #[arg(short = 'H', long = "header", value_name = "FIELD")]
-    pub(crate) headers: Vec<Field>,
-    /// The request's method [default: POST].
-    #[arg(short = 'X', long = "request", value_name = "METHOD")]
-    pub(crate) method: Option<Method>,
     /// Accept any certificate. Anyone on the network path can then read and alter the traffic.
     #[arg(short = 'k', long)]
     pub(crate) insecure: bool,
@@ -41,23 +31,18 @@ pub(crate) struct ConnectOptions {
     /// The private key of the certificate, in PEM.
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
-    /// Connect through this Unix domain socket, whatever host the URL names, and without a proxy.
-    #[cfg(unix)]
-    #[arg(long, value_name = "PATH", conflicts_with = "resolve")]
-    pub(crate) unix_socket: Option<PathBuf>,
-    /// Use these addresses for a host and port, and do not look up the host.
+    /// Add a header field to the request, 'name: value', or all fields in @FILE, one per line.
     ///
-    /// This also applies to the host of a proxy. A proxy looks up the URL's host by itself, unless
-    /// it is a socks5:// proxy.
-    #[arg(long, value_name = "HOST:PORT:ADDR[,ADDR]...")]
-    pub(crate) resolve: Vec<Resolve>,
-    /// Time limit for making the connection, such as 5, 0.5 or 500ms [default: 10].
-    ///
-    /// If this option is given, it also limits the wait for the response that follows. Without it,
-    /// connect waits for a response without a limit; send, recv and forward wait for 30 seconds.
-    /// After 3 seconds these commands say what they are waiting for.
-    #[arg(long, value_name = "SECONDS", value_parser = duration)]
-    pub(crate) connect_timeout: Option<Duration>,
+    /// All users of a machine can see a command line. Put secrets in a file, or in the variable
+    /// H2CONN_HEADERS, one field per line; its fields are sent in addition to those of -H. -v hides
+    /// the values from both places.
+    #[arg(help_heading = "Request")]
+    #[arg(short = 'H', long = "header", value_name = "FIELD")]
+    pub(crate) headers: Vec<Field>,
+    /// The request's method [default: POST].
+    #[arg(help_heading = "Request")]
+    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    pub(crate) method: Option<Method>,
     /// Connect through a proxy, http://[USER:PASSWORD@]HOST:PORT or socks5h:// (socks5:// looks up
     /// names on this side); '' for no proxy [default: taken from HTTPS_PROXY, HTTP_PROXY, ALL_PROXY
     /// and NO_PROXY].
@@ -69,13 +54,33 @@ pub(crate) struct ConnectOptions {
     /// variable in lower case takes precedence over the same variable in upper case.
     ///
     /// All users of a machine can see a command line: put a password in a variable.
+    #[arg(help_heading = "Network")]
     #[arg(short = 'x', long, value_name = "URL", env = "H2CONN_PROXY", hide_env_values = true)]
     pub(crate) proxy: Option<String>,
+    /// Time limit for making the connection, such as 5, 0.5 or 500ms [default: 10].
+    ///
+    /// If this option is given, it also limits the wait for the response that follows. Without it,
+    /// connect waits for a response without a limit; send, recv and forward wait for 30 seconds.
+    /// After 3 seconds these commands say what they are waiting for.
+    #[arg(help_heading = "Network")]
+    #[arg(long, value_name = "SECONDS", value_parser = duration)]
+    pub(crate) connect_timeout: Option<Duration>,
+    /// Use these addresses for a host and port, and do not look up the host.
+    ///
+    /// This also applies to the host of a proxy. A proxy looks up the URL's host by itself, unless
+    /// it is a socks5:// proxy.
+    #[arg(help_heading = "Network")]
+    #[arg(long, value_name = "HOST:PORT:ADDR[,ADDR]...")]
+    pub(crate) resolve: Vec<Resolve>,
+    /// Connect through this Unix domain socket, whatever host the URL names, and without a proxy.
+    #[cfg(unix)]
+    #[arg(help_heading = "Network")]
+    #[arg(long, value_name = "PATH", conflicts_with = "resolve")]
+    pub(crate) unix_socket: Option<PathBuf>,
 }
 
 /// The options of one connection.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Stream")]
 pub(crate) struct StreamOptions {
     /// Give up a connection on which no bytes have moved for this long.
     #[arg(short, long, value_name = "SECONDS", value_parser = duration)]

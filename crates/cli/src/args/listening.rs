@@ -6,7 +6,7 @@ use super::values::{Destination, listen_addr};
 
 /// Where to listen, and which clients are let in.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Listening")]
+#[command(next_help_heading = "TLS")]
 pub(crate) struct ListenOptions {
     /// The address to listen on, HOST:PORT or unix:PATH. PORT alone is that port of all IPv4
     /// addresses, as with ncat. Port 0 is any free port; the line 'listening on …' on standard error

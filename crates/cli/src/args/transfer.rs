@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::ConnectOptions;
 use super::tunnel::Secret;
 use super::values::url;
+use super::{ConnectOptions, examples};
 
 /// Send a file to a server that runs `h2conn serve --files DIR --writable`.
 ///
@@ -12,6 +12,7 @@ use super::values::url;
 /// compare their digests; only if they agree does the file get its name at the server. The file at
 /// the server gets the permission bits of the file here, less those of the server's umask.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples::SEND)]
 pub(crate) struct Send {
     /// The file to send. It must be a regular file, whose size is known: use `h2conn connect` to
     /// send from a pipe, and copy a file under /proc or /sys first.
@@ -37,6 +38,7 @@ pub(crate) struct Send {
 /// there. A new file gets the permission bits of the file at the server, less those of the umask.
 /// Until it is whole, only its owner can read it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples::RECV)]
 pub(crate) struct Recv {
     /// Where the file is, such as https://host:port/files/name. Without a scheme it is https://.
     #[arg(value_parser = url)]

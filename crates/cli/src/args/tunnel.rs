@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ArgGroup;
 
 use super::values::{Limit, duration, size, url};
-use super::{ConnectOptions, ListenOptions};
+use super::{ConnectOptions, ListenOptions, examples};
 use crate::tunnel::rules::Rule;
 use crate::tunnel::spec::{Bind, Forward as Way};
 
@@ -17,6 +17,7 @@ use crate::tunnel::spec::{Bind, Forward as Way};
 /// connection ends by itself: a protocol that answers only after the end of its input works too.
 /// The server refuses targets that it does not allow, and its message names the rules.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples::FORWARD)]
 #[command(group = ArgGroup::new("ways").required(true).multiple(true))]
 pub(crate) struct Forward {
     /// The server, such as https://host:port/. Without a scheme, host:port, it is https://.
@@ -59,6 +60,7 @@ pub(crate) struct Forward {
 /// it is resolved. Rules with addresses and ranges are compared after that, with each address of
 /// the name.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples::SERVE)]
 #[command(group = ArgGroup::new("services").required(true).multiple(true))]
 pub(crate) struct Serve {
     /// Let clients connect to these targets (forward -L and -D).
@@ -81,12 +83,30 @@ pub(crate) struct Serve {
     /// Also accept new files into that directory (send). No existing file is ever replaced.
     #[arg(long, requires = "files")]
     pub(crate) writable: bool,
+    #[command(flatten)]
+    pub(crate) secret: Secret,
+    /// Serve without a token: anyone who can reach the port can use the server.
+    #[arg(long, conflicts_with = "token_file")]
+    pub(crate) no_token: bool,
+    #[command(flatten)]
+    pub(crate) listening: ListenOptions,
+    /// Reset a connection on which no bytes have moved for this long; 0 or none for no limit
+    /// [default: none for tunnels, 60 for files].
+    ///
+    /// The default for files counts only the time in which the server waits for the client. A
+    /// client that must first digest what it already has gets one second more for each 16 MiB. A
+    /// time that is given here applies to all connections. It also runs while an end still reads
+    /// what has arrived, or waits for its disk: allow enough time for that.
+    #[arg(help_heading = "Limits")]
+    #[arg(short, long, value_name = "SECONDS")]
+    pub(crate) idle_timeout: Option<Limit>,
     /// Files to send and receive at once [default: 1024, or a sixteenth of the descriptors that the
     /// system allows (ulimit -Hn) if that is less].
     ///
     /// One peer, an IP address or a /64 of IPv6, may hold at most as many as are still free. A peer
     /// that wants all of them gets half, and the next such peer half of the rest. Other requests
     /// are answered 503, and the client can try again.
+    #[arg(help_heading = "Limits")]
     #[arg(long, value_name = "N", requires = "files")]
     pub(crate) max_transfers: Option<NonZeroUsize>,
     /// Bytes that the partial files (NAME.h2conn-part) of that directory may take together, such as
@@ -97,6 +117,7 @@ pub(crate) struct Serve {
     /// room others take in the meantime fails, and the bytes that have arrived are kept. Each
     /// partial file counts as at least 4 KiB. Without this option the limit is computed at the
     /// start and each hour; on Windows there is then no limit.
+    #[arg(help_heading = "Limits")]
     #[arg(long, value_name = "BYTES", value_parser = size, requires = "files")]
     pub(crate) files_quota: Option<u64>,
     /// Remove partial files (NAME.h2conn-part) of that directory that nobody has written to for
@@ -105,22 +126,9 @@ pub(crate) struct Serve {
     /// The server looks for them at the start and then each hour, and only with --writable. This
     /// applies to all partial files there, also those of an interrupted `h2conn recv` on this
     /// machine.
+    #[arg(help_heading = "Limits")]
     #[arg(long, value_name = "TIME", default_value = "1d", requires = "files")]
     pub(crate) partial_expiry: Limit,
-    #[command(flatten)]
-    pub(crate) secret: Secret,
-    /// Serve without a token: anyone who can reach the port can use the server.
-    #[arg(long, conflicts_with = "token_file")]
-    pub(crate) no_token: bool,
-    /// Reset a connection on which no bytes have moved for this long; 0 or none for no limit
-    /// [default: none for tunnels, 60 for files].
-    ///
-    /// The default for files counts only the time in which the server waits for the client. A
-    /// client that must first digest what it already has gets one second more for each 16 MiB. A
-    /// time that is given here applies to all connections. It also runs while an end still reads
-    /// what has arrived, or waits for its disk: allow enough time for that.
-    #[arg(short, long, value_name = "SECONDS")]
-    pub(crate) idle_timeout: Option<Limit>,
     /// Links (HTTP/2 connections) at once; further clients are told that the server is full
     /// [default: half of the descriptors that the system allows (ulimit -Hn), at most 10000].
     #[arg(help_heading = "Limits")]
@@ -137,8 +145,6 @@ pub(crate) struct Serve {
     #[arg(help_heading = "Limits")]
     #[arg(long, value_name = "N", default_value = "1024")]
     pub(crate) max_visitors: NonZeroUsize,
-    #[command(flatten)]
-    pub(crate) listening: ListenOptions,
 }
 
 /// Where the token is.

@@ -240,7 +240,7 @@ fn soft_limit(limits: &str) -> u64 {
 #[tokio::test]
 async fn a_server_may_open_as_much_as_the_system_allows_and_its_commands_as_much_as_before() {
     const FEW: &str = "ulimit -S -n 123";
-    let args = ["listen", "127.0.0.1:0", "--cleartext", "-k", "--exec"];
+    let args = ["listen", "127.0.0.1:0", "--cleartext", "--keep-open", "--exec"];
     // The shell that --exec starts is another one than the shell that is asked here.
     let exec = "ulimit -S -n; grep 'Max open files' /proc/$PPID/limits";
     let mut listen = Tool::start_after(FEW, &[&args[..], &[exec]].concat());

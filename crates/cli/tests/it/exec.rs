@@ -67,7 +67,7 @@ fn a_command_ends_with_all_it_has_started_when_its_peer_is_lost() -> TestResult 
         ended.display(),
         started.display()
     );
-    let server = Server::start(&["-k", "--exec", &command])?;
+    let server = Server::start(&["--keep-open", "--exec", &command])?;
     let mut child = program().args(["connect", "-k", &server.url]).stdin(Stdio::piped()).spawn()?;
     let appears = |path: &std::path::Path| -> TestResult {
         let began = std::time::Instant::now();
@@ -90,7 +90,7 @@ fn a_command_ends_with_all_it_has_started_when_its_peer_is_lost() -> TestResult 
 fn a_lost_peer_is_noticed_though_it_had_ended_its_direction() -> TestResult {
     let watch = Watch::new()?;
     let command = format!("{}; sleep 4242; :", watch.hold);
-    let server = Server::start(&["-k", "--exec", &command])?;
+    let server = Server::start(&["--keep-open", "--exec", &command])?;
     let mut child = program().args(["connect", "-k", &server.url]).stdin(Stdio::null()).spawn()?;
     watch.started()?;
     child.kill()?;
@@ -102,7 +102,7 @@ fn a_lost_peer_is_noticed_though_it_had_ended_its_direction() -> TestResult {
 fn a_lost_peer_is_noticed_though_the_command_does_not_read_what_it_has_sent() -> TestResult {
     let watch = Watch::new()?;
     let command = format!("{}; sleep 4242; :", watch.hold);
-    let server = Server::start(&["-k", "--cleartext", "--exec", &command])?;
+    let server = Server::start(&["--keep-open", "--cleartext", "--exec", &command])?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let conn = runtime.block_on(async {
         let client = h2conn::Client::builder().build()?;
@@ -124,7 +124,7 @@ fn a_lost_peer_is_noticed_though_the_command_does_not_read_what_it_has_sent() ->
 fn stubborn() -> TestResult<(Watch, Server)> {
     let watch = Watch::new()?;
     let command = format!("(trap '' TERM; {}; sleep 4242; :) & wait", watch.hold);
-    let server = Server::start(&["-k", "--exec", &command])?;
+    let server = Server::start(&["--keep-open", "--exec", &command])?;
     let mut child = program().args(["connect", "-k", &server.url]).stdin(Stdio::null()).spawn()?;
     watch.started()?;
     child.kill()?;
@@ -160,7 +160,7 @@ fn what_a_command_leaves_running_on_purpose_is_left_alone() -> TestResult {
     let folder = tempfile::tempdir()?;
     let stop = stop(&folder)?;
     let command = format!("{}; (exec >&- 2>&-; cat <{}) & echo done", watch.hold, stop.display());
-    let server = Server::start(&["-k", "--exec", &command])?;
+    let server = Server::start(&["--keep-open", "--exec", &command])?;
     h2conn(["connect", "-k", &server.url]).assert().success().stdout("done\n");
     ensure!(server.interrupt()?.code == Some(0));
     watch.started()?;
@@ -178,7 +178,7 @@ fn what_a_command_leaves_running_does_not_hold_its_connection() -> TestResult {
     let left =
         format!("trap '' PIPE; cat <{}; echo more || echo >{}", stop.display(), lost.display());
     let command = format!("({}; {left}) 2>/dev/null & echo done", watch.hold);
-    let server = Server::start(&["-k", "-m", "1", "--cleartext", "--exec", &command])?;
+    let server = Server::start(&["--keep-open", "-m", "1", "--cleartext", "--exec", &command])?;
     let begun = std::time::Instant::now();
     h2conn(["connect", &server.url]).assert().success().stdout("done\n");
     ensure!(begun.elapsed() >= std::time::Duration::from_secs(1), "it has time for its end");
@@ -195,7 +195,7 @@ fn a_place_is_free_though_a_command_has_left_something_running() -> TestResult {
     let folder = tempfile::tempdir()?;
     let stop = stop(&folder)?;
     let command = format!("(exec 2>&-; cat <{}) & echo done", stop.display());
-    let server = Server::start(&["-k", "-m", "1", "--cleartext", "--exec", &command])?;
+    let server = Server::start(&["--keep-open", "-m", "1", "--cleartext", "--exec", &command])?;
     for _ in 0..2 {
         // The listener can free the place a moment after the first client has ended.
         let output = loop {
@@ -216,7 +216,7 @@ fn a_place_is_free_though_a_command_has_left_something_running() -> TestResult {
 fn what_a_command_leaves_talking_does_not_hold_its_connection() -> TestResult {
     let watch = Watch::new()?;
     let command = format!("{}; yes & echo done", watch.hold);
-    let server = Server::start(&["-k", "--cleartext", "--exec", &command])?;
+    let server = Server::start(&["--keep-open", "--cleartext", "--exec", &command])?;
     h2conn(["connect", &server.url]).assert().success().stdout(contains("done\n"));
     watch.started()?;
     // Its output has no reader any more.

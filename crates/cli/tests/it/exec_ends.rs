@@ -61,7 +61,8 @@ fn a_command_takes_none_of_a_hundred_resets_for_the_end_of_its_input() -> TestRe
     {
         let commits = Commits::new()?;
         let command = commits.command(reader);
-        let server = Server::start(&["-k", "-m", "1000", "--cleartext", "--exec", &command])?;
+        let server =
+            Server::start(&["--keep-open", "-m", "1000", "--cleartext", "--exec", &command])?;
         runtime()?.block_on(async {
             let client = Client::new()?;
             // A real end counts as one.
@@ -124,7 +125,8 @@ fn reads_no_end(args: &[&str], more: usize, break_off: Break) -> TestResult {
         0 => command,
         _ => command.replace("cat", "sleep 1; cat"),
     };
-    let server = Server::start(&[&["-k", "--cleartext", "--exec", &command], args].concat())?;
+    let server =
+        Server::start(&[&["--keep-open", "--cleartext", "--exec", &command], args].concat())?;
     let runtime = runtime()?;
     let conn = runtime.block_on(async {
         let conn = begun(&Client::new()?, &server.url, more).await?;
@@ -154,7 +156,7 @@ fn a_listener_that_ends_is_no_end_of_its_commands_input() -> TestResult {
 fn ends_with_its_listener(trap: &str, twice: bool) -> TestResult {
     let (commits, watch) = (Commits::new()?, Watch::new()?);
     let command = format!("{trap}{}; {}", watch.hold, commits.command("cat >/dev/null"));
-    let mut server = Server::start(&["-k", "--cleartext", "--exec", &command])?;
+    let mut server = Server::start(&["--keep-open", "--cleartext", "--exec", &command])?;
     let runtime = runtime()?;
     let client = Client::new()?;
     let _conn = runtime.block_on(begun(&client, &server.url, 0))?;
@@ -174,7 +176,7 @@ fn what_a_command_leaves_running_reads_no_end_that_the_peer_has_not_made() -> Te
     // The process has the input open, but not the output.
     let left = format!("(cat >/dev/null; echo x >>{}) <&3 >&- 3<&- &", commits.file().display());
     let command = format!("{}; exec 3<&0; {left} echo ready", watch.hold);
-    let server = Server::start(&["-k", "--cleartext", "--exec", &command])?;
+    let server = Server::start(&["--keep-open", "--cleartext", "--exec", &command])?;
     let runtime = runtime()?;
     let client = Client::new()?;
     let conn = runtime.block_on(begun(&client, &server.url, 0))?;

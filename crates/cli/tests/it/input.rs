@@ -71,7 +71,7 @@ fn what_cannot_be_understood_is_a_usage_error_that_names_it() {
         (&["listen", "127.0.0.1:0", "--identity", NO_PEM], "no certificate in"),
         (&["listen", "127.0.0.1:0", "--identity", "no/such/file.pem"], "no/such/file.pem"),
         (&["listen", "127.0.0.1:0", "--echo", "-m", "3"], "--keep-open"),
-        (&["listen", "127.0.0.1:0", "-k", "-m", "3"], "--echo"),
+        (&["listen", "127.0.0.1:0", "--keep-open", "-m", "3"], "--echo"),
         (&["listen", "127.0.0.1:0", "--to", "nowhere"], "expected HOST:PORT or unix:PATH"),
         (&["ping", "-c", "0", "https://host/"], "0"),
         (&["completions", "tcsh"], "tcsh"),
@@ -138,10 +138,10 @@ fn who_does_not_speak_http2_is_no_connection() -> TestResult {
 
 #[test]
 fn a_certificate_that_is_not_trusted_is_a_tls_failure_with_a_hint() -> TestResult {
-    let server = Server::start(&["--echo", "-k"])?;
+    let server = Server::start(&["--echo", "--keep-open"])?;
     fails(&["connect", &server.url], 3, &["unknown authority", "--cacert FILE"]);
     // TLS to a server that does not speak it.
-    let server = Server::start(&["--echo", "-k", "--cleartext"])?;
+    let server = Server::start(&["--echo", "--keep-open", "--cleartext"])?;
     let url = server.url.replace("http:", "https:");
     fails(&["connect", "-k", &url], 3, &["does not speak TLS"]);
     Ok(())

@@ -89,7 +89,7 @@ fn another_is_turned_away_with_a_text_while_one_is_served() -> TestResult {
 #[cfg(unix)]
 #[test]
 fn many_are_served_one_after_the_other_and_at_once_when_it_keeps_open() -> TestResult {
-    let server = Server::start(&["--echo", "-k", "--max-conns", "3"])?;
+    let server = Server::start(&["--echo", "--keep-open", "--max-conns", "3"])?;
     let mut children = Vec::new();
     for _ in 0..2 {
         let mut child = connected(&["-k", &server.url])?;
@@ -201,7 +201,10 @@ fn unix_sockets_serve_for_listening_connecting_and_handing_on() -> TestResult {
 #[test]
 fn a_listener_whose_reader_has_gone_ends() -> TestResult {
     let mut command = program();
-    command.args(["listen", "127.0.0.1:0", "-k"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+        .args(["listen", "127.0.0.1:0", "--keep-open"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
     let mut server = Server::run(&mut command)?;
     drop(server.stdout());
     // The first chunk is lost, and the next write fails.

@@ -22,7 +22,8 @@ fn round_trips_are_printed_with_statistics_whatever_the_server_answers() -> Test
         ensure!(listener.accept().await.is_none());
         Ok(method)
     })?;
-    let assert = h2conn(["ping", "-c", "3", "-i", "10ms", &peer.url]).assert().success().stderr("");
+    let assert =
+        h2conn(["ping", "-c", "3", "--interval", "10ms", &peer.url]).assert().success().stderr("");
     let said = String::from_utf8(assert.get_output().stdout.clone())?;
     for part in ["PING http://", " seq=1 ", " seq=3 ", "3 pings sent, 3 answered, 0% lost", "mdev"]
     {
@@ -35,9 +36,9 @@ fn round_trips_are_printed_with_statistics_whatever_the_server_answers() -> Test
 #[cfg(unix)]
 #[test]
 fn a_server_that_is_gone_between_two_pings_is_a_loss_and_no_failure() -> TestResult {
-    let server = Server::start(&["--echo", "-k"])?;
+    let server = Server::start(&["--echo", "--keep-open"])?;
     let mut child = program()
-        .args(["ping", "-k", "-i", "100ms", &server.url])
+        .args(["ping", "-k", "--interval", "100ms", &server.url])
         .stdout(Stdio::piped())
         .spawn()?;
     let mut lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();

@@ -168,7 +168,7 @@ fn a_socks_proxy_is_given_names_or_addresses_as_its_scheme_says() -> TestResult 
 
 #[test]
 fn the_environment_names_a_proxy_and_for_whom_there_is_none() -> TestResult {
-    let (server, addr) = echo(&["-k"])?;
+    let (server, addr) = echo(&["--keep-open"])?;
     let run = |args: &[&str], variables: &[(&str, &str)]| {
         let mut command = h2conn([&["connect", "-k"], args].concat());
         command.envs(variables.iter().copied()).write_stdin("hi").assert()

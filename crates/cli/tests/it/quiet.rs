@@ -48,7 +48,7 @@ fn have_much_said(url: &str) -> TestResult {
 #[test]
 fn a_listener_whose_standard_error_nobody_reads_serves_on_and_says_later_what_is_missing()
 -> TestResult {
-    let args = ["listen", "127.0.0.1:0", "--cleartext", "--echo", "-k", "-vvv"];
+    let args = ["listen", "127.0.0.1:0", "--cleartext", "--echo", "--keep-open", "-vvv"];
     let (mut child, mut stderr, url) = unread(&args)?;
     have_much_said(&url)?;
     let (found, missing) = mpsc::channel();
@@ -89,7 +89,7 @@ fn a_command_ends_with_its_exit_code_though_standard_error_takes_nothing() -> Te
 
 #[test]
 fn a_server_whose_standard_error_nobody_reads_still_ends() -> TestResult {
-    let args = ["listen", "127.0.0.1:0", "--cleartext", "--echo", "-k", "-vvv"];
+    let args = ["listen", "127.0.0.1:0", "--cleartext", "--echo", "--keep-open", "-vvv"];
     let (mut child, _stderr, url) = unread(&args)?;
     have_much_said(&url)?;
     rustix::process::kill_process(crate::support::pid(&child)?, rustix::process::Signal::INT)?;
@@ -127,7 +127,7 @@ fn a_stranger_who_asks_again_and_again_fills_no_log_and_is_counted() -> TestResu
 
 #[test]
 fn a_client_without_a_place_at_a_listener_is_warned_of_with_the_option() -> TestResult {
-    let server = Server::start(&["--echo", "-k", "--cleartext", "--max-conns", "1"])?;
+    let server = Server::start(&["--echo", "--keep-open", "--cleartext", "--max-conns", "1"])?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = Client::builder().build()?;
@@ -146,7 +146,7 @@ fn a_client_without_a_place_at_a_listener_is_warned_of_with_the_option() -> Test
 #[cfg(target_os = "linux")]
 #[test]
 fn a_client_of_a_listener_has_at_most_as_many_places_as_it_leaves_to_others() -> TestResult {
-    let server = Server::start(&["--echo", "-k", "--cleartext", "--max-conns", "100"])?;
+    let server = Server::start(&["--echo", "--keep-open", "--cleartext", "--max-conns", "100"])?;
     let addr = server.url.trim_start_matches("http://").trim_end_matches('/').parse()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -175,7 +175,7 @@ fn a_client_of_a_listener_has_at_most_as_many_places_as_it_leaves_to_others() ->
 
 #[test]
 fn a_warning_of_the_library_is_shown_without_being_asked_for() -> TestResult {
-    let server = Server::start(&["--echo", "-k", "--cleartext"])?;
+    let server = Server::start(&["--echo", "--keep-open", "--cleartext"])?;
     let address = server.url.trim_start_matches("http://").trim_end_matches('/');
     let mut stranger = TcpStream::connect(address)?;
     stranger.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")?;

@@ -52,7 +52,7 @@ fn a_connection_that_breaks_off_or_is_refused_is_made_again_and_input_goes_on() 
 
 #[test]
 fn what_would_fail_again_is_not_tried_again() -> TestResult {
-    let server = Server::start(&["--echo", "-k"])?;
+    let server = Server::start(&["--echo", "--keep-open"])?;
     h2conn(["connect", "--reconnect", &server.url]).assert().code(3);
     let peer = Peer::cleartext(|mut listener| async move {
         listener.accept().await.context("a request")?.reject(StatusCode::FORBIDDEN);

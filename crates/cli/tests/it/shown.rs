@@ -121,7 +121,7 @@ fn passwords_in_urls_are_never_shown() -> TestResult {
 
 #[test]
 fn a_query_is_shown_from_twice_verbose_on() -> TestResult {
-    let server = Server::start(&["--echo", "-k", "-v", "--cleartext"])?;
+    let server = Server::start(&["--echo", "--keep-open", "-v", "--cleartext"])?;
     let url = format!("{}path?key=hunter2", server.url);
     let said = |verbose: &str| -> TestResult<String> {
         let output = h2conn(["connect", verbose, &url]).output()?;

@@ -60,7 +60,7 @@ fn once_while_the_answer_is_waited_for_is_no_success() -> TestResult {
 
 #[test]
 fn once_in_the_middle_of_a_listeners_input_is_a_reset_and_no_end() -> TestResult {
-    for (args, code) in [(&[][..], 130), (&["-k"], 0)] {
+    for (args, code) in [(&[][..], 130), (&["--keep-open"], 0)] {
         let (mut server, mut stdin) = talker(args)?;
         std::io::Write::write_all(&mut stdin, b"half")?;
         let end = tokio::runtime::Runtime::new()?.block_on(async {
@@ -165,18 +165,21 @@ pub(crate) fn insist(child: &mut Child) -> TestResult<ExitStatus> {
 fn twice_leaves_nothing_of_the_commands_of_a_listener() -> TestResult {
     let watch = Watch::new()?;
     let command = format!("trap '' TERM; {}; sleep 4242; :", watch.hold);
-    let mut server = Server::start(&["-k", "--exec", &command])?;
+    let mut server = Server::start(&["--keep-open", "--exec", &command])?;
     let mut child = program().args(["connect", "-k", &server.url]).stdin(Stdio::piped()).spawn()?;
     watch.started()?;
     let status = insist(server.process())?;
     ensure!(status.code() == Some(130), "{status}");
+    let said = server.wait()?.stderr;
+    ensure!(said.contains("waiting up to 5 s for 1 connection to end"), "{said}");
+    ensure!(said.contains("interrupted again: ended at once"), "{said}");
     wait(&mut child)?;
     watch.gone()
 }
 
 #[test]
 fn a_listener_ends_in_good_order_with_a_connection_open() -> TestResult {
-    let server = Server::start(&["--echo", "-k"])?;
+    let server = Server::start(&["--echo", "--keep-open"])?;
     let mut child = connected(&["-k", &server.url])?;
     let mut stdin = child.stdin.take().context("a pipe")?;
     std::io::Write::write_all(&mut stdin, b"x")?;
@@ -187,6 +190,7 @@ fn a_listener_ends_in_good_order_with_a_connection_open() -> TestResult {
     ensure!(wait(&mut child)?.success());
     let ended = server.wait()?;
     ensure!(ended.code == Some(0), "{ended:?}");
+    ensure!(ended.stderr.contains("for 1 connection to end; a second Ctrl-C"), "{ended:?}");
     Ok(())
 }
 
@@ -208,9 +212,11 @@ fn once_before_there_is_a_connection_is_no_success() -> TestResult {
 
 #[test]
 fn a_listener_of_one_connection_that_nobody_came_to_is_no_success() -> TestResult {
-    for (args, code) in [(&["--echo"][..], 130), (&["--echo", "-k"], 0)] {
+    for (args, code) in [(&["--echo"][..], 130), (&["--echo", "--keep-open"], 0)] {
         let ended = Server::start(args)?.interrupt()?;
         ensure!(ended.code == Some(code), "{args:?}: {ended:?}");
+        let said = "no connection ";
+        ensure!(ended.stderr.contains(said), "{args:?}: {ended:?}");
     }
     Ok(())
 }

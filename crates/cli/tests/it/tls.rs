@@ -45,7 +45,7 @@ fn pairs() -> TestResult<(TempDir, Pair, Pair)> {
 #[test]
 fn a_listener_shows_the_certificate_that_it_is_given_and_no_other() -> TestResult {
     let (_folder, own, other) = pairs()?;
-    let server = Server::start(&["--echo", "-k", "--cert", &own.cert, "--key", &own.key])?;
+    let server = Server::start(&["--echo", "--keep-open", "--cert", &own.cert, "--key", &own.key])?;
     h2conn(["connect", "--cacert", &own.cert, &server.url])
         .write_stdin("hi")
         .assert()
@@ -68,7 +68,8 @@ fn only_clients_with_a_certificate_of_those_who_are_trusted_are_let_in() -> Test
     let (_folder, own, client) = pairs()?;
     let server = Server::start(&[
         "--echo",
-        "-vk",
+        "-v",
+        "--keep-open",
         "--cert",
         &own.cert,
         "--key",

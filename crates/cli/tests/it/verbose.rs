@@ -64,7 +64,7 @@ fn three_times_verbose_also_shows_each_frame_of_both_directions() -> TestResult 
 
 #[test]
 fn statistics_count_the_bytes_of_the_user() -> TestResult {
-    let server = Server::start(&["--echo", "-k"])?;
+    let server = Server::start(&["--echo", "--keep-open"])?;
     let url = server.url.as_str();
     let assert = h2conn(["connect", "-k", "--stats", url]).write_stdin("12345").assert().success();
     let said = String::from_utf8(assert.get_output().stderr.clone())?;
