@@ -3,6 +3,7 @@
 
 mod connection;
 mod examples;
+mod hints;
 mod listening;
 mod transfer;
 mod tunnel;
@@ -18,6 +19,7 @@ use clap_complete::Shell;
 use crate::exit;
 
 pub(crate) use connection::{ConnectOptions, StreamOptions};
+pub(crate) use hints::explained;
 pub(crate) use listening::ListenOptions;
 pub(crate) use transfer::{Recv, Send};
 pub(crate) use tunnel::{Forward, Secret, Serve};

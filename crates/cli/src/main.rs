@@ -19,6 +19,7 @@ mod transfer;
 mod tunnel;
 mod waiting;
 
+use std::env;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -41,6 +42,9 @@ fn main() -> ExitCode {
     report::catch_panics();
     match args::Args::try_parse() {
         Ok(args) => exit::code_of(commands::run(args)),
-        Err(answer) => exit::usage(&answer),
+        Err(answer) => {
+            let words: Vec<_> = env::args_os().map(|word| word.to_string_lossy().into()).collect();
+            exit::usage(&args::explained(answer, &words))
+        }
     }
 }
