@@ -12,7 +12,7 @@ use crate::group;
 use crate::report;
 
 /// How long the second Ctrl-C waits for a standard error that may have no reader.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tells when the user has asked the program to end. All clones tell the same.
 #[derive(Clone, Debug, Default)]
