@@ -132,7 +132,8 @@ mod tests {
                 Args::try_parse_from(&words).unwrap_or_else(|error| panic!("{example}: {error}"));
             }
             assert!(own > 0, "{name:?} has no example of itself");
-            assert!(text.lines().all(|line| line.chars().count() <= 100), "{name:?}");
+            let own = text.split("Exit codes").next().unwrap();
+            assert!(own.lines().all(|line| line.chars().count() <= 100), "{name:?}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! `h2conn completions` and `h2conn man`. Both are made from the definitions of the command line.
 
+use std::fs;
 use std::io::{self, Write};
 
 use clap::{Command, CommandFactory};
@@ -16,7 +17,9 @@ pub(crate) fn completions(args: &args::Completions) -> Result {
 
 pub(crate) fn man(args: &args::Man) -> Result {
     if let Some(dir) = &args.dir {
-        return clap_mangen::generate_to(definitions(), dir).map_err(|error| {
+        let made =
+            fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(definitions(), dir));
+        return made.map_err(|error| {
             Failure::local(format_args!("cannot write the pages to {}", dir.display()), error)
         });
     }

@@ -4,6 +4,8 @@ mod caps;
 mod connect;
 mod crowd;
 #[cfg(unix)]
+mod examples;
+#[cfg(unix)]
 mod exec;
 #[cfg(unix)]
 mod exec_ends;
