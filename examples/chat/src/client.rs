@@ -22,24 +22,25 @@ use model::Model;
 use session::{Event, Login, Session, Timing};
 use text::one_line;
 
-/// Joins a room until the user leaves, and first shows `note`.
+/// Joins a room until the user leaves. The user who hosts the room first sees `host_note`.
 ///
 /// On a terminal it takes the whole screen, otherwise it reads and prints lines.
 ///
 /// # Errors
 ///
 /// If the room cannot be joined, or if some of the user's lines may be lost.
-pub async fn run(login: Login, note: Option<&str>) -> Result<()> {
+pub async fn run(login: Login, host_note: Option<&str>) -> Result<()> {
     let (url, name) = (login.url.clone(), login.name.clone());
     let mut session = Session::start(login, Timing::default());
     if !stdin().is_terminal() || !stdout().is_terminal() {
-        return lines::run(&name, session, note).await;
+        return lines::run(&name, session, host_note).await;
     }
     let mut model = Model::new(&url, &name, TimeZone::system());
     if env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
         model = model.without_colors();
     }
-    if let Some(note) = note {
+    if let Some(note) = host_note {
+        model = model.as_host();
         model.note(note);
     }
     // Print the reason of a failure to join in the user's own terminal, not on the screen of the

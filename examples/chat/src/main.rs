@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use chat::client;
@@ -59,28 +60,42 @@ enum Command {
 
 const LOCAL: &str = "127.0.0.1:8000";
 
+/// The options of clients that join a server whose certificate nobody has signed.
+const UNCHECKED: &str = " -k";
+
 #[tokio::main]
-async fn main() -> Result<()> {
-    let Chat { command, name } = Chat::parse();
+async fn main() -> ExitCode {
+    // An error returned from here would be printed for programmers, with a backtrace.
+    match run(Chat::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("chat: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(Chat { command, name }: Chat) -> Result<()> {
     match command {
         None => both_ends(name.unwrap_or_else(account)).await,
         Some(Command::Serve { addr, cert, key }) => {
-            let identity = match cert.zip(key) {
-                Some((cert, key)) => Identity::from_pem_files(cert, key)?,
-                None => local_identity()?,
+            let (identity, options) = match cert.zip(key) {
+                Some((cert, key)) => (Identity::from_pem_files(cert, key)?, ""),
+                None => (local_identity()?, UNCHECKED),
             };
-            serve(&addr, identity).await
+            serve(&addr, identity, options).await
         }
         Some(Command::Connect { url, name: own, cacert, insecure }) => {
             let tls = ClientTls::new();
             let tls = match cacert {
                 _ if insecure => tls.dangerous_accept_any_certificate(),
-                Some(file) => {
-                    tls.only_root_certificates(fs::read(file).context("cannot read --cacert")?)
-                }
+                Some(file) => tls.only_root_certificates(fs::read(&file).with_context(|| {
+                    format!("cannot read the file {} of --cacert", file.display())
+                })?),
                 None => tls,
             };
             let name = own.or(name).unwrap_or_else(account);
+            let url = if url.contains("://") { url } else { format!("https://{url}") };
             client::run(Login { url, name, tls }, None).await
         }
     }
@@ -96,21 +111,19 @@ async fn both_ends(name: String) -> Result<()> {
     let url = server.url()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
-    let program = match env::var_os("CARGO") {
-        Some(_) => "cargo run -p chat --",
-        None => "chat",
-    };
-    let note = format!("others can join by: {program} connect {url} --name NAME -k");
+    let note = how_to_join(&url, UNCHECKED);
     let result = client::run(Login { url, name, tls }, Some(&note)).await;
     drop(stop);
     serving.await??;
     result
 }
 
-async fn serve(addr: &str, identity: Identity) -> Result<()> {
+async fn serve(addr: &str, identity: Identity, options: &str) -> Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let server = Server::bind(addr, identity, Limits::default())?;
-    println!("listening on {}", server.url()?);
+    let url = server.url()?;
+    println!("listening on {url}");
+    eprintln!("{}", how_to_join(&url, options));
     let interrupt = async {
         // If Ctrl-C cannot be watched, the server runs until it is killed.
         if tokio::signal::ctrl_c().await.is_err() {
@@ -118,6 +131,15 @@ async fn serve(addr: &str, identity: Identity) -> Result<()> {
         }
     };
     server.run(interrupt).await
+}
+
+/// A hint for others. It names this program in the way in which it was started.
+fn how_to_join(url: &str, options: &str) -> String {
+    let program = match env::var_os("CARGO") {
+        Some(_) => "cargo run -p chat --".to_owned(),
+        None => env::args().next().unwrap_or_else(|| "chat".to_owned()),
+    };
+    format!("others can join with: {program} connect {url} --name NAME{options}, or in a browser")
 }
 
 fn local_identity() -> Result<Identity> {

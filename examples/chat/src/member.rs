@@ -30,16 +30,31 @@ const BATCH: usize = 64;
 /// The most bytes of one message. Clients accept this much by default.
 const MAX_SENT_SIZE: usize = 1 << 20;
 
+/// What is expected, for a client that has sent something else.
+#[derive(Clone, Copy)]
+struct Expected {
+    name: &'static str,
+    post: &'static str,
+}
+
 /// Serves a member whose client speaks gob.
 pub async fn in_gob(room: &Room, conn: &Conn) -> Result<()> {
+    let expected = Expected {
+        name: "the first value in gob is your name, a string",
+        post: "a post in gob is a struct with a string named Message",
+    };
     let login = |size| Gob::<String>::new().max_message_size(size);
-    attend(room, conn, login, |size| Gob::<Post>::new().max_message_size(size)).await
+    attend(room, conn, expected, login, |size| Gob::<Post>::new().max_message_size(size)).await
 }
 
 /// Serves a member whose client speaks JSON.
 pub async fn in_json(room: &Room, conn: &Conn) -> Result<()> {
+    let expected = Expected {
+        name: r#"the first value in JSON is your name, such as "ada""#,
+        post: r#"a post in JSON is an object such as {"message": "hello"}"#,
+    };
     let login = |size| Json::<String>::new().max_message_size(size);
-    attend(room, conn, login, |size| Json::<Post>::new().max_message_size(size)).await
+    attend(room, conn, expected, login, |size| Json::<Post>::new().max_message_size(size)).await
 }
 
 /// Serves a member in any format. One of the two functions makes a codec for the name and the
@@ -47,6 +62,7 @@ pub async fn in_json(room: &Room, conn: &Conn) -> Result<()> {
 async fn attend<L, P>(
     room: &Room,
     conn: &Conn,
+    expected: Expected,
     login: impl Fn(usize) -> L,
     posts: impl Fn(usize) -> P,
 ) -> Result<()>
@@ -60,8 +76,8 @@ where
     let mut outgoing = FramedWrite::new(conn, login(MAX_SENT_SIZE));
     let joined = match timeout(LOGIN, incoming.next()).await {
         Ok(Some(Ok(name))) => room.join(&name),
-        Ok(Some(Err(error))) => Err(refusal(error)?),
-        Ok(None) => bail!("left without a name"),
+        Ok(Some(Err(error))) => Err(refusal(error, expected.name)?),
+        Ok(None) => Err(format!("you left without a name; {}", expected.name)),
         Err(_) => Err(format!("there was no name within {} s", LOGIN.as_secs())),
     };
     let (member, mail) = match joined {
@@ -80,7 +96,7 @@ where
     let incoming = incoming.map_decoder(|_| posts(MAX_MESSAGE_SIZE));
     let outgoing = outgoing.map_encoder(|_| posts(MAX_SENT_SIZE));
     let name = member.name().to_owned();
-    stay(member, mail, conn, incoming, outgoing).await.context(name)
+    stay(member, mail, conn, expected.post, incoming, outgoing).await.context(name)
 }
 
 /// Moves posts both ways until one side ends.
@@ -88,6 +104,7 @@ async fn stay<P>(
     member: Member,
     mail: Mail,
     conn: &Conn,
+    expected: &str,
     incoming: FramedRead<&Conn, P>,
     outgoing: FramedWrite<&Conn, P>,
 ) -> Result<()>
@@ -100,9 +117,9 @@ where
         // Delivery lasts as long as the member has its place, so this is an error.
         delivered = &mut delivery => return delivered,
         Ok(reason) = mail.dismissal => Some(reason),
-        heard = listen(incoming, &member) => match heard {
+        heard = listen(incoming, &member, expected) => match heard {
             Ok(()) => None,
-            Err(error) => Some(refusal(error)?),
+            Err(error) => Some(refusal(error, expected)?),
         },
     };
     drop(member);
@@ -126,7 +143,11 @@ where
 }
 
 /// Reads the client's posts, until the client ends its direction.
-async fn listen<P>(mut posts: FramedRead<&Conn, P>, member: &Member) -> Result<(), CodecError>
+async fn listen<P>(
+    mut posts: FramedRead<&Conn, P>,
+    member: &Member,
+    expected: &str,
+) -> Result<(), CodecError>
 where
     P: Decoder<Item = Post, Error = CodecError>,
 {
@@ -134,7 +155,9 @@ where
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while let Some(post) = posts.next().await.transpose()? {
         pace.tick().await;
-        member.post(&post.message).await;
+        if !member.post(&post.message).await {
+            member.tell(&format!("nobody got a post of yours without a message; {expected}")).await;
+        }
     }
     Ok(())
 }
@@ -163,10 +186,11 @@ where
     Ok(())
 }
 
-/// The message for a client that sent no valid post, or the error of a lost connection.
-fn refusal(error: CodecError) -> Result<String, CodecError> {
+/// The message for a client that sent something else than what is expected, or the error of a lost
+/// connection.
+fn refusal(error: CodecError, expected: &str) -> Result<String, CodecError> {
     match error.kind() {
-        CodecErrorKind::Io | CodecErrorKind::Truncated => Err(error),
-        _ => Ok(format!("you sent what cannot be read: {error}")),
+        CodecErrorKind::Io => Err(error),
+        _ => Ok(format!("you sent what cannot be read: {error}; {expected}")),
     }
 }

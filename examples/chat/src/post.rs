@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// The answer to an accepted name.
 pub const WELCOME: &str = "ok";
 
+/// The answer to a name that a member has already. The chat in Go has the same.
+pub const TAKEN: &str = "user already exists";
+
 /// The author of posts that no member wrote.
 pub const SYSTEM: &str = "System";
 

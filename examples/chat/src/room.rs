@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::post::{Post, SYSTEM, harmless};
+use crate::post::{Post, SYSTEM, TAKEN, harmless};
 
 /// The most characters of a name.
 pub const MAX_NAME_CHARS: usize = 32;
@@ -79,7 +79,7 @@ impl Room {
             return Err(reason.clone());
         }
         if state.seats.contains_key(&key(name)) {
-            return Err("user already exists".to_owned());
+            return Err(TAKEN.to_owned());
         }
         let (sender, posts) = mpsc::channel(self.limits.queue);
         let (dismiss, dismissal) = oneshot::channel();
@@ -117,22 +117,37 @@ impl Member {
     }
 
     /// Posts a message to all members, and waits until it has been sent to its author too. No
-    /// member can therefore post faster than it reads.
-    pub async fn post(&self, message: &str) {
+    /// member can therefore post faster than it reads. Returns whether there is anything to post.
+    pub async fn post(&self, message: &str) -> bool {
         let message: String = message.trim().chars().map(harmless).collect();
         if message.is_empty() {
-            return;
+            return false;
         }
         let (receipt, out) = oneshot::channel();
         {
             let mut state = self.room.lock();
             // A member that was dismissed may not post.
             if state.seats.get(&key(&self.name)).is_none_or(|seat| seat.mail.is_none()) {
-                return;
+                return true;
             }
             let post = state.stamp(Post::new(&self.name, message));
             state.keep(&post, self.room.limits.history);
             state.spread(&post, Some(receipt));
+        }
+        // The other end is dropped, never used.
+        let _ = out.await;
+        true
+    }
+
+    /// Tells this member alone something, and waits until it has been sent.
+    pub async fn tell(&self, message: &str) {
+        let (receipt, out) = oneshot::channel();
+        {
+            let mut state = self.room.lock();
+            let post = state.stamp(Post::system(message));
+            if let Some(seat) = state.seats.get_mut(&key(&self.name)) {
+                seat.take(&post, Some(receipt));
+            }
         }
         // The other end is dropped, never used.
         let _ = out.await;
@@ -298,6 +313,21 @@ mod tests {
         assert_eq!(read(&mut to_ada), ["Bob logged in", "hi [2J", "Bob logged out"]);
         assert_eq!(read(&mut to_bob), ["hi [2J"]);
         assert!(to_bob.posts.is_closed());
+    }
+
+    #[test]
+    fn a_member_can_be_told_something_that_the_others_do_not_hear() {
+        let room = room(8, 8);
+        let (ada, mut to_ada) = room.join("ada").expect("the first");
+        let (_bob, mut to_bob) = room.join("bob").expect("another");
+        read(&mut to_ada);
+        read(&mut to_bob);
+        assert_eq!(ada.post(" ").now_or_never(), Some(false));
+        let _ = ada.tell("there was no message").now_or_never();
+        assert_eq!(read(&mut to_ada), ["there was no message"]);
+        assert_eq!(read(&mut to_bob), [""; 0]);
+        let (_eve, mut to_eve) = room.join("eve").expect("a third");
+        assert_eq!(read(&mut to_eve), ["here: ada, bob", "eve logged in"]);
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub struct Model {
     pub(crate) talk: Talk,
     pub(crate) zone: TimeZone,
     pub(crate) has_colors: bool,
+    /// The room ends when this user leaves.
+    is_host: bool,
+    /// The last key was to leave, and the host was asked whether to.
+    is_asked: bool,
 }
 
 /// The state of the connection to the server.
@@ -64,7 +68,14 @@ impl Model {
             talk: Talk::new(name),
             zone,
             has_colors: true,
+            is_host: false,
+            is_asked: false,
         }
+    }
+
+    /// Asks before leaving while others are in the room, which ends with this user.
+    pub fn as_host(self) -> Model {
+        Model { is_host: true, ..self }
     }
 
     /// Shows everything in the terminal's own colour.
@@ -110,15 +121,18 @@ impl Model {
         if key.kind == KeyEventKind::Release {
             return None;
         }
+        let is_asked = std::mem::take(&mut self.is_asked);
         // Both together are AltGr on Windows, which types characters.
         let both = KeyModifiers::CONTROL | KeyModifiers::ALT;
         let is_plain = key.modifiers.contains(both) || !key.modifiers.intersects(both);
         let ctrl = !is_plain && key.modifiers.contains(KeyModifiers::CONTROL);
         let alt = !is_plain && key.modifiers.contains(KeyModifiers::ALT);
         match key.code {
-            KeyCode::Esc => return Some(Wish::Quit),
-            KeyCode::Char('c') if ctrl => return Some(Wish::Quit),
-            KeyCode::Char('d') if ctrl && self.input.value().is_empty() => return Some(Wish::Quit),
+            KeyCode::Esc => return self.quit(is_asked),
+            KeyCode::Char('c') if ctrl => return self.quit(is_asked),
+            KeyCode::Char('d') if ctrl && self.input.value().is_empty() => {
+                return self.quit(is_asked);
+            }
             KeyCode::Char('l') if ctrl => return Some(Wish::Redraw),
             KeyCode::Enter => return self.enter(),
             KeyCode::Up => self.history.scroll_up(1),
@@ -152,6 +166,23 @@ impl Model {
     /// How long the screen stays correct without any event.
     pub fn stays_for(&self) -> Option<Duration> {
         matches!(self.link, Link::Lost { .. }).then_some(Duration::from_millis(500))
+    }
+
+    fn quit(&mut self, is_asked: bool) -> Option<Wish> {
+        let is_other = |name: &&String| **name != self.name;
+        let others = self.members.iter().flatten().filter(is_other).count();
+        let is_open = self.is_host && others > 0 && matches!(self.link, Link::Joined);
+        if is_asked || !is_open {
+            return Some(Wish::Quit);
+        }
+        let members = if others == 1 { "member" } else { "members" };
+        self.note(&format!(
+            "you host this room, and it ends for {others} other {members} when you leave: press the \
+             key again to leave"
+        ));
+        self.history.scroll_to_end();
+        self.is_asked = true;
+        None
     }
 
     fn insert(&mut self, c: char) {
@@ -296,6 +327,27 @@ mod tests {
         assert_eq!(press(&mut model, KeyCode::Char('x'), KeyModifiers::NONE), None);
         let wish = press(&mut model, KeyCode::Enter, KeyModifiers::NONE);
         assert_eq!(wish, Some(Wish::Again));
+    }
+
+    #[test]
+    fn a_host_is_asked_before_the_room_ends_for_others() {
+        let esc = |model: &mut Model| press(model, KeyCode::Esc, KeyModifiers::NONE);
+        let mut model = model().as_host();
+        let _lines = join(&mut model);
+        let here = vec!["ada".to_owned()];
+        post(&mut model, Post { here, ..Post::system("nobody else is here") });
+        assert_eq!(esc(&mut model), Some(Wish::Quit), "alone");
+        post(&mut model, Post { came: "bob".to_owned(), ..Post::system("bob logged in") });
+        assert_eq!(esc(&mut model), None);
+        let shown = history(&model).concat();
+        assert!(shown.contains("ends for 1 other member when you leave"), "{shown}");
+        // Any other key is an answer too.
+        assert_eq!(press(&mut model, KeyCode::Char('x'), KeyModifiers::NONE), None);
+        assert_eq!(press(&mut model, KeyCode::Char('c'), KeyModifiers::CONTROL), None);
+        assert_eq!(esc(&mut model), Some(Wish::Quit), "asked");
+        assert_eq!(esc(&mut model), None);
+        model.event(Event::Lost("gone".to_owned(), Duration::from_secs(8)));
+        assert_eq!(esc(&mut model), Some(Wish::Quit), "without a room");
     }
 
     #[test]

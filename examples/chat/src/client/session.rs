@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use futures_util::{SinkExt, StreamExt};
 use h2conn::codec::Gob;
 use h2conn::tls::ClientTls;
-use h2conn::{Client, Conn, OnDrop};
+use h2conn::{Client, Conn, ErrorKind, OnDrop};
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout};
@@ -17,7 +17,7 @@ use tokio_util::codec::{FramedRead, FramedWrite};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::talk::MAX_UNSAID;
-use crate::post::{Post, WELCOME};
+use crate::post::{Post, TAKEN, WELCOME};
 
 /// How many events may wait. A post may be large.
 const EVENTS: usize = 8;
@@ -142,7 +142,7 @@ impl Run {
                     pause = first_pause;
                 }
                 Err(error) if !been_in.load(Ordering::Relaxed) => {
-                    return self.tell(Event::Failed(format!("{error:#}"))).await;
+                    return self.tell(Event::Failed(explained(&error))).await;
                 }
                 Err(error) => {
                     if began.elapsed() > max_pause {
@@ -186,7 +186,8 @@ impl Run {
         if answer != WELCOME {
             // Only the answer matters.
             let _ = conn.close().await;
-            bail!("the server refuses the name {:?}: {answer:?}", self.login.name);
+            let hint = if answer == TAKEN { "; --name NAME is another one" } else { "" };
+            bail!("the server refuses the name {:?}: {answer:?}{hint}", self.login.name);
         }
         been_in.store(true, Ordering::Relaxed);
         let incoming = incoming.map_decoder(|_| Gob::<Post>::new());
@@ -250,4 +251,16 @@ impl Run {
             }
         }
     }
+}
+
+/// Why there is no connection, in terms of this program's options: the library's errors name its own.
+fn explained(error: &anyhow::Error) -> String {
+    let kind = error.downcast_ref::<h2conn::Error>().map(h2conn::Error::kind);
+    let hint = match kind {
+        Some(ErrorKind::Tls) => {
+            "; --cacert FILE trusts the certificates in a PEM file, and -k any certificate"
+        }
+        _ => "",
+    };
+    format!("{error:#}{hint}")
 }

@@ -6,12 +6,20 @@ mod user;
 
 use std::future::pending;
 use std::process::Output;
+#[cfg(unix)]
+use std::process::Stdio;
 use std::time::Duration;
 
-use chat::client::session::Event;
+#[cfg(unix)]
+use anyhow::Context;
+use chat::client::session::{Event, Login, Session, Timing};
 use chat::room::Limits;
 use chat::server::Server;
-use h2conn::tls::Identity;
+use h2conn::tls::{ClientTls, Identity};
+#[cfg(unix)]
+use tokio::io::{AsyncBufReadExt, BufReader};
+#[cfg(unix)]
+use tokio::process::Command;
 
 use crate::support::{Site, TestResult, within};
 use foreign::Manners;
@@ -159,7 +167,52 @@ async fn lines_go_in_and_come_back() -> TestResult {
         assert_eq!(refused.status.code(), Some(1));
         assert_eq!(refused.stdout, b"");
         let stderr = String::from_utf8(refused.stderr)?;
-        assert!(stderr.contains("user already exists"), "{stderr}");
+        assert!(stderr.contains("user already exists") && stderr.contains("--name"), "{stderr}");
+        // For users: no backtrace, though the environment asks for one.
+        assert!(stderr.starts_with("chat: ") && stderr.lines().count() == 1, "{stderr}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_gets_a_hint_in_terms_of_the_program() -> TestResult {
+    within(WATCHDOG, async {
+        let site = Site::new(Limits::default())?;
+        let another = Identity::self_signed(["localhost"])?.certificate_pem();
+        let tls = ClientTls::new().only_root_certificates(another);
+        let login = Login { url: site.url.clone(), name: "ada".to_owned(), tls };
+        let mut session = Session::start(login, Timing::default());
+        let Some(Event::Failed(why)) = session.event().await else { panic!("it got in") };
+        assert!(why.contains("--cacert FILE trusts"), "{why}");
+        Ok(())
+    })
+    .await
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_host_hints_at_a_command_that_joins() -> TestResult {
+    within(WATCHDOG, async {
+        // Not as under `cargo run`, so that the program names itself.
+        let mut host = Command::new(env!("CARGO_BIN_EXE_chat"))
+            .args(["--name", "host"])
+            .env_remove("CARGO")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let mut said = BufReader::new(host.stderr.take().context("it is piped")?).lines();
+        let hint = said.next_line().await?.context("no hint")?;
+        let join = hint.strip_prefix("others can join with: ").context(hint.clone())?;
+        let join = join.strip_suffix(", or in a browser").context(hint.clone())?;
+        let line = format!("echo hello | {}", join.replace("NAME", "guest"));
+        let joined = Command::new("sh").args(["-c", &line]).output().await?;
+        let printed = String::from_utf8(joined.stdout)?;
+        assert!(printed.contains("* here: host") && printed.contains("<guest> hello"), "{printed}");
+        drop(host.stdin.take());
+        assert!(host.wait().await?.success());
         Ok(())
     })
     .await

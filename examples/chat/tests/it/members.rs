@@ -144,6 +144,50 @@ async fn a_client_that_sends_something_else_is_told_so() -> TestResult {
     .await
 }
 
+#[tokio::test]
+async fn a_client_that_ends_too_early_is_told_what_is_missing() -> TestResult {
+    within(WATCHDOG, async {
+        let site = Site::new(Limits::default())?;
+        for (path, sent, expected) in [
+            ("json", "", "you left without a name; the first value in JSON is your name"),
+            ("json", "\"eve", "the first value in JSON is your name, such as"),
+            ("json", "\"eve\" {\"message\": \"hi", "a post in JSON is an object such as"),
+            ("", "", "the first value in gob is your name"),
+        ] {
+            let url = format!("{}{path}", site.url);
+            let (mut conn, _) = site.client().build()?.connect(url).await?;
+            conn.write_all(sent.as_bytes()).await?;
+            conn.shutdown().await?;
+            let mut answer = Vec::new();
+            conn.read_to_end(&mut answer).await.with_context(|| sent.to_owned())?;
+            let answer = String::from_utf8_lossy(&answer);
+            ensure!(answer.contains(expected), "{sent}: {answer}");
+        }
+        site.stop().await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_author_of_a_post_without_a_message_is_told_that_nobody_got_it() -> TestResult {
+    within(WATCHDOG, async {
+        let site = Site::new(Limits::default())?;
+        let mut ada = site.join("ada").await?;
+        let (mut conn, _) = site.client().build()?.connect(format!("{}json", site.url)).await?;
+        conn.write_all(b"\"eve\" {\"text\": \"hi\"} {\"message\": \"hello\"}").await?;
+        conn.shutdown().await?;
+        let mut answer = String::new();
+        conn.read_to_string(&mut answer).await?;
+        ensure!(answer.contains("nobody got a post of yours without a message"), "{answer}");
+        let came = ada.read_until(|post| post.came == "eve").await?;
+        let (said, went) = (ada.next().await?, ada.next().await?);
+        let heard = (said.context("a post")?.message, went.context("the end")?.went);
+        ensure!(heard == ("hello".to_owned(), "eve".to_owned()), "{came:?} {heard:?}");
+        site.stop().await
+    })
+    .await
+}
+
 /// Browsers let any site send requests that are no WebSocket, and name the site.
 #[tokio::test]
 async fn a_page_joins_by_web_socket_only() -> TestResult {

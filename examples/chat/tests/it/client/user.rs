@@ -82,7 +82,7 @@ impl User {
 pub(crate) async fn run(url: &str, name: &str, input: &str) -> TestResult<Output> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_chat"))
         .args(["connect", url, "--name", name, "-k"])
-        .env("RUST_BACKTRACE", "0")
+        .env("RUST_BACKTRACE", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
