@@ -34,7 +34,8 @@ use values::{duration, url};
 pub(crate) struct Args {
     /// Report what happens, on standard error. -vv adds the library's log and the queries of URLs,
     /// -vvv each frame.
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    // Behind the options of a command, before --help.
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 990)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -65,8 +66,6 @@ pub(crate) struct Connect {
     /// is https://. http:// is HTTP/2 without TLS.
     #[arg(value_parser = url)]
     pub(crate) url: String,
-    #[command(flatten)]
-    pub(crate) connection: ConnectOptions,
     /// After the end of standard input, wait at most this long for the server to end its direction,
     /// then close the connection.
     #[arg(short = 'q', long, value_name = "SECONDS", value_parser = duration)]
@@ -81,6 +80,8 @@ pub(crate) struct Connect {
     pub(crate) reconnect: bool,
     #[command(flatten)]
     pub(crate) stream: StreamOptions,
+    #[command(flatten)]
+    pub(crate) connection: ConnectOptions,
 }
 
 /// Accept connections.
@@ -141,8 +142,6 @@ pub(crate) struct Ping {
     /// The server to ping, such as https://host:port/. Without a scheme, host:port, it is https://.
     #[arg(value_parser = url)]
     pub(crate) url: String,
-    #[command(flatten)]
-    pub(crate) connection: ConnectOptions,
     /// Stop after this many PINGs.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
@@ -155,6 +154,8 @@ pub(crate) struct Ping {
     /// Print only the statistics at the end.
     #[arg(long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) connection: ConnectOptions,
 }
 
 /// Print a completion script for a shell.

@@ -73,8 +73,8 @@ Exit codes:
   6    a time limit passed
   7    something failed on this side: standard input or output, a file that is not what was sent, a
        command
-  130  Ctrl-C (or SIGTERM) before the connection had ended or the file was whole, or twice; a command
-       that serves many connections ends with 0";
+  130  Ctrl-C (or SIGTERM) before the connection had ended or the file was whole, or twice; a
+       command that serves many connections ends with 0";
 
 /// Why the program ends with an exit code that is not 0.
 #[derive(Debug)]

@@ -6,12 +6,11 @@ use super::values::{Destination, listen_addr};
 
 /// Where to listen, and which clients are let in.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "TLS")]
 pub(crate) struct ListenOptions {
     /// The address to listen on, HOST:PORT or unix:PATH. PORT alone is that port of all IPv4
     /// addresses, as with ncat. Port 0 is any free port; the line 'listening on …' on standard error
     /// names it.
-    #[arg(value_name = "ADDR", help_heading = "Arguments", value_parser = listen_addr)]
+    #[arg(value_name = "ADDR", value_parser = listen_addr)]
     pub(crate) addr: Destination,
     /// Present the certificate in this file, and make the file first if there is none.
     ///
@@ -22,18 +21,23 @@ pub(crate) struct ListenOptions {
     ///
     /// Without this option and --cert, each start makes another certificate. The fingerprint is
     /// printed in either case.
+    #[arg(help_heading = "TLS")]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["cert", "key", "cleartext"])]
     pub(crate) identity: Option<PathBuf>,
     /// Present this certificate chain, in PEM.
+    #[arg(help_heading = "TLS")]
     #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "cleartext")]
     pub(crate) cert: Option<PathBuf>,
     /// The private key of the certificate, in PEM.
+    #[arg(help_heading = "TLS")]
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
     /// Let in only clients whose certificate is signed by one of the certificates in this PEM file.
+    #[arg(help_heading = "TLS")]
     #[arg(long, value_name = "FILE", conflicts_with = "cleartext")]
     pub(crate) client_ca: Option<PathBuf>,
     /// Speak HTTP/2 without TLS. Anyone on the network path can read and alter the traffic.
+    #[arg(help_heading = "TLS")]
     #[arg(long)]
     pub(crate) cleartext: bool,
 }
