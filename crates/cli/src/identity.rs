@@ -15,8 +15,8 @@ use crate::report::say;
 
 /// Reads the identity in the file at `path`. If there is none, makes one that is for `names`, and keeps it there.
 ///
-/// Prints its fingerprint, and what is wrong with an identity that was kept: `names` begin with the name that
-/// clients connect by, if one is known.
+/// Prints the fingerprint, and warns of faults of a kept identity. The first of `names` is the name that clients
+/// connect by, if it is known.
 ///
 /// # Errors
 ///
@@ -37,7 +37,7 @@ pub(crate) fn kept(path: &Path, names: &[String]) -> Result<Identity> {
 }
 
 fn exists(path: &Path) -> Result<bool> {
-    // A link to nothing is there too: a new file must not appear where somebody else's link points.
+    // A link to nothing exists too: a new file must not appear where another user's link points.
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -45,8 +45,8 @@ fn exists(path: &Path) -> Result<bool> {
     }
 }
 
-/// Makes the file, whole from the moment on at which it is there. Returns whether it did: another process may
-/// have been first, and its file counts.
+/// Makes the file, which appears whole or not at all. Returns false if another process has made it first: then
+/// the file of that process counts.
 fn make(path: &Path, names: &[String]) -> Result<bool> {
     let text = Identity::self_signed_pem(names)?;
     let folder = match path.parent() {
@@ -54,7 +54,7 @@ fn make(path: &Path, names: &[String]) -> Result<bool> {
         _ => Path::new("."),
     };
     let written = || -> io::Result<tempfile::NamedTempFile> {
-        // With mode 0600, which the file keeps under its own name.
+        // The temporary file has mode 0600, and keeps it under its final name.
         let mut file = tempfile::Builder::new().prefix(".h2conn-identity-").tempfile_in(folder)?;
         file.write_all(text.as_bytes())?;
         file.as_file().sync_all()?;
@@ -72,7 +72,7 @@ fn failed(what: &str, path: &Path, error: impl fmt::Display) -> Failure {
     Failure::usage(format_args!("cannot {what} {} for --identity: {error}", path.display()))
 }
 
-/// What keeps clients from trusting a certificate, or lets others have its key.
+/// The faults for which clients refuse a certificate, or other users can read its key.
 fn faults(path: &Path, pem: &str, names: &[String]) -> Vec<String> {
     let shown = path.display();
     let renewed = format!("to have another one made, remove {shown}");

@@ -30,7 +30,7 @@ const BATCH: usize = 64;
 /// The most bytes of one message. Clients accept this much by default.
 const MAX_SENT_SIZE: usize = 1 << 20;
 
-/// What is expected, for a client that has sent something else.
+/// Descriptions of a valid name and a valid post, for a client that has sent something else.
 #[derive(Clone, Copy)]
 struct Expected {
     name: &'static str,

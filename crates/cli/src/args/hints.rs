@@ -1,8 +1,8 @@
-//! What to write instead of options of curl, ncat and ssh that this program does not have.
+//! Hints for users of curl, ncat and ssh, where they type an option that this program does not have.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// Options that are unknown to these commands, and what the user of one is told.
+/// Options that these commands do not have, and the text that names ours.
 struct Hint {
     commands: &'static [&'static str],
     options: &'static [&'static str],
@@ -16,9 +16,9 @@ const PING: &[&str] = &["ping"];
 const PLAIN: &[&str] = &["", "connect", "listen", "ping", "send", "recv"];
 const ALL: &[&str] = &["", "connect", "listen", "ping", "forward", "serve", "send", "recv"];
 
-/// The first one that fits counts. The empty command is none at all: `h2conn -l`.
+/// The first hint that fits counts. An empty command stands for a line without one: `h2conn -l`.
 const HINTS: &[Hint] = &[
-    // Short options that mean something else than where the user knows them from.
+    // Short options that have another meaning in this program than in ncat and ping.
     hint(
         LISTEN,
         &["-k"],
@@ -220,7 +220,7 @@ const fn hint(
     Hint { commands, options, text }
 }
 
-/// Adds to an error of the command line how this program spells what the user has asked for.
+/// Adds the hint for an unknown option, or for a place without a command, to an error of clap.
 ///
 /// `words` are those of the command line, with the program's name.
 pub(crate) fn explained(mut error: clap::Error, words: &[String]) -> clap::Error {
@@ -236,7 +236,7 @@ pub(crate) fn explained(mut error: clap::Error, words: &[String]) -> clap::Error
         _ => None,
     };
     if let Some(hint) = hint {
-        // Instead of clap's: that an option can be passed as a value, or is like another one.
+        // clap's own tips, such as passing the option as a value, would mislead.
         error.remove(ContextKind::SuggestedArg);
         error.remove(ContextKind::SuggestedSubcommand);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
@@ -261,7 +261,7 @@ fn of_argument(command: &str, unknown: &str) -> Option<&'static str> {
     is_port.then_some("host and port are one argument: HOST:PORT")
 }
 
-/// The text may have a password in it, and is not repeated.
+/// The hint does not repeat the text, which may contain a password.
 fn of_command(unknown: &str) -> Option<&'static str> {
     let is_place = unknown.contains([':', '/', '.']) || unknown.parse::<u16>().is_ok();
     is_place.then_some("`h2conn connect URL` connects, and `h2conn listen ADDR` listens")
@@ -274,7 +274,7 @@ mod tests {
     use super::*;
     use crate::args::Args;
 
-    /// What the user of a command line is told.
+    /// The error text for a command line.
     fn said(line: &str) -> String {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let error = Args::try_parse_from(&words).map(drop).expect_err(line);

@@ -8,8 +8,8 @@ use super::values::{Destination, listen_addr};
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ListenOptions {
     /// The address to listen on, HOST:PORT or unix:PATH. PORT alone is that port of all IPv4
-    /// addresses, as with ncat. Port 0 is any free port; the line 'listening on …' on standard error
-    /// names it.
+    /// addresses, so that other machines can connect. Port 0 is any free port; the line 'listening
+    /// on …' on standard error names it.
     #[arg(value_name = "ADDR", value_parser = listen_addr)]
     pub(crate) addr: Destination,
     /// Present the certificate in this file, and make the file first if there is none.

@@ -105,10 +105,11 @@ impl FromStr for Destination {
     }
 }
 
-/// A place to listen on. A port alone is that port of all IPv4 addresses, as with ncat.
+/// An address to listen on. A port alone is that port of all IPv4 addresses: with ncat, too, other machines
+/// can connect then.
 pub(crate) fn listen_addr(text: &str) -> Result<Destination, String> {
     match text.parse() {
-        // Not all addresses of IPv6: whether such a socket takes IPv4 as well differs from system to system.
+        // Not `[::]`: systems differ in whether such a socket accepts IPv4 as well.
         Ok(port) if is_port(text) => Ok(Destination::Tcp { host: "0.0.0.0".to_owned(), port }),
         _ if is_port(text) => Err(format!("{text:?} is no port; expected 0 to 65535")),
         _ => text

@@ -53,7 +53,7 @@ impl Shell {
         }
         command.args(["-c", line]).current_dir(self.path());
         command.env("PATH", format!("{}:{path}", bin.display())).stdin(Stdio::null());
-        // What the program would trust without --cacert.
+        // The certificates that the program trusts without --cacert.
         command.env("SSL_CERT_FILE", self.path().join("cert.pem"));
         Ok(command)
     }
@@ -103,7 +103,7 @@ fn echo() -> TestResult<String> {
     Ok(port)
 }
 
-/// What is sent to a port of this machine, and comes back.
+/// Sends two bytes to a port of this machine, and gives the answer.
 fn ask(port: &str) -> TestResult<String> {
     let mut socket = TcpStream::connect(format!("127.0.0.1:{port}"))?;
     socket.write_all(b"hi")?;

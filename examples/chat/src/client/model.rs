@@ -31,7 +31,7 @@ pub struct Model {
     pub(crate) has_colors: bool,
     /// The room ends when this user leaves.
     is_host: bool,
-    /// The last key was to leave, and the host was asked whether to.
+    /// The last key asked to leave, and the program asked the host to confirm it.
     is_asked: bool,
 }
 
