@@ -70,6 +70,11 @@ const ROWS: [(&str, Size); 15] = [
 /// reads late, and then gives credit for each small frame separately, sends them all at once.
 const MOST_UPDATES_DUE: u64 = 4 << 20;
 
+/// The length of a PRIORITY_UPDATE that costs one; a longer one costs another for each such length.
+/// `u=7, i` and the stream's number take 10 bytes. RFC 9218 §4.3 allows further parameters and has no
+/// limit of length, so a long frame is no error.
+const PRIORITY_LEN: u32 = 64;
+
 const fn size(most: u32, per_second: u32) -> Size {
     Size { most, per_second }
 }
@@ -133,7 +138,7 @@ impl Weight {
             // ALTSVC (RFC 7838 §4) and ORIGIN (RFC 8336 §2).
             0xa | 0xc => Cost::Of(Row::Announcements, 1),
             // RFC 9218 §7.1.
-            0x10 => Cost::Of(Row::PriorityUpdates, 1),
+            0x10 => Cost::Of(Row::PriorityUpdates, 1 + self.len / PRIORITY_LEN),
             0xb | 0xd..=0xf | 0x11..=0xff => Cost::Of(Row::Unknown, 1),
         }
     }

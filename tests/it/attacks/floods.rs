@@ -9,7 +9,9 @@ use tokio::time::interval;
 
 use super::arena::on_listener;
 use super::peer::{ENHANCE_YOUR_CALM, ask, client, open, pieces, play, stream};
-use crate::support::raw::{ACK, DATA, PING, PRIORITY, SETTINGS, WINDOW_UPDATE, frame};
+use crate::support::raw::{
+    ACK, DATA, PING, PRIORITY, PRIORITY_UPDATE, SETTINGS, WINDOW_UPDATE, frame,
+};
 use crate::support::{TestResult, within};
 
 /// Floods a link with one frame, until the victim ends the link.
@@ -41,6 +43,15 @@ async fn ping_flood_ends_the_link() -> TestResult {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn priority_flood_ends_the_link() -> TestResult {
     flood("PRIORITY flood", "PRIORITY frames", frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 1])).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn priority_update_flood_ends_the_link() -> TestResult {
+    let update = |text: &[u8]| frame(PRIORITY_UPDATE, 0, 0, &[&[0, 0, 0, 1], text].concat());
+    flood("PRIORITY_UPDATE flood", "PRIORITY_UPDATE frames", update(b"u=3")).await?;
+    // Each has to be parsed to its end.
+    let long = update(&[&b"u=3"[..], &b";a".repeat(8_000)].concat());
+    flood("PRIORITY_UPDATE flood, 16 KB each", "PRIORITY_UPDATE frames", long).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

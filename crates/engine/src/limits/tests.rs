@@ -54,6 +54,22 @@ fn every_type_with_every_flag_has_a_row_a_cost_and_an_end() {
 }
 
 #[test]
+fn a_frame_whose_payload_is_parsed_costs_more_the_longer_it_is() {
+    let most_of = |kind, len| match (Weight { kind, flags: 0, len, at_server: true }).cost() {
+        Cost::Of(row, cost) => most(row, cost),
+        cost => panic!("{cost:?}"),
+    };
+    for kind in [0x4, 0x10] {
+        let stock = most_of(kind, 6);
+        // Ten settings, or a priority with parameters that are not known, cost no more.
+        assert_eq!(most_of(kind, 63), stock, "{kind:#x}");
+        // All frames that are as long as they may be together have less than a MiB.
+        let longest = most_of(kind, 16_384);
+        assert!((4..=60).contains(&longest), "{kind:#x}: {longest}");
+    }
+}
+
+#[test]
 fn no_row_is_without_a_frame_or_a_name() {
     let mut rows = vec![Row::Unasked, Row::StreamErrors, Row::DeadData, Row::Heads];
     for kind in 0..=255_u8 {

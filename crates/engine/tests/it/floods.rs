@@ -59,6 +59,19 @@ fn every_type_of_frame_that_takes_no_window_and_no_place_has_its_end() {
 }
 
 #[test]
+fn long_priority_updates_have_their_end_sooner_than_short_ones() {
+    let update = |value: &[u8]| frame(PRIORITY_UPDATE, 0, 0, &[&[0, 0, 0, 1], value].concat());
+    // With parameters that are not known, up to 64 bytes, and as long as a frame may be.
+    let values = [&b"u=3"[..], &[&b"u=3"[..], &b";a".repeat(28)].concat(), &b";a".repeat(8_190)];
+    let counts = values.map(|value| {
+        let (count, what) = flood(&mut End::server(), 20_000, |_| update(value));
+        assert!(what.contains("PRIORITY_UPDATE"), "{what}");
+        count
+    });
+    assert_eq!(counts, [10_000, 10_000, 10_000 / 257]);
+}
+
+#[test]
 fn acknowledgements_that_nobody_asked_for_have_their_end() {
     for bytes in [frame(PING, ACK, 0, &[0; 8]), frame(SETTINGS, ACK, 0, &[])] {
         let (count, what) = flood(&mut End::server(), 2_000, |_| bytes.clone());
