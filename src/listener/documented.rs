@@ -1,15 +1,15 @@
 //! Compares the limits of a listener in `SECURITY.md` with the defaults.
 
+#[path = "../../tests/it/support/document.rs"]
+mod document;
+
 use std::time::Duration;
 
 use super::ListenerBuilder;
 use super::builder::BACKLOG;
 use super::descriptors;
 use crate::link::{WASTE, max_fields};
-
-const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/SECURITY.md");
-const BEGIN: &str = "<!-- limits of a listener: src/listener/documented.rs -->\n";
-const END: &str = "<!-- end -->";
+use document::number;
 
 fn bytes(bytes: usize) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
@@ -19,13 +19,6 @@ fn bytes(bytes: usize) -> String {
             format!("{} {unit}", bytes >> bits)
         }
         None => bytes.to_string(),
-    }
-}
-
-fn number(number: u64) -> String {
-    match number {
-        0..1_000 => number.to_string(),
-        _ => format!("{},{:03}", number / 1_000, number % 1_000),
     }
 }
 
@@ -96,9 +89,6 @@ fn table() -> String {
 
 #[test]
 fn the_limits_of_the_document_are_the_defaults() {
-    let document = std::fs::read_to_string(DOCUMENT).expect("the document is there");
-    let (_, rest) = document.split_once(BEGIN).expect("the table has a beginning");
-    let (documented, _) = rest.split_once(END).expect("the table has an end");
-    let right = table();
-    assert!(documented == right, "SECURITY.md must have:\n{right}");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/SECURITY.md");
+    document::compare(path, "limits of a listener: src/listener/documented.rs", &table());
 }

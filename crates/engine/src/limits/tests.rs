@@ -1,3 +1,6 @@
+#[path = "../../../../tests/it/support/document.rs"]
+mod document;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -122,27 +125,16 @@ fn a_flood_ends_also_when_it_is_slow_and_lasts() {
     assert!((15_000..30_000).contains(&count), "{count}");
 }
 
-/// Where the limits are documented.
-const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../SECURITY.md");
-const BEGIN: &str = "<!-- limits of frames: crates/engine/src/limits/tests.rs -->\n";
-const END: &str = "<!-- end -->";
-
-fn number(number: u32) -> String {
-    match number {
-        0..1_000 => number.to_string(),
-        1_000..1_000_000 => format!("{},{:03}", number / 1_000, number % 1_000),
-        _ => format!("{} Mi", number >> 20),
-    }
-}
-
 #[test]
 fn the_limits_of_the_document_are_those_of_the_table() {
-    let document = std::fs::read_to_string(DOCUMENT).expect("the document is there");
-    let (_, rest) = document.split_once(BEGIN).expect("the table has a beginning");
-    let (documented, _) = rest.split_once(END).expect("the table has an end");
+    let number = |number: u32| match number >> 20 {
+        0 => document::number(number.into()),
+        mebi => format!("{mebi} Mi"),
+    };
     let mut right = "| what | in stock | more each second |\n|---|---|---|\n".to_owned();
     for (name, Size { most, per_second }) in ROWS {
         right += &format!("| {name} | {} | {} |\n", number(most), number(per_second));
     }
-    assert!(documented == right, "SECURITY.md must have:\n{right}");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../SECURITY.md");
+    document::compare(path, "limits of frames: crates/engine/src/limits/tests.rs", &right);
 }
