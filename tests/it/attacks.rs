@@ -4,6 +4,8 @@
 //! Each prints a line of the same form, `ATTACK | …`.
 
 mod arena;
+mod bystander;
+mod crowds;
 mod ends;
 mod floods;
 mod headers;

@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 
 use crate::support::TestResult;
 use crate::support::raw::{
-    ACK, DATA, END_HEADERS, GOAWAY, HEADERS, PING, RST_STREAM, Raw, frame, read_frame, request,
+    ACK, DATA, END_HEADERS, GOAWAY, HEADERS, PING, REQUEST, RST_STREAM, Raw, frame, read_frame,
+    request,
 };
 
 /// The error codes of the attacks (RFC 9113 §7).
@@ -145,6 +146,20 @@ pub(crate) fn stream(number: u32) -> u32 {
 /// Opens a stream with this request.
 pub(crate) fn open(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &request(path))
+}
+
+/// Fields of a request, in addition to the four that every request has. At most 100 are accepted.
+const FIELDS: u8 = 96;
+
+/// The first request of a link, which puts 60 fields with names of two letters into the table. Also
+/// the request that later names `FIELDS` fields, each with one byte.
+pub(crate) fn bomb() -> (Vec<u8>, Vec<u8>) {
+    let names = (0..60).map(|n| [b'a' + n / 10, b'a' + n % 10]);
+    let first = names.flat_map(|name| [&b"\x40\x02"[..], &name, b"\x00"].concat());
+    // The authority is in the table as well, as the oldest entry.
+    let first = [REQUEST.to_vec(), first.collect()].concat();
+    let again = (0..FIELDS).map(|n| 0x80 | (62 + n % 60));
+    (first, [b"\x83\x86\x84\x01\x01x".to_vec(), again.collect()].concat())
 }
 
 /// Sends data to the echo on `stream`, which is open, and waits for the answer.

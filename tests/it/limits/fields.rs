@@ -8,28 +8,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::{Filled, Memory, round_trip, tell_memory, until};
-use crate::attacks::peer::{ENHANCE_YOUR_CALM, client, pieces, play};
+use crate::attacks::peer::{ENHANCE_YOUR_CALM, bomb, client, pieces, play};
 use crate::support::process;
-use crate::support::raw::{
-    DATA, END_HEADERS, HEADERS, OK, PING, REQUEST, RST_STREAM, Raw, SETTINGS, frame,
-};
+use crate::support::raw::{DATA, END_HEADERS, HEADERS, OK, PING, RST_STREAM, Raw, SETTINGS, frame};
 use crate::support::{Over, Site, TestResult, accept, echo, listen_with, run, serve};
 
 const MIB: usize = 1 << 20;
-
-/// Fields of a request, in addition to the four that every request has. At most 100 are accepted.
-const FIELDS: u8 = 96;
-
-/// The first request of a link, which puts 60 fields with names of two letters into the table. Also
-/// the request that later names `FIELDS` fields, each with one byte.
-fn bomb() -> (Vec<u8>, Vec<u8>) {
-    let names = (0..60).map(|n| [b'a' + n / 10, b'a' + n % 10]);
-    let first = names.flat_map(|name| [&b"\x40\x02"[..], &name, b"\x00"].concat());
-    // The authority is in the table as well, as the oldest entry.
-    let first = [REQUEST.to_vec(), first.collect()].concat();
-    let again = (0..FIELDS).map(|n| 0x80 | (62 + n % 60));
-    (first, [b"\x83\x86\x84\x01\x01x".to_vec(), again.collect()].concat())
-}
 
 /// An attacker, and the answers that it has received.
 struct Thrower {
