@@ -1,5 +1,7 @@
 //! Builds a listener from the options of the command line.
 
+use std::net::IpAddr;
+
 use h2conn::tls::{Identity, ServerTls};
 use h2conn::{Listener, ListenerBuilder};
 
@@ -31,6 +33,18 @@ pub(crate) async fn listen(builder: ListenerBuilder, options: &ListenOptions) ->
     Ok(listener)
 }
 
+/// Whether only programs of this machine can reach a listener on this address. A name other than
+/// `localhost` could be any address.
+pub(crate) fn is_local(addr: &Destination) -> bool {
+    match addr {
+        Destination::Unix(_) => true,
+        Destination::Tcp { host, .. } => match host.parse::<IpAddr>() {
+            Ok(ip) => ip.to_canonical().is_loopback(),
+            Err(_) => host.eq_ignore_ascii_case("localhost"),
+        },
+    }
+}
+
 fn tls(options: &ListenOptions) -> Result<ServerTls> {
     let given = options.cert.as_ref().zip(options.key.as_ref());
     let identity = match (given, &options.identity) {
@@ -59,4 +73,25 @@ fn names(addr: &Destination) -> Vec<String> {
         names.insert(0, host.clone());
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+    use super::*;
+
+    #[test]
+    fn a_listener_is_local_when_no_other_machine_can_reach_its_address() {
+        let local = ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1", "LocalHost:1"];
+        let open = ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "localhost.example:1", "db.example:1"];
+        for (addr, right) in
+            local.map(|addr| (addr, true)).into_iter().chain(open.map(|addr| (addr, false)))
+        {
+            assert_eq!(is_local(&addr.parse().unwrap()), right, "{addr}");
+        }
+        if cfg!(unix) {
+            assert!(is_local(&"unix:/run/socket".parse().unwrap()));
+        }
+    }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod bind;
 pub(crate) mod dial;
 pub(crate) mod local;
+mod names;
 mod pulse;
 pub(crate) mod remote;
 pub(crate) mod rules;

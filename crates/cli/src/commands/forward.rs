@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use crate::args::{ConnectOptions, Forward, Secret};
 use crate::dial::{self, Caller};
 use crate::exit::{Code, Failure, Result};
-use crate::places::Places;
+use crate::places::{Line, Places};
 use crate::report::{Report, Secrets, say};
 use crate::signals::{Interrupt, say_what_is_awaited};
 use crate::tunnel::local::{self, Purpose};
@@ -149,7 +149,7 @@ struct Ended {
 async fn serve_remote(
     tunnel: Tunnel,
     way: Way,
-    places: Places,
+    places: Places<Line>,
     reconnect: bool,
     interrupt: Interrupt,
 ) -> Ended {

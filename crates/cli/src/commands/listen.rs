@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::args::Listen;
 use crate::bind;
 use crate::exit::{Code, Failure, Result};
-use crate::places::{Full, Place, Places};
+use crate::places::{Full, Peer, Place, Places};
 use crate::report::{About, Report, warn};
 use crate::signals::{Interrupt, say_what_is_awaited, say_what_was_cut};
 use crate::talk::End;
@@ -34,6 +34,11 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
     let is_shared = args.keep_open && !matches!(service, Service::Stdio(_));
     let most = if is_shared { args.max_conns.get() } else { 1 };
     let places: Places = Places::new(most, "connections", "--max-conns");
+    let is_local = bind::is_local(&args.listening.addr);
+    let peer_of = |incoming: &Incoming| match is_local {
+        true => Peer::LOCAL,
+        false => Peer::at(incoming.peer_addr()),
+    };
     let mut guests = JoinSet::new();
     let result = loop {
         tokio::select! {
@@ -54,7 +59,7 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
                 false => break Ok(()),
             },
             incoming = listener.accept() => match incoming {
-                Some(incoming) => match places.take(incoming.peer_addr()) {
+                Some(incoming) => match places.take(peer_of(&incoming)) {
                     Ok(place) => {
                         let service = service.clone();
                         let about = About::from(incoming.peer_addr());

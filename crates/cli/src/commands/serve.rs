@@ -20,7 +20,7 @@ use crate::args::{Limit, Serve};
 use crate::bind;
 use crate::descriptors;
 use crate::exit::{Failure, Result};
-use crate::places::{Full, Places};
+use crate::places::{Full, Line, Peer, Places};
 use crate::pump::{CutOnDrop, relay};
 use crate::report::{About, Report, warn};
 use crate::signals::{Interrupt, say_what_is_awaited, say_what_was_cut};
@@ -44,11 +44,13 @@ struct Server {
     token: Option<Token>,
     targets: Rules,
     binds: Rules,
-    tunnels: Places,
+    tunnels: Places<Line>,
     visitors: Arc<Visitors>,
     max_visitors: usize,
     store: Option<Store>,
     idle_timeout: Option<Duration>,
+    /// Only programs of this machine can connect.
+    is_local: bool,
     report: Report,
 }
 
@@ -85,6 +87,7 @@ pub(crate) async fn run(args: Serve, verbose: u8) -> Result {
         max_visitors: args.max_visitors.get(),
         store: store.transpose()?,
         idle_timeout,
+        is_local: bind::is_local(&args.listening.addr),
         report: Report { verbose, stats: None },
     });
     let mut builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(idle_timeout);
@@ -169,7 +172,8 @@ impl Server {
             (["accepted", id], _) => self.hand_over(incoming, id).await,
             (["files", ..], Some(store)) => {
                 let name = path.strip_prefix("/files/").unwrap_or("");
-                store.serve(incoming, name).await
+                let peer = self.peer_of(&incoming);
+                store.serve(incoming, peer, name).await
             }
             (["files", ..], None) => refuse(
                 incoming,
@@ -187,11 +191,11 @@ impl Server {
     /// `forward -L` and `-D`.
     async fn connect(&self, incoming: Incoming, target: &Target) -> Anyhow<String> {
         // Take a place before dialling the target, because dialling already takes a descriptor.
-        let _place = match self.tunnels.take(incoming.peer_addr()) {
+        let place = match self.tunnels.take(self.peer_of(&incoming)) {
             Ok(place) => place,
             Err(full) => return refuse_for_room(incoming, full),
         };
-        match dial(&self.targets, target, &self.tunnels, incoming.peer_addr()).await {
+        match dial(&self.targets, target, &place).await {
             Ok(tcp) => {
                 let tcp = CutOnDrop::new(tcp);
                 let conn = incoming.accept()?;
@@ -219,7 +223,7 @@ impl Server {
             let text = format!("listening on {target} is {refusal}");
             return refuse(incoming, StatusCode::FORBIDDEN, &text);
         }
-        let _place = match self.tunnels.take(incoming.peer_addr()) {
+        let _place = match self.tunnels.take(self.peer_of(&incoming)) {
             Ok(place) => place,
             Err(full) => return refuse_for_room(incoming, full),
         };
@@ -262,10 +266,14 @@ impl Server {
         let Some((tcp, _held)) = self.visitors.fetch(id) else {
             return refuse(incoming, StatusCode::NOT_FOUND, "nobody waits here under this name");
         };
-        let tcp = CutOnDrop::new(tcp);
         let conn = incoming.accept()?;
         relay(&conn, tcp).await?;
         Ok("ended".to_owned())
+    }
+
+    /// The peer whose places a request takes.
+    fn peer_of(&self, incoming: &Incoming) -> Peer {
+        if self.is_local { Peer::LOCAL } else { Peer::at(incoming.peer_addr()) }
     }
 }
 

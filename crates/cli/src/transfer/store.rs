@@ -26,7 +26,7 @@ use super::patience::Patience;
 use super::send::parse_have;
 use super::step::step;
 use super::{RECV, SEND, name};
-use crate::places::{Full, Places};
+use crate::places::{Full, Peer, Places};
 use digests::{Digests, Turns};
 use quota::{Quota, Share};
 
@@ -97,14 +97,14 @@ impl Store {
     /// # Errors
     ///
     /// The failure, for the server's own log. The client has been told.
-    pub(crate) async fn serve(&self, incoming: Incoming, path: &str) -> Result<String> {
+    pub(crate) async fn serve(&self, incoming: Incoming, peer: Peer, path: &str) -> Result<String> {
         let wish = match wish(incoming.headers()) {
             Ok(wish) => wish,
             Err(error) => {
                 return Err(refuse(incoming, Refused::new(StatusCode::BAD_REQUEST, error)));
             }
         };
-        let place = match self.places.take(incoming.peer_addr()) {
+        let place = match self.places.take(peer) {
             Ok(place) => place,
             Err(full) => return Err(refuse(incoming, Refused::without_place(full))),
         };
@@ -273,7 +273,8 @@ mod tests {
         let mut listener = Listener::builder().build_over(far).unwrap();
         let caller = Client::builder().header(field.0, field.1).initial_window_size(1 << 10);
         let caller = caller.build_over(near).await.unwrap();
-        let serving = async { store.serve(listener.accept().await.unwrap(), name).await };
+        let serving =
+            async { store.serve(listener.accept().await.unwrap(), Peer::LOCAL, name).await };
         let talking = async {
             let (conn, _) = caller.connect("http://localhost/").await.unwrap();
             client(&conn).await;

@@ -13,19 +13,19 @@ use h2conn::Conn;
 use h2conn::tokio_util::codec::{FramedRead, LinesCodec};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
 use super::pulse::{NOTHING, Pulse};
-use crate::places::{Full, Place, Places, Waiting};
-use crate::pump::Socket;
+use crate::places::{Full, Line, Peer, Place, Places, Waiting};
+use crate::pump::CutOnDrop;
 use crate::report::{About, warn};
 
 /// How long a visitor waits for the client, which must dial its target and make a round trip.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How many visitors of one listener wait at once. More stay in the system's queue.
+/// How many visitors of one listener wait for the client at once. The client has yet to hear of more,
+/// and an address has at most as many of them as are free.
 const WAITING: usize = 64;
 
 /// The pause after an error of `accept`, for example because there are no descriptors left.
@@ -40,11 +40,11 @@ pub(crate) struct Visitors(Mutex<HashMap<String, Visitor>>);
 
 #[derive(Debug)]
 struct Visitor {
-    tcp: TcpStream,
+    tcp: CutOnDrop<TcpStream>,
     /// The listener to which the visitor came.
     listener: Arc<()>,
     impatience: AbortHandle,
-    _waiting: OwnedSemaphorePermit,
+    _waits: Place,
     /// The visitor keeps these places to its end, even after it was fetched.
     held: Held,
 }
@@ -52,8 +52,16 @@ struct Visitor {
 /// The places of a visitor: one among those of its listener, and one among the server's tunnels.
 #[derive(Debug)]
 pub(crate) struct Held {
-    _of_listener: Place,
-    _of_tunnels: Place,
+    of_listener: Place<Line>,
+    _of_tunnels: Place<Line>,
+}
+
+/// A visitor whose turn it is to be told of.
+struct Arrived {
+    tcp: CutOnDrop<TcpStream>,
+    addr: SocketAddr,
+    waits: Place,
+    held: Held,
 }
 
 impl Visitors {
@@ -63,25 +71,17 @@ impl Visitors {
 
     /// The visitor with this identifier, which only the listener's client knows. The visitor has
     /// its places until the second value is dropped.
-    pub(crate) fn fetch(&self, id: &str) -> Option<(TcpStream, Held)> {
+    pub(crate) fn fetch(&self, id: &str) -> Option<(CutOnDrop<TcpStream>, Held)> {
         let visitor = self.lock().remove(id)?;
         visitor.impatience.abort();
         Some((visitor.tcp, visitor.held))
     }
 
     fn dismiss(&self, id: &str) {
-        if let Some((tcp, _held)) = self.fetch(id) {
-            tcp.cut();
-        }
+        drop(self.fetch(id));
     }
 
-    fn admit(
-        self: &Arc<Self>,
-        tcp: TcpStream,
-        listener: &Arc<()>,
-        waits: OwnedSemaphorePermit,
-        held: Held,
-    ) -> Result<String> {
+    fn admit(self: &Arc<Self>, arrived: Arrived, listener: &Arc<()>) -> Result<String> {
         let id = new_id()?;
         let (visitors, its_id) = (Arc::clone(self), id.clone());
         // The lock makes sure that the visitor is in the map before its time can be up.
@@ -91,11 +91,11 @@ impl Visitors {
             visitors.dismiss(&its_id);
         });
         let visitor = Visitor {
-            tcp,
+            tcp: arrived.tcp,
             listener: Arc::clone(listener),
             impatience: impatience.abort_handle(),
-            _waiting: waits,
-            held,
+            _waits: arrived.waits,
+            held: arrived.held,
         };
         waiting.insert(id.clone(), visitor);
         Ok(id)
@@ -107,7 +107,6 @@ impl Visitors {
             waiting.extract_if(|_, visitor| Arc::ptr_eq(&visitor.listener, listener))
         {
             visitor.impatience.abort();
-            visitor.tcp.cut();
         }
     }
 }
@@ -118,9 +117,9 @@ pub(crate) struct Listening<'a> {
     pub(crate) addr: SocketAddr,
     pub(crate) visitors: &'a Arc<Visitors>,
     /// The server's tunnels. A visitor counts as one of them to its end.
-    pub(crate) tunnels: &'a Places,
+    pub(crate) tunnels: &'a Places<Line>,
     /// The places for visitors of this listener, which they keep to their end.
-    pub(crate) places: Places,
+    pub(crate) places: Places<Line>,
 }
 
 impl Listening<'_> {
@@ -138,22 +137,24 @@ impl Listening<'_> {
     pub(crate) async fn serve(self, mut conn: &Conn, idle_timeout: Option<Duration>) -> Result<()> {
         let mut pulse = Pulse::new(idle_timeout);
         let listener = Listener { visitors: self.visitors, id: Arc::new(()) };
-        let waiting = Arc::new(Semaphore::new(WAITING));
+        let waiting = Places::new(WAITING, "visitors that wait", "the server");
+        let mut arriving = JoinSet::new();
         let mut lines = FramedRead::new(conn, LinesCodec::new_with_max_length(LINE));
         loop {
             let visit = async {
-                let waits = Arc::clone(&waiting).acquire_owned().await;
-                let places = (waits.expect("it is never closed"), self.places.wait().await);
-                (self.tcp.accept().await, places)
+                let place = self.places.wait().await;
+                (self.tcp.accept().await, place)
             };
             tokio::select! {
-                (accepted, (waits, place)) = visit => match accepted {
-                    Ok((tcp, peer)) => {
-                        if let Some(held) = self.admit(peer, place) {
-                            let id = self.visitors.admit(tcp, &listener.id, waits, held)?;
-                            conn.write_all(format!("{id} {peer}\n").as_bytes()).await?;
-                        } else {
-                            tcp.cut();
+                (accepted, place) = visit => match accepted {
+                    Ok((tcp, addr)) => {
+                        let tcp = CutOnDrop::new(tcp);
+                        if let Some(held) = self.admit(addr, place) {
+                            let waiting = waiting.clone();
+                            arriving.spawn(async move {
+                                let waits = waiting.turn(&held.of_listener).await;
+                                Arrived { tcp, addr, waits, held }
+                            });
                         }
                     }
                     Err(error) => {
@@ -162,6 +163,12 @@ impl Listening<'_> {
                         sleep(PAUSE).await;
                     }
                 },
+                Some(arrived) = arriving.join_next() => {
+                    let arrived = arrived.context("a visitor's task")?;
+                    let addr = arrived.addr;
+                    let id = self.visitors.admit(arrived, &listener.id)?;
+                    conn.write_all(format!("{id} {addr}\n").as_bytes()).await?;
+                }
                 () = pulse.due() => conn.write_all(NOTHING).await?,
                 line = lines.next() => match line {
                     // The client is still there.
@@ -179,7 +186,7 @@ impl Listening<'_> {
 
     /// The places of a new visitor. `None` if there is no room for another tunnel, or if the
     /// visitor's address has its share.
-    fn admit(&self, peer: SocketAddr, place: Waiting) -> Option<Held> {
+    fn admit(&self, peer: SocketAddr, place: Waiting<Line>) -> Option<Held> {
         let addr = self.addr;
         match self.hold(peer, place) {
             Ok(held) => {
@@ -195,9 +202,13 @@ impl Listening<'_> {
         }
     }
 
-    fn hold(&self, peer: SocketAddr, place: Waiting) -> Result<Held, Full> {
-        let peer = peer.into();
-        Ok(Held { _of_listener: place.give(&peer)?, _of_tunnels: self.tunnels.take(&peer)? })
+    fn hold(&self, peer: SocketAddr, place: Waiting<Line>) -> Result<Held, Full> {
+        let addr = peer.into();
+        Ok(Held {
+            of_listener: place.give(Peer::of(self.addr.ip(), &addr))?,
+            // Other listeners may be open to other hosts.
+            _of_tunnels: self.tunnels.take(Peer::at(&addr))?,
+        })
     }
 }
 

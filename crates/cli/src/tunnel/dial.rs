@@ -4,16 +4,16 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use h2conn::Addr;
 use h2conn::http::StatusCode;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::names;
 use super::rules::{Refusal, Rules};
 use super::target::{Host, Target};
 use super::tcp;
 use super::unreached::Unreached;
-use crate::places::Places;
+use crate::places::{Line, Place};
 
 /// Less than the 30 seconds that a client waits for the response, so that the client learns the
 /// reason.
@@ -28,8 +28,8 @@ pub(crate) struct NoWay {
     pub(crate) unreached: Option<Unreached>,
 }
 
-/// Connects to a target that `rules` allow. Each attempt beside the first takes one of the `places`
-/// that the client at `peer` may have.
+/// Connects to a target that `rules` allow, for the client that has the place `held`. Each attempt
+/// beside the first takes another one.
 ///
 /// # Errors
 ///
@@ -41,10 +41,9 @@ pub(crate) struct NoWay {
 pub(crate) async fn dial(
     rules: &Rules,
     target: &Target,
-    places: &Places,
-    peer: &Addr,
+    held: &Place<Line>,
 ) -> Result<TcpStream, NoWay> {
-    match timeout(LIMIT, dial_without_limit(rules, target, places, peer)).await {
+    match timeout(LIMIT, dial_without_limit(rules, target, held)).await {
         Ok(result) => result,
         Err(_) => Err(NoWay {
             status: StatusCode::GATEWAY_TIMEOUT,
@@ -57,8 +56,7 @@ pub(crate) async fn dial(
 async fn dial_without_limit(
     rules: &Rules,
     target: &Target,
-    places: &Places,
-    peer: &Addr,
+    held: &Place<Line>,
 ) -> Result<TcpStream, NoWay> {
     let forbidden = |refusal: Refusal| NoWay {
         status: StatusCode::FORBIDDEN,
@@ -79,14 +77,14 @@ async fn dial_without_limit(
         },
     };
     let allowed = rules.check(target).map_err(forbidden)?;
-    let found = tcp::look_up(target).await;
+    let found = names::look_up(target, held).await;
     let addresses =
         found.map_err(|error| failed("the server cannot find", &error, Unreached::Host))?;
     // From here on, only the checked addresses are used. Resolving the name again could give
     // others.
     let addresses = addresses.into_iter().map(as_connected_to);
     let addresses = rules.filter(allowed, addresses).map_err(forbidden)?;
-    let connected = tcp::connect_within(addresses, Some((places, peer))).await;
+    let connected = tcp::connect_within(addresses, Some(held)).await;
     connected.map_err(|error| failed("the server cannot reach", &error, Unreached::by(&error)))
 }
 
@@ -113,10 +111,11 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::places::{Peer, Places};
 
     async fn dial(rules: &Rules, target: &Target) -> Result<TcpStream, NoWay> {
-        super::dial(rules, target, &Places::new(100, "tunnels", "--max-tunnels"), &Addr::Other)
-            .await
+        let held = Places::new(100, "tunnels", "--max-tunnels").take(Peer::LOCAL).unwrap();
+        super::dial(rules, target, &held).await
     }
 
     fn rules(allow: &str) -> Rules {

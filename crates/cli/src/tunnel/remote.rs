@@ -19,8 +19,8 @@ use super::bind::LINE;
 use super::pulse::{NOTHING, Pulse};
 use super::spec::Forward;
 use super::target::Target;
-use super::{BOUND, Tunnel, explain, tcp};
-use crate::places::Places;
+use super::{BOUND, Tunnel, explain, names, tcp};
+use crate::places::{Line, Peer, Place, Places};
 use crate::pump::{CutOnDrop, relay};
 use crate::report::{About, say, warn};
 
@@ -41,7 +41,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(crate) async fn serve(
     tunnel: &Tunnel,
     forward: &Forward,
-    places: &Places,
+    places: &Places<Line>,
     relays: &mut JoinSet<()>,
 ) -> Result<(), h2conn::Error> {
     let path = format!("bind/{}", forward.bind.to_target().to_segments());
@@ -61,12 +61,11 @@ pub(crate) async fn serve(
                 // The server is still there.
                 Some(Ok(line)) if line.is_empty() => {}
                 Some(Ok(line)) => match Visitor::parse(&line, &forward.target) {
-                    Ok(visitor) => match places.take(&visitor.addr()) {
+                    Ok(visitor) => match places.take(visitor.peer_of(forward)) {
                         Ok(place) => {
                             let (tunnel, control) = (tunnel.clone(), Arc::clone(&conn));
                             relays.spawn(async move {
-                                let _place = place;
-                                visitor.welcome(tunnel, control).await;
+                                visitor.welcome(tunnel, control, &place).await;
                             });
                         }
                         Err(full) => {
@@ -103,19 +102,20 @@ impl Visitor {
         Ok(Visitor { id: id.to_owned(), peer: peer.to_owned(), target: target.clone() })
     }
 
-    /// The visitor's address, as the server reports it.
-    fn addr(&self) -> Addr {
-        self.peer.parse::<SocketAddr>().map_or(Addr::Other, Addr::from)
+    /// The visitor's address, as the server reports it, tells it from others.
+    fn peer_of(&self, forward: &Forward) -> Peer {
+        let addr = self.peer.parse::<SocketAddr>().map_or(Addr::Other, Addr::from);
+        Peer::of(forward.bind.ip, &addr)
     }
 
-    async fn welcome(self, tunnel: Tunnel, control: Arc<Conn>) {
-        if let Err(error) = self.visit(&tunnel, control).await {
+    async fn welcome(self, tunnel: Tunnel, control: Arc<Conn>, place: &Place<Line>) {
+        if let Err(error) = self.visit(&tunnel, control, place).await {
             self.complain("visitor", format_args!("{error:#}"));
         }
     }
 
-    async fn visit(&self, tunnel: &Tunnel, control: Arc<Conn>) -> Result<()> {
-        let dialled = dial(&self.target).await;
+    async fn visit(&self, tunnel: &Tunnel, control: Arc<Conn>, place: &Place<Line>) -> Result<()> {
+        let dialled = dial(&self.target, place).await;
         if dialled.is_err() {
             self.turn_away(&control).await?;
         }
@@ -137,8 +137,8 @@ impl Visitor {
     }
 }
 
-async fn dial(target: &Target) -> Result<TcpStream> {
-    let dialling = async { tcp::connect(tcp::look_up(target).await?).await };
+async fn dial(target: &Target, place: &Place<Line>) -> Result<TcpStream> {
+    let dialling = async { tcp::connect(names::look_up(target, place).await?).await };
     match timeout(LIMIT, dialling).await {
         Ok(connected) => connected.context("cannot connect"),
         Err(_) => bail!("no answer within {} s", LIMIT.as_secs()),

@@ -4,24 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use h2conn::Addr;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::target::{Host, Target};
-use crate::places::Places;
+use crate::places::{Line, Place};
 
 /// How long an address is tried alone before the next one is tried too (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-
-/// The addresses of a target. A target that is an address is not looked up.
-pub(super) async fn look_up(target: &Target) -> io::Result<Vec<SocketAddr>> {
-    match &target.host {
-        Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, target.port)]),
-        Host::Name(name) => Ok(lookup_host((&**name, target.port)).await?.collect()),
-    }
-}
 
 /// Connects to the first of these addresses that answers. An address that silently drops packets
 /// does not delay the next one.
@@ -37,18 +27,18 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream>
     connect_within(addresses, None).await
 }
 
-/// Like [`connect`], but each attempt beside the first needs a place of the peer. A name can have
-/// many addresses that do not answer, and each attempt costs a descriptor.
+/// Like [`connect`], but each attempt beside the first takes another place such as `held`. A name can
+/// have many addresses that do not answer, and each attempt costs a descriptor.
 pub(super) async fn connect_within(
     addresses: Vec<SocketAddr>,
-    room: Option<(&Places, &Addr)>,
+    held: Option<&Place<Line>>,
 ) -> io::Result<TcpStream> {
     let mut addresses = addresses.into_iter();
     let mut attempts = JoinSet::new();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
     loop {
-        let place = match room {
-            Some((places, peer)) if !attempts.is_empty() => places.take(peer).map(Some),
+        let place = match held {
+            Some(held) if !attempts.is_empty() => held.another().map(Some),
             _ => Ok(None),
         };
         if let Ok(place) = place
@@ -84,6 +74,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::places::{Peer, Places};
 
     async fn closed() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
@@ -125,16 +116,15 @@ mod tests {
         let _first = TcpStream::connect(nobody).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
-        let places: Places = Places::new(1, "tunnels", "--max-tunnels");
-        let peer = Addr::Other;
-        let place = places.take(&peer).unwrap();
-        let connecting = connect_within(vec![nobody, open], Some((&places, &peer)));
+        let places = Places::new(2, "tunnels", "--max-tunnels");
+        let (held, other) = (places.take(Peer::LOCAL).unwrap(), places.take(Peer::LOCAL).unwrap());
+        let connecting = connect_within(vec![nobody, open], Some(&held));
         tokio::time::timeout(Duration::from_secs(60), connecting).await.unwrap_err();
-        connect_within(vec![closed().await, open], Some((&places, &peer))).await.unwrap();
-        drop(place);
-        connect_within(vec![nobody, open], Some((&places, &peer))).await.unwrap();
-        // All places are free again.
-        places.take(&peer).unwrap();
+        connect_within(vec![closed().await, open], Some(&held)).await.unwrap();
+        drop(other);
+        connect_within(vec![nobody, open], Some(&held)).await.unwrap();
+        // The attempts have given back their place.
+        held.another().unwrap();
     }
 
     /// Linux drops packets to a listener whose queue is full. Other systems refuse them.

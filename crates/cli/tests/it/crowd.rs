@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::served::{Server, assert_same, soon};
 use crate::support::noise;
-use crate::transfer::{NOTHING, server, text};
+use crate::transfer::{NOTHING, open_server, server, text};
 
 /// More than the 512 threads that wait for files and names.
 const CROWD: usize = 600;
@@ -82,7 +82,7 @@ async fn transfers_that_stall_stop_neither_other_transfers_nor_names() {
 
 #[tokio::test]
 async fn a_peer_that_wants_all_places_leaves_some_to_others_and_is_told_why() {
-    let (mut server, there, here) = server(&["--writable", "--max-transfers", "8"]).await;
+    let (mut server, there, here) = open_server(&["--writable", "--max-transfers", "8"]).await;
     fs::write(there.join("file"), noise(300_000)).unwrap();
     let client = client("h2conn-send", "1000".to_owned());
     let mut conns = stalled_uploads(&client, &server.url, 4).await;

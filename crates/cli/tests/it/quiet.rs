@@ -146,8 +146,11 @@ fn a_client_without_a_place_at_a_listener_is_warned_of_with_the_option() -> Test
 #[cfg(target_os = "linux")]
 #[test]
 fn a_client_of_a_listener_has_at_most_as_many_places_as_it_leaves_to_others() -> TestResult {
-    let server = Server::start(&["--echo", "--keep-open", "--cleartext", "--max-conns", "100"])?;
-    let addr = server.url.trim_start_matches("http://").trim_end_matches('/').parse()?;
+    let args =
+        ["listen", "0.0.0.0:0", "--echo", "--keep-open", "--cleartext", "--max-conns", "100"];
+    let server = Server::run(program().args(args).stdin(Stdio::null()))?;
+    let url = server.url.replace("0.0.0.0", "127.0.0.1");
+    let addr = url.trim_start_matches("http://").trim_end_matches('/').parse()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut kept = Vec::new();
@@ -156,11 +159,10 @@ fn a_client_of_a_listener_has_at_most_as_many_places_as_it_leaves_to_others() ->
             socket.bind(source.parse()?)?;
             let client = Client::builder().build_over(socket.connect(addr).await?).await?;
             for n in 0..most {
-                let (conn, _) =
-                    client.connect(&server.url).await.context(format!("{source} {n}"))?;
+                let (conn, _) = client.connect(&url).await.context(format!("{source} {n}"))?;
                 kept.push(conn);
             }
-            let refused = client.connect(&server.url).await;
+            let refused = client.connect(&url).await;
             ensure!(refused.is_err_and(|error| error.status().is_some_and(|s| s == 503)));
         }
         Ok(())

@@ -33,6 +33,9 @@ pub(crate) struct Ended {
     pub(crate) said: String,
 }
 
+/// An address that only this machine reaches.
+const LOCAL: &str = "127.0.0.1:0";
+
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match timeout(WATCHDOG, future).await {
         Ok(output) => output,
@@ -125,33 +128,46 @@ pub(crate) async fn run(args: &[&str]) -> Ended {
 impl Server {
     /// A cleartext server on a free port. `{}` in an argument stands for a directory of its own.
     pub(crate) async fn start(args: &[&str]) -> Server {
-        Server::with(Tool::start, &["--cleartext"], args).await
+        Server::with(Tool::start, LOCAL, &["--cleartext"], args).await
+    }
+
+    /// Like [`Server::start`], but other machines can connect, so that places are shared by address.
+    pub(crate) async fn start_open(args: &[&str]) -> Server {
+        let mut server = Server::with(Tool::start, "0.0.0.0:0", &["--cleartext"], args).await;
+        server.url = server.url.replace("0.0.0.0", "127.0.0.1");
+        server
     }
 
     /// A server that speaks TLS, with a certificate made on the spot.
     pub(crate) async fn with_tls(args: &[&str]) -> Server {
-        Server::with(Tool::start, &[], args).await
+        Server::with(Tool::start, LOCAL, &[], args).await
     }
 
     /// Like [`Server::start`], with [`Tool::start_with_little_disk`].
     #[cfg(unix)]
     pub(crate) async fn start_with_little_disk(args: &[&str]) -> Server {
-        Server::with(Tool::start_with_little_disk, &["--cleartext"], args).await
+        Server::with(Tool::start_with_little_disk, LOCAL, &["--cleartext"], args).await
     }
 
     /// Like [`Server::start`], with [`Tool::start_after`].
     #[cfg(unix)]
     pub(crate) async fn start_after(commands: &str, args: &[&str]) -> Server {
-        Server::with(|args| Tool::start_after(commands, args), &["--cleartext"], args).await
+        let start = |args: &[&str]| Tool::start_after(commands, args);
+        Server::with(start, LOCAL, &["--cleartext"], args).await
     }
 
-    async fn with(start: impl Fn(&[&str]) -> Tool, options: &[&str], args: &[&str]) -> Server {
+    async fn with(
+        start: impl Fn(&[&str]) -> Tool,
+        addr: &str,
+        options: &[&str],
+        args: &[&str],
+    ) -> Server {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("token"), "a-token-for-tests\n").unwrap();
         let path = home.path().to_str().unwrap();
         let token = home.path().join("token");
         let args: Vec<String> = args.iter().map(|arg| arg.replace("{}", path)).collect();
-        let mut all = vec!["serve", "127.0.0.1:0", "-v", "--token-file", token.to_str().unwrap()];
+        let mut all = vec!["serve", addr, "-v", "--token-file", token.to_str().unwrap()];
         all.extend(options);
         all.extend(args.iter().map(String::as_str));
         let mut tool = start(&all);

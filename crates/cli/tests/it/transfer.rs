@@ -18,9 +18,15 @@ pub(crate) const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b93
 
 /// A server with files, the directory of those files, and a directory for the client.
 pub(crate) async fn server(args: &[&str]) -> (Server, PathBuf, PathBuf) {
-    let mut all = vec!["--files", "{}"];
-    all.extend(args);
-    let server = Server::start(&all).await;
+    place(Server::start(&[&["--files", "{}"], args].concat()).await)
+}
+
+/// Like [`server`], but places are shared by address.
+pub(crate) async fn open_server(args: &[&str]) -> (Server, PathBuf, PathBuf) {
+    place(Server::start_open(&[&["--files", "{}"], args].concat()).await)
+}
+
+fn place(server: Server) -> (Server, PathBuf, PathBuf) {
     let there = server.home.path().to_owned();
     let here = there.join(".client");
     fs::create_dir(&here).unwrap();
