@@ -11,7 +11,7 @@ pub(crate) use other::{limit, raise};
 #[cfg(unix)]
 pub(crate) use unix::{before, limit, raise};
 
-/// The default limit of tunnels where the system has no limit of descriptors.
+/// The default limit of tunnels where the system has no limit of descriptors, at either end.
 const TUNNELS: u64 = 8192;
 
 /// The largest default limit of files that are sent and received at once.
@@ -27,6 +27,12 @@ pub(crate) fn for_tunnels() -> usize {
 /// descriptors, so a sixteenth of their number takes an eighth of the descriptors.
 pub(crate) fn for_transfers() -> usize {
     at_least_one(limit().map_or(TRANSFERS, |limit| (limit / 16).min(TRANSFERS)))
+}
+
+/// The default limit of connections to the listeners of `forward -L` and `-D`: half of the
+/// descriptors. The other half is for links, and for the targets of `-R`.
+pub(crate) fn for_connections() -> usize {
+    at_least_one(limit().map_or(TUNNELS, |limit| limit / 2))
 }
 
 fn at_least_one(count: u64) -> usize {

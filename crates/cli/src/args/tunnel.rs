@@ -48,6 +48,11 @@ pub(crate) struct Forward {
     /// hold at most as many as are still free.
     #[arg(long, value_name = "N", default_value = "256")]
     pub(crate) max_visitors: NonZeroUsize,
+    /// Connections to the listeners of -L and -D at once, all together. More are reset. Where other
+    /// machines can connect, one address may hold at most as many as are still free [default: half of
+    /// the descriptors that the system allows (ulimit -Hn)].
+    #[arg(long, value_name = "N")]
+    pub(crate) max_conns: Option<NonZeroUsize>,
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,
 }

@@ -1,5 +1,7 @@
 //! `h2conn forward`.
 
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -10,12 +12,13 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::args::{ConnectOptions, Forward, Secret};
+use crate::descriptors;
 use crate::dial::{self, Caller};
 use crate::exit::{Code, Failure, Result};
 use crate::places::{Line, Places};
 use crate::report::{Report, Secrets, say};
 use crate::signals::{Interrupt, say_what_is_awaited};
-use crate::tunnel::local::{self, Purpose};
+use crate::tunnel::local::{Listening, Purpose};
 use crate::tunnel::spec::{Bind, Forward as Way};
 use crate::tunnel::token::Token;
 use crate::tunnel::{Tunnel, explained, remote};
@@ -43,9 +46,12 @@ pub(crate) async fn run(args: Forward, verbose: u8) -> Result {
         () = interrupt.asked() => return Err(Failure::interrupted()),
     }
     let mut tasks = JoinSet::new();
+    let most = args.max_conns.map_or_else(descriptors::for_connections, NonZeroUsize::get);
+    let conns = Places::new(most, "connections", "--max-conns");
     for (listener, purpose) in listeners {
-        announce(&listener, &purpose)?;
-        let serving = local::serve(listener, purpose, tunnel.clone(), interrupt.clone());
+        let addr = announce(&listener, &purpose)?;
+        let listening = Listening { tcp: listener, addr, purpose, places: conns.clone() };
+        let serving = listening.serve(tunnel.clone(), interrupt.clone());
         tasks.spawn(async move { Ended { relays: serving.await, result: Ok(()) } });
     }
     for way in args.remote {
@@ -128,14 +134,14 @@ async fn listen(bind: Bind) -> Result<TcpListener> {
     bound.map_err(|error| Failure::local(format_args!("cannot listen on {bind}"), error))
 }
 
-fn announce(listener: &TcpListener, purpose: &Purpose) -> Result {
+fn announce(listener: &TcpListener, purpose: &Purpose) -> Result<SocketAddr> {
     let addr = listener.local_addr();
     let addr = addr.map_err(|error| Failure::local("the socket has no address", error))?;
     match purpose {
         Purpose::Forward(target) => say(format_args!("listening on {addr}, for {target}")),
         Purpose::Socks => say(format_args!("listening on {addr}, for SOCKS5")),
     }
-    Ok(())
+    Ok(addr)
 }
 
 /// The remains of a listener that has ended.

@@ -10,7 +10,8 @@ use tokio::time::sleep;
 
 use super::target::Target;
 use super::{Tunnel, explain, socks};
-use crate::pump::{CutOnDrop, relay};
+use crate::places::{Peer, Place, Places};
+use crate::pump::{CutOnDrop, Socket, relay};
 use crate::report::{About, warn};
 use crate::signals::Interrupt;
 
@@ -25,31 +26,59 @@ pub(crate) enum Purpose {
 /// The pause after an error of `accept`, for example because there are no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections until `interrupt`. Returns the connections that are then open; they
-/// continue.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    purpose: Purpose,
-    tunnel: Tunnel,
-    interrupt: Interrupt,
-) -> JoinSet<()> {
-    let mut relays = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = interrupt.asked() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((tcp, peer)) => {
-                    relays.spawn(take_in(tcp, peer, purpose.clone(), tunnel.clone()));
-                }
-                Err(error) => {
-                    warn(About::All, "accept", format_args!("cannot take in a connection: {error}"));
-                    sleep(PAUSE).await;
-                }
-            },
-            Some(_) = relays.join_next() => {}
+/// A listener of this side.
+pub(crate) struct Listening {
+    pub(crate) tcp: TcpListener,
+    pub(crate) addr: SocketAddr,
+    pub(crate) purpose: Purpose,
+    /// The places for connections of all listeners. A connection keeps its place to its end.
+    pub(crate) places: Places,
+}
+
+impl Listening {
+    /// Accepts connections until `interrupt`. Returns the connections that are then open; they
+    /// continue.
+    pub(crate) async fn serve(self, tunnel: Tunnel, interrupt: Interrupt) -> JoinSet<()> {
+        let mut relays = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = interrupt.asked() => break,
+                accepted = self.tcp.accept() => match accepted {
+                    Ok((tcp, peer)) => match self.place_for(peer) {
+                        Some(place) => {
+                            let (purpose, tunnel) = (self.purpose.clone(), tunnel.clone());
+                            relays.spawn(async move {
+                                let _place = place;
+                                take_in(tcp, peer, purpose, tunnel).await;
+                            });
+                        }
+                        // Its other side must not see an end.
+                        None => tcp.cut(),
+                    },
+                    Err(error) => {
+                        let failed = format!("cannot take in a connection: {error}");
+                        warn(About::All, "accept", failed);
+                        sleep(PAUSE).await;
+                    }
+                },
+                Some(_) = relays.join_next() => {}
+            }
+        }
+        relays
+    }
+
+    /// A place for a connection from this address. `None`, after a warning, if the connection must
+    /// be reset.
+    fn place_for(&self, peer: SocketAddr) -> Option<Place> {
+        match self.places.take(Peer::of(self.addr.ip(), &peer.into())) {
+            Ok(place) => Some(place),
+            Err(full) => {
+                let addr = self.addr;
+                warn(peer, full.knob(), format_args!("{peer} to {addr} was reset: {full}"));
+                None
+            }
         }
     }
-    relays
 }
 
 async fn take_in(tcp: TcpStream, peer: SocketAddr, purpose: Purpose, tunnel: Tunnel) {

@@ -178,6 +178,69 @@ async fn a_visitor_leaves_places_to_visitors_from_elsewhere() {
 }
 
 #[tokio::test]
+async fn connections_to_a_local_listener_over_the_cap_are_reset_with_a_warning() {
+    let server = Server::start(&["--allow", "127.0.0.1:*"]).await;
+    let way = format!("0:{}", echo().await);
+    // Both listeners together.
+    let mut forward = server.forward(&["-L", &way, "-L", &way, "--max-conns", "2"]);
+    let first = address(&forward.says(", for 127.0.0.1").await);
+    let second = address(&forward.says(", for 127.0.0.1").await);
+    let mut one = Guest::new(&first).await.unwrap();
+    let mut two = Guest::new(&second).await.unwrap();
+    assert!(one.is_served().await && two.is_served().await);
+    for local in [&first, &second] {
+        assert!(is_turned_away(local).await);
+    }
+    let why = "was reset: there are 2 connections, as many as --max-conns allows at once";
+    forward.says(why).await;
+    for _ in 0..100 {
+        assert!(is_turned_away(&first).await);
+    }
+    assert!(one.is_served().await && two.is_served().await);
+    drop(one);
+    drop((Guest::at_last(&second).await, two));
+    #[cfg(unix)]
+    {
+        forward.interrupt();
+        let said = forward.ends().await.said;
+        let lines = said.lines().filter(|line| line.contains("was reset: there are 2")).count();
+        assert!((1..60).contains(&lines), "{lines} for 102:\n{said}");
+        assert!(
+            said.contains("more like this") || said.contains("left out (--max-conns)"),
+            "{said}"
+        );
+    }
+    // One that says nothing, or speaks no SOCKS5, has a place as well.
+    let mut socks = server.forward(&["-D", "0", "--max-conns", "1"]);
+    let proxy = address(&socks.says("for SOCKS5").await);
+    let silent = Guest::new(&proxy).await.unwrap();
+    assert!(is_turned_away(&proxy).await);
+    socks.says("as many as --max-conns allows at once").await;
+    drop(silent);
+}
+
+/// Others than Linux have one address of this machine.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_local_listener_that_is_open_to_others_shares_its_places_by_address() {
+    let server = Server::start(&["--allow", "127.0.0.1:*"]).await;
+    let way = format!("0.0.0.0:0:{}", echo().await);
+    let mut forward = server.forward(&["-L", &way, "--max-conns", "4"]);
+    let line = forward.says("listening on 0.0.0.0").await;
+    let local = address(&line.replacen("0.0.0.0", "127.0.0.1", 1));
+    let mut guests = Vec::new();
+    for _ in 0..2 {
+        let mut guest = Guest::new(&local).await.unwrap();
+        assert!(guest.is_served().await);
+        guests.push(guest);
+    }
+    assert!(is_turned_away(&local).await);
+    forward.says("this peer has 2 of the 4 connections that --max-conns allows at once").await;
+    let mut other = Guest(from_elsewhere(&local).await.unwrap());
+    assert!(other.is_served().await && guests[0].is_served().await);
+}
+
+#[tokio::test]
 async fn a_client_serves_no_more_visitors_than_its_own_cap_whatever_the_server_says() {
     const CAP: usize = 3;
     const TOLD: usize = 200;
