@@ -117,8 +117,8 @@ impl Store {
                 }
             }
             Wish::Send(size, mode) => {
-                let opened =
-                    self.blocking(path, move |store, path| store.open_to_take(&path, size)).await;
+                let open = move |store: Store, path: String| store.open_to_take(&path, size, peer);
+                let opened = self.blocking(path, open).await;
                 match opened {
                     Ok(partial) => take::serve(incoming, partial, size, mode, self, &place).await,
                     Err(refused) => Err(refuse(incoming, refused)),
@@ -152,7 +152,7 @@ impl Store {
         })
     }
 
-    fn open_to_take(&self, path: &str, size: u64) -> Result<(Partial, Share), Refused> {
+    fn open_to_take(&self, path: &str, size: u64, peer: Peer) -> Result<(Partial, Share), Refused> {
         if !self.takes {
             let error =
                 anyhow::anyhow!("this server gives files and takes none (--writable is not set)");
@@ -186,7 +186,7 @@ impl Store {
             };
             Refused::new(status, error)
         })?;
-        match self.quota.begin(&partial.handle(), size) {
+        match self.quota.begin(&partial.handle(), size, peer) {
             Ok(Ok(share)) => Ok((partial, share)),
             Ok(Err(full)) => Err(Refused::new(StatusCode::INSUFFICIENT_STORAGE, full.into())),
             Err(error) => Err(Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.into())),
@@ -297,7 +297,7 @@ mod tests {
         // A byte may arrive between two checks.
         assert!(begun.elapsed() < Duration::from_secs(63), "{:?}", begun.elapsed());
         assert_eq!(std::fs::read(temp.path().join("file.h2conn-part")).unwrap(), b"x");
-        store.open_to_take("file", 1000).unwrap();
+        store.open_to_take("file", 1000, Peer::LOCAL).unwrap();
     }
 
     #[tokio::test(start_paused = true)]

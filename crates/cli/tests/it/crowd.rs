@@ -113,13 +113,7 @@ async fn a_peer_that_wants_all_places_leaves_some_to_others_and_is_told_why() {
 
 /// Downloads `file` from another address than 127.0.0.1, and checks whether the server accepts.
 async fn from_elsewhere(url: &str, field: &str, accepted: bool) -> (Client, Option<Conn>) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-    let addr = url.split('/').nth(2).unwrap().parse().unwrap();
-    let tcp = socket.connect(addr).await.unwrap();
-    let client = Client::builder().header("authorization", "Bearer a-token-for-tests");
-    let client = client.header("h2conn-recv", field).initial_window_size(1 << 10);
-    let client = client.build_over(tcp).await.unwrap();
+    let client = client_from_elsewhere(url, "h2conn-recv", field).await;
     let conn = client.connect(&format!("{url}files/file")).await;
     assert_eq!(conn.is_ok(), accepted, "{conn:?}");
     (client, conn.ok().map(|(conn, _)| conn))
@@ -146,6 +140,17 @@ async fn a_digest_ends_with_the_connection_that_asked_for_it() {
         conn.reset(Reason::CANCEL);
         server.tool.says(&format!("/files/{name}: ")).await;
     }
+}
+
+/// Like [`client`], with another address.
+async fn client_from_elsewhere(url: &str, field: &str, value: &str) -> Client {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let addr = url.split('/').nth(2).unwrap().parse().unwrap();
+    let tcp = socket.connect(addr).await.unwrap();
+    let client = Client::builder().header("authorization", "Bearer a-token-for-tests");
+    let client = client.header(field, value).initial_window_size(1 << 10);
+    client.build_over(tcp).await.unwrap()
 }
 
 #[tokio::test]
@@ -226,5 +231,38 @@ async fn partial_files_take_no_more_than_their_quota() {
         }
         // The directory has not been read yet.
         fs::remove_file(there.join("five")).unwrap();
+    }
+}
+
+/// Others than Linux have one address of this machine.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_peer_whose_partial_files_fill_its_share_leaves_room_to_others() {
+    let args = ["--writable", "--files-quota", "2MB"];
+    let (mut server, there, here) = open_server(&args).await;
+    let file = here.join("file");
+    fs::write(&file, noise(900_000)).unwrap();
+    // It is broken off, and counts on.
+    let upload = client("h2conn-send", "950000".to_owned());
+    let (conn, _) = upload.connect(&format!("{}files/one", server.url)).await.unwrap();
+    soon("`have`", conn.read_chunk()).await.unwrap().unwrap();
+    (&conn).write_all(&[&b"from 0\n"[..], &noise(900_000)].concat()).await.unwrap();
+    let part = there.join("one.h2conn-part");
+    while fs::metadata(&part).map_or(0, |metadata| metadata.len()) < 900_000 {
+        tokio::task::yield_now().await;
+    }
+    conn.reset(Reason::CANCEL);
+    server.tool.says("/files/one: ").await;
+    let sent = server.run(&["send", text(&file), &format!("{}files/two", server.url)]).await;
+    sent.expect(4, "507: there is no room for the file now");
+    sent.expect(4, "other such files of this peer have 878.9 KiB");
+    // A file of another peer, of the same size.
+    let upload = client_from_elsewhere(&server.url, "h2conn-send", "900000").await;
+    let (conn, _) = upload.connect(&format!("{}files/two", server.url)).await.unwrap();
+    soon("`have`", conn.read_chunk()).await.unwrap().unwrap();
+    (&conn).write_all(&[&b"from 0\n"[..], &noise(890_000)].concat()).await.unwrap();
+    let part = there.join("two.h2conn-part");
+    while fs::metadata(&part).map_or(0, |metadata| metadata.len()) < 890_000 {
+        tokio::task::yield_now().await;
     }
 }

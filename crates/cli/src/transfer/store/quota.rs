@@ -1,4 +1,4 @@
-//! Limits the bytes of all partial files together.
+//! Limits the bytes of all partial files together, and those of one peer.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,13 +9,16 @@ use std::time::Instant;
 
 use bytesize::ByteSize;
 
+use crate::places::Peer;
 use crate::transfer::partial::{Found, Key, key_of};
 
 /// A file takes at least this much on most disks. Without this, files of one byte could use up all
 /// names.
 const BLOCK: u64 = 4096;
 
-/// All partial files, and the limit of their bytes.
+/// All partial files, and the limit of their bytes. One file may take all that is free, as long as the
+/// peer's others together take no more than is free then: a peer that leaves many behind gets little
+/// more than half, and a peer that has none can send a file of any size for which there is room.
 #[derive(Clone, Debug)]
 pub(crate) struct Quota(Arc<Mutex<Ledger>>);
 
@@ -24,11 +27,15 @@ struct Ledger {
     limit: u64,
     total: u64,
     files: HashMap<Key, Entry>,
+    /// The part of `total` of each peer that has one.
+    peers: HashMap<Peer, u64>,
 }
 
 #[derive(Debug)]
 struct Entry {
     len: u64,
+    /// The peer that was the last to write to it. `None` if that was before the server started.
+    peer: Option<Peer>,
     /// A transfer is writing to it, and knows its length better than a look at the directory.
     is_written: bool,
     touched: Instant,
@@ -39,17 +46,21 @@ struct Entry {
 pub(crate) struct Share {
     quota: Quota,
     key: Key,
+    peer: Peer,
 }
 
 /// There is no room for more bytes.
 #[derive(Debug)]
 pub(crate) struct Full {
     limit: u64,
+    /// The bytes of the peer's other files, if another peer could have more.
+    share: Option<u64>,
 }
 
 impl Quota {
     pub(crate) fn new(limit: u64) -> Quota {
-        Quota(Arc::new(Mutex::new(Ledger { limit, total: 0, files: HashMap::new() })))
+        let (files, peers) = (HashMap::new(), HashMap::new());
+        Quota(Arc::new(Mutex::new(Ledger { limit, total: 0, files, peers })))
     }
 
     pub(crate) fn set_limit(&self, limit: u64) {
@@ -62,41 +73,44 @@ impl Quota {
     }
 
     /// The share of a transfer to this partial file, which will have `size` bytes. Those bytes are
-    /// not reserved: a client that names a size and sends nothing takes nothing from others.
+    /// not reserved: a client that names a size and sends nothing takes nothing from others. The
+    /// bytes that are there count for this peer from now on.
     ///
     /// # Errors
     ///
     /// [`Full`], in the inner result, if there is no room for these bytes now; and errors of the
     /// system.
-    pub(crate) fn begin(&self, file: &File, size: u64) -> io::Result<Result<Share, Full>> {
+    pub(crate) fn begin(
+        &self,
+        file: &File,
+        size: u64,
+        peer: Peer,
+    ) -> io::Result<Result<Share, Full>> {
         let (key, len) = (key_of(file)?, file.metadata()?.len());
         let mut ledger = self.lock();
-        ledger.set(key, len, true);
-        let share = Share { quota: self.clone(), key };
-        let more = cost(size).saturating_sub(cost(len));
-        let is_room = more == 0 || ledger.total.saturating_add(more) <= ledger.limit;
-        let limit = ledger.limit;
+        ledger.set(key, len, Some(peer), true);
+        let share = Share { quota: self.clone(), key, peer };
+        let room = ledger.room_for(peer, key, cost(size).saturating_sub(cost(len)));
         drop(ledger);
-        Ok(if is_room { Ok(share) } else { Err(Full { limit }) })
+        Ok(room.map(|()| share))
     }
 
     /// Applies the files that were `left` by a look at the directory, which began at `began`.
     pub(crate) fn found(&self, began: Instant, left: &[Found]) {
         let mut ledger = self.lock();
-        let is_known = |entry: &Entry| entry.is_written || entry.touched >= began;
-        let gone: Vec<Key> = ledger
-            .files
-            .iter()
-            .filter(|(_, entry)| !is_known(entry))
-            .map(|(key, _)| *key)
-            .collect();
-        for key in gone {
-            ledger.remove(key);
-        }
-        for Found { key, len } in left {
-            if !ledger.files.contains_key(key) {
-                ledger.set(*key, *len, false);
+        let known: Vec<(Key, Entry)> = ledger.files.drain().collect();
+        (ledger.total, ledger.peers) = (0, HashMap::new());
+        let mut left: HashMap<Key, u64> = left.iter().map(|found| (found.key, found.len)).collect();
+        for (key, entry) in known {
+            let found = left.remove(&key);
+            if entry.is_written || entry.touched >= began {
+                ledger.add(key, entry);
+            } else if let Some(len) = found {
+                ledger.add(key, Entry { len, ..entry });
             }
+        }
+        for (key, len) in left {
+            ledger.set(key, len, None, false);
         }
     }
 
@@ -110,17 +124,14 @@ impl Share {
     pub(crate) fn grow(&self, bytes: u64) -> Result<(), Full> {
         let mut ledger = self.quota.lock();
         let len = ledger.len(self.key);
-        let more = cost(len + bytes) - cost(len);
-        if more > 0 && ledger.total.saturating_add(more) > ledger.limit {
-            return Err(Full { limit: ledger.limit });
-        }
-        ledger.set(self.key, len + bytes, true);
+        ledger.room_for(self.peer, self.key, cost(len + bytes) - cost(len))?;
+        ledger.set(self.key, len + bytes, Some(self.peer), true);
         Ok(())
     }
 
     /// Gives back the whole share: the bytes were dropped, or are a complete file now.
     pub(crate) fn clear(&self) {
-        self.quota.lock().set(self.key, 0, true);
+        self.quota.lock().set(self.key, 0, Some(self.peer), true);
     }
 }
 
@@ -128,9 +139,9 @@ impl Drop for Share {
     fn drop(&mut self) {
         let mut ledger = self.quota.lock();
         match ledger.len(self.key) {
-            // Empty partial files are removed.
+            // Empty files are removed.
             0 => ledger.remove(self.key),
-            len => ledger.set(self.key, len, false),
+            len => ledger.set(self.key, len, Some(self.peer), false),
         }
     }
 }
@@ -140,15 +151,49 @@ impl Ledger {
         self.files.get(&key).map_or(0, |entry| entry.len)
     }
 
-    fn set(&mut self, key: Key, len: u64, is_written: bool) {
+    /// Whether a peer may have so many bytes more for this file of its own.
+    fn room_for(&self, peer: Peer, key: Key, more: u64) -> Result<(), Full> {
+        let limit = self.limit;
+        if more == 0 {
+            // All of the file has arrived, even if the limit has become lower since.
+            return Ok(());
+        }
+        let Some(free) = limit.checked_sub(self.total.saturating_add(more)) else {
+            return Err(Full { limit, share: None });
+        };
+        let all = self.peers.get(&peer).copied().unwrap_or(0);
+        let others = all.saturating_sub(cost(self.len(key)));
+        match peer.has_others() && others > free {
+            true => Err(Full { limit, share: Some(others) }),
+            false => Ok(()),
+        }
+    }
+
+    fn set(&mut self, key: Key, len: u64, peer: Option<Peer>, is_written: bool) {
+        self.add(key, Entry { len, peer, is_written, touched: Instant::now() });
+    }
+
+    fn add(&mut self, key: Key, entry: Entry) {
         self.remove(key);
-        self.total += cost(len);
-        self.files.insert(key, Entry { len, is_written, touched: Instant::now() });
+        let cost = cost(entry.len);
+        self.total += cost;
+        if let Some(peer) = entry.peer.filter(|_| cost > 0) {
+            *self.peers.entry(peer).or_default() += cost;
+        }
+        self.files.insert(key, entry);
     }
 
     fn remove(&mut self, key: Key) {
-        if let Some(entry) = self.files.remove(&key) {
-            self.total -= cost(entry.len);
+        let Some(entry) = self.files.remove(&key) else { return };
+        let cost = cost(entry.len);
+        self.total -= cost;
+        if let Some(peer) = entry.peer
+            && let Some(has) = self.peers.get_mut(&peer)
+        {
+            *has -= cost;
+            if *has == 0 {
+                self.peers.remove(&peer);
+            }
         }
     }
 }
@@ -159,12 +204,21 @@ fn cost(len: u64) -> u64 {
 
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "there is no room for the file now: files that are not whole may take {} together at this \
-             server (--files-quota)",
-            ByteSize(self.limit)
-        )
+        let limit = ByteSize(self.limit);
+        write!(f, "there is no room for the file now: ")?;
+        match self.share {
+            None => write!(
+                f,
+                "files that are not whole may take {limit} together at this server (--files-quota)"
+            ),
+            Some(others) => write!(
+                f,
+                "files that are not whole may take {limit} together at this server \
+                 (--files-quota); other such files of this peer have {}, and must not have more \
+                 than is free",
+                ByteSize(others)
+            ),
+        }
     }
 }
 
@@ -186,8 +240,8 @@ mod tests {
     fn shares_grow_until_all_is_taken_and_give_back_what_becomes_a_file() {
         let quota = Quota::new(100_000);
         let (one, other) = (file(0), file(30_000));
-        let one = quota.begin(&one, 60_000).unwrap().unwrap();
-        let other = quota.begin(&other, 60_000).unwrap().unwrap();
+        let one = quota.begin(&one, 60_000, Peer::LOCAL).unwrap().unwrap();
+        let other = quota.begin(&other, 60_000, Peer::LOCAL).unwrap().unwrap();
         assert_eq!(quota.total(), 30_000);
         one.grow(50_000).unwrap();
         one.grow(10_000).unwrap();
@@ -205,12 +259,12 @@ mod tests {
     fn a_file_for_which_there_is_no_room_is_not_begun_and_a_size_takes_nothing() {
         let quota = Quota::new(100_000);
         let (empty, other, whole) = (file(0), file(0), file(200_000));
-        let _share = quota.begin(&empty, 50_000).unwrap().unwrap();
-        quota.begin(&other, 100_000).unwrap().unwrap();
-        quota.begin(&other, 100_001).unwrap().unwrap_err();
+        let _share = quota.begin(&empty, 50_000, Peer::LOCAL).unwrap().unwrap();
+        quota.begin(&other, 100_000, Peer::LOCAL).unwrap().unwrap();
+        quota.begin(&other, 100_001, Peer::LOCAL).unwrap().unwrap_err();
         // All bytes of this file are there, and only its name is missing, so it takes no more.
-        quota.begin(&whole, 200_000).unwrap().unwrap();
-        quota.begin(&other, 1).unwrap().unwrap_err();
+        quota.begin(&whole, 200_000, Peer::LOCAL).unwrap().unwrap();
+        quota.begin(&other, 1, Peer::LOCAL).unwrap().unwrap_err();
     }
 
     #[test]
@@ -218,10 +272,64 @@ mod tests {
         let quota = Quota::new(BLOCK * 2);
         let files: Vec<File> = (0..3).map(|_| file(0)).collect();
         let begun = files.iter().map(|file| {
-            let share = quota.begin(file, 1).unwrap();
+            let share = quota.begin(file, 1, Peer::LOCAL).unwrap();
             share.and_then(|share| share.grow(1))
         });
         assert_eq!(begun.map(|begun| begun.is_ok()).collect::<Vec<_>>(), [true, true, false]);
+    }
+
+    fn peer(addr: &str) -> Peer {
+        Peer::at(&addr.parse::<std::net::SocketAddr>().unwrap().into())
+    }
+
+    #[test]
+    fn files_that_a_peer_leaves_behind_take_no_more_than_is_free_for_others() {
+        let quota = Quota::new(800_000);
+        let (one, two) = (peer("10.0.0.1:1"), peer("10.0.0.2:1"));
+        let (left, next, other) = (file(0), file(0), file(0));
+        // One file may take everything.
+        let share = quota.begin(&left, 800_000, one).unwrap().unwrap();
+        share.grow(200_000).unwrap();
+        drop(share);
+        left.set_len(200_000).unwrap();
+        let refused = quota.begin(&next, 400_001, one).unwrap().unwrap_err().to_string();
+        assert!(refused.contains("--files-quota") && refused.contains("this peer"), "{refused}");
+        let share = quota.begin(&next, 400_000, one).unwrap().unwrap();
+        share.grow(400_000).unwrap();
+        share.grow(1).unwrap_err();
+        // Another peer, and the same one from another port.
+        let newcomer = quota.begin(&other, 200_000, two).unwrap().unwrap();
+        newcomer.grow(200_000).unwrap();
+        let full = newcomer.grow(1).unwrap_err().to_string();
+        assert!(!full.contains("this peer"), "{full}");
+        newcomer.clear();
+        quota.begin(&file(0), 4096, peer("10.0.0.1:2")).unwrap().unwrap_err();
+        // What is a whole file does not count any more.
+        share.clear();
+        quota.begin(&file(0), 4096, one).unwrap().unwrap();
+        quota.begin(&file(0), 600_000, Peer::LOCAL).unwrap().unwrap();
+    }
+
+    #[test]
+    fn the_bytes_of_a_file_count_for_the_peer_that_goes_on_with_it() {
+        let quota = Quota::new(100_000);
+        let (one, two, part) = (peer("10.0.0.1:1"), peer("10.0.0.2:1"), file(0));
+        let share = quota.begin(&part, 50_000, one).unwrap().unwrap();
+        share.grow(50_000).unwrap();
+        drop(share);
+        part.set_len(50_000).unwrap();
+        // The look at the directory does not forget whose it is.
+        let found = Found { key: key_of(&part).unwrap(), len: 50_000 };
+        quota.found(Instant::now(), &[found]);
+        let other = file(0);
+        quota.begin(&other, 4096, one).unwrap().unwrap_err();
+        drop(quota.begin(&part, 50_000, two).unwrap().unwrap());
+        quota.begin(&other, 4096, two).unwrap().unwrap_err();
+        quota.begin(&other, 50_001, one).unwrap().unwrap_err();
+        quota.begin(&other, 50_000, one).unwrap().unwrap();
+        quota.found(Instant::now(), &[]);
+        let ledger = quota.lock();
+        assert!(ledger.peers.is_empty() && ledger.total == 0, "{ledger:?}");
     }
 
     #[test]
@@ -233,7 +341,7 @@ mod tests {
         quota.found(Instant::now(), &[found(active_key, 5), found(rests_key, 20_000)]);
         assert_eq!(quota.total(), 20_000 + BLOCK);
         let began = Instant::now();
-        let share = quota.begin(&active, 20_000).unwrap().unwrap();
+        let share = quota.begin(&active, 20_000, Peer::LOCAL).unwrap().unwrap();
         quota.found(began, &[found(active_key, 5), found(rests_key, 20_000)]);
         assert_eq!(quota.total(), 30_000);
         drop(share);
