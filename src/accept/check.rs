@@ -116,7 +116,7 @@ pub(super) fn check<B>(
     has_ended: bool,
     settings: &Settings,
 ) -> Result<(), AcceptError> {
-    if asked_for(request).is_websocket() {
+    if !settings.takes_websockets() && asked_for(request).is_websocket() {
         let text = no_websockets(cfg!(feature = "websocket"));
         return Err(AcceptError::new(StatusCode::NOT_IMPLEMENTED, text));
     }

@@ -64,19 +64,21 @@ impl Conn {
         self.stream().reset(reason, RESET_HERE);
     }
 
-    /// Waits until the connection is over: both sides have ended it, or it was reset, or the peer or the network is
-    /// gone. A peer that has only shut down its writing side is not gone.
+    /// Waits until the connection is over: both sides have ended it, it was reset, or the peer or the
+    /// network is gone. A peer that has only shut down its writing side is still there.
     ///
-    /// A read tells of the end too: it gives the bytes that came before the end, and then the end. `closed` is for a task
-    /// that does not read at the moment, because it works or waits for something else.
+    /// A read tells of the end too: it gives the bytes that came before the end, and then the end.
+    /// `closed` is for a task that does not read at the moment, because it works or waits for
+    /// something else.
     ///
-    /// **Beside a read in `select!`, `closed` can win while bytes are unread that came before the end.** Put the read first,
-    /// under `biased`, and read on to the end after `closed`. The order alone is not enough: bytes and end can both come
-    /// after the read was polled and before `closed` is. A read after `closed` does not wait for the peer any more.
+    /// **Beside a read in `select!`, `closed` can win while bytes are unread that came before the
+    /// end.** Put the read first, under `biased`, and read on to the end after `closed`. The order
+    /// alone is not enough: bytes and end can both come after the read was polled and before
+    /// `closed` is. A read after `closed` does not wait for the peer any more.
     ///
     /// # Errors
     ///
-    /// The error that ended the connection, unless END_STREAM did both ways.
+    /// The error that ended the connection, unless both sides ended it with END_STREAM.
     ///
     /// # Cancel safety
     ///
@@ -111,21 +113,27 @@ impl Conn {
         poll_fn(|cx| self.stream().poll_done(cx)).await
     }
 
-    /// Waits until one end says in good order that it takes no more connections: a server by
-    /// [`Listener::drain`](crate::Listener::drain), [`ListenerHandle::shut_down`](crate::ListenerHandle::shut_down) or
-    /// `Acceptor::drain`, a client by [`Client::close`](crate::Client::close), either by a GOAWAY with `NO_ERROR` (RFC
-    /// 9113 §6.8), as when a link reaches its [`max_link_age`](crate::ClientBuilder::max_link_age). The connection goes
-    /// on. It is time to finish what it is for, and to open another one if there is more to do.
+    /// Waits until one end says in good order that it takes no more connections. A server says so by
+    /// [`Listener::drain`](crate::Listener::drain),
+    /// [`ListenerHandle::shut_down`](crate::ListenerHandle::shut_down) or `Acceptor::drain`, or when a
+    /// link reaches the server's [`max_link_age`](crate::ListenerBuilder::max_link_age). The client
+    /// hears of it by a GOAWAY with `NO_ERROR` (RFC 9113 §6.8), which other servers send too; under
+    /// `accept`, the server's own graceful shutdown sends it. A client says so by
+    /// [`Client::close`](crate::Client::close) or its own
+    /// [`max_link_age`](crate::ClientBuilder::max_link_age), and then only its own end hears of it.
+    /// The connection goes on. Finish its work, and open another connection if there is more to do.
     ///
-    /// **It stays pending for ever where there is no drain**, also when the connection ends, is reset, or loses its network:
-    /// [`closed`](Conn::closed) and reads tell of that. A GOAWAY with an error is a failure, and no drain. So `draining`
-    /// belongs into a `select!` beside a read or `closed`, and not alone. Once ready, it stays ready.
+    /// **Without a drain it stays pending for ever**, even when the connection ends, is reset, or
+    /// loses its network: [`closed`](Conn::closed) and reads tell of that. A GOAWAY with an error is a
+    /// failure, and no drain. A drain that begins after the connection is over is not told. So use
+    /// `draining` in a `select!` beside a read or `closed`, and not alone. Once ready, it stays ready.
     ///
-    /// **In a `select!` with a read, put `draining` first, under `biased`**, and read on afterwards. With the read first, a
-    /// peer that never pauses would put the drain off for ever. Without `biased` the two take turns by chance. Nothing is
-    /// lost by `draining` first, since messages that have come are read in the second loop. Keep the codec for it: it may
-    /// hold part of a message. Await a write in an arm of the `select!`, as here, and not as one of its branches, where the
-    /// drain would cut it off.
+    /// **In a `select!` with a read, put `draining` first, under `biased`, and read on afterwards.**
+    /// With the read first, a peer that never pauses puts the drain off for ever. Without `biased`,
+    /// chance decides. No message is lost, because the second loop reads what has come. Keep the
+    /// codec for it, because the codec may hold part of a message. Await a write in an arm of the
+    /// `select!`, as in the example, and not as one of its branches, where the drain would cut the
+    /// write off.
     ///
     /// # Cancel safety
     ///
@@ -163,9 +171,14 @@ impl Conn {
     /// }
     /// ```
     pub async fn draining(&self) {
-        let told = self.stream().carrier.draining().wait_for(|draining| *draining).await.is_ok();
-        if !told {
-            // The carrier is gone, and with it whatever could still tell of a drain.
+        let stream = self.stream();
+        let mut told = stream.carrier.draining();
+        tokio::select! {
+            _ = told.wait_for(|draining| *draining) => {}
+            _ = self.closed() => {}
+        }
+        // Both can have come, and the first of them counts.
+        if !stream.was_drained() {
             std::future::pending::<()>().await;
         }
     }

@@ -101,6 +101,8 @@ struct Fate {
     /// The number of tasks that wait to learn that the peer has everything.
     confirming: usize,
     done: Option<Result<(), Error>>,
+    /// A drain was told before the stream was over.
+    drained: bool,
     watchers: WakerSet,
 }
 
@@ -315,11 +317,27 @@ impl Stream {
     /// Sets how the stream is over. The first call counts.
     pub(crate) fn set_done(&self, how: Result<(), Error>) {
         self.observed.ended(&self.link.observed, &how, self.is_refused());
+        let draining = self.is_draining();
         let mut fate = lock(&self.fate);
-        fate.done.get_or_insert(how);
+        if fate.done.is_none() {
+            fate.done = Some(how);
+            fate.drained = draining;
+        }
         let mut watchers = fate.watchers.take();
         drop(fate);
         watchers.wake_all();
+    }
+
+    /// Whether a drain was told while the stream was not over.
+    pub(super) fn was_drained(&self) -> bool {
+        let fate = lock(&self.fate);
+        let (is_over, drained) = (fate.done.is_some(), fate.drained);
+        drop(fate);
+        if is_over { drained } else { self.is_draining() }
+    }
+
+    fn is_draining(&self) -> bool {
+        *self.carrier.draining().borrow()
     }
 
     /// Ready once the stream is over.

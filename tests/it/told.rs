@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::support::framework::{Host, hand_out, hyper_listen, hyper_server};
 use crate::support::raw::{self, GOAWAY, HEADERS, PING, REQUEST, Raw};
 use crate::support::websocket::{BOTH, open};
-use crate::support::{LINGER, Over, TestResult, accept, listen, pair, run};
+use crate::support::{LINGER, Over, TestResult, accept, listen, run};
 
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -32,8 +32,7 @@ fn an_end_in_order_and_a_reset_are_no_drain() -> TestResult {
     run(async {
         for host in Host::ALL {
             let (client, server) = host.pair(Over::Cleartext).await?;
-            let (one, other) = tokio::join!(client.close(), server.close());
-            (one?, other?);
+            tokio::try_join!(client.close(), server.close())?;
             is_over_undrained(&client).await??;
             is_over_undrained(&server).await??;
 
@@ -146,8 +145,7 @@ fn a_drain_is_told_at_both_ends_and_stays_told_after_the_end() -> TestResult {
         conn.draining().await;
         server.draining().await;
         ensure!(conn.closed().now_or_never().is_none(), "it goes on");
-        let (one, other) = tokio::join!(conn.close(), server.close());
-        (one?, other?);
+        tokio::try_join!(conn.close(), server.close())?;
         conn.draining().await;
         server.draining().await;
         ensure!(drain.await?);
@@ -160,9 +158,31 @@ fn a_drain_is_told_at_both_ends_and_stays_told_after_the_end() -> TestResult {
         let drain = tokio::spawn(async move { acceptor.drain(LONG).await });
         server.draining().await;
         ensure!(conn.draining().now_or_never().is_none(), "hyper's own shutdown tells the client");
-        let (one, other) = tokio::join!(conn.close(), server.close());
-        (one?, other?);
+        tokio::try_join!(conn.close(), server.close())?;
         server.draining().await;
+        ensure!(drain.await?);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_drain_that_begins_after_the_end_is_not_told() -> TestResult {
+    run(async {
+        let (mut listener, site) = listen(Over::Cleartext).await?;
+        let client = site.client()?;
+        let (conn, server) = tokio::join!(client.connect(site.url("/")), accept(&mut listener));
+        let (over, over_here) = (conn?.0, server?);
+        let (conn, server) = tokio::join!(client.connect(site.url("/")), accept(&mut listener));
+        let (conn, server) = (conn?.0, server?);
+        over.reset(Reason::CANCEL);
+        ensure!(over.closed().await.is_err() && over_here.closed().await.is_err());
+        let drain = tokio::spawn(listener.drain(LONG));
+        // These share the link, so it is known there.
+        conn.draining().await;
+        server.draining().await;
+        ensure!(over.draining().now_or_never().is_none());
+        ensure!(over_here.draining().now_or_never().is_none());
+        tokio::try_join!(conn.close(), server.close())?;
         ensure!(drain.await?);
         Ok(())
     })
@@ -178,8 +198,7 @@ fn a_client_that_is_closed_tells_its_conns() -> TestResult {
         let closing = tokio::spawn(async move { client.close().await });
         conn.draining().await;
         ensure!(conn.closed().now_or_never().is_none(), "it goes on");
-        let (one, other) = tokio::join!(conn.close(), server.close());
-        (one?, other?);
+        tokio::try_join!(conn.close(), server.close())?;
         closing.await??;
         Ok(())
     })
@@ -306,7 +325,7 @@ fn the_handler_of_the_docs_heeds_a_drain_before_messages_and_answers_them_all() 
 #[test]
 fn the_handler_of_the_docs_ends_with_its_client_where_there_is_no_drain() -> TestResult {
     run(async {
-        let (conn, server) = pair(Over::Cleartext).await?;
+        let (conn, server) = Host::Listener.pair(Over::Cleartext).await?;
         let talking = tokio::spawn(talk(server));
         let mut client = Framed::new(&conn, LinesCodec::new());
         client.send("hello").await?;
@@ -315,7 +334,7 @@ fn the_handler_of_the_docs_ends_with_its_client_where_there_is_no_drain() -> Tes
         ensure!(client.next().await.is_none());
         talking.await?.map_err(anyhow::Error::from_boxed)?;
 
-        let (conn, server) = pair(Over::Cleartext).await?;
+        let (conn, server) = Host::Listener.pair(Over::Cleartext).await?;
         let talking = tokio::spawn(talk(server));
         conn.reset(Reason::CANCEL);
         ensure!(talking.await?.is_err(), "a client that is gone is told by the read");
@@ -326,7 +345,7 @@ fn the_handler_of_the_docs_ends_with_its_client_where_there_is_no_drain() -> Tes
 #[test]
 fn work_for_a_client_that_is_gone_ends_with_the_handler_of_the_docs() -> TestResult {
     run(async {
-        let (conn, server) = pair(Over::Cleartext).await?;
+        let (conn, server) = Host::Listener.pair(Over::Cleartext).await?;
         let answering = tokio::spawn(answer_questions(server));
         let mut client = Framed::new(&conn, LinesCodec::new());
         client.send("easy").await?;

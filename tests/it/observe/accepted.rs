@@ -62,7 +62,7 @@ async fn have_one(site: &Site) -> TestResult {
 fn spans(log: &Log, message: &str) -> Vec<&'static str> {
     let said = log.said();
     let mut of_it =
-        said.iter().filter(|said| said.message == message && said.of_link("side") == "");
+        said.iter().filter(|said| said.message == message && said.of_link("side").is_empty());
     let said = of_it.next().unwrap_or_else(|| panic!("nobody has said {message:?}: {said:#?}"));
     said.span.iter().map(|(name, _)| *name).chain(said.around.iter().copied()).collect()
 }
@@ -158,8 +158,7 @@ async fn an_acceptor_counts_what_it_accepts_and_refuses_in_every_form() -> TestR
             socket.close(None).await?;
             conn.close().await?;
         }
-        let (one, other) = tokio::join!(client.close(), server.close());
-        (one?, other?);
+        tokio::try_join!(client.close(), server.close())?;
         ensure!(acceptor.drain(std::time::Duration::from_secs(20)).await);
         let stats = acceptor.stats();
         ensure!((stats.conns, stats.websockets) == (0, 0), "{stats:?}");
@@ -211,8 +210,7 @@ async fn metrics_count_conns_under_accept_by_their_form_and_by_how_they_ended() 
     checked(30, async {
         let (site, mut conns) = hyper(&Acceptor::default()).await?;
         let (client, server) = (site.connect().await?, conns.recv().await.context("its end")?);
-        let (one, other) = tokio::join!(client.close(), server.close());
-        (one?, other?);
+        tokio::try_join!(client.close(), server.close())?;
         for (mut socket, conn) in websockets(&site, &mut conns).await? {
             socket.close(None).await?;
             ensure!((&conn).read(&mut [0]).await? == 0);
@@ -257,8 +255,7 @@ async fn a_conn_by_extended_connect_is_counted_as_one_at_both_ends() -> TestResu
         let (conn, server) =
             tokio::join!(client.connect(site.url("/")), crate::support::accept(&mut listener));
         let (conn, server) = (conn?.0, server?);
-        let (one, other) = tokio::join!(conn.close(), server.close());
-        (one?, other?);
+        tokio::try_join!(conn.close(), server.close())?;
         Ok(())
     })
     .await?;

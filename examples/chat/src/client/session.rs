@@ -226,15 +226,16 @@ impl Run {
             never = async { drop(say.await); pending().await } => never,
             silent = self.silence(conn) => return Err(silent),
         }
+        let has_left = has_left.load(Ordering::Relaxed);
+        // A server that stops ends all connections, and can be expected back. It says so while this
+        // one is not over.
+        let stops = !has_left && timeout(Duration::from_secs(1), conn.draining()).await.is_ok();
         // The server has sent everything. Its reaction to this end does not matter.
         let _ = conn.close().await;
-        if has_left.load(Ordering::Relaxed) {
-            return Ok(End::Left);
-        }
-        // A server that stops ends all connections, and can be expected back.
-        match timeout(Duration::from_secs(1), conn.draining()).await {
-            Ok(()) => bail!("the server is going away"),
-            Err(_) => Ok(End::Dismissed),
+        match (has_left, stops) {
+            (true, _) => Ok(End::Left),
+            (false, true) => bail!("the server is going away"),
+            (false, false) => Ok(End::Dismissed),
         }
     }
 
