@@ -121,7 +121,7 @@ mod tests {
         let client = Client::builder().build().unwrap();
         let error = client.connect("https://localhost:1/").await.map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert!(!error.is_retryable());
+        assert!(!error.was_not_processed());
         for part in ["https://", "`ring`", "`aws-lc-rs`", "http://"] {
             assert!(error.to_string().contains(part), "{error}");
         }
