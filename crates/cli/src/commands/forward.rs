@@ -43,7 +43,9 @@ pub(crate) async fn run(args: Forward, verbose: u8) -> Result {
     }
     tokio::select! {
         checked = check(&tunnel, args.reconnect) => checked?,
-        () = interrupt.asked() => return Err(Failure::interrupted()),
+        () = interrupt.asked() => {
+            return Err(Failure::interrupted().context("the server had not answered"));
+        }
     }
     let mut tasks = JoinSet::new();
     let most = args.max_conns.map_or_else(descriptors::for_connections, NonZeroUsize::get);

@@ -48,7 +48,7 @@ pub(crate) async fn run(args: Ping, verbose: u8) -> Result {
         let _ = timeout(GOODBYE, conn.close()).await;
     }
     let result = match (tally.sent, tally.times.len(), result) {
-        (0, _, Ok(())) => return Err(Failure::interrupted()),
+        (0, _, Ok(())) => return Err(Failure::interrupted().context("there was no connection yet")),
         (0, _, Err(failure)) => return Err(failure),
         (_, 0, Ok(())) => {
             Err(Failure::new(Code::TimedOut, anyhow::anyhow!("no PING was answered")))

@@ -198,13 +198,24 @@ fn once_before_there_is_a_connection_is_no_success() -> TestResult {
     // This server accepts connections, and sends nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
     let url = format!("https://{}/", silent.local_addr()?);
-    for args in [&["connect", "-k"][..], &["connect", "-k", "--reconnect"], &["ping", "-k"]] {
-        let mut child = program().args(args).arg(&url).stdin(Stdio::null()).spawn()?;
+    let none = "there was no connection yet";
+    for (args, word) in [
+        (&["connect", "-k"][..], none),
+        (&["connect", "-k", "--reconnect"], none),
+        (&["ping", "-k"], none),
+        (&["forward", "-k", "-L", "0:localhost:1"], "the server had not answered"),
+    ] {
+        let mut child = program();
+        child.args(args).arg(&url).stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = child.spawn()?;
         let (mut socket, _) = silent.accept()?;
         // The handshake has begun, so the client already handles the signal.
         socket.read_exact(&mut [0])?;
         kill_process(pid(&child)?, Signal::INT)?;
         ensure!(wait(&mut child)?.code() == Some(130), "{args:?}");
+        let mut said = String::new();
+        child.stderr.take().context("a pipe")?.read_to_string(&mut said)?;
+        ensure!(said.contains(word), "{args:?}: {said}");
     }
     Ok(())
 }
