@@ -177,6 +177,42 @@ async fn a_visitor_leaves_places_to_visitors_from_elsewhere() {
     }
 }
 
+/// Others than Linux have one address of this machine.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn visitors_of_one_address_that_wait_for_the_client_do_not_hold_up_those_of_another() {
+    const WAITING: usize = 64;
+    let server = Server::start_open(&["--allow-bind", "*:*"]).await;
+    // A client that fetches nobody.
+    let client = Client::builder().header("authorization", "Bearer a-token-for-tests");
+    let client = client.build().unwrap();
+    let (conn, response) = client.connect(&format!("{}bind/0.0.0.0/0", server.url)).await.unwrap();
+    let bound = response.headers()["h2conn-bound"].to_str().unwrap().to_owned();
+    let remote = bound.replace("0.0.0.0", "127.0.0.1");
+    let mut lines = BufReader::new(&conn).lines();
+    let mut guests = Vec::new();
+    for _ in 0..WAITING * 2 {
+        guests.push(Guest::new(&remote).await.unwrap());
+    }
+    let mut next = async || soon("a visitor", lines.next_line()).await.unwrap().unwrap();
+    let mut told = Vec::new();
+    for _ in 0..WAITING / 2 {
+        told.push(next().await);
+    }
+    assert!(told.iter().all(|line| line.contains(" 127.0.0.1:")), "{told:?}");
+    // The others wait for their turn, and a newcomer does not wait for them. On a machine that is
+    // very slow the time of some is up before.
+    guests.push(Guest(from_elsewhere(&remote).await.unwrap()));
+    while !told.iter().any(|line| line.contains(" 127.0.0.2:")) {
+        told.push(next().await);
+    }
+    assert!(told.len() < WAITING * 2, "the newcomer was the last");
+    // One that is turned away makes room for the next.
+    let id = told[0].split(' ').next().unwrap();
+    (&conn).write_all(format!("{id}\n").as_bytes()).await.unwrap();
+    assert!(next().await.contains(" 127.0.0.1:"));
+}
+
 #[tokio::test]
 async fn connections_to_a_local_listener_over_the_cap_are_reset_with_a_warning() {
     let server = Server::start(&["--allow", "127.0.0.1:*"]).await;

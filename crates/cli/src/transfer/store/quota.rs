@@ -1,4 +1,4 @@
-//! Limits the bytes of all partial files together, and those of one peer.
+//! Limits the bytes and the number of all partial files together, and those of one peer.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,6 +16,10 @@ use crate::transfer::partial::{Found, Key, key_of};
 /// names.
 const BLOCK: u64 = 4096;
 
+/// How many partial files there may be. Each takes some 100 bytes of memory here, and a look at the
+/// directory takes them all in: files of one byte would be hundreds of millions on a large disk.
+const FILES: usize = 1 << 16;
+
 /// All partial files, and the limit of their bytes. One file may take all that is free, as long as the
 /// peer's others together take no more than is free then: a peer that leaves many behind gets little
 /// more than half, and a peer that has none can send a file of any size for which there is room.
@@ -26,9 +30,17 @@ pub(crate) struct Quota(Arc<Mutex<Ledger>>);
 struct Ledger {
     limit: u64,
     total: u64,
+    most_files: usize,
     files: HashMap<Key, Entry>,
-    /// The part of `total` of each peer that has one.
-    peers: HashMap<Peer, u64>,
+    /// Each peer's part of these.
+    peers: HashMap<Peer, Part>,
+}
+
+/// What one peer has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    bytes: u64,
+    files: usize,
 }
 
 #[derive(Debug)]
@@ -49,18 +61,19 @@ pub(crate) struct Share {
     peer: Peer,
 }
 
-/// There is no room for more bytes.
+/// There is no room for more bytes, or for another file. The last values are what the peer's other
+/// files take, if another peer could have more.
 #[derive(Debug)]
-pub(crate) struct Full {
-    limit: u64,
-    /// The bytes of the peer's other files, if another peer could have more.
-    share: Option<u64>,
+pub(crate) enum Full {
+    Bytes(u64, Option<u64>),
+    Files(usize, Option<usize>),
 }
 
 impl Quota {
     pub(crate) fn new(limit: u64) -> Quota {
         let (files, peers) = (HashMap::new(), HashMap::new());
-        Quota(Arc::new(Mutex::new(Ledger { limit, total: 0, files, peers })))
+        let ledger = Ledger { limit, total: 0, most_files: FILES, files, peers };
+        Quota(Arc::new(Mutex::new(ledger)))
     }
 
     pub(crate) fn set_limit(&self, limit: u64) {
@@ -88,11 +101,23 @@ impl Quota {
     ) -> io::Result<Result<Share, Full>> {
         let (key, len) = (key_of(file)?, file.metadata()?.len());
         let mut ledger = self.lock();
+        let is_new = !ledger.files.contains_key(&key);
+        let before = ledger.files.get(&key).and_then(|entry| entry.peer);
         ledger.set(key, len, Some(peer), true);
-        let share = Share { quota: self.clone(), key, peer };
-        let room = ledger.room_for(peer, key, cost(size).saturating_sub(cost(len)));
-        drop(ledger);
-        Ok(room.map(|()| share))
+        let place = match before == Some(peer) {
+            true => Ok(()),
+            false => ledger.place_for(peer, is_new),
+        };
+        let more = cost(size).saturating_sub(cost(len));
+        let room = place.and_then(|()| ledger.room_for(peer, key, more));
+        match room {
+            Ok(()) => Ok(Ok(Share { quota: self.clone(), key, peer })),
+            Err(full) => {
+                // It stays whose it was.
+                ledger.rest(key, len, before);
+                Ok(Err(full))
+            }
+        }
     }
 
     /// Applies the files that were `left` by a look at the directory, which began at `began`.
@@ -138,11 +163,8 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         let mut ledger = self.quota.lock();
-        match ledger.len(self.key) {
-            // Empty files are removed.
-            0 => ledger.remove(self.key),
-            len => ledger.set(self.key, len, Some(self.peer), false),
-        }
+        let len = ledger.len(self.key);
+        ledger.rest(self.key, len, Some(self.peer));
     }
 }
 
@@ -159,13 +181,37 @@ impl Ledger {
             return Ok(());
         }
         let Some(free) = limit.checked_sub(self.total.saturating_add(more)) else {
-            return Err(Full { limit, share: None });
+            return Err(Full::Bytes(limit, None));
         };
-        let all = self.peers.get(&peer).copied().unwrap_or(0);
-        let others = all.saturating_sub(cost(self.len(key)));
+        let others = self.part(peer).bytes.saturating_sub(cost(self.len(key)));
         match peer.has_others() && others > free {
-            true => Err(Full { limit, share: Some(others) }),
+            true => Err(Full::Bytes(limit, Some(others))),
             false => Ok(()),
+        }
+    }
+
+    /// Whether a peer may have a file that was another peer's or `is_new`, and is counted already.
+    fn place_for(&self, peer: Peer, is_new: bool) -> Result<(), Full> {
+        if is_new && self.files.len() > self.most_files {
+            return Err(Full::Files(self.most_files, None));
+        }
+        let free = self.most_files.saturating_sub(self.files.len());
+        let others = self.part(peer).files.saturating_sub(1);
+        match peer.has_others() && others > free {
+            true => Err(Full::Files(self.most_files, Some(others))),
+            false => Ok(()),
+        }
+    }
+
+    fn part(&self, peer: Peer) -> Part {
+        self.peers.get(&peer).copied().unwrap_or_default()
+    }
+
+    /// No transfer writes to it any more. Empty files are removed.
+    fn rest(&mut self, key: Key, len: u64, peer: Option<Peer>) {
+        match len {
+            0 => self.remove(key),
+            len => self.set(key, len, peer, false),
         }
     }
 
@@ -177,8 +223,9 @@ impl Ledger {
         self.remove(key);
         let cost = cost(entry.len);
         self.total += cost;
-        if let Some(peer) = entry.peer.filter(|_| cost > 0) {
-            *self.peers.entry(peer).or_default() += cost;
+        if let Some(peer) = entry.peer {
+            let part = self.peers.entry(peer).or_default();
+            (part.bytes, part.files) = (part.bytes + cost, part.files + 1);
         }
         self.files.insert(key, entry);
     }
@@ -188,10 +235,10 @@ impl Ledger {
         let cost = cost(entry.len);
         self.total -= cost;
         if let Some(peer) = entry.peer
-            && let Some(has) = self.peers.get_mut(&peer)
+            && let Some(part) = self.peers.get_mut(&peer)
         {
-            *has -= cost;
-            if *has == 0 {
+            (part.bytes, part.files) = (part.bytes - cost, part.files - 1);
+            if part.files == 0 {
                 self.peers.remove(&peer);
             }
         }
@@ -204,20 +251,24 @@ fn cost(len: u64) -> u64 {
 
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let limit = ByteSize(self.limit);
-        write!(f, "there is no room for the file now: ")?;
-        match self.share {
-            None => write!(
-                f,
-                "files that are not whole may take {limit} together at this server (--files-quota)"
-            ),
+        write!(f, "there is no room for the file now: files that are not whole ")?;
+        let others = match self {
+            Full::Bytes(limit, others) => {
+                let limit = ByteSize(*limit);
+                write!(f, "may take {limit} together at this server (--files-quota)")?;
+                others.map(|bytes| format!("have {}", ByteSize(bytes)))
+            }
+            Full::Files(most, others) => {
+                write!(f, "may be {most} at this server")?;
+                others.map(|files| format!("are {files}"))
+            }
+        };
+        match others {
             Some(others) => write!(
                 f,
-                "files that are not whole may take {limit} together at this server \
-                 (--files-quota); other such files of this peer have {}, and must not have more \
-                 than is free",
-                ByteSize(others)
+                "; other such files of this peer {others}, and must not be more than is free"
             ),
+            None => Ok(()),
         }
     }
 }
@@ -308,6 +359,32 @@ mod tests {
         share.clear();
         quota.begin(&file(0), 4096, one).unwrap().unwrap();
         quota.begin(&file(0), 600_000, Peer::LOCAL).unwrap().unwrap();
+    }
+
+    #[test]
+    fn there_is_an_end_to_the_number_of_files_and_a_peer_leaves_half_to_others() {
+        let quota = Quota::new(u64::MAX);
+        quota.lock().most_files = 9;
+        let files: Vec<File> = (0..11).map(|_| file(1)).collect();
+        let begin = |n: usize, addr: &str| quota.begin(&files[n], 1, peer(addr)).unwrap();
+        for n in 0..5 {
+            drop(begin(n, "10.0.0.1:1").unwrap());
+        }
+        let refused = begin(5, "10.0.0.1:1").unwrap_err().to_string();
+        assert!(refused.contains("other such files of this peer are 5"), "{refused}");
+        for n in [5, 6] {
+            drop(begin(n, "10.0.0.2:1").unwrap());
+        }
+        begin(7, "10.0.0.2:1").unwrap_err();
+        for n in [7, 8] {
+            drop(begin(n, &format!("10.0.0.{n}:1")).unwrap());
+        }
+        let full = begin(9, "10.0.0.9:1").unwrap_err().to_string();
+        assert!(full.ends_with("files that are not whole may be 9 at this server"), "{full}");
+        // Those that are there can be completed, each by its own peer.
+        drop(begin(0, "10.0.0.1:1").unwrap());
+        let ledger = quota.lock();
+        assert_eq!((ledger.files.len(), ledger.part(peer("10.0.0.1:1")).files), (9, 5));
     }
 
     #[test]
