@@ -234,8 +234,8 @@ impl Acceptor {
                 };
                 let limits = self.settings.limits();
                 let place = self.accepted.enter(&stream, &server);
-                let text = websockets.text_messages;
-                let session = Session::new(Arc::clone(&stream), server, limits, text);
+                let messages = websockets.messages();
+                let session = Session::new(Arc::clone(&stream), server, limits, messages);
                 tokio::spawn(run(session, upgrade, websockets.max_message_size, place));
                 (Conn::new(stream), Response::from_parts(head, body))
             }

@@ -131,6 +131,8 @@ const READ_SIZE: usize = 8 * 1024;
 /// [`source`](StdError::source) leads to the level below, so print the whole chain. An error of the
 /// kind [`Io`](CodecErrorKind::Io) has the text and the source of the error of the stream below,
 /// and `io::Error::from` returns that error itself.
+///
+/// `?` also makes an [`Error`](crate::Error) of it, in a function that returns [`Result`](crate::Result).
 #[derive(Clone)]
 pub struct CodecError(Arc<Inner>);
 
@@ -138,6 +140,8 @@ struct Inner {
     kind: CodecErrorKind,
     message: Cow<'static, str>,
     position: Option<u64>,
+    /// The message was to be written.
+    writing: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -167,7 +171,7 @@ impl CodecError {
         message: impl Into<Cow<'static, str>>,
     ) -> CodecError {
         let (message, position) = (message.into(), Some(position));
-        CodecError(Arc::new(Inner { kind, message, position, source: None }))
+        CodecError(Arc::new(Inner { kind, message, position, writing: false, source: None }))
     }
 
     /// An error is built before it is shared, so this edits it in place.
@@ -177,6 +181,26 @@ impl CodecError {
             inner.source = Some(source.into());
         }
         self
+    }
+
+    /// The same error, of a message that was to be written.
+    #[cfg(any(feature = "gob", feature = "json", feature = "postcard"))]
+    fn of_writing(mut self) -> CodecError {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.writing = true;
+        }
+        self
+    }
+
+    /// Whether the message was to be written, and not read. For [`CodecErrorKind::Io`] that is not known.
+    pub(crate) fn is_of_writing(&self) -> bool {
+        self.0.writing
+    }
+
+    /// The error of the stream below.
+    pub(crate) fn io_error(&self) -> Option<&io::Error> {
+        let source = self.0.source.as_ref().filter(|_| self.0.kind == CodecErrorKind::Io)?;
+        source.downcast_ref()
     }
 }
 
@@ -202,11 +226,7 @@ impl CodecError {
             | CodecErrorKind::TooLarge
             | CodecErrorKind::TooDeep => io::ErrorKind::InvalidData,
             CodecErrorKind::Truncated => io::ErrorKind::UnexpectedEof,
-            CodecErrorKind::Io => {
-                let source = self.0.source.as_ref();
-                let below = source.and_then(|source| source.downcast_ref::<io::Error>());
-                below.map_or(io::ErrorKind::Other, io::Error::kind)
-            }
+            CodecErrorKind::Io => self.io_error().map_or(io::ErrorKind::Other, io::Error::kind),
         }
     }
 }
@@ -245,6 +265,7 @@ impl From<io::Error> for CodecError {
             kind: CodecErrorKind::Io,
             message: error.to_string().into(),
             position: None,
+            writing: false,
             source: Some(Box::new(error)),
         }))
     }

@@ -1,5 +1,6 @@
 //! The knobs that both sides share, with their defaults and the reason for each value.
 
+mod bearer;
 mod fields;
 mod methods;
 mod origins;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
+pub use bearer::bearer_token;
 #[cfg(feature = "websocket")]
 pub(crate) use fields::only;
 pub(crate) use fields::{check_headers, is_token, parse_headers};

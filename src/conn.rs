@@ -31,6 +31,7 @@ pub use addr::Addr;
 pub(crate) use carrier::Carrier;
 pub use close::OnDrop;
 pub(crate) use close::runtime_is_gone;
+pub use deadline::IntoDeadline;
 pub use halves::{ReadHalf, ReuniteError, WriteHalf};
 pub(crate) use linger::{Delivery, Facts, Linger, Progress, Terms, Verdict, ended};
 pub use stats::Stats;

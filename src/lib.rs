@@ -121,7 +121,10 @@ pub use client::{
     Backoff, Client, ClientBuilder, ClientStats, Destination, LinkPolicy, LinkStats, OriginStats,
     RequestBuilder, connect,
 };
-pub use conn::{Addr, Conn, OnDrop, ReadHalf, ReuniteError, Stats, Transport, WriteHalf};
+pub use config::bearer_token;
+pub use conn::{
+    Addr, Conn, IntoDeadline, OnDrop, ReadHalf, ReuniteError, Stats, Transport, WriteHalf,
+};
 pub use error::{Error, ErrorKind, Reason, Result};
 #[cfg(feature = "accept")]
 pub use hosted::Body;

@@ -18,23 +18,32 @@
 //! # }
 //! ```
 
-use std::any::TypeId;
-use std::time::Duration;
+#[cfg(feature = "axum")]
+mod axum;
+#[cfg(any(feature = "axum", feature = "websocket"))]
+mod hosted;
+mod network;
+mod pair;
+#[cfg(feature = "websocket")]
+mod websocket;
 
-use bytes::Bytes;
-use http::Request;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 #[cfg(feature = "leak-check")]
 use crate::alive;
 #[cfg(feature = "leak-check")]
 pub use crate::alive::Alive;
-use crate::config::Config;
-use crate::conn::{Addr, Conn, LinkInfo, Transport};
-use crate::error::{Error, ErrorKind, Result};
-use crate::link::{Backlog, Budget, Link, Places, backlog};
-use crate::listener::Incoming;
-use crate::observe::Side;
+use crate::conn::Conn;
+use crate::error::Result;
+
+#[cfg(all(feature = "axum", feature = "websocket"))]
+pub use axum::axum_websocket;
+#[cfg(feature = "axum")]
+pub use axum::{Caller, axum_accept, axum_request};
+pub use network::{Flow, Line, Network};
+pub use pair::{Pair, PairBuilder};
+#[cfg(feature = "websocket")]
+pub use websocket::{Message, WebSocket, websocket};
 
 /// Bytes that the memory between the two ends holds, each way.
 const PIPE: usize = 64 << 10;
@@ -89,123 +98,4 @@ where
 {
     let mut links = Pair::over(client, server).await?;
     links.open().await
-}
-
-/// Two ends of a link, over which any number of connections can be opened.
-#[derive(Debug)]
-pub struct Pair {
-    client: Link,
-    _server: Link,
-    incoming: Backlog,
-}
-
-/// Sets up a [`Pair`]. Both ends get the same values.
-#[derive(Clone, Debug, Default)]
-pub struct PairBuilder {
-    config: Config,
-}
-
-impl PairBuilder {
-    /// The same as
-    /// [`ClientBuilder::initial_window_size`](crate::ClientBuilder::initial_window_size).
-    pub fn initial_window_size(mut self, bytes: u32) -> Self {
-        self.config.window = bytes;
-        self
-    }
-
-    /// The same as [`ClientBuilder::max_window_size`](crate::ClientBuilder::max_window_size).
-    pub fn max_window_size(mut self, bytes: u32) -> Self {
-        self.config.max_window = bytes;
-        self
-    }
-
-    /// The same as [`ClientBuilder::max_link_memory`](crate::ClientBuilder::max_link_memory).
-    pub fn max_link_memory(mut self, bytes: u32) -> Self {
-        self.config.link_memory = bytes;
-        self
-    }
-
-    /// The same as [`ClientBuilder::linger_timeout`](crate::ClientBuilder::linger_timeout).
-    pub fn linger_timeout(mut self, time: Duration) -> Self {
-        self.config.linger_timeout = time;
-        self
-    }
-
-    /// The same as [`ClientBuilder::send_queue_size`](crate::ClientBuilder::send_queue_size).
-    pub fn send_queue_size(mut self, bytes: usize) -> Self {
-        self.config.send_queue = bytes;
-        self
-    }
-
-    /// Makes two ends over a transport that the test brings.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidInput`] for a knob whose value cannot be used, and any error that the
-    /// transport causes to HTTP/2.
-    pub async fn over<T>(self, client: T, server: T) -> Result<Pair>
-    where
-        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        self.config.check()?;
-        let info = |side| {
-            let mut info = LinkInfo::new(side, Addr::Other, Addr::Other);
-            info.any_task = TypeId::of::<T>() == TypeId::of::<DuplexStream>();
-            info
-        };
-        let (entrance, incoming) =
-            backlog(2 * self.config.max_conns as usize, self.config.max_memory);
-        let budget = Budget::new(self.config.max_memory);
-        let config = &self.config;
-        let (client, server) = (Box::new(client), Box::new(server));
-        let (client, _) = Link::client(client, info(Side::Client), config, Places::default());
-        let info = info(Side::Server);
-        let server = Link::server(server, Bytes::new(), info, config, &entrance, &budget);
-        Ok(Pair { client, _server: server, incoming })
-    }
-}
-
-impl Pair {
-    /// Sets up a pair.
-    pub fn builder() -> PairBuilder {
-        PairBuilder::default()
-    }
-
-    /// Makes two ends over memory.
-    ///
-    /// # Errors
-    ///
-    /// None while the runtime runs.
-    pub async fn new() -> Result<Pair> {
-        let (client, server) = tokio::io::duplex(PIPE);
-        Pair::over(client, server).await
-    }
-
-    /// Makes two ends over a transport that the test brings.
-    ///
-    /// # Errors
-    ///
-    /// Any error that the transport causes to HTTP/2.
-    pub async fn over<T>(client: T, server: T) -> Result<Pair>
-    where
-        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        Pair::builder().over(client, server).await
-    }
-
-    /// Opens a connection, and returns both of its ends: the client's, then the server's.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the link has ended.
-    pub async fn open(&mut self) -> Result<(Conn, Conn)> {
-        let request = Request::post("http://pair/").body(()).map_err(|error| {
-            Error::new(ErrorKind::InvalidInput, "a plain request").with_source(error)
-        })?;
-        let client = Conn::new(self.client.open(request.into_parts().0, Transport::Request));
-        let gone = || Error::new(ErrorKind::Truncated, "the link has ended");
-        let server = Incoming::new(self.incoming.next().await.ok_or_else(gone)?).accept()?;
-        client.response().await?;
-        Ok((client, server))
-    }
 }

@@ -2,13 +2,15 @@
 //! (RFC 8441).
 //!
 //! ```text
-//! user write ─► outbox ─► Session ─► binary messages ─► the server's transport
-//! inbox ◄─ Session ◄─ binary messages ◄─ the server's transport
+//! user write ─► outbox ─► Session ─► messages ─► the server's transport
+//! inbox ◄─ Session ◄─ messages ◄─ the server's transport
 //! ```
 
 mod carrier;
 mod close;
 mod farewell;
+mod lines;
+mod messages;
 mod session;
 mod wire;
 
@@ -28,6 +30,7 @@ use farewell::Farewell;
 use wire::Wire;
 
 pub(crate) use carrier::MessageCarrier;
+pub(crate) use messages::Messages;
 pub(crate) use session::Session;
 
 /// Idle connections keep this buffer too. It is cleared before each read.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::AcceptorBuilder;
 use crate::config::is_token;
 use crate::error::{Error, ErrorKind, Result};
+use crate::websocket::Messages;
 
 pub(crate) use handshake::Handshake;
 
@@ -15,7 +16,8 @@ pub(crate) use handshake::Handshake;
 /// [`AcceptorBuilder::websockets`].
 ///
 /// The bytes travel in binary messages in both directions. The boundaries of the messages mean
-/// nothing. A close frame ends its sender's side. Pings are answered until the client's close
+/// nothing. For pages that talk in JSON, [`json_lines`](WebSockets::json_lines) sends and receives
+/// text messages instead, with a value in each. A close frame ends its sender's side. Pings are answered until the client's close
 /// frame. A WebSocket has these limits:
 ///
 /// * **No half-close.** After the client's close frame nothing more can be sent: bytes that were
@@ -42,7 +44,8 @@ pub(crate) use handshake::Handshake;
 #[derive(Clone, Debug)]
 pub struct WebSockets {
     subprotocols: Vec<String>,
-    pub(super) text_messages: bool,
+    text_messages: bool,
+    json_lines: bool,
     pub(super) max_message_size: usize,
 }
 
@@ -57,6 +60,7 @@ impl Default for WebSockets {
         WebSockets {
             subprotocols: Vec::new(),
             text_messages: false,
+            json_lines: false,
             max_message_size: MAX_MESSAGE_SIZE,
         }
     }
@@ -72,6 +76,9 @@ impl WebSockets {
     /// that the client offers, and [`Conn::response`](crate::Conn::response) shows it. A client
     /// that offers none of them is accepted without a subprotocol, and a browser then ends the
     /// connection. Default: none.
+    ///
+    /// A page that shows a token among its subprotocols must get another one back:
+    /// [`bearer_token`](crate::bearer_token) says how.
     pub fn subprotocols<S: Into<String>>(
         mut self,
         subprotocols: impl IntoIterator<Item = S>,
@@ -87,12 +94,47 @@ impl WebSockets {
         self
     }
 
+    /// Makes each line of the connection a text message, in both directions, so that a page can use
+    /// `JSON.parse(event.data)` and `socket.send(JSON.stringify(value))` where the server uses
+    /// [`codec::Json`](crate::codec::Json). Takes the place of
+    /// [`text_messages`](WebSockets::text_messages). Default: off.
+    ///
+    /// * **Sent.** Each line that the server writes becomes one message, without its line feed, however
+    ///   the writes cut it. `codec::Json` writes one line for each value. A blank line becomes no
+    ///   message. At the end of the stream, bytes without a line feed become the last message.
+    /// * **Received.** The server reads each text message as one line, with a line feed at its end. Line
+    ///   feeds within the message, which JSON allows between the tokens of a value, become spaces. A
+    ///   blank message is ignored. Whether a message is JSON, the codec checks.
+    /// * **Binary messages** are refused: the connection ends with the status 1003, because their
+    ///   boundaries would have to mean something else.
+    /// * **Limits.** A line may have [`max_message_size`](WebSockets::max_message_size) bytes in both
+    ///   directions: 1 MiB, the same as the limit of `codec::Json`. If the server writes a longer
+    ///   line, or one that is not UTF-8, the client gets the status 1011, and reads and writes fail with
+    ///   [`ErrorKind::InvalidInput`].
+    /// * **[`Conn::sent`](crate::Conn::sent)** waits for the line feed of the line that was begun. Such a
+    ///   line is held beside the send queue.
+    ///
+    /// Connections that are no WebSockets are not changed: the same handler with `codec::Json` serves
+    /// programs and pages.
+    pub fn json_lines(mut self) -> Self {
+        self.json_lines = true;
+        self
+    }
+
     /// The longest message that is accepted, in bytes. A longer message ends the connection with
     /// the status 1009. The memory for a message is reserved when it begins. Default: 1 MiB. At
     /// most 1 GiB.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message_size = bytes;
         self
+    }
+
+    /// The messages that carry the bytes.
+    pub(super) fn messages(&self) -> Messages {
+        match self.json_lines {
+            true => Messages::Lines { most: self.max_message_size },
+            false => Messages::Bytes { text: self.text_messages },
+        }
     }
 
     /// Refuses settings that cannot work.

@@ -337,9 +337,9 @@ impl<Out: Encode, In> Encoder<Out> for Gob<Out, In> {
         if let Err(error) = self.encoder.encode_into(&item, &mut messages) {
             self.unsent = messages;
             let message = format!("the value for byte {} cannot be written as gob", self.written);
-            return Err(
-                CodecError::new(CodecErrorKind::Mismatch, self.written, message).with_source(error)
-            );
+            return Err(CodecError::new(CodecErrorKind::Mismatch, self.written, message)
+                .with_source(error)
+                .of_writing());
         }
         let (value, size) = last_message(&messages, before);
         if size > self.max_message_size {
@@ -347,7 +347,7 @@ impl<Out: Encode, In> Encoder<Out> for Gob<Out, In> {
             messages.truncate(value);
             messages.shrink_to_fit();
             self.unsent = messages;
-            return Err(self.too_large(self.written, self.written));
+            return Err(self.too_large(self.written, self.written).of_writing());
         }
         dst.extend_from_slice(&messages);
         self.written += messages.len() as u64;

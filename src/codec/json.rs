@@ -1,5 +1,6 @@
 //! A sequence of JSON values, and the help that serde needs to read Go's.
 
+mod by_ref;
 mod finite;
 mod null;
 mod scan;
@@ -14,11 +15,12 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio_util::codec::{Decoder, Encoder};
 
 use super::{CodecError, CodecErrorKind, DEFAULT_MAX_MESSAGE_SIZE, READ_SIZE};
+pub use by_ref::ByRef;
 pub use null::null_as_default;
 use scan::{Fault, MAX_DEPTH, Scanner, What};
 use write::{Unwritten, write};
 
-/// A codec for a sequence of JSON values. It writes `Out` and reads `In`.
+/// A codec for a sequence of JSON values. It writes `Out` and reads `In`. [`by_ref`](Json::by_ref) has it write `&Out`.
 ///
 /// The format is that of the `Encoder` and `Decoder` in Go's `encoding/json`. A value is written in
 /// one line, with a line feed after it. Line ends within a `serde_json::value::RawValue` become
@@ -340,16 +342,25 @@ impl<Out: Serialize, In> Encoder<Out> for Json<Out, In> {
     type Error = CodecError;
 
     fn encode(&mut self, item: Out, dst: &mut BytesMut) -> Result<(), CodecError> {
+        self.encode_value(&item, dst)
+    }
+}
+
+impl<Out, In> Json<Out, In> {
+    fn encode_value(&mut self, value: &Out, dst: &mut BytesMut) -> Result<(), CodecError>
+    where
+        Out: Serialize,
+    {
         let start = dst.len();
-        match write(&item, dst, self.max_message_size) {
+        match write(value, dst, self.max_message_size) {
             Ok(()) => {}
-            Err(Unwritten::TooLarge) => return Err(self.too_large(self.written)),
+            Err(Unwritten::TooLarge) => return Err(self.too_large(self.written).of_writing()),
             Err(Unwritten::Mismatch(error)) => {
                 let at = self.written;
                 let message = format!("the value for byte {at} cannot be written as JSON");
-                return Err(
-                    CodecError::new(CodecErrorKind::Mismatch, at, message).with_source(error)
-                );
+                let error =
+                    CodecError::new(CodecErrorKind::Mismatch, at, message).with_source(error);
+                return Err(error.of_writing());
             }
         }
         dst.put_u8(b'\n');

@@ -229,13 +229,13 @@ impl<Out: Serialize, In> Encoder<Out> for Postcard<Out, In> {
         if let Err(error) = postcard::serialize_with_flavor(&item, limited) {
             dst.truncate(start);
             if error == Error::SerializeBufferFull {
-                return Err(self.too_large(self.written));
+                return Err(self.too_large(self.written).of_writing());
             }
             let message =
                 format!("the value for byte {} cannot be written in postcard", self.written);
-            return Err(
-                CodecError::new(CodecErrorKind::Mismatch, self.written, message).with_source(error)
-            );
+            return Err(CodecError::new(CodecErrorKind::Mismatch, self.written, message)
+                .with_source(error)
+                .of_writing());
         }
         let len = dst.len() - start - PREFIX;
         let prefix = u32::try_from(len).expect("the limit is at most `u32::MAX`");

@@ -133,30 +133,73 @@ impl Stream {
     }
 }
 
+/// A time until which reads or writes may wait, for [`Conn::set_deadline`] and its like.
+///
+/// `None` is no deadline. The clock is that of the runtime: where a test has paused it, an `Instant` of `std::time` is not
+/// affected by the pause.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a deadline",
+    label = "expected `None`, an `Instant` of `std::time` or of `tokio::time`, or `Some` of tokio's",
+    note = "pass an `Instant` of `std::time` without `Some`",
+    note = "convert an `Option` of it: `deadline.map(tokio::time::Instant::from_std)`"
+)]
+pub trait IntoDeadline: sealed::Sealed {
+    #[doc(hidden)]
+    fn into_deadline(self) -> Option<Instant>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+
+    // No other `Option`, or the compiler could not infer the type of `None`.
+    impl Sealed for Option<tokio::time::Instant> {}
+    impl Sealed for tokio::time::Instant {}
+    impl Sealed for std::time::Instant {}
+}
+
+impl IntoDeadline for Option<Instant> {
+    fn into_deadline(self) -> Option<Instant> {
+        self
+    }
+}
+
+impl IntoDeadline for Instant {
+    fn into_deadline(self) -> Option<Instant> {
+        Some(self)
+    }
+}
+
+impl IntoDeadline for std::time::Instant {
+    fn into_deadline(self) -> Option<Instant> {
+        Some(Instant::from_std(self))
+    }
+}
+
 impl ReadHalf {
     /// The same as [`Conn::set_read_deadline`].
-    pub fn set_read_deadline(&self, deadline: Option<Instant>) {
-        self.stream().set_deadline(Direction::Read, deadline);
+    pub fn set_read_deadline(&self, deadline: impl IntoDeadline) {
+        self.stream().set_deadline(Direction::Read, deadline.into_deadline());
     }
 }
 
 impl WriteHalf {
     /// The same as [`Conn::set_write_deadline`].
-    pub fn set_write_deadline(&self, deadline: Option<Instant>) {
-        self.stream().set_deadline(Direction::Write, deadline);
+    pub fn set_write_deadline(&self, deadline: impl IntoDeadline) {
+        self.stream().set_deadline(Direction::Write, deadline.into_deadline());
     }
 }
 
 impl Conn {
-    /// Sets when reads stop waiting. `None`, the default, is never.
+    /// Sets when reads stop waiting: at an `Instant` of `tokio::time` or of `std::time`. `None`, the
+    /// default, is never.
     ///
     /// A read at or after the deadline fails with [`ErrorKind::TimedOut`], even if bytes are there,
     /// and takes none of them. A deadline also applies to reads that already wait, in any task. The
     /// stream is not harmed: once the deadline is cleared or moved on, reads continue where they
     /// were. (`read_exact` and similar methods are tokio's, and lose their place.) The clock's
     /// resolution is 1 ms.
-    pub fn set_read_deadline(&self, deadline: Option<Instant>) {
-        self.stream().set_deadline(Direction::Read, deadline);
+    pub fn set_read_deadline(&self, deadline: impl IntoDeadline) {
+        self.stream().set_deadline(Direction::Read, deadline.into_deadline());
     }
 
     /// Sets when writes, flushes, shutdowns and [`sent`](Conn::sent) stop waiting. `None`, the
@@ -166,12 +209,25 @@ impl Conn {
     /// byte. A shutdown that fails in this way stays requested. Bytes that were accepted before are
     /// still sent. In all other respects this is like
     /// [`set_read_deadline`](Conn::set_read_deadline).
-    pub fn set_write_deadline(&self, deadline: Option<Instant>) {
-        self.stream().set_deadline(Direction::Write, deadline);
+    pub fn set_write_deadline(&self, deadline: impl IntoDeadline) {
+        self.stream().set_deadline(Direction::Write, deadline.into_deadline());
     }
 
     /// Sets both deadlines.
-    pub fn set_deadline(&self, deadline: Option<Instant>) {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// # fn limit(conn: &h2conn::Conn) {
+    /// conn.set_deadline(Instant::now() + Duration::from_secs(30));
+    /// conn.set_deadline(tokio::time::Instant::now() + Duration::from_secs(30));
+    /// conn.set_deadline(None); // no deadline any more
+    /// # }
+    /// ```
+    pub fn set_deadline(&self, deadline: impl IntoDeadline) {
+        let deadline = deadline.into_deadline();
         self.set_read_deadline(deadline);
         self.set_write_deadline(deadline);
     }

@@ -10,9 +10,9 @@ pub enum Transport {
     Request,
     /// An HTTP/2 extended CONNECT stream (RFC 8441 §4), with the value of `:protocol`.
     ExtendedConnect(Box<str>),
-    /// The binary messages of a WebSocket over HTTP/1.1 (RFC 6455).
+    /// The messages of a WebSocket over HTTP/1.1 (RFC 6455).
     WebSocketHttp1,
-    /// The binary messages of a WebSocket over HTTP/2 (RFC 8441 §5).
+    /// The messages of a WebSocket over HTTP/2 (RFC 8441 §5).
     WebSocketHttp2,
 }
 

@@ -16,13 +16,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
 
 use super::close;
+use super::lines::Unsendable;
+use super::messages::{Messages, Outgoing};
 use super::wire::Wire;
 use crate::conn::{Stream, Wish, runtime_is_gone};
 use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::hosted::{Limits, Linger, Lingering, Server};
-
-/// The most bytes in one message.
-const MOST: usize = 64 << 10;
 
 /// The messages that are moved in each direction before other tasks run.
 const TURN: usize = 64;
@@ -42,9 +41,9 @@ pub(crate) struct Session {
     server: Arc<Server>,
     /// Bytes that may wait in the inbox.
     room: usize,
-    text_messages: bool,
-    /// The socket has messages with the outbox's bytes up to here.
-    position: u64,
+    messages: Messages,
+    /// The bytes that the program writes, as messages.
+    outgoing: Outgoing,
     /// Nothing more can be sent, because one side has sent its close frame.
     closed: bool,
     /// Bytes of pongs that the transport may not have taken.
@@ -62,7 +61,7 @@ impl Session {
         stream: Arc<Stream>,
         server: Arc<Server>,
         limits: Limits,
-        text_messages: bool,
+        messages: Messages,
     ) -> Session {
         let Limits { room, linger } = limits;
         stream.inbox.set_threshold(room / 4);
@@ -70,8 +69,8 @@ impl Session {
             stream,
             server,
             room,
-            text_messages,
-            position: 0,
+            messages,
+            outgoing: Outgoing::new(messages),
             closed: false,
             pongs: 0,
             received_end: false,
@@ -155,11 +154,13 @@ impl Session {
             }
             let Poll::Ready(message) = Pin::new(&mut *socket).poll_next(cx) else { return };
             match message {
-                Some(Ok(Message::Binary(bytes))) => self.keep(bytes),
-                Some(Ok(Message::Text(text))) if self.text_messages => self.keep(text.into()),
-                Some(Ok(Message::Text(_))) => {
-                    let why = "text messages are not taken here, only binary ones";
-                    self.refuse(socket, CloseCode::Unsupported, why);
+                Some(Ok(Message::Binary(bytes))) => {
+                    let bytes = self.messages.of_binary(bytes);
+                    self.keep(socket, bytes);
+                }
+                Some(Ok(Message::Text(text))) => {
+                    let bytes = self.messages.of_text(text);
+                    self.keep(socket, bytes);
                 }
                 Some(Ok(Message::Close(frame))) => self.peer_closed(frame.as_ref()),
                 // tungstenite is already sending the answer.
@@ -179,7 +180,15 @@ impl Session {
         self.stream.inbox.len() >= self.room || self.pongs > PONGS
     }
 
-    fn keep(&mut self, bytes: Bytes) {
+    /// Takes the bytes of a message, or refuses it.
+    fn keep<S>(&mut self, socket: &mut Socket<S>, bytes: Result<Bytes, &str>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(why) => return self.refuse(socket, CloseCode::Unsupported, why),
+        };
         self.linger.dropped(bytes.len());
         if !bytes.is_empty() {
             self.stream.inbox.push(&bytes);
@@ -196,12 +205,10 @@ impl Session {
             self.closed = true;
             let error = Error::new(ErrorKind::Closed, PEER_CLOSED).by_the_peer();
             self.stream.outbox.finish_with(error.clone());
-            let run = self.stream.outbox.take_run(1);
-            match run.bytes {
-                // The answer to the client's close frame is this side's end, and the socket sends
-                // it.
-                None => self.position = run.position.max(self.position),
-                Some(_) => self.stream.outbox.fail(error),
+            // The answer to the client's close frame is this side's end, and the socket sends
+            // it.
+            if !self.outgoing.take_end(&self.stream.outbox) {
+                self.stream.outbox.fail(error);
             }
         }
         // Finish the read side last: a task that reads the end must not find the write side open.
@@ -225,7 +232,7 @@ impl Session {
     fn unheard(&mut self, error: io::Error) {
         if self.received_end && !self.stream.outbox.has_unsent_bytes() {
             // The client did not wait for the answer to its close frame.
-            return self.stream.outbox.mark_sent(self.position);
+            return self.stream.outbox.mark_sent(self.outgoing.position());
         }
         let error = Ending::Gone(Some(Arc::new(error))).write_error();
         self.closed = true;
@@ -250,16 +257,18 @@ impl Session {
                 cx.waker().wake_by_ref();
                 break;
             }
-            let run = self.stream.outbox.take_run(MOST);
-            let idle = run.bytes.is_none() && !run.end;
-            if idle {
-                break;
+            let next = match self.outgoing.next(&self.stream.outbox) {
+                Ok(Some(next)) => next,
+                Ok(None) => break,
+                Err(unsendable) => {
+                    self.unsendable(socket, unsendable);
+                    break;
+                }
+            };
+            if let Some(message) = next.message {
+                Pin::new(&mut *socket).start_send(message)?;
             }
-            self.position = run.position;
-            if let Some(bytes) = run.bytes {
-                Pin::new(&mut *socket).start_send(Message::Binary(bytes))?;
-            }
-            if run.end {
+            if next.end {
                 self.closed = true;
                 let end = close::end(self.server.is_draining());
                 Pin::new(&mut *socket).start_send(Message::Close(Some(end)))?;
@@ -274,10 +283,20 @@ impl Session {
             }
             self.pongs = 0;
             if !socket.get_ref().is_broken() {
-                self.stream.outbox.mark_sent(self.position);
+                self.stream.outbox.mark_sent(self.outgoing.position());
             }
         }
         Ok(())
+    }
+
+    /// Ends a connection whose program has written what no text message can hold.
+    fn unsendable<S>(&mut self, socket: &mut Socket<S>, unsendable: Unsendable)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.say_why(socket, close::refusal(CloseCode::Error, unsendable.told()));
+        let error = Error::new(ErrorKind::InvalidInput, unsendable.message());
+        self.cut(&Ending::Failed(error));
     }
 
     /// Handles the end: the user's wish, and the remaining waits.

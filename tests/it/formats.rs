@@ -4,8 +4,8 @@ use std::io;
 
 use anyhow::{Context, ensure};
 use futures_util::{SinkExt, StreamExt};
-use h2conn::Conn;
 use h2conn::codec::{Fixed, Json, Postcard};
+use h2conn::{Conn, ErrorKind, Reason};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 use tokio_util::codec::{Framed, FramedParts};
@@ -175,6 +175,67 @@ fn a_decoder_gives_back_what_it_has_read_too_much() -> TestResult {
         let mut rest = String::new();
         { io }.read_to_string(&mut rest).await?;
         ensure!(rest == ", and more", "{rest:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn one_value_goes_to_many_conns_by_reference() -> TestResult {
+    run(async {
+        let value = json!({ "for": ["all", "of", "them"] });
+        let mut heard = Vec::new();
+        for _ in 0..3 {
+            let (client, server) = pair(Over::Cleartext).await?;
+            let mut sink = server.framed(Json::<Value>::new().by_ref());
+            sink.feed(&value).await?;
+            sink.send(&value).await?;
+            sink.close().await?;
+            heard.push(client.framed(Json::<Value>::new()));
+        }
+        for messages in &mut heard {
+            for _ in 0..2 {
+                ensure!(messages.next().await.context("an end")?? == value);
+            }
+            ensure!(messages.next().await.is_none());
+        }
+        Ok(())
+    })
+}
+
+/// As in programs that use one type of error.
+async fn hear(conn: &Conn) -> h2conn::Result<Option<u32>> {
+    let mut numbers = Framed::new(conn, Json::<u32>::new());
+    numbers.send(1).await?;
+    let number = numbers.next().await.transpose()?;
+    numbers.close().await?;
+    Ok(number)
+}
+
+#[test]
+fn an_error_of_a_codec_is_one_of_the_connection_by_a_question_mark() -> TestResult {
+    run(async {
+        let (client, mut server) = pair(Over::Cleartext).await?;
+        server.write_all(b"7 ").await?;
+        ensure!(hear(&client).await? == Some(7));
+
+        let (client, mut server) = pair(Over::Cleartext).await?;
+        server.write_all(b"nonsense ").await?;
+        let error = hear(&client).await.err().context("it is not JSON")?;
+        ensure!(error.kind() == ErrorKind::Protocol && error.is_by_peer(), "{error:?}");
+        let text = crate::support::chain(&error);
+        ensure!(text.starts_with("cannot read a message\n  caused by: malformed JSON"), "{text}");
+        ensure!(io::Error::from(error).kind() == io::ErrorKind::InvalidData);
+
+        let (client, server) = pair(Over::Cleartext).await?;
+        server.reset(Reason::ENHANCE_YOUR_CALM);
+        let error = loop {
+            match hear(&client).await {
+                Ok(number) => ensure!(number.is_none(), "{number:?}"),
+                Err(error) => break error,
+            }
+        };
+        ensure!(error.kind() == ErrorKind::Reset, "{error:?}");
+        ensure!(error.reason() == Some(Reason::ENHANCE_YOUR_CALM), "{error:?}");
         Ok(())
     })
 }

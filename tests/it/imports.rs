@@ -19,7 +19,7 @@ const ABOVE: [(&str, &[&str]); 9] = [
     ("websocket", &["hosted"]),
     ("accept", &["hosted", "websocket"]),
     ("axum", &["accept"]),
-    ("testing", &["link", "listener"]),
+    ("testing", &["link", "listener", "hosted", "accept", "axum"]),
 ];
 
 /// Crates that only some files may name. A file is allowed if its path begins with one of these.
@@ -27,9 +27,9 @@ const CRATES: [(&str, &[&str]); 11] = [
     // For the reasons of resets under hyper.
     ("h2", &["hosted/reason.rs"]),
     ("h2conn_engine", &["error.rs", "link.rs", "link/"]),
-    ("hyper", &["accept/websocket", "websocket.rs", "websocket/"]),
-    ("tokio_tungstenite", &["accept/websocket", "websocket.rs", "websocket/"]),
-    ("http_body", &["accept.rs", "hosted/", "axum.rs"]),
+    ("hyper", &["accept/websocket", "websocket.rs", "websocket/", "testing/"]),
+    ("tokio_tungstenite", &["accept/websocket", "websocket.rs", "websocket/", "testing/websocket"]),
+    ("http_body", &["accept.rs", "hosted/", "axum.rs", "testing/hosted"]),
     ("tokio_rustls", &["tls.rs", "tls/"]),
     ("rustls_platform_verifier", &["tls/client.rs"]),
     ("rcgen", &["tls/identity.rs"]),
@@ -131,7 +131,8 @@ fn may_import(module: &str, name: &str) -> bool {
     let place = |name| CORE.iter().position(|core| *core == name);
     match (place(module), place(name)) {
         (Some(importer), Some(imported)) => imported < importer && importer > 2,
-        (Some(_), None) => false,
+        // A codec's error becomes one of a connection.
+        (Some(_), None) => module == "conn" && name == "codec",
         (None, Some(_)) => true,
         (None, None) => {
             ABOVE.iter().any(|(above, others)| *above == module && others.contains(&name))

@@ -6,12 +6,11 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use h2conn::testing::{Flow, Line, Network};
 use h2conn::{Client, Conn, ErrorKind, Listener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::relay::{Flow, Network, Relay, Way, relay};
 use crate::support::{Over, TestResult, accept, check_echo, checked, listen_with, long, ours, run};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,15 +22,14 @@ const DAY: u64 = 24 * 60 * 60;
 struct Ends {
     client: Client,
     listener: Listener,
-    network: watch::Sender<Network>,
+    network: Network,
 }
 
 impl Ends {
     /// `pipe` is the capacity of the buffers on both sides of the network.
     async fn new(pipe: usize, network: Network) -> TestResult<Ends> {
         let ((client_io, near), (far, server_io)) = (duplex(pipe), duplex(pipe));
-        let (network, seen) = watch::channel(network);
-        tokio::spawn(relay(near, far, seen));
+        network.join(near, far);
         let listener = Listener::builder().build_over(server_io)?;
         let client = Client::builder().build_over(client_io).await?;
         Ok(Ends { client, listener, network })
@@ -82,7 +80,7 @@ async fn write_to_death(mut conn: &Conn, size: usize, pause: Duration) -> TestRe
 async fn with_the_defaults_a_vanished_peer_is_known_after_45_seconds_at_both_ends() -> TestResult {
     checked(DAY, async {
         for flow in [Flow::Stopped, Flow::Swallowed] {
-            let mut ends = Ends::new(1 << 20, Network::default()).await?;
+            let mut ends = Ends::new(1 << 20, Network::new()).await?;
             let (quiet, trickling, full) =
                 (ends.open().await?, ends.open().await?, ends.open().await?);
             // Make the last byte one that is no PING, at an odd time.
@@ -92,7 +90,7 @@ async fn with_the_defaults_a_vanished_peer_is_known_after_45_seconds_at_both_end
             (&quiet.1).write_all(b"y").await?;
             (&quiet.0).read_exact(&mut [0]).await?;
             let last = Instant::now();
-            ends.network.send_replace(Network::all(flow));
+            ends.network.set(flow);
             let each = |client, server| async move {
                 tokio::try_join!(
                     async {
@@ -128,10 +126,10 @@ async fn with_the_defaults_a_vanished_peer_is_known_after_45_seconds_at_both_end
 async fn a_link_whose_buffers_were_full_before_it_died_is_known_to_be_dead() -> TestResult {
     checked(DAY, async {
         // The transport takes far less than a stream's window.
-        let mut ends = Ends::new(4096, Network::default()).await?;
+        let mut ends = Ends::new(4096, Network::new()).await?;
         let (client, server) = ends.open().await?;
         let last = Instant::now();
-        ends.network.send_replace(Network::all(Flow::Stopped));
+        ends.network.set(Flow::Stopped);
         let writers = async {
             tokio::try_join!(
                 write_to_death(&client, 100_000, Duration::ZERO),
@@ -147,8 +145,8 @@ async fn a_link_whose_buffers_were_full_before_it_died_is_known_to_be_dead() -> 
 }
 
 /// A slow direction. It takes as many bytes as the windows allow, long before it delivers them.
-fn slow(bytes_per_second: u32) -> Way {
-    Way { bytes_per_second: Some(bytes_per_second), depth: 64 << 20, ..Way::default() }
+fn slow(bytes_per_second: u32) -> Line {
+    Line::new().bytes_per_second(bytes_per_second).depth(64 << 20)
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,9 +154,11 @@ async fn a_slow_transfer_is_alive_whichever_way_it_goes() -> TestResult {
     checked(DAY, async {
         for rate in [1_000, 5_000, 20_000] {
             for uploads in [true, false] {
-                let mut network = Network::default();
-                let way = if uploads { &mut network.up } else { &mut network.down };
-                *way = slow(rate);
+                let network = Network::new();
+                match uploads {
+                    true => network.set_up(slow(rate)),
+                    false => network.set_down(slow(rate)),
+                }
                 let mut ends = Ends::new(64 << 10, network).await?;
                 let (client, server) = ends.open().await?;
                 let (from, to) = if uploads { (client, server) } else { (server, client) };
@@ -190,8 +190,9 @@ async fn a_slow_transfer_is_alive_whichever_way_it_goes() -> TestResult {
 #[tokio::test(start_paused = true)]
 async fn a_burst_that_takes_minutes_to_arrive_does_not_end_its_link() -> TestResult {
     checked(DAY, async {
-        let mut ends =
-            Ends::new(1 << 20, Network { up: slow(1_000), ..Network::default() }).await?;
+        let network = Network::new();
+        network.set_up(slow(1_000));
+        let mut ends = Ends::new(1 << 20, network).await?;
         let (client, server) = ends.open().await?;
         // The PING is queued behind 300 seconds of data, and so is the server's own answer.
         (&client).write_all(&[7; 300_000]).await?;
@@ -208,12 +209,12 @@ async fn a_transport_that_takes_bytes_slowly_is_alive_though_its_peer_says_nothi
     checked(DAY, async {
         // Without a depth, the transport itself makes the writer wait. Its other end appears
         // silent, because all of its answers are lost.
-        let up = Way { bytes_per_second: Some(1_000), depth: 1_000, ..Way::default() };
-        let mut ends = Ends::new(4096, Network { up, ..Network::default() }).await?;
+        let network = Network::new();
+        network.set_up(Line::new().bytes_per_second(1_000).depth(1_000));
+        let mut ends = Ends::new(4096, network).await?;
         let (client, _server) = ends.open().await?;
         let began = Instant::now();
-        let down = Way { flow: Flow::Swallowed, ..Way::default() };
-        ends.network.send_replace(Network { up, down });
+        ends.network.set_down(Flow::Swallowed);
         write_to_death(&client, 100_000, Duration::ZERO).await?;
         // A window of bytes takes 1,048 seconds, and 45 more pass in silence.
         let seconds = began.elapsed().as_secs();
@@ -226,7 +227,7 @@ async fn a_transport_that_takes_bytes_slowly_is_alive_though_its_peer_says_nothi
 #[tokio::test(start_paused = true)]
 async fn a_drain_that_waits_and_keep_alive_do_not_disturb_each_other() -> TestResult {
     checked(DAY, async {
-        let mut ends = Ends::new(1 << 20, Network::default()).await?;
+        let mut ends = Ends::new(1 << 20, Network::new()).await?;
         let (client, server) = ends.open().await?;
         let draining = tokio::spawn(ends.listener.drain(3600 * SECOND));
         client.draining().await;
@@ -250,11 +251,10 @@ async fn a_drain_ends_soon_where_only_a_link_without_conns_is_left_that_says_not
     checked(DAY, async {
         // The round trip is not known, or so long that four of them are worth a wait.
         for (trip, most) in [(None, 2_000), (Some(500), 3_000), (Some(3_000), 11_000)] {
-            let mut ends = Ends::new(1 << 20, Network::default()).await?;
+            let mut ends = Ends::new(1 << 20, Network::new()).await?;
             if let Some(trip) = trip {
                 let delay = Duration::from_millis(trip / 2);
-                let way = Way { delay, ..Way::default() };
-                ends.network.send_replace(Network { up: way, down: way });
+                ends.network.set(Line::new().delay(delay));
                 let (client, server) = ends.open().await?;
                 server.ping().await?;
                 tokio::try_join!(client.close(), server.close())?;
@@ -263,7 +263,7 @@ async fn a_drain_ends_soon_where_only_a_link_without_conns_is_left_that_says_not
                 tokio::try_join!(client.close(), server.close())?;
             }
             sleep(SECOND).await;
-            ends.network.send_replace(Network::all(Flow::Swallowed));
+            ends.network.set(Flow::Swallowed);
             let began = Instant::now();
             ends.listener.drain(60 * SECOND).await;
             let took = began.elapsed().as_millis();
@@ -278,8 +278,8 @@ async fn a_drain_ends_soon_where_only_a_link_without_conns_is_left_that_says_not
 async fn black_hole(over: Over, interval: Duration, limit: Duration) -> TestResult<[Duration; 2]> {
     let builder = Listener::builder().keep_alive_interval(interval).keep_alive_timeout(limit);
     let (mut listener, mut site) = listen_with(over, builder).await?;
-    let relay = Relay::to(site.addr).await?;
-    site.addr = relay.addr;
+    let network = Network::new();
+    site.addr = network.relay(site.addr).await?;
     let client = site.client_builder();
     let client = client.keep_alive_interval(interval).keep_alive_timeout(limit).build()?;
     let url = site.url("/");
@@ -308,12 +308,12 @@ async fn black_hole(over: Over, interval: Duration, limit: Duration) -> TestResu
     let quiet = async {
         // Long enough for PINGs and answers, while the writers' windows are full.
         sleep(interval * 3).await;
-        relay.set(Network::all(Flow::Stopped));
+        network.set(Flow::Stopped);
         let began = Instant::now();
         tokio::try_join!(time(began, &quiet.0), time(began, &quiet.1))
     };
     let (_, times) = tokio::try_join!(blocked, quiet)?;
-    relay.set(Network::default());
+    network.set(Flow::Open);
     let (conn, server) = tokio::join!(client.connect(&url), accept(&mut listener));
     let (conn, server) = (conn?.0, server?);
     let echo = tokio::spawn(crate::support::echo(server));
@@ -346,8 +346,8 @@ fn with_the_defaults_a_black_hole_is_known_within_45_seconds() -> TestResult {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(checked(180, async {
         let (mut listener, mut site) = listen_with(Over::Tls, Listener::builder()).await?;
-        let relay = Relay::to(site.addr).await?;
-        site.addr = relay.addr;
+        let network = Network::new();
+        site.addr = network.relay(site.addr).await?;
         let (client, server) = tokio::join!(site.connect(), accept(&mut listener));
         let (client, server) = (client?, server?);
         (&client).write_all(b"x").await?;
@@ -355,7 +355,7 @@ fn with_the_defaults_a_black_hole_is_known_within_45_seconds() -> TestResult {
         (&server).write_all(b"y").await?;
         (&client).read_exact(&mut [0]).await?;
         let began = Instant::now();
-        relay.set(Network::all(Flow::Stopped));
+        network.set(Flow::Stopped);
         let time = |conn| async move {
             read_to_death(conn).await?;
             TestResult::Ok(began.elapsed().as_secs_f64())

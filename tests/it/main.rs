@@ -46,6 +46,7 @@ mod soak;
 mod stats;
 mod straight;
 mod support;
+mod testing;
 mod timeouts;
 mod tls;
 mod told;

@@ -11,11 +11,11 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use h2conn::testing::{self, Network};
 use h2conn::{Client, ClientBuilder, Conn, Listener, ListenerBuilder};
 use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
-use crate::support::relay::{Network, Relay, Way};
 use crate::support::{Over, Site, TestResult, accept, listen_with};
 
 /// The number of bytes that go over the line.
@@ -25,7 +25,7 @@ const BYTES: usize = 1_000_000;
 const MBIT: u32 = 125_000;
 
 /// How much a socket of the network takes. The sender's kernel holds the rest.
-const TAKEN: u32 = 16 << 10;
+const TAKEN: usize = 16 << 10;
 
 /// More time than any test here takes.
 const LONG: Duration = Duration::from_secs(300);
@@ -54,13 +54,19 @@ struct Line {
     client: Client,
     listener: Listener,
     site: Site,
-    relay: Relay,
+    network: Network,
+}
+
+/// One direction of this many bytes a second.
+fn slow_line(bytes_per_second: u32) -> testing::Line {
+    testing::Line::new().bytes_per_second(bytes_per_second).depth(TAKEN)
 }
 
 /// A network with this many bytes a second each way.
 fn slow(bytes_per_second: u32) -> Network {
-    let bytes_per_second = Some(bytes_per_second);
-    Network::both(Way { bytes_per_second, depth: TAKEN as usize, ..Way::default() })
+    let network = Network::new();
+    network.set(slow_line(bytes_per_second));
+    network
 }
 
 impl Line {
@@ -71,10 +77,9 @@ impl Line {
         server: impl FnOnce(ListenerBuilder) -> ListenerBuilder,
     ) -> TestResult<Line> {
         let (listener, mut site) = listen_with(over, server(Listener::builder())).await?;
-        let relay = Relay::narrow(site.addr, network, TAKEN).await?;
-        site.addr = relay.addr;
+        site.addr = network.relay(site.addr).await?;
         let client = client(site.client_builder()).build()?;
-        Ok(Line { client, listener, site, relay })
+        Ok(Line { client, listener, site, network })
     }
 
     /// Opens a connection: the client's end, then the server's.

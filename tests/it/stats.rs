@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use h2conn::testing::{Pair, pair_over};
+use h2conn::testing::{Line, Network, Pair, pair_over};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::support::framework::Host;
-use crate::support::relay::{Network, Way, relay};
 use crate::support::{TestResult, checked, run};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -59,13 +57,10 @@ async fn bytes_are_counted_where_they_are_and_waits_for_the_peers_window_by_the_
 #[tokio::test(start_paused = true)]
 async fn the_round_trip_is_the_handshakes_and_then_that_of_the_last_ping() -> TestResult {
     checked(3600, async {
-        let network = |milliseconds| {
-            let delay = Duration::from_millis(milliseconds);
-            Network::both(Way { delay, ..Way::default() })
-        };
-        let ((client_io, near), (far, server_io)) = (duplex(1 << 20), duplex(1 << 20));
-        let (setting, seen) = watch::channel(network(40));
-        tokio::spawn(relay(near, far, seen));
+        let line = |milliseconds| Line::new().delay(Duration::from_millis(milliseconds));
+        let network = Network::new();
+        network.set(line(40));
+        let (client_io, server_io) = network.memory();
         let (client, server) = pair_over(client_io, server_io).await?;
         sleep(SECOND).await;
         let is = |stats: h2conn::Stats, milliseconds: u64| {
@@ -78,7 +73,7 @@ async fn the_round_trip_is_the_handshakes_and_then_that_of_the_last_ping() -> Te
         };
         is(client.stats(), 80)?;
         is(server.stats(), 80)?;
-        setting.send_replace(network(100));
+        network.set(line(100));
         is(client.stats(), 80)?;
         ensure!(client.ping().await?.as_millis().abs_diff(200) < 5);
         is(client.stats(), 200)?;

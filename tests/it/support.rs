@@ -6,7 +6,6 @@ pub(crate) mod foreign;
 pub(crate) mod framework;
 pub(crate) mod process;
 pub(crate) mod raw;
-pub(crate) mod relay;
 pub(crate) mod scenarios;
 pub(crate) mod script;
 pub(crate) mod tools;

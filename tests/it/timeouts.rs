@@ -4,12 +4,11 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use h2conn::testing::{Line, Network};
 use h2conn::{Client, ClientBuilder, Conn, Error, Listener, ListenerBuilder, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::support::relay::{Network, Way, relay};
 use crate::support::{TestResult, accept, checked, ours};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -147,9 +146,9 @@ async fn a_conn_that_waits_for_a_slow_transport_stays_as_long_as_that_takes_some
         let (client_io, near) = duplex(1 << 10);
         let (far, server_io) = duplex(1 << 10);
         // A frame of 64 KiB takes longer than the limit.
-        let way = Way { bytes_per_second: Some(4 << 10), depth: 1 << 10, ..Way::default() };
-        let (_network, network) = watch::channel(Network::both(way));
-        tokio::spawn(relay(near, far, network));
+        let network = Network::new();
+        network.set(Line::new().bytes_per_second(4 << 10).depth(1 << 10));
+        network.join(near, far);
         let mut listener = Listener::builder().build_over(server_io)?;
         let client = Client::builder().stall_timeout(LIMIT).build_over(client_io).await?;
         let mut pairs = Vec::new();
@@ -196,4 +195,30 @@ fn times_that_cannot_be_kept_are_refused_by_their_names() {
             assert!(error.to_string().contains(knob), "{error}");
         }
     }
+}
+
+#[test]
+fn a_deadline_is_an_instant_of_std_or_of_tokio() -> TestResult {
+    crate::support::run(async {
+        let (mut client, mut server) = h2conn::testing::pair().await?;
+        client.set_deadline(std::time::Instant::now());
+        let error = client.read_u8().await.err().context("it has passed")?;
+        ensure!(ours(&error).is_timeout(), "{error:?}");
+        ensure!(client.write_all(b"x").await.is_err(), "both have passed");
+        // It ends a read that waits already.
+        client.set_deadline(None);
+        let (mut reader, mut writer) = client.into_split();
+        reader.set_read_deadline(std::time::Instant::now() + Duration::from_millis(20));
+        writer.set_write_deadline(Instant::now() + 3600 * SECOND);
+        let error = reader.read_u8().await.err().context("it passes")?;
+        ensure!(ours(&error).is_timeout(), "{error:?}");
+        writer.write_all(b"x").await?;
+        ensure!(server.read_u8().await? == b'x');
+        // As all callers did before.
+        reader.set_read_deadline(Some(Instant::now() + 3600 * SECOND));
+        writer.set_write_deadline(None);
+        server.write_all(b"y").await?;
+        ensure!(reader.read_u8().await? == b'y');
+        Ok(())
+    })
 }

@@ -3,6 +3,7 @@
 
 mod ends;
 mod faults;
+mod lines;
 mod memory;
 mod requests;
 

@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use h2conn::Conn;
-use h2conn::testing::{Pair, PairBuilder};
+use h2conn::testing::{Line, Network, Pair, PairBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::support::relay::{Network, Way, relay};
 use crate::support::{TestResult, checked};
 
 const MIB: usize = 1 << 20;
@@ -20,20 +18,13 @@ const RATE: usize = 40 * MIB;
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 
 /// Two ends with a long fat line between them.
-async fn far_apart(builder: PairBuilder) -> TestResult<Pair> {
-    let line = Network::both(Way {
-        delay: ROUND_TRIP / 2,
-        bytes_per_second: Some(RATE as u32),
-        depth: 16 * MIB,
-        ..Way::default()
-    });
+async fn far_apart(builder: PairBuilder) -> TestResult<(Pair, Network)> {
+    let network = Network::new();
+    let line = Line::new().delay(ROUND_TRIP / 2).bytes_per_second(RATE as u32).depth(16 * MIB);
+    network.set(line);
     let ((client, near), (far, server)) = (duplex(MIB), duplex(MIB));
-    let (setting, seen) = watch::channel(line);
-    tokio::spawn(async move {
-        let _ = relay(near, far, seen).await;
-        drop(setting);
-    });
-    Ok(builder.over(client, server).await?)
+    network.join(near, far);
+    Ok((builder.over(client, server).await?, network))
 }
 
 /// Writes for as long as the other end reads.
@@ -58,7 +49,7 @@ async fn speed(conn: &Conn) -> TestResult<f64> {
 #[tokio::test(start_paused = true)]
 async fn a_long_fat_line_is_filled_both_ways() -> TestResult {
     checked(600, async {
-        let mut pair = far_apart(Pair::builder()).await?;
+        let (mut pair, _network) = far_apart(Pair::builder()).await?;
         for upwards in [true, false] {
             let (client, server) = pair.open().await?;
             let (from, to) = if upwards { (client, server) } else { (server, client) };
@@ -76,7 +67,7 @@ async fn a_long_fat_line_is_filled_both_ways() -> TestResult {
 async fn windows_that_may_not_grow_bound_the_speed() -> TestResult {
     checked(600, async {
         let builder = Pair::builder().max_window_size(1).initial_window_size(MIB as u32);
-        let mut pair = far_apart(builder).await?;
+        let (mut pair, _network) = far_apart(builder).await?;
         let (client, server) = pair.open().await?;
         let pouring = tokio::spawn(pour(client));
         let speed = speed(&server).await?;
@@ -92,7 +83,7 @@ async fn windows_that_may_not_grow_bound_the_speed() -> TestResult {
 #[tokio::test(start_paused = true)]
 async fn a_slow_reader_is_sent_no_more_than_the_first_window() -> TestResult {
     checked(600, async {
-        let mut pair = far_apart(Pair::builder()).await?;
+        let (mut pair, _network) = far_apart(Pair::builder()).await?;
         let (client, server) = pair.open().await?;
         let pouring = tokio::spawn(pour(client));
         let mut most = 0;
@@ -114,7 +105,7 @@ async fn many_conns_fill_a_long_fat_line_together() -> TestResult {
         // With little memory, the link's window is too small at first, and not the windows of its
         // streams.
         let builder = Pair::builder().max_link_memory(12 * MIB as u32);
-        let mut pair = far_apart(builder).await?;
+        let (mut pair, _network) = far_apart(builder).await?;
         let (mut pouring, mut reading) = (Vec::new(), Vec::new());
         for _ in 0..16 {
             let (client, server) = pair.open().await?;

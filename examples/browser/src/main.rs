@@ -1,7 +1,9 @@
-//! An echo for the WebSocket of a web page, over HTTP/2 as well as HTTP/1.1.
+//! WebSockets of web pages, over HTTP/2 as well as HTTP/1.1: an echo of bytes at `/`, and JSON at `/json`.
 //!
 //! Run `cargo run -p browser`, and open the URL that it prints. Browsers use HTTP/2 only
 //! over TLS, and will warn about the certificate, which is made on the spot.
+
+mod live;
 
 use axum::Router;
 use axum::response::{Html, Response};
@@ -14,7 +16,7 @@ use h2conn::tls::{Identity, ServerTls};
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let page = get(|| async { Html(include_str!("page.html")) });
-    let app = Router::new().route("/", page).route("/echo", any(echo));
+    let app = Router::new().route("/", page).route("/echo", any(echo)).merge(live::routes()?);
     let port = std::env::args().nth(1).map_or(Ok(8000), |port| port.parse())?;
     let listener = std::net::TcpListener::bind(("127.0.0.1", port))?;
     eprintln!("listening on https://localhost:{}/", listener.local_addr()?.port());

@@ -54,7 +54,7 @@ impl Case {
         near.write_all(&sent).await?;
         near.shutdown().await?;
         let kept = (!self.dropped).then_some(near);
-        let Line { client, listener, relay, .. } = line;
+        let Line { client, listener, network, .. } = line;
         end_within(self.sender, client, listener, self.deadline, &mut told).await;
         let got = receiving.await?;
         if self.deadline == LONG {
@@ -64,7 +64,7 @@ impl Case {
             // Otherwise the wait has gone on past the deadline.
             ensure!(got.end.is_err(), "everything has arrived; the sender was told {told:?}");
         }
-        drop((kept, relay));
+        drop((kept, network));
         Ok(())
     }
 }

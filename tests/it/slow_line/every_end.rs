@@ -144,7 +144,7 @@ impl Case {
             }
             (got, told)
         });
-        let Line { client, listener, relay, .. } = line;
+        let Line { client, listener, network, .. } = line;
         let mut told = Told::default();
         told.note("write_all", near.write_all(&sent).await);
         let kept = match self.way {
@@ -194,7 +194,7 @@ impl Case {
             told.note_drain(listener.drain(LONG).await);
             check_all_arrived(&sent, &got, &told)?;
         }
-        drop(relay);
+        drop(network);
         Ok(())
     }
 }

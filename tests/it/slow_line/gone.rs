@@ -4,15 +4,16 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use h2conn::testing::{self, Flow, Network};
 use h2conn::{Client, ClientBuilder, Conn, Listener, ListenerBuilder};
 use tokio::io::{AsyncWriteExt, duplex};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::{
     BYTES, LONG, Line, Sender, TAKEN, Told, all_pass, check_promise, end_within, receive, slow,
+    slow_line,
 };
-use crate::support::relay::{Flow, Network, relay};
 use crate::support::{Over, TestResult, accept, checked, long, noise};
 
 /// No test here takes this many seconds of the paused clock.
@@ -26,7 +27,7 @@ const RATE: u32 = SMALL as u32 / 10;
 pub(super) struct Memory {
     pub(super) client: Client,
     pub(super) listener: Listener,
-    pub(super) network: watch::Sender<Network>,
+    pub(super) network: Network,
 }
 
 impl Memory {
@@ -38,10 +39,8 @@ impl Memory {
         network: Network,
         set_up: impl FnOnce(ClientBuilder, ListenerBuilder) -> (ClientBuilder, ListenerBuilder),
     ) -> TestResult<Memory> {
-        let pipe = TAKEN as usize;
-        let ((client_io, near), (far, server_io)) = (duplex(pipe), duplex(pipe));
-        let (network, seen) = watch::channel(network);
-        tokio::spawn(relay(near, far, seen));
+        let ((client_io, near), (far, server_io)) = (duplex(TAKEN), duplex(TAKEN));
+        network.join(near, far);
         let (client, listener) = set_up(Client::builder(), Listener::builder());
         let listener = listener.build_over(server_io)?;
         let client = client.build_over(client_io).await?;
@@ -86,7 +85,7 @@ async fn vanished(sender: Sender, waiting: Waiting, flow: Flow, end_of: Duration
         let mut told = Told::default();
         near.write_all(&sent).await?;
         under_way.await?;
-        network.send_replace(Network::all(flow));
+        network.set(flow);
         let since = Instant::now();
         match waiting {
             Waiting::Write => {
@@ -216,10 +215,12 @@ async fn at_every_byte(flow: Flow) -> TestResult {
                 let coarse = (0..FEW as u64).step_by(509).filter(|_| !back);
                 let fine = if back { 0..500 } else { FEW as u64..FEW as u64 + 500 };
                 for most in coarse.chain(fine.step_by(if long() { 1 } else { 5 })) {
-                    let mut network = Network::default();
-                    let up = (sender == Sender::Client) != back;
-                    let one = if up { &mut network.up } else { &mut network.down };
-                    one.until = Some((most, flow));
+                    let network = Network::new();
+                    let line = testing::Line::new().after(most, flow);
+                    match (sender == Sender::Client) != back {
+                        true => network.set_up(line),
+                        false => network.set_down(line),
+                    }
                     let is_good = through(network, sender, way, &sent)
                         .await
                         .with_context(|| format!("{sender:?} {way:?} back: {back} {most}"))?;
@@ -252,9 +253,12 @@ async fn wherever_one_direction_begins_to_swallow_no_sender_takes_a_loss_for_suc
 /// Over TCP, where the bytes in the kernels' buffers are lost as well.
 async fn killed(sender: Sender, way: Way, over: Over, flow: Flow, most: u64) -> TestResult {
     let sent = noise(BYTES, 12);
-    let mut network = slow(4 * BYTES as u32);
-    let one = if sender == Sender::Client { &mut network.up } else { &mut network.down };
-    one.until = Some((most, flow));
+    let network = slow(4 * BYTES as u32);
+    let line = slow_line(4 * BYTES as u32).after(most, flow);
+    match sender {
+        Sender::Client => network.set_up(line),
+        Sender::Server => network.set_down(line),
+    }
     let mut line = Line::new(over, network, |client| client, |server| server).await?;
     let (client, server) = line.open().await?;
     let (near, far) = sender.ends(client, server);
@@ -263,10 +267,10 @@ async fn killed(sender: Sender, way: Way, over: Over, flow: Flow, most: u64) -> 
         let _ = far.close().await;
         got
     });
-    let Line { client, listener, relay, .. } = line;
+    let Line { client, listener, network, .. } = line;
     let told = way.send(sender, near, (client, listener), &sent).await;
     let got = receiving.await?;
-    drop(relay);
+    drop(network);
     check_promise(&sent, &got, &told)?;
     ensure!(most > BYTES as u64 || !told.is_good(), "the last bytes cannot have arrived");
     Ok(())
@@ -298,7 +302,7 @@ async fn bytes_that_a_living_peer_never_takes_are_told_to_be_lost() -> TestResul
         let sent = noise(3 << 20, 14);
         for sender in Sender::BOTH {
             for stall in [None, Some(Duration::from_secs(20))] {
-                let network = Network::default();
+                let network = Network::new();
                 let memory = Memory::with(network, |client, server| {
                     (client.stall_timeout(stall), server.stall_timeout(stall))
                 });

@@ -1,5 +1,5 @@
 //! A network with random faults: TCP relays between clients and a server, which treat the open
-//! connections as real networks do. `relay` is for tests of one link, which set the delay, rate and
+//! connections as real networks do. `testing::Network` is for tests of one link, which set the delay, rate and
 //! depth of each direction themselves.
 
 use std::future::pending;

@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::process::Stdio;
 
 use anyhow::{Context, ensure};
+use h2conn::testing::{Flow, Line, Network};
 
-use crate::support::relay::{Flow, Network, Relay, Way};
 use crate::support::{Server, TestResult, all_at_once, noise, program, wait};
 
 const BYTES: usize = 1_000_000;
@@ -15,7 +15,7 @@ const BYTES: usize = 1_000_000;
 const MBIT: u32 = 125_000;
 
 /// How much a socket of the network takes. The sender's kernel holds the rest.
-const TAKEN: u32 = 16 << 10;
+const TAKEN: usize = 16 << 10;
 
 #[derive(Clone, Copy)]
 struct Case {
@@ -60,17 +60,22 @@ impl Case {
 
         let (scheme, addr) = server.url.split_once("://").context("a URL")?;
         let addr = addr.trim_end_matches('/').parse()?;
-        let bytes_per_second = Some(if self.half == Flow::Open { MBIT } else { 4 * MBIT });
-        let way = Way { bytes_per_second, depth: TAKEN as usize, ..Way::default() };
-        let mut network = Network::both(way);
-        let sending = if self.up { &mut network.up } else { &mut network.down };
-        sending.until = Some((BYTES as u64 / 2, self.half));
+        let rate = if self.half == Flow::Open { MBIT } else { 4 * MBIT };
+        let line = Line::new().bytes_per_second(rate).depth(TAKEN);
+        let network = Network::new();
+        network.set(line);
+        let sending = line.after(BYTES as u64 / 2, self.half);
+        if self.up {
+            network.set_up(sending)
+        } else {
+            network.set_down(sending)
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let relay = runtime.block_on(Relay::narrow(addr, network, TAKEN))?;
+        let addr = runtime.block_on(network.relay(addr))?;
 
         let mut connect = program();
         connect.arg("connect").args(self.tls.then_some("-k"));
-        connect.arg(format!("{scheme}://{}/", relay.addr));
+        connect.arg(format!("{scheme}://{addr}/"));
         let (stdin, stdout) = stdio(self.up)?;
         connect.stdin(stdin).stdout(stdout).stderr(create("err")?);
         let connected = wait(&mut connect.spawn()?)?.code();

@@ -1,10 +1,6 @@
 //! The helpers that the tests share: the program, a listening server of it, and peers that a test
 //! writes with the library.
 
-#[expect(dead_code, reason = "these tests need no other network")]
-#[path = "../../../../tests/it/support/relay.rs"]
-pub(crate) mod relay;
-
 use std::ffi::OsStr;
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read};

@@ -1,0 +1,84 @@
+// Drives the page of examples/browser that talks in JSON, in Chromium: text messages with a value each, a token among the
+// subprotocols, and pages without a token. Prints its observations as a line of JSON.
+import assert from "node:assert/strict";
+import { parseArgs } from "node:util";
+import { drive, protocolOf } from "./drive.mjs";
+
+// Line feeds and quotes in a value, and characters outside of ASCII.
+const LINE = `Grüße "h2conn" 漢字`;
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { http1: { type: "boolean" }, http2: { type: "boolean" } },
+});
+if (positionals.length !== 1 || !options.http1 === !options.http2) {
+  console.error("usage: node json.mjs --http1|--http2 https://localhost:PORT/");
+  process.exit(2);
+}
+const page = new URL("/json", positionals[0]);
+const protocol = options.http2 ? "h2" : "http/1.1";
+
+let seen;
+const webSockets = await drive(protocol, { width: 800, height: 450 }, async context => {
+  seen = await talk(await context.newPage());
+});
+const { origin } = page;
+const status = options.http2 ? 200 : 101;
+assert.deepEqual(webSockets, [
+  { protocol, origin, status },
+  // No token, another's, and a token alone, to which the server has no subprotocol to answer with.
+  { protocol, origin, status: 401 },
+  { protocol, origin, status: 401 },
+  { protocol, origin, status },
+]);
+console.log(JSON.stringify({ ...seen, webSocket: protocol }));
+
+async function talk(tab) {
+  const [sent, received] = messages(tab);
+  await tab.goto(page.href);
+  assert.equal(await protocolOf(tab), protocol, "the page's protocol");
+  await heard(tab, "HELLO\n");
+  await tab.fill("input", LINE);
+  await tab.keyboard.press("Enter");
+  await heard(tab, `HELLO\n${LINE.toUpperCase()}\n`);
+  assert.equal(await tab.textContent("output"), "message 2, in the subprotocol json");
+  // Strings are text messages; binary ones would be buffers.
+  assert.deepEqual(sent.map(read), [{ text: "hello" }, { text: LINE }]);
+  assert.deepEqual(received.map(read), [{ number: 1, text: "HELLO" }, { number: 2, text: LINE.toUpperCase() }]);
+
+  const token = await tab.evaluate(async () => (await fetch("/token")).text());
+  const outcomes = [];
+  for (const offered of [["json"], ["json", "bearer.wrong"], [`bearer.${token}`]]) {
+    outcomes.push(await tab.evaluate(outcome, offered));
+  }
+  return { page: protocol, messages: received.length, outcomes };
+}
+
+// The messages that the WebSockets of a page send and receive.
+function messages(tab) {
+  const [sent, received] = [[], []];
+  tab.on("websocket", socket => {
+    socket.on("framesent", ({ payload }) => sent.push(payload));
+    socket.on("framereceived", ({ payload }) => received.push(payload));
+  });
+  return [sent, received];
+}
+
+function read(payload) {
+  assert.equal(typeof payload, "string", "a text message");
+  return JSON.parse(payload);
+}
+
+function heard(tab, text) {
+  return tab.waitForFunction(expected => document.querySelector("pre").textContent === expected, text);
+}
+
+// The end of a WebSocket that offers these subprotocols: whether it was opened, and its code.
+function outcome(offered) {
+  const socket = new WebSocket(`wss://${location.host}/live`, offered);
+  return new Promise(resolve => {
+    let opened = false;
+    socket.onopen = () => opened = true;
+    socket.onclose = ({ code }) => resolve([opened, code]);
+  });
+}

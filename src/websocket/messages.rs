@@ -1,0 +1,121 @@
+//! The bytes of a connection as messages, both ways.
+
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use super::lines::{Lines, Unsendable, line_of};
+use crate::pipe::Outbox;
+
+/// Which messages carry the bytes of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Messages {
+    /// Binary messages, which may be cut anywhere; from the client also text messages, if `text`.
+    Bytes { text: bool },
+    /// Text messages, one for each line of at most `most` bytes.
+    Lines { most: usize },
+}
+
+impl Messages {
+    /// The bytes of a client's binary message.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not taken.
+    pub(super) fn of_binary(self, bytes: Bytes) -> Result<Bytes, &'static str> {
+        match self {
+            Messages::Bytes { .. } => Ok(bytes),
+            Messages::Lines { .. } => {
+                Err("binary messages are not taken here, only text with a JSON value in each")
+            }
+        }
+    }
+
+    /// The bytes of a client's text message.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not taken.
+    pub(super) fn of_text(self, text: Utf8Bytes) -> Result<Bytes, &'static str> {
+        match self {
+            Messages::Bytes { text: true } => Ok(text.into()),
+            Messages::Bytes { text: false } => {
+                Err("text messages are not taken here, only binary ones")
+            }
+            Messages::Lines { .. } => Ok(line_of(text)),
+        }
+    }
+}
+
+/// What one message holds at most, where its end has no meaning.
+const MOST: usize = 64 << 10;
+
+/// The bytes that the program writes, as messages.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    /// The lines, where each is a message.
+    lines: Option<Lines>,
+    /// Up to here the outbox is in messages that were given out.
+    position: u64,
+}
+
+/// What goes to the client next. Both can be missing: another call may then give more.
+#[derive(Debug, Default)]
+pub(super) struct Next {
+    pub(super) message: Option<Message>,
+    pub(super) end: bool,
+}
+
+impl Outgoing {
+    pub(super) fn new(messages: Messages) -> Outgoing {
+        let lines = match messages {
+            Messages::Lines { most } => Some(Lines::new(most)),
+            Messages::Bytes { .. } => None,
+        };
+        Outgoing { lines, position: 0 }
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Takes what is to be sent next; `None` if there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// Why what the program has written cannot be sent.
+    pub(super) fn next(&mut self, outbox: &Outbox) -> Result<Option<Next>, Unsendable> {
+        if let Some(lines) = &mut self.lines {
+            let line = lines.next()?;
+            self.position = lines.position();
+            if let Some(line) = line {
+                return Ok(Some(Next { message: Some(Message::Text(line)), end: false }));
+            }
+            if lines.is_at_end() {
+                self.position += 1;
+                return Ok(Some(Next { message: None, end: true }));
+            }
+        }
+        let run = outbox.take_run(MOST);
+        let idle = run.bytes.is_none() && !run.end;
+        if idle {
+            return Ok(None);
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.push(run.bytes.as_deref().unwrap_or_default(), run.position, run.end);
+            return Ok(Some(Next::default()));
+        }
+        self.position = run.position;
+        Ok(Some(Next { message: run.bytes.map(Message::Binary), end: run.end }))
+    }
+
+    /// Takes the end of a stream of which nothing more can be sent. `false` if some of it is lost by that.
+    pub(super) fn take_end(&mut self, outbox: &Outbox) -> bool {
+        let run = outbox.take_run(1);
+        let has_line = self.lines.as_ref().is_some_and(|lines| !lines.is_empty());
+        if run.bytes.is_some() || has_line {
+            return false;
+        }
+        self.position = run.position.max(self.position);
+        true
+    }
+}
