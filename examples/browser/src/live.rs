@@ -25,7 +25,7 @@ struct Heard {
     text: String,
 }
 
-pub fn routes() -> h2conn::Result<Router> {
+pub(crate) fn routes() -> h2conn::Result<Router> {
     // The page offers "json" and its token, and gets "json" back.
     let websockets = WebSockets::new().json_lines().subprotocols(["json"]);
     let acceptor = Acceptor::builder().websockets(websockets).build()?;
