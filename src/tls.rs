@@ -11,11 +11,12 @@
 //! This crate always names its crypto provider. It neither reads nor sets the default provider of
 //! the process, so it works beside code that uses the other one.
 //!
-//! Other code may need that default, as `axum-server` does when it reads certificates itself.
-//! rustls chooses the default alone if the program contains one provider. If the program contains
-//! both, as with the default features of this crate and the feature `tls-rustls` of
-//! `axum-server`, rustls panics: *Could not automatically determine the process-level
-//! CryptoProvider*. Two lines at the beginning of `main` prevent that:
+//! Other code may need that default: each that calls `ServerConfig::builder()` or
+//! `ClientConfig::builder()` of rustls, as `axum-server` did before 0.9.2. rustls chooses the default
+//! alone if the program contains one provider. If the program contains both, as with the default
+//! features of this crate and the feature `tls-rustls` of `axum-server`, rustls panics: *Could not
+//! automatically determine the process-level CryptoProvider*. Two lines at the beginning of `main`
+//! prevent that:
 //!
 //! ```
 //! # #[cfg(feature = "ring")] {

@@ -3,6 +3,7 @@
 //! Each test has a file, and therefore a process, because a process has one default crypto provider.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +11,9 @@ use axum::Router;
 use axum::routing::any;
 use axum_server::tls_rustls::{RustlsConfig, from_tcp_rustls};
 use h2conn::axum::Accept;
+use h2conn::tls::rustls::ServerConfig;
+use h2conn::tls::rustls::pki_types::pem::PemObject;
+use h2conn::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use h2conn::tls::{ClientTls, Identity};
 use h2conn::{Client, Conn, Listener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -46,15 +50,29 @@ impl Certificate {
         Ok(Identity::from_pem(&self.pem, &self.key)?)
     }
 
-    /// As axum-server reads it, which asks rustls for the default provider.
+    /// As rustls takes it from code that names no provider, such as axum-server before 0.9.2.
+    ///
+    /// # Errors
+    ///
+    /// Where rustls cannot use it.
+    ///
+    /// # Panics
+    ///
+    /// Where the process has two providers, and neither is installed as the default.
+    pub fn rustls_config(&self) -> Result<Arc<ServerConfig>> {
+        let certificate = CertificateDer::from_pem_slice(self.pem.as_bytes())?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())?;
+        let config = ServerConfig::builder().with_no_client_auth();
+        let mut config = config.with_single_cert(vec![certificate], key)?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// As axum-server reads it.
     ///
     /// # Errors
     ///
     /// Where axum-server cannot use it.
-    ///
-    /// # Panics
-    ///
-    /// Where there is no default provider.
     pub async fn stock_config(&self) -> Result<RustlsConfig> {
         let (pem, key) = (self.pem.clone().into_bytes(), self.key.clone().into_bytes());
         Ok(RustlsConfig::from_pem(pem, key).await?)

@@ -1,5 +1,6 @@
-//! With the two lines of the documentation, a stock axum-server and h2conn serve TLS in one process.
+//! With the two lines of the documentation, code that asks rustls for the default provider works.
 
+use axum_server::tls_rustls::RustlsConfig;
 use beside_axum_server::{Certificate, check_both};
 
 #[tokio::test]
@@ -8,5 +9,5 @@ async fn both_serve_tls_where_a_default_provider_is_installed() -> anyhow::Resul
     provider.install_default().expect("no other provider is installed yet");
 
     let certificate = Certificate::new()?;
-    check_both(certificate.stock_config().await?, &certificate).await
+    check_both(RustlsConfig::from_config(certificate.rustls_config()?), &certificate).await
 }
