@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
 import { drive, protocolOf } from "./drive.mjs";
 
-// Line feeds and quotes in a value, and characters outside of ASCII.
+// Quotes in a value, and characters outside of ASCII.
 const LINE = `Grüße "h2conn" 漢字`;
 
 const { values: options, positionals } = parseArgs({
@@ -26,10 +26,11 @@ const { origin } = page;
 const status = options.http2 ? 200 : 101;
 assert.deepEqual(webSockets, [
   { protocol, origin, status },
-  // No token, another's, and a token alone, to which the server has no subprotocol to answer with.
   { protocol, origin, status: 401 },
   { protocol, origin, status: 401 },
-  { protocol, origin, status },
+  // A token alone: the server has no subprotocol to answer with, and Chromium ends the connection. It does not log that answer
+  // over HTTP/1.1.
+  { protocol, origin, status: options.http2 ? status : undefined },
 ]);
 console.log(JSON.stringify({ ...seen, webSocket: protocol }));
 

@@ -24,7 +24,9 @@ export function handshakes({ constants: { logEventTypes: types }, events }) {
       answer(source, undefined, headers[0].split(" ")[1]);
     },
     [types.WEBSOCKET_UPGRADE_FAILURE](source, { message }) {
-      answer(source, undefined, message.match(/response code: (\d+)/)?.[1]);
+      // Other failures come after an answer, such as one without a subprotocol that was offered.
+      const [, status] = message.match(/response code: (\d+)/) ?? [];
+      if (status) answer(source, undefined, status);
     },
   };
   for (const { type, source, params } of events) readers[type]?.(source, params);

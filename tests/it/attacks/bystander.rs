@@ -93,9 +93,10 @@ impl Bystander {
             match self {
                 Bystander::Talks => turn(&mut conn).await?,
                 Bystander::Asks => {
-                    let (mut conn, _) = within(20, client.connect(&url)).await?;
+                    let (mut conn, _) = within(60, client.connect(&url)).await?;
                     turn(&mut conn).await?;
-                    conn.close().await?;
+                    conn.shutdown().await?;
+                    within(60, conn.read_to_end(&mut Vec::new())).await?;
                 }
             }
             let worked = cpu_of(&victim).saturating_sub(work);

@@ -10,8 +10,9 @@ pub(crate) struct Peer(Option<IpAddr>);
 
 impl Peer {
     /// The programs of this machine, where nobody else can come: at a listener on a loopback address
-    /// or a Unix socket. No place is kept free for others there, who could be told apart neither by
-    /// an address, of which loopback has millions, nor behind a proxy.
+    /// or a Unix socket. They may have all places, because no other peer could use those that are
+    /// kept free. Loopback has millions of addresses, and a proxy one, so that no address would tell
+    /// these programs apart.
     pub(crate) const LOCAL: Peer = Peer(None);
 
     /// The peer at this address: a host, or an IPv6 network of 64 bits.

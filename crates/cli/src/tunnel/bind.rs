@@ -56,7 +56,7 @@ pub(crate) struct Held {
     _of_tunnels: Place<Line>,
 }
 
-/// A visitor whose turn it is to be told of.
+/// A visitor of whom the client can be told now.
 struct Arrived {
     tcp: CutOnDrop<TcpStream>,
     addr: SocketAddr,

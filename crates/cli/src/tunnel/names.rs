@@ -14,7 +14,7 @@ use crate::places::{Line, Place, Places};
 /// (512). Half of them are for files (`transfer/step.rs`). One peer has at most as many as are free.
 const MOST: usize = 128;
 
-/// What looks a name up, and may take its time.
+/// Resolves a name, which can take long.
 type Resolve = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 static SYSTEM: LazyLock<Names> = LazyLock::new(|| {

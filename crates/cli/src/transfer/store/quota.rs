@@ -36,7 +36,7 @@ struct Ledger {
     peers: HashMap<Peer, Part>,
 }
 
-/// What one peer has.
+/// The files of one peer.
 #[derive(Clone, Copy, Debug, Default)]
 struct Part {
     bytes: u64,
@@ -355,7 +355,7 @@ mod tests {
         assert!(!full.contains("this peer"), "{full}");
         newcomer.clear();
         quota.begin(&file(0), 4096, peer("10.0.0.1:2")).unwrap().unwrap_err();
-        // What is a whole file does not count any more.
+        // A file that is whole does not count any more.
         share.clear();
         quota.begin(&file(0), 4096, one).unwrap().unwrap();
         quota.begin(&file(0), 600_000, Peer::LOCAL).unwrap().unwrap();
