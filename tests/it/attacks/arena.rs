@@ -33,9 +33,12 @@ const SMALL: usize = 16 << 20;
 /// the victim's own processor time, so that other work on the machine does not count.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long it may compute before all but one in a hundred of the echoes, beside as much as it did
-/// before the attack.
-const PATIENCE_MOSTLY: Duration = Duration::from_millis(300);
+/// The same for all but one in a hundred of the echoes, beside what it computed before the attack.
+/// Many attacks of these tests are so short that few echoes fall into them.
+const PATIENCE_MOSTLY: Duration = Duration::from_millis(match cfg!(debug_assertions) {
+    true => 2_000,
+    false => 300,
+});
 
 /// The time after an attack within which everything must have ended, on any machine.
 const GONE: Duration = Duration::from_secs(60);
@@ -64,7 +67,7 @@ pub(super) async fn on_small_listener<Fut>(
 where
     Fut: Future<Output = TestResult<String>>,
 {
-    // What counts is at most twice as much in the process.
+    // The process takes at most twice the memory that is counted.
     let memory = MEMORY + 2 * (SMALL >> 10) as u64;
     on_server("small server", memory, Bystander::Asks, fault, attack).await
 }

@@ -50,7 +50,7 @@ async fn header_bombs_over_several_links_leave_room_for_a_newcomer() -> TestResu
                 let (first, again) = bomb();
                 raw.io.write_all(&frame(HEADERS, END_HEADERS, 1, &first)).await?;
                 let more = move |n| frame(HEADERS, END_HEADERS, stream(n + 1), &again);
-                Ok(play(raw, pieces(500, more)).await)
+                Ok(play(raw, pieces(300, more)).await)
             })
             .await?;
             let resets: usize = heard.iter().flat_map(|heard| heard.resets.values()).sum();
@@ -68,7 +68,7 @@ async fn requests_without_end_over_several_links_do_not_hold_up_a_newcomer() -> 
     on_small_listener("backlog flood over three links", async |addr: SocketAddr| {
         let heard = at_once(addr, 3, |addr| async move {
             let ask = |n| frame(HEADERS, END_HEADERS | END_STREAM, stream(n), REQUEST);
-            Ok(play(client(addr).await?, pieces(4_000, ask)).await)
+            Ok(play(client(addr).await?, pieces(3_000, ask)).await)
         })
         .await?;
         let answered: usize = heard.iter().map(|heard| heard.heads).sum();

@@ -365,19 +365,23 @@ mod tests {
     fn there_is_an_end_to_the_number_of_files_and_a_peer_leaves_half_to_others() {
         let quota = Quota::new(u64::MAX);
         quota.lock().most_files = 9;
-        let files: Vec<File> = (0..11).map(|_| file(1)).collect();
+        let files: Vec<File> = (0..10).map(|_| file(0)).collect();
         let begin = |n: usize, addr: &str| quota.begin(&files[n], 1, peer(addr)).unwrap();
+        let keep = |n: usize, addr: &str| {
+            begin(n, addr).unwrap().grow(1).unwrap();
+            files[n].set_len(1).unwrap();
+        };
         for n in 0..5 {
-            drop(begin(n, "10.0.0.1:1").unwrap());
+            keep(n, "10.0.0.1:1");
         }
         let refused = begin(5, "10.0.0.1:1").unwrap_err().to_string();
         assert!(refused.contains("other such files of this peer are 5"), "{refused}");
         for n in [5, 6] {
-            drop(begin(n, "10.0.0.2:1").unwrap());
+            keep(n, "10.0.0.2:1");
         }
         begin(7, "10.0.0.2:1").unwrap_err();
         for n in [7, 8] {
-            drop(begin(n, &format!("10.0.0.{n}:1")).unwrap());
+            keep(n, &format!("10.0.0.{n}:1"));
         }
         let full = begin(9, "10.0.0.9:1").unwrap_err().to_string();
         assert!(full.ends_with("files that are not whole may be 9 at this server"), "{full}");
