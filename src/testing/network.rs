@@ -63,6 +63,7 @@ use super::PIPE;
 /// network.set(Flow::Stopped); // the server has vanished …
 /// network.set(Flow::Open); // … and is back
 /// network.reset(); // the connections of now are lost, and new ones can be made
+/// assert!(conn.closed().await.is_err());
 /// client.connect(&url).await?;
 /// # Ok(())
 /// # }

@@ -46,7 +46,8 @@ async fn bytes_take_their_time_at_the_rate_and_their_end_comes_behind_them() -> 
         };
         let mut heard = Vec::new();
         let (written, read) = tokio::join!(write, server.read_to_end(&mut heard));
-        (written?, read?);
+        written?;
+        read?;
         ensure!(heard.len() == 100_000);
         let seconds = began.elapsed().as_secs();
         ensure!((98..=101).contains(&seconds), "{seconds} s");
