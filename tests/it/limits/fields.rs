@@ -1,6 +1,6 @@
 //! Header fields use memory: the fields that are kept are counted, reported, bounded and freed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use h2conn::{Listener, ListenerHandle, Reason};
@@ -137,11 +137,18 @@ fn a_peer_whose_requests_are_refused_all_the_time_is_cut_off() -> TestResult {
         let (first, again) = bomb();
         raw.io.write_all(&frame(HEADERS, END_HEADERS, 1, &first)).await?;
         let more = |number| frame(HEADERS, END_HEADERS, 2 * number + 3, &again);
+        let began = Instant::now();
         let heard = play(raw, pieces(200_000, more)).await;
+        let refused: usize = heard.resets.values().sum();
+        if heard.survived {
+            // A busy machine may handle few more requests a second than are forgiven.
+            let forgiven = 1_000.0 * began.elapsed().as_secs_f64();
+            ensure!((refused as f64) < 25_000.0 + forgiven, "{refused} in {:?}", began.elapsed());
+            return Ok(());
+        }
         heard.ensure_ended(ENHANCE_YOUR_CALM)?;
         let (_, text) = heard.goaway.context("it was ended so")?;
         ensure!(text == "requests that are refused or taken back pile up", "{text}");
-        let refused: usize = heard.resets.values().sum();
         ensure!(refused > 20_000, "after {refused}");
         Ok(())
     })
