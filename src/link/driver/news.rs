@@ -1,7 +1,6 @@
 //! The peer's news: the driver reads them, tells the streams at once, and then acts on them.
 
 use std::task::Context;
-use std::time::{Duration, Instant};
 
 use super::{Driver, QUOTA};
 use crate::link::events::{Events, News, Room};
@@ -10,21 +9,14 @@ use crate::link::ping;
 use crate::link::session::Read;
 use crate::pipe::A_MESSAGE;
 
-/// A turn ends after this time of reading, because other links wait meanwhile. 64 KiB of content
-/// take a fraction of it; as many bytes of requests are 4,000, and take ten times as long.
-const TIME: Duration = Duration::from_millis(1);
-
-/// Reads of fewer bytes need no clock.
-const A_LOT: usize = 4 << 10;
-
 impl Driver {
-    /// Reads received bytes, up to the quota of a turn, or for about a millisecond.
+    /// Reads received bytes, up to the quota of a turn.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) {
         if self.waste.rests_until.is_some() {
             self.read_more = false;
             return;
         }
-        let (mut quota, mut since) = (QUOTA, None);
+        let mut quota = QUOTA;
         if self.held > 0 && !self.takes_more() {
             self.tell_what_is_unread();
         }
@@ -39,7 +31,7 @@ impl Driver {
                 news: &mut self.news,
             };
             match self.session.read(cx, &mut events) {
-                Ok((Read::More, n)) if n < quota && !takes_long(n, &mut since) => quota -= n,
+                Ok((Read::More, n)) if n < quota => quota -= n,
                 Ok((read, _)) => {
                     self.read_more = read == Read::More;
                     break None;
@@ -101,9 +93,4 @@ impl Driver {
         }
         self.news.touched = touched;
     }
-}
-
-/// Whether the reads of a turn, of which the last had `n` bytes, have taken their time.
-fn takes_long(n: usize, since: &mut Option<Instant>) -> bool {
-    n >= A_LOT && since.get_or_insert_with(Instant::now).elapsed() >= TIME
 }
