@@ -140,7 +140,7 @@ struct Inner {
     kind: CodecErrorKind,
     message: Cow<'static, str>,
     position: Option<u64>,
-    /// The message was to be written.
+    /// The failure concerns a message that the program writes.
     writing: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -183,7 +183,7 @@ impl CodecError {
         self
     }
 
-    /// The same error, of a message that was to be written.
+    /// The same error, of a message that the program writes.
     #[cfg(any(feature = "gob", feature = "json", feature = "postcard"))]
     fn of_writing(mut self) -> CodecError {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
@@ -192,7 +192,7 @@ impl CodecError {
         self
     }
 
-    /// Whether the message was to be written, and not read. For [`CodecErrorKind::Io`] that is not known.
+    /// Whether the failure concerns a message that the program writes, and not one that it reads. For [`CodecErrorKind::Io`] that is not known.
     pub(crate) fn is_of_writing(&self) -> bool {
         self.0.writing
     }

@@ -1,4 +1,4 @@
-//! What the unit test of an axum handler needs.
+//! Requests and responses for the unit test of an axum handler.
 
 use std::fmt;
 use std::pin::Pin;
@@ -31,7 +31,7 @@ impl<T> Caller<T> {
     ///
     /// # Errors
     ///
-    /// What a client gets of such a response: [`ErrorKind::Rejected`], with [`Error::status`], if it does not accept.
+    /// A client gets this of such a response: [`ErrorKind::Rejected`], with [`Error::status`], if it does not accept.
     pub async fn answer(self, response: impl IntoResponse) -> Result<T> {
         if self.respond.send(response.into_response()).is_err() {
             return Err(Error::new(ErrorKind::Truncated, "the server has ended"));
@@ -154,7 +154,7 @@ async fn accept<T>(request: Request<Body>, caller: Caller<T>) -> Result<(Accept,
     }
 }
 
-/// What the server has received, with what the test has given beside it.
+/// The request as the server has received it, with the extensions that the test has given.
 fn with_extensions(received: Request<hyper::body::Incoming>, given: Request<()>) -> Request<Body> {
     let mut request = received.map(Body::new);
     request.extensions_mut().extend(given.into_parts().0.extensions);

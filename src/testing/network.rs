@@ -83,7 +83,7 @@ pub struct Line {
     until: Option<(u64, Flow)>,
 }
 
-/// What becomes of the bytes on a [`Line`].
+/// The fate of the bytes on a [`Line`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Flow {

@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-/// What the program has written, cut into the text messages that it becomes.
+/// The bytes that the program has written, cut into text messages.
 #[derive(Debug)]
 pub(super) struct Lines {
     held: BytesMut,
@@ -87,7 +87,7 @@ impl Lines {
 }
 
 impl Unsendable {
-    /// What the client is told.
+    /// The text for the client.
     pub(super) fn told(self) -> &'static str {
         match self {
             Unsendable::TooLong => "the server wrote a line that is too long",
@@ -95,7 +95,7 @@ impl Unsendable {
         }
     }
 
-    /// What the program is told.
+    /// The text for the program.
     pub(super) fn message(self) -> &'static str {
         match self {
             Unsendable::TooLong => {

@@ -46,7 +46,7 @@ impl Messages {
     }
 }
 
-/// What one message holds at most, where its end has no meaning.
+/// The most bytes of one message, where the end of a message has no meaning.
 const MOST: usize = 64 << 10;
 
 /// The bytes that the program writes, as messages.
@@ -58,7 +58,7 @@ pub(super) struct Outgoing {
     position: u64,
 }
 
-/// What goes to the client next. Both can be missing: another call may then give more.
+/// The next thing that goes to the client. Both can be missing: another call may then give more.
 #[derive(Debug, Default)]
 pub(super) struct Next {
     pub(super) message: Option<Message>,
@@ -78,7 +78,7 @@ impl Outgoing {
         self.position
     }
 
-    /// Takes what is to be sent next; `None` if there is nothing.
+    /// Takes the next thing to send; `None` if there is nothing.
     ///
     /// # Errors
     ///

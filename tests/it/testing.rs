@@ -65,7 +65,7 @@ fn a_drain_is_told_at_both_ends_and_nothing_more_is_opened() -> TestResult {
         pair.drain();
         client.draining().await;
         server.draining().await;
-        // What is open goes on.
+        // Open connections go on.
         client.write_all(b"still here").await?;
         ensure!(server.read_chunk().await?.as_deref() == Some(&b"still here"[..]));
         let error = pair.open().await.err().context("the link drains")?;

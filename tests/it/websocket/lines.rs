@@ -47,7 +47,7 @@ fn values_of_the_codec_are_text_messages_one_each_both_ways() -> TestResult {
             }
             values.flush().await?;
             for value in &sent {
-                // What `JSON.parse(event.data)` has to read.
+                // The text that `JSON.parse(event.data)` must be able to read.
                 let Message::Text(text) = next(&mut client).await? else {
                     anyhow::bail!("{by:?}: no text message")
                 };
