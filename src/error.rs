@@ -94,9 +94,9 @@ pub enum ErrorKind {
     Protocol,
 }
 
-/// Request Timeout, Too Early, Too Many Requests, Internal Server Error, Bad Gateway, Service Unavailable, Gateway
-/// Timeout.
-const PASSING: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];
+/// Request Timeout, Too Early, Too Many Requests, Bad Gateway, Service Unavailable, Gateway Timeout. Not 500, by which
+/// a server says that it cannot do what it was asked for: `h2conn serve` does.
+const PASSING: [u16; 6] = [408, 425, 429, 502, 503, 504];
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
@@ -184,7 +184,7 @@ impl Error {
     /// server.
     ///
     /// True of input that cannot be used, of a peer that does not speak HTTP/2, of certificates that are not
-    /// accepted and other TLS handshakes that the two ends cannot agree on, and of statuses other than 408, 425, 429, 500, 502, 503 and 504.
+    /// accepted and other TLS handshakes that the two ends cannot agree on, and of statuses other than 408, 425, 429, 502, 503 and 504.
     /// False of all else: the network, limits, resets and restarts pass. A [`Backoff`](crate::Backoff) asks for it.
     pub fn is_permanent(&self) -> bool {
         match self.0.kind {
@@ -358,7 +358,7 @@ mod tests {
             let (head, ()) = response.body(()).expect("a plain response").into_parts();
             Error::rejected("POST http://x/", head, Bytes::new())
         };
-        for status in [300, 400, 401, 403, 404, 405, 413, 426, 501, 505] {
+        for status in [300, 400, 401, 403, 404, 405, 413, 426, 500, 501, 505] {
             assert!(rejected(status).is_permanent(), "{status}");
         }
         for status in PASSING {
