@@ -164,6 +164,7 @@ impl Client {
     /// are not used.
     ///
     /// `http::Request` has the method GET unless one is set, and some proxies pass on no body of a GET: set POST.
+    /// On a client with a [`protocol`](ClientBuilder::protocol) it must be CONNECT.
     pub fn request_from(&self, request: Request<()>) -> RequestBuilder {
         RequestBuilder::from_parts(self.clone(), request.into_parts().0)
     }

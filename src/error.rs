@@ -38,6 +38,8 @@ struct Inner {
     reason: Option<Reason>,
     by_peer: bool,
     not_processed: bool,
+    /// Whether another attempt would end in the same way, where the kind does not say it.
+    permanent: Option<bool>,
     rejected: Option<Rejected>,
     source: Option<Source>,
 }
@@ -106,6 +108,7 @@ impl Error {
             reason: None,
             by_peer: false,
             not_processed: false,
+            permanent: None,
             rejected: None,
             source: None,
         }))
@@ -124,6 +127,11 @@ impl Error {
 
     pub(crate) fn by_the_peer(self) -> Error {
         self.edit(|inner| inner.by_peer = true)
+    }
+
+    /// Says whether another attempt would end in the same way, where the kind does not.
+    pub(crate) fn permanent(self, permanent: bool) -> Error {
+        self.edit(|inner| inner.permanent = Some(permanent))
     }
 
     pub(crate) fn not_processed(self) -> Error {
@@ -184,12 +192,15 @@ impl Error {
     /// server.
     ///
     /// True of input that cannot be used, of a peer that does not speak HTTP/2, of certificates that are not
-    /// accepted and other TLS handshakes that the two ends cannot agree on, and of statuses other than 408, 425, 429, 502, 503 and 504.
-    /// False of all else: the network, limits, resets and restarts pass. A [`Backoff`](crate::Backoff) asks for it.
+    /// accepted and other TLS handshakes that the two ends cannot agree on, of statuses other than 408, 425, 429, 502,
+    /// 503 and 504 (the list may grow), and of a client that was closed or whose only transport has ended. False of all
+    /// else: the network, limits, resets and restarts pass. A [`Backoff`](crate::Backoff) asks for it.
     pub fn is_permanent(&self) -> bool {
+        if let Some(permanent) = self.0.permanent {
+            return permanent;
+        }
         match self.0.kind {
-            ErrorKind::InvalidInput | ErrorKind::Unsupported => true,
-            ErrorKind::Tls => !self.is_of_the_network(),
+            ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::Tls => true,
             ErrorKind::Rejected => {
                 let passes = |status: StatusCode| PASSING.contains(&status.as_u16());
                 !self.status().is_some_and(passes)
@@ -203,12 +214,6 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         let value = self.headers()?.get(header::RETRY_AFTER)?;
         value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-    }
-
-    /// Whether a TLS handshake has failed because the transport did.
-    fn is_of_the_network(&self) -> bool {
-        let source = self.0.source.as_ref().and_then(|source| source.downcast_ref::<io::Error>());
-        source.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<io::Error>())
     }
 
     /// Whether a time limit passed.
@@ -368,11 +373,8 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_that_the_network_broke_is_not_permanent() {
-        let broke = io::Error::from(io::ErrorKind::UnexpectedEof);
-        let broke = io::Error::new(io::ErrorKind::InvalidData, broke);
-        assert!(!Error::new(ErrorKind::Tls, "no").with_source(broke).is_permanent());
-        let refused = io::Error::new(io::ErrorKind::PermissionDenied, "expired");
-        assert!(Error::new(ErrorKind::Tls, "no").with_source(refused).is_permanent());
+    fn what_is_known_of_an_error_beats_its_kind() {
+        assert!(!Error::new(ErrorKind::Tls, "no").permanent(false).is_permanent());
+        assert!(Error::new(ErrorKind::Aborted, "no").permanent(true).is_permanent());
     }
 }

@@ -103,7 +103,8 @@ impl WebSockets {
     ///   the writes cut it. `codec::Json` writes one line for each value. A blank line becomes no
     ///   message. At the end of the stream, bytes without a line feed become the last message.
     /// * **Received.** The server reads each text message as one line, with a line feed at its end. Line
-    ///   feeds within the message, which JSON allows between the tokens of a value, become spaces. A
+    ///   feeds within the message, which JSON allows between the tokens of a value, become carriage returns, which
+    ///   it allows in the same places. A
     ///   blank message is ignored. Whether a message is JSON, the codec checks.
     /// * **Binary messages** are refused: the connection ends with the status 1003, because their
     ///   boundaries would have to mean something else.
@@ -112,7 +113,8 @@ impl WebSockets {
     ///   line, or one that is not UTF-8, the client gets the status 1011, and reads and writes fail with
     ///   [`ErrorKind::InvalidInput`].
     /// * **[`Conn::sent`](crate::Conn::sent)** waits for the line feed of the line that was begun. Such a
-    ///   line is held beside the send queue.
+    ///   line is held beside the send queue, and a message as long as the longest sent one is kept until
+    ///   the end of the connection.
     ///
     /// Connections that are no WebSockets are not changed: the same handler with `codec::Json` serves
     /// programs and pages.

@@ -9,7 +9,7 @@ use crate::error::Error;
 
 /// The pauses of a client that stays: one that connects again whenever its connection is lost.
 ///
-/// The first pause is 200 ms; each is twice the one before, up to a minute. Each is a quarter longer or shorter at
+/// The first pause is 200 ms; each is twice the one before, up to a minute. Each is up to a quarter longer or shorter at
 /// random, so that the clients of a server that restarts do not all come back at once. An attempt or a connection that has lasted
 /// longer than the longest pause makes the next pause the first one again. Success alone does not: a server that
 /// accepts and ends each connection at once would be asked without a pause.

@@ -174,9 +174,9 @@ impl Pool {
 fn ended() -> Error {
     let message = "the transport that this client was given takes no more connections: it has \
                    ended, or its server is going away";
-    Error::new(ErrorKind::Refused, message)
+    Error::new(ErrorKind::Refused, message).permanent(true)
 }
 
 fn closed() -> Error {
-    Error::new(ErrorKind::Aborted, "the client has been closed")
+    Error::new(ErrorKind::Aborted, "the client has been closed").permanent(true)
 }

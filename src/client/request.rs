@@ -52,8 +52,8 @@ impl RequestBuilder {
         }
     }
 
-    /// Sets the method. Default: that of the client, [`ClientBuilder::method`](super::ClientBuilder::method). It
-    /// cannot be set where the client connects by extended CONNECT.
+    /// Sets the method. Default: that of the client, [`ClientBuilder::method`](super::ClientBuilder::method). Where the
+    /// client connects by extended CONNECT it can only be CONNECT.
     pub fn method(mut self, method: Method) -> Self {
         self.method = Some(method);
         self
@@ -110,7 +110,9 @@ impl RequestBuilder {
     fn build(self) -> Result<Call> {
         let target = self.target?;
         let inner = &self.client.inner;
-        let (method, transport) = match self.method {
+        let extended = matches!(inner.transport, Transport::ExtendedConnect(_));
+        let own = self.method.filter(|method| !(extended && *method == Method::CONNECT));
+        let (method, transport) = match own {
             None => (inner.method.clone(), inner.transport.clone()),
             Some(method) => {
                 let protocol = match &inner.transport {

@@ -16,7 +16,7 @@ const PREFIX: &str = "bearer.";
 /// another name with `WebSockets::subprotocols`, here `json`.
 ///
 /// A subprotocol may have letters, digits and ``!#$%&'*+-.^_`|~``. A token in base64url, such as a JWT, fits; encode others so.
-/// `None` also if a request shows two tokens. A proxy or a log that has the header fields has the token. The function
+/// `None` also if the place that counts has two tokens; a field `authorization: Bearer` counts before the subprotocols. A proxy or a log that has the header fields has the token. The function
 /// only finds the token: compare it in constant time, or verify its signature.
 ///
 /// # Examples

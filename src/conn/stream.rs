@@ -321,7 +321,7 @@ impl Stream {
         let mut fate = lock(&self.fate);
         if fate.done.is_none() {
             fate.done = Some(how);
-            fate.drained = draining;
+            fate.drained |= draining;
         }
         let mut watchers = fate.watchers.take();
         drop(fate);
@@ -330,10 +330,11 @@ impl Stream {
 
     /// Whether a drain was told while the stream was not over.
     pub(super) fn was_drained(&self) -> bool {
-        let fate = lock(&self.fate);
-        let (is_over, drained) = (fate.done.is_some(), fate.drained);
-        drop(fate);
-        if is_over { drained } else { self.is_draining() }
+        let draining = self.is_draining();
+        let mut fate = lock(&self.fate);
+        // What was told once is told again, also after the end.
+        fate.drained |= draining && fate.done.is_none();
+        fate.drained
     }
 
     fn is_draining(&self) -> bool {

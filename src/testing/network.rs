@@ -93,7 +93,7 @@ pub enum Flow {
     Stopped,
     /// All bytes are taken, and none are passed on, as on a network that has lost its other end.
     Swallowed,
-    /// Both ends are closed, in both directions.
+    /// Both ends are closed, in both directions. TCP with bytes in transit may see a reset.
     Cut,
     /// Like [`Flow::Cut`], but with a reset if the ends use TCP.
     Reset,
@@ -215,7 +215,7 @@ impl Network {
         self.state.send_modify(|state| state.down = line.into());
     }
 
-    /// Closes the transports that there are now, in order where they use TCP. New ones can be made.
+    /// Closes the transports that there are now. New ones can be made. TCP with bytes in transit may see a reset.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
     }

@@ -211,6 +211,10 @@ impl Pair {
     /// # Errors
     ///
     /// Fails when the link has ended, or drains.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: after a dropped future the next call may return ends that do not belong together.
     pub async fn open(&mut self) -> Result<(Conn, Conn)> {
         let request = self.request.clone();
         self.open_with(request).await
@@ -221,6 +225,10 @@ impl Pair {
     /// # Errors
     ///
     /// The same as [`open`](Pair::open), and [`ErrorKind::InvalidInput`] for a request that no client could send.
+    ///
+    /// # Cancel safety
+    ///
+    /// The same as [`open`](Pair::open).
     pub async fn open_with(&mut self, request: Request<()>) -> Result<(Conn, Conn)> {
         let request = check(&request)?;
         let client = Conn::new(self.client.open(request, Transport::Request));

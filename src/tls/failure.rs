@@ -39,8 +39,14 @@ pub(super) fn failed(peer: Peer<'_>, error: io::Error) -> Error {
             _ => format!("the link to {peer} failed during the TLS handshake"),
         };
         let source = io::Error::new(io::ErrorKind::InvalidData, error);
-        return Error::new(ErrorKind::Tls, message).with_source(source);
+        return Error::new(ErrorKind::Tls, message).with_source(source).permanent(false);
     };
+    let passes = matches!(
+        tls,
+        // RFC 8446 §6: these say nothing of what the two ends support.
+        TlsError::AlertReceived(AlertDescription::InternalError | AlertDescription::UserCanceled)
+            | TlsError::DecryptError
+    );
     let (verdict, message) = judge(peer, &tls);
     let by_peer = matches!(tls, TlsError::AlertReceived(_));
     let (kind, io_kind) = match verdict {
@@ -49,6 +55,7 @@ pub(super) fn failed(peer: Peer<'_>, error: io::Error) -> Error {
         Verdict::Handshake => (ErrorKind::Tls, io::ErrorKind::InvalidData),
     };
     let error = Error::new(kind, message).with_source(io::Error::new(io_kind, tls));
+    let error = if passes { error.permanent(false) } else { error };
     if by_peer { error.by_the_peer() } else { error }
 }
 
@@ -315,6 +322,20 @@ mod tests {
         assert_eq!(error.to_string(), "the link to the server `x` failed during the TLS handshake");
         assert_eq!(error.source().unwrap().to_string(), "connection reset");
         assert_eq!(io::Error::from(error).kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_handshake_that_failed_by_accident_is_not_permanent() {
+        use AlertDescription as A;
+        let server = Peer::Server("x");
+        for alert in [A::InternalError, A::UserCanceled] {
+            assert!(!fail(server, TlsError::AlertReceived(alert)).0.is_permanent(), "{alert:?}");
+        }
+        assert!(!fail(server, TlsError::DecryptError).0.is_permanent());
+        assert!(!failed(server, io::ErrorKind::ConnectionReset.into()).is_permanent());
+        for alert in [A::HandshakeFailure, A::UnknownCA] {
+            assert!(fail(server, TlsError::AlertReceived(alert)).0.is_permanent(), "{alert:?}");
+        }
     }
 
     #[test]

@@ -110,13 +110,13 @@ impl Unsendable {
     }
 }
 
-/// A text message as a line, with its line feed; nothing if it has no value in it. Line feeds between the tokens of a
-/// value, which are the only ones that JSON allows, become spaces.
+/// A text message as a line, with its line feed; nothing if it has no value in it. Line feeds become carriage returns:
+/// both are white space between the tokens of a value, and JSON allows neither within a string.
 pub(super) fn line_of(text: Utf8Bytes) -> Bytes {
     if is_blank(text.as_ref()) {
         return Bytes::new();
     }
-    let in_one_line = text.bytes().map(|byte| if byte == b'\n' { b' ' } else { byte });
+    let in_one_line = text.bytes().map(|byte| if byte == b'\n' { b'\r' } else { byte });
     in_one_line.chain([b'\n']).collect()
 }
 
@@ -182,7 +182,7 @@ mod tests {
     fn a_text_message_is_one_line() {
         let line = |text: &'static str| line_of(text.into());
         assert_eq!(line("{\"a\":1}"), "{\"a\":1}\n");
-        assert_eq!(line("[1,\n2]\n"), "[1, 2] \n");
+        assert_eq!(line("[1,\n2]\n"), "[1,\r2]\r\n");
         assert_eq!(line(""), "");
         assert_eq!(line(" \r\n\t"), "");
     }

@@ -132,10 +132,29 @@ async fn settings_that_cannot_be_used_are_named_before_or_instead_of_a_stream() 
             ensure!(error.to_string().contains(named), "{error}");
         }
         let extended = Client::builder().protocol("chat").build()?;
+        // The method of extended CONNECT may be named. This server does not offer it.
+        let connect = Request::connect("x:1").uri(&url).body(())?;
+        let error =
+            extended.request_from(connect).open().await.err().context("it is not offered")?;
+        ensure!(error.kind() == ErrorKind::Unsupported, "{error:?}");
         let error = extended.request(&url).method(Method::PUT).open().await;
         let error = error.err().context("PUT is no CONNECT")?;
         ensure!(error.kind() == ErrorKind::InvalidInput, "{error:?}");
         ensure!(error.to_string().contains("PUT"), "{error}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_client_that_was_closed_ends_the_attempts() -> Result<()> {
+    checked(30, async {
+        let (_listener, url) = server().await?;
+        let client = Client::new()?;
+        client.close().await?;
+        let error = client.connect(&url).await.err().context("it was closed")?;
+        ensure!(error.kind() == ErrorKind::Aborted && error.is_permanent(), "{error:?}");
+        ensure!(h2conn::Backoff::new().after(&error).is_none());
         Ok(())
     })
     .await

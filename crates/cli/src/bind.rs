@@ -49,7 +49,7 @@ fn tls(options: &ListenOptions) -> Result<ServerTls> {
     let given = options.cert.as_ref().zip(options.key.as_ref());
     let identity = match (given, &options.identity) {
         (Some((cert, key)), _) => Identity::from_pem_files(cert, key)?,
-        (None, Some(file)) => identity::kept(file, &names(&options.addr))?,
+        (None, Some(file)) => identity::kept(file, &names(&options.addr), host(&options.addr))?,
         (None, None) => {
             let identity = Identity::self_signed(names(&options.addr))?;
             say(format_args!("certificate made on the spot, SHA-256 {}", identity.fingerprint()));
@@ -63,16 +63,22 @@ fn tls(options: &ListenOptions) -> Result<ServerTls> {
     })
 }
 
-/// The names that a certificate made here is for, the host that is listened on first.
+/// The names that a certificate made here is for.
 fn names(addr: &Destination) -> Vec<String> {
-    let mut names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
-    if let Destination::Tcp { host, .. } = addr
-        && !names.contains(host)
-        && !["0.0.0.0", "::"].contains(&host.as_str())
-    {
-        names.insert(0, host.clone());
+    let local = ["localhost", "127.0.0.1", "::1"];
+    let other = host(addr).filter(|host| !local.contains(host));
+    other.into_iter().chain(local).map(str::to_owned).collect()
+}
+
+/// The host that clients connect to, where the address names one.
+fn host(addr: &Destination) -> Option<&str> {
+    match addr {
+        Destination::Tcp { host, .. } => {
+            let is_any = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+            Some(host.as_str()).filter(|_| !is_any)
+        }
+        Destination::Unix(_) => None,
     }
-    names
 }
 
 #[cfg(test)]

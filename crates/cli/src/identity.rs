@@ -15,13 +15,13 @@ use crate::report::say;
 
 /// Reads the identity in the file at `path`. If there is none, makes one that is for `names`, and keeps it there.
 ///
-/// Prints the fingerprint, and warns of faults of a kept identity. The first of `names` is the name that clients
-/// connect by, if it is known.
+/// Prints the fingerprint, and warns of faults of a kept identity. `host` is the name that clients connect
+/// by, if it is known.
 ///
 /// # Errors
 ///
 /// When the file cannot be read or made, or does not hold a certificate and its key.
-pub(crate) fn kept(path: &Path, names: &[String]) -> Result<Identity> {
+pub(crate) fn kept(path: &Path, names: &[String], host: Option<&str>) -> Result<Identity> {
     let shown = path.display();
     let is_new = !exists(path)? && make(path, names)?;
     let identity = Identity::from_pem_files(path, path)?;
@@ -30,7 +30,7 @@ pub(crate) fn kept(path: &Path, names: &[String]) -> Result<Identity> {
         true => say(format_args!("certificate made and kept in {shown}, SHA-256 {fingerprint}")),
         false => say(format_args!("certificate kept in {shown}, SHA-256 {fingerprint}")),
     }
-    for fault in faults(path, &identity.certificate_pem(), names) {
+    for fault in faults(path, &identity.certificate_pem(), host) {
         say(format_args!("h2conn: warning: {fault}"));
     }
     Ok(identity)
@@ -73,9 +73,9 @@ fn failed(what: &str, path: &Path, error: impl fmt::Display) -> Failure {
 }
 
 /// The faults for which clients refuse a certificate, or other users can read its key.
-fn faults(path: &Path, pem: &str, names: &[String]) -> Vec<String> {
+fn faults(path: &Path, pem: &str, host: Option<&str>) -> Vec<String> {
     let shown = path.display();
-    let renewed = format!("to have another one made, remove {shown}");
+    let renewed = format!("if it was made here, remove {shown} to have another one made");
     let mut faults = Vec::new();
     #[cfg(unix)]
     if let Ok(metadata) = fs::metadata(path) {
@@ -96,7 +96,7 @@ fn faults(path: &Path, pem: &str, names: &[String]) -> Vec<String> {
             validity.not_before, validity.not_after
         ));
     }
-    if let Some(name) = names.first().filter(|name| !is_for(&certificate, name)) {
+    if let Some(name) = host.filter(|name| !is_for(&certificate, name)) {
         faults.push(format!(
             "the certificate in {shown} is not for {name}, and clients that connect by that name \
              refuse it; {renewed}"
@@ -142,8 +142,8 @@ mod tests {
     fn it_is_made_once_and_only_its_owner_can_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("identity.pem");
-        let first = kept(&path, &names(&["localhost"])).unwrap();
-        let again = kept(&path, &names(&["localhost"])).unwrap();
+        let first = kept(&path, &names(&["localhost"]), Some("localhost")).unwrap();
+        let again = kept(&path, &names(&["localhost"]), Some("localhost")).unwrap();
         assert_eq!(first.fingerprint(), again.fingerprint());
         #[cfg(unix)]
         {
@@ -151,7 +151,7 @@ mod tests {
             assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }
         assert_eq!(folder.path().read_dir().unwrap().count(), 1, "a temporary file is left");
-        assert!(faults(&path, &first.certificate_pem(), &names(&["localhost"])).is_empty());
+        assert!(faults(&path, &first.certificate_pem(), Some("localhost")).is_empty());
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
         let barrier = Barrier::new(AT_ONCE);
         let one = || {
             barrier.wait();
-            kept(&path, &names(&["localhost"])).unwrap().fingerprint()
+            kept(&path, &names(&["localhost"]), Some("localhost")).unwrap().fingerprint()
         };
         let all: Vec<String> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(one)).collect();
@@ -177,16 +177,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes.txt");
         fs::write(&path, "not a certificate\n").unwrap();
-        let error = kept(&path, &names(&["localhost"])).unwrap_err();
+        let error = kept(&path, &names(&["localhost"]), Some("localhost")).unwrap_err();
         assert!(error.to_string().contains("notes.txt"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "not a certificate\n");
-        let error = kept(&folder.path().join("no/such.pem"), &names(&["localhost"])).unwrap_err();
+        let error =
+            kept(&folder.path().join("no/such.pem"), &names(&["localhost"]), None).unwrap_err();
         assert!(error.to_string().contains("for --identity"), "{error}");
         #[cfg(unix)]
         {
             let (link, target) = (folder.path().join("link"), folder.path().join("target"));
             std::os::unix::fs::symlink(&target, &link).unwrap();
-            kept(&link, &names(&["localhost"])).unwrap_err();
+            kept(&link, &names(&["localhost"]), None).unwrap_err();
             assert!(!target.exists(), "made where a link points");
         }
     }
@@ -201,7 +202,7 @@ mod tests {
         params.not_before = date_time_ymd(2000, 1, 1);
         let old = params.self_signed(&key).unwrap().pem();
         fs::write(&path, format!("{old}{}", key.serialize_pem())).unwrap();
-        let said = |name: &str| faults(&path, &old, &names(&[name])).join("\n");
+        let said = |name: &str| faults(&path, &old, Some(name)).join("\n");
         assert!(said("a.example").contains("valid from"), "{}", said("a.example"));
         for name in ["a.example", "A.EXAMPLE", "10.0.0.1", "::1"] {
             assert!(!said(name).contains("is not for"), "{}", said(name));
@@ -209,6 +210,7 @@ mod tests {
         for name in ["example", "a.b.example", "localhost", "10.0.0.2", "::2"] {
             assert!(said(name).contains(&format!("is not for {name}")), "{}", said(name));
         }
+        assert!(!faults(&path, &old, None).join("\n").contains("is not for"), "no host is named");
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;

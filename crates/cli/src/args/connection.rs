@@ -39,7 +39,7 @@ pub(crate) struct ConnectOptions {
     #[arg(help_heading = "Request")]
     #[arg(short = 'H', long = "header", value_name = "FIELD")]
     pub(crate) headers: Vec<Field>,
-    /// The request's method [default: POST].
+    /// The request's method [default: POST; of ping GET].
     #[arg(help_heading = "Request")]
     #[arg(short = 'X', long = "request", value_name = "METHOD")]
     pub(crate) method: Option<Method>,

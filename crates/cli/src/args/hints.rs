@@ -79,8 +79,13 @@ const HINTS: &[Hint] = &[
     ),
     hint(
         CLIENTS,
-        &["-e", "--exec", "-c", "--sh-exec", "--echo", "--to", "--keep-open"],
+        &["-e", "--exec", "--echo", "--to", "--keep-open"],
         "it is an option of `h2conn listen`",
+    ),
+    hint(
+        &["", "connect", "forward", "send", "recv"],
+        &["-c", "--sh-exec"],
+        "`h2conn listen --exec COMMAND` runs a command for each connection",
     ),
     hint(
         LISTEN,
@@ -102,7 +107,17 @@ const HINTS: &[Hint] = &[
         "`>/dev/null` drops what is received, and `</dev/null` sends nothing",
     ),
     hint(
-        CLIENTS,
+        &["ping"],
+        &["-w", "--wait", "-m", "--max-time"],
+        "--timeout (-W) limits the wait for each answer, and --count (-c) their number",
+    ),
+    hint(
+        &["forward", "send", "recv"],
+        &["-w", "--wait", "-m", "--max-time"],
+        "--connect-timeout limits making the connection",
+    ),
+    hint(
+        &["", "connect"],
         &["-w", "--wait", "-m", "--max-time"],
         "--connect-timeout limits making the connection, --idle-timeout (-i) the time in which no \
          bytes move, and --linger (-q) the time after the end of the input; --stats reports what \
@@ -124,7 +139,7 @@ const HINTS: &[Hint] = &[
         "an address can stand in the URL, or in --resolve HOST:PORT:ADDR",
     ),
     hint(
-        ALL,
+        CLIENTS,
         &[
             "--proxy-type",
             "--proxy-auth",
@@ -136,7 +151,7 @@ const HINTS: &[Hint] = &[
         "-x URL is a proxy: http://[USER:PASSWORD@]HOST:PORT, or socks5h://HOST:PORT",
     ),
     hint(
-        ALL,
+        CLIENTS,
         &["--noproxy"],
         "-x '' uses no proxy, and the variable NO_PROXY lists hosts without one",
     ),
@@ -197,14 +212,20 @@ const HINTS: &[Hint] = &[
         "leave it out: everything here is HTTP/2; over http:// it begins with prior knowledge",
     ),
     hint(
-        CLIENTS,
+        &["", "connect", "forward", "send", "recv"],
         &["--retry", "--retry-all-errors", "--retry-connrefused"],
         "--reconnect connects again after a failure that may pass",
     ),
     hint(ALL, &["--trace", "--trace-ascii", "--hex-dump"], "-vvv shows each frame"),
     // Others.
     hint(
-        ALL,
+        &["", "connect", "ping"],
+        &["--token"],
+        "-H @FILE, with the line 'authorization: Bearer TOKEN' in the file: all users of a machine can see a \
+         command line",
+    ),
+    hint(
+        &["forward", "serve", "send", "recv"],
         &["--token"],
         "--token-file FILE, or the variable H2CONN_TOKEN: all users of a machine can see a \
          command line",
@@ -235,6 +256,11 @@ pub(crate) fn explained(mut error: clap::Error, words: &[String]) -> clap::Error
         }
         _ => None,
     };
+    if text(&error, ContextKind::InvalidSubcommand).is_some_and(|text| text.contains('@')) {
+        // A URL in the command's place can have a password.
+        let hidden = ContextValue::String("(hidden)".to_owned());
+        error.insert(ContextKind::InvalidSubcommand, hidden);
+    }
     if let Some(hint) = hint {
         // clap's own tips, such as passing the option as a value, would mislead.
         error.remove(ContextKind::SuggestedArg);
@@ -261,7 +287,6 @@ fn of_argument(command: &str, unknown: &str) -> Option<&'static str> {
     is_port.then_some("host and port are one argument: HOST:PORT")
 }
 
-/// The hint does not repeat the text, which may contain a password.
 fn of_command(unknown: &str) -> Option<&'static str> {
     let is_place = unknown.contains([':', '/', '.']) || unknown.parse::<u16>().is_ok();
     is_place.then_some("`h2conn connect URL` connects, and `h2conn listen ADDR` listens")
@@ -308,6 +333,10 @@ mod tests {
             ("h2conn forward host -L 1 --token hunter2", "--token-file"),
             ("h2conn https://user:hunter2@host/", "`h2conn connect URL`"),
             ("h2conn localhost:9445", "`h2conn connect URL`"),
+            ("h2conn user:hunter2@host:1", "`h2conn connect URL`"),
+            ("h2conn connect --token hunter2 host", "-H @FILE"),
+            ("h2conn ping -w 5 host", "--timeout (-W)"),
+            ("h2conn recv -c x host", "`h2conn listen --exec COMMAND`"),
         ];
         for (line, part) in table {
             let said = said(line);

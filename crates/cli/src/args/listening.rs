@@ -15,7 +15,8 @@ pub(crate) struct ListenOptions {
     /// Present the certificate in this file, and make the file first if there is none.
     ///
     /// A new file holds a key and a self-signed certificate, in PEM, for the host of ADDR and for
-    /// localhost, valid for a year. Only its owner can read it (mode 0600); on Windows it inherits
+    /// localhost, valid for a year. PORT alone, 0.0.0.0 and [::] name no host: clients on other
+    /// machines then need --fingerprint, which does not check the name. Only its owner can read it (mode 0600); on Windows it inherits
     /// the access rights of its folder. The next start presents the same certificate, with the same
     /// fingerprint. Clients need the certificate without the key: `openssl x509 -in FILE` prints it.
     ///

@@ -129,6 +129,8 @@ pub(crate) fn url(text: &str) -> Result<String, String> {
     }
     let expected = "expected https://HOST:PORT/PATH, or HOST:PORT/PATH, which means the same";
     match authority {
+        // The rest can be a user name with a password. The text of this error would show it.
+        "" | "http:" | "https:" if text.contains('@') => Ok(text.to_owned()),
         "" => Err(format!("it has no host; {expected}")),
         "http:" | "https:" => Err(format!("it has no // after {authority}; {expected}")),
         port if is_port(port) => Err(format!("it is a port without a host; {expected}")),

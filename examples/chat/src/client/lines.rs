@@ -38,7 +38,8 @@ pub(crate) async fn run(name: &str, mut session: Session, first_note: Option<&st
                 },
                 Event::Lost(why, _) if !has_more => bail!(lost(&why, talk.unsaid())),
                 Event::Lost(why, pause) => {
-                    eprintln!("the connection is lost, next in {pause:?}: {}", one_line(&why));
+                    let pause = pause.as_secs_f32();
+                    eprintln!("the connection is lost, next in {pause:.1} s: {}", one_line(&why));
                     talk.lost();
                 }
                 Event::Dismissed if !has_more && talk.unsaid() == 0 => return Ok(()),

@@ -9,10 +9,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use futures_util::{SinkExt, StreamExt};
 use h2conn::codec::Gob;
 use h2conn::tls::ClientTls;
-use h2conn::{Client, Conn, ErrorKind, OnDrop};
+use h2conn::{Backoff, Client, Conn, ErrorKind, OnDrop};
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::codec::{FramedRead, FramedWrite};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -36,7 +36,7 @@ pub struct Login {
 /// The time limits of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// The first pause before a new connection. Each further pause is twice as long.
+    /// The first pause before a new connection. Each further pause is twice as long, give or take a quarter: see `Backoff`.
     pub pause: Duration,
     /// The longest pause. After a connection that lasted longer, the next pause is the first again.
     pub max_pause: Duration,
@@ -129,31 +129,26 @@ enum End {
 
 impl Run {
     async fn run(self) {
-        let Timing { pause: first_pause, max_pause, .. } = self.timing;
+        let mut backoff = Backoff::new().min(self.timing.pause).max(self.timing.max_pause);
         let been_in = AtomicBool::new(false);
-        let mut pause = first_pause;
         loop {
-            let began = Instant::now();
             match self.attend(&been_in).await {
                 Ok(End::Left) => return self.tell(Event::Left).await,
                 Ok(End::Dismissed) => {
                     self.tell(Event::Dismissed).await;
                     self.again.notified().await;
-                    pause = first_pause;
+                    backoff.reset();
                 }
                 Err(error) if !been_in.load(Ordering::Relaxed) => {
                     return self.tell(Event::Failed(explained(&error))).await;
                 }
                 Err(error) => {
-                    if began.elapsed() > max_pause {
-                        pause = first_pause;
-                    }
+                    let pause = backoff.pause();
                     self.tell(Event::Lost(error.to_string(), pause)).await;
                     tokio::select! {
                         () = sleep(pause) => {}
                         () = self.again.notified() => {}
                     }
-                    pause = max_pause.min(2 * pause);
                 }
             }
         }
