@@ -332,7 +332,7 @@ impl Stream {
     pub(super) fn was_drained(&self) -> bool {
         let draining = self.is_draining();
         let mut fate = lock(&self.fate);
-        // What was told once is told again, also after the end.
+        // A drain that was told once is told again, also after the end.
         fate.drained |= draining && fate.done.is_none();
         fate.drained
     }
