@@ -135,7 +135,7 @@ async fn settings_that_cannot_be_used_are_named_before_or_instead_of_a_stream() 
         // The method of extended CONNECT may be named. This server does not offer it.
         let connect = Request::connect("x:1").uri(&url).body(())?;
         let error =
-            extended.request_from(connect).open().await.err().context("it is not offered")?;
+            extended.request_from(connect).connect().await.err().context("it is not offered")?;
         ensure!(error.kind() == ErrorKind::Unsupported, "{error:?}");
         let error = extended.request(&url).method(Method::PUT).open().await;
         let error = error.err().context("PUT is no CONNECT")?;
