@@ -11,7 +11,7 @@ use super::builder::opening;
 use super::call::Call;
 use super::target::Target;
 use crate::config::{check_headers, parse_headers};
-use crate::conn::{Conn, Transport};
+use crate::conn::Conn;
 use crate::error::Result;
 
 /// A request by which a [`Client`] is about to connect, from [`Client::request`].
@@ -110,17 +110,11 @@ impl RequestBuilder {
     fn build(self) -> Result<Call> {
         let target = self.target?;
         let inner = &self.client.inner;
-        let extended = matches!(inner.transport, Transport::ExtendedConnect(_));
-        let own = self.method.filter(|method| !(extended && *method == Method::CONNECT));
-        let (method, transport) = match own {
+        let protocol = inner.transport.protocol();
+        let is_said = |method: &Method| protocol.is_some() && *method == Method::CONNECT;
+        let (method, transport) = match self.method.filter(|method| !is_said(method)) {
             None => (inner.method.clone(), inner.transport.clone()),
-            Some(method) => {
-                let protocol = match &inner.transport {
-                    Transport::ExtendedConnect(protocol) => Some(protocol.to_string()),
-                    _ => None,
-                };
-                opening(Some(method), protocol)?
-            }
+            Some(method) => opening(Some(method), protocol.map(str::to_owned))?,
         };
         check_headers(&self.headers)?;
         let mut headers = inner.headers.clone();
