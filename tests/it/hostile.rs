@@ -14,8 +14,9 @@ use arbitrary::{Arbitrary, Unstructured};
 use proptest::prelude::*;
 
 use crate::support::long;
+use crate::support::raw::{DATA, END_STREAM, PADDED};
 use play::{Side, run};
-use script::Script;
+use script::{Script, Setting, Step};
 
 /// Fails if anything panics on this thread during the test. The runtime would otherwise hide the
 /// panic of a task.
@@ -60,4 +61,18 @@ fn no_server_makes_a_client_panic_hang_or_forget_an_operation() {
 #[test]
 fn no_client_makes_a_server_panic_hang_or_forget_an_operation() {
     random_scripts(Side::Server);
+}
+
+/// A fuzzer has found the padded one of them.
+#[test]
+fn a_frame_that_never_becomes_complete_is_read_as_far_as_it_has_come() {
+    let begun = [0, 1, 0, DATA, 0, 0, 0, 0, 1, b'a', b'b'];
+    let padded = [0, 0, 10, DATA, PADDED | END_STREAM, 0, 0, 0, 1, 3, b'a', b'b', b'c', b'd'];
+    for frame in [&begun[..], &padded, &[&padded[..], b"efpa"].concat()] {
+        for side in [Side::Client, Side::Server] {
+            let steps = vec![Step::Bytes(frame.to_vec())];
+            let (setting, answered, half_closed) = (Setting::default(), true, true);
+            without_panics(|| run(side, &Script { setting, answered, steps, half_closed }));
+        }
+    }
 }

@@ -97,33 +97,39 @@ impl Ended {
 /// too much: after such a frame a link gives its user nothing more.
 fn stream(mut bytes: &[u8]) -> Direction {
     let mut direction = Direction { data: Vec::new(), ended: false };
-    while let Some(frame) = next(&mut bytes) {
+    while let Some((frame, missing)) = next(&mut bytes) {
         if frame.stream != STREAM || direction.ended {
             continue;
         }
         if frame.kind == DATA {
-            direction.data.extend_from_slice(data(&frame));
+            direction.data.extend_from_slice(data(&frame, missing));
         }
-        direction.ended = frame.is_end();
+        direction.ended = frame.is_end() && missing == 0;
     }
     direction
 }
 
-/// The content of a DATA frame without its padding (RFC 9113 §6.1).
-fn data(frame: &Frame) -> &[u8] {
+/// The content of a DATA frame without its padding (RFC 9113 §6.1), as far as it is there. `missing`
+/// bytes of the payload are not.
+fn data(frame: &Frame, missing: usize) -> &[u8] {
     match frame.payload.split_first() {
         Some((&padding, rest)) if frame.flags & PADDED != 0 => {
-            &rest[..rest.len().saturating_sub(padding.into())]
+            let padding = usize::from(padding).saturating_sub(missing);
+            &rest[..rest.len().saturating_sub(padding)]
         }
         _ => &frame.payload,
     }
 }
 
-/// Removes a whole frame from the front.
-fn next(bytes: &mut &[u8]) -> Option<Frame> {
+/// Removes a frame from the front, and returns it with the number of bytes that are missing. Only
+/// the last frame can be incomplete, and its content counts: a link gives its user the bytes of a
+/// frame as they come.
+fn next(bytes: &mut &[u8]) -> Option<(Frame, usize)> {
     let (&[a, b, c, kind, flags, s, t, u, v], rest) = bytes.split_first_chunk()?;
     let len = u32::from_be_bytes([0, a, b, c]) as usize;
-    let payload = rest.get(..len)?.to_vec();
-    *bytes = &rest[len..];
-    Some(Frame { kind, flags, stream: u32::from_be_bytes([s & 0x7f, t, u, v]), payload })
+    let (payload, rest) = rest.split_at(len.min(rest.len()));
+    *bytes = rest;
+    let stream = u32::from_be_bytes([s & 0x7f, t, u, v]);
+    let missing = len - payload.len();
+    Some((Frame { kind, flags, stream, payload: payload.to_vec() }, missing))
 }
