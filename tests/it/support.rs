@@ -162,7 +162,9 @@ pub(crate) fn identity() -> h2conn::Result<Identity> {
 
 /// A listener of ours on a free port.
 pub(crate) async fn listen(over: Over) -> h2conn::Result<(Listener, Site)> {
-    listen_with(over, Listener::builder().linger_timeout(GRACE)).await
+    // A busy machine may take longer than the default until a first connection is accepted.
+    let builder = Listener::builder().linger_timeout(GRACE).first_conn_timeout(None);
+    listen_with(over, builder).await
 }
 
 /// Like [`listen`], with options of the test's own.

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::{Filled, Memory, round_trip, tell_memory, until};
-use crate::attacks::peer::{ENHANCE_YOUR_CALM, bomb, client, pieces, play};
+use crate::attacks::peer::{bomb, client, pieces, play};
 use crate::support::process;
 use crate::support::raw::{DATA, END_HEADERS, HEADERS, OK, PING, RST_STREAM, Raw, SETTINGS, frame};
 use crate::support::{Over, Site, TestResult, accept, echo, listen_with, run, serve};
@@ -130,26 +130,18 @@ fn a_link_whose_memory_is_full_of_header_fields_gets_no_new_conns_and_others_do(
 #[test]
 fn a_peer_whose_requests_are_refused_all_the_time_is_cut_off() -> TestResult {
     run(async {
-        let builder = Listener::builder().max_link_memory(256 << 10);
-        // The listener accepts nothing.
+        // The listener accepts nothing, and must not end the link for that.
+        let builder = Listener::builder().max_link_memory(256 << 10).first_conn_timeout(None);
         let (_listener, site) = listen_with(Over::Cleartext, builder).await?;
         let mut raw = client(site.addr).await?;
         let (first, again) = bomb();
         raw.io.write_all(&frame(HEADERS, END_HEADERS, 1, &first)).await?;
         let more = |number| frame(HEADERS, END_HEADERS, 2 * number + 3, &again);
         let began = Instant::now();
-        let heard = play(raw, pieces(200_000, more)).await;
+        let heard = play(raw, pieces(60_000, more)).await;
+        heard.ensure_cut_off(60_000, began.elapsed())?;
         let refused: usize = heard.resets.values().sum();
-        if heard.survived {
-            // A busy machine may handle few more requests a second than are forgiven.
-            let forgiven = 1_000.0 * began.elapsed().as_secs_f64();
-            ensure!((refused as f64) < 25_000.0 + forgiven, "{refused} in {:?}", began.elapsed());
-            return Ok(());
-        }
-        heard.ensure_ended(ENHANCE_YOUR_CALM)?;
-        let (_, text) = heard.goaway.context("it was ended so")?;
-        ensure!(text == "requests that are refused or taken back pile up", "{text}");
-        ensure!(refused > 20_000, "after {refused}");
+        ensure!(refused > 20_000, "after {refused}: {heard}");
         Ok(())
     })
 }
@@ -157,7 +149,7 @@ fn a_peer_whose_requests_are_refused_all_the_time_is_cut_off() -> TestResult {
 #[test]
 fn a_link_with_an_open_conn_whose_requests_are_refused_is_slowed_and_goes_on() -> TestResult {
     run(async {
-        let builder = Listener::builder().max_link_memory(256 << 10);
+        let builder = Listener::builder().max_link_memory(256 << 10).first_conn_timeout(None);
         let (listener, site) = listen_with(Over::Cleartext, builder).await?;
         serve(listener, echo);
         let mut thrower = Thrower::throw(&site, 30_000).await?;
@@ -181,6 +173,7 @@ async fn a_server_that_is_filled_with_fields() -> TestResult {
         return Ok(());
     }
     let builder = Listener::builder().max_memory(MEMORY).max_link_memory(LINK_MEMORY as u32);
+    let builder = builder.first_conn_timeout(None);
     let (listener, site) = listen_with(Over::Cleartext, builder).await?;
     let handle = listener.handle();
     serve(listener, echo);
