@@ -319,9 +319,9 @@ impl ClientBuilder {
     /// Bytes that a connection may receive before they are read, `SETTINGS_INITIAL_WINDOW_SIZE`
     /// (RFC 9113 §6.5.2). Default: 1 MiB. At most 2³¹−1.
     ///
-    /// This is the window at the start of a link. A window bounds the memory of a connection that
-    /// is not read. It also bounds the speed to about two thirds of a window a round trip, so the
-    /// window grows when that makes the connection faster: see
+    /// This is the window at the start of a connection. A window bounds the memory of a connection
+    /// that is not read. It also bounds the speed to about two thirds of a window a round trip, so
+    /// the window grows when that makes the connection faster: see
     /// [`max_window_size`](ClientBuilder::max_window_size).
     pub fn initial_window_size(mut self, bytes: u32) -> Self {
         self.config.window = bytes;
@@ -333,11 +333,11 @@ impl ClientBuilder {
     /// [`initial_window_size`](ClientBuilder::initial_window_size).
     ///
     /// While connections are read as fast as bytes come, the link measures with PINGs
-    /// (RFC 9113 §6.7) how much the path carries in a round trip. The link then doubles the windows
-    /// of all its connections until they hold one and a half times that, within
-    /// [`max_link_memory`](ClientBuilder::max_link_memory). A slow reader makes no window grow. But
-    /// a connection that is not read may fill the larger window that a fast connection on the same
-    /// link has caused.
+    /// (RFC 9113 §6.7) how much the path carries in a round trip. A connection that reads that fast
+    /// then gets a window of its own, by WINDOW_UPDATE (§6.9). It is doubled until it holds one and
+    /// a half times that, within [`max_link_memory`](ClientBuilder::max_link_memory), which the
+    /// link's fast connections share. A connection that is read slowly or not at all keeps its first
+    /// window.
     pub fn max_window_size(mut self, bytes: u32) -> Self {
         self.config.max_window = bytes;
         self

@@ -10,6 +10,9 @@
 //! A window that is already larger than bandwidth × delay fills queues on the path. The round trip
 //! grows with the queues, and the count grows with the round trip. So after its first growth a
 //! window grows only if the previous growth has made the connection faster.
+//!
+//! A sample also shows which of the other streams are held back by their windows. Those get at once
+//! the window that an earlier stream turned out to need.
 
 use std::time::Duration;
 
@@ -20,6 +23,9 @@ use tokio::time::Instant;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// A stream asks for a sample after at most its window times two to this power, again and again.
+const MOST_ASKED: u32 = 20;
+
 #[derive(Debug)]
 pub(super) struct Probe {
     sample: Option<Sample>,
@@ -27,6 +33,8 @@ pub(super) struct Probe {
     number: u32,
     /// Bytes that were read since the last sample.
     since: u64,
+    /// A stream that could become wide has read enough for a sample, whatever the pause.
+    is_asked: bool,
     /// The rate in bytes a second when the window last grew.
     best: f64,
     pause: Duration,
@@ -36,21 +44,28 @@ pub(super) struct Probe {
 #[derive(Debug)]
 struct Sample {
     began: Instant,
-    /// The bytes read on the whole link, and on the stream with the most bytes read.
+    /// The bytes read on the whole link.
     link: u64,
-    stream: u64,
+    /// The bytes read on the stream with most of them, and its window.
+    stream: (u64, u32),
+    /// A stream has asked for it during a pause.
+    is_extra: bool,
 }
 
-/// A stream's count in the sample with that number.
+/// A stream's counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Part {
+    /// The bytes read in the sample with this number.
     number: u32,
     bytes: u64,
+    /// The bytes read since the stream last asked for a sample, and how often it has asked.
+    since: u64,
+    asked: u32,
 }
 
 /// The windows that are needed, for a stream and for the whole link. `None` if the present one is
 /// enough.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Need {
     pub(super) stream: Option<u64>,
     pub(super) link: Option<u64>,
@@ -67,44 +82,76 @@ fn need(read: u64, window: u32) -> Option<u64> {
 
 impl Probe {
     pub(super) fn new() -> Probe {
-        Probe { sample: None, number: 0, since: 0, best: 0.0, pause: FIRST_PAUSE, next: None }
+        Probe {
+            sample: None,
+            number: 0,
+            since: 0,
+            is_asked: false,
+            best: 0.0,
+            pause: FIRST_PAUSE,
+            next: None,
+        }
     }
 
-    /// Counts bytes of a stream that were read.
-    pub(super) fn count(&mut self, part: &mut Part, bytes: usize) {
+    /// Counts bytes that were read of a stream with this window. A stream that could be wide asks
+    /// for a sample after half a window, and then after twice as much each time.
+    pub(super) fn count(
+        &mut self,
+        part: &mut Part,
+        bytes: usize,
+        window: u32,
+        could_be_wide: impl FnOnce() -> bool,
+    ) {
         let bytes = bytes as u64;
+        if bytes == 0 {
+            return;
+        }
         let Some(sample) = &mut self.sample else {
             self.since += bytes;
+            part.since += bytes;
+            let enough = u64::from(window / 2) << part.asked.min(MOST_ASKED);
+            if part.since >= enough && could_be_wide() {
+                (part.since, part.asked) = (0, part.asked + 1);
+                self.is_asked = true;
+            }
             return;
         };
         if part.number != self.number {
-            *part = Part { number: self.number, bytes: 0 };
+            (part.number, part.bytes) = (self.number, 0);
         }
         part.bytes += bytes;
         sample.link += bytes;
-        sample.stream = sample.stream.max(part.bytes);
+        sample.stream = sample.stream.max((part.bytes, window));
     }
 
-    /// Whether a PING would give information about windows of this size.
-    pub(super) fn is_due(&self, stream_window: u32) -> bool {
-        self.sample.is_none()
-            && self.since >= u64::from(stream_window) / 2
-            && self.next.is_none_or(|next| next <= Instant::now())
+    /// Whether a PING would give information: about windows of this size, if they can grow, or
+    /// about a stream that could be wide.
+    pub(super) fn is_due(&self, largest_window: u32, can_grow: bool) -> bool {
+        let is_over = |pause: Instant| pause <= Instant::now();
+        let may_grow = || {
+            can_grow && self.since >= u64::from(largest_window) / 2 && self.next.is_none_or(is_over)
+        };
+        self.sample.is_none() && (self.is_asked || may_grow())
     }
 
     /// The PING has been sent.
     pub(super) fn begin(&mut self) {
+        let now = Instant::now();
+        let is_extra =
+            std::mem::take(&mut self.is_asked) && self.next.is_some_and(|next| next > now);
         self.number = self.number.wrapping_add(1);
         self.since = 0;
-        self.sample = Some(Sample { began: Instant::now(), link: 0, stream: 0 });
+        self.sample = Some(Sample { began: now, link: 0, stream: (0, 0), is_extra });
     }
 
-    /// A PING was answered. Returns the sizes that windows of these sizes turned out to need.
-    pub(super) fn end(&mut self, stream_window: u32, link_window: u32) -> Option<Need> {
+    /// A PING was answered. Returns the sizes that the windows of the stream with most bytes, and
+    /// of the link, turned out to need. `None` if this was no sample.
+    pub(super) fn end(&mut self, link_window: u32) -> Option<Need> {
         let sample = self.sample.take()?;
         let now = Instant::now();
         let rate = sample.link as f64 / (now - sample.began).as_secs_f64().max(1e-6);
-        let stream = need(sample.stream, stream_window);
+        let (bytes, window) = sample.stream;
+        let stream = need(bytes, window).filter(|_| bytes > 0);
         let link = need(sample.link, link_window);
         // A much slower path is a different one, on which growing has not been tried.
         let pays = rate >= self.best * 1.25 || rate <= self.best / 2.0;
@@ -112,9 +159,16 @@ impl Probe {
             (self.best, self.pause, self.next) = (rate, FIRST_PAUSE, None);
             return Some(Need { stream, link });
         }
-        self.next = Some(now + self.pause);
-        self.pause = (2 * self.pause).min(LONGEST_PAUSE);
-        None
+        if !sample.is_extra {
+            self.next = Some(now + self.pause);
+            self.pause = (2 * self.pause).min(LONGEST_PAUSE);
+        }
+        Some(Need::default())
+    }
+
+    /// Whether the last sample shows that a window of this size may hold the stream back.
+    pub(super) fn holds_back(&self, part: &Part, window: u32) -> bool {
+        part.number == self.number && part.bytes > 0 && need(part.bytes, window).is_some()
     }
 }
 
@@ -126,12 +180,17 @@ mod tests {
 
     const MIB: u32 = 1 << 20;
 
+    /// A sample after which streams need this window, or no larger one.
+    fn grown(window: Option<u32>) -> Option<Need> {
+        Some(Need { stream: window.map(u64::from), link: None })
+    }
+
     /// A round trip in which a stream's user reads this many bytes.
-    async fn sample(probe: &mut Probe, part: &mut Part, bytes: u64, time: Duration) {
-        probe.count(part, MIB as usize * 100);
+    async fn sample(probe: &mut Probe, part: &mut Part, window: u32, bytes: u64, time: Duration) {
+        probe.count(part, MIB as usize * 100, window, || false);
         probe.begin();
         advance(time).await;
-        probe.count(part, bytes as usize);
+        probe.count(part, bytes as usize, window, || false);
     }
 
     #[tokio::test(start_paused = true)]
@@ -140,8 +199,9 @@ mod tests {
         const PRODUCT: u32 = 12 * MIB;
         let (mut probe, mut part, mut window) = (Probe::new(), Part::default(), MIB);
         for _ in 0..10 {
-            sample(&mut probe, &mut part, (window / 3 * 2).min(PRODUCT).into(), DELAY).await;
-            if let Some(need) = probe.end(window, 100 * MIB) {
+            let bytes = (window / 3 * 2).min(PRODUCT).into();
+            sample(&mut probe, &mut part, window, bytes, DELAY).await;
+            if let Some(need) = probe.end(100 * MIB) {
                 window = need.stream.map_or(window, |window| window as u32);
             }
         }
@@ -155,8 +215,8 @@ mod tests {
         for _ in 0..10 {
             // The round trip lasts as long as the whole window needs to pass.
             let time = Duration::from_secs_f64(f64::from(window) / f64::from(RATE));
-            sample(&mut probe, &mut part, window.into(), time).await;
-            if let Some(need) = probe.end(window, 100 * MIB) {
+            sample(&mut probe, &mut part, window, window.into(), time).await;
+            if let Some(need) = probe.end(100 * MIB) {
                 window = need.stream.map_or(window, |window| window as u32);
             }
         }
@@ -166,10 +226,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_path_that_gets_longer_is_another_one() {
         let (mut probe, mut part) = (Probe::new(), Part::default());
-        sample(&mut probe, &mut part, MIB.into(), Duration::from_millis(10)).await;
-        assert!(probe.end(MIB, 100 * MIB).is_some());
-        sample(&mut probe, &mut part, (2 * MIB).into(), Duration::from_millis(100)).await;
-        assert!(probe.end(2 * MIB, 100 * MIB).is_some());
+        sample(&mut probe, &mut part, MIB, MIB.into(), Duration::from_millis(10)).await;
+        assert_eq!(probe.end(100 * MIB), grown(Some(2 * MIB)));
+        let window = 2 * MIB;
+        sample(&mut probe, &mut part, window, window.into(), Duration::from_millis(100)).await;
+        assert_eq!(probe.end(100 * MIB), grown(Some(4 * MIB)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -177,11 +238,11 @@ mod tests {
         let (mut probe, mut part, mut samples) = (Probe::new(), Part::default(), 0);
         for _ in 0..6_000 {
             advance(Duration::from_millis(10)).await;
-            probe.count(&mut part, MIB as usize);
-            if probe.is_due(MIB) {
+            probe.count(&mut part, MIB as usize, MIB, || false);
+            if probe.is_due(MIB, true) {
                 probe.begin();
-                probe.count(&mut part, MIB as usize / 2);
-                assert_eq!(probe.end(MIB, 100 * MIB), None);
+                probe.count(&mut part, MIB as usize / 2, MIB, || false);
+                assert_eq!(probe.end(100 * MIB), grown(None));
                 samples += 1;
             }
         }
@@ -195,9 +256,43 @@ mod tests {
         probe.begin();
         advance(Duration::from_millis(100)).await;
         for part in &mut parts {
-            probe.count(part, 200 << 10);
+            probe.count(part, 200 << 10, MIB, || false);
         }
         let need = Need { stream: None, link: Some(32 * u64::from(MIB)) };
-        assert_eq!(probe.end(MIB, 16 * MIB), Some(need));
+        assert_eq!(probe.end(16 * MIB), Some(need));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_could_be_wide_is_measured_during_a_pause_and_ever_less() {
+        let (mut probe, mut part, mut samples) = (Probe::new(), Part::default(), Vec::new());
+        sample(&mut probe, &mut part, MIB, 1, Duration::from_millis(10)).await;
+        assert_eq!((probe.end(100 * MIB), probe.is_due(MIB, true)), (grown(None), false));
+        for mebibyte in 1..100 {
+            probe.count(&mut part, MIB as usize, MIB, || true);
+            if probe.is_due(MIB, false) {
+                probe.begin();
+                probe.count(&mut part, 1, MIB, || true);
+                assert!(!probe.holds_back(&part, MIB));
+                assert_eq!(probe.end(100 * MIB), grown(None));
+                samples.push(mebibyte);
+            }
+        }
+        assert_eq!(samples, [1, 2, 4, 8, 16, 32, 64]);
+        assert_eq!(probe.pause, 2 * FIRST_PAUSE, "the others' pause is not longer for it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sample_shows_each_stream_that_its_window_holds_back() {
+        let mut probe = Probe::new();
+        let [mut fast, mut slow, mut silent] = [Part::default(); 3];
+        sample(&mut probe, &mut silent, MIB, MIB.into(), Duration::from_millis(10)).await;
+        assert!(probe.end(100 * MIB).is_some());
+        probe.begin();
+        advance(Duration::from_millis(10)).await;
+        probe.count(&mut fast, 700 << 10, MIB, || true);
+        probe.count(&mut slow, 600 << 10, MIB, || true);
+        assert!(probe.end(100 * MIB).is_some());
+        let parts = [fast, slow, silent, Part::default()];
+        assert_eq!(parts.map(|part| probe.holds_back(&part, MIB)), [true, false, false, false]);
     }
 }

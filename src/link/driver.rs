@@ -98,6 +98,8 @@ pub(super) struct Driver {
     config: Config,
     windows: Windows,
     probe: Probe,
+    /// The streams with a window of their own.
+    wide: Vec<usize>,
     pinger: Pinger,
     keep_alive: KeepAlive,
     /// When the transport last took bytes, and how many it had taken then. Kept up to date only for
@@ -210,6 +212,7 @@ impl Driver {
             config,
             windows,
             probe: Probe::new(),
+            wide: Vec::new(),
             pinger: Pinger::default(),
             keep_alive: KeepAlive::new(Instant::now()),
             took: Instant::now(),

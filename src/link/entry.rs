@@ -52,6 +52,8 @@ pub(super) struct Entry {
     wants_end: bool,
     /// Its part in the measurement for the windows.
     pub(super) part: Part,
+    /// Whether it has a window of its own, a larger one.
+    pub(super) is_wide: bool,
     pub(super) send_state: SendState,
     pub(super) linger: Linger,
     /// The next check of its linger, or of a refusal's body.
@@ -114,6 +116,7 @@ impl Entry {
             wants_reset: None,
             wants_end: false,
             part: Part::default(),
+            is_wide: false,
             send_state: SendState::default(),
             linger: Linger::default(),
             timer: None,

@@ -8,9 +8,11 @@
 //! cannot take back bytes that have arrived, so the streams can still exceed `M`. Then the stream
 //! that holds most is reset.
 //!
-//! If the path carries more in a round trip than these windows hold (`link/bandwidth.rs`), they
-//! grow: the base to a half of `M`, the streams' windows to a cap. There is one
-//! `INITIAL_WINDOW_SIZE`, so the windows of all streams of the link grow together.
+//! If the path carries more in a round trip than a window holds (`link/bandwidth.rs`), the window
+//! grows: the base to a half of `M`, and the window of a stream whose user reads so much to a cap.
+//! Such a stream is *wide*. It has a window of its own, which WINDOW_UPDATE raises (RFC 9113
+//! §6.9). The wide streams divide what the other streams leave of the rest. A stream that is not
+//! read never becomes wide.
 
 use std::time::Duration;
 
@@ -19,9 +21,9 @@ use tokio::time::Instant;
 use super::bandwidth::Need;
 use crate::config::Config;
 
-/// The shortest time between two growths. Otherwise many connections that come and go would cause
-/// many SETTINGS, which peers take for an attack.
-const GROWTH: Duration = Duration::from_secs(1);
+/// The shortest time between two rises of `INITIAL_WINDOW_SIZE`. Otherwise many connections that
+/// come and go would cause many SETTINGS, which peers take for an attack.
+const RISES: Duration = Duration::from_secs(1);
 
 /// The least window of a stream, even with very many streams.
 const LEAST: u32 = 4 << 10;
@@ -33,43 +35,50 @@ fn first_base(memory: u32) -> u32 {
 
 #[derive(Debug)]
 pub(crate) struct Windows {
-    /// The largest window of a stream for now, and the largest that it may grow to.
+    /// The largest window of a stream that is not wide.
+    first: u32,
+    /// The largest window of a wide stream for now, and the largest that it may grow to.
     most: u32,
     cap: u32,
     memory: u32,
     /// The part of the link's window that stays open.
     base: u32,
-    /// The number of streams that the window is made for, a power of two.
+    /// The number of streams that the windows are made for, a power of two.
     slots: u32,
     /// The windows that the peer knows.
     stream: u32,
+    wide: u32,
     link: u32,
-    grown: Option<Instant>,
-    /// More is needed than the peer knows.
-    needs: bool,
+    raised: Option<Instant>,
 }
 
 impl Windows {
     pub(crate) fn new(config: &Config) -> Windows {
         let base = first_base(config.link_memory);
         let mut windows = Windows {
+            first: config.window,
             most: config.window,
             cap: config.max_window.max(config.window),
             memory: config.link_memory,
             base,
             slots: 1,
             stream: 0,
+            wide: 0,
             link: base,
-            grown: None,
-            needs: false,
+            raised: None,
         };
         windows.stream = windows.share();
         windows
     }
 
-    /// The window of a stream, as told to the peer.
+    /// The window of a stream that is not wide, as told to the peer.
     pub(crate) fn stream(&self) -> u32 {
         self.stream
+    }
+
+    /// The window of a wide stream, as told to the peer. 0 if no stream has become wide.
+    pub(crate) fn wide(&self) -> u32 {
+        self.wide
     }
 
     /// The window of the link when nothing is held.
@@ -77,7 +86,7 @@ impl Windows {
         self.base
     }
 
-    /// Whether a measurement can have an effect.
+    /// Whether a measurement can make windows grow.
     pub(crate) fn can_grow(&self) -> bool {
         self.most < self.cap
     }
@@ -90,12 +99,33 @@ impl Windows {
         };
         self.base = grown(self.base, need.link, self.memory / 2);
         self.most = grown(self.most, need.stream, self.cap);
-        self.needs = true;
+    }
+
+    /// The part of the memory that is divided among the streams.
+    fn rest(&self) -> u32 {
+        self.memory.saturating_sub(self.base)
     }
 
     fn share(&self) -> u32 {
-        let all = self.memory.saturating_sub(self.base);
-        (all / self.slots).min(self.most).max(LEAST.min(self.most))
+        (self.rest() / self.slots).min(self.first).max(LEAST.min(self.first))
+    }
+
+    /// The window that so many wide streams may have.
+    pub(crate) fn wide_window(&self, streams: usize) -> u32 {
+        let share = self.share();
+        let left = self.rest().saturating_sub(share.saturating_mul(self.slots));
+        let streams = u32::try_from(streams).unwrap_or(u32::MAX).max(1);
+        (share + left / streams).min(self.most).max(share)
+    }
+
+    /// Whether one more stream would have a larger window if it were wide.
+    pub(crate) fn can_widen(&self, streams: usize) -> bool {
+        self.wide_window(streams + 1) > self.stream
+    }
+
+    /// The peer is being told this window for all wide streams.
+    pub(crate) fn set_wide_window(&mut self, window: u32) {
+        self.wide = window;
     }
 
     /// The window to tell the peer with this many open streams, if it differs from the one that the
@@ -106,19 +136,15 @@ impl Windows {
             self.slots = open.next_power_of_two();
         }
         let share = self.share();
-        let wanted = share < self.stream || (share > self.stream && self.may_grow());
-        self.needs &= share > self.stream;
+        let may_rise = || self.raised.is_none_or(|raised| raised.elapsed() >= RISES);
+        let wanted = share < self.stream || (share > self.stream && may_rise());
         wanted.then_some(share)
-    }
-
-    fn may_grow(&self) -> bool {
-        self.needs || self.grown.is_none_or(|grown| grown.elapsed() >= GROWTH)
     }
 
     /// The peer is being told this window.
     pub(crate) fn set_stream_window(&mut self, window: u32) {
         if window > self.stream {
-            self.grown = Some(Instant::now());
+            self.raised = Some(Instant::now());
         }
         self.stream = window;
     }
@@ -205,27 +231,60 @@ mod tests {
         assert!(windows.is_over(48 * MIB as usize + 1));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn windows_grow_to_what_is_needed_within_the_cap_and_the_memory() {
+    #[test]
+    fn wide_windows_grow_to_what_is_needed_within_the_cap_and_the_memory() {
         let mut windows = windows(MIB, 32 * MIB, 64 * MIB);
+        assert!(!windows.can_widen(0), "nothing was measured yet");
         for need in [2, 4, 8, 16, 32, 64] {
             let bytes = need * u64::from(MIB);
             windows.grow(Need { stream: Some(bytes), link: Some(bytes) });
-            let window = windows.wanted_stream_window(1).unwrap_or(windows.stream());
-            windows.set_stream_window(window);
-            assert_eq!(u64::from(window), bytes.min(32 << 20), "at once, without waiting");
+            assert!(windows.can_widen(0));
+            assert_eq!(u64::from(windows.wide_window(1)), bytes.min(32 << 20));
+            assert_eq!(windows.wanted_stream_window(1), None, "the others stay as they are");
             assert_eq!(u64::from(windows.base()), bytes.clamp(16 << 20, 32 << 20));
         }
         assert!(!windows.can_grow());
-        assert!(!windows.is_over(48 << 20), "who was promised so much before is not reset");
+        assert!(!windows.is_over(48 << 20), "a stream that was promised so much is not reset");
         assert_eq!(windows.wanted_link_window(0), Some(32 * MIB));
         assert_eq!(windows.wanted_stream_window(64), Some(MIB / 2), "a crowd shares the rest");
+    }
+
+    #[test]
+    fn wide_streams_divide_what_the_others_leave() {
+        let mut windows = windows(MIB, 32 * MIB, 64 * MIB);
+        windows.grow(Need { stream: Some(u64::MAX), link: None });
+        for open in 1..200 {
+            if let Some(window) = windows.wanted_stream_window(open) {
+                windows.set_stream_window(window);
+            }
+            for wide in 1..=open {
+                let (all, own) = (open as u64 - wide as u64, windows.wide_window(wide));
+                assert!(own >= windows.stream());
+                let all = all * u64::from(windows.stream()) + wide as u64 * u64::from(own);
+                assert!(all + u64::from(windows.base()) <= 64 << 20, "{wide} of {open}: {own}");
+            }
+        }
+        assert_eq!(windows.wanted_stream_window(16), Some(MIB));
+        windows.set_stream_window(MIB);
+        let few = [1, 2, 4, 32].map(|wide| windows.wide_window(wide));
+        assert_eq!(few, [32 * MIB, 17 * MIB, 9 * MIB, 2 * MIB]);
+    }
+
+    #[test]
+    fn a_crowd_leaves_no_more_to_wide_streams() {
+        let mut windows = windows(MIB, 32 * MIB, 64 * MIB);
+        windows.grow(Need { stream: Some(u64::MAX), link: None });
+        assert_eq!(windows.wanted_stream_window(128), Some(48 * MIB / 128));
+        windows.set_stream_window(48 * MIB / 128);
+        assert!(!windows.can_widen(0));
+        assert_eq!(windows.wide_window(1), windows.stream());
     }
 
     #[test]
     fn the_smallest_knobs_give_working_windows() {
         let mut windows = windows(1, 1, 1);
         assert_eq!((windows.stream(), windows.base()), (1, LEAST));
+        assert_eq!((windows.wide_window(0), windows.wide_window(usize::MAX)), (1, 1));
         assert_eq!(windows.wanted_stream_window(usize::MAX), None);
         assert!(windows.wanted_link_window(usize::MAX).is_none_or(|window| window >= LEAST));
     }

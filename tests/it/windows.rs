@@ -32,18 +32,20 @@ async fn pour(conn: Conn) {
     while (&conn).write_all(&[7; 64 << 10]).await.is_ok() {}
 }
 
-/// The bytes that are read per second, after a second in which windows may grow.
-async fn speed(conn: &Conn) -> TestResult<f64> {
+/// The bytes that are read per second, during this time.
+async fn speed_for(mut conn: &Conn, time: Duration) -> TestResult<f64> {
     let mut buffer = vec![0; 256 << 10];
-    let mut read = async |time| {
-        let (start, mut bytes) = (Instant::now(), 0);
-        while start.elapsed() < time {
-            bytes += (&mut &*conn).read(&mut buffer).await?;
-        }
-        TestResult::Ok(bytes as f64 / start.elapsed().as_secs_f64())
-    };
-    read(2 * SECOND).await?;
-    read(SECOND).await
+    let (start, mut bytes) = (Instant::now(), 0);
+    while start.elapsed() < time {
+        bytes += conn.read(&mut buffer).await?;
+    }
+    Ok(bytes as f64 / start.elapsed().as_secs_f64())
+}
+
+/// The bytes that are read per second, after two seconds in which windows may grow.
+async fn speed(conn: &Conn) -> TestResult<f64> {
+    speed_for(conn, 2 * SECOND).await?;
+    speed_for(conn, SECOND).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,6 +122,55 @@ async fn many_conns_fill_a_long_fat_line_together() -> TestResult {
         for pouring in pouring {
             pouring.abort();
         }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_reader_is_sent_no_more_because_another_is_fast() -> TestResult {
+    checked(600, async {
+        let (mut pair, _network) = far_apart(Pair::builder()).await?;
+        let (mut pouring, mut stopped) = (Vec::new(), Vec::new());
+        let (client, before) = pair.open().await?;
+        pouring.push(tokio::spawn(pour(client)));
+        stopped.push(before);
+        let (client, fast) = pair.open().await?;
+        pouring.push(tokio::spawn(pour(client)));
+        let speed = speed(&fast).await?;
+        ensure!(speed >= 0.95 * RATE as f64, "{speed} of {RATE} bytes a second");
+        let (client, after) = pair.open().await?;
+        pouring.push(tokio::spawn(pour(client)));
+        stopped.push(after);
+        speed_for(&fast, 2 * SECOND).await?;
+        for server in stopped {
+            let unread = server.stats().receive_queued as usize;
+            ensure!(unread == MIB, "{unread} bytes lie unread, not the first window");
+        }
+        for pouring in pouring {
+            pouring.abort();
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_connection_has_the_window_that_an_earlier_one_needed() -> TestResult {
+    checked(600, async {
+        let (mut pair, _network) = far_apart(Pair::builder()).await?;
+        let mut first_seconds = Vec::new();
+        for _ in 0..3 {
+            let (client, server) = pair.open().await?;
+            let pouring = tokio::spawn(pour(client));
+            first_seconds.push(speed_for(&server, SECOND).await?);
+            // Long enough for measurements to become rarer than one in a second.
+            speed_for(&server, 4 * SECOND).await?;
+            pouring.abort();
+        }
+        let [first, later @ ..] = &first_seconds[..] else { unreachable!("three were measured") };
+        let gain = later.iter().all(|speed| *speed > 1.15 * first);
+        ensure!(gain, "{first_seconds:?} bytes in the first seconds");
         Ok(())
     })
     .await

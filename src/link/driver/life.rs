@@ -129,8 +129,9 @@ impl Driver {
     /// Records a measured round trip.
     pub(super) fn has_measured(&mut self, time: Duration) {
         self.shared.set_rtt(time);
-        if let Some(need) = self.probe.end(self.windows.stream(), self.windows.base()) {
+        if let Some(need) = self.probe.end(self.windows.base()) {
             self.windows.grow(need);
+            self.widen_streams();
         }
     }
 }

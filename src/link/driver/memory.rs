@@ -5,8 +5,10 @@ use std::fmt;
 
 use super::Driver;
 use crate::error::{Ending, Reason};
+use crate::link::bandwidth::Probe;
 use crate::link::budget::Share;
 use crate::link::entry::Entry;
+use crate::link::window::Windows;
 use crate::observe;
 
 impl Driver {
@@ -22,10 +24,14 @@ impl Driver {
             self.session.http2().set_initial_window(window);
             self.windows.set_stream_window(window);
             for (_, entry) in &self.streams {
-                if !entry.over {
+                if !entry.over && !entry.is_wide {
                     entry.stream.inbox.set_threshold(window as usize / 4);
                 }
             }
+        }
+        if !self.wide.is_empty() && self.windows.wide_window(self.wide.len()) != self.windows.wide()
+        {
+            self.fit_wide_streams();
         }
         if self.windows.is_over(self.held) {
             self.release_all();
@@ -43,13 +49,52 @@ impl Driver {
     /// Begins to measure the windows' need, if a measurement can have an effect and the peer knows
     /// the present windows.
     fn measure(&mut self) {
-        if self.windows.can_grow()
+        let largest = self.windows.stream().max(self.windows.wide());
+        if self.probe.is_due(largest, self.windows.can_grow())
             && self.session.state().are_settings_acknowledged()
-            && self.probe.is_due(self.windows.stream())
             && self.send_ping()
         {
             self.probe.begin();
         }
+    }
+
+    /// Widens the streams that the last sample shows to be held back by their windows.
+    pub(super) fn widen_streams(&mut self) {
+        let before = self.wide.len();
+        for (key, entry) in &mut self.streams {
+            if self.windows.can_widen(self.wide.len())
+                && !entry.is_wide
+                && !entry.over
+                && self.probe.holds_back(&entry.part, self.windows.stream())
+            {
+                entry.is_wide = true;
+                self.wide.push(key);
+            }
+        }
+        if self.wide.len() > before {
+            self.fit_wide_streams();
+        }
+    }
+
+    /// Gives all wide streams the window that so many may have.
+    fn fit_wide_streams(&mut self) {
+        let window = self.windows.wide_window(self.wide.len());
+        self.windows.set_wide_window(window);
+        for key in &self.wide {
+            let Some(entry) = self.streams.get(*key).filter(|entry| !entry.over) else { continue };
+            entry.stream.inbox.set_threshold(window as usize / 4);
+            if let Some(id) = entry.id {
+                self.session.http2().set_stream_window(id, window);
+            }
+        }
+    }
+
+    /// Gives back the windows of bytes that a stream's user has read.
+    pub(super) fn release(&mut self, key: usize) {
+        let Some(entry) = self.streams.get_mut(key) else { return };
+        let released = entry.release(&mut self.session);
+        self.held -= released;
+        measure_reads(&mut self.probe, &self.windows, self.wide.len(), entry, released);
     }
 
     /// Keeps to the memory that the links of the listener may hold together.
@@ -102,7 +147,7 @@ impl Driver {
         for (_, entry) in &mut self.streams {
             let released = entry.release(&mut self.session);
             self.held -= released;
-            self.probe.count(&mut entry.part, released);
+            measure_reads(&mut self.probe, &self.windows, self.wide.len(), entry, released);
         }
     }
 
@@ -130,4 +175,17 @@ impl Driver {
         }
         self.look_at(key);
     }
+}
+
+/// Counts bytes that a stream's user has read, for the measurement of the windows.
+fn measure_reads(
+    probe: &mut Probe,
+    windows: &Windows,
+    wide: usize,
+    entry: &mut Entry,
+    bytes: usize,
+) {
+    let window = if entry.is_wide { windows.wide() } else { windows.stream() };
+    let could_be_wide = !entry.is_wide;
+    probe.count(&mut entry.part, bytes, window, || could_be_wide && windows.can_widen(wide));
 }

@@ -144,9 +144,8 @@ impl Driver {
                 }
             }
         }
-        let released = entry.release(&mut self.session);
-        self.held -= released;
-        self.probe.count(&mut entry.part, released);
+        self.release(key);
+        let Some(entry) = self.streams.get_mut(key) else { return };
         let received = std::mem::take(&mut entry.received);
         entry.look_at_movement(received);
         if std::mem::take(&mut entry.was_rejected) {
@@ -208,6 +207,9 @@ impl Driver {
             self.timers.remove(timer);
         }
         self.held -= entry.held;
+        if entry.is_wide {
+            self.wide.retain(|wide| *wide != key);
+        }
         if self.streams.is_empty() {
             // The link may have been waiting for this, to say goodbye.
             self.shared.ask();
