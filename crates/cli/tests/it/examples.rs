@@ -2,14 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 
 use anyhow::{Context, ensure};
-use tempfile::TempDir;
 
-use crate::support::{Server, TestResult, h2conn, program};
+use crate::shell::{Shell, echo, port};
+use crate::support::{Server, TestResult, h2conn};
 
 /// The examples of a command, as many as the test runs.
 fn examples<const N: usize>(command: &str) -> TestResult<[String; N]> {
@@ -18,89 +17,6 @@ fn examples<const N: usize>(command: &str) -> TestResult<[String; N]> {
     let lines = help.lines().filter_map(|line| line.strip_prefix("    $ ").map(str::to_owned));
     let lines: Vec<_> = lines.collect();
     lines.try_into().map_err(|lines| anyhow::anyhow!("other examples of {command}: {lines:?}"))
-}
-
-/// A folder in which a shell knows the program.
-struct Shell(TempDir);
-
-impl Shell {
-    fn new() -> TestResult<Shell> {
-        Ok(Shell(tempfile::tempdir()?))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn write(&self, name: &str, text: &str) -> TestResult {
-        Ok(std::fs::write(self.path().join(name), text)?)
-    }
-
-    fn read(&self, name: &str) -> TestResult<String> {
-        std::fs::read_to_string(self.path().join(name)).context(name.to_owned())
-    }
-
-    fn command(&self, shell: &str, line: &str) -> TestResult<Command> {
-        let program = program();
-        let bin = Path::new(program.get_program()).parent().context("the program has no folder")?;
-        let path = std::env::var("PATH").unwrap_or_default();
-        let mut command = Command::new(shell);
-        for (name, value) in program.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        command.args(["-c", line]).current_dir(self.path());
-        command.env("PATH", format!("{}:{path}", bin.display())).stdin(Stdio::null());
-        // The certificates that the program trusts without --cacert.
-        command.env("SSL_CERT_FILE", self.path().join("cert.pem"));
-        Ok(command)
-    }
-
-    /// Runs a line to its end, with this input, and gives its output.
-    fn run(&self, line: &str, input: &str) -> TestResult<String> {
-        let mut command = self.command("sh", line)?;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        child.stdin.take().context("a pipe")?.write_all(input.as_bytes())?;
-        let output = child.wait_with_output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{line}: {}: {said}", output.status);
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    /// Runs a line that listens.
-    fn listen(&self, line: &str) -> TestResult<Server> {
-        Server::run(&mut self.command("sh", &format!("exec {line}"))?)
-    }
-
-    /// Writes the certificate of `identity.pem` to `cert.pem`, by the example for it where there is an openssl.
-    fn certificate(&self, example: &str) -> TestResult {
-        if self.run("command -v openssl >openssl", "").is_ok() {
-            self.run(example, "")?;
-            ensure!(!self.read("cert.pem")?.contains("PRIVATE KEY"));
-            return Ok(());
-        }
-        self.write("cert.pem", &self.read("identity.pem")?)
-    }
-}
-
-fn port(server: &Server) -> TestResult<String> {
-    let port = server.url.trim_end_matches('/').rsplit_once(':').context("a URL")?.1;
-    Ok(port.to_owned())
-}
-
-/// A TCP server that sends back what comes. It ends with the test.
-fn echo() -> TestResult<String> {
-    let listener = TcpListener::bind("localhost:0")?;
-    let port = listener.local_addr()?.port().to_string();
-    thread::spawn(move || {
-        for socket in listener.incoming().map_while(Result::ok) {
-            thread::spawn(move || std::io::copy(&mut &socket, &mut &socket));
-        }
-    });
-    Ok(port)
 }
 
 /// Sends two bytes to a port of this machine, and gives the answer.

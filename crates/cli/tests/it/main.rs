@@ -22,6 +22,8 @@ mod proxy;
 mod quiet;
 mod reconnect;
 mod served;
+#[cfg(unix)]
+mod shell;
 mod shown;
 mod slow_line;
 mod socks;
