@@ -4,6 +4,8 @@ mod caps;
 mod connect;
 mod crowd;
 #[cfg(unix)]
+mod document;
+#[cfg(unix)]
 mod examples;
 #[cfg(unix)]
 mod exec;

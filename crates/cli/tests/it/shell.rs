@@ -51,14 +51,24 @@ impl Shell {
 
     /// Runs a line to its end, with this input, and gives its output.
     pub(crate) fn run(&self, line: &str, input: &str) -> TestResult<String> {
+        Ok(self.output(line, input)?.0)
+    }
+
+    /// Like [`Shell::run`], with the messages on standard error too.
+    pub(crate) fn output(&self, line: &str, input: &str) -> TestResult<(String, String)> {
         let mut command = self.command("sh", line)?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         child.stdin.take().context("a pipe")?.write_all(input.as_bytes())?;
         let output = child.wait_with_output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "{line}: {}: {said}", output.status);
-        Ok(String::from_utf8(output.stdout)?)
+        Ok((String::from_utf8(output.stdout)?, said))
+    }
+
+    /// Whether there is such a program.
+    pub(crate) fn has(&self, program: &str) -> bool {
+        self.run(&format!("command -v {program} >/dev/null"), "").is_ok()
     }
 
     /// Runs a line that listens.
@@ -68,7 +78,7 @@ impl Shell {
 
     /// Writes the certificate of `identity.pem` to `cert.pem`, by the example for it where there is an openssl.
     pub(crate) fn certificate(&self, example: &str) -> TestResult {
-        if self.run("command -v openssl >openssl", "").is_ok() {
+        if self.has("openssl") {
             self.run(example, "")?;
             ensure!(!self.read("cert.pem")?.contains("PRIVATE KEY"));
             return Ok(());

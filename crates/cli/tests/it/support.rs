@@ -47,11 +47,15 @@ pub(crate) fn connected(args: &[&str]) -> TestResult<Child> {
     Ok(program.spawn()?)
 }
 
+/// The beginning of the line with a server's address.
+const LISTENING: &str = "listening on ";
+
 /// `h2conn listen`, on a free port unless told otherwise.
 pub(crate) struct Server {
     child: Child,
     /// The address that it listens on.
     pub(crate) url: String,
+    lines: mpsc::Receiver<String>,
     stderr: Option<JoinHandle<String>>,
 }
 
@@ -64,24 +68,34 @@ impl Server {
     pub(crate) fn run(command: &mut Command) -> TestResult<Server> {
         let mut child = command.stderr(Stdio::piped()).spawn()?;
         let lines = BufReader::new(child.stderr.take().context("a pipe")?);
-        let (said, listening) = mpsc::channel();
+        let (says, said) = mpsc::channel();
         let stderr = thread::spawn(move || {
             let mut all = String::new();
             for line in lines.lines().map_while(Result::ok) {
-                if let Some(place) = line.strip_prefix("listening on ") {
-                    // The test may have failed already.
-                    let _ = said.send(place.to_owned());
-                }
                 all.push_str(&line);
                 all.push('\n');
+                // The test may have failed already.
+                let _ = says.send(line);
             }
             all
         });
-        match listening.recv_timeout(WATCHDOG) {
-            Ok(url) => Ok(Server { child, url, stderr: Some(stderr) }),
-            Err(_) => {
-                let _ = child.kill();
-                bail!("it does not listen, but says: {:?}", stderr.join());
+        let mut server = Server { child, url: String::new(), lines: said, stderr: Some(stderr) };
+        let line = server.says("a line `listening on …`", |line| line.starts_with(LISTENING))?;
+        server.url = line.trim_start_matches(LISTENING).to_owned();
+        Ok(server)
+    }
+
+    /// Waits for a line on standard error, behind those that were waited for before. `what` describes it.
+    pub(crate) fn says(&mut self, what: &str, is_it: impl Fn(&str) -> bool) -> TestResult<String> {
+        loop {
+            match self.lines.recv_timeout(WATCHDOG) {
+                Ok(line) if is_it(&line) => return Ok(line),
+                Ok(_) => {}
+                Err(_) => {
+                    let _ = self.child.kill();
+                    let said = self.stderr.take().map(JoinHandle::join);
+                    bail!("it does not say {what}, but: {said:?}");
+                }
             }
         }
     }
