@@ -9,6 +9,7 @@ use crate::args::{Destination, ListenOptions};
 use crate::dial::read;
 use crate::exit::Result;
 use crate::identity;
+use crate::private;
 use crate::report::say;
 
 /// Listens as the options say, and prints two lines on standard error: the fingerprint of a
@@ -48,7 +49,11 @@ pub(crate) fn is_local(addr: &Destination) -> bool {
 fn tls(options: &ListenOptions) -> Result<ServerTls> {
     let given = options.cert.as_ref().zip(options.key.as_ref());
     let identity = match (given, &options.identity) {
-        (Some((cert, key)), _) => Identity::from_pem_files(cert, key)?,
+        (Some((cert, key)), _) => {
+            let identity = Identity::from_pem_files(cert, key)?;
+            private::warn_if_open(key, "the private key");
+            identity
+        }
         (None, Some(file)) => identity::kept(file, &names(&options.addr), host(&options.addr))?,
         (None, None) => {
             let identity = Identity::self_signed(names(&options.addr))?;

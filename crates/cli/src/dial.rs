@@ -16,7 +16,8 @@ use h2conn::{Client, ClientBuilder, Conn, OnDrop};
 
 use crate::args::{ConnectOptions, Field, has_scheme};
 use crate::exit::{Failure, Result};
-use crate::report::{Report, Secrets};
+use crate::private;
+use crate::report::{Report, Secrets, is_a_secret};
 use crate::waiting;
 use resolve::Addresses;
 
@@ -136,6 +137,7 @@ fn tls(options: &ConnectOptions) -> Result<ClientTls> {
     }
     if let Some((cert, key)) = options.cert.as_ref().zip(options.key.as_ref()) {
         tls = tls.identity(Identity::from_pem_files(cert, key)?);
+        private::warn_if_open(key, "the private key");
     }
     if options.insecure {
         tls = tls.dangerous_accept_any_certificate();
@@ -161,7 +163,12 @@ fn fields(given: &[Field]) -> Result<(Vec<(String, String)>, Secrets)> {
                 let text = String::from_utf8(read(path, "-H")?).map_err(|_| {
                     Failure::usage(format_args!("{} of -H is not UTF-8 text", path.display()))
                 })?;
-                secret.extend(parse_lines(&text, path.display())?);
+                let of_file = parse_lines(&text, path.display())?;
+                // Other fields can be secrets too, but a warning of what is none would be in the way.
+                if of_file.iter().any(|(name, _)| is_a_secret(&name.to_ascii_lowercase())) {
+                    private::warn_if_open(path, "a secret header field");
+                }
+                secret.extend(of_file);
             }
         }
     }

@@ -11,6 +11,7 @@ use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::X509Certificate;
 
 use crate::exit::{Failure, Result};
+use crate::private;
 use crate::report::say;
 
 /// Reads the identity in the file at `path`. If there is none, makes one that is for `names`, and keeps it there.
@@ -77,16 +78,7 @@ fn faults(path: &Path, pem: &str, host: Option<&str>) -> Vec<String> {
     let shown = path.display();
     let renewed = format!("if it was made here, remove {shown} to have another one made");
     let mut faults = Vec::new();
-    #[cfg(unix)]
-    if let Ok(metadata) = fs::metadata(path) {
-        let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777;
-        if mode & 0o077 != 0 {
-            faults.push(format!(
-                "others can use {shown}, in which the private key is (mode {mode:04o}); \
-                 `chmod 600 {shown}` keeps them out"
-            ));
-        }
-    }
+    faults.extend(private::fault(path, "the private key"));
     let Ok((_, der)) = parse_x509_pem(pem.as_bytes()) else { return faults };
     let Ok(certificate) = der.parse_x509() else { return faults };
     let validity = certificate.validity();

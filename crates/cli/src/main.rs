@@ -10,6 +10,7 @@ mod exit;
 mod group;
 mod identity;
 mod places;
+mod private;
 mod pump;
 mod report;
 mod signals;

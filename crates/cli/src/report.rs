@@ -157,14 +157,15 @@ impl Report {
     }
 }
 
+/// Whether the header field of this name, in lower case, holds a secret wherever it comes from.
+pub(crate) fn is_a_secret(name: &str) -> bool {
+    matches!(name, "authorization" | "proxy-authorization" | "cookie" | "set-cookie")
+}
+
 fn fields(mark: char, headers: &HeaderMap, secrets: &Secrets) {
     for (name, value) in headers {
         // Users paste the output of `-v` into reports.
-        let secret = secrets.0.contains(name)
-            || matches!(
-                name.as_str(),
-                "authorization" | "proxy-authorization" | "cookie" | "set-cookie"
-            );
+        let secret = secrets.0.contains(name) || is_a_secret(name.as_str());
         match secret || value.is_sensitive() {
             true => say(format_args!("{mark} {name}: (hidden)")),
             false => say(format_args!("{mark} {name}: {}", value.as_bytes().escape_ascii())),

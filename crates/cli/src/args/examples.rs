@@ -49,7 +49,7 @@ pub(super) const FORWARD: &str = r"Examples:
 
 pub(super) const SERVE: &str = r"Examples:
   Make a token:
-    $ openssl rand -hex 32 >token
+    $ (umask 077; openssl rand -hex 32 >token)
   Let clients reach port 9999 of this machine, and listen on ports 9000-9099:
     $ h2conn serve server.example:8444 --identity identity.pem \
         --token-file token --allow localhost:9999 \

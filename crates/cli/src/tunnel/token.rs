@@ -8,6 +8,8 @@ use h2conn::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::private;
+
 /// The variable with the token, if no file is given.
 pub(crate) const TOKEN_VARIABLE: &str = "H2CONN_TOKEN";
 
@@ -32,7 +34,10 @@ impl Token {
     fn read(file: &Path) -> Result<Token> {
         let text = fs::read_to_string(file)
             .with_context(|| format!("cannot read the token from {}", file.display()))?;
-        Token::parse(&text).with_context(|| format!("the token in {}", file.display()))
+        let token =
+            Token::parse(&text).with_context(|| format!("the token in {}", file.display()))?;
+        private::warn_if_open(file, "the token");
+        Ok(token)
     }
 
     fn parse(text: &str) -> Result<Token> {

@@ -19,6 +19,8 @@ mod manual;
 mod modes;
 mod ping;
 mod places;
+#[cfg(unix)]
+mod private;
 mod proxy;
 #[cfg(unix)]
 mod quiet;

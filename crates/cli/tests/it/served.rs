@@ -163,9 +163,11 @@ impl Server {
         args: &[&str],
     ) -> Server {
         let home = tempfile::tempdir().unwrap();
-        std::fs::write(home.path().join("token"), "a-token-for-tests\n").unwrap();
-        let path = home.path().to_str().unwrap();
         let token = home.path().join("token");
+        std::fs::write(&token, "a-token-for-tests\n").unwrap();
+        #[cfg(unix)]
+        make_private(&token);
+        let path = home.path().to_str().unwrap();
         let args: Vec<String> = args.iter().map(|arg| arg.replace("{}", path)).collect();
         let mut all = vec!["serve", addr, "-v", "--token-file", token.to_str().unwrap()];
         all.extend(options);
@@ -266,6 +268,14 @@ async fn carry(mut near: TcpStream, mut far: TcpStream, trouble: Option<Trouble>
     if let Trouble::Stall(_) = trouble {
         std::future::pending().await
     }
+}
+
+/// Keeps other users from a file.
+#[cfg(unix)]
+pub(crate) fn make_private(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Whether two files are the same.
