@@ -12,13 +12,20 @@ use crate::identity;
 use crate::private;
 use crate::report::say;
 
-/// Listens as the options say, and prints two lines on standard error: the fingerprint of a
-/// certificate that was made here, and then `listening on …` with the actual port.
-pub(crate) async fn listen(builder: ListenerBuilder, options: &ListenOptions) -> Result<Listener> {
-    let builder = match options.cleartext {
+/// Gives the listener the certificate that the options name, or none. Makes the file of `--identity` if it is missing,
+/// and prints the fingerprint of a certificate that was made here.
+pub(crate) fn with_tls(
+    builder: ListenerBuilder,
+    options: &ListenOptions,
+) -> Result<ListenerBuilder> {
+    Ok(match options.cleartext {
         true => builder,
         false => builder.tls(tls(options)?),
-    };
+    })
+}
+
+/// Listens where the options say, and prints the line `listening on …` with the actual port.
+pub(crate) async fn listen(builder: ListenerBuilder, options: &ListenOptions) -> Result<Listener> {
     let listener = match &options.addr {
         Destination::Tcp { host, port } => builder.bind((host.as_str(), *port)).await?,
         #[cfg(unix)]

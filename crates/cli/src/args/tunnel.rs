@@ -81,8 +81,8 @@ pub(crate) struct Serve {
     /// names no address asks for 127.0.0.1.
     #[arg(long, value_name = "RULE", value_parser = Rule::parse_for_bind, group = "services")]
     pub(crate) allow_bind: Vec<Rule>,
-    /// Offer the files in this directory as /files/NAME (recv). Hidden files, and links that lead
-    /// out of the directory, are not offered.
+    /// Offer the files in this directory as /files/NAME (recv). Hidden files, links that lead out of
+    /// the directory, and the files of --token-file, --identity and --key are not offered.
     #[arg(long, value_name = "DIR", group = "services")]
     pub(crate) files: Option<PathBuf>,
     /// Also accept new files into that directory (send). No existing file is ever replaced.

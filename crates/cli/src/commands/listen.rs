@@ -28,6 +28,7 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
     let report = Report { verbose, stats: args.stream.stats };
     let interrupt = Interrupt::watch();
     let builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(args.stream.idle_timeout);
+    let builder = bind::with_tls(builder, &args.listening)?;
     let mut listener = bind::listen(builder, &args.listening).await?;
     let service = Service::of(&args);
     // There is only one standard input.

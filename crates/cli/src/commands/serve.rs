@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::forward::token;
-use crate::args::{Limit, Serve};
+use crate::args::{Limit, ListenOptions, Secret, Serve};
 use crate::bind;
 use crate::descriptors;
 use crate::exit::{Failure, Result};
@@ -24,7 +24,7 @@ use crate::places::{Full, Line, Peer, Places};
 use crate::pump::{CutOnDrop, relay};
 use crate::report::{About, Report, warn};
 use crate::signals::{Interrupt, say_what_is_awaited, say_what_was_cut};
-use crate::transfer::store::{Limits, Store};
+use crate::transfer::store::{Limits, Secrets, Store};
 use crate::tunnel::BOUND;
 use crate::tunnel::bind::{Listening, Visitors};
 use crate::tunnel::dial::{dial, may_bind};
@@ -77,6 +77,19 @@ pub(crate) async fn run(args: Serve, verbose: u8) -> Result {
         Store::open(dir, limits)
             .map_err(|error| Failure::usage(format_args!("cannot open {}: {error}", dir.display())))
     });
+    let mut store = store.transpose()?;
+    let mut builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(idle_timeout);
+    if let Some(links) = args.max_links {
+        builder = builder.max_links(links.get());
+    }
+    let builder = bind::with_tls(builder, &args.listening)?;
+    if let (Some(open), Some(dir)) = (store.take(), &args.files) {
+        // The first start has only now made the file of --identity, and no client can connect yet.
+        let secrets = secrets(&args.secret, &args.listening).map_err(Failure::by_usage)?;
+        secrets.warn_if_in(dir);
+        store = Some(open.without(secrets));
+    }
+    let mut listener = bind::listen(builder, &args.listening).await?;
     let max_tunnels = args.max_tunnels.map_or_else(descriptors::for_tunnels, NonZeroUsize::get);
     let server = Arc::new(Server {
         token,
@@ -85,16 +98,11 @@ pub(crate) async fn run(args: Serve, verbose: u8) -> Result {
         tunnels: Places::new(max_tunnels, "tunnels", "--max-tunnels"),
         visitors: Arc::default(),
         max_visitors: args.max_visitors.get(),
-        store: store.transpose()?,
+        store,
         idle_timeout,
         is_local: bind::is_local(&args.listening.addr),
         report: Report { verbose, stats: None },
     });
-    let mut builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(idle_timeout);
-    if let Some(links) = args.max_links {
-        builder = builder.max_links(links.get());
-    }
-    let mut listener = bind::listen(builder, &args.listening).await?;
     let mut tidying = JoinSet::new();
     if let Some(store) = server.store.clone() {
         let expiry = args.partial_expiry.time();
@@ -128,6 +136,11 @@ pub(crate) async fn run(args: Serve, verbose: u8) -> Result {
         guests.shutdown().await;
     }
     Ok(())
+}
+
+/// The files with secrets that the options name. The certificates of --cert are public.
+fn secrets(token: &Secret, listening: &ListenOptions) -> Anyhow<Secrets> {
+    Secrets::at([&token.token_file, &listening.identity, &listening.key].into_iter().flatten())
 }
 
 impl Server {

@@ -3,6 +3,7 @@
 mod digests;
 mod give;
 mod quota;
+mod secrets;
 mod take;
 mod tidy;
 
@@ -29,6 +30,7 @@ use super::{RECV, SEND, name};
 use crate::places::{Full, Peer, Places};
 use digests::{Digests, Turns};
 use quota::{Quota, Share};
+pub(crate) use secrets::Secrets;
 
 /// A directory whose files are offered, and that accepts files if this is allowed. No name and no
 /// link leads out of it: each part of a path is looked up beneath the open directory.
@@ -41,6 +43,7 @@ pub(crate) struct Store {
     digests: Digests,
     quota: Quota,
     asked_quota: Option<u64>,
+    secrets: Secrets,
 }
 
 /// The limits for clients.
@@ -87,9 +90,15 @@ impl Store {
             digests: Digests::new(),
             quota: Quota::new(asked_quota.unwrap_or(u64::MAX)),
             asked_quota,
+            secrets: Secrets::default(),
         };
         store.renew_quota();
         Ok(store)
+    }
+
+    /// The same store, which neither gives nor takes these files.
+    pub(crate) fn without(self, secrets: Secrets) -> Store {
+        Store { secrets, ..self }
     }
 
     /// Answers a request for `path`, and does what it asks for.
@@ -146,8 +155,12 @@ impl Store {
         if !self.dir.metadata(&name).map_err(by_system)?.is_file() {
             return Err(Refused::new(StatusCode::NOT_FOUND, anyhow::anyhow!("{path} is no file")));
         }
-        let file = self.dir.open_with(&name, &Given::options()).map_err(by_system)?;
-        Given::of(file.into_std()).map_err(|error| {
+        let open = || self.dir.open_with(&name, &Given::options());
+        let file = self.secrets.open(|| open().map(cap_std::fs::File::into_std));
+        let Some(file) = file.map_err(by_system)? else {
+            return Err(Refused::as_a_secret(path, "clients do not get it"));
+        };
+        Given::of(file).map_err(|error| {
             Refused::new(StatusCode::FORBIDDEN, error.context(format!("{path} cannot be sent")))
         })
     }
@@ -168,6 +181,10 @@ impl Store {
         let Some(name) = name.file_name() else {
             return Err(Refused::by_name(anyhow::anyhow!("{path} is no file's name")));
         };
+        let by_system = |error| Refused::by_system(path, &error);
+        if self.secrets.are_at(&dir, name).map_err(by_system)? {
+            return Err(Refused::as_a_secret(path, "clients cannot put a file in its place"));
+        }
         match dir.symlink_metadata(name) {
             Ok(_) => {
                 let error = anyhow::anyhow!("{path} is there already, and is not replaced");
@@ -176,7 +193,7 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             // For example a name that is too long, which would otherwise be found only once all
             // bytes have arrived.
-            Err(error) => return Err(Refused::by_system(path, &error)),
+            Err(error) => return Err(by_system(error)),
         }
         let partial = Partial::open(dir, name, None).map_err(|error| {
             // Clients try again only after the first status: the other transfer will end.
@@ -186,6 +203,10 @@ impl Store {
             };
             Refused::new(status, error)
         })?;
+        // A secret can have been given the name of the partial file since the start.
+        if self.secrets.have(&partial.handle(), &[]).map_err(by_system)? {
+            return Err(Refused::as_a_secret(path, "clients cannot replace it"));
+        }
         match self.quota.begin(&partial.handle(), size, peer) {
             Ok(Ok(share)) => Ok((partial, share)),
             Ok(Err(full)) => Err(Refused::new(StatusCode::INSUFFICIENT_STORAGE, full.into())),
@@ -229,6 +250,12 @@ impl Refused {
 
     fn new(status: StatusCode, error: anyhow::Error) -> Refused {
         Refused { status, text: format!("{error:#}"), retry_after: None }
+    }
+
+    fn as_a_secret(path: &str, how: &str) -> Refused {
+        let text =
+            format!("{path} is a secret of this server (its token or private key), and {how}");
+        Refused::new(StatusCode::FORBIDDEN, anyhow::anyhow!("{text}"))
     }
 
     fn by_name(error: anyhow::Error) -> Refused {

@@ -25,6 +25,8 @@ mod proxy;
 #[cfg(unix)]
 mod quiet;
 mod reconnect;
+#[cfg(unix)]
+mod secrets;
 mod served;
 #[cfg(unix)]
 mod shell;
