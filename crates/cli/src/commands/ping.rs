@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::args::Ping;
 use crate::dial;
 use crate::exit::{Code, Failure, Result};
-use crate::report::Report;
+use crate::report::{Report, of_the_tool};
 use crate::signals::Interrupt;
 use crate::waiting;
 
@@ -116,7 +116,8 @@ fn name(conn: &Conn) -> String {
 
 /// Prints to standard output: round trips are the data of this command.
 fn print(line: impl fmt::Display) -> Result {
-    writeln!(io::stdout(), "{line}").map_err(Failure::output)
+    // It can be an error of the library.
+    writeln!(io::stdout(), "{}", of_the_tool(&line.to_string())).map_err(Failure::output)
 }
 
 /// The number of PINGs sent, and the round trips of those that were answered.

@@ -37,6 +37,7 @@ mod socks;
 mod stop;
 mod strangers;
 mod support;
+mod terms;
 mod tls;
 #[path = "../../../../tests/it/support/tools.rs"]
 mod tools;
