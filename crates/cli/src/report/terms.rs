@@ -43,6 +43,10 @@ const SETTERS: [(&str, &str); 5] = [
     ("unix_socket", "--unix-socket"),
 ];
 
+/// The end of an error of rustls, which is for those who write programs.
+const MANUAL_OF_RUSTLS: &str =
+    ": https://docs.rs/rustls/latest/rustls/manual/_03_howto/index.html#unexpected-eof";
+
 /// The line with options instead of setters.
 pub(crate) fn of_the_tool(line: &str) -> Cow<'_, str> {
     let mut line = Cow::Borrowed(line);
@@ -50,6 +54,9 @@ pub(crate) fn of_the_tool(line: &str) -> Cow<'_, str> {
         if line.contains(library) {
             line = Cow::Owned(line.replace(library, tool));
         }
+    }
+    if line.contains(MANUAL_OF_RUSTLS) {
+        line = Cow::Owned(line.replace(MANUAL_OF_RUSTLS, ""));
     }
     for (setter, option) in SETTERS {
         if line.contains(setter) {

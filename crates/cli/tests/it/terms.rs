@@ -1,7 +1,11 @@
 //! Errors of the library as the tool prints them: they name options, and no setters of Rust.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
 
 use anyhow::{Context, ensure};
 #[cfg(unix)]
@@ -147,6 +151,42 @@ fn a_connection_without_movement_and_a_response_that_does_not_come_name_no_sette
     let args = ["send", "--connect-timeout", "2", &text(&file)?, &url];
     fails(&args, 6, &["no response within 2 s", "more of the request, or be at its limit"])?;
     peer.join()
+}
+
+/// A relay to the server at `url` for one client. The second result is the client's socket there.
+fn relay(url: &str) -> TestResult<(String, mpsc::Receiver<TcpStream>)> {
+    let target = url.trim_start_matches("https://").trim_end_matches('/').to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let relayed = format!("https://{}/", listener.local_addr()?);
+    let (gives, client) = mpsc::channel();
+    thread::spawn(move || -> TestResult {
+        let (near, far) = (listener.accept()?.0, TcpStream::connect(target)?);
+        gives.send(near.try_clone()?)?;
+        let (mut to, mut from) = (far.try_clone()?, near.try_clone()?);
+        // It reads to the client's end, so that the client's bytes cause no reset.
+        thread::spawn(move || std::io::copy(&mut from, &mut to));
+        std::io::copy(&mut &far, &mut &near)?;
+        Ok(())
+    });
+    Ok((relayed, client))
+}
+
+#[test]
+fn an_end_of_tcp_in_the_middle_of_tls_is_told_without_the_manual_of_a_library() -> TestResult {
+    let server = Server::start(&["--echo", "--keep-open"])?;
+    let (url, relayed) = relay(&server.url)?;
+    let mut connect = program();
+    connect.args(["connect", "-k", &url]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut connect = connect.stderr(Stdio::piped()).spawn()?;
+    let mut input = connect.stdin.take().context("a pipe")?;
+    input.write_all(b"x")?;
+    connect.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
+    relayed.recv()?.shutdown(Shutdown::Write)?;
+    let output = connect.wait_with_output()?;
+    drop(input);
+    let said = String::from_utf8(output.stderr.clone())?;
+    ensure!(!said.contains("http"), "{said}");
+    check(&output, 5, &["peer closed connection without sending TLS close_notify\n"])
 }
 
 #[test]
