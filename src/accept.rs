@@ -43,8 +43,8 @@ pub use websocket::WebSockets;
 /// With the feature `websocket`, a request for a WebSocket becomes a connection in the same way:
 /// see `WebSockets`.
 ///
-/// A browser's request for a page of another origin is refused with 403, whatever its form: see
-/// [`AcceptorBuilder::origins`].
+/// A browser's request for a page of another origin is refused with 403, whatever its form and
+/// whatever else is wrong with it: see [`AcceptorBuilder::origins`].
 ///
 /// Send the response through the same server that received the request. The connection lives on
 /// after the handler has returned, so hand it to a task. Dropping the response ends the connection
@@ -179,12 +179,13 @@ impl Acceptor {
     where
         B: http_body::Body,
     {
-        self.check_open(request.method())?;
-        let form = self.form_of(request)?;
-        match self.settings.origins.refusal(request.uri(), request.headers()) {
-            None => Ok(form),
-            Some(text) => Err(AcceptError::new(StatusCode::FORBIDDEN, text)),
+        // First, so that a page of another origin is told the same whatever else is wrong.
+        if let Some(text) = self.settings.origins.refusal(request.uri(), request.headers()) {
+            let error = AcceptError::new(StatusCode::FORBIDDEN, text);
+            return Err(error.for_method(request.method()));
         }
+        self.check_open(request.method())?;
+        self.form_of(request)
     }
 
     fn form_of<B>(&self, request: &Request<B>) -> Result<Form, AcceptError>

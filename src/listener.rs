@@ -152,20 +152,19 @@ impl Listener {
 
     /// Refuses requests that the program should not see.
     fn admit(&self, incoming: Incoming) -> Option<Incoming> {
-        let refused = match incoming.transport() {
-            Transport::ExtendedConnect(protocol) => self
+        // The origin first, so that a page of another origin is told the same whatever else is wrong.
+        let origin = self.origins.refusal(incoming.uri(), incoming.headers());
+        let refused = match (origin, incoming.transport()) {
+            (Some(text), _) => Some((StatusCode::FORBIDDEN, None, text)),
+            (None, Transport::ExtendedConnect(protocol)) => self
                 .protocols
                 .refusal(protocol)
                 .map(|text| (StatusCode::NOT_IMPLEMENTED, None, text)),
-            _ => self.methods.refusal(incoming.method()).map(|allowed| {
+            (None, _) => self.methods.refusal(incoming.method()).map(|allowed| {
                 let text = method_not_allowed(incoming.method(), &allowed);
                 (StatusCode::METHOD_NOT_ALLOWED, Some((header::ALLOW, allowed)), text)
             }),
         };
-        let refused = refused.or_else(|| {
-            let text = self.origins.refusal(incoming.uri(), incoming.headers())?;
-            Some((StatusCode::FORBIDDEN, None, text))
-        });
         let Some((status, field, text)) = refused else { return Some(incoming) };
         incoming.refuse(status, field, format!("{text}\n"));
         None

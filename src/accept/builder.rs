@@ -43,8 +43,10 @@ impl AcceptorBuilder {
     /// A browser lets any page send requests to any server, with that server's cookies, so a page
     /// of another site could act in its visitor's name. A request whose field `origin` is not
     /// allowed is answered with 403, whatever its form. So is a request with
-    /// `sec-fetch-site: cross-site` and no origin. Requests without both fields, as programs send
-    /// them, are always allowed. A browser leaves both out when it embeds something (`<img>`) from
+    /// `sec-fetch-site: cross-site` and no origin. This comes before every other check: such a
+    /// request gets 403 also where it has a wrong method, no body, or an invalid handshake, and
+    /// while the acceptor drains. Requests without both fields, as programs send them, are always
+    /// allowed. A browser leaves both out when it embeds something (`<img>`) from
     /// a cleartext server that is not on its own machine, so such a GET must change nothing.
     ///
     /// The default does not compare the scheme, because the scheme is not known behind a proxy: a

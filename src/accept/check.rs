@@ -40,10 +40,11 @@ impl AcceptError {
         self
     }
 
-    /// The status of the response: 405 for a wrong method, 505 for a wrong HTTP version, 403 for a
-    /// page of another origin, 503 once the acceptor is [drained](crate::Acceptor::drain), 400 for
-    /// a GET [without a body](crate::AcceptorBuilder::require_body). For a WebSocket also 400 and
-    /// 426 for an invalid request, and 501 for a server that cannot upgrade or takes no WebSockets.
+    /// The status of the response: 403 for a page of another origin, whatever else is wrong.
+    /// Otherwise 405 for a wrong method, 505 for a wrong HTTP version, 503 once the acceptor is
+    /// [drained](crate::Acceptor::drain), 400 for a GET
+    /// [without a body](crate::AcceptorBuilder::require_body). For a WebSocket also 400 and 426 for
+    /// an invalid request, and 501 for a server that cannot upgrade or takes no WebSockets.
     pub fn status(&self) -> StatusCode {
         self.status
     }

@@ -99,7 +99,7 @@ impl ListenerBuilder {
 
     /// Lets pages of these origins connect. Default: those of the host and port that the request
     /// was sent to. A request with another `origin`, or with `sec-fetch-site: cross-site` and no
-    /// origin, gets the answer 403. Programs send neither field. For the details see
+    /// origin, gets the answer 403, whatever else is wrong. Programs send neither field. Details:
     /// [`AcceptorBuilder::origins`](crate::AcceptorBuilder::origins) (feature `accept`).
     pub fn origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.origins = Origins::only(origins);

@@ -2,6 +2,8 @@
 //! form of the request. WebSockets over HTTP/1.1 and their lists of origins are in
 //! `websocket/requests.rs`.
 
+mod order;
+
 use anyhow::{Context, ensure};
 use h2conn::http::StatusCode;
 use h2conn::{Acceptor, Client, ErrorKind, Listener};
