@@ -1,5 +1,6 @@
 //! The knobs that both sides share, with their defaults and the reason for each value.
 
+mod advice;
 mod bearer;
 mod fields;
 mod methods;
@@ -12,10 +13,13 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
+#[cfg(feature = "accept")]
+pub(crate) use advice::BY_HTTP2;
+pub(crate) use advice::{NO_H2C, no_websockets_at_a_listener};
 pub use bearer::bearer_token;
+pub(crate) use fields::{asks_to_upgrade, check_headers, is_token, parse_headers};
 #[cfg(feature = "websocket")]
-pub(crate) use fields::only;
-pub(crate) use fields::{check_headers, is_token, parse_headers};
+pub(crate) use fields::{only, values};
 pub(crate) use methods::{Methods, method_not_allowed};
 pub(crate) use origins::Origins;
 pub(crate) use pace::Pace;

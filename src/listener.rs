@@ -8,6 +8,7 @@ mod documented;
 mod drain;
 mod handle;
 mod handshake;
+mod http1;
 mod incoming;
 mod limits;
 mod links;
@@ -38,7 +39,9 @@ pub use incoming::Incoming;
 /// ([`ListenerBuilder::build_over`]).
 ///
 /// TCP, TLS and HTTP/2 handshakes run side by side in the background, so a client that hangs holds
-/// up no other client. A client that speaks HTTP/1.1 is answered with 505 and a text that says why.
+/// up no other client. A client that speaks HTTP/1.1 is answered with 505 and a text that says why,
+/// or with 501 if it asks for a WebSocket, which [`accept`](fn@crate::accept) takes (feature
+/// `websocket`).
 ///
 /// Dropping the listener closes its socket and refuses connections that are not yet accepted.
 /// Accepted connections go on. [`drain`](Listener::drain) ends those too, in good order.

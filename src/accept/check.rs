@@ -4,10 +4,10 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 
 use super::builder::Settings;
-use crate::config::method_not_allowed;
+use crate::config::{BY_HTTP2, NO_H2C, asks_to_upgrade, method_not_allowed};
 use crate::conn::Transport;
 use crate::hosted::Body;
 
@@ -83,7 +83,7 @@ impl std::error::Error for AcceptError {}
 pub(super) fn asked_for<B>(request: &Request<B>) -> Transport {
     let headers = request.headers();
     match request.version() {
-        Version::HTTP_11 if is_upgrade(headers) => Transport::WebSocketHttp1,
+        Version::HTTP_11 if asks_to_upgrade(headers, "websocket") => Transport::WebSocketHttp1,
         Version::HTTP_2
             if *request.method() == Method::CONNECT
                 && headers.contains_key(header::SEC_WEBSOCKET_VERSION) =>
@@ -92,22 +92,6 @@ pub(super) fn asked_for<B>(request: &Request<B>) -> Transport {
         }
         _ => Transport::Request,
     }
-}
-
-/// Whether the fields ask HTTP/1.1 for a WebSocket (RFC 6455 §4.2.1).
-pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
-    has_value(headers, header::CONNECTION, "upgrade")
-        && has_value(headers, header::UPGRADE, "websocket")
-}
-
-fn has_value(headers: &HeaderMap, name: HeaderName, value: &str) -> bool {
-    values(headers, name).any(|seen| seen.eq_ignore_ascii_case(value))
-}
-
-/// The members of a list (RFC 9110 §5.6.1), which may stand in several fields.
-pub(super) fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    let fields = headers.get_all(name).into_iter().filter_map(|field| field.to_str().ok());
-    fields.flat_map(|field| field.split(',')).map(str::trim).collect::<Vec<_>>().into_iter()
 }
 
 /// Checks whether a request can carry a connection in its bodies. `has_ended` says that it has no body, or none any
@@ -121,16 +105,26 @@ pub(super) fn check<B>(
         let text = no_websockets(cfg!(feature = "websocket"));
         return Err(AcceptError::new(StatusCode::NOT_IMPLEMENTED, text));
     }
+    // HTTP/1.0 has no upgrade (RFC 9110 §7.8). Its clients are proxies before a client of HTTP/1.1.
+    if request.version() == Version::HTTP_10 && asks_to_upgrade(request.headers(), "websocket") {
+        let text = "a WebSocket needs HTTP/1.1 or HTTP/2, and this request came by HTTP/1.0: a proxy on the way must be \
+                    told to pass HTTP/1.1 on (nginx: proxy_http_version 1.1)";
+        return Err(AcceptError::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text));
+    }
     let refused = settings.methods.refusal(request.method());
     if has_ended && settings.require_body && refused.is_none() && request.method().is_safe() {
         let text = not_a_page(request.method(), settings.takes_websockets());
         return Err(AcceptError::new(StatusCode::BAD_REQUEST, text));
     }
     if let version @ (Version::HTTP_09 | Version::HTTP_10 | Version::HTTP_11) = request.version() {
+        let h2c = match asks_to_upgrade(request.headers(), "h2c") {
+            true => format!("; {NO_H2C}"),
+            false => String::new(),
+        };
         let text = format!(
             "a full-duplex connection needs HTTP/2, and this request came by {version:?}: over TLS, \
              offer \"h2\" in ALPN; without TLS, begin with HTTP/2 right away (curl: \
-             --http2-prior-knowledge); a proxy on the way may have to be told to pass HTTP/2 on"
+             --http2-prior-knowledge); a proxy on the way may have to be told to pass HTTP/2 on{h2c}"
         );
         return Err(AcceptError::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text));
     }
@@ -142,9 +136,6 @@ pub(super) fn check<B>(
     }
     Ok(())
 }
-
-const BY_HTTP2: &str = "in a terminal by \"h2conn connect URL\" or \"curl -T . URL\" (over http:// with \
-                        --http2-prior-knowledge), in a program by a POST over HTTP/2 whose body stays open";
 
 /// The text for a client whose WebSocket is not taken. `has_feature` says that the program could take it.
 fn no_websockets(has_feature: bool) -> String {

@@ -67,3 +67,15 @@ pub(crate) fn is_token(text: &str) -> bool {
         |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(may_be_in_one)
 }
+
+/// The members of a list (RFC 9110 §5.6.1), which may stand in several fields.
+pub(crate) fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let fields = headers.get_all(name).into_iter().filter_map(|field| field.to_str().ok());
+    fields.flat_map(|field| field.split(',')).map(str::trim).collect::<Vec<_>>().into_iter()
+}
+
+/// Whether the fields ask HTTP/1.1 to go on with another protocol (RFC 9110 §7.8, RFC 6455 §4.2.1).
+pub(crate) fn asks_to_upgrade(headers: &HeaderMap, protocol: &str) -> bool {
+    let has = |name, value| values(headers, name).any(|seen| seen.eq_ignore_ascii_case(value));
+    has(header::CONNECTION, "upgrade") && has(header::UPGRADE, protocol)
+}

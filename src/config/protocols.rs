@@ -1,6 +1,6 @@
 //! The protocols of extended CONNECT that open a connection.
 
-use super::is_token;
+use super::{is_token, no_websockets_at_a_listener};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The values of `:protocol` that a server accepts (RFC 8441 §4). None by default.
@@ -28,8 +28,12 @@ impl Protocols {
             return None;
         }
         let allowed = self.0.join(", ");
+        let advice = match protocol.eq_ignore_ascii_case("websocket") {
+            true => format!("; {}", no_websockets_at_a_listener()),
+            false => String::new(),
+        };
         Some(format!(
-            "the protocol {protocol:?} cannot be opened here by CONNECT; use one of: {allowed}"
+            "the protocol {protocol:?} cannot be opened here by CONNECT; use one of: {allowed}{advice}"
         ))
     }
 }
@@ -71,5 +75,8 @@ mod tests {
         let text = protocols.refusal("ra\"w").expect("it is not among them");
         assert!(text.contains("\"ra\\\"w\"") && text.contains("raw, chat"), "{text}");
         assert!(Protocols::default().refusal("").is_some());
+        assert!(!text.contains("WebSocket"), "{text}");
+        let text = protocols.refusal("WebSocket").expect("it is not among them");
+        assert!(text.contains("raw, chat") && text.contains("h2conn::accept"), "{text}");
     }
 }

@@ -433,7 +433,7 @@ impl ListenerBuilder {
         let config = Config { extended_connect: !self.protocols.is_empty(), ..self.config };
         let shared = Shared::new(&config);
         let stopping = shared.links.stopping();
-        let server = Server { tls, config, entrance, shared: Arc::clone(&shared) };
+        let server = Server::new(tls, config, entrance, &shared, &self.origins);
         let listener = Listener {
             incoming,
             local,

@@ -11,7 +11,7 @@ use super::Shared;
 use super::limits::{Admission, MAX_LINKS, Refusal, Slot};
 use super::refusal;
 use crate::alive::{Counted, Kind};
-use crate::config::Config;
+use crate::config::{Config, Origins};
 use crate::conn::{Addr, LinkInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::{Entrance, Link, PREFACE, Socket};
@@ -28,9 +28,21 @@ pub(super) struct Server {
     pub(super) config: Config,
     pub(super) entrance: Entrance,
     pub(super) shared: Arc<Shared>,
+    /// For requests over HTTP/1, which never come to the listener.
+    origins: Origins,
 }
 
 impl Server {
+    pub(super) fn new(
+        tls: Option<Acceptor>,
+        config: Config,
+        entrance: Entrance,
+        shared: &Arc<Shared>,
+        origins: &Origins,
+    ) -> Server {
+        Server { tls, config, entrance, shared: Arc::clone(shared), origins: origins.clone() }
+    }
+
     /// Turns a client's transport into a link, or refuses it, in the background.
     pub(super) fn take_in<T: Socket + 'static>(self: Arc<Self>, io: T, local: Addr, peer: Addr) {
         match self.shared.limits.admit(&peer) {
@@ -103,7 +115,7 @@ impl Server {
     async fn http2<T: Socket + 'static>(&self, mut io: T, info: LinkInfo) -> Result<Link> {
         let first = match read_preface(&mut io).await? {
             Spoken::Http2(first) => first,
-            Spoken::Other(seen) => return Err(refusal::not_http2(io, seen).await),
+            Spoken::Other(seen) => return Err(refusal::not_http2(io, seen, &self.origins).await),
         };
         let io = Box::new(io);
         let (first, Shared { budget, .. }) = (first.freeze(), &*self.shared);

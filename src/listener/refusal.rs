@@ -8,7 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::handshake::{Spoken, read_preface};
+use super::http1;
 use super::limits::Cap;
+use crate::config::Origins;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Socket;
 
@@ -27,7 +29,7 @@ pub(super) async fn over_cap<T: Socket>(mut io: T, cap: Cap) -> Result<()> {
         Spoken::Other(seen) => {
             let text = format!("This is an h2conn server, and {cap}. Try again later.\n");
             let status = "503 Service Unavailable\r\nretry-after: 1";
-            let _ = send_away(io, seen, status, &text).await;
+            let _ = send_away(io, seen, |_| (status, text)).await;
             Ok(())
         }
     }
@@ -46,16 +48,18 @@ fn goaway(text: &str) -> BytesMut {
 }
 
 /// Tells a client that it does not speak HTTP/2, and returns the error to log.
-pub(super) async fn not_http2<T: Socket>(io: T, seen: BytesMut) -> Error {
-    let text = "This is an h2conn server. A full-duplex connection needs HTTP/2, and this request \
-                came by HTTP/1. Over TLS, offer \"h2\" in ALPN; without TLS, begin with HTTP/2 \
-                right away (curl: --http2-prior-knowledge).\n";
-    send_away(io, seen, "505 HTTP Version Not Supported", text).await
+pub(super) async fn not_http2<T: Socket>(io: T, seen: BytesMut, origins: &Origins) -> Error {
+    send_away(io, seen, |head| http1::answer(head, origins)).await
 }
 
-/// Answers a client that speaks HTTP/1 with `status`, which may have fields after it, and `text`. A
-/// client that speaks TLS gets an alert. Returns the client's protocol as an error.
-async fn send_away<T: Socket>(mut io: T, mut seen: BytesMut, status: &str, text: &str) -> Error {
+/// Answers a client that speaks HTTP/1 with the status and the text that `answer` makes of the
+/// request's head. The status may have fields after it. A client that speaks TLS gets an alert.
+/// Returns the client's protocol as an error.
+async fn send_away<T: Socket>(
+    mut io: T,
+    mut seen: BytesMut,
+    answer: impl FnOnce(&[u8]) -> (&'static str, String),
+) -> Error {
     const TLS_HANDSHAKE: u8 = 0x16;
     /// A fatal alert, `unexpected_message` (RFC 8446 §6).
     const TLS_ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 10];
@@ -88,6 +92,7 @@ async fn send_away<T: Socket>(mut io: T, mut seen: BytesMut, status: &str, text:
             Ok(_) => {}
         }
     }
+    let (status, text) = answer(&seen);
     let answer = format!(
         "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\n\
          content-length: {}\r\nconnection: close\r\n\r\n{text}",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use h2conn::http::{Request, StatusCode};
+use h2conn::http::{HeaderValue, Request, StatusCode, Version, header};
 use h2conn::tls::{ClientTls, ServerTls};
 use h2conn::{Client, ErrorKind, Listener};
 use http_body_util::{BodyExt, Full};
@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::foreign::{Io, client_config, hyper_http1, server_config, tls_server, tls_to};
+use crate::support::websocket;
 use crate::support::{
     Over, Site, TestResult, accept, check_echo, echo, echo_server, io_kind, port_of, run, serve,
     tcp_server,
@@ -66,6 +67,33 @@ fn a_tls_http1_client_gets_505_and_is_told_why() -> TestResult {
             is_advice(status, &text).with_context(|| format!("offering {alpn:?}"))?;
         }
         check_echo(site.connect().await?, b"hello").await
+    })
+}
+
+#[test]
+fn a_websocket_and_an_upgrade_to_http2_are_told_why_they_are_not_taken() -> TestResult {
+    run(async {
+        for over in Over::BOTH {
+            let site = echo_server(over).await?;
+            let websocket = websocket::request(&site, Version::HTTP_11, "/")?;
+            let told = websocket::told(websocket::send(&site, Version::HTTP_11, websocket).await?);
+            let told = told.await?;
+            ensure!(told.starts_with("501 This is an h2conn server"), "{told}");
+            for part in
+                ["takes no WebSockets", "h2conn::accept", "\"websocket\"", "POST over HTTP/2"]
+            {
+                ensure!(told.contains(part), "{part:?} is not in: {told}");
+            }
+            let mut h2c = websocket::request(&site, Version::HTTP_11, "/")?;
+            h2c.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("h2c"));
+            let told = websocket::told(websocket::send(&site, Version::HTTP_11, h2c).await?);
+            let told = told.await?;
+            let text = told.strip_prefix("505 ").with_context(|| told.clone())?;
+            is_advice(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text)?;
+            ensure!(text.contains("in place of --http2"), "{text}");
+            check_echo(site.connect().await?, b"hello").await?;
+        }
+        Ok(())
     })
 }
 

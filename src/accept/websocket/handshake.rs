@@ -8,8 +8,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::WebSockets;
 use crate::accept::AcceptError;
-use crate::accept::check::{is_upgrade, values};
-use crate::config::{method_not_allowed, only};
+use crate::config::{asks_to_upgrade, method_not_allowed, only, values};
 use crate::conn::Transport;
 
 /// The only version of the protocol that there is (RFC 6455 §4.4).
@@ -37,7 +36,7 @@ impl Handshake {
     ) -> Result<Option<Handshake>, AcceptError> {
         let headers = request.headers();
         let key = match request.version() {
-            Version::HTTP_11 if is_upgrade(headers) => {
+            Version::HTTP_11 if asks_to_upgrade(headers, "websocket") => {
                 if request.method() != Method::GET {
                     let text = method_not_allowed(request.method(), "GET");
                     return Err(AcceptError::new(StatusCode::METHOD_NOT_ALLOWED, text)

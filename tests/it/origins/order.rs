@@ -32,16 +32,20 @@ use Form::{Connect, Http1, Http2};
 /// The form, and the status that a program gets.
 type Row = (Form, u16);
 
-const LISTENER: [Row; 6] = [
+const LISTENER: [Row; 10] = [
     (Http2("POST", &[]), 200),
     (Http2("HEAD", &[]), 405),
     (Http2("TRACE", &[]), 405),
     (Connect(None, &[]), 405),
     (Connect(Some("raw"), &[]), 200),
     (Connect(Some("websocket"), VERSION), 501),
+    (Http1("POST / HTTP/1.1", &[]), 505),
+    (Http1("POST / HTTP/1.0", &[]), 505),
+    (Http1("GET / HTTP/1.1", WEBSOCKET), 501),
+    (Http1("GET / HTTP/1.1", &[("upgrade", "h2c"), CONNECTION]), 505),
 ];
 
-const ACCEPT: [Row; 17] = [
+const ACCEPT: [Row; 18] = [
     (Http2("POST", &[]), 200),
     (Http2("HEAD", &[]), 405),
     (Http2("TRACE", &[]), 405),
@@ -55,6 +59,7 @@ const ACCEPT: [Row; 17] = [
     (Http1("POST / HTTP/1.0", &[("content-length", "0")]), 505),
     (Http1("GET / HTTP/1.1", &[]), 400),
     (Http1("GET / HTTP/1.1", WEBSOCKET), 101),
+    (Http1("GET / HTTP/1.0", WEBSOCKET), 505),
     (Http1("POST / HTTP/1.1", WEBSOCKET), 405),
     (Http1("GET / HTTP/1.1", &[UPGRADE, CONNECTION, VERSION[0]]), 400),
     (Http1("GET / HTTP/1.1", &[UPGRADE, CONNECTION, KEY, ("sec-websocket-version", "8")]), 426),

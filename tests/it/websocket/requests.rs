@@ -79,6 +79,27 @@ fn a_request_that_is_not_as_it_should_be_is_told_what_is_missing() -> TestResult
 }
 
 #[test]
+fn a_request_in_a_version_without_websockets_is_told_which_it_needs() -> TestResult {
+    run(async {
+        let site = accepting(WebSockets::new()).await?;
+        let mut old = request(&site, Version::HTTP_11, "/")?;
+        *old.version_mut() = Version::HTTP_10;
+        let told_old = told(send(&site, Version::HTTP_11, old).await?).await?;
+        let expected =
+            "505 a WebSocket needs HTTP/1.1 or HTTP/2, and this request came by HTTP/1.0";
+        ensure!(told_old.starts_with(expected), "{told_old}");
+        ensure!(told_old.contains("proxy_http_version 1.1"), "{told_old}");
+        let mut h2c = request(&site, Version::HTTP_11, "/")?;
+        *h2c.method_mut() = Method::POST;
+        h2c.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("h2c"));
+        let told_h2c = told(send(&site, Version::HTTP_11, h2c).await?).await?;
+        ensure!(told_h2c.starts_with("505 a full-duplex connection needs HTTP/2"), "{told_h2c}");
+        ensure!(told_h2c.contains("in place of --http2"), "{told_h2c}");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_refusal_names_the_version_and_the_method_that_are_wanted() -> TestResult {
     run(async {
         let site = accepting(WebSockets::new()).await?;
