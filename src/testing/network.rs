@@ -237,7 +237,7 @@ impl Network {
     }
 
     /// Joins two transports that the test brings, by a task that passes on what it reads: `client` leads to the client, and
-    /// `server` to the server.
+    /// `server` to the server. A transport that buffers is flushed whenever no more bytes can be written to it at once.
     ///
     /// # Panics
     ///
@@ -369,7 +369,7 @@ where
     W: AsyncWrite + Unpin,
 {
     let mut queue: VecDeque<(Instant, Bytes)> = VecDeque::new();
-    let (mut queued, mut ended, mut passed) = (0, false, 0);
+    let (mut queued, mut ended, mut passed, mut unflushed) = (0, false, 0, false);
     let mut free = Instant::now();
     let mut buffer = vec![0; DEPTH];
     loop {
@@ -397,12 +397,16 @@ where
         };
         let most = if left == 0 { most } else { most.min(usize::try_from(left).unwrap_or(most)) };
         let piece = queue.front().map_or(&[][..], |(_, bytes)| &bytes[..bytes.len().min(most)]);
+        let due = due.filter(|_| flow == Flow::Open);
         let write = async {
-            match due {
-                Some(due) if flow == Flow::Open => sleep_until(due).await,
-                _ => pending().await,
+            if unflushed && due.is_none_or(|due| due > Instant::now()) {
+                return to.flush().await.map(|()| None);
             }
-            to.write(piece).await
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => pending().await,
+            }
+            to.write(piece).await.map(Some)
         };
         tokio::select! {
             // A change comes before the bytes that follow it.
@@ -413,7 +417,9 @@ where
                 }
             }
             written = write => {
-                let n = written?;
+                let written = written?;
+                unflushed = written.is_some();
+                let n = written.unwrap_or(0);
                 if let Some(rate) = bytes_per_second {
                     let time = Duration::from_secs_f64(n as f64 / f64::from(rate));
                     free = free.max(Instant::now() - LATE) + time;

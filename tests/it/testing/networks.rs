@@ -1,15 +1,19 @@
 //! `testing::Network`, in memory with a paused clock and over TCP.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use h2conn::testing::{Flow, Line, Network, pair_over};
+use h2conn::tls::rustls::pki_types::ServerName;
 use h2conn::{Client, Listener};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::support::foreign::{client_config, server_config};
 use crate::support::{TestResult, accept, check_echo, checked, echo, port_of, run, serve};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -98,6 +102,55 @@ async fn a_flow_changes_after_so_many_bytes_of_each_transport() -> TestResult {
         Ok(())
     })
     .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_buffers_is_flushed_when_nothing_follows_at_once() -> TestResult {
+    checked(600, async {
+        let slow = Line::new().bytes_per_second(10);
+        for line in [Line::new(), Line::new().delay(SECOND), slow] {
+            let network = Network::new();
+            network.set(line);
+            let ((mut client, near), (far, mut server)) = (duplex(1 << 16), duplex(1 << 16));
+            // These hold whatever is written until they are flushed.
+            let buffered = |io| BufWriter::with_capacity(1 << 20, io);
+            network.join(buffered(near), buffered(far));
+            let mut heard = [0; 20];
+            for _ in 0..2 {
+                client.write_all(&[1; 20]).await?;
+                server.read_exact(&mut heard).await?;
+                server.write_all(&[2; 20]).await?;
+                client.read_exact(&mut heard).await?;
+                ensure!(heard == [2; 20], "{line:?}");
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[test]
+fn the_last_record_of_tls_goes_through_a_full_transport() -> TestResult {
+    run(async {
+        const BYTES: usize = 100_000;
+        let (certificate, config) = server_config(&[])?;
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let connector = TlsConnector::from(Arc::new(client_config(&certificate, &[])?));
+        // rustls takes a record while the pipe is full, and holds the rest of it until a flush.
+        let ((mut client, near), (inner, outer)) = (duplex(1 << 16), duplex(100));
+        let name = ServerName::try_from("localhost")?;
+        let (far, server) = tokio::join!(connector.connect(name, inner), acceptor.accept(outer));
+        let (far, mut server) = (far?, server?);
+        let network = Network::new();
+        network.join(near, far);
+        let mut heard = vec![0; BYTES];
+        let (written, read) =
+            tokio::join!(client.write_all(&[1; BYTES]), server.read_exact(&mut heard));
+        written?;
+        read?;
+        ensure!(heard == [1; BYTES]);
+        Ok(())
+    })
 }
 
 #[test]
