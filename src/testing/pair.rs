@@ -57,6 +57,9 @@ pub struct Pair {
     server: Link,
     incoming: Backlog,
     request: Request<()>,
+    /// The client's end of a connection whose request has not come out of `incoming`. Requests come
+    /// out in their order, so another connection can be opened only after this one.
+    begun: Option<Conn>,
 }
 
 /// Sets up a [`Pair`]. Both ends get the same values. The setters cannot fail, and may come in any order.
@@ -175,7 +178,7 @@ impl PairBuilder {
         let (client, _) = Link::client(client, info(Side::Client), config, Places::default());
         let info = info(Side::Server);
         let server = Link::server(server, Bytes::new(), info, config, &entrance, &budget);
-        Ok(Pair { client, server, incoming, request })
+        Ok(Pair { client, server, incoming, request, begun: None })
     }
 }
 
@@ -214,7 +217,8 @@ impl Pair {
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: after a dropped future the next call may return ends that do not belong together.
+    /// Cancel safe: dropping the future leaves a request that the next call refuses before it opens
+    /// its own.
     pub async fn open(&mut self) -> Result<(Conn, Conn)> {
         let request = self.request.clone();
         self.open_with(request).await
@@ -231,16 +235,27 @@ impl Pair {
     /// The same as [`open`](Pair::open).
     pub async fn open_with(&mut self, request: Request<()>) -> Result<(Conn, Conn)> {
         let request = check(&request)?;
-        let client = Conn::new(self.client.open(request, Transport::Request));
-        let offer = tokio::select! {
-            biased;
-            offer = self.incoming.next() => offer,
-            error = failure(&client) => return Err(error),
-        };
-        let gone = || Error::new(ErrorKind::Truncated, "the link has ended");
-        let server = Incoming::new(offer.ok_or_else(gone)?).accept()?;
+        // If this one has failed, the next one tells why.
+        let _ = self.finish_begun().await;
+        self.begun = Some(Conn::new(self.client.open(request, Transport::Request)));
+        let (client, incoming) = self.finish_begun().await?;
+        let server = incoming.accept()?;
         client.response().await?;
         Ok((client, server))
+    }
+
+    /// Waits for the request of the connection that was begun. Keeps that connection if the future
+    /// is dropped.
+    async fn finish_begun(&mut self) -> Result<(Conn, Incoming)> {
+        let gone = || Error::new(ErrorKind::Truncated, "the link has ended");
+        let client = self.begun.as_ref().ok_or_else(gone)?;
+        let offer = tokio::select! {
+            biased;
+            offer = self.incoming.next() => offer.ok_or_else(gone),
+            error = failure(client) => Err(error),
+        };
+        let client = self.begun.take().ok_or_else(gone)?;
+        Ok((client, Incoming::new(offer?)))
     }
 
     /// Has the server end the link in good order, as [`Listener::drain`](crate::Listener::drain) does, and returns at once:

@@ -3,13 +3,17 @@
 mod hosts;
 mod networks;
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
 use anyhow::{Context, ensure};
 use h2conn::ErrorKind;
 use h2conn::http::{Method, Request};
 use h2conn::testing::{Pair, PairBuilder};
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{TestResult, run};
+use crate::support::{TestResult, checked, run};
 
 #[test]
 fn the_ends_of_a_pair_know_the_request_that_the_test_has_set() -> TestResult {
@@ -55,6 +59,45 @@ fn a_request_that_no_client_could_send_is_refused_by_its_name() -> TestResult {
         }
         Ok(())
     })
+}
+
+/// Polls a future at most so often, with time for other tasks between.
+async fn poll_at_most<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+        if let Poll::Ready(output) = polled {
+            return Some(output);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}
+
+#[tokio::test]
+async fn a_pair_whose_open_was_dropped_anywhere_opens_ends_that_belong_together() -> TestResult {
+    checked(60, async {
+        let request = |path: &str| Request::post(path).header("x", "1").body(());
+        for polls in 0.. {
+            let mut pair = Pair::new().await?;
+            // Two in a row, one of which may have begun behind the other.
+            for path in ["/dropped/1", "/dropped/2"] {
+                let opened = poll_at_most(polls, pair.open_with(request(path)?)).await;
+                if let Some(opened) = opened {
+                    ensure!(opened?.1.uri().path() == path);
+                    ensure!(polls > 1, "no future was dropped on its way");
+                    return Ok(());
+                }
+            }
+            let (mut client, mut server) = pair.open_with(request("/kept")?).await?;
+            ensure!(client.uri().path() == "/kept" && server.uri().path() == "/kept", "{polls}");
+            client.write_all(b"hello").await?;
+            ensure!(server.read_chunk().await?.as_deref() == Some(&b"hello"[..]), "{polls}");
+            tokio::try_join!(client.shutdown(), server.shutdown())?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 #[test]
