@@ -112,9 +112,11 @@ impl WebSockets {
     ///   directions: 1 MiB, the same as the limit of `codec::Json`. If the server writes a longer
     ///   line, or one that is not UTF-8, the client gets the status 1011, and reads and writes fail with
     ///   [`ErrorKind::InvalidInput`].
-    /// * **[`Conn::sent`](crate::Conn::sent)** waits for the line feed of the line that was begun. Such a
-    ///   line is held beside the send queue, and a message as long as the longest sent one is kept until
-    ///   the end of the connection.
+    /// * **Frames.** A line over 64 KiB is one message in several frames, so that no memory is needed for
+    ///   the whole line. Pages do not see them. White space of 64 KiB and more before a value may be left
+    ///   out.
+    /// * **[`Conn::sent`](crate::Conn::sent)** waits for the line feed of the line that was begun. Up to
+    ///   128 KiB of such a line are held beside the send queue.
     ///
     /// Connections that are no WebSockets are not changed: the same handler with `codec::Json` serves
     /// programs and pages.

@@ -1,7 +1,13 @@
 //! A value in JSON for each text message: the lines of the stream.
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+/// The longest frame. A longer line is a message of several frames (RFC 6455 §5.4), so that neither
+/// this side nor tungstenite's buffer has to hold it whole.
+const FRAGMENT: usize = 64 << 10;
 
 /// The bytes that the program has written, cut into text messages.
 #[derive(Debug)]
@@ -9,12 +15,31 @@ pub(super) struct Lines {
     held: BytesMut,
     /// No line ends before this byte of `held`.
     searched: usize,
+    /// Bytes of the present line that were given out, or left out.
+    given: usize,
+    /// A frame of the present line was given out.
+    begun: bool,
     /// Bytes of the longest line.
     most: usize,
     /// Where `held` ends in the outbox.
     taken: u64,
     /// The end of the stream is behind `held`.
     ended: bool,
+}
+
+/// A text message, or a fragment of a long one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    text: Bytes,
+    is_first: bool,
+    is_last: bool,
+}
+
+impl From<Piece> for Message {
+    fn from(Piece { text, is_first, is_last }: Piece) -> Message {
+        let kind = if is_first { Data::Text } else { Data::Continue };
+        Message::Frame(Frame::message(text, OpCode::Data(kind), is_last))
+    }
 }
 
 /// A line that cannot become a text message.
@@ -26,7 +51,15 @@ pub(super) enum Unsendable {
 
 impl Lines {
     pub(super) fn new(most: usize) -> Lines {
-        Lines { held: BytesMut::new(), searched: 0, most, taken: 0, ended: false }
+        Lines {
+            held: BytesMut::new(),
+            searched: 0,
+            given: 0,
+            begun: false,
+            most,
+            taken: 0,
+            ended: false,
+        }
     }
 
     /// Takes the bytes that follow, up to `position` in the outbox, with the end of the stream if `ended`.
@@ -38,51 +71,73 @@ impl Lines {
 
     /// The position in the outbox up to which everything is in lines that were given out.
     pub(super) fn position(&self) -> u64 {
-        self.taken - self.held.len() as u64 - u64::from(self.ended)
+        self.taken - (self.given + self.held.len()) as u64 - u64::from(self.ended)
     }
 
+    /// Whether no line was begun.
     pub(super) fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.held.is_empty() && self.given == 0
     }
 
     /// Whether the end of the stream is all that is left.
     pub(super) fn is_at_end(&self) -> bool {
-        self.ended && self.held.is_empty()
+        self.ended && self.is_empty()
     }
 
-    /// Takes the next line that is whole, without its line feed. The last one may have none. Blank lines are no values,
-    /// and are passed over.
+    /// Takes the next line that is whole, without its line feed, or a part of a long one. The last
+    /// line may have no line feed. Blank lines are no values, and are passed over.
     ///
     /// # Errors
     ///
     /// Why the line cannot be sent.
-    pub(super) fn next(&mut self) -> Result<Option<Utf8Bytes>, Unsendable> {
+    pub(super) fn next(&mut self) -> Result<Option<Piece>, Unsendable> {
         loop {
             let rest = &self.held[self.searched..];
-            let end = match rest.iter().position(|byte| *byte == b'\n') {
-                Some(at) => self.searched + at,
-                None if self.ended && !self.held.is_empty() => self.held.len(),
-                None => {
-                    self.searched = self.held.len();
-                    if self.held.is_empty() {
-                        // An idle connection keeps no buffer, which may have held a long line.
-                        self.held = BytesMut::new();
-                    }
-                    let fits = self.held.len() <= self.most;
-                    return if fits { Ok(None) } else { Err(Unsendable::TooLong) };
-                }
-            };
-            if end > self.most {
+            let feed = rest.iter().position(|byte| *byte == b'\n').map(|at| self.searched + at);
+            let is_whole = feed.is_some() || (self.ended && !self.is_empty());
+            let end = feed.unwrap_or(self.held.len());
+            self.searched = end;
+            if self.given + end > self.most {
                 return Err(Unsendable::TooLong);
             }
-            let line = self.held.split_to(end).freeze();
+            if end > FRAGMENT || (end == FRAGMENT && !is_whole) {
+                let text = self.split_fragment()?;
+                self.given += text.len();
+                self.searched -= text.len();
+                // White space before a value means nothing, and might be a blank line.
+                if self.begun || !is_blank(&text) {
+                    let is_first = !std::mem::replace(&mut self.begun, true);
+                    return Ok(Some(Piece { text, is_first, is_last: false }));
+                }
+                continue;
+            }
+            if !is_whole {
+                if self.held.is_empty() {
+                    // An idle connection keeps no buffer.
+                    self.held = BytesMut::new();
+                }
+                return Ok(None);
+            }
+            let text = self.held.split_to(end).freeze();
             // Its line feed, if it has one.
             self.held.advance(self.held.len().min(1));
-            self.searched = 0;
-            if !is_blank(&line) {
-                return Utf8Bytes::try_from(line).map(Some).map_err(|_| Unsendable::NotText);
+            (self.searched, self.given) = (0, 0);
+            let is_first = !std::mem::take(&mut self.begun);
+            if !is_first || !is_blank(&text) {
+                let text = Utf8Bytes::try_from(text).map_err(|_| Unsendable::NotText)?;
+                return Ok(Some(Piece { text: text.into(), is_first, is_last: true }));
             }
         }
+    }
+
+    /// Splits off as much as fits into a frame, and ends between characters.
+    fn split_fragment(&mut self) -> Result<Bytes, Unsendable> {
+        let end = match str::from_utf8(&self.held[..FRAGMENT]) {
+            Ok(text) => text.len(),
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Err(_) => return Err(Unsendable::NotText),
+        };
+        Ok(self.held.split_to(end).freeze())
     }
 }
 
@@ -131,8 +186,9 @@ mod tests {
 
     fn all(lines: &mut Lines) -> Vec<String> {
         let mut all = Vec::new();
-        while let Some(line) = lines.next().expect("each can be sent") {
-            all.push(line.to_string());
+        while let Some(piece) = lines.next().expect("each can be sent") {
+            assert!(piece.is_first && piece.is_last, "{piece:?}");
+            all.push(String::from_utf8(piece.text.into()).expect("each is text"));
         }
         all
     }
@@ -163,7 +219,8 @@ mod tests {
         lines.push(b"12345", 5, false);
         assert_eq!(all(&mut lines), [""; 0]);
         lines.push(b"\n123456", 12, false);
-        assert_eq!(lines.next(), Ok(Some("12345".into())));
+        let text = lines.next().map(|piece| piece.map(|piece| piece.text));
+        assert_eq!(text, Ok(Some("12345".into())));
         assert_eq!(lines.next(), Err(Unsendable::TooLong), "known before its end");
 
         let mut lines = Lines::new(5);
@@ -176,6 +233,81 @@ mod tests {
         let mut lines = Lines::new(5);
         lines.push(b"\"\xff\"\n", 4, false);
         assert_eq!(lines.next(), Err(Unsendable::NotText));
+
+        let mut lines = Lines::new(1 << 20);
+        let mut long = vec![b'x'; 2 * FRAGMENT];
+        long[100] = 0xff;
+        lines.push(&long, long.len() as u64, false);
+        assert_eq!(lines.next(), Err(Unsendable::NotText), "known before its end");
+    }
+
+    /// Writes in runs as long as those of the outbox. Returns the messages, the frames of the
+    /// longest one, and the most bytes for which there was memory.
+    fn write(text: &str, ended: bool) -> (Vec<String>, usize, usize) {
+        let (mut lines, mut position, mut held) = (Lines::new(1 << 30), 0, 0);
+        let (mut messages, mut frames, mut most_frames) = (Vec::new(), 0, 0);
+        let mut runs = text.as_bytes().chunks(64 << 10).peekable();
+        while let Some(run) = runs.next() {
+            let last = runs.peek().is_none();
+            position += run.len() as u64 + u64::from(last && ended);
+            lines.push(run, position, last && ended);
+            held = held.max(lines.held.capacity());
+            while let Some(piece) = lines.next().expect("it can be sent") {
+                assert!(piece.text.len() <= FRAGMENT && piece.is_first == (frames == 0));
+                if piece.is_first {
+                    messages.push(String::new());
+                }
+                let message = messages.last_mut().expect("it has a first frame");
+                message
+                    .push_str(str::from_utf8(&piece.text).expect("frames end between characters"));
+                frames += 1;
+                most_frames = most_frames.max(frames);
+                if piece.is_last {
+                    frames = 0;
+                }
+            }
+        }
+        assert_eq!(lines.is_at_end(), ended);
+        assert_eq!(position - lines.position(), u64::from(ended), "all was given out");
+        (messages, most_frames, held)
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_the_length_of_a_line() {
+        // Characters of three bytes, so that few frames end where a run ends.
+        for chars in [1_000, 100_000, 10_000_000] {
+            let line = "€".repeat(chars);
+            for (feed, ended) in [("\n", false), ("\n", true), ("", true)] {
+                let (messages, frames, held) = write(&format!("{line}{feed}"), ended);
+                assert!(messages == [line.as_str()], "{} messages", messages.len());
+                assert!(
+                    frames >= line.len() / FRAGMENT,
+                    "{frames} frames for {} bytes",
+                    line.len()
+                );
+                assert!(held <= 4 * FRAGMENT, "{held} bytes held of {}", line.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_of_whole_frames_ends_with_its_last_byte_or_with_an_empty_frame() {
+        for (bytes, frames) in [(FRAGMENT - 1, 1), (FRAGMENT, 1), (2 * FRAGMENT, 2)] {
+            let line = "x".repeat(bytes);
+            let (messages, seen, _) = write(&format!("{line}\n{line}\n"), false);
+            assert!(messages == [line.as_str(), &line], "{} messages", messages.len());
+            assert!((frames..=frames + 1).contains(&seen), "{bytes} bytes: {seen} frames");
+        }
+    }
+
+    #[test]
+    fn long_blank_lines_are_no_messages_and_white_space_before_a_value_may_be_left_out() {
+        let blank = " ".repeat(3 * FRAGMENT);
+        let (messages, _, held) = write(&format!("{blank}\n{blank}\n1\n{blank}2\n"), false);
+        let told: Vec<_> = messages.iter().map(|message| message.trim_start()).collect();
+        assert_eq!(told, ["1", "2"]);
+        assert!(held <= 4 * FRAGMENT, "{held}");
+        assert_eq!(write(&blank, true).0, [""; 0]);
     }
 
     #[test]

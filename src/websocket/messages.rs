@@ -88,7 +88,7 @@ impl Outgoing {
             let line = lines.next()?;
             self.position = lines.position();
             if let Some(line) = line {
-                return Ok(Some(Next { message: Some(Message::Text(line)), end: false }));
+                return Ok(Some(Next { message: Some(line.into()), end: false }));
             }
             if lines.is_at_end() {
                 self.position += 1;

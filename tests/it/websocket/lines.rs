@@ -1,22 +1,26 @@
 //! WebSockets whose text messages are the lines of the connection, with a JSON value in each.
 
+use std::future::ready;
 use std::io;
 
 use anyhow::{Context, ensure};
 use futures_util::{SinkExt, StreamExt};
 use h2conn::codec::Json;
 use h2conn::http::Version;
-use h2conn::{Conn, ErrorKind, WebSockets};
+use h2conn::{Acceptor, Conn, ErrorKind, WebSockets};
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::frame::{Frame, coding::Data, coding::OpCode};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
 use super::pair_with;
-use crate::support::websocket::{BOTH, Socket};
-use crate::support::{TestResult, ours, run};
+use crate::support::framework::hyper_server;
+use crate::support::websocket::{BOTH, Socket, request, send};
+use crate::support::{Over, TestResult, ours, run};
 
 /// Both ends of a WebSocket whose messages are lines.
 async fn pair(by: Version) -> TestResult<(Socket, Conn)> {
@@ -193,6 +197,62 @@ fn a_line_may_be_as_long_as_a_message_and_no_longer() -> TestResult {
             client.send(Message::text(format!("{longest}8"))).await?;
             ensure!(closed(&mut client).await?.code == CloseCode::Size, "{by:?}");
             ensure!(conn.read_u8().await.is_err());
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_long_line_is_one_message_of_short_frames() -> TestResult {
+    run(async {
+        for by in BOTH {
+            let acceptor =
+                Acceptor::builder().websockets(WebSockets::new().json_lines()).build()?;
+            let (sender, mut conns) = mpsc::unbounded_channel();
+            let site = hyper_server(Over::Cleartext, acceptor, move |conn| {
+                let _ = sender.send(conn);
+                ready(Ok(()))
+            })
+            .await?;
+            let response = send(&site, by, request(&site, by, "/")?).await?;
+            let mut conn: Conn = conns.recv().await.context("it was accepted")?;
+            let io = TokioIo::new(hyper::upgrade::on(response).await?);
+            // This client fails if a frame is longer.
+            let config = WebSocketConfig::default().max_frame_size(Some(64 << 10));
+            let mut client = Socket::from_raw_socket(io, Role::Client, Some(config)).await;
+            for chars in [10, 100_000, 300_000] {
+                let line = "€".repeat(chars);
+                let write = async {
+                    conn.write_all(line.as_bytes()).await?;
+                    conn.write_all(b"\n").await
+                };
+                let (written, heard) = tokio::join!(write, next(&mut client));
+                written?;
+                ensure!(heard? == Message::text(line), "{by:?}, {chars} characters");
+            }
+            conn.shutdown().await?;
+            ensure!(closed(&mut client).await?.code == CloseCode::Normal);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_client_is_answered_between_the_frames_of_a_line() -> TestResult {
+    run(async {
+        for by in BOTH {
+            let (mut client, mut conn) = pair(by).await?;
+            let most = "7".repeat(100_000);
+            conn.write_all(most.as_bytes()).await?;
+            client.send(Message::Ping("there?".into())).await?;
+            ensure!(next(&mut client).await? == Message::Pong("there?".into()), "{by:?}");
+            conn.write_all(b"8\n").await?;
+            ensure!(next(&mut client).await? == Message::text(format!("{most}8")), "{by:?}");
+            // An end amid the next line ends its message.
+            conn.write_all(most.as_bytes()).await?;
+            conn.shutdown().await?;
+            ensure!(next(&mut client).await? == Message::text(most), "{by:?}");
+            ensure!(closed(&mut client).await?.code == CloseCode::Normal);
         }
         Ok(())
     })
