@@ -3,6 +3,8 @@
 
 #[cfg(all(test, h2conn_loom))]
 pub(crate) mod model;
+#[cfg(test)]
+mod woken;
 
 use std::sync::PoisonError;
 
@@ -18,6 +20,9 @@ pub(crate) use {
     loom::sync::{Mutex, MutexGuard},
     model::{AtomicBool, AtomicU8, AtomicUsize, AtomicWaker},
 };
+
+#[cfg(test)]
+pub(crate) use woken::Woken;
 
 /// Locks a mutex whose data stays consistent even if a holder panics: each critical section only
 /// moves bytes and sets flags.

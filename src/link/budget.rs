@@ -296,18 +296,8 @@ impl fmt::Debug for Charge {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Wake;
-
     use super::*;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
+    use crate::sync::Woken;
 
     fn noop() -> Waker {
         Waker::noop().clone()
@@ -343,23 +333,23 @@ mod tests {
     #[test]
     fn a_small_link_that_grows_wakes_the_largest() {
         let budget = Budget::new(100);
-        let woken = Arc::new(Woken::default());
-        let mut large = budget.join(Waker::from(Arc::clone(&woken)));
+        let (woken, waker) = Woken::new();
+        let mut large = budget.join(waker);
         let (mut middle, mut small) = (budget.join(noop()), budget.join(noop()));
         assert!(!large.turn(60) && !middle.turn(30) && !small.turn(10));
-        assert_eq!(woken.0.load(SeqCst), 0);
+        assert_eq!(woken.count(), 0);
         assert!(!small.turn(11));
-        assert_eq!(woken.0.load(SeqCst), 1, "it is asked");
+        assert_eq!(woken.count(), 1, "it is asked");
         assert!(!small.turn(11) && !middle.turn(30));
         assert!(large.turn(60), "all have answered");
-        assert_eq!(woken.0.load(SeqCst), 2);
+        assert_eq!(woken.count(), 2);
         assert!(!small.turn(12));
-        assert_eq!(woken.0.load(SeqCst), 3, "it is to make room");
+        assert_eq!(woken.count(), 3, "it is to make room");
         assert!(!small.turn(12));
-        assert_eq!(woken.0.load(SeqCst), 3, "nothing has changed");
+        assert_eq!(woken.count(), 3, "nothing has changed");
         assert!(middle.turn(45), "it grows past its share");
         assert!(!middle.turn(33), "it has come down to it");
-        assert_eq!(woken.0.load(SeqCst), 4, "and the whole is still too much");
+        assert_eq!(woken.count(), 4, "and the whole is still too much");
     }
 
     #[test]

@@ -105,24 +105,22 @@ impl<D> Desk<D> {
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::Arc;
 
     use super::*;
-    use crate::link::signal::tests::Task;
+    use crate::sync::Woken;
 
     #[test]
     fn a_visitor_that_panics_ends_the_drivers_task() {
         let desk = Desk::new();
-        let task = Arc::new(Task::default());
-        let waker = Waker::from(Arc::clone(&task));
+        let (task, waker) = Woken::new();
         let mut cx = Context::from_waker(&waker);
         desk.set(1);
         assert_eq!(desk.visit(|driver, _| *driver + 1), Some(2));
         assert_eq!(desk.poll(&mut cx, |_, _| Poll::Pending), Poll::Pending);
         let visit = AssertUnwindSafe(|| desk.visit(|_, _| panic!("on purpose")));
-        let before = task.0.load(SeqCst);
+        let before = task.count();
         assert!(catch_unwind(visit).is_err());
-        assert_eq!(task.0.load(SeqCst), before + 1, "it would sleep, for nobody else knows");
+        assert_eq!(task.count(), before + 1, "it would sleep, for nobody else knows");
         assert_eq!(desk.visit(|driver, _| *driver), None);
         assert_eq!(desk.poll(&mut cx, |_, _| Poll::Pending), Poll::Ready(()));
     }
@@ -130,8 +128,7 @@ mod tests {
     #[test]
     fn a_driver_that_comes_during_a_visit_is_woken_also_by_a_panic() {
         let desk = Desk::new();
-        let task = Arc::new(Task::default());
-        let waker = Waker::from(Arc::clone(&task));
+        let (task, waker) = Woken::new();
         desk.set(1);
         let visit = AssertUnwindSafe(|| {
             desk.visit(|_, _| {
@@ -141,6 +138,6 @@ mod tests {
             })
         });
         assert!(catch_unwind(visit).is_err());
-        assert_eq!(task.0.load(SeqCst), 1);
+        assert_eq!(task.count(), 1);
     }
 }

@@ -118,27 +118,16 @@ impl Signal {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::sync::atomic::AtomicUsize;
-    use std::task::{Wake, Waker};
+mod tests {
+    use std::task::Waker;
 
     use super::super::Shared;
     use super::*;
-
-    /// Counts how often it is woken.
-    #[derive(Default)]
-    pub(in crate::link) struct Task(pub(in crate::link) AtomicUsize);
-
-    impl Wake for Task {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
+    use crate::sync::Woken;
 
     #[test]
     fn a_wake_in_the_turn_is_a_flag_and_a_wake_in_sleep_reaches_the_task_once() {
-        let task = Arc::new(Task::default());
-        let waker = Waker::from(Arc::clone(&task));
+        let (task, waker) = Woken::new();
         let shared = Shared::alone();
         let (signal, mine) = (&shared.signal, Waker::from(Arc::clone(&shared)));
 
@@ -150,11 +139,11 @@ pub(super) mod tests {
         assert!(!signal.sleep(), "a stream may have been listed as well");
         signal.take_ready(&mut Vec::new());
         assert!(signal.sleep());
-        assert_eq!(task.0.load(SeqCst), 0);
+        assert_eq!(task.count(), 0);
 
         mine.wake_by_ref();
         mine.wake_by_ref();
-        assert_eq!(task.0.load(SeqCst), 1);
+        assert_eq!(task.count(), 1);
     }
 
     #[test]

@@ -55,37 +55,26 @@ impl WakerSet {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-    use std::task::Wake;
-
     use super::*;
-
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
+    use crate::sync::Woken;
 
     #[test]
     fn every_task_is_woken_and_each_once() {
-        let counts: Vec<_> = (0..3).map(|_| Arc::new(Count(AtomicUsize::new(0)))).collect();
+        let tasks: Vec<_> = (0..3).map(|_| Woken::new()).collect();
         let mut set = WakerSet::default();
-        for count in counts.iter().chain(&counts) {
-            set.add(&Context::from_waker(&Waker::from(Arc::clone(count))));
+        for (_, waker) in tasks.iter().chain(&tasks) {
+            set.add(&Context::from_waker(waker));
         }
         set.wake_all();
         assert!(set.is_empty());
-        assert!(counts.iter().all(|count| count.0.load(SeqCst) == 1));
+        assert!(tasks.iter().all(|(task, _)| task.count() == 1));
     }
 
     #[test]
     fn a_task_with_ever_new_wakers_does_not_make_the_set_grow_with_its_polls() {
         let mut set = WakerSet::default();
         for polls in 1..100 * MOST {
-            set.add(&Context::from_waker(&Waker::from(Arc::new(Count(AtomicUsize::new(0))))));
+            set.add(&Context::from_waker(&Woken::new().1));
             assert!(set.more.len() <= MOST || set.more.len() <= polls.div_ceil(2) + MOST);
         }
         set.wake_all();
@@ -94,17 +83,17 @@ mod tests {
 
     #[test]
     fn many_tasks_that_really_wait_come_to_rest() {
-        let counts: Vec<_> = (0..1_000).map(|_| Arc::new(Count(AtomicUsize::new(0)))).collect();
+        let tasks: Vec<_> = (0..1_000).map(|_| Woken::new()).collect();
         let mut set = WakerSet::default();
         // Each woken task polls again, until no task is woken any more.
-        let mut seen = vec![usize::MAX; counts.len()];
+        let mut seen = vec![usize::MAX; tasks.len()];
         let mut rounds = 0;
-        while (0..counts.len()).any(|task| seen[task] != counts[task].0.load(SeqCst)) {
-            for (task, count) in counts.iter().enumerate() {
-                let woken = count.0.load(SeqCst);
-                if seen[task] != woken {
-                    seen[task] = woken;
-                    set.add(&Context::from_waker(&Waker::from(Arc::clone(count))));
+        while seen.iter().zip(&tasks).any(|(seen, (task, _))| *seen != task.count()) {
+            for (seen, (task, waker)) in seen.iter_mut().zip(&tasks) {
+                let woken = task.count();
+                if *seen != woken {
+                    *seen = woken;
+                    set.add(&Context::from_waker(waker));
                 }
             }
             rounds += 1;

@@ -1,33 +1,14 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::{Wake, Waker};
+use std::task::Waker;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::sync::Woken;
 
-#[derive(Debug, Default)]
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
-impl Mover for Count {
-    fn written(self: Arc<Self>) {
-        self.wake();
-    }
-
-    fn read(self: Arc<Self>) {
-        self.wake();
-    }
-}
-
-fn inbox() -> (Inbox, Arc<Count>) {
-    let mover = Arc::new(Count::default());
+fn inbox() -> (Inbox, Arc<Woken>) {
+    let mover = Arc::new(Woken::default());
     (Inbox::new(Arc::default(), Arc::clone(&mover) as _), mover)
 }
 
@@ -61,13 +42,12 @@ fn an_empty_buffer_reads_nothing_and_is_no_end() {
 #[test]
 fn all_readers_are_woken_by_bytes_and_by_the_end() {
     let (inbox, _) = inbox();
-    let readers: Vec<_> = (0..3).map(|_| Arc::new(Count::default())).collect();
+    let readers: Vec<_> = (0..3).map(|_| Woken::new()).collect();
     for wake in 1..=2 {
-        for reader in &readers {
-            let waker = Waker::from(Arc::clone(reader));
+        for (_, waker) in &readers {
             let mut buf = [0; 1];
             let mut buf = ReadBuf::new(&mut buf);
-            let poll = inbox.poll_read(&mut Context::from_waker(&waker), &mut buf);
+            let poll = inbox.poll_read(&mut Context::from_waker(waker), &mut buf);
             assert!(poll.is_pending());
         }
         match wake {
@@ -77,19 +57,18 @@ fn all_readers_are_woken_by_bytes_and_by_the_end() {
             }
             _ => inbox.finish(Ok(())),
         }
-        assert!(readers.iter().all(|reader| reader.0.load(SeqCst) == wake));
+        assert!(readers.iter().all(|(reader, _)| reader.count() == wake));
     }
 }
 
 #[test]
 fn readers_can_be_woken_to_look_at_something_else() {
     let (inbox, _) = inbox();
-    let reader = Arc::new(Count::default());
-    let waker = Waker::from(Arc::clone(&reader));
+    let (reader, waker) = Woken::new();
     assert!(inbox.poll_chunk(&mut Context::from_waker(&waker)).is_pending());
     inbox.wake_readers();
     inbox.wake_readers();
-    assert_eq!(reader.0.load(SeqCst), 1);
+    assert_eq!(reader.count(), 1);
     assert!(read(&inbox, 1).is_pending(), "nothing has come");
 }
 
@@ -111,9 +90,9 @@ fn the_mover_is_woken_at_the_threshold_and_told_every_byte_once() {
     inbox.set_threshold(4);
     inbox.push(b"abcdefgh");
     let _ = read(&inbox, 3);
-    assert_eq!(mover.0.load(SeqCst), 0);
+    assert_eq!(mover.count(), 0);
     let _ = read(&inbox, 1);
-    assert_eq!(mover.0.load(SeqCst), 1);
+    assert_eq!(mover.count(), 1);
     assert_eq!((inbox.take_consumed(), inbox.take_consumed()), (4, 0));
     inbox.discard();
     assert_eq!(inbox.take_consumed(), 4);
@@ -127,7 +106,7 @@ fn an_abort_drops_the_bytes_and_gives_their_window_back() {
     inbox.push(b"abc");
     inbox.abort(Error::new(ErrorKind::Aborted, "closed here"));
     assert!(matches!(read(&inbox, 9), Poll::Ready(Err(e)) if e.kind() == ErrorKind::Aborted));
-    assert_eq!((inbox.take_consumed(), mover.0.load(SeqCst)), (3, 1));
+    assert_eq!((inbox.take_consumed(), mover.count()), (3, 1));
 }
 
 #[test]

@@ -5,17 +5,10 @@ use bytes::Buf;
 use proptest::prelude::*;
 
 use super::*;
+use crate::sync::Woken;
 
-#[derive(Debug, Default)]
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
-impl Mover for Count {
+/// A mover that counts its calls, also for the tests of the inbox.
+impl Mover for Woken {
     fn written(self: Arc<Self>) {
         self.wake();
     }
@@ -25,8 +18,8 @@ impl Mover for Count {
     }
 }
 
-fn outbox(capacity: usize) -> (Outbox, Arc<Count>) {
-    let mover = Arc::new(Count::default());
+fn outbox(capacity: usize) -> (Outbox, Arc<Woken>) {
+    let mover = Arc::new(Woken::default());
     (Outbox::new(capacity, Arc::default(), Arc::clone(&mover) as _), mover)
 }
 
@@ -53,24 +46,23 @@ fn a_full_queue_blocks_until_http2_lets_go() {
     let (outbox, mover) = outbox(8);
     assert!(matches!(write(&outbox, b"0123456789"), Poll::Ready(Ok(8))));
     assert!(write(&outbox, b"x").is_pending());
-    let waiter = Arc::new(Count::default());
-    let waker = Waker::from(Arc::clone(&waiter));
+    let (waiter, waker) = Woken::new();
     assert!(outbox.poll_write(&mut Context::from_waker(&waker), b"x").is_pending());
     let mut batch = outbox.take(100).batch.expect("bytes are queued");
     assert_eq!(outbox.settle(), 0);
-    assert_eq!(waiter.0.load(SeqCst), 0, "taken is not yet let go");
+    assert_eq!(waiter.count(), 0, "taken is not yet let go");
     assert_eq!(drain(&mut batch), b"01234567");
     assert_eq!(outbox.settle(), 8);
-    assert_eq!(waiter.0.load(SeqCst), 1);
+    assert_eq!(waiter.count(), 1);
     assert!(matches!(write(&outbox, b"x"), Poll::Ready(Ok(1))));
-    assert_eq!(mover.0.load(SeqCst), 2, "woken when bytes meet an empty queue, not else");
+    assert_eq!(mover.count(), 2, "woken when bytes meet an empty queue, not else");
 }
 
 #[test]
 fn an_empty_write_takes_nothing_even_when_full() {
     let (outbox, mover) = outbox(1);
     assert!(matches!(write(&outbox, b""), Poll::Ready(Ok(0))));
-    assert_eq!(mover.0.load(SeqCst), 0);
+    assert_eq!(mover.count(), 0);
     assert!(matches!(write(&outbox, b"ab"), Poll::Ready(Ok(1))));
     assert!(matches!(write(&outbox, b""), Poll::Ready(Ok(0))));
 }
@@ -92,7 +84,7 @@ fn a_chunk_wakes_the_mover_when_it_meets_an_empty_queue() {
     for (size, woken) in [(10, 1), (10, 1)] {
         let chunk = Bytes::from(vec![1; size]);
         assert!(matches!(outbox.poll_write_chunk(&mut cx, &chunk), Poll::Ready(Ok(()))));
-        assert_eq!(mover.0.load(SeqCst), woken);
+        assert_eq!(mover.count(), woken);
     }
     assert_eq!(outbox.position(), 20);
 }
@@ -129,7 +121,7 @@ fn the_end_of_nothing_is_a_batch_without_bytes() {
     assert!(outbox.take(100).batch.is_none());
     outbox.finish();
     outbox.finish();
-    assert_eq!(mover.0.load(SeqCst), 1);
+    assert_eq!(mover.count(), 1);
     let batch = outbox.take(0).batch.expect("the end");
     assert!(batch.is_end() && batch.remaining() == 0);
 }
@@ -153,14 +145,13 @@ fn a_shutdown_after_a_close_does_not_change_what_writes_fail_with() {
 fn a_failure_is_sticky_and_wakes_everyone() {
     let (outbox, _) = outbox(4);
     let _ = write(&outbox, b"abcd");
-    let waiter = Arc::new(Count::default());
-    let waker = Waker::from(Arc::clone(&waiter));
+    let (waiter, waker) = Woken::new();
     let mut cx = Context::from_waker(&waker);
     assert!(outbox.poll_write(&mut cx, b"x").is_pending());
     assert!(outbox.poll_sent(&mut cx, 4).is_pending());
     outbox.fail(Error::new(ErrorKind::Reset, "gone"));
     outbox.fail(Error::new(ErrorKind::Closed, "later"));
-    assert_eq!(waiter.0.load(SeqCst), 2);
+    assert_eq!(waiter.count(), 2);
     for _ in 0..2 {
         assert!(
             matches!(write(&outbox, b"x"), Poll::Ready(Err(e)) if e.kind() == ErrorKind::Reset)
@@ -193,8 +184,7 @@ fn a_run_says_where_it_ends_and_is_sent_when_its_taker_says_so() {
     assert!(outbox.take_run(10).bytes.is_none());
     let large = vec![5; 70_000];
     assert!(matches!(write(&outbox, &large), Poll::Ready(Ok(70_000))));
-    let waiter = Arc::new(Count::default());
-    let waker = Waker::from(Arc::clone(&waiter));
+    let (waiter, waker) = Woken::new();
     let mut cx = Context::from_waker(&waker);
     assert!(outbox.poll_sent(&mut cx, 70_000).is_pending());
 
@@ -203,7 +193,7 @@ fn a_run_says_where_it_ends_and_is_sent_when_its_taker_says_so() {
     assert_eq!((first.len(), run.end), (BUFFER, false), "the first buffer, whole");
     assert!(sent(&outbox, BUFFER as u64).is_pending());
     outbox.mark_sent(run.position);
-    assert_eq!(waiter.0.load(SeqCst), 1, "to look again");
+    assert_eq!(waiter.count(), 1, "to look again");
     assert!(matches!(sent(&outbox, BUFFER as u64), Poll::Ready(Ok(()))));
     assert!(sent(&outbox, 70_000).is_pending());
 
@@ -224,12 +214,11 @@ fn a_run_says_where_it_ends_and_is_sent_when_its_taker_says_so() {
 fn a_run_makes_room_for_writers_and_there_is_none_after_a_failure() {
     let (outbox, _) = outbox(4);
     let _ = write(&outbox, b"abcd");
-    let waiter = Arc::new(Count::default());
-    let waker = Waker::from(Arc::clone(&waiter));
+    let (waiter, waker) = Woken::new();
     assert!(outbox.poll_write(&mut Context::from_waker(&waker), b"x").is_pending());
     let run = outbox.take_run(9);
     assert_eq!(run.bytes.as_deref(), Some(&b"abcd"[..]));
-    assert_eq!(waiter.0.load(SeqCst), 1);
+    assert_eq!(waiter.count(), 1);
     assert!(matches!(write(&outbox, b"efgh"), Poll::Ready(Ok(4))));
     outbox.fail(Error::new(ErrorKind::Reset, "gone"));
     outbox.finish();
@@ -241,13 +230,12 @@ fn a_run_makes_room_for_writers_and_there_is_none_after_a_failure() {
 fn those_who_wait_can_be_woken_to_look_at_something_else() {
     let (outbox, _) = outbox(1);
     let _ = write(&outbox, b"a");
-    let counts = [Arc::new(Count::default()), Arc::new(Count::default())];
-    let wakers = counts.each_ref().map(|count| Waker::from(Arc::clone(count)));
-    assert!(outbox.poll_write(&mut Context::from_waker(&wakers[0]), b"x").is_pending());
-    assert!(outbox.poll_sent(&mut Context::from_waker(&wakers[1]), 1).is_pending());
+    let [(writer, to_writer), (flusher, to_flusher)] = [Woken::new(), Woken::new()];
+    assert!(outbox.poll_write(&mut Context::from_waker(&to_writer), b"x").is_pending());
+    assert!(outbox.poll_sent(&mut Context::from_waker(&to_flusher), 1).is_pending());
     outbox.wake_writers();
     outbox.wake_writers();
-    assert!(counts.iter().all(|count| count.0.load(SeqCst) == 1));
+    assert_eq!((writer.count(), flusher.count()), (1, 1));
 }
 
 #[test]
@@ -275,15 +263,14 @@ fn what_waits_and_what_is_left_is_told() {
 fn writers_are_woken_when_a_third_of_the_room_is_free() {
     let (outbox, _) = outbox(9);
     let _ = write(&outbox, b"123456789");
-    let waiter = Arc::new(Count::default());
-    let waker = Waker::from(Arc::clone(&waiter));
+    let (waiter, waker) = Woken::new();
     assert!(outbox.poll_write(&mut Context::from_waker(&waker), b"x").is_pending());
     drop(outbox.take(2).batch);
     outbox.settle();
-    assert_eq!(waiter.0.load(SeqCst), 0);
+    assert_eq!(waiter.count(), 0);
     drop(outbox.take(1).batch);
     outbox.settle();
-    assert_eq!(waiter.0.load(SeqCst), 1);
+    assert_eq!(waiter.count(), 1);
 }
 
 proptest! {
