@@ -27,6 +27,9 @@ impl ListenerHandle {
     /// [`Listener::accept`](crate::Listener::accept) still returns the requests that had come
     /// before, and then `None`. Later requests are refused, and their clients may try again. A call
     /// of [`Listener::drain`](crate::Listener::drain) then waits for the remaining connections.
+    ///
+    /// A link ends when its client has acknowledged everything. A client that acknowledges nothing
+    /// and goes on sending keeps its link until the deadline of `drain`.
     pub fn shut_down(&self) {
         self.shared.stop();
     }

@@ -5,15 +5,16 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use h2conn::Listener;
 use h2conn::http::StatusCode;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, sink, split};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use super::{round_trip, until};
 use crate::attacks::peer::client;
 use crate::support::raw::{
     END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, Raw, frame, read_frame, request,
 };
-use crate::support::{Over, TestResult, accept, echo, listen_with, run};
+use crate::support::{Over, TestResult, accept, checked, echo, listen_with, run};
 
 /// Short enough for a test, and long enough for requests that are sent at once on a busy machine.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -100,6 +101,47 @@ fn a_client_that_is_refused_and_acknowledges_nothing_cannot_stay_by_talking_on()
         until(&handle, |stats| stats.links == 0).await;
         Ok(())
     })
+}
+
+/// An answer that its client has not acknowledged, and the client may be a slow one.
+#[tokio::test(start_paused = true)]
+async fn an_accepted_client_that_talks_on_and_acknowledges_nothing_keeps_its_link_until_a_deadline()
+-> TestResult {
+    const PAUSE: Duration = Duration::from_secs(40);
+    const HOUR: u32 = 3_600 / 40;
+    checked(7 * 24 * 3_600, async {
+        for deadline in [false, true] {
+            let (io, server) = duplex(64 << 10);
+            let mut listener = Listener::builder().build_over(server)?;
+            let handle = listener.handle();
+            let mut raw = Raw::client(io).await?;
+            raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &request("/")).await?;
+            let mut conn = accept(&mut listener).await?;
+            conn.write_all(b"an answer").await?;
+            conn.shutdown().await?;
+            drop(conn);
+            handle.shut_down();
+            let (mut reader, mut writer) = split(raw.io);
+            let gone = tokio::spawn(async move { tokio::io::copy(&mut reader, &mut sink()).await });
+            // The client's talk keeps the link for as long as the client likes.
+            for _ in 0..24 * HOUR {
+                writer.write_all(&frame(PING, 0, 0, b"and more")).await?;
+                sleep(PAUSE).await;
+            }
+            ensure!(handle.stats().links == 1 && !gone.is_finished());
+            if deadline {
+                writer.write_all(&frame(PING, 0, 0, b"and more")).await?;
+                ensure!(!listener.drain(Duration::from_secs(1)).await, "it is not acknowledged");
+            } else {
+                // Silence ends it.
+                sleep(PAUSE).await;
+            }
+            gone.await??;
+            ensure!(handle.stats().links == 0);
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// On Linux, all of 127.0.0.0/8 belongs to this machine.
