@@ -21,7 +21,7 @@ use crate::tls::ClientTls;
 
 pub(super) use build::opening;
 
-/// Sets up a [`Client`]. The setters cannot fail and may come in any order.
+/// Sets up a [`Client`](crate::Client). The setters cannot fail and may come in any order.
 /// [`build`](ClientBuilder::build) checks the values.
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
@@ -126,7 +126,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long [`Client::connect`] waits for the response head. Default: 30 seconds.
+    /// How long [`Client::connect`](crate::Client::connect) waits for the response head. Default: 30 seconds.
     pub fn response_timeout(mut self, limit: Duration) -> Self {
         self.response_timeout = limit;
         self
@@ -275,7 +275,7 @@ impl ClientBuilder {
     ///
     /// The future is dropped when the [`connect_timeout`](ClientBuilder::connect_timeout) is over.
     /// Its error is the source of an [`ErrorKind::Connect`](crate::ErrorKind::Connect). The
-    /// addresses of such connections are [`Addr::Other`]. A TCP socket should have `TCP_NODELAY`. A
+    /// addresses of such connections are [`Addr::Other`](crate::Addr::Other). A TCP socket should have `TCP_NODELAY`. A
     /// connector cannot be set together with a `unix_socket` or with
     /// [`resolve`](ClientBuilder::resolve), because it would use neither. To use one transport that
     /// is already there, see [`build_over`](ClientBuilder::build_over).
@@ -336,8 +336,7 @@ impl ClientBuilder {
     /// (RFC 9113 §6.7) how much the path carries in a round trip. A connection that reads that fast
     /// then gets a window of its own, by WINDOW_UPDATE (§6.9). It is doubled until it holds one and
     /// a half times that, within [`max_link_memory`](ClientBuilder::max_link_memory), which the
-    /// link's fast connections share. A connection that is read slowly or not at all keeps its first
-    /// window.
+    /// link's fast connections share. A connection that was never read fast keeps its first window.
     pub fn max_window_size(mut self, bytes: u32) -> Self {
         self.config.max_window = bytes;
         self

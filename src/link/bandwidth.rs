@@ -23,8 +23,9 @@ use tokio::time::Instant;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// A stream asks for a sample after at most its window times two to this power, again and again.
-const MOST_ASKED: u32 = 20;
+/// A stream asks for a sample after at most half of its window times two to this power, again and
+/// again.
+const MOST_ASKED: u32 = 10;
 
 #[derive(Debug)]
 pub(super) struct Probe {
@@ -145,19 +146,23 @@ impl Probe {
     }
 
     /// A PING was answered. Returns the sizes that the windows of the stream with most bytes, and
-    /// of the link, turned out to need. `None` if this was no sample.
-    pub(super) fn end(&mut self, link_window: u32) -> Option<Need> {
+    /// of the link, turned out to need, as far as that is `useful`. `None` if this was no sample.
+    pub(super) fn end(
+        &mut self,
+        link_window: u32,
+        useful: impl FnOnce(Need) -> Need,
+    ) -> Option<Need> {
         let sample = self.sample.take()?;
         let now = Instant::now();
         let rate = sample.link as f64 / (now - sample.began).as_secs_f64().max(1e-6);
         let (bytes, window) = sample.stream;
         let stream = need(bytes, window).filter(|_| bytes > 0);
-        let link = need(sample.link, link_window);
+        let found = useful(Need { stream, link: need(sample.link, link_window) });
         // A much slower path is a different one, on which growing has not been tried.
         let pays = rate >= self.best * 1.25 || rate <= self.best / 2.0;
-        if pays && (stream.is_some() || link.is_some()) {
+        if pays && found != Need::default() {
             (self.best, self.pause, self.next) = (rate, FIRST_PAUSE, None);
-            return Some(Need { stream, link });
+            return Some(found);
         }
         if !sample.is_extra {
             self.next = Some(now + self.pause);
@@ -180,6 +185,11 @@ mod tests {
 
     const MIB: u32 = 1 << 20;
 
+    /// Every need is useful.
+    fn all(need: Need) -> Need {
+        need
+    }
+
     /// A sample after which streams need this window, or no larger one.
     fn grown(window: Option<u32>) -> Option<Need> {
         Some(Need { stream: window.map(u64::from), link: None })
@@ -201,7 +211,7 @@ mod tests {
         for _ in 0..10 {
             let bytes = (window / 3 * 2).min(PRODUCT).into();
             sample(&mut probe, &mut part, window, bytes, DELAY).await;
-            if let Some(need) = probe.end(100 * MIB) {
+            if let Some(need) = probe.end(100 * MIB, all) {
                 window = need.stream.map_or(window, |window| window as u32);
             }
         }
@@ -216,7 +226,7 @@ mod tests {
             // The round trip lasts as long as the whole window needs to pass.
             let time = Duration::from_secs_f64(f64::from(window) / f64::from(RATE));
             sample(&mut probe, &mut part, window, window.into(), time).await;
-            if let Some(need) = probe.end(100 * MIB) {
+            if let Some(need) = probe.end(100 * MIB, all) {
                 window = need.stream.map_or(window, |window| window as u32);
             }
         }
@@ -227,10 +237,10 @@ mod tests {
     async fn a_path_that_gets_longer_is_another_one() {
         let (mut probe, mut part) = (Probe::new(), Part::default());
         sample(&mut probe, &mut part, MIB, MIB.into(), Duration::from_millis(10)).await;
-        assert_eq!(probe.end(100 * MIB), grown(Some(2 * MIB)));
+        assert_eq!(probe.end(100 * MIB, all), grown(Some(2 * MIB)));
         let window = 2 * MIB;
         sample(&mut probe, &mut part, window, window.into(), Duration::from_millis(100)).await;
-        assert_eq!(probe.end(100 * MIB), grown(Some(4 * MIB)));
+        assert_eq!(probe.end(100 * MIB, all), grown(Some(4 * MIB)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -242,7 +252,7 @@ mod tests {
             if probe.is_due(MIB, true) {
                 probe.begin();
                 probe.count(&mut part, MIB as usize / 2, MIB, || false);
-                assert_eq!(probe.end(100 * MIB), grown(None));
+                assert_eq!(probe.end(100 * MIB, all), grown(None));
                 samples += 1;
             }
         }
@@ -259,21 +269,21 @@ mod tests {
             probe.count(part, 200 << 10, MIB, || false);
         }
         let need = Need { stream: None, link: Some(32 * u64::from(MIB)) };
-        assert_eq!(probe.end(16 * MIB), Some(need));
+        assert_eq!(probe.end(16 * MIB, all), Some(need));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_that_could_be_wide_is_measured_during_a_pause_and_ever_less() {
         let (mut probe, mut part, mut samples) = (Probe::new(), Part::default(), Vec::new());
         sample(&mut probe, &mut part, MIB, 1, Duration::from_millis(10)).await;
-        assert_eq!((probe.end(100 * MIB), probe.is_due(MIB, true)), (grown(None), false));
+        assert_eq!((probe.end(100 * MIB, all), probe.is_due(MIB, true)), (grown(None), false));
         for mebibyte in 1..100 {
             probe.count(&mut part, MIB as usize, MIB, || true);
             if probe.is_due(MIB, false) {
                 probe.begin();
                 probe.count(&mut part, 1, MIB, || true);
                 assert!(!probe.holds_back(&part, MIB));
-                assert_eq!(probe.end(100 * MIB), grown(None));
+                assert_eq!(probe.end(100 * MIB, all), grown(None));
                 samples.push(mebibyte);
             }
         }
@@ -286,13 +296,28 @@ mod tests {
         let mut probe = Probe::new();
         let [mut fast, mut slow, mut silent] = [Part::default(); 3];
         sample(&mut probe, &mut silent, MIB, MIB.into(), Duration::from_millis(10)).await;
-        assert!(probe.end(100 * MIB).is_some());
+        assert!(probe.end(100 * MIB, all).is_some());
         probe.begin();
         advance(Duration::from_millis(10)).await;
         probe.count(&mut fast, 700 << 10, MIB, || true);
         probe.count(&mut slow, 600 << 10, MIB, || true);
-        assert!(probe.end(100 * MIB).is_some());
+        assert!(probe.end(100 * MIB, all).is_some());
         let parts = [fast, slow, silent, Part::default()];
         assert_eq!(parts.map(|part| probe.holds_back(&part, MIB)), [true, false, false, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_later_stream_with_a_small_window_is_no_slower_path() {
+        let (mut probe, mut part) = (Probe::new(), Part::default());
+        let second = Duration::from_secs(1);
+        sample(&mut probe, &mut part, 4 * MIB, 4 * u64::from(MIB), second).await;
+        assert_eq!(probe.end(100 * MIB, all), grown(Some(8 * MIB)));
+        let useful = |need: Need| Need { stream: need.stream.filter(|b| *b > 8 << 20), ..need };
+        // Its first window holds it back, and the earlier stream's is larger than it needs.
+        sample(&mut probe, &mut Part::default(), MIB, MIB.into(), second).await;
+        assert_eq!(probe.end(100 * MIB, useful), grown(None));
+        let bytes = 49 * u64::from(MIB) / 10;
+        sample(&mut probe, &mut Part::default(), 8 * MIB, bytes, second).await;
+        assert_eq!(probe.end(100 * MIB, useful), grown(None), "as fast as before");
     }
 }

@@ -14,6 +14,7 @@ mod stay;
 mod streams;
 mod timers;
 mod waste;
+mod wide;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -31,6 +32,7 @@ use tokio_util::time::delay_queue;
 #[cfg(test)]
 pub(crate) use waste::WASTE;
 use waste::Waste;
+use wide::Wide;
 
 use super::backlog::Line;
 use super::bandwidth::Probe;
@@ -98,8 +100,7 @@ pub(super) struct Driver {
     config: Config,
     windows: Windows,
     probe: Probe,
-    /// The streams with a window of their own.
-    wide: Vec<usize>,
+    wide: Wide,
     pinger: Pinger,
     keep_alive: KeepAlive,
     /// When the transport last took bytes, and how many it had taken then. Kept up to date only for
@@ -212,7 +213,7 @@ impl Driver {
             config,
             windows,
             probe: Probe::new(),
-            wide: Vec::new(),
+            wide: Wide::default(),
             pinger: Pinger::default(),
             keep_alive: KeepAlive::new(Instant::now()),
             took: Instant::now(),

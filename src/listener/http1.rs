@@ -11,7 +11,8 @@ pub(super) fn answer(head: &[u8], origins: &Origins) -> (&'static str, String) {
     if let Some(text) = origins.refusal(&uri, &headers) {
         return ("403 Forbidden", format!("{text}\n"));
     }
-    // Over HTTP/1.0 it is a proxy's that has lost the version, and the advice is the same.
+    // A WebSocket over HTTP/1.0 comes from a proxy that has lowered the version. The advice is the
+    // same.
     if asks_to_upgrade(&headers, "websocket") {
         let text = format!("This is an h2conn server: {}.\n", no_websockets_at_a_listener());
         return ("501 Not Implemented", text);

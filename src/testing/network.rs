@@ -399,7 +399,7 @@ where
         let piece = queue.front().map_or(&[][..], |(_, bytes)| &bytes[..bytes.len().min(most)]);
         let due = due.filter(|_| flow == Flow::Open);
         let write = async {
-            if unflushed && due.is_none_or(|due| due > Instant::now()) {
+            if unflushed && flow == Flow::Open && due.is_none_or(|due| due > Instant::now()) {
                 return to.flush().await.map(|()| None);
             }
             match due {

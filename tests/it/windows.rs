@@ -6,7 +6,8 @@ use anyhow::ensure;
 use h2conn::Conn;
 use h2conn::testing::{Line, Network, Pair, PairBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-use tokio::time::{Instant, sleep};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{TestResult, checked};
 
@@ -171,6 +172,51 @@ async fn a_later_connection_has_the_window_that_an_earlier_one_needed() -> TestR
         let [first, later @ ..] = &first_seconds[..] else { unreachable!("three were measured") };
         let gain = later.iter().all(|speed| *speed > 1.15 * first);
         ensure!(gain, "{first_seconds:?} bytes in the first seconds");
+        Ok(())
+    })
+    .await
+}
+
+/// Writes while it may, for as long as the other end reads.
+async fn pour_while(conn: Conn, mut may: watch::Receiver<bool>) {
+    while may.wait_for(|may| *may).await.is_ok() {
+        if (&conn).write_all(&[7; 64 << 10]).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_stream_is_reset_because_earlier_ones_were_promised_much() -> TestResult {
+    const STREAMS: usize = 6;
+    checked(600, async {
+        let (mut pair, _network) = far_apart(Pair::builder()).await?;
+        let (mut switches, mut servers, mut pouring) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..STREAMS {
+            let (client, server) = pair.open().await?;
+            let (switch, may) = watch::channel(true);
+            pouring.push(tokio::spawn(pour_while(client, may)));
+            speed_for(&server, 2 * SECOND).await?;
+            // Its window is large by now. Its peer stops, and all that is on its way is read.
+            switch.send_replace(false);
+            while timeout(SECOND, speed_for(&server, ROUND_TRIP)).await.is_ok() {}
+            switches.push(switch);
+            servers.push(server);
+        }
+        let most = servers.iter().map(|server| server.stats().bytes_received).min();
+        ensure!(most > Some(8 * MIB as u64), "they were not fast: {most:?}");
+        for switch in &switches {
+            switch.send_replace(true);
+        }
+        sleep(10 * SECOND).await;
+        let unread: Vec<_> = servers.iter().map(|server| server.stats().receive_queued).collect();
+        ensure!(unread.iter().sum::<u64>() <= 48 << 20, "{unread:?} bytes lie unread");
+        for server in &servers {
+            speed_for(server, ROUND_TRIP).await?;
+        }
+        for pouring in pouring {
+            pouring.abort();
+        }
         Ok(())
     })
     .await

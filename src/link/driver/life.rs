@@ -129,9 +129,10 @@ impl Driver {
     /// Records a measured round trip.
     pub(super) fn has_measured(&mut self, time: Duration) {
         self.shared.set_rtt(time);
-        if let Some(need) = self.probe.end(self.windows.base()) {
+        let useful = |need| self.windows.useful(need);
+        if let Some(need) = self.probe.end(self.windows.base(), useful) {
             self.windows.grow(need);
-            self.widen_streams();
+            self.wide.note_sample();
         }
     }
 }

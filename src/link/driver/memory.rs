@@ -4,21 +4,23 @@
 use std::fmt;
 
 use super::Driver;
+use super::wide::measure_reads;
 use crate::error::{Ending, Reason};
-use crate::link::bandwidth::Probe;
 use crate::link::budget::Share;
 use crate::link::entry::Entry;
-use crate::link::window::Windows;
 use crate::observe;
 
 impl Driver {
     /// Keeps the bytes that the peer may send within the link's memory.
     pub(super) fn adjust_windows(&mut self) {
+        self.windows.set_open(self.streams.len());
+        self.widen_streams();
         self.measure();
         if let Some(window) = self.windows.wanted_link_window(self.held) {
             self.session.http2().set_connection_window(window);
         }
-        if let Some(window) = self.windows.wanted_stream_window(self.streams.len())
+        self.fit_wide_streams();
+        if let Some(window) = self.windows.wanted_stream_window()
             && self.session.state().are_settings_acknowledged()
         {
             self.session.http2().set_initial_window(window);
@@ -28,10 +30,6 @@ impl Driver {
                     entry.stream.inbox.set_threshold(window as usize / 4);
                 }
             }
-        }
-        if !self.wide.is_empty() && self.windows.wide_window(self.wide.len()) != self.windows.wide()
-        {
-            self.fit_wide_streams();
         }
         if self.windows.is_over(self.held) {
             self.release_all();
@@ -50,42 +48,12 @@ impl Driver {
     /// the present windows.
     fn measure(&mut self) {
         let largest = self.windows.stream().max(self.windows.wide());
-        if self.probe.is_due(largest, self.windows.can_grow())
+        let is_useful = self.windows.can_grow() || self.windows.can_widen(self.wide.len());
+        if self.probe.is_due(largest, is_useful)
             && self.session.state().are_settings_acknowledged()
             && self.send_ping()
         {
             self.probe.begin();
-        }
-    }
-
-    /// Widens the streams that the last sample shows to be held back by their windows.
-    pub(super) fn widen_streams(&mut self) {
-        let before = self.wide.len();
-        for (key, entry) in &mut self.streams {
-            if self.windows.can_widen(self.wide.len())
-                && !entry.is_wide
-                && !entry.over
-                && self.probe.holds_back(&entry.part, self.windows.stream())
-            {
-                entry.is_wide = true;
-                self.wide.push(key);
-            }
-        }
-        if self.wide.len() > before {
-            self.fit_wide_streams();
-        }
-    }
-
-    /// Gives all wide streams the window that so many may have.
-    fn fit_wide_streams(&mut self) {
-        let window = self.windows.wide_window(self.wide.len());
-        self.windows.set_wide_window(window);
-        for key in &self.wide {
-            let Some(entry) = self.streams.get(*key).filter(|entry| !entry.over) else { continue };
-            entry.stream.inbox.set_threshold(window as usize / 4);
-            if let Some(id) = entry.id {
-                self.session.http2().set_stream_window(id, window);
-            }
         }
     }
 
@@ -94,7 +62,7 @@ impl Driver {
         let Some(entry) = self.streams.get_mut(key) else { return };
         let released = entry.release(&mut self.session);
         self.held -= released;
-        measure_reads(&mut self.probe, &self.windows, self.wide.len(), entry, released);
+        measure_reads(&mut self.probe, &self.windows, &self.wide, entry, released);
     }
 
     /// Keeps to the memory that the links of the listener may hold together.
@@ -147,7 +115,7 @@ impl Driver {
         for (_, entry) in &mut self.streams {
             let released = entry.release(&mut self.session);
             self.held -= released;
-            measure_reads(&mut self.probe, &self.windows, self.wide.len(), entry, released);
+            measure_reads(&mut self.probe, &self.windows, &self.wide, entry, released);
         }
     }
 
@@ -175,17 +143,4 @@ impl Driver {
         }
         self.look_at(key);
     }
-}
-
-/// Counts bytes that a stream's user has read, for the measurement of the windows.
-fn measure_reads(
-    probe: &mut Probe,
-    windows: &Windows,
-    wide: usize,
-    entry: &mut Entry,
-    bytes: usize,
-) {
-    let window = if entry.is_wide { windows.wide() } else { windows.stream() };
-    let could_be_wide = !entry.is_wide;
-    probe.count(&mut entry.part, bytes, window, || could_be_wide && windows.can_widen(wide));
 }

@@ -208,7 +208,7 @@ impl Driver {
         }
         self.held -= entry.held;
         if entry.is_wide {
-            self.wide.retain(|wide| *wide != key);
+            self.wide.remove(key);
         }
         if self.streams.is_empty() {
             // The link may have been waiting for this, to say goodbye.
