@@ -7,6 +7,9 @@ import { drive, protocolOf } from "./drive.mjs";
 // Quotes in a value, and characters outside of ASCII.
 const LINE = `Grüße "h2conn" 漢字`;
 
+// A line that the server sends in several frames, which the page must not see.
+const LONG = 300_000;
+
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: { http1: { type: "boolean" }, http2: { type: "boolean" } },
@@ -25,6 +28,7 @@ const webSockets = await drive(protocol, { width: 800, height: 450 }, async cont
 const { origin } = page;
 const status = options.http2 ? 200 : 101;
 assert.deepEqual(webSockets, [
+  { protocol, origin, status },
   { protocol, origin, status },
   { protocol, origin, status: 401 },
   { protocol, origin, status: 401 },
@@ -47,12 +51,15 @@ async function talk(tab) {
   assert.deepEqual(sent.map(read), [{ text: "hello" }, { text: LINE }]);
   assert.deepEqual(received.map(read), [{ number: 1, text: "HELLO" }, { number: 2, text: LINE.toUpperCase() }]);
 
+  const texts = received.length;
   const token = await tab.evaluate(async () => (await fetch("/token")).text());
+  const long = await tab.evaluate(longLine, [token, LONG]);
+  assert.deepEqual(long, { messages: 1, length: LONG });
   const outcomes = [];
   for (const offered of [["json"], ["json", "bearer.wrong"], [`bearer.${token}`]]) {
     outcomes.push(await tab.evaluate(outcome, offered));
   }
-  return { page: protocol, messages: received.length, outcomes };
+  return { page: protocol, messages: texts, long: long.messages, outcomes };
 }
 
 // The messages that the WebSockets of a page send and receive.
@@ -72,6 +79,25 @@ function read(payload) {
 
 function heard(tab, text) {
   return tab.waitForFunction(expected => document.querySelector("pre").textContent === expected, text);
+}
+
+// How a line of so many characters comes back: in how many messages, and how long.
+function longLine([token, length]) {
+  const socket = new WebSocket(`wss://${location.host}/live`, ["json", `bearer.${token}`]);
+  return new Promise((resolve, reject) => {
+    let [messages, heard] = [0, 0];
+    socket.onopen = () => socket.send(JSON.stringify({ text: "ü".repeat(length) }));
+    socket.onmessage = ({ data }) => {
+      messages += 1;
+      try {
+        heard = JSON.parse(data).text.length;
+      } catch (error) {
+        reject(`a message of ${data.length} characters: ${error}`);
+      }
+      socket.close();
+    };
+    socket.onclose = ({ code }) => messages ? resolve({ messages, length: heard }) : reject(`code ${code}`);
+  });
 }
 
 // The end of a WebSocket that offers these subprotocols: whether it was opened, and its code.

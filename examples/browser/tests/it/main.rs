@@ -57,7 +57,7 @@ async fn talk(flag: &str, protocol: &str) -> Result<()> {
     // Without the token, with a wrong one, and with the token alone.
     let refused = json!([false, 1006]);
     let expected = json!({
-        "page": protocol, "webSocket": protocol, "messages": 2,
+        "page": protocol, "webSocket": protocol, "messages": 2, "long": 1,
         "outcomes": [refused, refused, refused],
     });
     ensure!(seen == expected, "{seen}");
