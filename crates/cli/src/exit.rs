@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use h2conn::{Backoff, ErrorKind};
 
-use crate::report::{say_last, without_passwords};
+use crate::report::{say_last, shown, without_passwords};
 
 /// The result of every operation that can end the program.
 pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
@@ -158,7 +158,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.error)
+        f.write_str(&shown(&self.error))
     }
 }
 

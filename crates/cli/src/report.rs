@@ -22,7 +22,7 @@ use crate::waiting::without_query;
 pub(crate) use log::install as install_log;
 pub(crate) use rate::About;
 use stderr::Stderr;
-pub(crate) use terms::of_the_tool;
+pub(crate) use terms::{brief, shown};
 pub(crate) use visible::without_passwords;
 
 /// The only way to standard error.
@@ -47,18 +47,18 @@ pub(crate) struct Secrets(pub(crate) Vec<HeaderName>);
 /// Prints a line, whatever the user has asked for. It does not wait for a reader: lines that do not
 /// fit into the queue are dropped and counted.
 pub(crate) fn say(line: impl fmt::Display) {
-    STDERR.say(&of_the_tool(&line.to_string()));
+    STDERR.say(&line.to_string());
 }
 
 /// Prints a line that a peer can cause as often as it likes. Lines of one `kind` about one host are
 /// limited in number.
 pub(crate) fn warn(about: impl Into<About>, kind: &'static str, line: impl fmt::Display) {
-    STDERR.warn(about.into(), kind, || of_the_tool(&line.to_string()).into_owned());
+    STDERR.warn(about.into(), kind, || line.to_string());
 }
 
 /// Prints the reason for the program's end, however full the queue is.
 pub(crate) fn say_last(line: impl fmt::Display) {
-    STDERR.say_at_any_rate(&of_the_tool(&line.to_string()));
+    STDERR.say_at_any_rate(&line.to_string());
 }
 
 /// Waits until all lines are written, or until a reader that does not read has used up `patience`.

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::args::Ping;
 use crate::dial;
 use crate::exit::{Code, Failure, Result};
-use crate::report::{Report, of_the_tool};
+use crate::report::{Report, brief};
 use crate::signals::Interrupt;
 use crate::waiting;
 
@@ -84,12 +84,12 @@ async fn ping(args: &Ping, client: &Client, conn: &mut Conn, tally: &mut Tally) 
                 Ok(())
             }
             Ok(Err(error)) => {
-                print(format_args!("no answer from {peer}: seq={number} {error}"))?;
+                print(format_args!("no answer from {peer}: seq={number} {}", brief(&error)))?;
                 // The link (HTTP/2 connection) is gone, for example because the server ends idle
                 // links.
                 match client.open(&args.url).await {
                     Ok(new) => *conn = new,
-                    Err(error) => print(format_args!("no new link: {error}"))?,
+                    Err(error) => print(format_args!("no new link: {}", brief(&error)))?,
                 }
                 Err(error.into())
             }
@@ -116,8 +116,7 @@ fn name(conn: &Conn) -> String {
 
 /// Prints to standard output: round trips are the data of this command.
 fn print(line: impl fmt::Display) -> Result {
-    // It can be an error of the library.
-    writeln!(io::stdout(), "{}", of_the_tool(&line.to_string())).map_err(Failure::output)
+    writeln!(io::stdout(), "{line}").map_err(Failure::output)
 }
 
 /// The number of PINGs sent, and the round trips of those that were answered.

@@ -22,7 +22,7 @@ use crate::descriptors;
 use crate::exit::{Failure, Result};
 use crate::places::{Full, Line, Peer, Places};
 use crate::pump::{CutOnDrop, relay};
-use crate::report::{About, Report, warn};
+use crate::report::{About, Report, shown, warn};
 use crate::signals::{Interrupt, say_what_is_awaited, say_what_was_cut};
 use crate::transfer::store::{Limits, Secrets, Store};
 use crate::tunnel::BOUND;
@@ -152,7 +152,7 @@ impl Server {
             Err(error) => {
                 let refused = error.downcast_ref().map(|Refused(status, _)| *status);
                 let kind = refused.and_then(|status| status.canonical_reason()).unwrap_or("failed");
-                warn(about, kind, format_args!("{who}: {error:#}"));
+                warn(about, kind, format_args!("{who}: {}", shown(&error)));
             }
         }
     }

@@ -1,10 +1,14 @@
 //! The library's terms in those of the command line: its errors name setters that a program calls, where a user of the
 //! tool has options.
+//!
+//! Only errors of the library are changed, never paths, header fields or words of peers beside them.
 
 use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::io;
 
 /// Parts of the texts of the library, and the words of the tool for them. Earlier lines come first.
-const TERMS: [(&str, &str); 18] = [
+const TERMS: [(&str, &str); 21] = [
     ("ClientTls::pinned", "--fingerprint SHA256"),
     ("ClientTls::identity", "--cert FILE and --key FILE"),
     (
@@ -32,52 +36,60 @@ const TERMS: [(&str, &str); 18] = [
     ("max_links_per_origin or the server's limit", "the server's limit"),
     ("ServerTls::client_roots", "--client-ca FILE"),
     ("ServerTls::optional_client_roots", "--client-ca FILE"),
+    ("the idle_timeout of this side", "the --idle-timeout of this side"),
+    ("connector is set together with unix_socket", "a proxy is set together with --unix-socket"),
+    ("unix_socket is set together with resolve", "--unix-socket is set together with --resolve"),
 ];
 
-/// Setters, and the options that call them. They stand in texts as whole words.
-const SETTERS: [(&str, &str); 5] = [
-    ("idle_timeout", "--idle-timeout"),
-    ("connect_timeout", "--connect-timeout"),
-    ("handshake_timeout", "--connect-timeout"),
-    ("response_timeout", "--connect-timeout"),
-    ("unix_socket", "--unix-socket"),
+/// The beginnings of texts of the library.
+const STARTS: [(&str, &str); 2] = [
+    ("idle_timeout is ", "--idle-timeout is "),
+    ("handshake_timeout is ", "--connect-timeout is "),
 ];
 
 /// The end of an error of rustls, which is for those who write programs.
 const MANUAL_OF_RUSTLS: &str =
     ": https://docs.rs/rustls/latest/rustls/manual/_03_howto/index.html#unexpected-eof";
 
-/// The line with options instead of setters.
-pub(crate) fn of_the_tool(line: &str) -> Cow<'_, str> {
-    let mut line = Cow::Borrowed(line);
-    for (library, tool) in TERMS {
-        if line.contains(library) {
-            line = Cow::Owned(line.replace(library, tool));
+/// An error and its causes in one line, with options instead of setters where the library speaks.
+pub(crate) fn shown(error: &anyhow::Error) -> String {
+    let mut is_behind = false;
+    let texts = error.chain().map(|cause| {
+        let text = cause.to_string();
+        if is_of_the_library(cause) {
+            is_behind = true;
+            return of_the_tool(&text).into_owned();
         }
-    }
-    if line.contains(MANUAL_OF_RUSTLS) {
-        line = Cow::Owned(line.replace(MANUAL_OF_RUSTLS, ""));
-    }
-    for (setter, option) in SETTERS {
-        if line.contains(setter) {
-            line = Cow::Owned(with_word(&line, setter, option));
-        }
-    }
-    line
+        // The causes of the library's errors are those of rustls and of the system.
+        if is_behind { text.replace(MANUAL_OF_RUSTLS, "") } else { text }
+    });
+    texts.collect::<Vec<_>>().join(": ")
 }
 
-/// The text with another word instead of `word`, but not where that is a part of a longer one.
-fn with_word(text: &str, word: &str, other: &str) -> String {
-    let is_of_a_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    let (mut all, mut from) = (String::new(), 0);
-    for (at, _) in text.match_indices(word) {
-        let end = at + word.len();
-        let is_part = text[..at].ends_with(is_of_a_word) || text[end..].starts_with(is_of_a_word);
-        all.push_str(&text[from..at]);
-        all.push_str(if is_part { word } else { other });
-        from = end;
+/// An error of the library alone, without its causes, with options instead of setters.
+pub(crate) fn brief(error: &h2conn::Error) -> String {
+    of_the_tool(&error.to_string()).into_owned()
+}
+
+fn is_of_the_library(cause: &(dyn StdError + 'static)) -> bool {
+    let inside = cause.downcast_ref::<io::Error>().and_then(h2conn::Error::from_io);
+    inside.is_some() || cause.is::<h2conn::Error>()
+}
+
+/// A text of the library with options instead of setters.
+fn of_the_tool(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    for (library, tool) in STARTS {
+        if let Some(rest) = text.strip_prefix(library) {
+            text = Cow::Owned(format!("{tool}{rest}"));
+        }
     }
-    all + &text[from..]
+    for (library, tool) in TERMS.into_iter().chain([(MANUAL_OF_RUSTLS, "")]) {
+        if text.contains(library) {
+            text = Cow::Owned(text.replace(library, tool));
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -120,6 +132,9 @@ mod tests {
         "keep_alive_timeout",
     ];
 
+    /// A text for a client that asks for a WebSocket names these modules to those who write the server's program.
+    const MODULES: [&str; 2] = ["h2conn::axum::Accept", "h2conn::accept"];
+
     /// The setter of `serve --max-links`. The text comes from the server, which can be another program.
     const OF_A_SERVER: &str = "max_links";
 
@@ -153,6 +168,14 @@ mod tests {
         lines.flat_map(|line| line.split('"').skip(1).step_by(2).map(str::to_owned)).collect()
     }
 
+    /// The names of the setters in these sources, of several words.
+    fn setters(sources: &[String]) -> BTreeSet<&str> {
+        let behind = sources.iter().flat_map(|text| text.split("pub fn ").skip(1));
+        let setters = behind.filter(|item| item.contains("(mut self"));
+        let names = setters.filter_map(|item| item.split('(').next());
+        names.filter(|name| name.contains('_')).collect()
+    }
+
     fn words(text: &str) -> impl Iterator<Item = &str> {
         text.split(|c: char| !c.is_alphanumeric() && c != '_')
     }
@@ -160,12 +183,7 @@ mod tests {
     #[test]
     fn each_text_of_the_library_that_the_tool_can_show_names_options() {
         let sources = source("../../src");
-        let mut setters = BTreeSet::new();
-        for text in &sources {
-            let behind = text.split("pub fn ").skip(1).filter(|item| item.contains("(mut self"));
-            setters.extend(behind.filter_map(|item| item.split('(').next()));
-        }
-        setters.retain(|name| name.contains('_'));
+        let setters = setters(&sources);
         assert!(setters.len() > 20, "{setters:?}");
         let mut texts = 0;
         for text in sources.iter().flat_map(|text| literals(text)) {
@@ -174,7 +192,8 @@ mod tests {
                 continue;
             }
             texts += 1;
-            let shown = of_the_tool(&text);
+            let shown = MODULES.iter().fold(text, |text, module| text.replace(module, ""));
+            let shown = of_the_tool(&shown);
             let is_path = |(at, _)| {
                 let (before, behind) = (&shown[..at], &shown[at + 2..]);
                 before.ends_with(char::is_alphanumeric) && behind.starts_with(char::is_alphabetic)
@@ -188,30 +207,83 @@ mod tests {
         assert!(texts > 200, "{texts} texts are too few");
     }
 
+    /// The text with `{}` for all that is put into it.
+    fn with_gaps(text: &str) -> String {
+        let mut parts = text.split('{');
+        let mut all = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            all.push_str("{}");
+            all.push_str(part.split_once('}').map_or("", |(_, behind)| behind));
+        }
+        all
+    }
+
+    /// Whether the library says this phrase, as it stands or with the name of a setter put into a text.
+    fn is_said(phrase: &str, all: &[String], has: impl Fn(&str, &str) -> bool) -> bool {
+        let is_name = |word: &&str| word.contains("::") || word.ends_with("_timeout");
+        let name = phrase.split(' ').find(is_name);
+        let with_gap = name.map(|name| (name, phrase.replace(name, "{}")));
+        all.iter().any(|text| {
+            let is_put_in = |(name, phrase): &(&str, String)| {
+                has(&with_gaps(text), phrase) && all.iter().any(|text| text == name)
+            };
+            has(text, phrase) || with_gap.as_ref().is_some_and(is_put_in)
+        })
+    }
+
     #[test]
-    fn each_term_is_one_of_the_library_and_the_tool_calls_no_setter_that_is_unused() {
+    fn each_phrase_is_one_that_the_library_says() {
         let all: Vec<String> = source("../../src").iter().flat_map(|text| literals(text)).collect();
         for (library, _) in TERMS {
-            // The name of a setter can be put into a text.
-            let name = library.split(' ').find(|word| word.contains("::")).unwrap_or(library);
-            let name = name.trim_matches(['(', ')']);
-            let is_there = all.iter().any(|text| text.contains(library) || text.contains(name));
+            let is_there = is_said(library, &all, |text, phrase| text.contains(phrase));
             assert!(is_there, "the library no longer says: {library}");
         }
-        for text in source("src") {
-            for setter in UNUSED {
-                assert!(!text.contains(&format!(".{setter}(")), "{setter} needs an option's name");
-            }
+        for (library, _) in STARTS {
+            let is_there = is_said(library, &all, |text, phrase| text.starts_with(phrase));
+            assert!(is_there, "no text of the library begins with: {library}");
+        }
+        let no_phrase = "the idle_timeout of that side";
+        assert!(!is_said(no_phrase, &all, |text, phrase| text.contains(phrase)));
+    }
+
+    /// The name of a setter stands alone in the sources where it is put into a text: `NAME is …, and must be …`.
+    #[test]
+    fn each_setter_that_the_tool_calls_with_a_value_has_its_option_in_each_text() {
+        let tool = source("src");
+        let is_called = |setter: &str| {
+            let call = format!(".{setter}(");
+            let calls = tool.iter().flat_map(|text| text.split(&call).skip(1));
+            calls.into_iter().any(|value| !value.starts_with("None)"))
+        };
+        for setter in UNUSED {
+            assert!(!is_called(setter), "{setter} needs an option's name");
+        }
+        let library = source("../../src");
+        let setters = setters(&library);
+        let is_time =
+            |name: &str| ["_timeout", "_interval", "_age"].iter().any(|end| name.ends_with(end));
+        let names = library.iter().flat_map(|text| literals(text));
+        for name in names.filter(|name| is_time(name) && setters.contains(&**name)) {
+            let has_term = STARTS.iter().any(|(start, _)| *start == format!("{name} is "));
+            assert!(has_term || !is_called(&name), "{name} needs an option's name");
         }
     }
 
     #[test]
-    fn a_word_is_another_one_only_as_a_whole() {
-        let text = "idle_timeout, link_idle_timeout, (idle_timeout) idle_timeouts idle_timeout";
-        let expected =
-            "--idle-timeout, link_idle_timeout, (--idle-timeout) idle_timeouts --idle-timeout";
-        assert_eq!(of_the_tool(text), expected);
-        let peers = "a text without any of these: h2conn::Error, [::1]:80";
-        assert!(matches!(of_the_tool(peers), Cow::Borrowed(same) if same == peers));
+    fn only_the_librarys_own_words_are_changed() {
+        let library = h2conn::Client::builder().idle_timeout(std::time::Duration::ZERO).build();
+        let library = library.map(drop).unwrap_err();
+        let beginning = "--idle-timeout is 0ns, and must be ";
+        assert!(brief(&library).starts_with(beginning), "{library}");
+        let path = "cannot read idle_timeout, the idle_timeout of this side";
+        let with_path = |error: anyhow::Error| shown(&error.context(path));
+        assert!(with_path(library.clone().into()).starts_with(&format!("{path}: {beginning}")));
+        let inside = io::Error::from(library);
+        assert!(with_path(inside.into()).starts_with(&format!("{path}: {beginning}")));
+        let peers = "the server answered 403: idle_timeout is 0, see ClientTls::pinned";
+        assert_eq!(with_path(anyhow::anyhow!(peers)), format!("{path}: {peers}"));
+        // It is the beginning of a text alone.
+        let other = "link_idle_timeout is 2y, and must be at most 1y";
+        assert!(matches!(of_the_tool(other), Cow::Borrowed(same) if same == other));
     }
 }

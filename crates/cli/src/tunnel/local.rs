@@ -12,7 +12,7 @@ use super::target::Target;
 use super::{Tunnel, explain, socks};
 use crate::places::{Peer, Place, Places};
 use crate::pump::{CutOnDrop, Socket, relay};
-use crate::report::{About, warn};
+use crate::report::{About, shown, warn};
 use crate::signals::Interrupt;
 
 /// The destination of a listener's connections.
@@ -89,7 +89,7 @@ async fn take_in(tcp: TcpStream, peer: SocketAddr, purpose: Purpose, tunnel: Tun
         Purpose::Socks => by_socks(tcp, peer, &tunnel).await,
     };
     if let Err(error) = result {
-        warn(peer, "forward", format_args!("{error:#}"));
+        warn(peer, "forward", shown(&error));
     }
 }
 

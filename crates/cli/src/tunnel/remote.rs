@@ -22,7 +22,7 @@ use super::target::Target;
 use super::{BOUND, Tunnel, explain, names, tcp};
 use crate::places::{Line, Peer, Place, Places};
 use crate::pump::{CutOnDrop, relay};
-use crate::report::{About, say, warn};
+use crate::report::{About, say, shown, warn};
 
 /// Less than the time that a visitor waits at the server.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -110,7 +110,7 @@ impl Visitor {
 
     async fn welcome(self, tunnel: Tunnel, control: Arc<Conn>, place: &Place<Line>) {
         if let Err(error) = self.visit(&tunnel, control, place).await {
-            self.complain("visitor", format_args!("{error:#}"));
+            self.complain("visitor", format_args!("{}", shown(&error)));
         }
     }
 

@@ -208,6 +208,31 @@ fn other_input_that_cannot_be_used_names_no_setter() -> TestResult {
     Ok(())
 }
 
+#[cfg(unix)]
+#[test]
+fn a_path_and_a_header_field_with_the_name_of_a_setter_stay_as_they_are() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let socket = text(&folder.path().join("unix_socket"))?;
+    let pem = text(&folder.path().join("idle_timeout"))?;
+    let mut listen = program();
+    listen.args(["listen", "-v", &format!("unix:{socket}"), "--echo", "--keep-open"]);
+    let server = Server::run(listen.args(["--identity", &pem]).stdin(Stdio::null()))?;
+    let connect = ["connect", "-v", "-k", "--unix-socket", &socket, "https://localhost/"];
+    let output = h2conn(connect).args(["-H", "x-error: connect_timeout"]).output()?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(output.status.success() && said.contains("> x-error: connect_timeout\n"), "{said}");
+    let said = server.interrupt()?.stderr;
+    let lines = [
+        format!("listening on unix:{socket} "),
+        format!("kept in {pem}, "),
+        "< x-error: connect_timeout\n".to_owned(),
+    ];
+    for line in lines {
+        ensure!(said.contains(&line), "expected {line:?} in: {said}");
+    }
+    Ok(())
+}
+
 /// `ping` prints failures to standard output, among its data.
 #[cfg(unix)]
 #[test]

@@ -7,6 +7,7 @@ use super::Store;
 use super::digests::Turns;
 use super::quota::Share;
 use crate::places::Place;
+use crate::report::shown;
 use crate::transfer::access::Mode;
 use crate::transfer::digest::Hasher;
 use crate::transfer::partial::Partial;
@@ -40,7 +41,7 @@ pub(super) async fn serve(
         }
         Err(error) => {
             // If the client has gone, it cannot be told.
-            let _ = write_line(&conn, format!("failed {error:#}")).await;
+            let _ = write_line(&conn, format!("failed {}", shown(&error))).await;
             let _ = conn.close().await;
             Err(error)
         }
