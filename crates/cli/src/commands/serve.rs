@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,7 +86,7 @@ pub(crate) async fn run(args: Serve, verbose: u8) -> Result {
     let builder = bind::with_tls(builder, &args.listening)?;
     if let (Some(open), Some(dir)) = (store.take(), &args.files) {
         // The first start has only now made the file of --identity, and no client can connect yet.
-        let secrets = secrets(&args.secret, &args.listening).map_err(Failure::by_usage)?;
+        let secrets = secrets(&args.secret, &args.listening, dir).map_err(Failure::by_usage)?;
         secrets.warn_if_in(dir);
         store = Some(open.without(secrets));
     }
@@ -139,8 +140,8 @@ pub(crate) async fn run(args: Serve, verbose: u8) -> Result {
 }
 
 /// The files with secrets that the options name. The certificates of --cert are public.
-fn secrets(token: &Secret, listening: &ListenOptions) -> Anyhow<Secrets> {
-    Secrets::at([&token.token_file, &listening.identity, &listening.key].into_iter().flatten())
+fn secrets(token: &Secret, listening: &ListenOptions, dir: &Path) -> Anyhow<Secrets> {
+    Secrets::at([&token.token_file, &listening.identity, &listening.key].into_iter().flatten(), dir)
 }
 
 impl Server {

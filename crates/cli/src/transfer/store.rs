@@ -7,6 +7,7 @@ mod secrets;
 mod take;
 mod tidy;
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,8 +29,10 @@ use super::send::parse_have;
 use super::step::step;
 use super::{RECV, SEND, name};
 use crate::places::{Full, Peer, Places};
+use crate::report::{About, warn};
 use digests::{Digests, Turns};
 use quota::{Quota, Share};
+use secrets::Named;
 pub(crate) use secrets::Secrets;
 
 /// A directory whose files are offered, and that accepts files if this is allowed. No name and no
@@ -96,7 +99,7 @@ impl Store {
         Ok(store)
     }
 
-    /// The same store, which neither gives nor takes these files.
+    /// The same store, of which no client can read or replace these files.
     pub(crate) fn without(self, secrets: Secrets) -> Store {
         Store { secrets, ..self }
     }
@@ -155,9 +158,15 @@ impl Store {
         if !self.dir.metadata(&name).map_err(by_system)?.is_file() {
             return Err(Refused::new(StatusCode::NOT_FOUND, anyhow::anyhow!("{path} is no file")));
         }
+        // Links in the path lead to a directory and a name, and those count.
+        let real = self.dir.canonicalize(&name).map_err(by_system)?;
+        if let Some(name) = real.file_name() {
+            let dir = self.dir_of(&real).map_err(by_system)?;
+            self.refuse_secret(&dir, name, path, "clients do not get it")?;
+        }
         let open = || self.dir.open_with(&name, &Given::options());
         let file = self.secrets.open(|| open().map(cap_std::fs::File::into_std));
-        let Some(file) = file.map_err(by_system)? else {
+        let Some(file) = file.map_err(Refused::unchecked)?.map_err(by_system)? else {
             return Err(Refused::as_a_secret(path, "clients do not get it"));
         };
         Given::of(file).map_err(|error| {
@@ -172,19 +181,13 @@ impl Store {
             return Err(Refused::new(StatusCode::FORBIDDEN, error));
         }
         let name = name::parse(path).map_err(Refused::by_name)?;
-        let parent = name.parent().filter(|parent| *parent != Path::new(""));
-        let dir = match parent {
-            Some(parent) => self.dir.open_dir(parent),
-            None => self.dir.try_clone(),
-        };
-        let dir = dir.map_err(|error| Refused::by_system(path, &error))?;
+        let dir = self.dir_of(&name).map_err(|error| Refused::by_system(path, &error))?;
         let Some(name) = name.file_name() else {
             return Err(Refused::by_name(anyhow::anyhow!("{path} is no file's name")));
         };
         let by_system = |error| Refused::by_system(path, &error);
-        if self.secrets.are_at(&dir, name).map_err(by_system)? {
-            return Err(Refused::as_a_secret(path, "clients cannot put a file in its place"));
-        }
+        self.secrets.look().map_err(Refused::unchecked)?;
+        self.refuse_secret(&dir, name, path, "clients cannot put a file in its place")?;
         match dir.symlink_metadata(name) {
             Ok(_) => {
                 let error = anyhow::anyhow!("{path} is there already, and is not replaced");
@@ -204,13 +207,38 @@ impl Store {
             Refused::new(status, error)
         })?;
         // A secret can have been given the name of the partial file since the start.
-        if self.secrets.have(&partial.handle(), &[]).map_err(by_system)? {
+        if self.secrets.have(&partial.handle()).map_err(Refused::unchecked)? {
             return Err(Refused::as_a_secret(path, "clients cannot replace it"));
         }
         match self.quota.begin(&partial.handle(), size, peer) {
             Ok(Ok(share)) => Ok((partial, share)),
             Ok(Err(full)) => Err(Refused::new(StatusCode::INSUFFICIENT_STORAGE, full.into())),
             Err(error) => Err(Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.into())),
+        }
+    }
+}
+
+impl Store {
+    /// The directory in which a name is.
+    fn dir_of(&self, name: &Path) -> io::Result<Dir> {
+        match name.parent().filter(|parent| *parent != Path::new("")) {
+            Some(parent) => self.dir.open_dir(parent),
+            None => self.dir.try_clone(),
+        }
+    }
+
+    /// Refuses the name of a secret. Some file systems give no file a number that stays.
+    fn refuse_secret(&self, dir: &Dir, name: &OsStr, path: &str, how: &str) -> Result<(), Refused> {
+        match self.secrets.named(dir, name) {
+            Named::Other => Ok(()),
+            Named::Secret => Err(Refused::as_a_secret(path, how)),
+            Named::Alike => {
+                let error = anyhow::anyhow!(
+                    "{path} differs only in the case of letters from a secret of this server (its token or private \
+                     key), and {how}"
+                );
+                Err(Refused::new(StatusCode::FORBIDDEN, error))
+            }
         }
     }
 }
@@ -256,6 +284,13 @@ impl Refused {
         let text =
             format!("{path} is a secret of this server (its token or private key), and {how}");
         Refused::new(StatusCode::FORBIDDEN, anyhow::anyhow!("{text}"))
+    }
+
+    /// The server cannot tell its secrets from other files. The reason names its paths, so it is only for the log.
+    fn unchecked(error: anyhow::Error) -> Refused {
+        warn(About::All, "secrets", format_args!("h2conn: {error:#}; no file is given or taken"));
+        let text = "the server cannot tell its secrets from other files now; its log says why";
+        Refused::new(StatusCode::INTERNAL_SERVER_ERROR, anyhow::anyhow!("{text}"))
     }
 
     fn by_name(error: anyhow::Error) -> Refused {

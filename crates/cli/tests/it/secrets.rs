@@ -47,6 +47,11 @@ async fn the_token_is_not_given_by_any_name_of_its_file() {
     let error = refused(&server, "token", ("h2conn-recv", guess)).await;
     assert_eq!(error.status().unwrap(), 403);
     assert!(!error.headers().is_some_and(|fields| fields.contains_key("h2conn-size")));
+    // Of some file systems only the name tells what a file is, and not its case. It is another file here.
+    fs::write(there.join("TOKEN"), "a-token-for-tests\n").unwrap();
+    let url = format!("{}files/TOKEN", server.url);
+    let ended = server.run(&["recv", &url, text(&here.join("out"))]).await;
+    ended.expect(4, "and clients do not get it");
     // All other files are given as before.
     fs::write(there.join("tokens"), noise(1000)).unwrap();
     let url = format!("{}files/tokens", server.url);
@@ -74,9 +79,11 @@ async fn a_token_that_was_replaced_is_a_secret_and_so_is_the_old_one() {
     make_private(&there.join("token"));
     recv("token").await.expect(4, GET);
     recv("old").await.expect(4, GET);
+    fs::rename(there.join("token"), there.join("old2")).unwrap();
     fs::write(there.join("next"), "a-newer-token\n").unwrap();
     fs::rename(there.join("next"), there.join("token")).unwrap();
     recv("token").await.expect(4, GET);
+    recv("old2").await.expect(4, GET);
     assert!(!out.exists());
 }
 
@@ -88,12 +95,15 @@ async fn no_client_puts_a_file_in_the_place_of_a_secret() {
     fs::rename(there.join("token"), &token).unwrap();
     make_private(&token);
     // The next start of the server would read this file.
-    for name in ["token", "TOKEN"] {
+    for (name, why) in
+        [("token", "is a secret of"), ("TOKEN", "differs only in the case of letters")]
+    {
         let url = format!("{}files/{name}", server.url);
         let args = ["send", text(&file), &url, "--token-file", text(&token)];
         let ended = Tool::start(&args).ends().await;
         ended.expect(4, "the server answered 403");
         ended.expect(4, PUT);
+        ended.expect(4, why);
         assert!(!there.join(name).exists() && !there.join(format!("{name}.h2conn-part")).exists());
     }
     // A digest of the first bytes comes before any byte of a client.
@@ -127,4 +137,20 @@ async fn the_keys_of_the_server_are_secrets_from_their_first_start_and_certifica
     let url = format!("{}files/cert.pem", server.url);
     server.run(&["recv", "-k", &url, text(&out)]).await.expect(0, "received");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_path_of_a_secret_of_which_the_system_says_nothing_is_in_the_log() {
+    let (server, there, here) = server(&[]).await;
+    let (token, out) = (here.join("token"), here.join("out"));
+    fs::rename(there.join("token"), &token).unwrap();
+    std::os::unix::fs::symlink("token", there.join("token")).unwrap();
+    fs::write(there.join("other"), "no secret").unwrap();
+    let url = format!("{}files/other", server.url);
+    let args = ["recv", &url, text(&out), "--token-file", text(&token)];
+    Tool::start(&args).ends().await.expect(4, "cannot tell its secrets from other files now");
+    server.tool.interrupt();
+    let said =
+        format!("cannot look at {}/token, the path of a secret of this server: ", there.display());
+    server.tool.ends().await.expect(0, &said);
 }

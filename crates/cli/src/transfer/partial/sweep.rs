@@ -35,9 +35,13 @@ pub(crate) fn key_of(file: &File) -> io::Result<Key> {
 }
 
 /// Removes the partial files beneath `dir` that were last written to before the time `before`,
-/// unless a transfer holds one. If `before` is `None`, all of them stay. Hidden directories are
-/// skipped, because no file in them is served. Blocks.
-pub(crate) fn sweep(dir: &Dir, before: Option<SystemTime>) -> Swept {
+/// unless a transfer holds one, or it must stay for another reason. If `before` is `None`, all of them stay. Hidden
+/// directories are skipped, because no file in them is served. Blocks.
+pub(crate) fn sweep(
+    dir: &Dir,
+    before: Option<SystemTime>,
+    must_stay: impl Fn(&File) -> bool,
+) -> Swept {
     let mut swept = Swept::default();
     let mut dirs = vec![PathBuf::from(".")];
     while let Some(path) = dirs.pop() {
@@ -51,7 +55,7 @@ pub(crate) fn sweep(dir: &Dir, before: Option<SystemTime>) -> Swept {
                 dirs.push(path.join(name));
             } else if kind.is_file()
                 && bytes.ends_with(SUFFIX.as_bytes())
-                && let Ok((found, is_removed)) = look(&there, name.as_ref(), before)
+                && let Ok((found, is_removed)) = look(&there, name.as_ref(), before, &must_stay)
             {
                 match is_removed {
                     true => {
@@ -67,7 +71,12 @@ pub(crate) fn sweep(dir: &Dir, before: Option<SystemTime>) -> Swept {
 }
 
 /// Checks one partial file, and removes it if it is old. Returns whether it was removed.
-fn look(dir: &Dir, name: &Path, before: Option<SystemTime>) -> io::Result<(Found, bool)> {
+fn look(
+    dir: &Dir,
+    name: &Path,
+    before: Option<SystemTime>,
+    must_stay: impl Fn(&File) -> bool,
+) -> io::Result<(Found, bool)> {
     let mut options = OpenOptions::new();
     options.read(true).follow(FollowSymlinks::No).nonblock(true);
     let file: File = dir.open_with(name, &options)?.into_std();
@@ -77,7 +86,7 @@ fn look(dir: &Dir, name: &Path, before: Option<SystemTime>) -> io::Result<(Found
     };
     let metadata = Metadata::from_file(&file)?;
     let found = Found { key: key_of(&file)?, len: metadata.len() };
-    if !is_old(&metadata)? || FileExt::try_lock(&file).is_err() {
+    if !is_old(&metadata)? || must_stay(&file) || FileExt::try_lock(&file).is_err() {
         return Ok((found, false));
     }
     // Check again with the lock, because a transfer may have written to it, or finished it. A file
@@ -129,7 +138,7 @@ mod tests {
         fs::hard_link(&stays[5], &other).unwrap();
         stays.push(other);
         let busy = Partial::open(dir.try_clone().unwrap(), "busy".as_ref(), None).unwrap();
-        let swept = sweep(&dir, Some(now - HOUR));
+        let swept = sweep(&dir, Some(now - HOUR), |_| false);
         assert_eq!((swept.files, swept.bytes), (2, 10));
         // The hidden file is not counted.
         assert_eq!(swept.left.len(), 3);
@@ -141,8 +150,9 @@ mod tests {
             assert!(path.exists(), "{}", path.display());
         }
         drop(busy);
-        assert_eq!(sweep(&dir, None).files, 0);
-        assert_eq!(sweep(&dir, Some(now - HOUR)).files, 1);
+        assert_eq!(sweep(&dir, None, |_| false).files, 0);
+        assert_eq!(sweep(&dir, Some(now - HOUR), |_| true).files, 0);
+        assert_eq!(sweep(&dir, Some(now - HOUR), |_| false).files, 1);
     }
 
     #[cfg(unix)]
@@ -153,7 +163,7 @@ mod tests {
         fs::write(outside.path().join("x.h2conn-part"), "").unwrap();
         std::os::unix::fs::symlink(outside.path(), temp.path().join("dir")).unwrap();
         let dir = Dir::open_ambient_dir(temp.path(), ambient_authority()).unwrap();
-        assert_eq!(sweep(&dir, Some(SystemTime::now() + HOUR)), Swept::default());
+        assert_eq!(sweep(&dir, Some(SystemTime::now() + HOUR), |_| false), Swept::default());
         assert!(outside.path().join("x.h2conn-part").exists());
     }
 }

@@ -1,5 +1,6 @@
 //! The maintenance of a store.
 
+use std::fs::File;
 use std::time::{Duration, Instant, SystemTime};
 
 use cap_std::fs::Dir;
@@ -34,7 +35,9 @@ impl Store {
     fn tidy(&self, expiry: Option<Duration>) {
         let began = Instant::now();
         let before = expiry.and_then(|expiry| SystemTime::now().checked_sub(expiry));
-        let Swept { files, bytes, left } = sweep(&self.dir, before);
+        // A file stays also where nothing can be said of it.
+        let is_secret = |file: &File| self.secrets.have(file).unwrap_or(true);
+        let Swept { files, bytes, left } = sweep(&self.dir, before, is_secret);
         self.quota.found(began, &left);
         self.renew_quota();
         if files > 0 {
@@ -76,9 +79,7 @@ fn free(dir: &Dir) -> Option<u64> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
-    use std::fs::File;
-
-    use super::super::Limits;
+    use super::super::{Limits, Secrets};
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -99,5 +100,21 @@ mod tests {
             }
         }
         tidying.abort();
+    }
+
+    #[test]
+    fn a_secret_that_was_given_the_name_of_a_partial_file_stays() {
+        let temp = tempfile::tempdir().unwrap();
+        let limits = Limits { takes: true, most: 1, idle: None, quota: None };
+        let (token, part) = (temp.path().join("token"), temp.path().join("token.h2conn-part"));
+        let other = temp.path().join("other.h2conn-part");
+        for path in [&token, &other] {
+            File::create(path).unwrap().set_modified(SystemTime::now() - PERIOD * 2).unwrap();
+        }
+        let secrets = Secrets::at([&token], temp.path()).unwrap();
+        std::fs::rename(&token, &part).unwrap();
+        let store = Store::open(temp.path(), limits).unwrap().without(secrets);
+        store.tidy(Some(PERIOD));
+        assert!(part.exists() && !other.exists());
     }
 }
