@@ -206,8 +206,8 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-            assert!(said("::1").contains("mode 0640"), "{}", said("::1"));
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
+            assert!(said("::1").contains("mode 0660"), "{}", said("::1"));
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             assert!(!said("::1").contains("mode"), "{}", said("::1"));
         }

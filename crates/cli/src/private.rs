@@ -15,12 +15,24 @@ pub(crate) fn warn_if_open(path: &Path, holds: &str) {
 
 /// The text of that warning, if there is reason for it.
 pub(crate) fn fault(path: &Path, holds: &str) -> Option<String> {
-    let (mode, advice) = bits::advice(path)?;
-    let shown = path.display();
-    Some(format!(
-        "others can use {shown}, which holds {holds} (mode {mode:04o}); `chmod {advice} {}` keeps them out",
-        quoted(&shown.to_string())
-    ))
+    bits::open_at(path).map(|open| told(&path.display().to_string(), holds, open))
+}
+
+/// The text about a file with this mode, and a better one, on a file system that may be read-only.
+fn told(shown: &str, holds: &str, (mode, better, is_read_only): (u32, &str, bool)) -> String {
+    let way = match is_read_only {
+        true => format!("its file system is read-only: set mode {better} where the file is made"),
+        false => format!("`chmod {better} {}` keeps them out", operand(shown)),
+    };
+    format!("{shown} holds {holds}, and its mode {mode:04o} lets others use it; {way}")
+}
+
+/// The path as a word of a shell that no command takes for an option.
+fn operand(path: &str) -> String {
+    match path.starts_with('-') {
+        true => format!("-- {}", quoted(path)),
+        false => quoted(path),
+    }
 }
 
 /// The text as one word of a shell.
@@ -38,23 +50,50 @@ mod bits {
     use std::os::unix::fs::MetadataExt;
     use std::path::Path;
 
-    /// The permission bits of a file that others can use, and the mode that `chmod` should set.
-    pub(super) fn advice(path: &Path) -> Option<(u32, &'static str)> {
+    use rustix::fs::StatVfsMountFlags;
+
+    /// If others can use the file at `path`: its permission bits, the mode that `chmod` should set, and whether its file
+    /// system is read-only.
+    pub(super) fn open_at(path: &Path) -> Option<(u32, &'static str, bool)> {
+        // The path of a descriptor: it was opened by a program that had access to the file.
+        if ["/dev/fd", "/dev/stdin", "/proc"].iter().any(|special| path.starts_with(special)) {
+            return None;
+        }
         let metadata = fs::metadata(path).ok()?;
-        let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
+        let owner = match metadata.uid() {
+            0 => Owner::Root,
+            uid if uid == rustix::process::geteuid().as_raw() => Owner::This,
+            _ => Owner::Other,
+        };
         // The bits of a pipe say nothing: its bytes are read once.
-        let open = metadata.is_file().then(|| open(metadata.mode(), is_own)).flatten()?;
-        Some((metadata.mode() & 0o777, open))
+        let better = metadata.is_file().then(|| better(metadata.mode(), owner)).flatten()?;
+        let system = rustix::fs::statvfs(path);
+        let is_read_only = system.is_ok_and(|it| it.f_flag.contains(StatVfsMountFlags::RDONLY));
+        Some((metadata.mode() & 0o777, better, is_read_only))
     }
 
-    /// The change for a file with this mode, if it needs one.
+    /// The user who owns a file.
+    #[derive(Clone, Copy, Debug)]
+    pub(super) enum Owner {
+        /// The user of this process.
+        This,
+        Root,
+        Other,
+    }
+
+    /// The better mode for a file with this one, if it needs one.
     ///
     /// As in ssh, the group of another user's file is not examined: it can be the way by which this user may read
-    /// the file. systemd gives credentials to a service by an access control list, which shows in those bits.
-    pub(super) fn open(mode: u32, is_own: bool) -> Option<&'static str> {
-        match is_own {
-            true => (mode & 0o077 != 0).then_some("600"),
-            false => (mode & 0o007 != 0).then_some("o="),
+    /// the file. systemd gives credentials to a service by an access control list, which shows in those bits. A group
+    /// that may read a file of root was chosen for it: Debian gives keys to `ssl-cert`.
+    pub(super) fn better(mode: u32, owner: Owner) -> Option<&'static str> {
+        let is_open_to = |bits| mode & bits != 0;
+        match owner {
+            Owner::This => is_open_to(0o077).then_some("600"),
+            Owner::Root if rustix::process::geteuid().is_root() => {
+                is_open_to(0o037).then_some("600")
+            }
+            Owner::Root | Owner::Other => is_open_to(0o007).then_some("o="),
         }
     }
 }
@@ -62,7 +101,7 @@ mod bits {
 /// Other systems have no such bits.
 #[cfg(not(unix))]
 mod bits {
-    pub(super) fn advice(_: &std::path::Path) -> Option<(u32, &'static str)> {
+    pub(super) fn open_at(_: &std::path::Path) -> Option<(u32, &'static str, bool)> {
         None
     }
 }
@@ -80,6 +119,17 @@ mod tests {
         }
         assert_eq!(quoted("my token"), "'my token'");
         assert_eq!(quoted("it's; $(x)"), r"'it'\''s; $(x)'");
+        assert_eq!(operand("-key file"), "-- '-key file'");
+        assert_eq!(operand("a-key"), "a-key");
+        let said = told("-key", "the private key", (0o644, "600", false));
+        assert!(said.ends_with("lets others use it; `chmod 600 -- -key` keeps them out"), "{said}");
+    }
+
+    #[test]
+    fn on_a_read_only_file_system_no_chmod_is_advised() {
+        let said = told("key", "the private key", (0o644, "600", true));
+        let way = "its file system is read-only: set mode 600 where the file is made";
+        assert!(said.ends_with(way) && !said.contains("chmod"), "{said}");
     }
 
     #[cfg(unix)]
@@ -92,16 +142,26 @@ mod tests {
         let (path, link) = (folder.path().join("my token"), folder.path().join("link"));
         write(&path, "secret").unwrap();
         symlink(&path, &link).unwrap();
-        for mode in [0o604, 0o640, 0o620, 0o601, 0o644, 0o666] {
+        for mode in [0o604, 0o660, 0o620, 0o601, 0o644, 0o666] {
             set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             let said = fault(&path, "the token").unwrap();
             let shown = path.display();
             let expected = format!(
-                "others can use {shown}, which holds the token (mode {mode:04o}); `chmod 600 '{shown}'` \
-                 keeps them out"
+                "{shown} holds the token, and its mode {mode:04o} lets others use it; `chmod 600 '{shown}'` keeps \
+                 them out"
             );
             assert_eq!(said, expected);
             assert!(fault(&link, "the token").unwrap().contains(&format!("mode {mode:04o}")));
+            #[cfg(target_os = "linux")]
+            {
+                use std::os::fd::AsRawFd;
+
+                let file = std::fs::File::open(&path).unwrap();
+                for folder in ["/dev/fd", "/proc/self/fd"] {
+                    let fd = format!("{folder}/{}", file.as_raw_fd());
+                    assert_eq!(fault(Path::new(&fd), "the token"), None, "{fd}");
+                }
+            }
         }
         for mode in [0o600, 0o400, 0o700] {
             set_permissions(&path, Permissions::from_mode(mode)).unwrap();
@@ -113,19 +173,21 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn the_group_of_another_users_file_is_not_examined() {
-        for (mode, own, others) in [
-            (0o600, None, None),
-            (0o440, Some("600"), None),
-            (0o660, Some("600"), None),
-            (0o604, Some("600"), Some("o=")),
-            (0o100_602, Some("600"), Some("o=")),
+    fn the_group_of_another_users_file_and_the_readers_of_a_file_of_root_are_not_examined() {
+        use bits::{Owner, better};
+
+        let is_root = rustix::process::geteuid().is_root();
+        let of_root = |as_root, otherwise| if is_root { as_root } else { otherwise };
+        for (mode, own, roots, others) in [
+            (0o600, None, None, None),
+            (0o440, Some("600"), None, None),
+            (0o640, Some("600"), None, None),
+            (0o660, Some("600"), of_root(Some("600"), None), None),
+            (0o604, Some("600"), of_root(Some("600"), Some("o=")), Some("o=")),
+            (0o100_602, Some("600"), of_root(Some("600"), Some("o=")), Some("o=")),
         ] {
-            assert_eq!(
-                (bits::open(mode, true), bits::open(mode, false)),
-                (own, others),
-                "{mode:o}"
-            );
+            let found = [Owner::This, Owner::Root, Owner::Other].map(|owner| better(mode, owner));
+            assert_eq!(found, [own, roots, others], "{mode:o}");
         }
     }
 }
