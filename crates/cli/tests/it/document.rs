@@ -86,6 +86,8 @@ impl Typed {
 
     /// Fails unless the output begins with the lines that the document shows.
     fn check(&self, said: &str) -> TestResult {
+        // Nothing would be compared.
+        ensure!(!self.shown.is_empty(), "{}: the document shows no output", self.line);
         // `localhost` is either of two addresses.
         let said = said.replace("[::1]", "127.0.0.1");
         // A busy machine can take long, and the tool says what it waits for.
@@ -189,6 +191,13 @@ fn each_command_is_run_by_a_test_or_there_is_a_reason() {
     let mut sections: Vec<&str> = run.map(|typed| typed.section.as_str()).collect();
     sections.dedup();
     assert_eq!(sections, SECTIONS, "a section with commands needs a test of its own here");
+}
+
+#[test]
+fn a_command_without_output_in_the_document_passes_no_comparison() {
+    let mut typed = all().remove(0);
+    typed.shown.clear();
+    assert!(typed.check("any output\n").is_err());
 }
 
 #[test]
