@@ -148,8 +148,8 @@ fn a_connection_without_movement_and_a_response_that_does_not_come_name_no_sette
     })?;
     let url = format!("{}files/file", peer.url);
     // The limit is also that of the connection, which takes longer on a busy machine than on an idle one.
-    let args = ["send", "--connect-timeout", "2", &text(&file)?, &url];
-    fails(&args, 6, &["no response within 2 s", "more of the request, or be at its limit"])?;
+    let args = ["send", "--connect-timeout", "10", &text(&file)?, &url];
+    fails(&args, 6, &["no response within 10 s", "more of the request, or be at its limit"])?;
     peer.join()
 }
 
@@ -185,7 +185,8 @@ fn an_end_of_tcp_in_the_middle_of_tls_is_told_without_the_manual_of_a_library() 
     let output = connect.wait_with_output()?;
     drop(input);
     let said = String::from_utf8(output.stderr.clone())?;
-    ensure!(!said.contains("http"), "{said}");
+    // A line about a long wait can name the URL.
+    ensure!(!said.contains("docs.rs") && !said.contains("manual"), "{said}");
     check(&output, 5, &["peer closed connection without sending TLS close_notify\n"])
 }
 
