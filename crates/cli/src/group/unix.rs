@@ -81,7 +81,7 @@ impl Group {
     }
 
     /// Asks all processes of the group to end.
-    pub(crate) fn terminate(&self, _: &mut Child) {
+    pub(crate) fn terminate(&mut self, _: &mut Child) {
         if let Some(group) = self.0 {
             let _ = kill_process_group(group, Signal::TERM);
         }

@@ -11,6 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Peer, Server, TestResult, connected, h2conn, noise, program, wait};
 
+/// A command for a shell that prints lines until nothing reads them.
+const ENDLESS: &str = if cfg!(windows) { "for /L %i in (1,0,2) do @echo y" } else { "exec yes" };
+
 #[test]
 fn bytes_come_back_from_an_echo_as_they_were() -> TestResult {
     for args in [&["--echo"][..], &["--echo", "--cleartext"]] {
@@ -145,7 +148,7 @@ fn each_line_is_answered_while_the_connection_goes_on() -> TestResult {
 
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() -> TestResult {
-    let server = Server::start(&["--exec", "yes"])?;
+    let server = Server::start(&["--exec", ENDLESS])?;
     let mut child = program()
         .args(["connect", "-k", &server.url])
         .stdout(Stdio::piped())
@@ -174,7 +177,9 @@ fn a_reader_that_has_seen_enough_does_not_wait_for_a_peer_that_does_not_read() -
         listener.drain(crate::support::WATCHDOG).await;
         Ok(was_reset)
     })?;
-    let mut endless = std::process::Command::new("yes").stdout(Stdio::piped()).spawn()?;
+    let [shell, flag] = if cfg!(windows) { ["cmd", "/C"] } else { ["sh", "-c"] };
+    let mut endless = std::process::Command::new(shell);
+    let mut endless = endless.args([flag, ENDLESS]).stdout(Stdio::piped()).spawn()?;
     let mut child = program()
         .args(["connect", &peer.url])
         .stdin(endless.stdout.take().context("a pipe")?)

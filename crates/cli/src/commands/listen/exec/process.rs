@@ -73,3 +73,12 @@ impl Process {
         let _ = timeout(TERMINATION, ended).await;
     }
 }
+
+/// Windows has no groups that a number names for as long as one of their processes is left. Only the
+/// child can be named, and only until it was waited for.
+#[cfg(windows)]
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.group.kill(&self.child);
+    }
+}
