@@ -6,6 +6,8 @@ use std::time::Duration;
 use h2conn::tokio_util::sync::CancellationToken;
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
+#[cfg(windows)]
+use tokio::signal::windows::{CtrlBreak, CtrlC, ctrl_break, ctrl_c};
 
 use crate::exit::Code;
 use crate::group;
@@ -19,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Interrupt(CancellationToken);
 
 impl Interrupt {
-    /// Watches for Ctrl-C, and on Unix for SIGTERM. The second signal ends the process at once, and
+    /// Watches for Ctrl-C, on Unix for SIGTERM, and on Windows for Ctrl-Break. The second signal ends the process at once, and
     /// its peers see broken connections.
     pub(crate) fn watch() -> Interrupt {
         let interrupt = Interrupt::default();
@@ -92,16 +94,21 @@ impl Signals {
     }
 }
 
+/// The signals that ask the program to end. Another program can send only Ctrl-Break to a chosen
+/// process.
 #[cfg(windows)]
-struct Signals(tokio::signal::windows::CtrlC);
+struct Signals(CtrlC, CtrlBreak);
 
 #[cfg(windows)]
 impl Signals {
     fn new() -> io::Result<Signals> {
-        tokio::signal::windows::ctrl_c().map(Signals)
+        Ok(Signals(ctrl_c()?, ctrl_break()?))
     }
 
     async fn next(&mut self) {
-        self.0.recv().await;
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
     }
 }
