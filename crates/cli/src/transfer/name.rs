@@ -34,6 +34,9 @@ pub(crate) fn parse(path: &str) -> Result<PathBuf> {
         if cfg!(windows) && part.ends_with(['.', ' ']) {
             bail!("{part:?} ends with a dot or a space, which the system leaves out");
         }
+        if cfg!(windows) && is_device(&part) {
+            bail!("{part:?} is the name of a device of the system, and no file's");
+        }
         // Some file systems ignore case.
         if part.to_ascii_lowercase().ends_with(SUFFIX) {
             bail!("{part:?} is, or would be, a file that is still being received");
@@ -41,6 +44,20 @@ pub(crate) fn parse(path: &str) -> Result<PathBuf> {
         name.push(&*part);
     }
     Ok(name)
+}
+
+/// Whether Windows takes the name for a device, in whatever directory.
+fn is_device(part: &str) -> bool {
+    // What follows a dot changes nothing, and spaces at the end are left out.
+    let stem = part.split('.').next().unwrap_or_default().trim_end_matches(' ');
+    let stem = stem.to_ascii_uppercase();
+    let numbered = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
+    let number = numbered.and_then(|rest| {
+        let mut rest = rest.chars();
+        rest.next().filter(|_| rest.next().is_none())
+    });
+    ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&stem.as_str())
+        || number.is_some_and(|number| "0123456789\u{b9}\u{b2}\u{b3}".contains(number))
 }
 
 /// A name as a part of a path.
@@ -109,6 +126,28 @@ mod tests {
         );
     }
 
+    #[test]
+    fn names_of_devices_are_known_in_every_form() {
+        for name in [
+            "NUL",
+            "nul",
+            "Con",
+            "aux.txt",
+            "nul.tar.gz",
+            "PRN .txt",
+            "COM1",
+            "com\u{b9}",
+            "LPT9.x",
+        ] {
+            assert!(is_device(name), "{name}");
+            assert_eq!(parse(&to_segment(name)).is_err(), cfg!(windows), "{name}");
+        }
+        for name in ["NULL", "com", "COM10", "COMA", "LPT", "console", "a.nul", "x NUL"] {
+            assert!(!is_device(name), "{name}");
+            parse(&to_segment(name)).unwrap();
+        }
+    }
+
     proptest! {
         #[test]
         fn every_part_of_a_name_that_is_taken_is_plain(path in "(\\.|/|%2[eEfF]|%5c|\\\\|:|a|ü){0,12}") {
@@ -121,6 +160,7 @@ mod tests {
         #[test]
         fn a_name_survives_its_way_through_a_path(name in "[^/\\\\\\.\\p{C}][^/\\\\\\p{C}]{0,20}") {
             prop_assume!(cfg!(not(windows)) || !(name.contains(':') || name.ends_with(['.', ' '])));
+            prop_assume!(cfg!(not(windows)) || !is_device(&name));
             prop_assume!(!name.to_ascii_lowercase().ends_with(SUFFIX));
             prop_assert_eq!(parse(&to_segment(&name)).unwrap(), PathBuf::from(name));
         }
