@@ -40,6 +40,9 @@ pub(crate) use secrets::Secrets;
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     dir: Arc<Dir>,
+    /// Windows tells the free space of a path only.
+    #[cfg(not(unix))]
+    path: Arc<Path>,
     takes: bool,
     patience: Patience,
     places: Places<Turns>,
@@ -87,6 +90,8 @@ impl Store {
         let patience = Patience::new(idle);
         let store = Store {
             dir,
+            #[cfg(not(unix))]
+            path: path.into(),
             takes,
             patience,
             places: Places::new(most, "transfers", "--max-transfers"),

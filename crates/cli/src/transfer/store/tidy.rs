@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::time::{Duration, Instant, SystemTime};
 
-use cap_std::fs::Dir;
 use tokio::time::sleep;
 
 use super::Store;
@@ -53,25 +52,24 @@ impl Store {
     /// partial files.
     pub(super) fn renew_quota(&self) {
         if self.asked_quota.is_none()
-            && let Some(free) = free(&self.dir)
+            && let Some(free) = self.free()
         {
             let all = free.saturating_add(self.quota.total());
             self.quota.set_limit(all / 100 * PERCENT);
         }
     }
-}
 
-/// The bytes that ordinary users can still write to the file system.
-fn free(dir: &Dir) -> Option<u64> {
-    #[cfg(unix)]
-    {
-        let system = rustix::fs::fstatvfs(dir).ok()?;
-        system.f_bavail.checked_mul(system.f_frsize)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = dir;
-        None
+    /// The bytes that ordinary users can still write to the file system.
+    fn free(&self) -> Option<u64> {
+        #[cfg(unix)]
+        {
+            let system = rustix::fs::fstatvfs(&*self.dir).ok()?;
+            system.f_bavail.checked_mul(system.f_frsize)
+        }
+        #[cfg(not(unix))]
+        {
+            fs4::available_space(&self.path).ok()
+        }
     }
 }
 
@@ -79,7 +77,9 @@ fn free(dir: &Dir) -> Option<u64> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
-    use super::super::{Limits, Secrets};
+    use h2conn::http::StatusCode;
+
+    use super::super::{Limits, Peer, Secrets};
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -116,5 +116,14 @@ mod tests {
         let store = Store::open(temp.path(), limits).unwrap().without(secrets);
         store.tidy(Some(PERIOD));
         assert!(part.exists() && !other.exists());
+    }
+
+    #[test]
+    fn without_a_quota_a_file_that_no_disk_can_hold_is_not_begun() {
+        let temp = tempfile::tempdir().unwrap();
+        let limits = Limits { takes: true, most: 1, idle: None, quota: None };
+        let store = Store::open(temp.path(), limits).unwrap();
+        let refused = store.open_to_take("file", 1 << 62, Peer::LOCAL).err().unwrap();
+        assert_eq!(refused.status, StatusCode::INSUFFICIENT_STORAGE, "{}", refused.text);
     }
 }
