@@ -1,7 +1,9 @@
 //! The knobs of a listener, and its sockets.
 
+#[cfg(unix)]
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use h2conn::{Client, Conn, Reason};
+use h2conn::{Client, Conn};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -137,7 +137,7 @@ async fn a_digest_ends_with_the_connection_that_asked_for_it() {
         let out = here.join(name);
         fs::write(here.join(format!("{name}.h2conn-part")), &noise(300_000)[..1000]).unwrap();
         server.run(&["recv", &url, text(&out)]).await.expect(0, "that were there");
-        conn.reset(Reason::CANCEL);
+        conn.reset(h2conn::Reason::CANCEL);
         server.tool.says(&format!("/files/{name}: ")).await;
     }
 }
@@ -251,7 +251,7 @@ async fn a_peer_whose_partial_files_fill_its_share_leaves_room_to_others() {
     while fs::metadata(&part).map_or(0, |metadata| metadata.len()) < 900_000 {
         tokio::task::yield_now().await;
     }
-    conn.reset(Reason::CANCEL);
+    conn.reset(h2conn::Reason::CANCEL);
     server.tool.says("/files/one: ").await;
     let sent = server.run(&["send", text(&file), &format!("{}files/two", server.url)]).await;
     sent.expect(4, "507: there is no room for the file now");

@@ -1,6 +1,6 @@
 //! Trust in one certificate, by its fingerprint.
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use predicates::str::contains;
 
 use crate::support::{Server, TestResult, h2conn};
@@ -38,7 +38,7 @@ fn the_fingerprint_of_a_server_makes_a_client_trust_it() -> TestResult {
     h2conn(["ping", "-c", "1", "--fingerprint", &plain, &server.url]).assert().success();
     // `listen` prints the same fingerprint.
     #[cfg(unix)]
-    ensure!(fingerprint(&server.interrupt()?.stderr)? == colons);
+    anyhow::ensure!(fingerprint(&server.interrupt()?.stderr)? == colons);
     Ok(())
 }
 

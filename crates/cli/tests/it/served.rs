@@ -229,6 +229,8 @@ pub(crate) fn address(line: &str) -> String {
 #[derive(Clone, Copy)]
 pub(crate) enum Trouble {
     Cut(usize),
+    /// Tests that press Ctrl-C use it.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "no Ctrl-C can be sent from here"))]
     Stall(usize),
 }
 
