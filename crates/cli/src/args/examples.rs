@@ -131,7 +131,9 @@ mod tests {
             let mut own = 0;
             for example in &examples {
                 let words = words(example);
-                if words.is_empty() {
+                // Windows has no Unix sockets.
+                let is_for_unix = words.iter().any(|word| word.contains("unix"));
+                if words.is_empty() || cfg!(windows) && is_for_unix {
                     continue;
                 }
                 own += usize::from(name.as_deref().is_none_or(|name| words[1] == name));
