@@ -10,8 +10,11 @@ pub(super) struct Wide {
     keys: Vec<usize>,
     /// A sample has ended. It may show streams that their windows hold back.
     sample_ended: bool,
-    /// The number of streams and the room that the windows are made for.
-    made_for: (usize, Room),
+    /// Streams have come, or gone, since the room was last divided.
+    has_new: bool,
+    has_changed: bool,
+    /// The room that was divided.
+    room: Room,
     /// Some peers may still send more than the window.
     is_tight: bool,
     /// Space for a division.
@@ -25,6 +28,7 @@ impl Wide {
 
     pub(super) fn remove(&mut self, key: usize) {
         self.keys.retain(|wide| *wide != key);
+        self.has_changed = true;
     }
 
     /// Requests a look at all streams, because a sample has ended.
@@ -49,18 +53,20 @@ impl Driver {
             {
                 entry.is_wide = true;
                 self.wide.keys.push(key);
+                self.wide.has_new = true;
             }
         }
     }
 
     /// Gives the wide streams the windows that they may have by now.
     pub(super) fn fit_wide_streams(&mut self) {
-        let for_now = (self.wide.len(), self.windows.room());
-        if !self.wide.is_tight && self.wide.made_for == for_now {
+        let room = self.windows.room();
+        let has_new = std::mem::take(&mut self.wide.has_new);
+        let has_changed = std::mem::take(&mut self.wide.has_changed) || has_new;
+        if !has_changed && !self.wide.is_tight && self.wide.room == room {
             return;
         }
-        let added = self.wide.len() > self.wide.made_for.0;
-        self.wide.made_for = for_now;
+        self.wide.room = room;
         let promised = self.wide.keys.iter().filter_map(|key| {
             let entry = self.streams.get(*key)?;
             let credit = entry.id.map_or(0, |id| self.session.state().stream_credit(id).max(0));
@@ -68,7 +74,7 @@ impl Driver {
         });
         self.wide.promised.clear();
         self.wide.promised.extend(promised);
-        let division = for_now.1.divide(&mut self.wide.promised);
+        let division = room.divide(&mut self.wide.promised);
         self.wide.is_tight = division.is_tight;
         self.windows.set_missing(division.missing);
         let (old, window) = (self.windows.wide(), division.window);
@@ -76,7 +82,7 @@ impl Driver {
             return self.windows.set_wide_window(0);
         }
         // Small rises are not worth a frame for each of them.
-        if !added && window >= old && window < old.saturating_add(old / 8) {
+        if !has_new && window >= old && window < old.saturating_add(old / 8) {
             return;
         }
         self.windows.set_wide_window(window);
