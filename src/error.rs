@@ -152,9 +152,9 @@ impl Error {
         }
         let said = if line.is_empty() { String::new() } else { format!(": {line:?}") };
         let message = format!(
-            "{what}: the server answered {} instead of 2xx{said}; check the path, and what the \
-             server asks of a request",
-            head.status
+            "{what}: the server answered {} instead of 2xx{said}; {}",
+            head.status,
+            advice_on(head.status)
         );
         Error::new(ErrorKind::Rejected, message)
             .by_the_peer()
@@ -272,9 +272,27 @@ impl Error {
     }
 }
 
+/// The part of a request that probably makes a server answer with this status.
+fn advice_on(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            "check the token, or what else shows the server who asks"
+        }
+        StatusCode::METHOD_NOT_ALLOWED => "check the method",
+        _ => "check the path, and what the server asks of a request",
+    }
+}
+
+/// `{:#}` shows the causes too, each behind a colon.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&self.0.message)?;
+        let mut cause = self.source().filter(|_| f.alternate());
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 
@@ -319,6 +337,16 @@ mod tests {
         assert_eq!(io.kind(), io::ErrorKind::ConnectionReset);
         let back = Error::from_io(&io).expect("it carries ours");
         assert_eq!(back.reason(), Some(Reason::CANCEL));
+    }
+
+    #[test]
+    fn the_alternate_form_shows_the_causes() {
+        let system = io::Error::other("no route");
+        let error = Error::new(ErrorKind::Connect, "cannot connect").with_source(system);
+        assert_eq!(
+            (error.to_string(), format!("{error:#}")),
+            ("cannot connect".to_owned(), "cannot connect: no route".to_owned(),)
+        );
     }
 
     #[test]

@@ -127,10 +127,15 @@ fn refused_by_us(peer: Peer<'_>, why: &CertificateError) -> String {
              one, trust it, or its authority's, as a root certificate, or pin its fingerprint \
              ({PIN})"
         ),
-        (E::BadSignature, Peer::Server(_)) => format!(
-            "{certificate} has a signature that does not match: if the server or its authority \
-             has a new key, trust the new certificate as a root certificate, or pin its \
-             fingerprint ({PIN})"
+        // Also if a trusted certificate has the same name and another kind of key, as the one that
+        // Debian's package ssl-cert makes for localhost.
+        (
+            E::BadSignature | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+            Peer::Server(_),
+        ) => format!(
+            "{certificate} has a signature that does not match that of the trusted certificate of \
+             the same name: if the server is the right one, trust its certificate, or its \
+             authority's, as a root certificate, or pin its fingerprint ({PIN})"
         ),
         (E::UnknownIssuer, Peer::Client) => format!(
             "{certificate} is signed by an authority that is not among those given to ServerTls"

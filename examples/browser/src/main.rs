@@ -12,6 +12,7 @@ use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use h2conn::axum::Accept;
 use h2conn::tls::{Identity, ServerTls};
+use h2conn::{Conn, OnDrop};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -28,10 +29,17 @@ async fn main() -> anyhow::Result<()> {
     Ok(server.serve(app.into_make_service()).await?)
 }
 
+async fn send_back(conn: &Conn) -> std::io::Result<u64> {
+    let bytes = tokio::io::copy(&mut &*conn, &mut &*conn).await?;
+    conn.close().await?;
+    Ok(bytes)
+}
+
 async fn echo(accept: Accept) -> Response {
     accept.on_conn(|conn| async move {
-        let (mut reader, mut writer) = conn.into_split();
-        match tokio::io::copy(&mut reader, &mut writer).await {
+        // If it fails, the page must not take that for a good end.
+        conn.on_drop(OnDrop::Reset);
+        match send_back(&conn).await {
             Ok(bytes) => eprintln!("{bytes} bytes went back"),
             Err(error) => eprintln!("a connection ended badly: {error}"),
         }

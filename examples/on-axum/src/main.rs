@@ -13,7 +13,7 @@ use axum::routing::{any, get};
 use axum::serve::ListenerExt;
 use axum::{Extension, Router};
 use h2conn::axum::Accept;
-use h2conn::{Acceptor, Conn};
+use h2conn::{Acceptor, Conn, OnDrop};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -47,6 +47,8 @@ async fn interrupted() {
 
 async fn live(accept: Accept) -> Response {
     accept.on_conn(|conn| async move {
+        // If it fails, the peer must not take that for a good end.
+        conn.on_drop(OnDrop::Reset);
         if let Err(error) = echo(&conn).await {
             eprintln!("a connection ended badly: {error}");
         }

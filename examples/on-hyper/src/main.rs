@@ -8,6 +8,7 @@
 use std::convert::Infallible;
 
 use h2conn::http::{Request, Response};
+use h2conn::{Conn, OnDrop};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -17,7 +18,9 @@ async fn handle(request: Request<Incoming>) -> Result<Response<h2conn::Body>, In
     Ok(match h2conn::accept(request) {
         Ok((conn, response)) => {
             tokio::spawn(async move {
-                if let Err(error) = tokio::io::copy(&mut &conn, &mut &conn).await {
+                // If it fails, the peer must not take that for a good end.
+                conn.on_drop(OnDrop::Reset);
+                if let Err(error) = echo(&conn).await {
                     eprintln!("a connection ended badly: {error}");
                 }
             });
@@ -25,6 +28,11 @@ async fn handle(request: Request<Incoming>) -> Result<Response<h2conn::Body>, In
         }
         Err(error) => error.into_response(),
     })
+}
+
+async fn echo(conn: &Conn) -> std::io::Result<()> {
+    tokio::io::copy(&mut &*conn, &mut &*conn).await?;
+    Ok(conn.close().await?)
 }
 
 #[tokio::main]
