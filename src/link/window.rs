@@ -53,7 +53,7 @@ pub(crate) struct Windows {
     stream: u32,
     wide: u32,
     link: u32,
-    /// What is missing of each share, because peers of wide streams were promised too much.
+    /// The bytes missing of each share, because peers of wide streams were promised too much.
     missing: u32,
     raised: Option<Instant>,
 }
@@ -61,9 +61,9 @@ pub(crate) struct Windows {
 /// The room that wide streams divide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Room {
-    /// What each of them has in any case.
+    /// The window that each of them has in any case.
     share: u32,
-    /// What all of them have in addition.
+    /// The bytes that all of them have in addition.
     left: u32,
     /// The largest window.
     most: u32,
@@ -77,7 +77,7 @@ pub(crate) struct Division {
     pub(crate) window: u32,
     /// Some peers were promised more than this window.
     pub(crate) is_tight: bool,
-    /// What is missing of each other stream's share.
+    /// The bytes missing of each other stream's share.
     pub(crate) missing: u32,
 }
 
@@ -203,7 +203,7 @@ impl Windows {
         self.wide = window;
     }
 
-    /// Sets what is missing of each share, because peers of wide streams were promised too much.
+    /// Sets how many bytes are missing of each share, because peers of wide streams were promised too much.
     pub(crate) fn set_missing(&mut self, bytes: u32) {
         self.missing = bytes;
     }

@@ -48,7 +48,7 @@ pub(crate) fn parse(path: &str) -> Result<PathBuf> {
 
 /// Whether Windows takes the name for a device, in whatever directory.
 fn is_device(part: &str) -> bool {
-    // What follows a dot changes nothing, and spaces at the end are left out.
+    // An ending behind a dot changes nothing, and spaces at the end are left out.
     let stem = part.split('.').next().unwrap_or_default().trim_end_matches(' ');
     let stem = stem.to_ascii_uppercase();
     let numbered = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
