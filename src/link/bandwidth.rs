@@ -78,7 +78,7 @@ pub(super) struct Need {
 /// window is free.
 fn need(read: u64, window: u32) -> Option<u64> {
     let window = u64::from(window);
-    (read * 5 >= window * 3).then_some(2 * read.max(window))
+    (read > 0 && read * 5 >= window * 3).then_some(2 * read.max(window))
 }
 
 impl Probe {
@@ -156,7 +156,7 @@ impl Probe {
         let now = Instant::now();
         let rate = sample.link as f64 / (now - sample.began).as_secs_f64().max(1e-6);
         let (bytes, window) = sample.stream;
-        let stream = need(bytes, window).filter(|_| bytes > 0);
+        let stream = need(bytes, window);
         let found = useful(Need { stream, link: need(sample.link, link_window) });
         // A much slower path is a different one, on which growing has not been tried.
         let pays = rate >= self.best * 1.25 || rate <= self.best / 2.0;
@@ -173,7 +173,7 @@ impl Probe {
 
     /// Whether the last sample shows that a window of this size may hold the stream back.
     pub(super) fn holds_back(&self, part: &Part, window: u32) -> bool {
-        part.number == self.number && part.bytes > 0 && need(part.bytes, window).is_some()
+        part.number == self.number && need(part.bytes, window).is_some()
     }
 }
 
