@@ -14,11 +14,13 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, request, response};
 
-use crate::conn::{Carrier, Conn, LinkInfo, Stream, Transport};
+#[cfg(feature = "websocket")]
+use crate::conn::Shutdown;
+use crate::conn::{Addr, Carrier, Conn, LinkInfo, Served, Stream, Transport};
 use crate::hosted::{Accepted, Body, BodyCarrier, Pump, Server};
 use crate::observe;
 #[cfg(feature = "websocket")]
-use crate::websocket::{MessageCarrier, Session, run, upgrade};
+use crate::websocket::{MessageCarrier, Session, Upgrade, run};
 use builder::Settings;
 #[cfg(feature = "websocket")]
 use websocket::Handshake;
@@ -52,8 +54,8 @@ pub use websocket::WebSockets;
 ///
 /// # Limits of the server underneath
 ///
-/// A [`Listener`](crate::Listener) has none of these limits; use it where the program has the
-/// choice. On hyper, and so on axum, tonic and warp:
+/// A [`Listener`](crate::Listener) has none of these limits, also where it serves a router (feature
+/// `serve`); use it where the program has the choice. On hyper, and so on axum, tonic and warp:
 ///
 /// * **Small frames.** `h2` has a budget for unread frames below 256 bytes, and hyper leaves it at
 ///   half of the HTTP/2 connection's window. A peer can end the whole HTTP/2 connection
@@ -209,9 +211,16 @@ impl Acceptor {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let server = Server::new();
+        // A server of this crate gives the stream itself.
+        let served = request.extensions().get::<Served>().and_then(Served::take);
         match form {
             Form::Bodies => {
-                let (parts, received) = request.into_parts();
+                if let Some(stream) = served {
+                    return self.accept_served(stream, request, &server);
+                }
+                let (mut parts, received) = request.into_parts();
+                // Its body was read by somebody before.
+                let is_exact = parts.extensions.remove::<Served>().is_some();
                 let (head, ()) = self.settings.response().into_parts();
                 let carrier = BodyCarrier::new(&server);
                 let riding = Arc::clone(&carrier) as _;
@@ -219,13 +228,23 @@ impl Acceptor {
                 let body = Body::new(Arc::clone(&stream), Arc::clone(&carrier));
                 let limits = self.settings.limits();
                 let place = self.accepted.enter(&stream, &server);
-                tokio::spawn(Pump::new(Arc::clone(&stream), carrier, received, limits, place));
+                let pump =
+                    Pump::new(Arc::clone(&stream), carrier, received, is_exact, limits, place);
+                tokio::spawn(pump);
                 (Conn::new(stream), Response::from_parts(head, body))
             }
             #[cfg(feature = "websocket")]
             Form::WebSocket(websockets, handshake) => {
                 let (mut parts, _) = request.into_parts();
-                let upgrade = upgrade(&mut parts);
+                parts.extensions.remove::<Served>();
+                let by_http1 = parts.extensions.remove::<Shutdown>();
+                let (upgrade, shutdown) = match served {
+                    Some(stream) => {
+                        let shutdown = Shutdown::of_link(&stream);
+                        (Upgrade::Stream(Conn::new(stream)), Some(shutdown))
+                    }
+                    None => (Upgrade::of(&mut parts), by_http1),
+                };
                 let transport = handshake.transport();
                 let (head, ()) = handshake.answer(self.settings.response()).into_parts();
                 let stream = self.stream(parts, transport, &head, MessageCarrier::new(&server));
@@ -237,10 +256,33 @@ impl Acceptor {
                 let place = self.accepted.enter(&stream, &server);
                 let messages = websockets.messages();
                 let session = Session::new(Arc::clone(&stream), server, limits, messages);
-                tokio::spawn(run(session, upgrade, websockets.max_message_size, place));
+                let most = websockets.max_message_size;
+                tokio::spawn(run(session, upgrade, most, shutdown, place));
                 (Conn::new(stream), Response::from_parts(head, body))
             }
         }
+    }
+
+    /// Accepts a request that a server of this crate has received: its stream becomes the
+    /// connection. The server sends the head of the response, and no body.
+    fn accept_served<B>(
+        &self,
+        stream: Arc<Stream>,
+        request: Request<B>,
+        server: &Arc<Server>,
+    ) -> (Conn, Response<Body>) {
+        let (mut parts, _) = request.into_parts();
+        parts.extensions.remove::<Served>();
+        let peer = match builder::peer_of(&parts) {
+            Addr::Other => None,
+            peer => Some(peer),
+        };
+        let (head, ()) = self.settings.response().into_parts();
+        stream.reset_on_drop(self.settings.reset_on_drop);
+        stream.set_answer(Ok(head.clone()));
+        let place = Box::new(self.accepted.enter(&stream, server));
+        stream.become_conn(parts, peer, server.draining(), place);
+        (Conn::new(stream), Response::from_parts(head, Body::empty()))
     }
 
     /// Makes the stream of a request that has been answered with `head`.

@@ -19,7 +19,9 @@
 //!     .route("/echo", any(echo));
 //! ```
 //!
-//! The limits of hyper, and so of axum, are listed at [`accept`](fn@crate::accept).
+//! Under `axum::serve` connections have the limits of hyper, which are listed at
+//! [`accept`](fn@crate::accept). Served by a listener (feature `serve`), the same router has none of
+//! them.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -4,6 +4,8 @@ mod addr;
 mod carrier;
 mod close;
 mod deadline;
+#[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "only `serve` fills it"))]
+mod exchange;
 mod framed;
 mod halves;
 mod linger;
@@ -32,6 +34,11 @@ pub(crate) use carrier::Carrier;
 pub use close::OnDrop;
 pub(crate) use close::runtime_is_gone;
 pub use deadline::IntoDeadline;
+#[cfg(feature = "accept")]
+pub(crate) use exchange::Served;
+#[cfg(any(feature = "serve", feature = "websocket"))]
+pub(crate) use exchange::Shutdown;
+pub(crate) use exchange::{Exchange, Kept};
 pub use halves::{ReadHalf, ReuniteError, WriteHalf};
 pub(crate) use linger::{Delivery, Facts, Linger, Progress, Terms, Verdict, ended};
 pub use stats::Stats;
@@ -184,17 +191,17 @@ impl Conn {
 
     /// The method of the request that opened this connection.
     pub fn method(&self) -> &Method {
-        &self.stream().request.method
+        &self.stream().request().method
     }
 
     /// The target of the request that opened this connection.
     pub fn uri(&self) -> &Uri {
-        &self.stream().request.uri
+        &self.stream().request().uri
     }
 
     /// The header fields of the request that opened this connection.
     pub fn headers(&self) -> &HeaderMap {
-        &self.stream().request.headers
+        &self.stream().request().headers
     }
 
     /// The form in which the request carries the connection.
@@ -209,7 +216,7 @@ impl Conn {
 
     /// The other end's address.
     pub fn peer_addr(&self) -> &Addr {
-        &self.stream().link.peer
+        self.stream().peer()
     }
 
     /// The certificates that the peer showed in the TLS handshake, in DER, its own first. Empty

@@ -20,7 +20,7 @@ pub(crate) use carrier::{BodyCarrier, Server};
 pub(crate) use pump::Pump;
 #[cfg(feature = "websocket")]
 pub(crate) use {
-    accepted::Place,
+    accepted::{Place, cut},
     linger::{Linger, Lingering},
 };
 

@@ -80,6 +80,7 @@
 //! | `postcard` | no | [`codec::Postcard`] |
 //! | `ring` | yes | [`tls`], by rustls with ring |
 //! | `self-signed` | no | [`tls::Identity::self_signed`], where there is TLS |
+//! | `serve` | no | `accept`, and [`serve()`]: a listener that serves a router, such as axum's, beside connections |
 //! | `websocket` | no | `accept`, which takes WebSockets too, over HTTP/1.1 and HTTP/2: [`WebSockets`] |
 
 #[cfg(feature = "accept")]
@@ -98,6 +99,8 @@ mod link;
 mod listener;
 mod observe;
 mod pipe;
+#[cfg(feature = "serve")]
+pub mod serve;
 mod sync;
 pub mod testing;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
@@ -131,6 +134,9 @@ pub use hosted::Body;
 pub use listener::{Incoming, Listener, ListenerBuilder, ListenerHandle, ListenerStats};
 #[cfg(feature = "metrics")]
 pub use observe::describe_metrics;
+
+#[cfg(feature = "serve")]
+pub use serve::serve;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -50,6 +50,8 @@ use shared::{Shared, unsent};
 use trace::Trace;
 use window::Windows;
 
+#[cfg(feature = "serve")]
+pub(crate) use backlog::Taker;
 pub(crate) use backlog::{Backlog, Entrance, backlog};
 pub(crate) use budget::Budget;
 #[cfg(test)]

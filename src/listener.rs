@@ -13,6 +13,8 @@ mod incoming;
 mod limits;
 mod links;
 mod refusal;
+#[cfg(feature = "serve")]
+mod serve;
 mod socket;
 
 use std::fmt;
@@ -34,6 +36,8 @@ use links::Links;
 pub use builder::ListenerBuilder;
 pub use handle::{ListenerHandle, ListenerStats};
 pub use incoming::Incoming;
+#[cfg(feature = "serve")]
+pub(crate) use serve::{Http1Client, Http1Server};
 
 /// Accepts connections on a socket of its own, or over a transport of the program's
 /// ([`ListenerBuilder::build_over`]).
@@ -94,6 +98,8 @@ struct Shared {
     links: Links,
     /// Apart from the links, which a request that is held must not keep.
     decided: Arc<Decided>,
+    #[cfg(feature = "serve")]
+    http1: serve::Http1,
     #[cfg(unix)]
     socket_file: Mutex<Option<socket::SocketFile>>,
 }
@@ -105,6 +111,8 @@ impl Shared {
             budget: Budget::new(config.max_memory),
             links: Links::new(),
             decided: Arc::default(),
+            #[cfg(feature = "serve")]
+            http1: serve::Http1::default(),
             #[cfg(unix)]
             socket_file: Mutex::default(),
         })
@@ -138,6 +146,8 @@ impl Listener {
     ///
     /// Dropping the future loses no client.
     pub async fn accept(&mut self) -> Option<Incoming> {
+        #[cfg(feature = "serve")]
+        self.shared.http1.refuse();
         loop {
             let offer = tokio::select! {
                 biased;

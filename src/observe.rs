@@ -124,6 +124,19 @@ pub(crate) fn draining(side: Side, local: &dyn Display, open: usize) {
     tracing::info!(target: TARGET, side, %local, open, "draining");
 }
 
+/// A program's service has failed, or what it answers cannot be sent. The client is told no more
+/// than that.
+#[cfg(feature = "serve")]
+pub(crate) fn service_failed(path: &str, error: &dyn Display) {
+    tracing::warn!(target: TARGET, path, %error, "a request could not be answered");
+}
+
+/// A client that speaks HTTP/1 was served until something failed, on either side.
+#[cfg(feature = "serve")]
+pub(crate) fn http1_failed(peer: &dyn Display, error: &dyn Display) {
+    tracing::debug!(target: TARGET, %peer, %error, "http/1 ended");
+}
+
 /// Everything that was drained is gone, by itself or because its time was up.
 pub(crate) fn drained(side: Side, local: &dyn Display, in_time: bool) {
     tracing::info!(target: TARGET, side = side.name(), %local, in_time, "drained");

@@ -14,18 +14,23 @@ mod messages;
 mod session;
 mod wire;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::request;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::alive::{Counted, Kind};
-use crate::hosted::Place;
+use crate::conn::{Conn, Shutdown, Stream};
+use crate::hosted::{Place, Server, cut};
 use farewell::Farewell;
 use wire::Wire;
 
@@ -40,9 +45,40 @@ const READ_BUFFER: usize = 16 << 10;
 const WRITE_BUFFER: usize = 64 << 10;
 
 /// The transport that the server will hand over.
-pub(crate) fn upgrade(request: &mut request::Parts) -> OnUpgrade {
-    let upgrade = request.extensions.remove::<OnUpgrade>();
-    upgrade.expect("a request without it is refused by `accept::websocket::Handshake::of`")
+pub(crate) enum Upgrade {
+    /// By hyper, once the request has been answered.
+    Hyper(OnUpgrade),
+    /// The stream of a server of this crate.
+    Stream(Conn),
+    Taken,
+}
+
+/// A transport that was handed over.
+trait Upgraded: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Upgraded for T {}
+
+impl Upgrade {
+    pub(crate) fn of(request: &mut request::Parts) -> Upgrade {
+        let upgrade = request.extensions.remove::<OnUpgrade>();
+        let message = "a request without it is refused by `accept::websocket::Handshake::of`";
+        Upgrade::Hyper(upgrade.expect(message))
+    }
+
+    /// Waits for the transport.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<dyn Upgraded>, hyper::Error>> {
+        match self {
+            Upgrade::Hyper(upgrade) => {
+                let upgraded = ready!(Pin::new(upgrade).poll(cx))?;
+                Poll::Ready(Ok(Box::new(TokioIo::new(upgraded))))
+            }
+            Upgrade::Stream(_) => match std::mem::replace(self, Upgrade::Taken) {
+                Upgrade::Stream(conn) => Poll::Ready(Ok(Box::new(conn))),
+                _ => Poll::Pending,
+            },
+            Upgrade::Taken => Poll::Pending,
+        }
+    }
 }
 
 /// How long to wait for a transport, to tell its client of a reset that came before it.
@@ -51,8 +87,9 @@ const UPGRADE: Duration = Duration::from_secs(1);
 /// Moves the bytes of a connection from the time when its request has been answered.
 pub(crate) async fn run(
     mut session: Session,
-    mut upgrade: OnUpgrade,
+    mut upgrade: Upgrade,
     max_message_size: usize,
+    shutdown: Option<Shutdown>,
     _place: Place,
 ) {
     let _counted = Counted::new(Kind::Task);
@@ -60,9 +97,10 @@ pub(crate) async fn run(
     let last_word = session.take_last_word();
     if last_word.is_some() {
         // The user has been told already. The response may be in transit.
-        upgraded = timeout(UPGRADE, upgrade).await.ok().and_then(|upgraded| upgraded.ok());
+        let late = timeout(UPGRADE, poll_fn(|cx| upgrade.poll(cx))).await;
+        upgraded = late.ok().and_then(|upgraded| upgraded.ok());
     }
-    let Some(transport) = upgraded.map(TokioIo::new) else { return };
+    let Some(transport) = upgraded else { return };
     let wire = Wire::new(transport);
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
@@ -70,7 +108,11 @@ pub(crate) async fn run(
         .max_message_size(Some(max_message_size))
         .max_frame_size(Some(max_message_size));
     let mut socket = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
-    poll_fn(|cx| session.poll(cx, &mut socket)).await;
+    let ending = end_with(shutdown, session.handles());
+    tokio::select! {
+        () = poll_fn(|cx| session.poll(cx, &mut socket)) => {}
+        () = ending => {}
+    }
     let farewell = Farewell { last_word, owes: session.owes() };
     let server = session.into_server();
     // The client must learn how the connection ended before its transport ends (RFC 6455 §7.1.1).
@@ -78,4 +120,15 @@ pub(crate) async fn run(
         () = farewell.say(socket) => {}
         () = server.cut() => {}
     }
+}
+
+/// Tells a connection of the end of the server that it came from. Never ready.
+async fn end_with(shutdown: Option<Shutdown>, (stream, server): (Arc<Stream>, Arc<Server>)) {
+    if let Some(mut shutdown) = shutdown {
+        shutdown.begins().await;
+        server.set_draining();
+        shutdown.is_cut().await;
+        cut(&stream, &server);
+    }
+    std::future::pending().await
 }

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 
-use super::{Conn, ReadHalf, Stream, WriteHalf};
+use super::{Conn, Exchange, ReadHalf, Stream, WriteHalf};
 use crate::error::{Error, ErrorKind, Reason, Result};
 
 /// The effect of dropping a [`Conn`] without a shutdown.
@@ -173,8 +173,17 @@ impl Conn {
     pub async fn draining(&self) {
         let stream = self.stream();
         let mut told = stream.carrier.draining();
+        // A sender goes away only when the stream is over.
+        let by_acceptor = async {
+            if let Some(mut told) = stream.exchange().and_then(Exchange::draining) {
+                let _ = told.wait_for(|draining| *draining).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
             _ = told.wait_for(|draining| *draining) => {}
+            () = by_acceptor => {}
             _ = self.closed() => {}
         }
         // Both can have come, and the first of them counts.

@@ -237,13 +237,13 @@ impl AsyncWrite for &WriteHalf {
 
 impl fmt::Debug for ReadHalf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadHalf").field("uri", &self.stream.request.uri).finish_non_exhaustive()
+        f.debug_struct("ReadHalf").field("uri", &self.stream.request().uri).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for WriteHalf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WriteHalf").field("uri", &self.stream.request.uri).finish_non_exhaustive()
+        f.debug_struct("WriteHalf").field("uri", &self.stream.request().uri).finish_non_exhaustive()
     }
 }
 

@@ -1,8 +1,8 @@
 //! The state that a connection's user and its link's driver share.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use http::{StatusCode, request, response};
 use tokio::time::Instant;
 
 use super::deadline::Deadline;
+use super::exchange::Exchange;
 use super::stats::Stalls;
 use super::{Addr, Carrier, Transport};
 use crate::alive::{Counted, Kind};
@@ -76,6 +77,8 @@ pub(crate) struct Stream {
     answer: Mutex<Answer>,
     fate: Mutex<Fate>,
     reset_on_drop: AtomicBool,
+    /// Of a stream that a server of this crate serves.
+    pub(super) exchange: OnceLock<Box<Exchange>>,
     observed: observe::Conn,
     _counted: Counted,
 }
@@ -86,6 +89,8 @@ struct Answer {
     head: Option<Result<response::Parts, Error>>,
     /// The head is the server's, and has not been sent.
     is_unsent: bool,
+    /// Nothing follows the server's head.
+    is_whole: bool,
     watchers: WakerSet,
 }
 
@@ -143,6 +148,7 @@ impl Stream {
             answer: Mutex::default(),
             fate: Mutex::default(),
             reset_on_drop: AtomicBool::new(false),
+            exchange: OnceLock::new(),
             _counted: Counted::new(Kind::Stream),
         }
     }
@@ -165,8 +171,18 @@ impl Stream {
     ///
     /// The error that ended the stream before, if it has ended.
     pub(crate) fn give_answer(&self, head: response::Parts) -> Result<(), Error> {
+        self.answer_with(head, false)
+    }
+
+    /// The same, for an answer without content: END_STREAM goes with its head.
+    #[cfg(feature = "serve")]
+    pub(crate) fn give_whole_answer(&self, head: response::Parts) -> Result<(), Error> {
+        self.answer_with(head, true)
+    }
+
+    fn answer_with(&self, head: response::Parts, is_whole: bool) -> Result<(), Error> {
         let mut answer = lock(&self.answer);
-        answer.is_unsent = true;
+        (answer.is_unsent, answer.is_whole) = (true, is_whole);
         let before = answer.head.replace(Ok(head));
         drop(answer);
         self.tell();
@@ -186,11 +202,22 @@ impl Stream {
         lock(&self.answer).is_unsent
     }
 
-    /// Takes the answer that must be sent. It is given once.
-    pub(crate) fn take_answer(&self) -> Option<response::Parts> {
+    /// Takes the answer that must be sent, and whether nothing follows it. It is given once.
+    pub(crate) fn take_answer(&self) -> Option<(response::Parts, bool)> {
         let mut answer = lock(&self.answer);
-        let head = std::mem::take(&mut answer.is_unsent).then(|| answer.head.clone());
-        head.flatten()?.ok()
+        if !std::mem::take(&mut answer.is_unsent) {
+            return None;
+        }
+        let is_whole = answer.is_whole;
+        let Some(Ok(head)) = &mut answer.head else { return None };
+        if !self.is_ordinary() {
+            return Some((head.clone(), is_whole));
+        }
+        // No user asks for the fields of an ordinary response, and a copy of them costs time.
+        let headers = std::mem::take(&mut head.headers);
+        let mut whole = head.clone();
+        whole.headers = headers;
+        Some((whole, is_whole))
     }
 
     /// Whether the answer refuses the request. A WebSocket over HTTP/1.1 is accepted with 101.
@@ -223,7 +250,7 @@ impl Stream {
     }
 
     /// Tells the carrier that the stream's wish has changed.
-    fn tell(&self) {
+    pub(super) fn tell(&self) {
         Arc::clone(&self.carrier).changed();
     }
 
@@ -242,8 +269,9 @@ impl Stream {
 
     /// Whether a caller may still ask so, because the stream is still held.
     pub(crate) fn is_asked_about(&self) -> bool {
+        let is_ordinary = self.is_ordinary();
         let fate = lock(&self.fate);
-        fate.confirming > 0 || !fate.closing
+        fate.confirming > 0 || (!fate.closing && !is_ordinary)
     }
 
     /// Whether no task can learn what happens to the written bytes: the user has let the stream go
@@ -267,7 +295,7 @@ impl Stream {
 
     /// The reader has been dropped.
     pub(crate) fn drop_reader(&self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() && !self.is_ordinary() {
             self.reset_by_panic();
         }
         let mut fate = lock(&self.fate);
@@ -280,7 +308,7 @@ impl Stream {
 
     /// The writer has been dropped.
     pub(crate) fn drop_writer(&self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() && !self.is_ordinary() {
             self.reset_by_panic();
         } else if self.reset_on_drop.load(SeqCst) && !self.outbox.is_finishing() {
             self.reset(Reason::CANCEL, "the connection was dropped, and was set to reset then");
@@ -326,6 +354,11 @@ impl Stream {
         let mut watchers = fate.watchers.take();
         drop(fate);
         watchers.wake_all();
+        drop(self.exchange().and_then(Exchange::take_place));
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        lock(&self.fate).done.is_some()
     }
 
     /// Whether a drain was told while the stream was not over.
@@ -338,7 +371,17 @@ impl Stream {
     }
 
     fn is_draining(&self) -> bool {
-        *self.carrier.draining().borrow()
+        *self.carrier.draining().borrow() || self.exchange().is_some_and(Exchange::is_draining)
+    }
+
+    /// The request, as its program knows it.
+    pub(super) fn request(&self) -> &request::Parts {
+        self.exchange().and_then(Exchange::request).unwrap_or(&self.request)
+    }
+
+    /// The other end's address, as the program knows it.
+    pub(super) fn peer(&self) -> &Addr {
+        self.exchange().and_then(Exchange::peer).unwrap_or(&self.link.peer)
     }
 
     /// Ready once the stream is over.

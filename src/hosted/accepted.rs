@@ -120,7 +120,8 @@ impl Accepted {
     }
 }
 
-fn cut(stream: &Stream, server: &Server) {
+/// Resets a connection because its server's time is up.
+pub(crate) fn cut(stream: &Stream, server: &Server) {
     stream.reset(Reason::CANCEL, "the server is shutting down, and its time is up");
     server.set_cut();
 }

@@ -28,6 +28,8 @@ pub(crate) struct Pump<B> {
     body: Option<Pin<Box<B>>>,
     /// Bytes that may wait in the inbox.
     room: usize,
+    /// The body tells a reset from an end. hyper's does not, if the reason is NO_ERROR.
+    is_exact: bool,
     linger: Linger,
     over: bool,
     _place: Place,
@@ -43,6 +45,7 @@ where
         stream: Arc<Stream>,
         carrier: Arc<BodyCarrier>,
         body: B,
+        is_exact: bool,
         limits: Limits,
         place: Place,
     ) -> Pump<B> {
@@ -53,6 +56,7 @@ where
             carrier,
             body: Some(Box::pin(body)),
             room,
+            is_exact,
             linger: Linger::new(linger),
             over: false,
             _place: place,
@@ -80,7 +84,7 @@ where
                         self.end_of_body();
                     }
                 }
-                None if ended => self.end_of_body(),
+                None if ended || self.is_exact => self.end_of_body(),
                 // hyper reports a reset with NO_ERROR, and no other reset, as an end.
                 None => return self.cut(&Ending::Reset(Reason::NO_ERROR)),
                 Some(Err(error)) => return self.cut(&reason::ending(error.into())),

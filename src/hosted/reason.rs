@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
 
-use crate::error::{Ending, Reason};
+use crate::error::{Ending, Error, Reason};
 
 /// The source that an error of the response's body must have for hyper to reset with this reason.
 pub(super) fn source_of(reason: Reason) -> impl StdError + Send + Sync + 'static {
@@ -25,6 +25,10 @@ pub(super) fn ending(error: Box<dyn StdError + Send + Sync>) -> Ending {
                 h2 if h2.is_go_away() && h2.is_remote() => Ending::GoAway(reason, "".into()),
                 h2 => Ending::Violation(reason, h2.to_string().into()),
             };
+        }
+        // The body of a server of this crate.
+        if let Some(error) = level.downcast_ref::<Error>() {
+            return Ending::Failed(error.clone());
         }
         next = level.source();
     }

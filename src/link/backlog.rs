@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use h2conn_engine::StreamId;
@@ -37,7 +37,7 @@ pub(crate) fn backlog(places: usize, left_bytes: usize) -> (Entrance, Backlog) {
         acceptors: WakerSet::default(),
     };
     let (state, closed) = (Mutex::new(state), watch::Sender::new(false));
-    let shared = Shared { places, left_bytes, state, closed };
+    let shared = Shared { places, left_bytes, state, closed, server: OnceLock::new() };
     let shared = Arc::new(shared);
     (Entrance::new(Arc::clone(&shared)), Backlog(shared))
 }
@@ -47,7 +47,12 @@ struct Shared {
     left_bytes: usize,
     state: Mutex<State>,
     closed: watch::Sender<bool>,
+    /// Takes each request at once. Set only while `state` is locked.
+    server: OnceLock<Taker>,
 }
+
+/// Takes requests as they come. It is called in the task of their link.
+pub(crate) type Taker = Box<dyn Fn(Offer) + Send + Sync>;
 
 struct State {
     lines: Slab<Requests>,
@@ -190,12 +195,21 @@ impl Line {
             // Dropping the offer refuses the request.
             return drop(offer);
         }
+        if let Some(take) = self.entrance.0.server.get() {
+            drop(state);
+            return take(offer);
+        }
         state.lines[self.key].waiting.insert(id, (offer, fields));
         state.waiting += 1;
         state.give_a_turn(self.key);
         let mut acceptors = state.acceptors.take();
         drop(state);
         acceptors.wake_all();
+    }
+
+    /// Whether requests are taken at once.
+    pub(super) fn is_served(&self) -> bool {
+        self.entrance.0.server.get().is_some()
     }
 
     /// Takes back a request that is not accepted, and must not be any more. `false` if it was
@@ -259,6 +273,24 @@ impl Backlog {
             Poll::Pending
         })
         .await
+    }
+
+    /// Gives `take` the requests that wait, and then each new one as it comes, so that none waits
+    /// any more. The first call counts.
+    #[cfg(feature = "serve")]
+    pub(crate) fn serve(&mut self, take: Taker) {
+        let state = lock(&self.0.state);
+        let _ = self.0.server.set(take);
+        drop(state);
+        while let (Some(offer), Some(take)) = (self.take(), self.0.server.get()) {
+            offer.stream().serve();
+            take(offer);
+        }
+    }
+
+    #[cfg(feature = "serve")]
+    fn take(&mut self) -> Option<Offer> {
+        lock(&self.0.state).next()
     }
 
     /// Takes no more requests. Waiting requests can still be accepted.

@@ -15,7 +15,7 @@ use super::fault;
 use super::quiet::Quiet;
 use super::session::Session;
 use crate::config::REJECTION_BODY;
-use crate::conn::{Linger, Stream};
+use crate::conn::{Exchange, Linger, Stream};
 use crate::error::{Ending, Error, ErrorKind, Reason, request_name};
 
 /// One stream, and its progress.
@@ -223,12 +223,27 @@ impl Entry {
         self.end(Err(error));
     }
 
+    /// Whether its user has given a head that must be sent.
+    pub(super) fn has_head_to_send(&self) -> bool {
+        self.stream.has_answer() || self.stream.exchange().is_some_and(Exchange::has_interim)
+    }
+
+    /// Sends the interim responses that its user has given.
+    pub(super) fn inform(&mut self, session: &mut Session) {
+        let (Some(id), Some(exchange)) = (self.id, self.stream.exchange()) else { return };
+        for head in exchange.take_interim() {
+            // Of a stream that is over the user knows already.
+            let _ = session.inform(id, &Response::from_parts(head, ()));
+        }
+    }
+
     /// Sends the server's answer, which its user has given. Returns whether it accepts the request.
     pub(super) fn answer(&mut self, session: &mut Session) -> bool {
-        let (Some(id), Some(head)) = (self.id, self.stream.take_answer()) else { return false };
+        let Some(id) = self.id else { return false };
+        let Some((head, is_whole)) = self.stream.take_answer() else { return false };
         self.head = Head::Done;
         // The answer to a HEAD request has no body (RFC 9110 §9.3.2), even if bytes were written.
-        let bodiless = self.stream.request.method == Method::HEAD;
+        let bodiless = is_whole || self.stream.request.method == Method::HEAD;
         let status = head.status;
         match session.respond(id, &Response::from_parts(head, ()), bodiless) {
             Ok(()) if bodiless => {
@@ -248,7 +263,26 @@ impl Entry {
             // The stream is over, and its user knows why.
             Err(_) => {}
         }
-        status.is_success()
+        status.is_success() || self.stream.is_ordinary()
+    }
+
+    /// Sends the trailers of a response, which end this side.
+    pub(super) fn send_trailers(&mut self, session: &mut Session) {
+        let trailers = self.stream.exchange().and_then(Exchange::take_trailers);
+        let (Some(id), Some(trailers)) = (self.id, trailers) else { return };
+        match session.trailers(id, &trailers) {
+            Ok(()) => {
+                // Nothing but the end is left.
+                drop(self.stream.outbox.take(0));
+                self.sends = false;
+            }
+            Err(SendError::Unsendable(error)) => {
+                let ending = fault::unsendable("trailers", &error);
+                self.reset(session, Reason::INTERNAL_ERROR, &ending);
+            }
+            // The stream is over, and its user knows why.
+            Err(_) => {}
+        }
     }
 
     /// Gives back the windows of bytes that the user has read and of discarded bytes. Returns how

@@ -9,7 +9,7 @@ use std::fmt;
 
 use bytes::BytesMut;
 use h2conn_engine::{Reason, Settings, StreamError, StreamId, Visitor};
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use slab::Slab;
 
 use super::budget::{Charge, Share};
@@ -17,6 +17,7 @@ use super::entry::Entry;
 use super::fault::GoAway;
 use super::ids::{Ids, Place};
 use super::{Shared, fault};
+use crate::conn::Kept;
 use crate::error::Ending;
 use crate::observe::Cause;
 
@@ -39,6 +40,8 @@ pub(super) struct Arrival {
     pub(super) limit: Option<&'static str>,
     /// The content that has come already.
     pub(super) content: BytesMut,
+    /// The trailers, and what they are charged to.
+    pub(super) trailers: Option<(HeaderMap, Option<Kept>)>,
     pub(super) end: bool,
 }
 
@@ -60,6 +63,12 @@ impl Room<'_> {
         }
         Ok(self.share.charge(bytes))
     }
+
+    /// The memory for trailers. They are no reason to refuse a request that is being served, and
+    /// the cap of a head bounds them.
+    fn charge_trailers(&self, trailers: &HeaderMap) -> Charge {
+        self.share.charge(memory_of_fields(trailers))
+    }
 }
 
 /// The memory of a field in addition to its name and value: its place in a `HeaderMap`, which has
@@ -76,9 +85,13 @@ fn memory_of(request: &Request<()>) -> usize {
     let uri = request.uri();
     let target = uri.authority().map_or(0, |authority| authority.as_str().len())
         + uri.path_and_query().map_or(0, |path| path.as_str().len());
+    A_STREAM + target + memory_of_fields(request.headers())
+}
+
+fn memory_of_fields(fields: &HeaderMap) -> usize {
     let field =
         |(name, value): (&HeaderName, &HeaderValue)| A_FIELD + name.as_str().len() + value.len();
-    A_STREAM + target + request.headers().iter().map(field).sum::<usize>()
+    fields.iter().map(field).sum()
 }
 
 /// The events that the driver must handle.
@@ -143,6 +156,8 @@ pub(super) struct Events<'a> {
     pub(super) is_client: bool,
     /// A server's memory for header fields.
     pub(super) room: Option<Room<'a>>,
+    /// Whether new requests are served, so that their trailers are wanted.
+    pub(super) is_served: bool,
 }
 
 impl Events<'_> {
@@ -185,7 +200,8 @@ impl Visitor for Events<'_> {
             Err(limit) => (None, None, Some(limit)),
         };
         let content = BytesMut::new();
-        self.news.arrivals.push(Arrival { id, request, charge, limit, content, end });
+        let trailers = None;
+        self.news.arrivals.push(Arrival { id, request, charge, limit, content, trailers, end });
     }
 
     fn response(&mut self, id: StreamId, response: Response<()>, end: bool) {
@@ -203,6 +219,27 @@ impl Visitor for Events<'_> {
             arrival.content.extend_from_slice(content);
         } else {
             self.news.dropped += content.len();
+        }
+    }
+
+    fn trailers(&mut self, id: StreamId, trailers: HeaderMap) {
+        // A connection has no use for them.
+        let is_wanted = match self.ids.get(&id) {
+            Some(Place::Entry(key)) => {
+                self.streams.get(*key).is_some_and(|entry| entry.stream.is_ordinary())
+            }
+            Some(Place::Arrival(_)) => self.is_served,
+            None => false,
+        };
+        if !is_wanted {
+            return;
+        }
+        let charge =
+            self.room.as_ref().map(|room| Box::new(room.charge_trailers(&trailers)) as Kept);
+        if let Some(arrival) = self.arrival(id) {
+            arrival.trailers = Some((trailers, charge));
+        } else if let Some(exchange) = self.entry(id).and_then(|entry| entry.stream.exchange()) {
+            exchange.set_received(trailers, charge);
         }
     }
 

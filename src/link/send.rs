@@ -5,7 +5,7 @@ use std::task::Context;
 use super::driver::DATA_ROOM;
 use super::entry::{Entry, Head};
 use super::session::{Moved, Session};
-use crate::conn::Wish;
+use crate::conn::{Exchange, Wish};
 use crate::error::Reason;
 
 /// The result of a stream's turn to send.
@@ -36,11 +36,16 @@ impl Entry {
         }
         let (queued, end) = self.stream.outbox.pending();
         let holds_end = end && self.holds_end();
+        let trailers = end && self.stream.exchange().is_some_and(Exchange::has_trailers);
         if queued == 0 && (holds_end || !end) {
             return (if end { Sent::AllButTheEnd } else { Sent::All }, 0);
         }
+        if queued == 0 && trailers {
+            self.send_trailers(session);
+            return (Sent::All, 0);
+        }
         let wanted = queued.min(share);
-        let may_end = end && !holds_end && wanted == queued;
+        let may_end = end && !holds_end && !trailers && wanted == queued;
         let Some(head) = session.http2().send_data(id, wanted, may_end) else {
             return (Sent::Blocked, 0);
         };
@@ -61,6 +66,10 @@ impl Entry {
         self.sends = !head.end;
         let sent = match taken.left {
             0 if holds_end => Sent::AllButTheEnd,
+            0 if trailers => {
+                self.send_trailers(session);
+                Sent::All
+            }
             0 => Sent::All,
             _ if session.state().send_capacity(id) == 0 => Sent::Blocked,
             _ => Sent::More,

@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use h2conn_engine::{Connection, DataHead, OpenError, Output, SendError, StreamId};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -170,6 +170,22 @@ impl Session {
     ) -> Result<(), SendError> {
         self.engine.respond(id, response, end)?;
         self.heads_wait = true;
+        Ok(())
+    }
+
+    /// Sends an interim response to a request.
+    pub(super) fn inform(&mut self, id: StreamId, head: &Response<()>) -> Result<(), SendError> {
+        self.engine.inform(id, head)?;
+        self.heads_wait = true;
+        Ok(())
+    }
+
+    /// Ends a stream with trailers. They are handed out at once, so that a stream whose every byte
+    /// was handed out has no head that waits.
+    pub(super) fn trailers(&mut self, id: StreamId, trailers: &HeaderMap) -> Result<(), SendError> {
+        self.engine.trailers(id, trailers)?;
+        self.heads_wait = true;
+        self.transmit();
         Ok(())
     }
 

@@ -10,6 +10,8 @@ use tokio::time::timeout;
 use super::Shared;
 use super::limits::{Admission, MAX_LINKS, Refusal, Slot};
 use super::refusal;
+#[cfg(feature = "serve")]
+use super::serve::{Http1Server, NewClient};
 use crate::alive::{Counted, Kind};
 use crate::config::{Config, Origins};
 use crate::conn::{Addr, LinkInfo};
@@ -85,7 +87,11 @@ impl Server {
             outcome = timeout(limit, handshake) => outcome,
         };
         let link = match outcome {
-            Ok(Ok(link)) => link,
+            Ok(Ok(Client::Http2(link))) => link,
+            #[cfg(feature = "serve")]
+            Ok(Ok(Client::Http1(server, client))) => {
+                return self.shared.serve_http1(&*server, *client, slot).await;
+            }
             Ok(Err(error)) => {
                 observe::handshake_failed(Side::Server, &peer, &error);
                 return;
@@ -100,7 +106,7 @@ impl Server {
         self.shared.links.keep(link, &mut slot).await;
     }
 
-    async fn handshake<T: Socket + 'static>(&self, io: T, mut info: LinkInfo) -> Result<Link> {
+    async fn handshake<T: Socket + 'static>(&self, io: T, mut info: LinkInfo) -> Result<Client> {
         match &self.tls {
             None => self.http2(io, info).await,
             Some(tls) => {
@@ -112,15 +118,57 @@ impl Server {
         }
     }
 
-    async fn http2<T: Socket + 'static>(&self, mut io: T, info: LinkInfo) -> Result<Link> {
+    async fn http2<T: Socket + 'static>(&self, mut io: T, info: LinkInfo) -> Result<Client> {
         let first = match read_preface(&mut io).await? {
             Spoken::Http2(first) => first,
-            Spoken::Other(seen) => return Err(refusal::not_http2(io, seen, &self.origins).await),
+            Spoken::Other(seen) => return self.another_protocol(io, seen, info).await,
         };
         let io = Box::new(io);
         let (first, Shared { budget, .. }) = (first.freeze(), &*self.shared);
-        Ok(Link::server(io, first, info, &self.config, &self.entrance, budget))
+        let link = Link::server(io, first, info, &self.config, &self.entrance, budget);
+        Ok(Client::Http2(link))
     }
+
+    #[cfg(not(feature = "serve"))]
+    async fn another_protocol<T: Socket>(
+        &self,
+        io: T,
+        seen: BytesMut,
+        _: LinkInfo,
+    ) -> Result<Client> {
+        Err(refusal::not_http2(io, seen, &self.origins).await)
+    }
+
+    #[cfg(feature = "serve")]
+    async fn another_protocol<T: Socket + 'static>(
+        &self,
+        mut io: T,
+        mut seen: BytesMut,
+        info: LinkInfo,
+    ) -> Result<Client> {
+        let server = match refusal::speaks_http1(&mut io, &mut seen).await {
+            true => self.shared.http1.server().await,
+            false => None,
+        };
+        let Some(server) = server else {
+            return Err(refusal::not_http2(io, seen, &self.origins).await);
+        };
+        let client = NewClient {
+            io: Box::new(io),
+            seen: seen.freeze(),
+            info: Arc::new(info),
+            head_timeout: self.config.handshake_timeout,
+            max_head: self.config.max_header_list_size as usize,
+        };
+        Ok(Client::Http1(server, Box::new(client)))
+    }
+}
+
+/// A client whose handshakes are complete.
+enum Client {
+    Http2(Link),
+    #[cfg(feature = "serve")]
+    Http1(Arc<dyn Http1Server>, Box<NewClient>),
 }
 
 /// The protocol that a client begins with.

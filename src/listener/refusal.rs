@@ -63,23 +63,13 @@ async fn send_away<T: Socket>(
     const TLS_HANDSHAKE: u8 = 0x16;
     /// A fatal alert, `unexpected_message` (RFC 8446 §6).
     const TLS_ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 10];
-    /// A part of the first line of a request (RFC 9112 §3).
-    const HTTP1: &[u8] = b" HTTP/1.";
 
-    let may_be_http1 = |seen: &[u8]| seen.first().is_some_and(u8::is_ascii_uppercase);
     let unsupported = |message: String| Error::new(ErrorKind::Unsupported, message);
     if seen.first() == Some(&TLS_HANDSHAKE) {
         farewell(&mut io, &TLS_ALERT).await;
         return unsupported("the client speaks TLS, and this port does not".to_owned());
     }
-    while may_be_http1(&seen) && !seen.contains(&b'\n') && seen.len() < HTTP1_HEAD {
-        match io.read_buf(&mut seen).await {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
-        }
-    }
-    let line = seen[..].split(|byte| *byte == b'\n').next().unwrap_or(&[]);
-    if !may_be_http1(&seen) || !line.windows(HTTP1.len()).any(|part| part == HTTP1) {
+    if !speaks_http1(&mut io, &mut seen).await {
         let first = seen[..seen.len().min(32)].escape_ascii().to_string();
         farewell(&mut io, &[]).await;
         return unsupported(format!(
@@ -101,6 +91,26 @@ async fn send_away<T: Socket>(
     farewell(&mut io, answer.as_bytes()).await;
     let text = String::from_utf8_lossy(&seen);
     unsupported(format!("the client speaks HTTP/1: {:?}", text.lines().next().unwrap_or("")))
+}
+
+/// Reads the first line of a client that does not speak HTTP/2, and tells whether it is one of
+/// HTTP/1 (RFC 9112 §3).
+pub(super) async fn speaks_http1(io: &mut impl Socket, seen: &mut BytesMut) -> bool {
+    /// A part of the line.
+    const HTTP1: &[u8] = b" HTTP/1.";
+
+    // Methods are in capitals (RFC 9110 §9.1).
+    if !seen.first().is_some_and(u8::is_ascii_uppercase) {
+        return false;
+    }
+    while !seen.contains(&b'\n') && seen.len() < HTTP1_HEAD {
+        match io.read_buf(seen).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    let line = seen[..].split(|byte| *byte == b'\n').next().unwrap_or(&[]);
+    line.windows(HTTP1.len()).any(|part| part == HTTP1)
 }
 
 /// Sends a last word, and waits until the client has received it. Closing a socket with unread

@@ -159,25 +159,41 @@ impl Outbox {
         bytes: &Bytes,
     ) -> Poll<Result<(), Error>> {
         let mut state = lock(&self.state);
+        let was_idle = state.queued == 0;
+        let written = self.put(&mut state, cx, bytes);
+        drop(state);
+        if was_idle && !bytes.is_empty() && matches!(written, Poll::Ready(Ok(()))) {
+            Arc::clone(&self.mover).written();
+        }
+        written
+    }
+
+    /// The same, without a word to the mover, which must be told of something else afterwards.
+    #[cfg(feature = "serve")]
+    pub(crate) fn poll_put(&self, cx: &mut Context<'_>, bytes: &Bytes) -> Poll<Result<(), Error>> {
+        self.put(&mut lock(&self.state), cx, bytes)
+    }
+
+    fn put(
+        &self,
+        state: &mut State,
+        cx: &mut Context<'_>,
+        bytes: &Bytes,
+    ) -> Poll<Result<(), Error>> {
         state.check_open()?;
         if bytes.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        if self.room(&state) == 0 {
+        if self.room(state) == 0 {
             state.writers.add(cx);
             return Poll::Pending;
         }
-        let was_idle = state.queued == 0;
         if bytes.len() <= SMALL {
             state.append(bytes, &self.buffers);
         } else {
             state.queued += bytes.len();
             state.written += bytes.len() as u64;
             state.chunks.push_back(Chunk::Shared(bytes.clone()));
-        }
-        drop(state);
-        if was_idle {
-            Arc::clone(&self.mover).written();
         }
         Poll::Ready(Ok(()))
     }
@@ -207,6 +223,16 @@ impl Outbox {
         drop(state);
         writers.wake_all();
         Arc::clone(&self.mover).written();
+    }
+
+    /// The same as [`Outbox::finish`], without a word to the mover, which must be told of something
+    /// else afterwards.
+    #[cfg(feature = "serve")]
+    pub(crate) fn put_end(&self) {
+        let mut state = lock(&self.state);
+        if state.end == End::Open && state.failed.is_none() {
+            state.end = End::Requested;
+        }
     }
 
     /// Wakes the tasks that wait for room or for their bytes to be sent, so that they check their

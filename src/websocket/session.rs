@@ -1,6 +1,5 @@
 //! The task that moves a connection's bytes as messages in both directions, and handles its end.
 
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +7,6 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream as _};
-use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -19,6 +17,7 @@ use super::close;
 use super::lines::Unsendable;
 use super::messages::{Messages, Outgoing};
 use super::wire::Wire;
+use super::{Upgrade, Upgraded};
 use crate::conn::{Stream, Wish, runtime_is_gone};
 use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::hosted::{Limits, Linger, Lingering, Server};
@@ -84,14 +83,14 @@ impl Session {
     pub(super) fn poll_upgrade(
         &mut self,
         cx: &mut Context<'_>,
-        upgrade: &mut OnUpgrade,
-    ) -> Poll<Option<Upgraded>> {
+        upgrade: &mut Upgrade,
+    ) -> Poll<Option<Box<dyn Upgraded>>> {
         self.server.register_task(cx);
         if self.server.is_cut_off() {
             self.cut(&no_upgrade(None));
             return Poll::Ready(None);
         }
-        match Pin::new(upgrade).poll(cx) {
+        match upgrade.poll(cx) {
             Poll::Ready(Ok(upgraded)) => return Poll::Ready(Some(upgraded)),
             Poll::Ready(Err(error)) => self.cut(&no_upgrade(Some(error))),
             Poll::Pending => match self.stream.wish() {
@@ -114,6 +113,11 @@ impl Session {
     /// The close frame that must be sent once the transport is there. It is given once.
     pub(super) fn take_last_word(&mut self) -> Option<CloseFrame> {
         self.last_word.take()
+    }
+
+    /// The connection, and its end of the server.
+    pub(super) fn handles(&self) -> (Arc<Stream>, Arc<Server>) {
+        (Arc::clone(&self.stream), Arc::clone(&self.server))
     }
 
     /// The part of the session that is needed after its end.

@@ -183,7 +183,7 @@ fn a_reset_after_the_end_leaves_the_reader_at_the_end_and_fails_the_writer() -> 
 #[test]
 fn a_reset_is_known_though_what_came_before_it_is_not_read() -> TestResult {
     run(async {
-        for host in [Host::Hyper, Host::Axum] {
+        for host in Host::OF_ACCEPT {
             let (client, server) = host.pair(Over::Cleartext).await?;
             // More than hyper takes of the request's body before the handler reads.
             (&client).write_all(&[7; 300 << 10]).await?;

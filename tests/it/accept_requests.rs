@@ -170,7 +170,7 @@ async fn check(site: &Site, row: &Row) -> TestResult {
 #[test]
 fn each_odd_request_is_a_conn_or_is_told_why_it_is_none() -> TestResult {
     run(async {
-        for host in [Host::Hyper, Host::Axum] {
+        for host in Host::OF_ACCEPT {
             let site = host.echo(Over::Cleartext).await?;
             for row in &TABLE {
                 check(&site, row).await.with_context(|| format!("{host:?}: {}", row.request))?;
@@ -210,7 +210,7 @@ fn a_get_without_a_body_is_told_how_to_connect() -> TestResult {
         };
         let without = Acceptor::builder().no_websockets().build()?;
         let without = hyper_server(Over::Cleartext, without, echo).await?;
-        for host in [Host::Hyper, Host::Axum] {
+        for host in Host::OF_ACCEPT {
             let site = host.echo(Over::Cleartext).await?;
             for by in [Version::HTTP_2, Version::HTTP_11] {
                 let text = refused(&site, by).await?;

@@ -40,7 +40,7 @@ async fn with_each_host(test: impl AsyncFn(Host) -> Result<()>) -> Result<()> {
 /// The reason of a reset, as far as a user knows it who reads no more: hyper tells it only to a
 /// reader.
 fn told(host: Host, reason: Reason) -> Option<Reason> {
-    (host == Host::Listener).then_some(reason)
+    host.is_ours().then_some(reason)
 }
 
 #[tokio::test]

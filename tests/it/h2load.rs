@@ -1,12 +1,15 @@
-//! h2load, the load generator of nghttp2, against our listener.
+//! h2load, the load generator of nghttp2, against our listener, and against a router that it serves.
 
 use std::io;
 use std::process::Stdio;
 
 use anyhow::{Context, ensure};
-use h2conn::Conn;
+use axum::Router;
+use axum::routing::any;
+use h2conn::{Conn, Listener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
+use tokio::task::JoinHandle;
 
 use crate::support::tools::aloud;
 use crate::support::{Over, Site, TestResult, checked, listen, long, serve, skipped};
@@ -28,10 +31,22 @@ async fn check_answer(site: &Site) -> TestResult {
     Ok(())
 }
 
-async fn check(over: Over) -> TestResult {
+/// A task that answers the requests of a listener.
+type Serving = fn(Listener) -> JoinHandle<()>;
+
+fn by_conns(listener: Listener) -> JoinHandle<()> {
+    serve(listener, answer)
+}
+
+fn by_a_router(listener: Listener) -> JoinHandle<()> {
+    let router = Router::new().route("/", any(|| async { ".".repeat(1_000) }));
+    tokio::spawn(async move { drop(h2conn::serve(listener, router).await) })
+}
+
+async fn check(over: Over, by: Serving) -> TestResult {
     checked(120, async {
         let (listener, site) = listen(over).await?;
-        let serving = serve(listener, answer);
+        let serving = by(listener);
         let requests = if long() { 10 * REQUESTS } else { REQUESTS };
         let mut h2load = Command::new("h2load");
         h2load.args(["-n", &requests.to_string(), "-c", "10", "-m", "100", "-t", "1", &site.url("/")]);
@@ -62,10 +77,16 @@ async fn check(over: Over) -> TestResult {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_requests_of_h2load_all_succeed_over_cleartext() -> TestResult {
-    check(Over::Cleartext).await
+    check(Over::Cleartext, by_conns).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_requests_of_h2load_all_succeed_over_tls() -> TestResult {
-    check(Over::Tls).await
+    check(Over::Tls, by_conns).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_requests_of_h2load_to_a_router_all_succeed() -> TestResult {
+    check(Over::Cleartext, by_a_router).await?;
+    check(Over::Tls, by_a_router).await
 }

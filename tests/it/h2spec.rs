@@ -1,10 +1,14 @@
-//! h2spec, the test suite for HTTP/2 servers (`interop/h2spec`), against our listener.
+//! h2spec, the test suite for HTTP/2 servers (`interop/h2spec`), against our listener, and against a
+//! router that it serves.
 
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::OnceLock;
 
 use anyhow::{Context, ensure};
+use axum::Router;
+use axum::routing::any;
+use bytes::Bytes;
 use h2conn::Conn;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -19,10 +23,24 @@ async fn answer(mut conn: Conn) -> std::io::Result<()> {
     conn.shutdown().await
 }
 
+/// The server that is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Conns,
+    Router,
+}
+
 /// Runs all cases, and returns the output of h2spec.
-async fn run(program: &Path, over: Over) -> TestResult<String> {
+async fn run(program: &Path, over: Over, by: By) -> TestResult<String> {
     let (listener, site) = listen(over).await?;
-    let serving = serve(listener, answer);
+    let serving = match by {
+        By::Conns => serve(listener, answer),
+        By::Router => {
+            let answer = any(|_: Bytes| async { "This is what h2spec reads.\n" });
+            let router = Router::new().route("/", answer);
+            tokio::spawn(async move { drop(h2conn::serve(listener, router).await) })
+        }
+    };
     let port = site.addr.port().to_string();
     let mut h2spec = Command::new(program);
     h2spec.args(["--strict", "--host", "127.0.0.1", "--port", &port]);
@@ -43,15 +61,15 @@ async fn run(program: &Path, over: Over) -> TestResult<String> {
 /// The titles of cases that need not pass, and the reasons.
 const EXCEPTIONS: [(&str, &str); 0] = [];
 
-async fn check(over: Over) -> TestResult {
+async fn check(over: Over, by: By) -> TestResult {
     static BUILT: OnceLock<Outcome> = OnceLock::new();
     let build =
         || go_program(&BUILT, "h2spec", "github.com/summerwind/h2spec/cmd/h2spec", "h2spec");
     let Some(program) = tokio::task::spawn_blocking(build).await?? else { return Ok(()) };
     checked(300, async {
-        let printed = run(program, over).await?;
+        let printed = run(program, over, by).await?;
         let last = printed.trim_end().lines().last().context("h2spec printed nothing")?;
-        aloud(format!("h2spec, {over:?}: {last}"));
+        aloud(format!("h2spec, {over:?}, {by:?}: {last}"));
         let (_, failures) = printed.split_once("Failures:").unwrap_or_default();
         let failed = failures.lines().filter_map(|line| line.trim().strip_prefix("× "));
         let unexpected: Vec<_> = failed
@@ -72,10 +90,20 @@ const CASES: usize = 146;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_cases_of_h2spec_pass_over_cleartext() -> TestResult {
-    check(Over::Cleartext).await
+    check(Over::Cleartext, By::Conns).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_cases_of_h2spec_pass_over_tls() -> TestResult {
-    check(Over::Tls).await
+    check(Over::Tls, By::Conns).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_cases_of_h2spec_pass_with_a_router_over_cleartext() -> TestResult {
+    check(Over::Cleartext, By::Router).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_cases_of_h2spec_pass_with_a_router_over_tls() -> TestResult {
+    check(Over::Tls, By::Router).await
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 const CORE: [&str; 7] = ["alive", "error", "sync", "observe", "config", "pipe", "conn"];
 
 /// The modules that a module may import in addition to all of [`CORE`].
-const ABOVE: [(&str, &[&str]); 9] = [
+const ABOVE: [(&str, &[&str]); 10] = [
     ("tls", &[]),
     ("link", &[]),
     ("client", &["tls", "link"]),
@@ -19,21 +19,24 @@ const ABOVE: [(&str, &[&str]); 9] = [
     ("websocket", &["hosted"]),
     ("accept", &["hosted", "websocket"]),
     ("axum", &["accept"]),
+    ("serve", &["tls", "link", "listener"]),
     ("testing", &["link", "listener", "hosted", "accept", "axum"]),
 ];
 
 /// Crates that only some files may name. A file is allowed if its path begins with one of these.
-const CRATES: [(&str, &[&str]); 11] = [
+const CRATES: [(&str, &[&str]); 13] = [
     // For the reasons of resets under hyper.
     ("h2", &["hosted/reason.rs"]),
     ("h2conn_engine", &["error.rs", "link.rs", "link/"]),
-    ("hyper", &["accept/websocket", "websocket.rs", "websocket/", "testing/"]),
+    ("hyper", &["accept/websocket", "serve/", "websocket.rs", "websocket/", "testing/"]),
     ("tokio_tungstenite", &["accept/websocket", "websocket.rs", "websocket/", "testing/websocket"]),
-    ("http_body", &["accept.rs", "hosted/", "axum.rs", "testing/hosted"]),
+    ("http_body", &["accept.rs", "hosted/", "axum.rs", "serve", "testing/hosted"]),
+    ("httpdate", &["serve/fields.rs"]),
     ("tokio_rustls", &["tls.rs", "tls/"]),
     ("rustls_platform_verifier", &["tls/client.rs"]),
     ("rcgen", &["tls/identity.rs"]),
     ("der", &["tls/validity.rs"]),
+    ("tower_service", &["serve"]),
     ("tracing", &["observe.rs", "observe/"]),
     ("metrics", &["observe.rs", "observe/"]),
 ];

@@ -41,6 +41,7 @@ mod prose;
 mod python;
 mod requests;
 mod restart;
+mod serve;
 mod slow_line;
 mod soak;
 mod stats;

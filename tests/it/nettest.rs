@@ -204,6 +204,18 @@ macro_rules! cases {
                 super::run(|| super::Host::Axum.pair(super::Over::Tls), super::cases::$case)
             }
         )* }
+        mod served_cleartext { $(
+            #[test]
+            fn $case() -> anyhow::Result<()> {
+                super::run(|| super::Host::Served.pair(super::Over::Cleartext), super::cases::$case)
+            }
+        )* }
+        mod served_tls { $(
+            #[test]
+            fn $case() -> anyhow::Result<()> {
+                super::run(|| super::Host::Served.pair(super::Over::Tls), super::cases::$case)
+            }
+        )* }
         mod extended_connect { $(
             #[test]
             fn $case() -> anyhow::Result<()> {

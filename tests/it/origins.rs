@@ -85,7 +85,7 @@ fn a_page_of_another_origin_opens_nothing_at_a_listener() -> TestResult {
 #[test]
 fn a_page_of_another_origin_opens_nothing_inside_another_server() -> TestResult {
     run(async {
-        for host in [Host::Hyper, Host::Axum] {
+        for host in Host::OF_ACCEPT {
             let site = host.echo(Over::Cleartext).await?;
             check(&site).await.with_context(|| format!("{host:?}"))?;
         }

@@ -8,6 +8,7 @@ mod peers;
 mod pipe;
 mod relay;
 mod report;
+mod requests;
 mod run;
 mod secure;
 mod service;
@@ -29,6 +30,8 @@ struct Options {
 enum Command {
     /// Measure, and print tables in Markdown.
     Run(run::Plan),
+    /// Measure requests of h2load to h2conn's server and to hyper, and print a table in Markdown.
+    Requests(requests::Plan),
     /// Count the instructions for a unit of each workload (needs valgrind).
     Instructions(instructions::Plan),
     /// Perform one measurement, and print it as JSON.
@@ -44,6 +47,13 @@ enum Command {
         #[arg(long)]
         tls: bool,
     },
+    /// Run the server of `requests`.
+    #[command(hide = true)]
+    Router {
+        by: requests::By,
+        #[arg(long)]
+        tls: bool,
+    },
 }
 
 /// The transports.
@@ -55,6 +65,8 @@ enum Name {
     Chunks,
     /// Our client, and `accept` in a handler of hyper.
     Accept,
+    /// Our client, and `accept` in a service that our listener serves.
+    Served,
     /// The handles of the h2 crate, used by the user's task.
     H2,
     /// hyper's `Upgraded`.
@@ -79,6 +91,7 @@ impl Name {
             Name::H2conn => "**h2conn**",
             Name::Chunks => "**h2conn**, in chunks",
             Name::Accept => "**h2conn**, `accept` under hyper",
+            Name::Served => "**h2conn**, `accept` under `serve`",
             Name::H2 => "h2, by hand",
             Name::Hyper => "hyper, `Upgraded`",
             Name::HyperStreaming => "hyper, streaming bodies",
@@ -94,7 +107,7 @@ impl Name {
     /// Whether this transport may fail under a workload. Such a failure is a result, and no failure
     /// of the measurement.
     fn may_give_up(self) -> bool {
-        !matches!(self, Name::Tcp | Name::H2conn | Name::Chunks)
+        !matches!(self, Name::Tcp | Name::H2conn | Name::Chunks | Name::Served)
     }
 
     /// The name on the command line.
@@ -109,6 +122,7 @@ impl Name {
             Name::H2conn => measure::measure::<peers::conn::H2conn>(&name, terms),
             Name::Chunks => measure::measure::<peers::conn::Chunks>(&name, terms),
             Name::Accept => measure::measure::<peers::accept::Accept>(&name, terms),
+            Name::Served => measure::measure::<peers::served::Served>(&name, terms),
             Name::H2 => measure::measure::<peers::h2::H2>(&name, terms),
             Name::Hyper => measure::measure::<peers::hyper::Hyper>(&name, terms),
             Name::HyperStreaming => measure::measure::<peers::streaming::Streaming>(&name, terms),
@@ -128,6 +142,7 @@ impl Name {
             Name::H2conn => measure::serve::<peers::conn::H2conn>(tls),
             Name::Chunks => measure::serve::<peers::conn::Chunks>(tls),
             Name::Accept => measure::serve::<peers::accept::Accept>(tls),
+            Name::Served => measure::serve::<peers::served::Served>(tls),
             Name::H2 => measure::serve::<peers::h2::H2>(tls),
             Name::Hyper => measure::serve::<peers::hyper::Hyper>(tls),
             Name::HyperStreaming => measure::serve::<peers::streaming::Streaming>(tls),
@@ -143,6 +158,8 @@ impl Name {
 fn main() -> Result<()> {
     match Options::parse().command {
         Command::Run(plan) => run::run(&plan),
+        Command::Requests(plan) => requests::run(&plan),
+        Command::Router { by, tls } => requests::serve(by, tls),
         Command::Instructions(plan) => instructions::run(&plan),
         Command::Measure { peer, terms } => {
             println!("{}", serde_json::to_string(&peer.measure(terms)?)?);

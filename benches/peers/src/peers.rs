@@ -5,6 +5,7 @@ pub(crate) mod conn;
 pub(crate) mod fastwebsockets;
 pub(crate) mod h2;
 pub(crate) mod hyper;
+pub(crate) mod served;
 pub(crate) mod streaming;
 pub(crate) mod tcp;
 pub(crate) mod tonic;
@@ -47,7 +48,7 @@ pub(crate) trait Link: Clone + Send + Sync + 'static {
 }
 
 /// Accepts sockets, and hands each to `serve` in a task of its own.
-async fn listen<F>(
+pub(crate) async fn listen<F>(
     identity: Option<Identity>,
     serve: impl Fn(Io) -> F + Clone + Send + Sync + 'static,
 ) -> Result<SocketAddr>

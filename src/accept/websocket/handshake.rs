@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::WebSockets;
 use crate::accept::AcceptError;
 use crate::config::{asks_to_upgrade, method_not_allowed, only, values};
-use crate::conn::Transport;
+use crate::conn::{Served, Transport};
 
 /// The only version of the protocol that there is (RFC 6455 §4.4).
 const VERSION: &str = "13";
@@ -56,7 +56,8 @@ impl Handshake {
                 "a WebSocket needs one field host",
             ));
         }
-        if request.extensions().get::<OnUpgrade>().is_none() {
+        let has_stream = key.is_none() && request.extensions().get::<Served>().is_some();
+        if !has_stream && request.extensions().get::<OnUpgrade>().is_none() {
             let text = "the server underneath gives no access to the transport of a WebSocket";
             return Err(AcceptError::new(StatusCode::NOT_IMPLEMENTED, text));
         }

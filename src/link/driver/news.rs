@@ -3,6 +3,7 @@
 use std::task::Context;
 
 use super::{Driver, QUOTA};
+use crate::link::backlog::Line;
 use crate::link::events::{Events, News, Room};
 use crate::link::fault;
 use crate::link::ping;
@@ -21,10 +22,12 @@ impl Driver {
             self.tell_what_is_unread();
         }
         let link = self.windows.room_for_fields();
+        let is_served = self.incoming.as_ref().is_some_and(Line::is_served);
         let failure = loop {
             let mut events = Events {
                 is_client: self.is_client(),
                 room: self.share.as_ref().map(|share| Room { share, link }),
+                is_served,
                 shared: &self.shared,
                 streams: &mut self.streams,
                 ids: &mut self.ids,

@@ -73,6 +73,9 @@ impl Driver {
             return;
         }
         entry.head = Head::Done;
+        if entry.stream.is_ordinary() {
+            return self.count_waste();
+        }
         if entry.stream.inbox.is_complete() {
             // It can still be accepted, as from a client that has written and gone.
             return self.count_waste();
@@ -90,6 +93,12 @@ impl Driver {
         let (mut parts, ()) = request.into_parts();
         let transport = transport_of(&mut parts);
         let (stream, carrier) = self.shared.stream(parts, transport, arrival.charge);
+        if self.incoming.as_ref().is_some_and(Line::is_served) {
+            stream.serve();
+        }
+        if let (Some(trailers), Some(exchange)) = (arrival.trailers, stream.exchange()) {
+            exchange.set_received(trailers.0, trailers.1);
+        }
         carrier.set_id(arrival.id.get());
         let fields = carrier.fields();
         let mut entry = Entry::new(Arc::clone(&stream), carrier, Head::Unanswered);
@@ -130,13 +139,16 @@ impl Driver {
             let ending = Ending::Local(reason, "reset on this side".into());
             entry.reset(&mut self.session, reason, &ending);
         }
-        if !entry.over && matches!(entry.head, Head::Unanswered) && entry.stream.has_answer() {
+        if !entry.over && matches!(entry.head, Head::Unanswered) && entry.has_head_to_send() {
             if heads_room(&self.session) > 0 {
+                entry.inform(&mut self.session);
                 if entry.answer(&mut self.session) && !self.first.was_accepted {
                     self.first.was_accepted = true;
                     self.shared.accepted.notify_one();
                 }
-                self.waste.make_up();
+                if matches!(entry.head, Head::Done) {
+                    self.waste.make_up();
+                }
             } else {
                 self.heads_wait = true;
                 if !std::mem::replace(&mut entry.waits_to_answer, true) {

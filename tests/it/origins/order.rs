@@ -162,7 +162,7 @@ fn a_page_of_another_origin_gets_403_whatever_else_is_wrong() -> TestResult {
         let (listener, site) = listen_with(Over::Cleartext, builder).await?;
         serve(listener, echo);
         check("a listener", &site, &LISTENER).await?;
-        for host in [Host::Hyper, Host::Axum] {
+        for host in Host::OF_ACCEPT {
             let site = host.echo(Over::Cleartext).await?;
             check(&format!("{host:?}"), &site, &ACCEPT).await?;
             if host == Host::Hyper {

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::foreign::{Io, server};
-use super::{GRACE, Over, Site, TestResult, echo, listen, serve};
+use super::{GRACE, Over, Site, TestResult, echo, listen, listen_with, serve};
 
 /// The server that accepts connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +34,20 @@ pub(crate) enum Host {
     Hyper,
     /// The extractor in unmodified axum.
     Axum,
+    /// The extractor in axum's router, which our own listener serves.
+    Served,
 }
 
 impl Host {
-    pub(crate) const ALL: [Host; 3] = [Host::Listener, Host::Hyper, Host::Axum];
+    pub(crate) const ALL: [Host; 4] = [Host::Listener, Host::Hyper, Host::Axum, Host::Served];
+
+    /// The hosts of `accept`.
+    pub(crate) const OF_ACCEPT: [Host; 3] = [Host::Hyper, Host::Axum, Host::Served];
+
+    /// Whether the HTTP/2 is ours.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Host::Listener | Host::Served)
+    }
 
     /// Each host, in cleartext and over TLS.
     pub(crate) fn everywhere() -> impl Iterator<Item = (Host, Over)> {
@@ -72,6 +82,13 @@ impl Host {
                 hyper_server(over, acceptor, handler).await
             }
             Host::Axum => axum_server(over, to_its_end(handler)).await,
+            Host::Served => {
+                let builder = Listener::builder().linger_timeout(GRACE).first_conn_timeout(None);
+                let (listener, site) = listen_with(over, builder.protocols(["websocket"])).await?;
+                let app = axum_app(to_its_end(handler));
+                tokio::spawn(h2conn::serve(listener, app).into_future());
+                Ok(site)
+            }
         }
     }
 
@@ -90,10 +107,18 @@ impl Host {
         } else {
             let (io, server) = duplex(BYTES);
             let (handler, conns) = hand_out();
-            if self == Host::Listener {
-                serve(Listener::builder().build_over(server)?, handler);
-            } else {
-                tokio::spawn(axum_over(server, axum_app(to_its_end(handler))));
+            match self {
+                Host::Listener => {
+                    serve(Listener::builder().build_over(server)?, handler);
+                }
+                Host::Served => {
+                    let listener = Listener::builder().build_over(server)?;
+                    let app = axum_app(to_its_end(handler));
+                    tokio::spawn(h2conn::serve(listener, app).into_future());
+                }
+                Host::Hyper | Host::Axum => {
+                    tokio::spawn(axum_over(server, axum_app(to_its_end(handler))));
+                }
             }
             (io, conns)
         };

@@ -1,0 +1,214 @@
+//! A listener that serves ordinary requests: each request goes to a server as it comes, and clients
+//! that speak HTTP/1 get a server too.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::timeout;
+
+use super::limits::{MAX_LINKS, Slot};
+use super::{Listener, Shared};
+use crate::conn::{LinkInfo, Shutdown};
+use crate::error::Reason;
+use crate::link::{Socket, Taker};
+use crate::observe;
+
+/// How long a client that speaks HTTP/1 waits for a listener of which it is not known yet whether
+/// it serves. A program decides on it right after it has made the listener.
+const UNDECIDED: Duration = Duration::from_secs(1);
+
+/// Serves the clients of a listener that speak HTTP/1.
+pub(crate) trait Http1Server: Send + Sync {
+    /// Serves one client, to its end.
+    fn serve(&self, client: Http1Client) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// A client that speaks HTTP/1.
+pub(crate) struct Http1Client {
+    pub(crate) io: Box<dyn Socket>,
+    /// Bytes that were read from it already.
+    pub(crate) seen: Bytes,
+    pub(crate) info: Arc<LinkInfo>,
+    /// The time for the head of a request.
+    pub(crate) head_timeout: Duration,
+    /// The most bytes of a request's head.
+    pub(crate) max_head: usize,
+    /// To be told when a request of the client has been answered.
+    pub(crate) answered: Arc<Notify>,
+    pub(crate) shutdown: Shutdown,
+    /// To be dropped with `io`, perhaps long after the client's last request.
+    pub(crate) open: oneshot::Sender<()>,
+}
+
+/// A client that speaks HTTP/1, and has just come.
+pub(super) struct NewClient {
+    pub(super) io: Box<dyn Socket>,
+    pub(super) seen: Bytes,
+    pub(super) info: Arc<LinkInfo>,
+    pub(super) head_timeout: Duration,
+    pub(super) max_head: usize,
+}
+
+/// The listener's clients that speak HTTP/1.
+pub(super) struct Http1 {
+    server: watch::Sender<Decision>,
+    /// Becomes true when the clients that are left are dropped.
+    cut: watch::Sender<bool>,
+    /// The number of clients that are being served.
+    clients: Arc<watch::Sender<usize>>,
+}
+
+#[derive(Clone)]
+enum Decision {
+    Open,
+    Refused,
+    Served(Arc<dyn Http1Server>),
+}
+
+impl Default for Http1 {
+    fn default() -> Http1 {
+        Http1 {
+            server: watch::Sender::new(Decision::Open),
+            cut: watch::Sender::new(false),
+            clients: Arc::new(watch::Sender::new(0)),
+        }
+    }
+}
+
+impl Http1 {
+    /// The listener serves nothing, unless it was decided otherwise.
+    pub(super) fn refuse(&self) {
+        if matches!(*self.server.borrow(), Decision::Open) {
+            self.decide(Decision::Refused);
+        }
+    }
+
+    fn decide(&self, decision: Decision) {
+        self.server.send_if_modified(|now| {
+            let is_open = matches!(now, Decision::Open);
+            if is_open {
+                *now = decision;
+            }
+            is_open
+        });
+    }
+
+    /// The server for a client that has just come, if there is one.
+    pub(super) async fn server(&self) -> Option<Arc<dyn Http1Server>> {
+        let mut decision = self.server.subscribe();
+        let decided = decision.wait_for(|decision| !matches!(decision, Decision::Open));
+        match timeout(UNDECIDED, decided).await {
+            Ok(Ok(decision)) => match &*decision {
+                Decision::Served(server) => Some(Arc::clone(server)),
+                Decision::Open | Decision::Refused => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+impl Shared {
+    /// Serves a client that speaks HTTP/1, in its place among the listener's links.
+    pub(super) async fn serve_http1(
+        &self,
+        server: &dyn Http1Server,
+        client: NewClient,
+        mut slot: Slot,
+    ) {
+        let NewClient { io, seen, info, head_timeout, max_head } = client;
+        let (answered, peer) = (Arc::<Notify>::default(), info.peer.clone());
+        let mut cut = self.http1.cut.subscribe();
+        let counted = Arc::new(Counted::new(&self.http1.clients));
+        let shutdown = Shutdown::new(self.links.stopping(), Some(cut.clone()), counted);
+        // Only now that it is counted: a drain that sees no handshakes must see it.
+        slot.establish();
+        let (open, mut closed) = oneshot::channel();
+        let served = server.serve(Http1Client {
+            io,
+            seen,
+            info,
+            head_timeout,
+            max_head,
+            answered: Arc::clone(&answered),
+            shutdown,
+            open,
+        });
+        let stranger = async {
+            tokio::select! {
+                biased;
+                () = answered.notified() => slot.is_known(),
+                () = slot.must_leave() => return observe::refused(MAX_LINKS, &peer),
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = served => {}
+            () = stranger => {}
+            _ = cut.wait_for(|cut| *cut) => {}
+        }
+        if matches!(closed.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+            // The transport of an upgrade, which is not HTTP any more, still has its place.
+            tokio::spawn(async move {
+                let _ = closed.await;
+                drop(slot);
+            });
+        }
+    }
+}
+
+/// A client that is being served.
+#[derive(Debug)]
+struct Counted(Arc<watch::Sender<usize>>);
+
+impl Counted {
+    fn new(clients: &Arc<watch::Sender<usize>>) -> Counted {
+        clients.send_modify(|clients| *clients += 1);
+        Counted(Arc::clone(clients))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|clients| *clients -= 1);
+    }
+}
+
+impl Listener {
+    /// Begins to give each request to `requests`, and each client that speaks HTTP/1 to `http1`.
+    pub(crate) fn begin_to_serve(&mut self, requests: Taker, http1: Arc<dyn Http1Server>) {
+        let decided = Arc::clone(&self.shared.decided);
+        self.incoming.serve(Box::new(move |offer| {
+            decided.accepted();
+            requests(offer);
+        }));
+        self.shared.http1.decide(Decision::Served(http1));
+    }
+
+    /// Waits until no link and no client is left, of a listener that serves.
+    pub(crate) async fn served(&mut self) {
+        while self.incoming.next().await.is_some() {}
+        // Fails only when the sender is gone, and `self` has it.
+        let _ = self.shared.http1.clients.subscribe().wait_for(|clients| *clients == 0).await;
+    }
+
+    /// Ends what is left, of a listener that serves. Returns how many links and clients were left.
+    pub(crate) fn cut(&self) -> usize {
+        let links = self.shared.links.list();
+        for link in &links {
+            link.abort(Reason::CANCEL, "the server is shutting down, and its time is up");
+        }
+        self.shared.http1.cut.send_replace(true);
+        links.len() + *self.shared.http1.clients.borrow()
+    }
+}
+
+impl fmt::Debug for Http1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http1").field("clients", &*self.clients.borrow()).finish_non_exhaustive()
+    }
+}

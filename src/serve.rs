@@ -1,0 +1,223 @@
+//! An HTTP server on this crate's own HTTP/2 (feature `serve`): routes, gRPC services and
+//! connections on one port.
+//!
+//! [`serve`](fn@crate::serve) gives the requests of a [`Listener`] to a tower service, such as an
+//! axum `Router` or the `Routes` of tonic. HTTP/2 is this crate's. Clients that speak HTTP/1.1 are
+//! served on the same port, by hyper.
+//!
+//! In such a server [`accept`](fn@crate::accept) and [`axum::Accept`](crate::axum::Accept) make the
+//! same [`Conn`](crate::Conn) as [`Incoming::accept`](crate::Incoming::accept) does: without a task
+//! and a copy between the connection and its stream, and without the limits of hyper. The handlers
+//! are the same as under another server.
+
+mod body;
+mod fields;
+mod http1;
+mod http2;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::{Future, IntoFuture, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use tokio::time::timeout;
+use tower_service::Service;
+
+use crate::conn::{Addr, LinkInfo};
+use crate::error::{Error, ErrorKind, Result};
+use crate::link::Taker;
+use crate::listener::{Http1Server, Listener};
+use crate::sync::{Mutex, lock};
+
+pub use body::RequestBody;
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// Serves the requests of a listener with a tower service, until the listener ends. Await the
+/// returned value; before that nothing is served.
+///
+/// * **HTTP/2** is this crate's own, with its limits and timeouts: those of
+///   [`ListenerBuilder`](crate::ListenerBuilder).
+/// * **HTTP/1.1**, by ALPN (`http/1.1`) or in cleartext by its first bytes, is hyper's, with
+///   upgrades. A client has the
+///   [`handshake_timeout`](crate::ListenerBuilder::handshake_timeout) for the head of each request.
+/// * **Connections.** A handler makes one with [`accept`](fn@crate::accept) or
+///   [`axum::Accept`](crate::axum::Accept). WebSockets (feature `websocket`) come over HTTP/1.1, and
+///   over HTTP/2 once the listener offers them:
+///   [`protocols`](crate::ListenerBuilder::protocols)`(["websocket"])`. axum's own
+///   `WebSocketUpgrade` works over HTTP/1.1 alone.
+/// * **Methods, protocols and origins** of the listener do not concern requests that are served:
+///   the service decides on them, and `accept` checks the origins.
+///
+/// Each request has these extensions: [`ConnInfo`], the client's `SocketAddr` if it has one, and
+/// with the feature `axum` axum's `ConnectInfo<SocketAddr>`. Several fields `cookie` are joined to
+/// one (RFC 9113 §8.2.3). `expect: 100-continue` is answered when the body is first polled. A
+/// response gets the field `date` if it has none, and loses the fields that HTTP/2 forbids
+/// (RFC 9113 §8.2.2).
+///
+/// The service is cloned for each request, and runs in a task of its own. When the client resets
+/// the request or goes away, the service's future and the response's body are dropped. A panic
+/// before the response is answered with 500 over HTTP/2, and ends the connection over HTTP/1.1.
+/// An error of the service, a panic later on, an error of the response's body, and a body that is
+/// not as long as its `content-length` says reset the request with `INTERNAL_ERROR`.
+///
+/// # Examples
+///
+/// ```no_run
+/// # #[cfg(feature = "axum")]
+/// # async fn example() -> h2conn::Result<()> {
+/// use axum::{Router, routing};
+/// use h2conn::Listener;
+///
+/// let app = Router::new().route("/", routing::get(|| async { "hello" }));
+/// let listener = Listener::builder().bind("127.0.0.1:8000").await?;
+/// h2conn::serve(listener, app).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn serve<S, R>(listener: Listener, service: S) -> Serve
+where
+    S: Service<Request<RequestBody>, Response = Response<R>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    R: http_body::Body + Send + 'static,
+    R::Data: Send,
+    R::Error: Into<BoxError>,
+{
+    let http1 = Arc::new(http1::Http1::new(service.clone()));
+    // A service need not be `Sync`.
+    let service = Mutex::new(service);
+    let requests: Taker = Box::new(move |offer| {
+        let service = lock(&service).clone();
+        tokio::spawn(http2::answer(offer.take(), service));
+    });
+    Serve { listener, requests, http1, signal: None, limit: None }
+}
+
+/// A server that is about to run: [`serve`](fn@crate::serve).
+#[must_use = "nothing is served before this is awaited"]
+pub struct Serve {
+    listener: Listener,
+    requests: Taker,
+    http1: Arc<dyn Http1Server>,
+    signal: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    limit: Option<Duration>,
+}
+
+impl Serve {
+    /// Ends the server in good order when `signal` is ready. The socket is closed, and every client
+    /// is told to go elsewhere (GOAWAY, RFC 9113 §6.8; `connection: close` over HTTP/1.1). Requests
+    /// that are on their way are still served, and
+    /// [`Conn::draining`](crate::Conn::draining) fires on all connections. The server ends when all
+    /// requests and connections have ended, and the clients have acknowledged everything.
+    ///
+    /// Upgrades over HTTP/1.1 that the program itself has taken are not waited for. The WebSockets of
+    /// `accept` are.
+    pub fn with_graceful_shutdown<F>(mut self, signal: F) -> Serve
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.signal = Some(Box::pin(signal));
+        self
+    }
+
+    /// How long the shutdown may take from the signal on. Requests and connections that are left
+    /// are then reset with `CANCEL`. Default: no limit.
+    pub fn with_shutdown_timeout(mut self, limit: Duration) -> Serve {
+        self.limit = Some(limit);
+        self
+    }
+
+    async fn run(self) -> Result<()> {
+        let Serve { mut listener, requests, http1, signal, limit } = self;
+        listener.begin_to_serve(requests, http1);
+        let handle = listener.handle();
+        let signal = async {
+            match signal {
+                Some(signal) => signal.await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = signal => handle.shut_down(),
+            () = listener.served() => return Ok(()),
+        }
+        let Some(limit) = limit else {
+            listener.served().await;
+            return Ok(());
+        };
+        if timeout(limit, listener.served()).await.is_ok() {
+            return Ok(());
+        }
+        let left = listener.cut();
+        listener.served().await;
+        let message = format!(
+            "the server was not through with its clients within {} s of its shutdown: {left} were \
+             still there, and their requests were reset; allow more time, or let the handlers end \
+             their connections when `Conn::draining` is ready",
+            limit.as_secs_f32()
+        );
+        Err(Error::new(ErrorKind::TimedOut, message))
+    }
+}
+
+impl IntoFuture for Serve {
+    type Output = Result<()>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+    /// # Errors
+    ///
+    /// The future fails with [`ErrorKind::TimedOut`] when the
+    /// [shutdown's time](Serve::with_shutdown_timeout) was up before all clients had ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the socket and tells the clients to go elsewhere. Requests that
+    /// are being served are served to their end.
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl fmt::Debug for Serve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve").field("listener", &self.listener).finish_non_exhaustive()
+    }
+}
+
+/// The client of a request that [`serve`](fn@crate::serve) has received, among the request's
+/// extensions.
+#[derive(Clone, Debug)]
+pub struct ConnInfo(Arc<LinkInfo>);
+
+impl ConnInfo {
+    /// This end's address.
+    pub fn local_addr(&self) -> &Addr {
+        &self.0.local
+    }
+
+    /// The client's address.
+    pub fn peer_addr(&self) -> &Addr {
+        &self.0.peer
+    }
+
+    /// The client's certificates in DER, its own first. Empty if it showed none.
+    pub fn peer_certificates(&self) -> &[Bytes] {
+        &self.0.peer_certificates
+    }
+
+    /// Puts what is known of the client among a request's extensions.
+    fn describe(link: &Arc<LinkInfo>, extensions: &mut http::Extensions) {
+        if let Addr::Ip(peer) = link.peer {
+            extensions.insert(peer);
+            #[cfg(feature = "axum")]
+            extensions.insert(axum::extract::ConnectInfo(peer));
+        }
+        extensions.insert(ConnInfo(Arc::clone(link)));
+    }
+}

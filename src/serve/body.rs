@@ -1,0 +1,156 @@
+//! The body of a request.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::conn::Served;
+use crate::error::{Error, ErrorKind};
+
+/// The body of a request that [`serve`](fn@crate::serve) has received.
+///
+/// Over HTTP/2 the client's window is given back as the frames are polled, so a body that is not
+/// polled holds at most the receive window (1 MiB by default). Dropping the body discards what
+/// still comes.
+///
+/// # Errors
+///
+/// A frame is an [`Error`] when the client has reset the request or has gone: never an end.
+pub struct RequestBody(Kind);
+
+enum Kind {
+    Http1(Incoming),
+    Http2(Content),
+}
+
+/// The content of a request over HTTP/2.
+struct Content {
+    served: Served,
+    /// The bytes that must still come, if the head says so.
+    left: Option<u64>,
+    /// The client waits for a word before it sends the content (RFC 9110 §10.1.1).
+    is_awaited: bool,
+    is_over: bool,
+}
+
+impl RequestBody {
+    pub(super) fn http1(body: Incoming) -> RequestBody {
+        RequestBody(Kind::Http1(body))
+    }
+
+    pub(super) fn http2(served: Served, fields: &HeaderMap) -> RequestBody {
+        let length = fields.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        let expects = fields.get(header::EXPECT).map(|expected| expected.as_bytes());
+        RequestBody(Kind::Http2(Content {
+            served,
+            left: length.and_then(|length| length.parse().ok()),
+            is_awaited: expects.is_some_and(|all| all.eq_ignore_ascii_case(b"100-continue")),
+            is_over: false,
+        }))
+    }
+}
+
+impl Content {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let stream = &self.served.0;
+        let Some(exchange) = stream.exchange().filter(|_| !self.is_over) else {
+            return Poll::Ready(None);
+        };
+        if !exchange.begin_to_read() {
+            self.is_over = true;
+            let message = "the request has become a connection, which has its content";
+            return Poll::Ready(Some(Err(Error::new(ErrorKind::Closed, message))));
+        }
+        let chunk = stream.inbox.poll_chunk(cx);
+        if chunk.is_pending() && std::mem::take(&mut self.is_awaited) && !stream.was_answered() {
+            let (mut head, ()) = Response::new(()).into_parts();
+            head.status = StatusCode::CONTINUE;
+            stream.inform(head);
+        }
+        match ready!(chunk) {
+            Ok(Some(bytes)) => {
+                self.left = self.left.map(|left| left.saturating_sub(bytes.len() as u64));
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Ok(None) => {
+                self.is_over = true;
+                Poll::Ready(exchange.take_received().map(Frame::trailers).map(Ok))
+            }
+            Err(error) => {
+                self.is_over = true;
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let stream = &self.served.0;
+        self.is_over
+            || (stream.inbox.is_complete()
+                && stream.inbox.len() == 0
+                && !stream.exchange().is_some_and(|exchange| exchange.has_received()))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.left {
+            _ if self.is_end_stream() => SizeHint::with_exact(0),
+            Some(left) => SizeHint::with_exact(left),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match &mut self.get_mut().0 {
+            Kind::Http1(body) => Pin::new(body).poll_frame(cx).map_err(broken),
+            Kind::Http2(content) => content.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Http1(body) => body.is_end_stream(),
+            Kind::Http2(content) => content.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Http1(body) => body.size_hint(),
+            Kind::Http2(content) => content.size_hint(),
+        }
+    }
+}
+
+/// The error for a client that speaks HTTP/1.
+fn broken(error: hyper::Error) -> Error {
+    let message = "the request's body ended before its end: what was read is not all of it";
+    Error::new(ErrorKind::Truncated, message).with_source(error)
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        let stream = &self.served.0;
+        if stream.is_ordinary() {
+            stream.drop_reader();
+        }
+    }
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBody").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,313 @@
+//! One request over HTTP/2, from the service's call to the end of its response.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, response};
+use http_body::{Body, Frame};
+use tower_service::Service;
+
+use super::{BoxError, ConnInfo, RequestBody, fields};
+use crate::alive::{Counted, Kind};
+use crate::conn::{Exchange, Served, Stream};
+use crate::error::{Error, ErrorKind, Reason};
+use crate::observe;
+
+/// Answers a request with what the service makes of it.
+pub(super) async fn answer<S, R>(stream: Arc<Stream>, mut service: S)
+where
+    S: Service<Request<RequestBody>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+    R: Body,
+    R::Error: Into<BoxError>,
+{
+    let _counted = Counted::new(Kind::Task);
+    let mut answer = Answer { stream, stage: Stage::Unanswered };
+    let request = request_of(&answer.stream);
+    let called = async {
+        poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
+        service.call(request).await.map_err(Into::into)
+    };
+    let Some(outcome) = unless_over(&answer.stream, called).await else { return };
+    match outcome {
+        Ok(response) => answer.give(response).await,
+        Err(error) => answer.fail(error),
+    }
+}
+
+/// The request, as programs expect it.
+fn request_of(stream: &Arc<Stream>) -> Request<RequestBody> {
+    // `Answer` sees to responses that are dropped before their end.
+    stream.reset_on_drop(false);
+    let mut parts = stream.request.clone();
+    fields::join_cookies(&mut parts.headers);
+    ConnInfo::describe(&stream.link, &mut parts.extensions);
+    if let Some(protocol) = stream.transport.protocol() {
+        parts.extensions.insert(hyper::ext::Protocol::from(protocol));
+    }
+    let served = Served(Arc::clone(stream));
+    parts.extensions.insert(served.clone());
+    let body = RequestBody::http2(served, &parts.headers);
+    Request::from_parts(parts, body)
+}
+
+/// Waits for a future. `None` if the stream has ended before: its client has gone.
+async fn unless_over<F: Future>(stream: &Stream, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        match stream.poll_done(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(None),
+            _ => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// The answer to a request, which does not stay half given.
+struct Answer {
+    stream: Arc<Stream>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Unanswered,
+    /// The head is given, and the content is not complete.
+    Begun,
+    /// Everything is given.
+    Whole,
+    /// The request has become a connection, and its user sees to the rest.
+    Conn,
+}
+
+impl Answer {
+    /// Gives the response that the service has made.
+    async fn give<R>(&mut self, response: Response<R>)
+    where
+        R: Body,
+        R::Error: Into<BoxError>,
+    {
+        let (mut head, body) = response.into_parts();
+        if head.status.is_informational() {
+            let message = format!(
+                "a handler has answered with the status {}, which is no final one over HTTP/2 \
+                 (RFC 9113 §8.1)",
+                head.status.as_str()
+            );
+            return self.fail(message.into());
+        }
+        fields::prepare(&mut head.headers);
+        if !self.stream.is_ordinary() {
+            return self.give_conn(head);
+        }
+        let request = &self.stream.request.method;
+        let without_content = *request == Method::HEAD
+            || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let is_tunnel = *request == Method::CONNECT && head.status.is_success();
+        if head.status == StatusCode::NO_CONTENT || is_tunnel {
+            // RFC 9110 §8.6.
+            head.headers.remove(header::CONTENT_LENGTH);
+        } else if let Some(length) = body.size_hint().exact().filter(|_| !body.is_end_stream()) {
+            let entry = head.headers.entry(header::CONTENT_LENGTH);
+            entry.or_insert_with(|| HeaderValue::from(length));
+        }
+        if without_content {
+            return self.give_whole(head);
+        }
+        let announced = fields::content_length(&head.headers);
+        if body.is_end_stream() {
+            return match announced {
+                None | Some(0) => self.give_whole(head),
+                Some(length) => self.fail(too_short(length).into()),
+            };
+        }
+        let stream = Arc::clone(&self.stream);
+        let mut body = pin!(body);
+        let mut content = Content { left: announced, next: None, is_last: false };
+        // The content that is there at once goes out with the head.
+        let begun =
+            poll_fn(|cx| Poll::Ready(content.poll_move(cx, body.as_mut(), &stream, false))).await;
+        if let Poll::Ready(Err(error)) = begun {
+            return self.fail(error);
+        }
+        self.stage = Stage::Begun;
+        // A client that has gone is noticed below.
+        let _ = stream.give_answer(head);
+        let outcome = match begun {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending => {
+                let rest = poll_fn(|cx| content.poll_move(cx, body.as_mut(), &stream, true));
+                unless_over(&stream, rest).await
+            }
+        };
+        match outcome {
+            Some(Ok(())) => self.stage = Stage::Whole,
+            Some(Err(error)) => self.fail(error),
+            None => {}
+        }
+    }
+
+    /// Gives a response without content.
+    fn give_whole(&mut self, head: response::Parts) {
+        self.stage = Stage::Whole;
+        let _ = self.stream.give_whole_answer(head);
+    }
+
+    /// Gives the response of a connection.
+    fn give_conn(&mut self, mut head: response::Parts) {
+        self.stage = Stage::Conn;
+        if head.status.is_success() {
+            head.headers.remove(header::CONTENT_LENGTH);
+            let _ = self.stream.give_answer(head);
+            return;
+        }
+        let message = format!(
+            "the client was answered with {} in place of the response of `accept`, so there is no \
+             connection",
+            head.status
+        );
+        self.stream.outbox.fail(Error::new(ErrorKind::Aborted, message));
+        head.headers.remove(header::CONTENT_LENGTH);
+        let _ = self.stream.give_whole_answer(head);
+    }
+
+    /// Resets the request because of the program's error.
+    fn fail(&mut self, error: BoxError) {
+        self.stage = Stage::Conn;
+        let reason = reason_of(&*error).unwrap_or_else(|| {
+            observe::service_failed(self.stream.request.uri.path(), &*error);
+            Reason::INTERNAL_ERROR
+        });
+        self.stream.reset(reason, format!("the service has failed: {error}"));
+    }
+}
+
+/// A panic, or a task that is dropped with its runtime, leaves no request without an end.
+impl Drop for Answer {
+    fn drop(&mut self) {
+        match self.stage {
+            Stage::Conn => {}
+            Stage::Whole => self.stream.drop_writer(),
+            Stage::Unanswered if self.stream.is_ordinary() && std::thread::panicking() => {
+                let (mut head, ()) = Response::new(()).into_parts();
+                head.status = StatusCode::INTERNAL_SERVER_ERROR;
+                fields::prepare(&mut head.headers);
+                let _ = self.stream.give_whole_answer(head);
+                self.stream.drop_writer();
+            }
+            Stage::Unanswered | Stage::Begun => {
+                let message = "the response was dropped before its end";
+                self.stream.reset(Reason::INTERNAL_ERROR, message);
+            }
+        }
+    }
+}
+
+/// The reason for a reset in an error of the program, if there is one.
+fn reason_of(error: &(dyn std::error::Error + 'static)) -> Option<Reason> {
+    let mut next = Some(error);
+    while let Some(level) = next {
+        if let Some(error) = level.downcast_ref::<Error>() {
+            return error.reason();
+        }
+        next = level.source();
+    }
+    None
+}
+
+fn too_short(missing: u64) -> String {
+    format!(
+        "the response's body is {missing} bytes shorter than its content-length says \
+         (RFC 9113 §8.1.1)"
+    )
+}
+
+/// The content of a response on its way to its stream.
+struct Content {
+    /// The bytes that the head promises and that are still to come.
+    left: Option<u64>,
+    /// Bytes that wait for room.
+    next: Option<Bytes>,
+    /// Nothing comes after `next`.
+    is_last: bool,
+}
+
+impl Content {
+    /// Moves content until it is complete. `tell`: the stream's mover hears of it. Before the head
+    /// is given, it need not.
+    fn poll_move<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut body: Pin<&mut R>,
+        stream: &Stream,
+        tell: bool,
+    ) -> Poll<Result<(), BoxError>>
+    where
+        R: Body,
+        R::Error: Into<BoxError>,
+    {
+        let Content { left, next, is_last } = self;
+        loop {
+            if let Some(bytes) = next {
+                // The end tells of the last bytes too.
+                let written = match tell && !*is_last {
+                    true => stream.outbox.poll_write_chunk(cx, bytes),
+                    false => stream.outbox.poll_put(cx, bytes),
+                };
+                if ready!(written).is_err() {
+                    // The client has gone. It is no error of the program.
+                    return Poll::Ready(Ok(()));
+                }
+                *next = None;
+            }
+            if *is_last {
+                if let Some(missing @ 1..) = *left {
+                    return Poll::Ready(Err(too_short(missing).into()));
+                }
+                match tell {
+                    true => stream.outbox.finish(),
+                    false => stream.outbox.put_end(),
+                }
+                return Poll::Ready(Ok(()));
+            }
+            match ready!(body.as_mut().poll_frame(cx)) {
+                None => *is_last = true,
+                Some(Err(error)) => return Poll::Ready(Err(error.into())),
+                Some(Ok(frame)) => {
+                    let data = match frame.into_data() {
+                        Ok(mut data) => data.copy_to_bytes(data.remaining()),
+                        Err(frame) => {
+                            set_trailers(stream.exchange(), frame);
+                            *is_last = true;
+                            continue;
+                        }
+                    };
+                    let len = data.len() as u64;
+                    if let Some(promised) = left {
+                        let Some(rest) = promised.checked_sub(len) else {
+                            let message = "the response's body is longer than its content-length \
+                                           says (RFC 9113 §8.1.1)";
+                            return Poll::Ready(Err(message.into()));
+                        };
+                        *promised = rest;
+                    }
+                    *next = (len > 0).then_some(data);
+                    *is_last = body.is_end_stream();
+                }
+            }
+        }
+    }
+}
+
+fn set_trailers<D>(exchange: Option<&Exchange>, frame: Frame<D>) {
+    if let (Some(exchange), Ok(mut trailers)) = (exchange, frame.into_trailers()) {
+        fields::trim(&mut trailers);
+        exchange.set_trailers(trailers);
+    }
+}

@@ -1,0 +1,141 @@
+//! Clients that speak HTTP/1.1 to a router that we serve.
+
+use anyhow::{Context, ensure};
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::routing::{any, get, post};
+use bytes::Bytes;
+use h2conn::Listener;
+use h2conn::axum::Accept;
+use h2conn::http::{Method, Request, StatusCode, Version};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{check_messages, served};
+use crate::support::curl::{curl, curl_is_here};
+use crate::support::foreign::{io_to, tls_to};
+use crate::support::websocket;
+use crate::support::{Over, TestResult, echo, identity, noise, run};
+
+fn app() -> Router {
+    Router::new()
+        .route("/", get(|| async { "the API" }))
+        .route("/echo", post(|body: Bytes| async { body }))
+        .route(
+            "/peer",
+            get(|ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>| async move { peer.to_string() }),
+        )
+        .route("/live", any(|accept: Accept| async {
+            accept.on_conn(|conn| async { drop(echo(conn).await) })
+        }))
+}
+
+#[test]
+fn requests_over_http_1_are_answered_on_the_same_port() -> TestResult {
+    run(async {
+        for over in Over::BOTH {
+            let site = served(over, app()).await?;
+            let io: Box<dyn crate::support::foreign::Io> = match over {
+                Over::Cleartext => io_to(&site).await?,
+                Over::Tls => Box::new(tls_to(&site, &["http/1.1"]).await?),
+            };
+            let (mut send, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(io)).await?;
+            tokio::spawn(connection);
+            let much = noise(300_000, 1);
+            let (status, live) = (StatusCode::HTTP_VERSION_NOT_SUPPORTED, &b"a full-duplex"[..]);
+            for (method, path, content, expected, beginning) in [
+                (Method::GET, "/", &[][..], StatusCode::OK, &b"the API"[..]),
+                (Method::POST, "/echo", &much, StatusCode::OK, &much),
+                (Method::GET, "/peer", &[], StatusCode::OK, b"127.0.0.1:"),
+                (Method::GET, "/nowhere", &[], StatusCode::NOT_FOUND, b""),
+                (Method::POST, "/live", b"x", status, live),
+                (Method::HEAD, "/", &[], StatusCode::OK, b""),
+            ] {
+                let request = Request::builder().method(method).uri(path).header("host", "x");
+                let request = request.body(Full::new(Bytes::copy_from_slice(content)))?;
+                send.ready().await?;
+                let response = send.send_request(request).await.with_context(|| path.to_owned())?;
+                ensure!(response.status() == expected, "{path}: {}", response.status());
+                ensure!(response.headers().contains_key("date"), "{path}");
+                let body = response.into_body().collect().await?.to_bytes();
+                ensure!(body.starts_with(beginning), "{path}: {} bytes", body.len());
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_websocket_over_http_1_is_a_conn() -> TestResult {
+    run(async {
+        for over in Over::BOTH {
+            let site = served(over, app()).await?;
+            let mut socket = websocket::open(&site, Version::HTTP_11, "/live").await?;
+            check_messages(&mut socket).await?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn curl_gets_the_same_by_both_versions() -> TestResult {
+    run(async {
+        if !curl_is_here().await {
+            return Ok(());
+        }
+        let much: String = (0..100_000).map(|line| format!("line {line}\n")).collect();
+        for (over, versions) in [
+            (
+                Over::Cleartext,
+                &["--http1.1", "--http2-prior-knowledge", "--http2", "--http1.0"][..],
+            ),
+            (Over::Tls, &["--http1.1", "--http2"]),
+        ] {
+            let site = served(over, app()).await?;
+            for version in versions {
+                ensure!(curl(version, site.url("/"), b"").await? == "the API", "{version}");
+                let arguments = format!("{version} --data-binary @-");
+                let heard = curl(&arguments, site.url("/echo"), much.as_bytes()).await?;
+                ensure!(heard == much, "{version}: {} of {} bytes", heard.len(), much.len());
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A client may come before the program has said that it serves.
+#[test]
+fn a_client_that_comes_before_the_server_is_waited_for() -> TestResult {
+    run(async {
+        let tls = identity()?;
+        let listener = Listener::builder().tls(tls.clone()).bind("127.0.0.1:0").await?;
+        let addr = listener.local_addr().socket_addr().context("TCP")?;
+        let site = crate::support::Site::tls(addr, &tls);
+        let mut io = tls_to(&site, &["http/1.1"]).await?;
+        io.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await?;
+        tokio::spawn(async move { h2conn::serve(listener, app()).await });
+        let mut answer = String::new();
+        io.read_to_string(&mut answer).await?;
+        ensure!(
+            answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("the API"),
+            "{answer}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn what_is_neither_http_1_nor_http_2_is_sent_away_as_by_every_listener() -> TestResult {
+    run(async {
+        let site = served(Over::Cleartext, app()).await?;
+        let mut io = TcpStream::connect(site.addr).await?;
+        io.write_all(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 3]).await?;
+        let mut answer = Vec::new();
+        io.read_to_end(&mut answer).await?;
+        ensure!(answer == [0x15, 3, 3, 0, 2, 2, 10], "an alert: {answer:?}");
+        Ok(())
+    })
+}
