@@ -9,14 +9,14 @@ mod stats;
 mod websocket;
 
 use std::error::Error as StdError;
+use std::future::poll_fn;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, request, response};
 
-#[cfg(feature = "websocket")]
-use crate::conn::Shutdown;
-use crate::conn::{Addr, Carrier, Conn, LinkInfo, Served, Stream, Transport};
+use crate::alive::{Counted, Kind};
+use crate::conn::{Addr, Carrier, Conn, LinkInfo, Served, Shutdown, Stream, Transport};
 use crate::hosted::{Accepted, Body, BodyCarrier, Pump, Server};
 use crate::observe;
 #[cfg(feature = "websocket")]
@@ -212,25 +212,35 @@ impl Acceptor {
     {
         let server = Server::new();
         // A server of this crate gives the stream itself.
-        let served = request.extensions().get::<Served>().and_then(Served::take);
+        let extension = request.extensions().get::<Served>();
+        let known = extension.and_then(Served::peer);
+        let served = extension.and_then(Served::take);
+        let peer = match builder::peer_of(request.extensions()) {
+            Addr::Other => known.unwrap_or(Addr::Other),
+            peer => peer,
+        };
         match form {
             Form::Bodies => {
                 if let Some(stream) = served {
-                    return self.accept_served(stream, request, &server);
+                    return self.accept_served(stream, request, peer, &server);
                 }
                 let (mut parts, received) = request.into_parts();
                 // Its body was read by somebody before.
-                let is_exact = parts.extensions.remove::<Served>().is_some();
+                let read_before = parts.extensions.remove::<Served>();
+                let is_exact = read_before.is_some();
                 let (head, ()) = self.settings.response().into_parts();
                 let carrier = BodyCarrier::new(&server);
                 let riding = Arc::clone(&carrier) as _;
-                let stream = self.stream(parts, Transport::Request, &head, riding);
+                let stream = self.stream(parts, Transport::Request, peer, &head, riding);
                 let body = Body::new(Arc::clone(&stream), Arc::clone(&carrier));
                 let limits = self.settings.limits();
                 let place = self.accepted.enter(&stream, &server);
                 let pump =
                     Pump::new(Arc::clone(&stream), carrier, received, is_exact, limits, place);
                 tokio::spawn(pump);
+                if let Some(shutdown) = read_before.and_then(|served| served.shutdown()) {
+                    tokio::spawn(drain_with(shutdown, Arc::clone(&stream), server));
+                }
                 (Conn::new(stream), Response::from_parts(head, body))
             }
             #[cfg(feature = "websocket")]
@@ -243,11 +253,12 @@ impl Acceptor {
                         let shutdown = Shutdown::of_link(&stream);
                         (Upgrade::Stream(Conn::new(stream)), Some(shutdown))
                     }
-                    None => (Upgrade::of(&mut parts), by_http1),
+                    None => (Upgrade::of(&mut parts), by_http1.map(Shutdown::hold)),
                 };
                 let transport = handshake.transport();
                 let (head, ()) = handshake.answer(self.settings.response()).into_parts();
-                let stream = self.stream(parts, transport, &head, MessageCarrier::new(&server));
+                let riding = MessageCarrier::new(&server);
+                let stream = self.stream(parts, transport, peer, &head, riding);
                 let body = match stream.transport {
                     Transport::WebSocketHttp1 => Body::upgrade(Arc::clone(&server)),
                     _ => Body::empty(),
@@ -269,20 +280,21 @@ impl Acceptor {
         &self,
         stream: Arc<Stream>,
         request: Request<B>,
+        peer: Addr,
         server: &Arc<Server>,
     ) -> (Conn, Response<Body>) {
         let (mut parts, _) = request.into_parts();
         parts.extensions.remove::<Served>();
-        let peer = match builder::peer_of(&parts) {
-            Addr::Other => None,
-            peer => Some(peer),
-        };
+        let link = LinkInfo::of_request(&Transport::Request, &parts, peer);
         let (head, ()) = self.settings.response().into_parts();
-        stream.reset_on_drop(self.settings.reset_on_drop);
+        if self.settings.reset_on_drop {
+            stream.reset_on_drop(true);
+        }
         stream.set_answer(Ok(head.clone()));
         let place = Box::new(self.accepted.enter(&stream, server));
-        stream.become_conn(parts, peer, server.draining(), place);
-        (Conn::new(stream), Response::from_parts(head, Body::empty()))
+        stream.become_conn(parts, link, server.draining(), place);
+        let body = Body::served(Arc::clone(&stream));
+        (Conn::new(stream), Response::from_parts(head, body))
     }
 
     /// Makes the stream of a request that has been answered with `head`.
@@ -290,16 +302,26 @@ impl Acceptor {
         &self,
         request: request::Parts,
         transport: Transport,
+        peer: Addr,
         head: &response::Parts,
         carrier: Arc<dyn Carrier>,
     ) -> Arc<Stream> {
         let Settings { send_queue, buffers, .. } = &*self.settings;
-        let link = LinkInfo::of_request(&transport, &request, builder::peer_of(&request));
+        let link = LinkInfo::of_request(&transport, &request, peer);
         let (link, buffers) = (Arc::new(link), Arc::clone(buffers));
         let stream = Stream::new(request, transport, link, carrier, *send_queue, buffers);
         stream.reset_on_drop(self.settings.reset_on_drop);
         stream.set_answer(Ok(head.clone()));
         Arc::new(stream)
+    }
+}
+
+/// Tells a connection when its server is asked to end. Ready then, or when the connection is over.
+async fn drain_with(mut shutdown: Shutdown, stream: Arc<Stream>, server: Arc<Server>) {
+    let _counted = Counted::new(Kind::Task);
+    tokio::select! {
+        () = shutdown.begins() => server.set_draining(),
+        _ = poll_fn(|cx| stream.poll_done(cx)) => {}
     }
 }
 

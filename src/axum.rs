@@ -92,7 +92,7 @@ impl Accept {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let (conn, response) = self.accept();
-        let link = conn.link();
+        let link = conn.observed();
         tokio::spawn(link.observed.watch_user(handler(conn)));
         response
     }

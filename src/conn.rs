@@ -34,11 +34,9 @@ pub(crate) use carrier::Carrier;
 pub use close::OnDrop;
 pub(crate) use close::runtime_is_gone;
 pub use deadline::IntoDeadline;
-#[cfg(feature = "accept")]
-pub(crate) use exchange::Served;
-#[cfg(any(feature = "serve", feature = "websocket"))]
-pub(crate) use exchange::Shutdown;
 pub(crate) use exchange::{Exchange, Kept};
+#[cfg(feature = "accept")]
+pub(crate) use exchange::{Served, Shutdown};
 pub use halves::{ReadHalf, ReuniteError, WriteHalf};
 pub(crate) use linger::{Delivery, Facts, Linger, Progress, Terms, Verdict, ended};
 pub use stats::Stats;
@@ -87,10 +85,10 @@ impl Conn {
         self.read.stream()
     }
 
-    /// The facts about what the connection rides on. They outlive it.
+    /// The reports about what the connection rides on. They outlive it.
     #[cfg(feature = "axum")]
-    pub(crate) fn link(&self) -> Arc<LinkInfo> {
-        Arc::clone(&self.stream().link)
+    pub(crate) fn observed(&self) -> Arc<LinkInfo> {
+        self.stream().observed_link()
     }
 
     /// Splits the connection into halves that two tasks can own. The halves do not lock each other.

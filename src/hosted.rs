@@ -18,6 +18,8 @@ pub(crate) use accepted::{Accepted, Counts};
 pub use body::Body;
 pub(crate) use carrier::{BodyCarrier, Server};
 pub(crate) use pump::Pump;
+#[cfg(feature = "serve")]
+pub(crate) use reason::asked_for;
 #[cfg(feature = "websocket")]
 pub(crate) use {
     accepted::{Place, cut},

@@ -198,6 +198,8 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.shared.stop();
+        #[cfg(feature = "serve")]
+        self.forget_server();
     }
 }
 

@@ -6,9 +6,10 @@
 //! served on the same port, by hyper.
 //!
 //! In such a server [`accept`](fn@crate::accept) and [`axum::Accept`](crate::axum::Accept) make the
-//! same [`Conn`](crate::Conn) as [`Incoming::accept`](crate::Incoming::accept) does: without a task
-//! and a copy between the connection and its stream, and without the limits of hyper. The handlers
-//! are the same as under another server.
+//! same [`Conn`](crate::Conn) of a request over HTTP/2 as
+//! [`Incoming::accept`](crate::Incoming::accept) does: without a task and a copy between the
+//! connection and its stream, and without the limits of hyper. The handlers are the same as under
+//! another server. If a layer has read a part of the body before, a task moves the rest.
 
 mod body;
 mod fields;
@@ -40,30 +41,41 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 /// Serves the requests of a listener with a tower service, until the listener ends. Await the
 /// returned value; before that nothing is served.
 ///
-/// * **HTTP/2** is this crate's own, with its limits and timeouts: those of
-///   [`ListenerBuilder`](crate::ListenerBuilder).
+/// * **HTTP/2** is this crate's own, with the limits and timeouts of
+///   [`ListenerBuilder`](crate::ListenerBuilder). No request waits in a backlog: each is given to the
+///   service as it comes, so
+///   [`max_conns_per_link`](crate::ListenerBuilder::max_conns_per_link) and
+///   [`max_memory`](crate::ListenerBuilder::max_memory) bound how many there are. A response of 2xx
+///   or 3xx is what [`first_conn_timeout`](crate::ListenerBuilder::first_conn_timeout) asks for.
 /// * **HTTP/1.1**, by ALPN (`http/1.1`) or in cleartext by its first bytes, is hyper's, with
-///   upgrades. A client has the
-///   [`handshake_timeout`](crate::ListenerBuilder::handshake_timeout) for the head of each request.
+///   upgrades. Its clients count for `max_links`, and take up to 64 KiB each, which `max_memory` does
+///   not know. A client has the
+///   [`handshake_timeout`](crate::ListenerBuilder::handshake_timeout) for the head of each request,
+///   and no limit for its body: set one in the service.
 /// * **Connections.** A handler makes one with [`accept`](fn@crate::accept) or
 ///   [`axum::Accept`](crate::axum::Accept). WebSockets (feature `websocket`) come over HTTP/1.1, and
 ///   over HTTP/2 once the listener offers them:
 ///   [`protocols`](crate::ListenerBuilder::protocols)`(["websocket"])`. axum's own
-///   `WebSocketUpgrade` works over HTTP/1.1 alone.
+///   `WebSocketUpgrade` works over HTTP/1.1 alone. Buffers and the `linger_timeout` of a connection
+///   over HTTP/2 are the listener's, not the acceptor's.
 /// * **Methods, protocols and origins** of the listener do not concern requests that are served:
 ///   the service decides on them, and `accept` checks the origins.
 ///
-/// Each request has these extensions: [`ConnInfo`], the client's `SocketAddr` if it has one, and
-/// with the feature `axum` axum's `ConnectInfo<SocketAddr>`. Several fields `cookie` are joined to
-/// one (RFC 9113 §8.2.3). `expect: 100-continue` is answered when the body is first polled. A
-/// response gets the field `date` if it has none, and loses the fields that HTTP/2 forbids
-/// (RFC 9113 §8.2.2).
+/// Each request has the extension [`ConnInfo`], and with the feature `axum` also axum's
+/// `ConnectInfo<SocketAddr>`. The service is cloned for each request, and runs in a task of its own
+/// (over HTTP/1.1: in that of its client). When the client resets the request or goes away, the
+/// service's future and the response's body are dropped.
 ///
-/// The service is cloned for each request, and runs in a task of its own. When the client resets
-/// the request or goes away, the service's future and the response's body are dropped. A panic
-/// before the response is answered with 500 over HTTP/2, and ends the connection over HTTP/1.1.
-/// An error of the service, a panic later on, an error of the response's body, and a body that is
-/// not as long as its `content-length` says reset the request with `INTERNAL_ERROR`.
+/// Over HTTP/2, several fields `cookie` are joined to one (RFC 9113 §8.2.3), and
+/// `expect: 100-continue` is answered when the body is polled and nothing of it has come. A response
+/// gets the field `date` if it has none, and loses the fields that HTTP/2 forbids (RFC 9113 §8.2.2).
+/// A panic before the response is answered with 500. An error of the service, a later panic, an
+/// error of the response's body, and a body that is not as long as its `content-length` says reset
+/// the request with `INTERNAL_ERROR`, and are logged. Over HTTP/1.1 hyper does all of this, and a
+/// panic or an error ends the client's connection.
+///
+/// A layer that wraps the body of a request, such as a limit of its length, has no effect on a
+/// connection that `accept` makes of the request, unless the layer has read the body already.
 ///
 /// # Examples
 ///
@@ -112,8 +124,9 @@ impl Serve {
     /// Ends the server in good order when `signal` is ready. The socket is closed, and every client
     /// is told to go elsewhere (GOAWAY, RFC 9113 §6.8; `connection: close` over HTTP/1.1). Requests
     /// that are on their way are still served, and
-    /// [`Conn::draining`](crate::Conn::draining) fires on all connections. The server ends when all
-    /// requests and connections have ended, and the clients have acknowledged everything.
+    /// [`Conn::draining`](crate::Conn::draining) fires on all connections, WebSockets included. The
+    /// server ends when all requests and connections have ended, and the clients that speak HTTP/2
+    /// have acknowledged everything. Clients in their handshakes have a second.
     ///
     /// Upgrades over HTTP/1.1 that the program itself has taken are not waited for. The WebSockets of
     /// `accept` are.
@@ -126,7 +139,8 @@ impl Serve {
     }
 
     /// How long the shutdown may take from the signal on. Requests and connections that are left
-    /// are then reset with `CANCEL`. Default: no limit.
+    /// are then reset with `CANCEL`, and clients that speak HTTP/1.1 are closed. The resets have half
+    /// a second to leave. Default: no limit.
     pub fn with_shutdown_timeout(mut self, limit: Duration) -> Serve {
         self.limit = Some(limit);
         self
@@ -135,7 +149,6 @@ impl Serve {
     async fn run(self) -> Result<()> {
         let Serve { mut listener, requests, http1, signal, limit } = self;
         listener.begin_to_serve(requests, http1);
-        let handle = listener.handle();
         let signal = async {
             match signal {
                 Some(signal) => signal.await,
@@ -144,18 +157,17 @@ impl Serve {
         };
         tokio::select! {
             biased;
-            () = signal => handle.shut_down(),
+            () = signal => {}
             () = listener.served() => return Ok(()),
         }
         let Some(limit) = limit else {
-            listener.served().await;
+            listener.end_serving().await;
             return Ok(());
         };
-        if timeout(limit, listener.served()).await.is_ok() {
+        if timeout(limit, listener.end_serving()).await.is_ok() {
             return Ok(());
         }
-        let left = listener.cut();
-        listener.served().await;
+        let left = listener.cut().await;
         let message = format!(
             "the server was not through with its clients within {} s of its shutdown: {left} were \
              still there, and their requests were reset; allow more time, or let the handlers end \
@@ -213,9 +225,8 @@ impl ConnInfo {
 
     /// Puts what is known of the client among a request's extensions.
     fn describe(link: &Arc<LinkInfo>, extensions: &mut http::Extensions) {
+        #[cfg(feature = "axum")]
         if let Addr::Ip(peer) = link.peer {
-            extensions.insert(peer);
-            #[cfg(feature = "axum")]
             extensions.insert(axum::extract::ConnectInfo(peer));
         }
         extensions.insert(ConnInfo(Arc::clone(link)));

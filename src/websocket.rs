@@ -15,7 +15,7 @@ mod session;
 mod wire;
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -108,10 +108,10 @@ pub(crate) async fn run(
         .max_message_size(Some(max_message_size))
         .max_frame_size(Some(max_message_size));
     let mut socket = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
-    let ending = end_with(shutdown, session.handles());
+    let mut ending = pin!(end_with(shutdown, session.handles()));
     tokio::select! {
         () = poll_fn(|cx| session.poll(cx, &mut socket)) => {}
-        () = ending => {}
+        () = &mut ending => {}
     }
     let farewell = Farewell { last_word, owes: session.owes() };
     let server = session.into_server();
@@ -119,6 +119,7 @@ pub(crate) async fn run(
     tokio::select! {
         () = farewell.say(socket) => {}
         () = server.cut() => {}
+        () = ending => {}
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Response, StatusCode, request};
+use http::{Extensions, HeaderMap, Method, Response, StatusCode};
 
 use super::Acceptor;
 #[cfg(feature = "websocket")]
@@ -212,6 +212,6 @@ impl Settings {
 
 /// The client's address, if the server or the program has put a `SocketAddr` among the request's
 /// extensions.
-pub(super) fn peer_of(parts: &request::Parts) -> Addr {
-    parts.extensions.get::<SocketAddr>().map_or(Addr::Other, |addr| Addr::Ip(*addr))
+pub(super) fn peer_of(extensions: &Extensions) -> Addr {
+    extensions.get::<SocketAddr>().map_or(Addr::Other, |addr| Addr::Ip(*addr))
 }

@@ -6,13 +6,13 @@
 
 use std::any::Any;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use http::{HeaderMap, request, response};
 use tokio::sync::watch;
 
-use super::{Addr, Stream};
-use crate::sync::{AtomicU8, Mutex, lock};
+use super::{Addr, LinkInfo, Stream};
+use crate::sync::{AtomicBool, AtomicU8, Mutex, lock};
 
 /// Something that must be kept until the stream is over.
 pub(crate) type Kept = Box<dyn Any + Send + Sync>;
@@ -25,10 +25,14 @@ pub(crate) struct Exchange {
     /// The connection that an acceptor has made of the request.
     conn: OnceLock<Conn>,
     place: Mutex<Option<Kept>>,
+    /// The response of the connection was dropped.
+    answer_dropped: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Heads {
+    /// The fields of the request, until its program gets them. A copy would cost time.
+    fields: Option<HeaderMap>,
     /// Interim responses that are not yet sent.
     interim: Vec<response::Parts>,
     /// The trailers of the request, and the memory that they are charged to.
@@ -42,7 +46,8 @@ struct Heads {
 struct Conn {
     /// The request as the program's server has passed it on.
     request: request::Parts,
-    peer: Addr,
+    /// The client's address and the span of the connection, as under another server.
+    link: Arc<LinkInfo>,
     /// Becomes true when the acceptor is drained.
     draining: watch::Receiver<bool>,
 }
@@ -60,9 +65,15 @@ impl Exchange {
         self.state.load(SeqCst) == TAKEN
     }
 
-    /// The content is about to be read as an ordinary body. `false` if a connection has it.
+    /// The content is about to be read or dropped as an ordinary body. `false` if a connection has
+    /// it.
     pub(crate) fn begin_to_read(&self) -> bool {
         self.state.compare_exchange(UNTOUCHED, READ, SeqCst, SeqCst) != Err(TAKEN)
+    }
+
+    /// Takes the fields of the request, if they lie here.
+    pub(crate) fn take_fields(&self) -> Option<HeaderMap> {
+        lock(&self.heads).fields.take()
     }
 
     /// Adds an interim response, which the stream's driver must be told of.
@@ -110,7 +121,7 @@ impl Exchange {
     }
 
     pub(super) fn peer(&self) -> Option<&Addr> {
-        self.conn.get().map(|conn| &conn.peer)
+        self.conn.get().map(|conn| &conn.link.peer)
     }
 
     /// Whether the acceptor that has taken the request is drained.
@@ -118,8 +129,21 @@ impl Exchange {
         self.conn.get().is_some_and(|conn| *conn.draining.borrow())
     }
 
+    pub(super) fn link(&self) -> Option<Arc<LinkInfo>> {
+        self.conn.get().map(|conn| Arc::clone(&conn.link))
+    }
+
     pub(super) fn draining(&self) -> Option<watch::Receiver<bool>> {
         self.conn.get().map(|conn| conn.draining.clone())
+    }
+
+    /// The response that made the request a connection was dropped.
+    pub(crate) fn set_answer_dropped(&self) {
+        self.answer_dropped.store(true, SeqCst);
+    }
+
+    pub(crate) fn is_answer_dropped(&self) -> bool {
+        self.answer_dropped.load(SeqCst)
     }
 
     pub(super) fn take_place(&self) -> Option<Kept> {
@@ -129,16 +153,41 @@ impl Exchange {
 
 /// A request's stream, among the extensions of the request that a server of this crate gives to its
 /// program.
+///
+/// Programs copy extensions to wherever they like, so this does not keep the stream.
 #[derive(Clone, Debug)]
-pub(crate) struct Served(pub(crate) Arc<Stream>);
+pub(crate) struct Served(Weak<Stream>);
 
 impl Served {
+    pub(crate) fn new(stream: &Arc<Stream>) -> Served {
+        Served(Arc::downgrade(stream))
+    }
+
     /// Takes the stream out of a request that has become a connection. `None` if its content was
-    /// read already, or was taken.
+    /// read or dropped already, or was taken.
     pub(crate) fn take(&self) -> Option<Arc<Stream>> {
-        let state = &self.0.exchange()?.state;
+        let stream = self.0.upgrade()?;
+        let state = &stream.exchange()?.state;
         let taken = state.compare_exchange(UNTOUCHED, TAKEN, SeqCst, SeqCst);
-        taken.is_ok().then(|| Arc::clone(&self.0))
+        taken.is_ok().then_some(stream)
+    }
+
+    /// Whether [`Served::take`] would give the stream.
+    pub(crate) fn can_be_taken(&self) -> bool {
+        let stream = self.0.upgrade();
+        stream.is_some_and(|stream| {
+            stream.exchange().is_some_and(|exchange| exchange.state.load(SeqCst) == UNTOUCHED)
+        })
+    }
+
+    /// The client's address.
+    pub(crate) fn peer(&self) -> Option<Addr> {
+        self.0.upgrade().map(|stream| stream.link.peer.clone())
+    }
+
+    /// The end of the server, for a connection that does not ride on the stream itself.
+    pub(crate) fn shutdown(&self) -> Option<Shutdown> {
+        self.0.upgrade().map(|stream| Shutdown::of_link(&stream))
     }
 }
 
@@ -146,6 +195,12 @@ impl Stream {
     /// Makes it the stream of an ordinary request, until an acceptor takes it.
     pub(crate) fn serve(&self) {
         self.exchange.get_or_init(Box::default);
+    }
+
+    /// The same, with the fields of its request, which are not among `request`.
+    pub(crate) fn serve_with(&self, fields: HeaderMap) {
+        let exchange = self.exchange.get_or_init(Box::default);
+        lock(&exchange.heads).fields = Some(fields);
     }
 
     pub(crate) fn exchange(&self) -> Option<&Exchange> {
@@ -161,14 +216,13 @@ impl Stream {
     pub(crate) fn become_conn(
         &self,
         request: request::Parts,
-        peer: Option<Addr>,
+        link: LinkInfo,
         draining: watch::Receiver<bool>,
         place: Kept,
     ) {
         let Some(exchange) = self.exchange() else { return };
-        let peer = peer.unwrap_or_else(|| self.link.peer.clone());
         // Only one caller has taken the stream.
-        let _ = exchange.conn.set(Conn { request, peer, draining });
+        let _ = exchange.conn.set(Conn { request, link: Arc::new(link), draining });
         *lock(&exchange.place) = Some(place);
         if self.is_done() {
             drop(exchange.take_place());
@@ -183,40 +237,36 @@ impl Stream {
     }
 }
 
-/// The end of a server of this crate, for connections that no link of it carries.
-#[cfg(any(feature = "serve", feature = "websocket"))]
+/// The end of a server of this crate, for connections that do not ride on its streams.
 #[derive(Clone, Debug)]
 pub(crate) struct Shutdown {
     /// Becomes true when the clients are asked to end.
     draining: watch::Receiver<bool>,
-    /// Becomes true when their time is up.
-    #[cfg(feature = "websocket")]
+    /// Becomes true when their time is up. The end of the link tells of it otherwise.
     cut: Option<watch::Receiver<bool>>,
-    /// The server is not over before the last clone is dropped.
-    _kept: Arc<dyn Any + Send + Sync>,
+    /// The server waits until nobody holds this.
+    waits: Weak<dyn Any + Send + Sync>,
+    held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-#[cfg(any(feature = "serve", feature = "websocket"))]
 impl Shutdown {
     pub(crate) fn new(
         draining: watch::Receiver<bool>,
         cut: Option<watch::Receiver<bool>>,
-        kept: Arc<dyn Any + Send + Sync>,
+        waits: Weak<dyn Any + Send + Sync>,
     ) -> Shutdown {
-        #[cfg(not(feature = "websocket"))]
-        let _ = cut;
-        Shutdown {
-            draining,
-            #[cfg(feature = "websocket")]
-            cut,
-            _kept: kept,
-        }
+        Shutdown { draining, cut, waits, held: None }
     }
 
     /// That of the link that carries a stream.
-    #[cfg(feature = "websocket")]
     pub(crate) fn of_link(stream: &Stream) -> Shutdown {
-        Shutdown::new(stream.carrier.draining(), None, Arc::new(()))
+        Shutdown::new(stream.carrier.draining(), None, Weak::<()>::new())
+    }
+
+    /// Makes the server wait until this is dropped.
+    pub(crate) fn hold(mut self) -> Shutdown {
+        self.held = self.waits.upgrade();
+        self
     }
 
     /// Waits until the clients are asked to end.
@@ -227,7 +277,6 @@ impl Shutdown {
     }
 
     /// Waits until their time is up.
-    #[cfg(feature = "websocket")]
     pub(crate) async fn is_cut(&mut self) {
         let cut = async { self.cut.as_mut()?.wait_for(|cut| *cut).await.ok().map(|_| ()) };
         if cut.await.is_none() {

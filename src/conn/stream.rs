@@ -282,7 +282,14 @@ impl Stream {
 
     /// Begins an orderly end of both directions.
     pub(crate) fn close(&self) {
-        let error = Error::new(ErrorKind::Aborted, "the connection was closed on this side");
+        self.close_because(Error::new(
+            ErrorKind::Aborted,
+            "the connection was closed on this side",
+        ));
+    }
+
+    /// The same, with the error for all later calls.
+    pub(crate) fn close_because(&self, error: Error) {
         self.outbox.finish_with(error.clone());
         self.inbox.abort(error);
         lock(&self.fate).closing = true;
@@ -310,7 +317,10 @@ impl Stream {
     pub(crate) fn drop_writer(&self) {
         if std::thread::panicking() && !self.is_ordinary() {
             self.reset_by_panic();
-        } else if self.reset_on_drop.load(SeqCst) && !self.outbox.is_finishing() {
+        } else if self.reset_on_drop.load(SeqCst)
+            && !self.outbox.is_finishing()
+            && !self.is_ordinary()
+        {
             self.reset(Reason::CANCEL, "the connection was dropped, and was set to reset then");
         }
         self.outbox.finish();
@@ -377,6 +387,13 @@ impl Stream {
     /// The request, as its program knows it.
     pub(super) fn request(&self) -> &request::Parts {
         self.exchange().and_then(Exchange::request).unwrap_or(&self.request)
+    }
+
+    /// The facts for reports of the connection's user.
+    #[cfg(feature = "axum")]
+    pub(super) fn observed_link(&self) -> Arc<LinkInfo> {
+        let own = self.exchange().and_then(Exchange::link);
+        own.unwrap_or_else(|| Arc::clone(&self.link))
     }
 
     /// The other end's address, as the program knows it.

@@ -32,6 +32,8 @@ enum Inner {
     /// A text that says why there is no connection.
     Full(Option<Bytes>),
     Conn(Outgoing),
+    /// The head alone counts: a server of this crate sends the bytes.
+    Served(#[expect(dead_code, reason = "it is there to be dropped")] WhenDropped),
     #[cfg(feature = "websocket")]
     Upgrade(Upgrade),
 }
@@ -41,6 +43,17 @@ struct Outgoing {
     stream: Arc<Stream>,
     carrier: Arc<BodyCarrier>,
     ended: bool,
+}
+
+/// Reports when the response to a request of a server of this crate is dropped.
+struct WhenDropped(Arc<Stream>);
+
+impl Drop for WhenDropped {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.0.exchange() {
+            exchange.set_answer_dropped();
+        }
+    }
 }
 
 /// Reports whether the response to a WebSocket has reached the server, or was dropped on the way.
@@ -63,6 +76,12 @@ impl Drop for Upgrade {
 impl Body {
     pub(crate) fn new(stream: Arc<Stream>, carrier: Arc<BodyCarrier>) -> Body {
         Body(Inner::Conn(Outgoing { stream, carrier, ended: false }))
+    }
+
+    /// The body of the response to a request of a server of this crate, whose stream is the
+    /// connection.
+    pub(crate) fn served(stream: Arc<Stream>) -> Body {
+        Body(Inner::Served(WhenDropped(stream)))
     }
 
     pub(crate) fn empty() -> Body {
@@ -92,6 +111,7 @@ impl http_body::Body for Body {
         match &mut self.get_mut().0 {
             Inner::Full(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Inner::Conn(outgoing) => outgoing.poll_bytes(cx).map_ok(Frame::data),
+            Inner::Served(_) => Poll::Ready(None),
             #[cfg(feature = "websocket")]
             Inner::Upgrade(upgrade) => {
                 upgrade.looked_at.store(true, SeqCst);
@@ -104,6 +124,8 @@ impl http_body::Body for Body {
         match &self.0 {
             Inner::Full(text) => text.is_none(),
             Inner::Conn(outgoing) => outgoing.ended,
+            // A length would be added to the head otherwise.
+            Inner::Served(_) => false,
             #[cfg(feature = "websocket")]
             Inner::Upgrade(upgrade) => {
                 upgrade.looked_at.store(true, SeqCst);
@@ -117,7 +139,7 @@ impl http_body::Body for Body {
             Inner::Full(text) => {
                 SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }
-            Inner::Conn(_) => SizeHint::default(),
+            Inner::Conn(_) | Inner::Served(_) => SizeHint::default(),
             #[cfg(feature = "websocket")]
             Inner::Upgrade(_) => SizeHint::with_exact(0),
         }

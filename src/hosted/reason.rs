@@ -12,6 +12,22 @@ pub(super) fn source_of(reason: Reason) -> impl StdError + Send + Sync + 'static
     h2::Error::from(h2::Reason::from(reason.code()))
 }
 
+/// The reason of a reset that a connection's user has asked for, in the error of the response's body.
+#[cfg(feature = "serve")]
+pub(crate) fn asked_for(error: &(dyn StdError + 'static)) -> Option<Reason> {
+    let mut next = Some(error);
+    while let Some(level) = next {
+        // No other error of ours has a source of h2.
+        if level.is::<Error>()
+            && let Some(h2) = level.source().and_then(|source| source.downcast_ref::<h2::Error>())
+        {
+            return h2.reason().map(|reason| Reason::from_code(reason.into()));
+        }
+        next = level.source();
+    }
+    None
+}
+
 /// The ending that an error of a request's body means. Frameworks wrap the error with the reason.
 pub(super) fn ending(error: Box<dyn StdError + Send + Sync>) -> Ending {
     let mut next: Option<&(dyn StdError + 'static)> = Some(&*error);

@@ -197,6 +197,8 @@ impl Line {
         }
         if let Some(take) = self.entrance.0.server.get() {
             drop(state);
+            // The driver may have looked before it began to be served.
+            offer.stream().serve();
             return take(offer);
         }
         state.lines[self.key].waiting.insert(id, (offer, fields));

@@ -15,7 +15,7 @@ use super::fault;
 use super::quiet::Quiet;
 use super::session::Session;
 use crate::config::REJECTION_BODY;
-use crate::conn::{Exchange, Linger, Stream};
+use crate::conn::{Carrier, Exchange, Linger, Stream};
 use crate::error::{Ending, Error, ErrorKind, Reason, request_name};
 
 /// One stream, and its progress.
@@ -263,7 +263,9 @@ impl Entry {
             // The stream is over, and its user knows why.
             Err(_) => {}
         }
-        status.is_success() || self.stream.is_ordinary()
+        // A browser's first requests may be redirected, or find nothing new.
+        let is_served = status.is_redirection() && self.stream.is_ordinary();
+        status.is_success() || is_served
     }
 
     /// Sends the trailers of a response, which end this side.
@@ -279,6 +281,15 @@ impl Entry {
             Err(SendError::Unsendable(error)) => {
                 let ending = fault::unsendable("trailers", &error);
                 self.reset(session, Reason::INTERNAL_ERROR, &ending);
+                // The driver must see to the end.
+                Arc::clone(&self.carrier).changed();
+            }
+            // A CONNECT has no trailers (RFC 9113 §8.5).
+            Err(SendError::Order) => {
+                if session.http2().end(id) {
+                    drop(self.stream.outbox.take(0));
+                    self.sends = false;
+                }
             }
             // The stream is over, and its user knows why.
             Err(_) => {}

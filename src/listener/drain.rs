@@ -11,7 +11,10 @@ use crate::observe::{self, Side};
 
 /// How long a drain waits for clients in their handshakes. Clients that speak are finished by then,
 /// and silent clients have nothing to lose.
-const HANDSHAKES: Duration = Duration::from_secs(1);
+pub(super) const HANDSHAKES: Duration = Duration::from_secs(1);
+
+/// The reason for those whose connections are reset at the end.
+pub(super) const TIME_IS_UP: &str = "the server is shutting down, and its time is up";
 
 impl Listener {
     /// Stops accepting, and ends all links in good order. Every client is told to go elsewhere
@@ -56,7 +59,7 @@ impl Listener {
         let conns = self.shared.budget.conns();
         let links = self.shared.links.list();
         for link in &links {
-            link.abort(Reason::CANCEL, "the server is shutting down, and its time is up");
+            link.abort(Reason::CANCEL, TIME_IS_UP);
         }
         // A link that was abandoned because its client does not answer is no loss if nothing was
         // owed to that client.
@@ -67,7 +70,7 @@ impl Listener {
 }
 
 /// Waits until `links` are gone, and returns whether their clients have got every byte.
-async fn ended(links: &[Link]) -> bool {
+pub(super) async fn ended(links: &[Link]) -> bool {
     let mut delivered = true;
     for link in links {
         delivered &= link.delivered().await;

@@ -1,11 +1,20 @@
 //! The links that a listener's clients have made.
 
+#[cfg(feature = "serve")]
+use std::sync::atomic::Ordering::SeqCst;
+
 use slab::Slab;
 use tokio::sync::watch;
 
+#[cfg(feature = "serve")]
+use super::drain::TIME_IS_UP;
 use super::limits::{MAX_LINKS, Slot};
+#[cfg(feature = "serve")]
+use crate::error::Reason;
 use crate::link::Link;
 use crate::observe;
+#[cfg(feature = "serve")]
+use crate::sync::AtomicBool;
 use crate::sync::{Mutex, lock};
 
 #[derive(Debug)]
@@ -14,11 +23,19 @@ pub(super) struct Links {
     /// No more links are made, and the present ones end with their streams. Changed only while
     /// `all` is locked.
     stopping: watch::Sender<bool>,
+    /// All links are ended at once. Changed only while `all` is locked.
+    #[cfg(feature = "serve")]
+    is_cut: AtomicBool,
 }
 
 impl Links {
     pub(super) fn new() -> Links {
-        Links { all: Mutex::default(), stopping: watch::Sender::new(false) }
+        Links {
+            all: Mutex::default(),
+            stopping: watch::Sender::new(false),
+            #[cfg(feature = "serve")]
+            is_cut: AtomicBool::new(false),
+        }
     }
 
     /// Keeps a new link until it has ended. The link ends when the listener has ended.
@@ -32,6 +49,10 @@ impl Links {
         slot.establish();
         if stopping {
             link.shut_down();
+        }
+        #[cfg(feature = "serve")]
+        if self.is_cut.load(SeqCst) {
+            link.abort(Reason::CANCEL, TIME_IS_UP);
         }
         let stranger = async {
             tokio::select! {
@@ -60,6 +81,19 @@ impl Links {
             link.shut_down();
         }
         self.stopping.send_replace(true);
+    }
+
+    /// Ends all links now, including links that are made later. Returns those that there are.
+    #[cfg(feature = "serve")]
+    pub(super) fn cut(&self) -> Vec<Link> {
+        let all = lock(&self.all);
+        self.is_cut.store(true, SeqCst);
+        let links: Vec<Link> = all.iter().map(|(_, link)| link.clone()).collect();
+        drop(all);
+        for link in &links {
+            link.abort(Reason::CANCEL, TIME_IS_UP);
+        }
+        links
     }
 
     /// Becomes true when the listener must end.

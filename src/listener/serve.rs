@@ -1,6 +1,7 @@
 //! A listener that serves ordinary requests: each request goes to a server as it comes, and clients
 //! that speak HTTP/1 get a server too.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -11,10 +12,10 @@ use bytes::Bytes;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 
+use super::drain::{HANDSHAKES, ended};
 use super::limits::{MAX_LINKS, Slot};
 use super::{Listener, Shared};
 use crate::conn::{LinkInfo, Shutdown};
-use crate::error::Reason;
 use crate::link::{Socket, Taker};
 use crate::observe;
 
@@ -123,8 +124,9 @@ impl Shared {
         let NewClient { io, seen, info, head_timeout, max_head } = client;
         let (answered, peer) = (Arc::<Notify>::default(), info.peer.clone());
         let mut cut = self.http1.cut.subscribe();
-        let counted = Arc::new(Counted::new(&self.http1.clients));
-        let shutdown = Shutdown::new(self.links.stopping(), Some(cut.clone()), counted);
+        let counted: Arc<dyn Any + Send + Sync> = Arc::new(Counted::new(&self.http1.clients));
+        let waits = Arc::downgrade(&counted);
+        let shutdown = Shutdown::new(self.links.stopping(), Some(cut.clone()), waits);
         // Only now that it is counted: a drain that sees no handshakes must see it.
         slot.establish();
         let (open, mut closed) = oneshot::channel();
@@ -151,6 +153,7 @@ impl Shared {
             () = stranger => {}
             _ = cut.wait_for(|cut| *cut) => {}
         }
+        drop(counted);
         if matches!(closed.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
             // The transport of an upgrade, which is not HTTP any more, still has its place.
             tokio::spawn(async move {
@@ -189,21 +192,45 @@ impl Listener {
         self.shared.http1.decide(Decision::Served(http1));
     }
 
-    /// Waits until no link and no client is left, of a listener that serves.
+    /// Waits until the listener has ended by itself, of a listener that serves.
     pub(crate) async fn served(&mut self) {
         while self.incoming.next().await.is_some() {}
-        // Fails only when the sender is gone, and `self` has it.
-        let _ = self.shared.http1.clients.subscribe().wait_for(|clients| *clients == 0).await;
     }
 
-    /// Ends what is left, of a listener that serves. Returns how many links and clients were left.
-    pub(crate) fn cut(&self) -> usize {
-        let links = self.shared.links.list();
-        for link in &links {
-            link.abort(Reason::CANCEL, "the server is shutting down, and its time is up");
+    /// Takes in no more clients, and waits until those that there are have ended in good order.
+    pub(crate) async fn end_serving(&mut self) {
+        self.shared.stop();
+        if let Some(accepting) = self.accepting.take() {
+            // The task closes the socket when it ends. After that another process can bind the
+            // address.
+            let _ = accepting.await;
         }
+        // A client whose handshake is nearly complete gets a link, and a GOAWAY on it.
+        let _ = timeout(HANDSHAKES, self.shared.limits.no_handshakes()).await;
+        let mut clients = self.shared.http1.clients.subscribe();
+        loop {
+            ended(&self.shared.links.list()).await;
+            // Fails only when the sender is gone, and `self` has it.
+            let _ = clients.wait_for(|clients| *clients == 0).await;
+            if self.shared.links.list().is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Ends the clients that are left, of a listener that serves, and those that still come. Returns
+    /// how many links and clients were left.
+    pub(crate) async fn cut(&self) -> usize {
+        let links = self.shared.links.cut();
+        let left = links.len() + *self.shared.http1.clients.borrow();
         self.shared.http1.cut.send_replace(true);
-        links.len() + *self.shared.http1.clients.borrow()
+        ended(&links).await;
+        left
+    }
+
+    /// Forgets the server, which may hold a handle of the listener.
+    pub(super) fn forget_server(&self) {
+        self.shared.http1.server.send_replace(Decision::Refused);
     }
 }
 

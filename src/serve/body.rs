@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use http::{HeaderMap, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::conn::Served;
+use crate::conn::{Exchange, Stream};
 use crate::error::{Error, ErrorKind};
 
 /// The body of a request that [`serve`](fn@crate::serve) has received.
@@ -30,7 +31,7 @@ enum Kind {
 
 /// The content of a request over HTTP/2.
 struct Content {
-    served: Served,
+    stream: Arc<Stream>,
     /// The bytes that must still come, if the head says so.
     left: Option<u64>,
     /// The client waits for a word before it sends the content (RFC 9110 §10.1.1).
@@ -43,11 +44,11 @@ impl RequestBody {
         RequestBody(Kind::Http1(body))
     }
 
-    pub(super) fn http2(served: Served, fields: &HeaderMap) -> RequestBody {
+    pub(super) fn http2(stream: Arc<Stream>, fields: &HeaderMap) -> RequestBody {
         let length = fields.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         let expects = fields.get(header::EXPECT).map(|expected| expected.as_bytes());
         RequestBody(Kind::Http2(Content {
-            served,
+            stream,
             left: length.and_then(|length| length.parse().ok()),
             is_awaited: expects.is_some_and(|all| all.eq_ignore_ascii_case(b"100-continue")),
             is_over: false,
@@ -57,7 +58,7 @@ impl RequestBody {
 
 impl Content {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let stream = &self.served.0;
+        let stream = &self.stream;
         let Some(exchange) = stream.exchange().filter(|_| !self.is_over) else {
             return Poll::Ready(None);
         };
@@ -89,7 +90,7 @@ impl Content {
     }
 
     fn is_end_stream(&self) -> bool {
-        let stream = &self.served.0;
+        let stream = &self.stream;
         self.is_over
             || (stream.inbox.is_complete()
                 && stream.inbox.len() == 0
@@ -142,9 +143,9 @@ fn broken(error: hyper::Error) -> Error {
 
 impl Drop for Content {
     fn drop(&mut self) {
-        let stream = &self.served.0;
-        if stream.is_ordinary() {
-            stream.drop_reader();
+        // A body that nobody has read is gone all the same: no connection may be made of it.
+        if self.stream.exchange().is_some_and(Exchange::begin_to_read) {
+            self.stream.drop_reader();
         }
     }
 }

@@ -19,6 +19,7 @@ use tower_service::Service;
 
 use super::{BoxError, ConnInfo, RequestBody};
 use crate::alive::{Counted, Kind};
+use crate::conn::Addr;
 use crate::link::Socket;
 use crate::listener::{Http1Client, Http1Server};
 use crate::observe;
@@ -65,6 +66,10 @@ where
     let (link, mut ending) = (Arc::clone(&info), shutdown.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         ConnInfo::describe(&link, request.extensions_mut());
+        if let Addr::Ip(peer) = link.peer {
+            // For `accept`, which takes WebSockets.
+            request.extensions_mut().insert(peer);
+        }
         request.extensions_mut().insert(shutdown.clone());
         call(request, service.clone(), Arc::clone(&answered))
     });
@@ -72,11 +77,14 @@ where
     let conn = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
+        .max_header_size(max_head)
         .max_buf_size(max_head.max(LEAST_ROOM))
         .serve_connection(io, service)
         .with_upgrades();
     let mut conn = pin!(conn);
+    // The connection first: a request that has come is served, even if the server ends meanwhile.
     let outcome = tokio::select! {
+        biased;
         outcome = conn.as_mut() => Some(outcome),
         () = ending.begins() => None,
     };
@@ -105,7 +113,10 @@ where
     let request = request.map(RequestBody::http1);
     poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
     let response = service.call(request).await.map_err(Into::into)?;
-    answered.notify_one();
+    // A client for whom there is nothing stays a stranger.
+    if response.status().is_success() || response.status().is_redirection() {
+        answered.notify_one();
+    }
     Ok(response)
 }
 

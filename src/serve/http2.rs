@@ -14,6 +14,7 @@ use super::{BoxError, ConnInfo, RequestBody, fields};
 use crate::alive::{Counted, Kind};
 use crate::conn::{Exchange, Served, Stream};
 use crate::error::{Error, ErrorKind, Reason};
+use crate::hosted::asked_for;
 use crate::observe;
 
 /// Answers a request with what the service makes of it.
@@ -31,7 +32,11 @@ where
         poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
         service.call(request).await.map_err(Into::into)
     };
-    let Some(outcome) = unless_over(&answer.stream, called).await else { return };
+    let Some(outcome) = unless_over(&answer.stream, called).await else {
+        // Bytes that have come may still be read.
+        answer.stage = Stage::Over;
+        return;
+    };
     match outcome {
         Ok(response) => answer.give(response).await,
         Err(error) => answer.fail(error),
@@ -40,17 +45,18 @@ where
 
 /// The request, as programs expect it.
 fn request_of(stream: &Arc<Stream>) -> Request<RequestBody> {
-    // `Answer` sees to responses that are dropped before their end.
-    stream.reset_on_drop(false);
     let mut parts = stream.request.clone();
+    if let Some(fields) = stream.exchange().and_then(Exchange::take_fields) {
+        parts.headers = fields;
+    }
     fields::join_cookies(&mut parts.headers);
+    // `accept` knows the client's address from the stream.
     ConnInfo::describe(&stream.link, &mut parts.extensions);
     if let Some(protocol) = stream.transport.protocol() {
         parts.extensions.insert(hyper::ext::Protocol::from(protocol));
     }
-    let served = Served(Arc::clone(stream));
-    parts.extensions.insert(served.clone());
-    let body = RequestBody::http2(served, &parts.headers);
+    parts.extensions.insert(Served::new(stream));
+    let body = RequestBody::http2(Arc::clone(stream), &parts.headers);
     Request::from_parts(parts, body)
 }
 
@@ -82,8 +88,9 @@ enum Stage {
     Begun,
     /// Everything is given.
     Whole,
-    /// The request has become a connection, and its user sees to the rest.
-    Conn,
+    /// The end needs nothing more: the stream is over, or is a connection, whose user sees to the
+    /// rest.
+    Over,
 }
 
 impl Answer {
@@ -149,7 +156,7 @@ impl Answer {
         match outcome {
             Some(Ok(())) => self.stage = Stage::Whole,
             Some(Err(error)) => self.fail(error),
-            None => {}
+            None => self.stage = Stage::Over,
         }
     }
 
@@ -161,9 +168,16 @@ impl Answer {
 
     /// Gives the response of a connection.
     fn give_conn(&mut self, mut head: response::Parts) {
-        self.stage = Stage::Conn;
+        let is_replaced = self.stream.exchange().is_some_and(Exchange::is_answer_dropped);
+        if is_replaced && head.status.is_success() {
+            let message = "the response of `accept` was dropped, and another one was given in its \
+                           place; a request that must not become a connection must be answered \
+                           before `accept`";
+            return self.fail(message.into());
+        }
+        self.stage = Stage::Over;
+        head.headers.remove(header::CONTENT_LENGTH);
         if head.status.is_success() {
-            head.headers.remove(header::CONTENT_LENGTH);
             let _ = self.stream.give_answer(head);
             return;
         }
@@ -172,15 +186,15 @@ impl Answer {
              connection",
             head.status
         );
-        self.stream.outbox.fail(Error::new(ErrorKind::Aborted, message));
-        head.headers.remove(header::CONTENT_LENGTH);
         let _ = self.stream.give_whole_answer(head);
+        self.stream.close_because(Error::new(ErrorKind::Aborted, message));
     }
 
     /// Resets the request because of the program's error.
     fn fail(&mut self, error: BoxError) {
-        self.stage = Stage::Conn;
-        let reason = reason_of(&*error).unwrap_or_else(|| {
+        self.stage = Stage::Over;
+        // An error of another connection has a reason of its own, which is not this stream's.
+        let reason = asked_for(&*error).unwrap_or_else(|| {
             observe::service_failed(self.stream.request.uri.path(), &*error);
             Reason::INTERNAL_ERROR
         });
@@ -192,7 +206,7 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         match self.stage {
-            Stage::Conn => {}
+            Stage::Over => {}
             Stage::Whole => self.stream.drop_writer(),
             Stage::Unanswered if self.stream.is_ordinary() && std::thread::panicking() => {
                 let (mut head, ()) = Response::new(()).into_parts();
@@ -207,18 +221,6 @@ impl Drop for Answer {
             }
         }
     }
-}
-
-/// The reason for a reset in an error of the program, if there is one.
-fn reason_of(error: &(dyn std::error::Error + 'static)) -> Option<Reason> {
-    let mut next = Some(error);
-    while let Some(level) = next {
-        if let Some(error) = level.downcast_ref::<Error>() {
-            return error.reason();
-        }
-        next = level.source();
-    }
-    None
 }
 
 fn too_short(missing: u64) -> String {

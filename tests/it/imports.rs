@@ -19,7 +19,7 @@ const ABOVE: [(&str, &[&str]); 10] = [
     ("websocket", &["hosted"]),
     ("accept", &["hosted", "websocket"]),
     ("axum", &["accept"]),
-    ("serve", &["tls", "link", "listener"]),
+    ("serve", &["tls", "link", "hosted", "listener"]),
     ("testing", &["link", "listener", "hosted", "accept", "axum"]),
 ];
 

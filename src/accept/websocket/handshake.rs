@@ -56,7 +56,8 @@ impl Handshake {
                 "a WebSocket needs one field host",
             ));
         }
-        let has_stream = key.is_none() && request.extensions().get::<Served>().is_some();
+        let served = request.extensions().get::<Served>();
+        let has_stream = key.is_none() && served.is_some_and(Served::can_be_taken);
         if !has_stream && request.extensions().get::<OnUpgrade>().is_none() {
             let text = "the server underneath gives no access to the transport of a WebSocket";
             return Err(AcceptError::new(StatusCode::NOT_IMPLEMENTED, text));

@@ -74,7 +74,11 @@ impl Driver {
         }
         entry.head = Head::Done;
         if entry.stream.is_ordinary() {
-            return self.count_waste();
+            // A reset by the program is no fault of the client.
+            return match entry.stream.wish() {
+                Wish::Reset(_) => {}
+                _ => self.count_waste(),
+            };
         }
         if entry.stream.inbox.is_complete() {
             // It can still be accepted, as from a client that has written and gone.
@@ -92,9 +96,11 @@ impl Driver {
     fn take_in(&mut self, arrival: Arrival, request: Request<()>) {
         let (mut parts, ()) = request.into_parts();
         let transport = transport_of(&mut parts);
+        let is_served = self.incoming.as_ref().is_some_and(Line::is_served);
+        let fields = is_served.then(|| std::mem::take(&mut parts.headers));
         let (stream, carrier) = self.shared.stream(parts, transport, arrival.charge);
-        if self.incoming.as_ref().is_some_and(Line::is_served) {
-            stream.serve();
+        if let Some(fields) = fields {
+            stream.serve_with(fields);
         }
         if let (Some(trailers), Some(exchange)) = (arrival.trailers, stream.exchange()) {
             exchange.set_received(trailers.0, trailers.1);

@@ -13,13 +13,13 @@ use bytes::Bytes;
 use h2conn::axum::Accept;
 use h2conn::http::{Method, Request, StatusCode, Version};
 use h2conn::{Acceptor, Conn, Listener, OnDrop, Reason, WebSockets};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::{ask, check_messages, h2_client, served, served_with};
 use crate::support::websocket;
-use crate::support::{Over, TestResult, check_echo, echo, noise, ours, run};
+use crate::support::{GRACE, Over, TestResult, check_echo, echo, listen_with, noise, ours, run};
 
 /// More than any window on the path.
 const MUCH: usize = 3 << 20;
@@ -139,6 +139,110 @@ fn an_answer_in_place_of_accepts_fails_the_conn_and_is_heard() -> TestResult {
         let mut conn = conns.recv().await.context("a connection")?;
         let error = conn.write_all(b"x").await.err().context("nobody hears it")?;
         ensure!(error.to_string().contains("418"), "{error}");
+        let _ = conn.closed().await;
+        Ok(())
+    })
+}
+
+/// A layer that answers in place of a handler has the last word, whatever it says.
+#[test]
+fn an_answer_of_200_in_place_of_accepts_leaves_no_conn_alive() -> TestResult {
+    run(async {
+        let (route, mut conns) = handing_out();
+        let replace = from_fn(|request: AxumRequest, next: Next| async {
+            drop(next.run(request).await);
+            "please log in"
+        });
+        let site = served(Over::Cleartext, Router::new().route("/", route).layer(replace)).await?;
+        let error = site.connect().await.err().context("it is no connection")?;
+        ensure!(error.reason() == Some(Reason::INTERNAL_ERROR), "{error}");
+        let conn = conns.recv().await.context("a connection")?;
+        ensure!(conn.closed().await.is_err());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_layer_that_drops_the_body_gives_the_conn_another() -> TestResult {
+    run(async {
+        let replace = from_fn(|request: AxumRequest, next: Next| async {
+            let (parts, body) = request.into_parts();
+            drop(body);
+            let other = Body::new(Full::new(Bytes::from_static(b"another")));
+            next.run(AxumRequest::from_parts(parts, other)).await
+        });
+        let app = Router::new().route("/", live()).layer(replace);
+        let site = served(Over::Cleartext, app).await?;
+        let mut conn = site.client()?.open(site.url("/")).await?;
+        let mut heard = String::new();
+        conn.read_to_string(&mut heard).await?;
+        ensure!(heard == "another", "{heard:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn bytes_that_came_before_the_client_left_are_read_though_the_handler_has_not_answered()
+-> TestResult {
+    run(async {
+        let (sender, mut conns) = mpsc::unbounded_channel();
+        let app = Router::new().route(
+            "/",
+            any(move |accept: Accept| {
+                let sender = sender.clone();
+                async move {
+                    let (conn, response) = accept.accept();
+                    sender.send(conn).expect("the test listens");
+                    std::future::pending::<()>().await;
+                    response
+                }
+            }),
+        );
+        let site = served(Over::Cleartext, app).await?;
+        let mut client = h2_client(&site).await?;
+        let request = Request::post("http://127.0.0.1/").body(())?;
+        let (response, mut stream) = client.send_request(request, false)?;
+        stream.send_data(Bytes::from_static(b"last words"), true)?;
+        let mut conn = conns.recv().await.context("a connection")?;
+        let mut heard = [0; 10];
+        conn.read_exact(&mut heard[..4]).await?;
+        drop((response, stream, client));
+        // The client resets the stream when its handles are dropped.
+        ensure!(conn.closed().await.is_err());
+        conn.read_exact(&mut heard[4..]).await?;
+        ensure!(&heard == b"last words", "{heard:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_conn_whose_first_bytes_somebody_else_has_read_hears_of_the_shutdown_too() -> TestResult {
+    run(async {
+        let peek = from_fn(|request: AxumRequest, next: Next| async {
+            let (parts, mut body) = request.into_parts();
+            body.frame().await.expect("a frame").expect("content");
+            next.run(AxumRequest::from_parts(parts, body)).await
+        });
+        let route = any(|accept: Accept| async {
+            accept.on_conn(|conn| async move {
+                conn.draining().await;
+                let _ = conn.close().await;
+            })
+        });
+        let app = Router::new().route("/", route).layer(peek);
+        let builder = Listener::builder().linger_timeout(GRACE).first_conn_timeout(None);
+        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let serving =
+            h2conn::serve(listener, app).with_graceful_shutdown(async { drop(stopped.await) });
+        let serving = tokio::spawn(serving.into_future());
+        let mut conn = site.client()?.open(site.url("/")).await?;
+        conn.write_all(b"first").await?;
+        ensure!(conn.response().await?.status() == StatusCode::OK);
+        stop.send(()).ok().context("the server waits for it")?;
+        conn.read_to_end(&mut Vec::new()).await?;
+        conn.close().await?;
+        serving.await??;
         Ok(())
     })
 }

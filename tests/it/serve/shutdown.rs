@@ -1,5 +1,6 @@
 //! The end of a server in good order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -133,6 +134,59 @@ fn what_is_left_when_the_time_is_up_is_reset_and_the_server_says_so() -> TestRes
         ensure!(rest.is_empty(), "{rest:?}");
         let heard = asked.await?;
         ensure!(heard.is_err() || heard.is_ok_and(|heard| heard.reset.is_some()));
+        Ok(())
+    })
+}
+
+/// Browsers open sockets before they need them.
+#[test]
+fn a_client_that_says_nothing_does_not_delay_the_end() -> TestResult {
+    run(async {
+        let hour = Duration::from_secs(3600);
+        let builder = Listener::builder().handshake_timeout(hour);
+        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = h2conn::serve(listener, Router::new())
+            .with_graceful_shutdown(async { drop(stopped.await) })
+            .with_shutdown_timeout(hour);
+        let server = tokio::spawn(server.into_future());
+        let mut silent = TcpStream::connect(site.addr).await?;
+        // One that is served shows that the server has seen the other.
+        let h2 = h2_client(&site).await?;
+        ask(&h2, get("/")?, &[], None).await?;
+        drop(h2);
+        stop.send(()).ok().context("the server waits for it")?;
+        server.await??;
+        drop(silent.shutdown().await);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_server_that_has_ended_keeps_nothing_of_its_router() -> TestResult {
+    run(async {
+        let (listener, site) = listen_with(Over::Cleartext, Listener::builder()).await?;
+        let (handle, kept) = (listener.handle(), Arc::new(()));
+        let (weak, state) = (Arc::downgrade(&kept), (handle.clone(), kept));
+        let figures = on_get(move || {
+            let (handle, _kept) = &state;
+            let links = handle.stats().links;
+            async move { links.to_string() }
+        });
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = h2conn::serve(listener, Router::new().route("/", figures))
+            .with_graceful_shutdown(async { drop(stopped.await) });
+        let server = tokio::spawn(server.into_future());
+        let h2 = h2_client(&site).await?;
+        let heard = ask(&h2, get("/")?, &[], None).await?;
+        ensure!(heard.body == b"1", "{heard:?}");
+        drop(h2);
+        stop.send(()).ok().context("the server waits for it")?;
+        server.await??;
+        while weak.upgrade().is_some() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        ensure!(handle.stats().links == 0);
         Ok(())
     })
 }

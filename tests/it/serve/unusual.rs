@@ -11,7 +11,8 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request as AxumRequest};
 use axum::routing::{any, get as on_get};
 use bytes::Bytes;
-use h2conn::http::{Request, Response, StatusCode};
+use h2conn::Reason;
+use h2conn::http::{HeaderMap, Request, Response, StatusCode};
 use h2conn::serve::ConnInfo;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
@@ -19,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 
 use super::{ask, get, h2_client, served};
-use crate::support::{Over, TestResult, run};
+use crate::support::{Over, TestResult, listen, run};
 
 /// Counts down when it is dropped.
 struct Here(Arc<AtomicUsize>, mpsc::UnboundedSender<()>);
@@ -161,6 +162,74 @@ fn a_response_that_breaks_its_promise_is_reset() -> TestResult {
     })
 }
 
+/// The end of another connection says nothing about this one, whatever its reason.
+#[test]
+fn a_backends_reason_is_not_passed_on_as_our_own() -> TestResult {
+    run(async {
+        let (mut backend, behind) = listen(Over::Cleartext).await?;
+        tokio::spawn(async move {
+            for reason in [Reason::NO_ERROR, Reason::REFUSED_STREAM] {
+                let conn = backend.accept().await.expect("a request").accept().expect("a client");
+                (&conn).write_all(b"a part").await.expect("the client is there");
+                conn.sent().await.expect("the client is there");
+                conn.reset(reason);
+            }
+        });
+        let client = behind.client()?;
+        let url = behind.url("/");
+        let app = Router::new().route(
+            "/",
+            on_get(move || async move {
+                let (conn, _) = client.connect(&url).await.expect("the backend is there");
+                let chunks = futures_util::stream::unfold(conn, |conn| async {
+                    let chunk = conn.read_chunk().await.transpose()?;
+                    Some((chunk.map(Frame::data), conn))
+                });
+                Body::new(StreamBody::new(Box::pin(chunks)))
+            }),
+        );
+        let site = served(Over::Cleartext, app).await?;
+        let h2 = h2_client(&site).await?;
+        for _ in 0..2 {
+            let heard = ask(&h2, get("/")?, &[], None).await?;
+            ensure!(heard.reset == Some(h2::Reason::INTERNAL_ERROR), "{heard:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn trailers_that_the_client_does_not_take_end_the_request_and_no_other() -> TestResult {
+    run(async {
+        let app = Router::new().route("/", on_get(|| async { "here" })).route(
+            "/trailers",
+            on_get(|| async {
+                let mut trailers = HeaderMap::new();
+                trailers.insert("x", "v".repeat(1_000).parse().expect("a value"));
+                let frames =
+                    [Frame::data(Bytes::from_static(b"content")), Frame::trailers(trailers)];
+                let frames = frames.map(Ok::<_, std::io::Error>);
+                Body::new(StreamBody::new(futures_util::stream::iter(frames)))
+            }),
+        );
+        let (listener, site) = listen(Over::Cleartext).await?;
+        let handle = listener.handle();
+        tokio::spawn(async move { h2conn::serve(listener, app).await });
+        let io = tokio::net::TcpStream::connect(site.addr).await?;
+        let mut builder = h2::client::Builder::new();
+        let (h2, connection) = builder.max_header_list_size(500).handshake(io).await?;
+        tokio::spawn(connection);
+        let heard = ask(&h2, get("/trailers")?, &[], None).await?;
+        ensure!(heard.reset == Some(h2::Reason::INTERNAL_ERROR), "{heard:?}");
+        let heard = ask(&h2, get("/")?, &[], None).await?;
+        ensure!(heard.body == b"here", "{heard:?}");
+        while handle.stats().conns > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn cookies_are_joined_and_the_client_is_known() -> TestResult {
     run(async {
@@ -169,7 +238,6 @@ fn cookies_are_joined_and_the_client_is_known() -> TestResult {
             any(|ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>, request: AxumRequest| async move {
                 let info = request.extensions().get::<ConnInfo>().expect("it is always there");
                 assert_eq!(info.peer_addr().socket_addr(), Some(peer));
-                assert_eq!(request.extensions().get::<std::net::SocketAddr>(), Some(&peer));
                 assert!(info.peer_certificates().is_empty());
                 let cookies = request.headers().get_all("cookie").iter();
                 cookies.map(|cookie| cookie.to_str().expect("text")).collect::<Vec<_>>().join("|")
