@@ -129,6 +129,7 @@ impl Exchange {
         self.conn.get().is_some_and(|conn| *conn.draining.borrow())
     }
 
+    #[cfg(feature = "axum")]
     pub(super) fn link(&self) -> Option<Arc<LinkInfo>> {
         self.conn.get().map(|conn| Arc::clone(&conn.link))
     }
@@ -173,6 +174,7 @@ impl Served {
     }
 
     /// Whether [`Served::take`] would give the stream.
+    #[cfg(feature = "websocket")]
     pub(crate) fn can_be_taken(&self) -> bool {
         let stream = self.0.upgrade();
         stream.is_some_and(|stream| {
@@ -243,9 +245,12 @@ pub(crate) struct Shutdown {
     /// Becomes true when the clients are asked to end.
     draining: watch::Receiver<bool>,
     /// Becomes true when their time is up. The end of the link tells of it otherwise.
+    #[cfg(feature = "websocket")]
     cut: Option<watch::Receiver<bool>>,
     /// The server waits until nobody holds this.
+    #[cfg(feature = "websocket")]
     waits: Weak<dyn Any + Send + Sync>,
+    #[cfg(feature = "websocket")]
     held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -255,7 +260,18 @@ impl Shutdown {
         cut: Option<watch::Receiver<bool>>,
         waits: Weak<dyn Any + Send + Sync>,
     ) -> Shutdown {
-        Shutdown { draining, cut, waits, held: None }
+        // Only WebSockets are cut and waited for by it.
+        #[cfg(not(feature = "websocket"))]
+        drop((cut, waits));
+        Shutdown {
+            draining,
+            #[cfg(feature = "websocket")]
+            cut,
+            #[cfg(feature = "websocket")]
+            waits,
+            #[cfg(feature = "websocket")]
+            held: None,
+        }
     }
 
     /// That of the link that carries a stream.
@@ -264,6 +280,7 @@ impl Shutdown {
     }
 
     /// Makes the server wait until this is dropped.
+    #[cfg(feature = "websocket")]
     pub(crate) fn hold(mut self) -> Shutdown {
         self.held = self.waits.upgrade();
         self
@@ -277,6 +294,7 @@ impl Shutdown {
     }
 
     /// Waits until their time is up.
+    #[cfg(feature = "websocket")]
     pub(crate) async fn is_cut(&mut self) {
         let cut = async { self.cut.as_mut()?.wait_for(|cut| *cut).await.ok().map(|_| ()) };
         if cut.await.is_none() {
