@@ -54,7 +54,8 @@ pub struct ListenerStats {
     /// count, and requests whose connections the program holds, even after their end.
     /// [`max_memory`](crate::ListenerBuilder::max_memory) bounds this together with `unread_bytes`.
     pub request_bytes: usize,
-    /// Requests accepted since the start.
+    /// Requests accepted since the start. Under `serve` (feature `serve`) these are all requests over
+    /// HTTP/2.
     pub accepted: u64,
     /// Requests answered since the start with a status that refuses them: by the program
     /// ([`Incoming::reject`](crate::Incoming::reject)), or by the listener because of their method,

@@ -106,6 +106,25 @@ fn curl_gets_the_same_by_both_versions() -> TestResult {
     })
 }
 
+#[test]
+fn a_head_beyond_the_limit_gets_431() -> TestResult {
+    run(async {
+        let site = served(Over::Cleartext, app()).await?;
+        for (len, status) in [(10_000, "200"), (20_000, "431")] {
+            let mut io = TcpStream::connect(site.addr).await?;
+            let head = format!(
+                "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx: {}\r\n\r\n",
+                "v".repeat(len)
+            );
+            io.write_all(head.as_bytes()).await?;
+            let mut answer = [0; 12];
+            io.read_exact(&mut answer).await?;
+            ensure!(answer[9..] == *status.as_bytes(), "{len}: {}", answer.escape_ascii());
+        }
+        Ok(())
+    })
+}
+
 /// A client may come before the program has said that it serves.
 #[test]
 fn a_client_that_comes_before_the_server_is_waited_for() -> TestResult {

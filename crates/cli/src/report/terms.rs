@@ -104,8 +104,9 @@ mod tests {
 
     /// Parts of the library without texts for users of the tool: it is built without them, or the compiler shows their
     /// texts, or they are tests.
-    const OTHERS: [&str; 10] = [
+    const OTHERS: [&str; 11] = [
         "accept",
+        "serve",
         "codec",
         "websocket",
         "axum",
