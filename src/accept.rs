@@ -248,6 +248,7 @@ impl Acceptor {
                 let (mut parts, _) = request.into_parts();
                 parts.extensions.remove::<Served>();
                 let by_http1 = parts.extensions.remove::<Shutdown>();
+                let ridden = served.clone();
                 let (upgrade, shutdown) = match served {
                     Some(stream) => {
                         let shutdown = Shutdown::of_link(&stream);
@@ -259,10 +260,14 @@ impl Acceptor {
                 let (head, ()) = handshake.answer(self.settings.response()).into_parts();
                 let riding = MessageCarrier::new(&server);
                 let stream = self.stream(parts, transport, peer, &head, riding);
-                let body = match stream.transport {
-                    Transport::WebSocketHttp1 => Body::upgrade(Arc::clone(&server)),
-                    _ => Body::empty(),
+                let body = match (&stream.transport, ridden) {
+                    (Transport::WebSocketHttp1, _) => Body::upgrade(Arc::clone(&server)),
+                    (_, Some(ridden)) => Body::served(ridden),
+                    (_, None) => Body::empty(),
                 };
+                if upgrade.is_taken() {
+                    server.cut_off();
+                }
                 let limits = self.settings.limits();
                 let place = self.accepted.enter(&stream, &server);
                 let messages = websockets.messages();

@@ -46,7 +46,10 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 ///   service as it comes, so
 ///   [`max_conns_per_link`](crate::ListenerBuilder::max_conns_per_link) and
 ///   [`max_memory`](crate::ListenerBuilder::max_memory) bound how many there are. A response of 2xx
-///   or 3xx is what [`first_conn_timeout`](crate::ListenerBuilder::first_conn_timeout) asks for.
+///   or 3xx is what [`first_conn_timeout`](crate::ListenerBuilder::first_conn_timeout) asks for. A
+///   client without one may have to make room for others at
+///   [`max_links`](crate::ListenerBuilder::max_links), even while its first request is being worked
+///   on.
 /// * **HTTP/1.1**, by ALPN (`http/1.1`) or in cleartext by its first bytes, is hyper's, with
 ///   upgrades. Its clients count for `max_links`, and take up to 64 KiB each, which `max_memory` does
 ///   not know. A client has the
@@ -74,8 +77,9 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 /// the request with `INTERNAL_ERROR`, and are logged. Over HTTP/1.1 hyper does all of this, and a
 /// panic or an error ends the client's connection.
 ///
-/// A layer that wraps the body of a request, such as a limit of its length, has no effect on a
-/// connection that `accept` makes of the request, unless the layer has read the body already.
+/// Layers that wrap the body of a request or of a response, such as a limit of its length or
+/// compression, have no effect on a connection that `accept` makes of the request, unless the layer
+/// has read a part of the request's body already.
 ///
 /// # Examples
 ///
@@ -168,9 +172,13 @@ impl Serve {
             return Ok(());
         }
         let left = listener.cut().await;
+        if left == 0 {
+            // Clients that had not yet acknowledged the end, and had nothing to lose.
+            return Ok(());
+        }
         let message = format!(
-            "the server was not through with its clients within {} s of its shutdown: {left} were \
-             still there, and their requests were reset; allow more time, or let the handlers end \
+            "the server was not through with its clients within {} s of its shutdown: {left} of \
+             their requests were left, and were reset; allow more time, or let the handlers end \
              their connections when `Conn::draining` is ready",
             limit.as_secs_f32()
         );

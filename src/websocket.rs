@@ -59,10 +59,14 @@ trait Upgraded: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Upgraded for T {}
 
 impl Upgrade {
+    /// A request without it is refused by `accept::websocket::Handshake::of`. But parts of a
+    /// request can be copied, and accepted twice.
     pub(crate) fn of(request: &mut request::Parts) -> Upgrade {
-        let upgrade = request.extensions.remove::<OnUpgrade>();
-        let message = "a request without it is refused by `accept::websocket::Handshake::of`";
-        Upgrade::Hyper(upgrade.expect(message))
+        request.extensions.remove::<OnUpgrade>().map_or(Upgrade::Taken, Upgrade::Hyper)
+    }
+
+    pub(crate) fn is_taken(&self) -> bool {
+        matches!(self, Upgrade::Taken)
     }
 
     /// Waits for the transport.

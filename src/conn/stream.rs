@@ -192,6 +192,12 @@ impl Stream {
         }
     }
 
+    /// Whether the head of the answer has this field.
+    #[cfg(feature = "serve")]
+    pub(crate) fn answer_has(&self, name: &http::HeaderName) -> bool {
+        matches!(&lock(&self.answer).head, Some(Ok(head)) if head.headers.contains_key(name))
+    }
+
     /// Whether the answer came before the end.
     pub(crate) fn was_answered(&self) -> bool {
         matches!(lock(&self.answer).head, Some(Ok(_)))

@@ -84,16 +84,10 @@ impl Default for Http1 {
 impl Http1 {
     /// The listener serves nothing, unless it was decided otherwise.
     pub(super) fn refuse(&self) {
-        if matches!(*self.server.borrow(), Decision::Open) {
-            self.decide(Decision::Refused);
-        }
-    }
-
-    fn decide(&self, decision: Decision) {
-        self.server.send_if_modified(|now| {
-            let is_open = matches!(now, Decision::Open);
+        self.server.send_if_modified(|decision| {
+            let is_open = matches!(decision, Decision::Open);
             if is_open {
-                *now = decision;
+                *decision = Decision::Refused;
             }
             is_open
         });
@@ -156,6 +150,7 @@ impl Shared {
         drop(counted);
         if matches!(closed.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
             // The transport of an upgrade, which is not HTTP any more, still has its place.
+            slot.is_known();
             tokio::spawn(async move {
                 let _ = closed.await;
                 drop(slot);
@@ -189,12 +184,15 @@ impl Listener {
             decided.accepted();
             requests(offer);
         }));
-        self.shared.http1.decide(Decision::Served(http1));
+        self.shared.http1.server.send_replace(Decision::Served(http1));
     }
 
     /// Waits until the listener has ended by itself, of a listener that serves.
     pub(crate) async fn served(&mut self) {
         while self.incoming.next().await.is_some() {}
+        // WebSockets over HTTP/1 have left their clients' tasks.
+        let mut clients = self.shared.http1.clients.subscribe();
+        let _ = clients.wait_for(|clients| *clients == 0).await;
     }
 
     /// Takes in no more clients, and waits until those that there are have ended in good order.
@@ -219,10 +217,10 @@ impl Listener {
     }
 
     /// Ends the clients that are left, of a listener that serves, and those that still come. Returns
-    /// how many links and clients were left.
+    /// how many requests and connections were left.
     pub(crate) async fn cut(&self) -> usize {
+        let left = self.shared.budget.conns() + *self.shared.http1.clients.borrow();
         let links = self.shared.links.cut();
-        let left = links.len() + *self.shared.http1.clients.borrow();
         self.shared.http1.cut.send_replace(true);
         ended(&links).await;
         left

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -114,7 +114,9 @@ where
     poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
     let response = service.call(request).await.map_err(Into::into)?;
     // A client for whom there is nothing stays a stranger.
-    if response.status().is_success() || response.status().is_redirection() {
+    let status = response.status();
+    let is_upgrade = status == StatusCode::SWITCHING_PROTOCOLS;
+    if status.is_success() || status.is_redirection() || is_upgrade {
         answered.notify_one();
     }
     Ok(response)

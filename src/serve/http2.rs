@@ -177,6 +177,10 @@ impl Answer {
         }
         self.stage = Stage::Over;
         head.headers.remove(header::CONTENT_LENGTH);
+        if !self.stream.answer_has(&header::CONTENT_ENCODING) {
+            // A layer has seen to the response's body, which the bytes of a connection are not.
+            head.headers.remove(header::CONTENT_ENCODING);
+        }
         if head.status.is_success() {
             let _ = self.stream.give_answer(head);
             return;
@@ -186,8 +190,8 @@ impl Answer {
              connection",
             head.status
         );
-        let _ = self.stream.give_whole_answer(head);
         self.stream.close_because(Error::new(ErrorKind::Aborted, message));
+        let _ = self.stream.give_whole_answer(head);
     }
 
     /// Resets the request because of the program's error.

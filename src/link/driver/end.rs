@@ -137,6 +137,7 @@ impl Driver {
             if matches!(entry.head, Head::Unanswered)
                 && !entry.stream.was_answered()
                 && !entry.stream.inbox.is_complete()
+                && entry.stream.exchange().is_none()
             {
                 // The request cannot be accepted any more. It must not hold bytes that no longer
                 // count.

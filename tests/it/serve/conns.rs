@@ -162,6 +162,23 @@ fn an_answer_of_200_in_place_of_accepts_leaves_no_conn_alive() -> TestResult {
     })
 }
 
+/// A compression, which wraps the body of each response and says so.
+#[test]
+fn a_layer_that_encodes_responses_does_not_label_a_conn() -> TestResult {
+    run(async {
+        let encode = from_fn(|request: AxumRequest, next: Next| async {
+            let mut response = next.run(request).await;
+            response.headers_mut().insert("content-encoding", "gzip".parse().expect("a value"));
+            response
+        });
+        let app = Router::new().route("/", live()).layer(encode);
+        let site = served(Over::Cleartext, app).await?;
+        let (conn, response) = site.client()?.connect(site.url("/")).await?;
+        ensure!(!response.headers().contains_key("content-encoding"), "{response:?}");
+        check_echo(conn, b"hello").await
+    })
+}
+
 #[test]
 fn a_layer_that_drops_the_body_gives_the_conn_another() -> TestResult {
     run(async {

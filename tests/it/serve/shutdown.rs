@@ -6,15 +6,18 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use axum::Router;
 use axum::routing::{any, get as on_get};
+use futures_util::StreamExt;
 use h2conn::axum::Accept;
+use h2conn::http::Version;
 use h2conn::{ErrorKind, Listener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::{ask, get, h2_client};
-use crate::support::{GRACE, Over, TestResult, check_echo, listen_with, noise, run};
+use crate::support::{GRACE, Over, TestResult, check_echo, listen_with, noise, run, websocket};
 
 #[test]
 fn a_shutdown_lets_requests_and_conns_end() -> TestResult {
@@ -94,7 +97,7 @@ fn a_shutdown_lets_requests_and_conns_end() -> TestResult {
             read = reading => { read?; }
             () = going => {}
         }
-        ensure!(answer.ends_with("done") && answer.contains("connection: close"), "{answer}");
+        ensure!(answer.ends_with("done"), "{answer}");
         drop(h2);
         server.await??;
         ensure!(TcpStream::connect(site.addr).await.is_err(), "the socket is closed");
@@ -135,6 +138,43 @@ fn what_is_left_when_the_time_is_up_is_reset_and_the_server_says_so() -> TestRes
         let heard = asked.await?;
         ensure!(heard.is_err() || heard.is_ok_and(|heard| heard.reset.is_some()));
         Ok(())
+    })
+}
+
+#[test]
+fn a_websocket_over_http_1_hears_of_the_end_and_is_waited_for() -> TestResult {
+    run(async {
+        let (ended, mut over) = mpsc::unbounded_channel();
+        let live = any(move |accept: Accept| {
+            let ended = ended.clone();
+            async move {
+                accept.on_conn(|conn| async move {
+                    conn.draining().await;
+                    (&conn).write_all(b"goodbye").await.expect("the client listens");
+                    conn.close().await.expect("the client ends");
+                    ended.send(()).expect("the test listens");
+                })
+            }
+        });
+        let builder = Listener::builder().linger_timeout(GRACE).first_conn_timeout(None);
+        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = h2conn::serve(listener, Router::new().route("/", live))
+            .with_graceful_shutdown(async { drop(stopped.await) });
+        let server = tokio::spawn(server.into_future());
+        let mut socket = websocket::open(&site, Version::HTTP_11, "/").await?;
+        stop.send(()).ok().context("the server waits for it")?;
+        let mut heard = Vec::new();
+        while let Some(message) = socket.next().await {
+            match message? {
+                Message::Close(_) => break,
+                message => heard.extend_from_slice(&message.into_data()),
+            }
+        }
+        ensure!(heard == b"goodbye", "{heard:?}");
+        drop(socket);
+        server.await??;
+        over.try_recv().context("the server has waited for it")
     })
 }
 

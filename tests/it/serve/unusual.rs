@@ -11,16 +11,16 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request as AxumRequest};
 use axum::routing::{any, get as on_get};
 use bytes::Bytes;
-use h2conn::Reason;
 use h2conn::http::{HeaderMap, Request, Response, StatusCode};
 use h2conn::serve::ConnInfo;
+use h2conn::{Listener, Reason};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 
 use super::{ask, get, h2_client, served};
-use crate::support::{Over, TestResult, listen, run};
+use crate::support::{Over, TestResult, listen, listen_with, run};
 
 /// Counts down when it is dropped.
 struct Here(Arc<AtomicUsize>, mpsc::UnboundedSender<()>);
@@ -62,10 +62,31 @@ fn a_client_that_resets_its_request_ends_the_handlers_work() -> TestResult {
         ensure!(count.load(SeqCst) == 0);
         drop((response, stream));
         // A client that vanishes ends it too.
-        let (response, stream) = client.send_request(get("/")?, true)?;
+        let io = tokio::net::TcpStream::connect(site.addr).await?;
+        let (mut vanishing, connection) = h2::client::handshake(io).await?;
+        let connection = tokio::spawn(connection);
+        let _asked = vanishing.send_request(get("/")?, true)?;
         begun.recv().await.context("the handler has begun")?;
-        drop((response, stream, client));
+        connection.abort();
         over.recv().await.context("the handler was dropped")
+    })
+}
+
+#[test]
+fn a_client_for_whom_there_is_nothing_has_no_more_time_than_at_every_listener() -> TestResult {
+    run(async {
+        let builder = Listener::builder().first_conn_timeout(Duration::from_millis(100));
+        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+        tokio::spawn(async move { h2conn::serve(listener, Router::new()).await });
+        let io = tokio::net::TcpStream::connect(site.addr).await?;
+        let (h2, connection) = h2::client::handshake(io).await?;
+        let connection = tokio::spawn(connection);
+        let heard = ask(&h2, get("/nowhere")?, &[], None).await?;
+        ensure!(heard.head.is_some_and(|head| head.status() == StatusCode::NOT_FOUND));
+        // The client holds its link, and the server ends it.
+        connection.await??;
+        drop(h2);
+        Ok(())
     })
 }
 
