@@ -73,20 +73,24 @@ impl Line {
     async fn new(
         over: Over,
         network: Network,
-        client: impl FnOnce(ClientBuilder) -> ClientBuilder,
+        client_of: impl FnOnce(ClientBuilder) -> ClientBuilder,
         server: impl FnOnce(ListenerBuilder) -> ListenerBuilder,
     ) -> TestResult<Line> {
-        let (listener, mut site) = listen_with(over, server(Listener::builder())).await?;
+        // Hundreds of lines begin at once, which can take a loaded machine long.
+        let builder = Listener::builder().handshake_timeout(LONG).first_conn_timeout(None);
+        let (listener, mut site) = listen_with(over, server(builder)).await?;
         site.addr = network.relay(site.addr).await?;
-        let client = client(site.client_builder()).build()?;
+        let client = site.client_builder().connect_timeout(LONG).response_timeout(LONG);
+        let client = client_of(client).build()?;
         Ok(Line { client, listener, site, network })
     }
 
     /// Opens a connection: the client's end, then the server's.
     async fn open(&mut self) -> TestResult<(Conn, Conn)> {
         let opened = self.client.connect(self.site.url("/"));
-        let (client, server) = tokio::join!(opened, accept(&mut self.listener));
-        Ok((client?.0, server?))
+        let opened = async { Ok(opened.await?.0) };
+        // If one of them fails, the other must not wait for ever.
+        tokio::try_join!(opened, accept(&mut self.listener))
     }
 }
 

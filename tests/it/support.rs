@@ -209,8 +209,9 @@ pub(crate) fn port_of(listener: &Listener) -> SocketAddr {
 /// listener.
 pub(crate) async fn pair(over: Over) -> TestResult<(Conn, Conn)> {
     let (mut listener, site) = listen(over).await?;
-    let (client, server) = tokio::join!(site.connect(), accept(&mut listener));
-    Ok((client?, server?))
+    // If one of them fails, the other must not wait for ever.
+    let connected = async { Ok(site.connect().await?) };
+    tokio::try_join!(connected, accept(&mut listener))
 }
 
 /// The next connection of a listener.
