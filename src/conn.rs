@@ -11,6 +11,7 @@ mod halves;
 mod linger;
 #[cfg(all(test, h2conn_loom))]
 mod loom_tests;
+mod offer;
 mod stats;
 mod stream;
 mod transport;
@@ -39,8 +40,9 @@ pub(crate) use exchange::{Exchange, Kept};
 pub(crate) use exchange::{Served, Shutdown};
 pub use halves::{ReadHalf, ReuniteError, WriteHalf};
 pub(crate) use linger::{Delivery, Facts, Linger, Progress, Terms, Verdict, ended};
+pub(crate) use offer::Offer;
 pub use stats::Stats;
-pub(crate) use stream::{LinkInfo, Offer, Stream, Wish};
+pub(crate) use stream::{LinkInfo, Stream, Wish};
 pub use transport::Transport;
 
 /// A full-duplex connection over one HTTP/2 stream.
