@@ -48,55 +48,46 @@ where
 {
     fn serve(&self, client: Http1Client) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let service = lock(&self.0).clone();
-        Box::pin(serve(client, service))
-    }
-}
-
-async fn serve<S, R>(client: Http1Client, service: S)
-where
-    S: Service<Request<RequestBody>, Response = Response<R>> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-    R: Body + Send + 'static,
-    R::Data: Send,
-    R::Error: Into<BoxError>,
-{
-    let _counted = Counted::new(Kind::Task);
-    let Http1Client { io, seen, info, head_timeout, max_head, answered, shutdown, open } = client;
-    let (link, mut ending) = (Arc::clone(&info), shutdown.clone());
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        ConnInfo::describe(&link, request.extensions_mut());
-        if let Addr::Ip(peer) = link.peer {
-            // For `accept`, which takes WebSockets.
-            request.extensions_mut().insert(peer);
-        }
-        request.extensions_mut().insert(shutdown.clone());
-        call(request, service.clone(), Arc::clone(&answered))
-    });
-    let io = TokioIo::new(Rewound { seen, io, _open: open });
-    let conn = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
-        .max_header_size(max_head)
-        .max_buf_size(max_head.max(LEAST_ROOM))
-        .serve_connection(io, service)
-        .with_upgrades();
-    let mut conn = pin!(conn);
-    // The connection first: a request that has come is served, even if the server ends meanwhile.
-    let outcome = tokio::select! {
-        biased;
-        outcome = conn.as_mut() => Some(outcome),
-        () = ending.begins() => None,
-    };
-    let outcome = match outcome {
-        Some(outcome) => outcome,
-        None => {
-            conn.as_mut().graceful_shutdown();
-            conn.await
-        }
-    };
-    if let Err(error) = outcome {
-        observe::http1_failed(&info.peer, &error);
+        Box::pin(async move {
+            let _counted = Counted::new(Kind::Task);
+            let Http1Client { io, seen, info, head_timeout, max_head, answered, shutdown, open } =
+                client;
+            let (link, mut ending) = (Arc::clone(&info), shutdown.clone());
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                ConnInfo::describe(&link, request.extensions_mut());
+                if let Addr::Ip(peer) = link.peer {
+                    // For `accept`, which takes WebSockets.
+                    request.extensions_mut().insert(peer);
+                }
+                request.extensions_mut().insert(shutdown.clone());
+                call(request, service.clone(), Arc::clone(&answered))
+            });
+            let io = TokioIo::new(Rewound { seen, io, _open: open });
+            let conn = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(head_timeout)
+                .max_header_size(max_head)
+                .max_buf_size(max_head.max(LEAST_ROOM))
+                .serve_connection(io, service)
+                .with_upgrades();
+            let mut conn = pin!(conn);
+            // The connection first: a request that has come is served, even if the server ends meanwhile.
+            let outcome = tokio::select! {
+                biased;
+                outcome = conn.as_mut() => Some(outcome),
+                () = ending.begins() => None,
+            };
+            let outcome = match outcome {
+                Some(outcome) => outcome,
+                None => {
+                    conn.as_mut().graceful_shutdown();
+                    conn.await
+                }
+            };
+            if let Err(error) = outcome {
+                observe::http1_failed(&info.peer, &error);
+            }
+        })
     }
 }
 
