@@ -54,9 +54,9 @@ pub(crate) async fn talk(
     interrupt: &Interrupt,
     wanted_no_more: Reason,
 ) -> Result<End> {
-    let is_said = AtomicBool::new(false);
+    let has_ended = AtomicBool::new(false);
     let talking = async {
-        let end = exchange(conn, input, output, linger, &is_said).await?;
+        let end = exchange(conn, input, output, linger, &has_ended).await?;
         if end == End::Reader {
             let _ = timeout(PARTING, conn.sent()).await;
             // A part of the input must not look like all of it.
@@ -79,7 +79,10 @@ pub(crate) async fn talk(
         biased;
         end = talking => end,
         () = interrupt.asked() => {
-            let (reason, what) = match is_said.load(Relaxed) {
+            // The end may just be on its way.
+            let is_said = has_ended.load(Relaxed)
+                && timeout(PARTING, conn.sent()).await.is_ok_and(|sent| sent.is_ok());
+            let (reason, what) = match is_said {
                 false => (Reason::CANCEL, "the input had not ended; the connection was reset"),
                 true => (wanted_no_more, "the peer had not ended; the connection was reset"),
             };
@@ -94,11 +97,10 @@ async fn exchange(
     input: &mut Input,
     output: &mut Output,
     linger: Option<Duration>,
-    is_said: &AtomicBool,
+    has_ended: &AtomicBool,
 ) -> Result<End> {
     let sending = async {
-        send(conn, input).await?;
-        is_said.store(true, Relaxed);
+        send(conn, input, has_ended).await?;
         match linger {
             Some(time) => {
                 sleep(time).await;
@@ -161,7 +163,8 @@ fn no_input(conn: &Conn, error: io::Error) -> Failure {
     Failure::local("cannot read standard input", error)
 }
 
-async fn send(mut conn: &Conn, input: &mut Input) -> Result<(), Stopped> {
+/// Sends the input and its end. `has_ended`: the end is about to be sent.
+async fn send(mut conn: &Conn, input: &mut Input, has_ended: &AtomicBool) -> Result<(), Stopped> {
     while let Some(chunk) = input.next().await {
         let chunk = chunk.map_err(Stopped::Input)?;
         // A write that fails or is cancelled has written nothing, so the next connection gets the
@@ -170,6 +173,7 @@ async fn send(mut conn: &Conn, input: &mut Input) -> Result<(), Stopped> {
         conn.write_chunk(chunk).await.map_err(|error| Stopped::Conn(error.into()))?;
         input.sent();
     }
+    has_ended.store(true, Relaxed);
     let ended = conn.shutdown().await;
     ended.map_err(|error| Stopped::Conn(Failure::of_io("cannot end the connection", error)))
 }
