@@ -178,18 +178,18 @@ fn twice_leaves_nothing_of_the_commands_of_a_listener() -> TestResult {
 
 #[test]
 fn a_listener_ends_in_good_order_with_a_connection_open() -> TestResult {
-    let server = Server::start(&["--echo", "--keep-open"])?;
+    let mut server = Server::start(&["--echo", "--keep-open"])?;
     let mut child = connected(&["-k", &server.url])?;
     let mut stdin = child.stdin.take().context("a pipe")?;
     std::io::Write::write_all(&mut stdin, b"x")?;
     child.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
     server.signal(Signal::INT)?;
-    // The listener waits for open connections, and this one ends now.
+    let waits = |line: &str| line.contains("for 1 connection to end; a second Ctrl-C");
+    server.says("that it waits for the open connection", waits)?;
     drop(stdin);
     ensure!(wait(&mut child)?.success());
     let ended = server.wait()?;
     ensure!(ended.code == Some(0), "{ended:?}");
-    ensure!(ended.stderr.contains("for 1 connection to end; a second Ctrl-C"), "{ended:?}");
     Ok(())
 }
 
