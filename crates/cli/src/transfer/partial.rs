@@ -1,5 +1,6 @@
 //! A file that is being received. It lies beside the place of the finished file.
 
+mod lock;
 mod name;
 mod sweep;
 
@@ -12,13 +13,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use cap_fs_ext::{FollowSymlinks, MetadataExt, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::fs::{Dir, Metadata, OpenOptions};
-use fs4::{FileExt, TryLockError};
+use fs4::TryLockError;
 use same_file::Handle;
 
 use super::access::{Access, Mode, give_new, give_owner, make_private};
 use super::digest::Hasher;
 use super::kind;
 use crate::report::say;
+use lock::Locked;
 
 pub(crate) use name::SUFFIX;
 pub(crate) use sweep::{Found, Key, Swept, key_of, sweep};
@@ -30,7 +32,7 @@ pub(crate) struct Partial {
     dir: Dir,
     name: OsString,
     partial: OsString,
-    file: Arc<File>,
+    file: Locked,
     replaced: Option<Access>,
 }
 
@@ -68,13 +70,13 @@ impl Partial {
             };
             let file = open()?;
             plain(&Metadata::from_file(&file)?, &shown)?;
-            match FileExt::try_lock(&file) {
-                Ok(()) => {}
+            let file = match Locked::try_new(file) {
+                Ok(file) => file,
                 Err(TryLockError::WouldBlock) => bail!(Busy(shown)),
                 Err(TryLockError::Error(error)) => {
                     return Err(error).with_context(|| format!("cannot lock {shown}"));
                 }
-            }
+            };
             // The transfer that held the lock before may have finished. Then this is the whole
             // file, and must not be written to.
             if !same(&file, open()?)? {
@@ -114,7 +116,6 @@ impl Partial {
                 Some(replaced) => replaced.give_partial(&file),
                 None => give_owner(&file),
             }
-            let file = Arc::new(file);
             return Ok(Partial { dir, name: name.to_owned(), partial, file, replaced });
         }
     }
@@ -132,7 +133,7 @@ impl Partial {
     /// Drops the bytes so far.
     pub(crate) fn clear(&self) -> io::Result<()> {
         self.file.set_len(0)?;
-        (&*self.file).rewind()
+        (&**self.file).rewind()
     }
 
     /// The file. All handles share its position.
@@ -333,6 +334,29 @@ mod tests {
         assert!(error.is::<Busy>(), "{error}");
         drop(one);
         open(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_child_process_that_is_just_being_started_does_not_hold_the_file() {
+        let (_temp, dir) = place();
+        let one = open(&dir).unwrap();
+        // Its file is the child's file, with the same lock.
+        let child = one.handle().try_clone().unwrap();
+        drop(one);
+        open(&dir).unwrap();
+        drop(child);
+    }
+
+    #[test]
+    fn a_task_that_still_writes_keeps_the_lock() {
+        let (_temp, dir) = place();
+        let one = open(&dir).unwrap();
+        let writer = one.handle();
+        writer.as_ref().write_all(b"half").unwrap();
+        drop(one);
+        assert!(open(&dir).unwrap_err().is::<Busy>());
+        drop(writer);
+        assert_eq!(open(&dir).unwrap().len().unwrap(), 4);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use cap_fs_ext::{FollowSymlinks, MetadataExt, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::fs::{Dir, Metadata, OpenOptions};
-use fs4::FileExt;
 
+use super::lock::Locked;
 use super::{SUFFIX, is_of};
 
 /// The number of removed files, their bytes, and the files that are left.
@@ -86,9 +86,10 @@ fn look(
     };
     let metadata = Metadata::from_file(&file)?;
     let found = Found { key: key_of(&file)?, len: metadata.len() };
-    if !is_old(&metadata)? || must_stay(&file) || FileExt::try_lock(&file).is_err() {
+    if !is_old(&metadata)? || must_stay(&file) {
         return Ok((found, false));
     }
+    let Ok(file) = Locked::try_new(file) else { return Ok((found, false)) };
     // Check again with the lock, because a transfer may have written to it, or finished it. A file
     // with two names is whole under the other name, and takes no space.
     let metadata = Metadata::from_file(&file)?;
