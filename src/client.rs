@@ -5,6 +5,8 @@ mod builder;
 mod call;
 mod connector;
 mod dial;
+#[cfg(feature = "requests")]
+mod exchange;
 mod hosts;
 mod policy;
 mod pool;
@@ -12,6 +14,7 @@ mod request;
 mod stats;
 mod target;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +30,8 @@ use request::HeadersFn;
 pub use backoff::Backoff;
 pub use builder::ClientBuilder;
 pub use connector::Destination;
+#[cfg(feature = "requests")]
+pub use exchange::ResponseBody;
 pub use policy::LinkPolicy;
 pub use request::RequestBuilder;
 pub use stats::{ClientStats, LinkStats, OriginStats};
@@ -82,7 +87,6 @@ pub struct Client {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     method: Method,
     transport: Transport,
@@ -92,6 +96,18 @@ struct Inner {
     response_timeout: Duration,
     dialer: Dialer,
     pool: Pool,
+}
+
+/// Without the header fields, which may be secrets.
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { method, transport, pool, .. } = self;
+        f.debug_struct("Inner")
+            .field("method", method)
+            .field("transport", transport)
+            .field("pool", pool)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Client {

@@ -17,9 +17,11 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) use advice::BY_HTTP2;
 pub(crate) use advice::{NO_H2C, no_websockets_at_a_listener};
 pub use bearer::bearer_token;
-pub(crate) use fields::{asks_to_upgrade, check_headers, is_token, parse_headers};
 #[cfg(feature = "websocket")]
-pub(crate) use fields::{only, values};
+pub(crate) use fields::only;
+#[cfg(any(feature = "requests", feature = "serve", feature = "websocket"))]
+pub(crate) use fields::values;
+pub(crate) use fields::{asks_to_upgrade, check_headers, is_token, parse_headers};
 pub(crate) use methods::{Methods, method_not_allowed};
 pub(crate) use origins::Origins;
 pub(crate) use pace::Pace;

@@ -4,7 +4,7 @@ mod addr;
 mod carrier;
 mod close;
 mod deadline;
-#[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "only `serve` fills it"))]
+#[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "only `serve` uses all of it"))]
 mod exchange;
 mod framed;
 mod halves;

@@ -78,6 +78,7 @@
 //! | `leak-check` | no | [`testing::alive`] and [`testing::none_alive`]: counts what a test leaves over |
 //! | `metrics` | no | counters and gauges for the `metrics` crate, and [`describe_metrics`] |
 //! | `postcard` | no | [`codec::Postcard`] |
+//! | `requests` | no | [`Client::send`]: ordinary requests beside connections; [`Client`] is a service of tower |
 //! | `ring` | yes | [`tls`], by rustls with ring |
 //! | `self-signed` | no | [`tls::Identity::self_signed`], where there is TLS |
 //! | `serve` | no | `accept`, and [`serve()`]: a listener that serves a router, such as axum's, beside connections |
@@ -92,6 +93,8 @@ mod client;
 pub mod codec;
 mod config;
 mod conn;
+#[cfg(any(feature = "requests", feature = "serve"))]
+mod content;
 mod error;
 #[cfg(feature = "accept")]
 mod hosted;
@@ -120,6 +123,8 @@ pub use tokio_util;
 pub use accept::WebSockets;
 #[cfg(feature = "accept")]
 pub use accept::{AcceptError, Acceptor, AcceptorBuilder, AcceptorStats, accept};
+#[cfg(feature = "requests")]
+pub use client::ResponseBody;
 pub use client::{
     Backoff, Client, ClientBuilder, ClientStats, Destination, LinkPolicy, LinkStats, OriginStats,
     RequestBuilder, connect,

@@ -16,7 +16,6 @@ mod fields;
 mod http1;
 mod http2;
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::future::{Future, IntoFuture, pending};
 use std::pin::Pin;
@@ -29,14 +28,13 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::conn::{Addr, LinkInfo};
+use crate::content::BoxError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Taker;
 use crate::listener::{Http1Server, Listener};
 use crate::sync::{Mutex, lock};
 
 pub use body::RequestBody;
-
-type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Serves the requests of a listener with a tower service, until the listener ends. Await the
 /// returned value; before that nothing is served.

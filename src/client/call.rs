@@ -1,5 +1,6 @@
 //! One request, from its place on a link to the response.
 
+use std::slice::Iter;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request};
@@ -8,10 +9,12 @@ use tokio::time::{sleep, timeout};
 use super::Client;
 use super::dial::Progress;
 use super::request::HeadersFn;
+use super::stats::Totals;
 use super::target::Target;
 use crate::config::check_headers;
 use crate::conn::{Conn, Transport};
 use crate::error::{Error, ErrorKind, Reason, Result, request_name};
+use crate::link::Lease;
 use crate::observe::{self, Side};
 
 /// A request that has been checked.
@@ -21,6 +24,8 @@ pub(super) struct Call {
     pub(super) method: Method,
     pub(super) transport: Transport,
     pub(super) headers: HeaderMap,
+    /// The length of its content, if the head must say it.
+    pub(super) length: Option<u64>,
     /// The callbacks that change the header fields of each attempt: the client's, then the request's.
     pub(super) headers_with: [Option<HeadersFn>; 2],
     pub(super) response_timeout: Duration,
@@ -32,22 +37,46 @@ pub(super) struct Call {
 const RETRIES: [Duration; 3] =
     [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(400)];
 
+/// The further attempts of a request.
+pub(super) struct Retries<'a> {
+    totals: &'a Totals,
+    pauses: Iter<'static, Duration>,
+}
+
+impl Retries<'_> {
+    /// Waits until the request may be sent again after this error.
+    ///
+    /// # Errors
+    ///
+    /// The same error, if it must not be sent again.
+    pub(super) async fn after(&mut self, error: Error) -> Result<()> {
+        if !error.was_not_processed() {
+            return Err(error);
+        }
+        self.totals.refused();
+        let Some(pause) = self.pauses.next() else { return Err(error) };
+        self.totals.retry();
+        observe::retrying(&error, *pause);
+        sleep(*pause).await;
+        Ok(())
+    }
+}
+
 impl Call {
     pub(super) async fn connect(&self) -> Result<(Conn, Response<()>)> {
-        let mut pauses = RETRIES.iter();
+        let mut retries = self.retries(true);
         loop {
             match self.connect_once().await {
-                Err(error) if error.was_not_processed() => {
-                    let totals = self.client.inner.pool.totals();
-                    totals.refused();
-                    let Some(pause) = pauses.next() else { return Err(error) };
-                    totals.retry();
-                    observe::retrying(&error, *pause);
-                    sleep(*pause).await;
-                }
-                result => return result,
+                Err(error) => retries.after(error).await?,
+                connected => return connected,
             }
         }
+    }
+
+    /// The further attempts, or none if the request cannot be repeated.
+    pub(super) fn retries(&self, can_repeat: bool) -> Retries<'_> {
+        let pauses = if can_repeat { &RETRIES[..] } else { &[] };
+        Retries { totals: self.client.inner.pool.totals(), pauses: pauses.iter() }
     }
 
     async fn connect_once(&self) -> Result<(Conn, Response<()>)> {
@@ -70,20 +99,25 @@ impl Call {
     }
 
     pub(super) async fn open(&self) -> Result<Conn> {
+        let place = self.place().await?;
+        Ok(Conn::new(place.open(self.head()?, self.transport.clone())))
+    }
+
+    /// Waits for a place on a link.
+    pub(super) async fn place(&self) -> Result<Lease> {
         let inner = &self.client.inner;
         let target = &self.target;
         let progress = Progress::default();
         let dial = |terms| inner.dialer.dial(target, self.name(), &progress, terms);
         let place = timeout(inner.connect_timeout, inner.pool.place(target.origin(), dial));
-        let lease = match place.await {
-            Ok(lease) => lease.inspect_err(|error| self.observe_failure(error, &progress))?,
+        match place.await {
+            Ok(lease) => lease.inspect_err(|error| self.observe_failure(error, &progress)),
             // A link that the policy would rather not have used may still have room.
-            Err(_) => match inner.pool.place_now(target.origin()) {
-                Some(lease) => lease,
-                None => return Err(self.no_link(&progress)),
-            },
-        };
-        Ok(Conn::new(lease.open(self.head()?, self.transport.clone())))
+            Err(_) => {
+                let place = inner.pool.place_now(target.origin());
+                place.ok_or_else(|| self.no_link(&progress))
+            }
+        }
     }
 
     /// Makes the error for a connection that got no place on a link in time.
@@ -107,7 +141,7 @@ impl Call {
     }
 
     /// Makes the request head of one attempt, when there is a place for it: a token may have a short life.
-    fn head(&self) -> Result<request::Parts> {
+    pub(super) fn head(&self) -> Result<request::Parts> {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = self.method.clone();
         parts.uri = self.target.uri().clone();
@@ -119,6 +153,9 @@ impl Call {
         }
         let agent = HeaderValue::from_static(concat!("h2conn/", env!("CARGO_PKG_VERSION")));
         parts.headers.entry(header::USER_AGENT).or_insert(agent);
+        if let Some(length) = self.length {
+            parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
         Ok(parts)
     }
 
@@ -131,7 +168,7 @@ impl Call {
     }
 
     /// Names the request in errors.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         request_name(&self.method, self.target.uri())
     }
 }

@@ -125,6 +125,7 @@ impl RequestBuilder {
             method,
             transport,
             headers,
+            length: None,
             headers_with: [inner.headers_with.clone(), self.headers_with],
             response_timeout: self.response_timeout.unwrap_or(inner.response_timeout),
             client: self.client,
@@ -133,7 +134,7 @@ impl RequestBuilder {
 }
 
 /// Puts `fields` in the place of those with their names.
-fn replace(headers: &mut HeaderMap, fields: HeaderMap) {
+pub(super) fn replace(headers: &mut HeaderMap, fields: HeaderMap) {
     for name in fields.keys() {
         headers.remove(name);
     }

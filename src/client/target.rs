@@ -3,6 +3,8 @@
 use std::fmt;
 
 use http::Uri;
+#[cfg(feature = "requests")]
+use http::uri::Authority;
 use http::uri::{PathAndQuery, Scheme};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -45,8 +47,9 @@ impl Target {
     pub(super) fn parse(url: &str) -> Result<Target> {
         let wrong = |what: &str| {
             let message = format!(
-                "{url:?} is no URL to connect to: {what}; expected something like \
-                 https://host:port/path"
+                "{:?} is no URL to connect to: {what}; expected something like \
+                 https://host:port/path",
+                without_secrets(url)
             );
             Error::new(ErrorKind::InvalidInput, message)
         };
@@ -89,14 +92,52 @@ impl Target {
         &self.uri
     }
 
+    /// Lets requests name another host than that of the link.
+    #[cfg(feature = "requests")]
+    pub(super) fn set_authority(&mut self, authority: Authority) {
+        let mut parts = self.uri.clone().into_parts();
+        parts.authority = Some(authority);
+        // It has a scheme and a path.
+        if let Ok(uri) = Uri::from_parts(parts) {
+            self.uri = uri;
+        }
+    }
+
     pub(super) fn origin(&self) -> &Origin {
         &self.origin
+    }
+}
+
+/// A URL without its query, and without a user's name and password: errors are logged.
+fn without_secrets(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or_default();
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    let end = rest.find('/').unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}…{}", &rest[at..]),
+        None => url.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_shows_no_secrets() {
+        for (url, shown) in [
+            ("ftp://host/path?token=x", "\"ftp://host/path\""),
+            ("https://user:pass@host/?token=x", "\"https://…@host/\""),
+            ("/path?token=x", "\"/path\""),
+            ("user:p@ss@host", "\"…@host\""),
+        ] {
+            let error = Target::parse(url).expect_err(url).to_string();
+            assert!(error.starts_with(shown), "{error}");
+        }
+    }
 
     #[test]
     fn a_url_gives_its_origin_with_the_default_port_of_its_scheme() {

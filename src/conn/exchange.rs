@@ -1,23 +1,31 @@
-//! Ordinary requests and their responses: interim responses, trailers, and responses without
+//! Ordinary requests and their responses: interim responses, trailers, and messages without
 //! content, which connections do not have.
 //!
 //! A server of this crate gives each request to its program as a [`Served`] stream. The program
-//! either answers it as an ordinary request, or makes a connection of it (`accept`).
+//! either answers it as an ordinary request, or makes a connection of it (`accept`). A client's
+//! ordinary request stays one.
 
 use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, OnceLock, Weak};
+#[cfg(feature = "requests")]
+use std::task::Context;
+use std::task::Poll;
 
 use http::{HeaderMap, request, response};
 use tokio::sync::watch;
 
 use super::{Addr, LinkInfo, Stream};
+#[cfg(feature = "requests")]
+use crate::error::Error;
 use crate::sync::{AtomicBool, AtomicU8, Mutex, lock};
 
 /// Something that must be kept until the stream is over.
 pub(crate) type Kept = Box<dyn Any + Send + Sync>;
 
-/// The additional state of a stream that a server of this crate serves.
+/// The additional state of the stream of an ordinary request.
 #[derive(Debug, Default)]
 pub(crate) struct Exchange {
     state: AtomicU8,
@@ -27,17 +35,20 @@ pub(crate) struct Exchange {
     place: Mutex<Option<Kept>>,
     /// The response of the connection was dropped.
     answer_dropped: AtomicBool,
+    /// A client's request is known to have no content, so that its head ends it.
+    ends_with_head: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Heads {
-    /// The fields of the request, until its program gets them. A copy would cost time.
+    /// The fields of the request, until its program gets them, or until a client's link sends
+    /// them. A copy would cost time.
     fields: Option<HeaderMap>,
     /// Interim responses that are not yet sent.
     interim: Vec<response::Parts>,
-    /// The trailers of the request, and the memory that they are charged to.
+    /// The peer's trailers, and the memory that they are charged to.
     received: Option<(HeaderMap, Option<Kept>)>,
-    /// The trailers of the response.
+    /// This side's trailers.
     to_send: Option<HeaderMap>,
 }
 
@@ -89,7 +100,7 @@ impl Exchange {
         std::mem::take(&mut lock(&self.heads).interim)
     }
 
-    /// The request's trailers have come. Its end follows.
+    /// The peer's trailers have come. Its end follows.
     pub(crate) fn set_received(&self, trailers: HeaderMap, charge: Option<Kept>) {
         lock(&self.heads).received = Some((trailers, charge));
     }
@@ -102,7 +113,7 @@ impl Exchange {
         lock(&self.heads).received.take().map(|(trailers, _)| trailers)
     }
 
-    /// Sets the trailers of the response, which go in place of END_STREAM's empty frame. Call it
+    /// Sets this side's trailers, which go in place of END_STREAM's empty frame. Call it
     /// before the outbox is finished.
     pub(crate) fn set_trailers(&self, trailers: HeaderMap) {
         lock(&self.heads).to_send = Some(trailers);
@@ -136,6 +147,16 @@ impl Exchange {
 
     pub(super) fn draining(&self) -> Option<watch::Receiver<bool>> {
         self.conn.get().map(|conn| conn.draining.clone())
+    }
+
+    /// A client's request has no content.
+    #[cfg(feature = "requests")]
+    pub(crate) fn set_ends_with_head(&self) {
+        self.ends_with_head.store(true, SeqCst);
+    }
+
+    pub(crate) fn ends_with_head(&self) -> bool {
+        self.ends_with_head.load(SeqCst)
     }
 
     /// The response that made the request a connection was dropped.
@@ -199,8 +220,8 @@ impl Stream {
         self.exchange.get_or_init(Box::default);
     }
 
-    /// The same, with the fields of its request, which are not among `request`.
-    pub(crate) fn serve_with(&self, fields: HeaderMap) {
+    /// Makes it the stream of an ordinary request whose fields, these, are not among `request`.
+    pub(crate) fn begin_exchange(&self, fields: HeaderMap) {
         let exchange = self.exchange.get_or_init(Box::default);
         lock(&exchange.heads).fields = Some(fields);
     }
@@ -229,6 +250,36 @@ impl Stream {
         if self.is_done() {
             drop(exchange.take_place());
         }
+    }
+
+    /// Ready with the response head of an ordinary request, once it is there. Its fields are given
+    /// once: a copy would cost time.
+    #[cfg(feature = "requests")]
+    pub(crate) fn poll_response(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<response::Parts, Error>> {
+        self.poll_answer_with(cx, |head| {
+            let headers = std::mem::take(&mut head.headers);
+            let mut whole = head.clone();
+            whole.headers = headers;
+            whole
+        })
+    }
+
+    /// Waits for a future. `None` if the stream has failed before: its peer has gone.
+    pub(crate) async fn unless_over<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            match self.poll_done(cx) {
+                Poll::Ready(Err(_)) => Poll::Ready(None),
+                _ => Poll::Pending,
+            }
+        })
+        .await
     }
 
     /// Sends an interim response (RFC 9110 §15.2), unless the response has been given.

@@ -77,7 +77,7 @@ pub(crate) struct Stream {
     answer: Mutex<Answer>,
     fate: Mutex<Fate>,
     reset_on_drop: AtomicBool,
-    /// Of a stream that a server of this crate serves.
+    /// Of the stream of an ordinary request.
     pub(super) exchange: OnceLock<Box<Exchange>>,
     observed: observe::Conn,
     _counted: Counted,
@@ -155,9 +155,19 @@ impl Stream {
 
     /// Ready with the response head, once it is there.
     pub(crate) fn poll_answer(&self, cx: &mut Context<'_>) -> Poll<Result<response::Parts, Error>> {
+        self.poll_answer_with(cx, |head| head.clone())
+    }
+
+    /// The same, with what `read` makes of the head.
+    pub(super) fn poll_answer_with<T>(
+        &self,
+        cx: &mut Context<'_>,
+        read: impl FnOnce(&mut response::Parts) -> T,
+    ) -> Poll<Result<T, Error>> {
         let mut answer = lock(&self.answer);
-        match &answer.head {
-            Some(head) => Poll::Ready(head.clone()),
+        match &mut answer.head {
+            Some(Ok(head)) => Poll::Ready(Ok(read(head))),
+            Some(Err(error)) => Poll::Ready(Err(error.clone())),
             None => {
                 answer.watchers.add(cx);
                 Poll::Pending
@@ -228,6 +238,10 @@ impl Stream {
 
     /// Whether the answer refuses the request. A WebSocket over HTTP/1.1 is accepted with 101.
     pub(crate) fn is_refused(&self) -> bool {
+        if self.is_ordinary() && self.link.observed.side() == Side::Client {
+            // No status of an ordinary response is an error.
+            return false;
+        }
         let answer = lock(&self.answer);
         let accepts = |status: StatusCode| status.is_success() || status.is_informational();
         matches!(&answer.head, Some(Ok(head)) if !accepts(head.status))
@@ -244,12 +258,16 @@ impl Stream {
 
     /// Resets the stream. Everything that is queued is lost, on both sides.
     pub(crate) fn reset(&self, reason: Reason, why: impl Into<Cow<'static, str>>) {
+        self.reset_with(reason, Error::new(ErrorKind::Aborted, why).with_reason(reason));
+    }
+
+    /// The same, with the error for all later calls.
+    pub(crate) fn reset_with(&self, reason: Reason, error: Error) {
         let mut fate = lock(&self.fate);
         if fate.done.is_none() {
             fate.reset.get_or_insert(reason);
         }
         drop(fate);
-        let error = Error::new(ErrorKind::Aborted, why).with_reason(reason);
         self.inbox.abort(error.clone());
         self.outbox.fail(error);
         self.tell();
@@ -373,7 +391,7 @@ impl Stream {
         drop(self.exchange().and_then(Exchange::take_place));
     }
 
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         lock(&self.fate).done.is_some()
     }
 

@@ -15,7 +15,7 @@ use super::fault;
 use super::quiet::Quiet;
 use super::session::Session;
 use crate::config::REJECTION_BODY;
-use crate::conn::{Carrier, Exchange, Linger, Stream};
+use crate::conn::{Carrier, Exchange, Linger, Stream, Wish};
 use crate::error::{Ending, Error, ErrorKind, Reason, request_name};
 
 /// One stream, and its progress.
@@ -143,12 +143,13 @@ impl Entry {
         if let Some(lease) = &self.lease {
             lease.was_answered();
         }
-        self.stream.set_answer(Ok(head.clone()));
-        self.was_rejected = !head.status.is_success();
+        // The status of an ordinary response is its user's matter.
+        self.was_rejected = !head.status.is_success() && !self.stream.is_ordinary();
         self.head = match self.was_rejected {
             false => Head::Done,
-            true => Head::Rejected(Box::new(head), BytesMut::new()),
+            true => Head::Rejected(Box::new(head.clone()), BytesMut::new()),
         };
+        self.stream.set_answer(Ok(head));
     }
 
     /// Bytes that the stream holds: unread ones, and header fields.
@@ -220,7 +221,9 @@ impl Entry {
             self.note_loss(&error);
         }
         self.stream.outbox.fail(error.clone());
-        self.end(Err(error));
+        // The response is whole, and its server wants no more of the request (RFC 9113 §8.1).
+        let is_whole = self.owes_nothing && self.lease.is_some() && self.stream.is_ordinary();
+        self.end(if is_whole { Ok(()) } else { Err(error) });
     }
 
     /// Whether its user has given a head that must be sent.
@@ -248,8 +251,7 @@ impl Entry {
         match session.respond(id, &Response::from_parts(head, ()), bodiless) {
             Ok(()) if bodiless => {
                 self.stream.outbox.finish();
-                drop(self.stream.outbox.take(usize::MAX));
-                self.stream.outbox.mark_sent(self.stream.outbox.settle());
+                self.end_went_with_the_head();
             }
             Ok(()) => self.sends = true,
             Err(SendError::Unsendable(error)) => {
@@ -268,7 +270,18 @@ impl Entry {
         status.is_success() || is_served
     }
 
-    /// Sends the trailers of a response, which end this side.
+    /// Whether nothing follows the head of this request.
+    pub(super) fn is_whole_request(&self) -> bool {
+        self.stream.exchange().is_some_and(Exchange::ends_with_head)
+    }
+
+    /// END_STREAM was sent with this side's head.
+    pub(super) fn end_went_with_the_head(&mut self) {
+        drop(self.stream.outbox.take(usize::MAX));
+        self.stream.outbox.mark_sent(self.stream.outbox.settle());
+    }
+
+    /// Sends this side's trailers, which end it.
     pub(super) fn send_trailers(&mut self, session: &mut Session) {
         let trailers = self.stream.exchange().and_then(Exchange::take_trailers);
         let (Some(id), Some(trailers)) = (self.id, trailers) else { return };
@@ -388,6 +401,8 @@ impl Entry {
         self.sends = false;
         self.received_end = true;
         self.note_stall(false);
+        // The response to an ordinary request shows that its server has it.
+        self.owes_nothing |= how.is_ok() && self.lease.is_some() && self.stream.is_ordinary();
         self.lease = None;
         if let Err(error) = &how
             && self.awaits_answer()
@@ -411,7 +426,12 @@ impl Entry {
 
     /// Whether bytes are lost if it ends now, and no caller holds it who could be told.
     pub(super) fn loses_unseen(&self) -> bool {
-        !self.stream.is_asked_about() && self.stream.outbox.has_unsent_bytes()
+        // The user of an ordinary request hears of it by the response, until that was let go.
+        let is_asked_about = match self.lease.is_some() && self.stream.is_ordinary() {
+            true => self.stream.wish() != Wish::Close,
+            false => self.stream.is_asked_about(),
+        };
+        !is_asked_about && self.stream.outbox.has_unsent_bytes()
     }
 
     /// Whether nothing is left to do or to count.

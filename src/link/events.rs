@@ -206,6 +206,10 @@ impl Visitor for Events<'_> {
 
     fn response(&mut self, id: StreamId, response: Response<()>, end: bool) {
         let Some(entry) = self.entry(id) else { return };
+        if end && entry.stream.is_ordinary() {
+            // Before its user is told: a response that is dropped before its end resets the request.
+            entry.has_received_end();
+        }
         entry.was_answered(response);
         if end {
             entry.has_received_end();

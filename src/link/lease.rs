@@ -141,6 +141,23 @@ impl Lease {
         shared.open(Some(self), request, transport)
     }
 
+    /// Opens the stream of an ordinary request. `put` puts its content, as far as it is there, into
+    /// the outbox, and need not tell anybody.
+    #[cfg(feature = "requests")]
+    pub(crate) fn exchange(
+        self,
+        mut request: request::Parts,
+        put: impl FnOnce(&Stream),
+    ) -> Arc<Stream> {
+        let fields = std::mem::take(&mut request.headers);
+        let shared = Arc::clone(&self.0);
+        let (stream, carrier) = shared.stream(request, Transport::Request, None);
+        stream.begin_exchange(fields);
+        put(&stream);
+        shared.command(Command::Open(Arc::clone(&stream), carrier, Some(self)));
+        stream
+    }
+
     /// Whether streams can be opened, as far as is known here.
     pub(crate) fn is_open(&self) -> bool {
         !self.0.places.is_closed()

@@ -154,9 +154,9 @@ impl Session {
         self.moved
     }
 
-    /// Opens a stream, with END_STREAM still to come.
-    pub(super) fn open(&mut self, request: &Request<()>) -> Result<StreamId, OpenError> {
-        let id = self.engine.open(request, false)?;
+    /// Opens a stream. Nothing follows if `end`.
+    pub(super) fn open(&mut self, request: &Request<()>, end: bool) -> Result<StreamId, OpenError> {
+        let id = self.engine.open(request, end)?;
         self.heads_wait = true;
         Ok(id)
     }

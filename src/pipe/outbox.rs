@@ -169,7 +169,7 @@ impl Outbox {
     }
 
     /// The same, without a word to the mover, which must be told of something else afterwards.
-    #[cfg(feature = "serve")]
+    #[cfg(any(feature = "requests", feature = "serve"))]
     pub(crate) fn poll_put(&self, cx: &mut Context<'_>, bytes: &Bytes) -> Poll<Result<(), Error>> {
         self.put(&mut lock(&self.state), cx, bytes)
     }
@@ -227,7 +227,7 @@ impl Outbox {
 
     /// The same as [`Outbox::finish`], without a word to the mover, which must be told of something
     /// else afterwards.
-    #[cfg(feature = "serve")]
+    #[cfg(any(feature = "requests", feature = "serve"))]
     pub(crate) fn put_end(&self) {
         let mut state = lock(&self.state);
         if state.end == End::Open && state.failed.is_none() {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header};
@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::conn::{Exchange, Stream};
+use crate::content::{Received, content_length};
 use crate::error::{Error, ErrorKind};
 
 /// The body of a request that [`serve`](fn@crate::serve) has received.
@@ -31,12 +32,9 @@ enum Kind {
 
 /// The content of a request over HTTP/2.
 struct Content {
-    stream: Arc<Stream>,
-    /// The bytes that must still come, if the head says so.
-    left: Option<u64>,
+    received: Received,
     /// The client waits for a word before it sends the content (RFC 9110 §10.1.1).
     is_awaited: bool,
-    is_over: bool,
 }
 
 impl RequestBody {
@@ -45,64 +43,24 @@ impl RequestBody {
     }
 
     pub(super) fn http2(stream: Arc<Stream>, fields: &HeaderMap) -> RequestBody {
-        let length = fields.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         let expects = fields.get(header::EXPECT).map(|expected| expected.as_bytes());
         RequestBody(Kind::Http2(Content {
-            stream,
-            left: length.and_then(|length| length.parse().ok()),
+            received: Received::new(stream, content_length(fields)),
             is_awaited: expects.is_some_and(|all| all.eq_ignore_ascii_case(b"100-continue")),
-            is_over: false,
         }))
     }
 }
 
 impl Content {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let stream = &self.stream;
-        let Some(exchange) = stream.exchange().filter(|_| !self.is_over) else {
-            return Poll::Ready(None);
-        };
-        if !exchange.begin_to_read() {
-            self.is_over = true;
-            let message = "the request has become a connection, which has its content";
-            return Poll::Ready(Some(Err(Error::new(ErrorKind::Closed, message))));
-        }
-        let chunk = stream.inbox.poll_chunk(cx);
-        if chunk.is_pending() && std::mem::take(&mut self.is_awaited) && !stream.was_answered() {
+        let frame = self.received.poll_frame(cx);
+        let stream = &self.received.stream;
+        if frame.is_pending() && std::mem::take(&mut self.is_awaited) && !stream.was_answered() {
             let (mut head, ()) = Response::new(()).into_parts();
             head.status = StatusCode::CONTINUE;
             stream.inform(head);
         }
-        match ready!(chunk) {
-            Ok(Some(bytes)) => {
-                self.left = self.left.map(|left| left.saturating_sub(bytes.len() as u64));
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
-            }
-            Ok(None) => {
-                self.is_over = true;
-                Poll::Ready(exchange.take_received().map(Frame::trailers).map(Ok))
-            }
-            Err(error) => {
-                self.is_over = true;
-                Poll::Ready(Some(Err(error)))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let stream = &self.stream;
-        self.is_over
-            || (stream.inbox.is_complete()
-                && stream.inbox.len() == 0
-                && !stream.exchange().is_some_and(|exchange| exchange.has_received()))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self.left {
-            _ if self.is_end_stream() => SizeHint::with_exact(0),
-            Some(left) => SizeHint::with_exact(left),
-            None => SizeHint::default(),
-        }
+        frame
     }
 }
 
@@ -123,14 +81,14 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Http1(body) => body.is_end_stream(),
-            Kind::Http2(content) => content.is_end_stream(),
+            Kind::Http2(content) => content.received.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Http1(body) => body.size_hint(),
-            Kind::Http2(content) => content.size_hint(),
+            Kind::Http2(content) => content.received.size_hint(),
         }
     }
 }
@@ -144,8 +102,9 @@ fn broken(error: hyper::Error) -> Error {
 impl Drop for Content {
     fn drop(&mut self) {
         // A body that nobody has read is gone all the same: no connection may be made of it.
-        if self.stream.exchange().is_some_and(Exchange::begin_to_read) {
-            self.stream.drop_reader();
+        let stream = &self.received.stream;
+        if stream.exchange().is_some_and(Exchange::begin_to_read) {
+            stream.drop_reader();
         }
     }
 }

@@ -1,18 +1,11 @@
-//! The fields of requests and responses, as programs and HTTP/2 want them.
+//! The fields of requests as programs want them, and of responses as HTTP/2 wants them.
 
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 
-/// Fields of HTTP/1.1 that HTTP/2 forbids (RFC 9113 §8.2.2).
-const CONNECTION_SPECIFIC: [HeaderName; 5] = [
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+use crate::content::{remove_connection_specific, trim};
 
 /// Joins several fields `cookie` to one, as programs expect it (RFC 9113 §8.2.3).
 pub(super) fn join_cookies(fields: &mut HeaderMap) {
@@ -30,52 +23,11 @@ pub(super) fn join_cookies(fields: &mut HeaderMap) {
 
 /// Makes the fields of a response fit for HTTP/2.
 pub(super) fn prepare(fields: &mut HeaderMap) {
-    if fields.contains_key(header::CONNECTION) {
-        remove_named(fields);
-    }
-    for name in &CONNECTION_SPECIFIC {
-        fields.remove(name);
-    }
+    remove_connection_specific(fields);
     trim(fields);
     if !fields.contains_key(header::DATE) {
         fields.insert(header::DATE, date());
     }
-}
-
-/// Removes `connection` and the fields that it names (RFC 9110 §7.6.1).
-#[cold]
-fn remove_named(fields: &mut HeaderMap) {
-    let named: Vec<HeaderName> = fields
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named {
-        fields.remove(name);
-    }
-    fields.remove(header::CONNECTION);
-}
-
-/// Removes blanks around values, which HTTP/2 forbids (RFC 9113 §8.2.1).
-pub(super) fn trim(fields: &mut HeaderMap) {
-    for value in fields.values_mut() {
-        let bytes = value.as_bytes();
-        let trimmed = bytes.trim_ascii();
-        if trimmed.len() < bytes.len()
-            && let Ok(mut trimmed) = HeaderValue::from_bytes(trimmed)
-        {
-            trimmed.set_sensitive(value.is_sensitive());
-            *value = trimmed;
-        }
-    }
-}
-
-/// The length that a response's head announces. `None` also for several lengths or none that is a
-/// number, with which the head cannot be sent.
-pub(super) fn content_length(fields: &HeaderMap) -> Option<u64> {
-    fields.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The present time as a field's value (RFC 9110 §5.6.7).

@@ -1,18 +1,18 @@
 //! One request over HTTP/2, from the service's call to the end of its response.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 
-use bytes::{Buf, Bytes};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, response};
-use http_body::{Body, Frame};
+use http_body::Body;
 use tower_service::Service;
 
-use super::{BoxError, ConnInfo, RequestBody, fields};
+use super::{ConnInfo, RequestBody, fields};
 use crate::alive::{Counted, Kind};
 use crate::conn::{Exchange, Served, Stream};
+use crate::content::{BoxError, Pieces, Sending, content_length, too_short};
 use crate::error::{Error, ErrorKind, Reason};
 use crate::hosted::asked_for;
 use crate::observe;
@@ -32,7 +32,7 @@ where
         poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
         service.call(request).await.map_err(Into::into)
     };
-    let Some(outcome) = unless_over(&answer.stream, called).await else {
+    let Some(outcome) = answer.stream.unless_over(called).await else {
         // Bytes that have come may still be read.
         answer.stage = Stage::Over;
         return;
@@ -58,21 +58,6 @@ fn request_of(stream: &Arc<Stream>) -> Request<RequestBody> {
     parts.extensions.insert(Served::new(stream));
     let body = RequestBody::http2(Arc::clone(stream), &parts.headers);
     Request::from_parts(parts, body)
-}
-
-/// Waits for a future. `None` if the stream has ended before: its client has gone.
-async fn unless_over<F: Future>(stream: &Stream, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
-            return Poll::Ready(Some(output));
-        }
-        match stream.poll_done(cx) {
-            Poll::Ready(Err(_)) => Poll::Ready(None),
-            _ => Poll::Pending,
-        }
-    })
-    .await
 }
 
 /// The answer to a request, which does not stay half given.
@@ -127,7 +112,7 @@ impl Answer {
         if without_content {
             return self.give_whole(head);
         }
-        let announced = fields::content_length(&head.headers);
+        let announced = content_length(&head.headers);
         if body.is_end_stream() {
             return match announced {
                 None | Some(0) => self.give_whole(head),
@@ -136,7 +121,7 @@ impl Answer {
         }
         let stream = Arc::clone(&self.stream);
         let mut body = pin!(body);
-        let mut content = Content { left: announced, next: None, is_last: false };
+        let mut content = Sending::new(Pieces::new(announced), None);
         // The content that is there at once goes out with the head.
         let begun =
             poll_fn(|cx| Poll::Ready(content.poll_move(cx, body.as_mut(), &stream, false))).await;
@@ -150,7 +135,7 @@ impl Answer {
             Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => {
                 let rest = poll_fn(|cx| content.poll_move(cx, body.as_mut(), &stream, true));
-                unless_over(&stream, rest).await
+                stream.unless_over(rest).await
             }
         };
         match outcome {
@@ -224,96 +209,5 @@ impl Drop for Answer {
                 self.stream.reset(Reason::INTERNAL_ERROR, message);
             }
         }
-    }
-}
-
-fn too_short(missing: u64) -> String {
-    format!(
-        "the response's body is {missing} bytes shorter than its content-length says \
-         (RFC 9113 §8.1.1)"
-    )
-}
-
-/// The content of a response on its way to its stream.
-struct Content {
-    /// The bytes that the head promises and that are still to come.
-    left: Option<u64>,
-    /// Bytes that wait for room.
-    next: Option<Bytes>,
-    /// Nothing comes after `next`.
-    is_last: bool,
-}
-
-impl Content {
-    /// Moves content until it is complete. `tell`: the stream's mover hears of it. Before the head
-    /// is given, it need not.
-    fn poll_move<R>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut body: Pin<&mut R>,
-        stream: &Stream,
-        tell: bool,
-    ) -> Poll<Result<(), BoxError>>
-    where
-        R: Body,
-        R::Error: Into<BoxError>,
-    {
-        let Content { left, next, is_last } = self;
-        loop {
-            if let Some(bytes) = next {
-                // The end tells of the last bytes too.
-                let written = match tell && !*is_last {
-                    true => stream.outbox.poll_write_chunk(cx, bytes),
-                    false => stream.outbox.poll_put(cx, bytes),
-                };
-                if ready!(written).is_err() {
-                    // The client has gone. It is no error of the program.
-                    return Poll::Ready(Ok(()));
-                }
-                *next = None;
-            }
-            if *is_last {
-                if let Some(missing @ 1..) = *left {
-                    return Poll::Ready(Err(too_short(missing).into()));
-                }
-                match tell {
-                    true => stream.outbox.finish(),
-                    false => stream.outbox.put_end(),
-                }
-                return Poll::Ready(Ok(()));
-            }
-            match ready!(body.as_mut().poll_frame(cx)) {
-                None => *is_last = true,
-                Some(Err(error)) => return Poll::Ready(Err(error.into())),
-                Some(Ok(frame)) => {
-                    let data = match frame.into_data() {
-                        Ok(mut data) => data.copy_to_bytes(data.remaining()),
-                        Err(frame) => {
-                            set_trailers(stream.exchange(), frame);
-                            *is_last = true;
-                            continue;
-                        }
-                    };
-                    let len = data.len() as u64;
-                    if let Some(promised) = left {
-                        let Some(rest) = promised.checked_sub(len) else {
-                            let message = "the response's body is longer than its content-length \
-                                           says (RFC 9113 §8.1.1)";
-                            return Poll::Ready(Err(message.into()));
-                        };
-                        *promised = rest;
-                    }
-                    *next = (len > 0).then_some(data);
-                    *is_last = body.is_end_stream();
-                }
-            }
-        }
-    }
-}
-
-fn set_trailers<D>(exchange: Option<&Exchange>, frame: Frame<D>) {
-    if let (Some(exchange), Ok(mut trailers)) = (exchange, frame.into_trailers()) {
-        fields::trim(&mut trailers);
-        exchange.set_trailers(trailers);
     }
 }

@@ -10,16 +10,17 @@ use anyhow::{Context, Result, ensure};
 const CORE: [&str; 7] = ["alive", "error", "sync", "observe", "config", "pipe", "conn"];
 
 /// The modules that a module may import in addition to all of [`CORE`].
-const ABOVE: [(&str, &[&str]); 10] = [
+const ABOVE: [(&str, &[&str]); 11] = [
+    ("content", &[]),
     ("tls", &[]),
     ("link", &[]),
-    ("client", &["tls", "link"]),
+    ("client", &["content", "tls", "link"]),
     ("listener", &["tls", "link"]),
     ("hosted", &[]),
     ("websocket", &["hosted"]),
     ("accept", &["hosted", "websocket"]),
     ("axum", &["accept"]),
-    ("serve", &["tls", "link", "hosted", "listener"]),
+    ("serve", &["content", "tls", "link", "hosted", "listener"]),
     ("testing", &["link", "listener", "hosted", "accept", "axum"]),
 ];
 
@@ -30,13 +31,24 @@ const CRATES: [(&str, &[&str]); 13] = [
     ("h2conn_engine", &["error.rs", "link.rs", "link/"]),
     ("hyper", &["accept/websocket", "serve/", "websocket.rs", "websocket/", "testing/"]),
     ("tokio_tungstenite", &["accept/websocket", "websocket.rs", "websocket/", "testing/websocket"]),
-    ("http_body", &["accept.rs", "hosted/", "axum.rs", "serve", "testing/hosted"]),
+    (
+        "http_body",
+        &[
+            "accept.rs",
+            "axum.rs",
+            "client/exchange",
+            "content/",
+            "hosted/",
+            "serve",
+            "testing/hosted",
+        ],
+    ),
     ("httpdate", &["serve/fields.rs"]),
     ("tokio_rustls", &["tls.rs", "tls/"]),
     ("rustls_platform_verifier", &["tls/client.rs"]),
     ("rcgen", &["tls/identity.rs"]),
     ("der", &["tls/validity.rs"]),
-    ("tower_service", &["serve"]),
+    ("tower_service", &["client/exchange", "serve"]),
     ("tracing", &["observe.rs", "observe/"]),
     ("metrics", &["observe.rs", "observe/"]),
 ];

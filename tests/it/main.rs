@@ -41,6 +41,7 @@ mod prose;
 mod python;
 mod requests;
 mod restart;
+mod send;
 mod serve;
 mod slow_line;
 mod soak;

@@ -1,7 +1,7 @@
 //! A router that a listener of ours serves (feature `serve`): ordinary requests beside connections.
 //! The connection tests (`nettest.rs`) and the tests with a `Host` use such a server too.
 
-mod answers;
+pub(crate) mod answers;
 mod conns;
 mod http1;
 mod shutdown;
@@ -20,7 +20,7 @@ use crate::support::foreign::io_to;
 use crate::support::{GRACE, Over, Site, TestResult, listen_with, noise, websocket};
 
 /// Serves a router with a listener of ours.
-async fn served(over: Over, app: Router) -> TestResult<Site> {
+pub(crate) async fn served(over: Over, app: Router) -> TestResult<Site> {
     served_with(over, Listener::builder(), app).await
 }
 
@@ -32,7 +32,7 @@ async fn served_with(over: Over, builder: ListenerBuilder, app: Router) -> TestR
 }
 
 /// A connection of the crate `h2`, which is not ours.
-async fn h2_client(site: &Site) -> TestResult<SendRequest<Bytes>> {
+pub(crate) async fn h2_client(site: &Site) -> TestResult<SendRequest<Bytes>> {
     let (send, connection) = h2::client::handshake(io_to(site).await?).await?;
     tokio::spawn(async move {
         // The streams tell of the errors.
@@ -43,15 +43,15 @@ async fn h2_client(site: &Site) -> TestResult<SendRequest<Bytes>> {
 
 /// A response as it came, or the reason for the reset in its place.
 #[derive(Debug, Default)]
-struct Heard {
-    head: Option<Response<()>>,
-    body: Vec<u8>,
-    trailers: Option<HeaderMap>,
-    reset: Option<h2::Reason>,
+pub(crate) struct Heard {
+    pub(crate) head: Option<Response<()>>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Option<HeaderMap>,
+    pub(crate) reset: Option<h2::Reason>,
 }
 
 /// Sends a request with these pieces of content and trailers, and hears the whole response.
-async fn ask(
+pub(crate) async fn ask(
     send: &SendRequest<Bytes>,
     request: Request<()>,
     content: &[&[u8]],

@@ -81,14 +81,25 @@ impl Driver {
         }
         match self.is_client() {
             false => self.stop_accepting(),
-            true if !self.streams.is_empty() => {}
-            true if self.owes() => {
-                self.ask_peer();
-            }
+            true if self.streams.iter().any(|(_, entry)| !entry.over) => {}
             true => {
-                self.session.go_away(None, Reason::NO_ERROR, "");
-                self.begin_to_leave();
+                self.let_go_of_unread();
+                if self.owes() {
+                    self.ask_peer();
+                } else {
+                    self.session.go_away(None, Reason::NO_ERROR, "");
+                    self.begin_to_leave();
+                }
             }
+        }
+    }
+
+    /// Removes streams that are over, and whose users have bytes left to read. The bytes stay, and no
+    /// window matters any more.
+    fn let_go_of_unread(&mut self) {
+        let keys: Vec<usize> = self.streams.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.remove(key);
         }
     }
 

@@ -109,7 +109,8 @@ impl Driver {
             if !matches!(entry.stream.wish(), Wish::Live | Wish::WriteOnly) {
                 continue;
             }
-            if entry.stream.outbox.is_finishing() {
+            // An ordinary request has usually sent all, and is in use until its response has ended.
+            if entry.stream.outbox.is_finishing() && !entry.stream.is_ordinary() {
                 entry.stream.close();
             } else {
                 entry.reset(&mut self.session, Reason::CANCEL, &ending);

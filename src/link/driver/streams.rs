@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::sending::heads_room;
 use super::{Driver, STREAMS_AT_FIRST, Timer, stay};
 use crate::config::REJECTION_WAIT;
-use crate::conn::{Offer, Stream, Transport, Wish};
+use crate::conn::{Exchange, Offer, Stream, Transport, Wish};
 use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::link::Lease;
 use crate::link::backlog::{Line, NoPlace};
@@ -32,6 +32,9 @@ impl Driver {
     ) {
         self.idle.is_over();
         let mut request = Request::from_parts(stream.request.clone(), ());
+        if let Some(fields) = stream.exchange().and_then(Exchange::take_fields) {
+            *request.headers_mut() = fields;
+        }
         if let Some(Ok(protocol)) = stream.transport.protocol().map(Protocol::new) {
             request.extensions_mut().insert(protocol);
         }
@@ -100,7 +103,7 @@ impl Driver {
         let fields = is_served.then(|| std::mem::take(&mut parts.headers));
         let (stream, carrier) = self.shared.stream(parts, transport, arrival.charge);
         if let Some(fields) = fields {
-            stream.serve_with(fields);
+            stream.begin_exchange(fields);
         }
         if let (Some(trailers), Some(exchange)) = (arrival.trailers, stream.exchange()) {
             exchange.set_received(trailers.0, trailers.1);
@@ -281,11 +284,15 @@ impl Driver {
             self.settings_wait = true;
             return false;
         }
-        let ending = match (self.session.open(request), protocol) {
+        let end = entry.is_whole_request();
+        let ending = match (self.session.open(request, end), protocol) {
             (Ok(id), _) => {
                 entry.head = Head::Asked;
                 entry.id = Some(id);
-                entry.sends = true;
+                entry.sends = !end;
+                if end {
+                    entry.end_went_with_the_head();
+                }
                 entry.carrier.set_id(id.get());
                 self.ids.insert(id, Place::Entry(key));
                 if stay::is_nearly_last(id, self.config.last_stream_id) {
