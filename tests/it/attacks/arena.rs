@@ -8,6 +8,9 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use axum::Router;
+use axum::routing::any;
+use h2conn::axum::Accept;
 use h2conn::testing::none_alive;
 use h2conn::{Client, Conn, Listener, ListenerBuilder, Reason, testing};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -42,6 +45,9 @@ const PATIENCE_MOSTLY: Duration = Duration::from_millis(match cfg!(debug_asserti
 
 /// The time after an attack within which everything must have ended, on any machine.
 const GONE: Duration = Duration::from_secs(60);
+
+/// The variable that makes the listener serve a `router`, whose handlers accept the same Conns.
+const ATTACKED: &str = "H2CONN_ATTACKED";
 
 /// Attacks run one at a time, or they would measure each other.
 static ONE: Mutex<()> = Mutex::const_new(());
@@ -83,8 +89,10 @@ where
     Fut: Future<Output = TestResult<String>>,
 {
     let _one = ONE.lock().await;
+    let by = std::env::var(ATTACKED).ok().map(|by| format!(", {by}")).unwrap_or_default();
+    let role = format!("{role}{by}");
     checked(120, async {
-        let mut victim = Victim::start(role).await?;
+        let mut victim = Victim::start(&role).await?;
         let site = Site::cleartext(said(&mut victim.output, "addr").await?.parse()?);
         let client = site.client()?;
         let (stop, stopped) = watch::channel(false);
@@ -100,7 +108,7 @@ where
         drop(client);
         let peak = victim.memory("VmHWM");
         let errors = victim.end().await?;
-        report(fault, &happened, (before, peak, memory), waits)?;
+        report(&format!("{fault} ({role})"), &happened, (before, peak, memory), waits)?;
         Ok(errors)
     })
     .await
@@ -206,13 +214,15 @@ impl Victim {
 /// Not a real test, but the process of the attacks.
 #[tokio::test]
 async fn the_victim() -> TestResult {
-    match process::role().as_deref() {
-        Some("server") => server(Listener::builder()).await?,
-        Some("small server") => {
+    let Some(role) = process::role() else { return Ok(()) };
+    let by = if role.ends_with(", router") { By::Router } else { By::Listener };
+    match role.trim_end_matches(", router") {
+        "server" => server(Listener::builder(), by).await?,
+        "small server" => {
             let builder = Listener::builder();
-            server(builder.max_memory(SMALL).max_link_memory(SMALL as u32)).await?
+            server(builder.max_memory(SMALL).max_link_memory(SMALL as u32), by).await?
         }
-        Some("client") => client().await?,
+        "client" => client().await?,
         _ => return Ok(()),
     }
     let left = timeout(GONE, none_alive()).await;
@@ -228,22 +238,29 @@ async fn end_of_input() -> TestResult {
     Ok(())
 }
 
-async fn server(builder: ListenerBuilder) -> TestResult {
+/// The program's part of a server that is attacked.
+#[derive(Clone, Copy)]
+enum By {
+    Listener,
+    Router,
+}
+
+async fn server(builder: ListenerBuilder, by: By) -> TestResult {
     // On a busy machine an attack may take longer than a peer without a connection has. It must
     // still be ended by its own limit.
     let builder = builder.handshake_timeout(Duration::from_secs(2)).first_conn_timeout(None);
     let listener = builder.bind("127.0.0.1:0").await?;
     println!("\n@addr {}", listener.local_addr());
-    let serving = serve(listener, |conn| async move {
-        let path = conn.uri().path().to_owned();
-        let result = serve_path(conn, &path).await;
-        if let Err(error) = &result
-            && path != "/"
-        {
-            *lock_errors().entry(format!("{path} {error}")).or_default() += 1;
+    let serving = match by {
+        By::Listener => serve(listener, handle),
+        By::Router => {
+            let accept = any(|accept: Accept| async {
+                accept.on_conn(|conn| async move { drop(handle(conn).await) })
+            });
+            let serving = h2conn::serve(listener, Router::new().fallback(accept));
+            tokio::spawn(async move { drop(serving.await) })
         }
-        result
-    });
+    };
     end_of_input().await?;
     serving.abort();
     let _ = serving.await;
@@ -260,6 +277,17 @@ fn lock_errors() -> MutexGuard<'static, BTreeMap<String, usize>> {
     static ERRORS: std::sync::Mutex<BTreeMap<String, usize>> =
         std::sync::Mutex::new(BTreeMap::new());
     ERRORS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn handle(conn: Conn) -> std::io::Result<()> {
+    let path = conn.uri().path().to_owned();
+    let result = serve_path(conn, &path).await;
+    if let Err(error) = &result
+        && path != "/"
+    {
+        *lock_errors().entry(format!("{path} {error}")).or_default() += 1;
+    }
+    result
 }
 
 async fn serve_path(mut conn: Conn, path: &str) -> std::io::Result<()> {
