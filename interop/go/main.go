@@ -30,6 +30,7 @@ func main() {
 			"       peer [flags] client SCENARIO URL   (stays until its input ends)\n"+
 			"       peer [flags] crowd                 (echoes until its input ends)\n"+
 			"       peer [flags] chat URL NAME         (posts each line of its input)\n"+
+			"       peer [flags] requests VERSION      (sends the requests of its input, see requests.go)\n"+
 			"       peer [flags] hpack                 (encodes and decodes, see hpack.go)")
 		flag.PrintDefaults()
 	}
@@ -51,6 +52,10 @@ func main() {
 		// The end of its input ends it.
 		dog.Stop()
 		err = chat(flag.Arg(1), flag.Arg(2), *roots)
+	case flag.Arg(0) == "requests" && flag.NArg() == 2:
+		// The end of its input ends it.
+		dog.Stop()
+		err = requests(flag.Arg(1), *roots)
 	case flag.Arg(0) == "hpack" && flag.NArg() == 1:
 		// The end of its input ends it.
 		dog.Stop()

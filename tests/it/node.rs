@@ -14,15 +14,23 @@ where
     Fut: Future<Output = TestResult>,
 {
     run(async {
-        match Command::new("node").arg("--version").output().await {
-            Err(error) if error.kind() == NotFound => {
-                skipped("no Node: there is no program `node`");
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-            Ok(_) => test(Script { interpreter: "node".into(), path: "node/peer.mjs" }).await,
+        match is_here().await? {
+            true => test(Script { interpreter: "node".into(), path: "node/peer.mjs" }).await,
+            false => Ok(()),
         }
     })
+}
+
+/// Whether there is Node. Prints a message if not.
+pub(crate) async fn is_here() -> TestResult<bool> {
+    match Command::new("node").arg("--version").output().await {
+        Err(error) if error.kind() == NotFound => {
+            skipped("no Node: there is no program `node`");
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(true),
+    }
 }
 
 #[test]

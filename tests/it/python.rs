@@ -19,14 +19,22 @@ where
     Fut: Future<Output = TestResult>,
 {
     run(async {
-        for interpreter in interpreters() {
-            if has_h2(&interpreter).await {
-                return test(Script { interpreter, path: "python/peer.py" }).await;
-            }
+        match with_package("h2").await {
+            Some(interpreter) => test(Script { interpreter, path: "python/peer.py" }).await,
+            None => Ok(()),
         }
-        skipped("no Python with the package h2: see docs/testing.md");
-        Ok(())
     })
+}
+
+/// A Python that has this package. Prints a message if there is none.
+pub(crate) async fn with_package(package: &str) -> Option<PathBuf> {
+    for interpreter in interpreters() {
+        if has(&interpreter, package).await {
+            return Some(interpreter);
+        }
+    }
+    skipped(format!("no Python with the package {package}: see docs/testing.md"));
+    None
 }
 
 /// The places where Python may be: `$PYTHON` if it is set, otherwise the one that CI makes, or the
@@ -41,10 +49,10 @@ fn interpreters() -> Vec<PathBuf> {
 }
 
 /// Whether this is Python 3.11 with the package.
-async fn has_h2(interpreter: &Path) -> bool {
-    let code = "import sys, h2; sys.exit(sys.version_info < (3, 11))";
+async fn has(interpreter: &Path, package: &str) -> bool {
+    let code = format!("import sys, {package}; sys.exit(sys.version_info < (3, 11))");
     let mut python = Command::new(interpreter);
-    python.args(["-c", code]).stdin(Stdio::null()).kill_on_drop(true);
+    python.args(["-c", &code]).stdin(Stdio::null()).kill_on_drop(true);
     python.output().await.is_ok_and(|output| output.status.success())
 }
 

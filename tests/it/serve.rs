@@ -3,9 +3,12 @@
 
 pub(crate) mod answers;
 mod conns;
+mod foreign;
 mod http1;
 mod shutdown;
 mod unusual;
+
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use axum::Router;
@@ -14,6 +17,8 @@ use futures_util::{SinkExt, StreamExt};
 use h2::client::SendRequest;
 use h2conn::http::{HeaderMap, Request, Response};
 use h2conn::{Listener, ListenerBuilder};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::foreign::io_to;
@@ -29,6 +34,37 @@ async fn served_with(over: Over, builder: ListenerBuilder, app: Router) -> TestR
     let (listener, site) = listen_with(over, builder).await?;
     tokio::spawn(async move { h2conn::serve(listener, app).await });
     Ok(site)
+}
+
+/// A served router that can be told to end.
+struct Stoppable {
+    site: Site,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<h2conn::Result<()>>,
+}
+
+impl Stoppable {
+    /// Begins to serve. `limit` is the time that the end may take.
+    async fn start(
+        builder: ListenerBuilder,
+        app: Router,
+        limit: Option<Duration>,
+    ) -> TestResult<Stoppable> {
+        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async { drop(stopped.await) };
+        let mut serving = h2conn::serve(listener, app).with_graceful_shutdown(stopped);
+        if let Some(limit) = limit {
+            serving = serving.with_shutdown_timeout(limit);
+        }
+        Ok(Stoppable { site, stop, serving: tokio::spawn(serving.into_future()) })
+    }
+
+    /// Tells it to end. The result comes when it has.
+    fn stop(self) -> JoinHandle<h2conn::Result<()>> {
+        self.stop.send(()).expect("the server waits for it");
+        self.serving
+    }
 }
 
 /// A connection of the crate `h2`, which is not ours.

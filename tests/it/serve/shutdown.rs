@@ -1,22 +1,27 @@
 //! The end of a server in good order.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use axum::Router;
+use axum::body::Body;
 use axum::routing::{any, get as on_get};
-use futures_util::StreamExt;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use h2conn::axum::Accept;
-use h2conn::http::Version;
+use h2conn::http::{Request, Version};
 use h2conn::{ErrorKind, Listener};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{ask, get, h2_client};
+use super::{Stoppable, ask, get, h2_client};
 use crate::support::{GRACE, Over, TestResult, check_echo, listen_with, noise, run, websocket};
 
 #[test]
@@ -40,11 +45,8 @@ fn a_shutdown_lets_requests_and_conns_end() -> TestResult {
         });
         let app = Router::new().route("/slow", slow).route("/live", live);
         let builder = Listener::builder().linger_timeout(GRACE).first_conn_timeout(None);
-        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let server =
-            h2conn::serve(listener, app).with_graceful_shutdown(async { drop(stopped.await) });
-        let server = tokio::spawn(server.into_future());
+        let server = Stoppable::start(builder, app, None).await?;
+        let site = server.site.clone();
 
         let (conn, _) = site.client()?.connect(site.url("/live")).await?;
         let h2 = h2_client(&site).await?;
@@ -61,7 +63,7 @@ fn a_shutdown_lets_requests_and_conns_end() -> TestResult {
         let mut idle = TcpStream::connect(site.addr).await?;
         idle.write_all(b"GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n").await?;
         idle.read_exact(&mut [0; 12]).await?;
-        stop.send(()).ok().context("the server waits for it")?;
+        let ended = server.stop();
 
         let mut heard = String::new();
         (&conn).read_to_string(&mut heard).await?;
@@ -99,9 +101,104 @@ fn a_shutdown_lets_requests_and_conns_end() -> TestResult {
         }
         ensure!(answer.ends_with("done"), "{answer}");
         drop(h2);
-        server.await??;
+        ended.await??;
         ensure!(TcpStream::connect(site.addr).await.is_err(), "the socket is closed");
         Ok(())
+    })
+}
+
+#[test]
+fn nothing_fails_when_a_server_with_a_crowd_ends() -> TestResult {
+    const CONNS: usize = 500;
+    const REQUESTS: usize = 200;
+    const WEBSOCKETS: usize = 20;
+    run(async {
+        let (began, mut begun) = mpsc::unbounded_channel();
+        let slow = any({
+            let began = began.clone();
+            move |request: Request<Body>| {
+                let began = began.clone();
+                async move {
+                    began.send(()).expect("the test listens");
+                    // The content ends when the test has seen the server begin to end.
+                    request.into_body().collect().await.expect("all of it comes").to_bytes()
+                }
+            }
+        });
+        let live = any(move |accept: Accept| {
+            let began = began.clone();
+            async move {
+                accept.on_conn(|conn| async move {
+                    began.send(()).expect("the test listens");
+                    conn.draining().await;
+                    (&conn).write_all(b"goodbye").await.expect("the client listens");
+                    conn.close().await.expect("the client ends");
+                })
+            }
+        });
+        let app = Router::new().route("/slow", slow).route("/live", live);
+        let builder = Listener::builder().linger_timeout(GRACE).protocols(["websocket"]);
+        let server = Stoppable::start(builder, app, None).await?;
+        let site = server.site.clone();
+
+        let client = site.client()?;
+        let mut left = JoinSet::new();
+        for _ in 0..CONNS {
+            let (conn, _) = client.connect(site.url("/live")).await?;
+            left.spawn(async move {
+                let mut heard = String::new();
+                (&conn).read_to_string(&mut heard).await?;
+                ensure!(heard == "goodbye", "{heard:?}");
+                Ok(conn.close().await?)
+            });
+        }
+        let go_on = Arc::new(Semaphore::new(0));
+        for number in 0..REQUESTS {
+            let (client, go_on) = (client.clone(), Arc::clone(&go_on));
+            let content = noise(10_000, number as u64);
+            let (first, rest) = (content[..100].to_vec(), content[100..].to_vec());
+            let chunks = stream::iter([first]).chain(stream::once(async move {
+                let _ = go_on.acquire().await;
+                rest
+            }));
+            let frames = chunks.map(|chunk| Ok::<_, Infallible>(Frame::data(Bytes::from(chunk))));
+            let body = StreamBody::new(Box::pin(frames));
+            let request = Request::post(site.url("/slow")).body(body)?;
+            left.spawn(async move {
+                let heard = client.send(request).await?.into_body().collect().await?.to_bytes();
+                ensure!(heard == content, "{} bytes", heard.len());
+                Ok(())
+            });
+        }
+        for number in 0..WEBSOCKETS {
+            let by = if number % 2 == 0 { Version::HTTP_11 } else { Version::HTTP_2 };
+            let mut socket = websocket::open(&site, by, "/live").await?;
+            left.spawn(async move {
+                let mut heard = Vec::new();
+                while let Some(message) = socket.next().await {
+                    match message? {
+                        Message::Close(_) => {}
+                        message => heard.extend_from_slice(&message.into_data()),
+                    }
+                }
+                ensure!(heard == b"goodbye", "{heard:?}");
+                Ok(())
+            });
+        }
+        for _ in 0..CONNS + REQUESTS + WEBSOCKETS {
+            begun.recv().await.context("a handler")?;
+        }
+        let ended = server.stop();
+        for _ in 0..CONNS + WEBSOCKETS {
+            left.join_next().await.context("a Conn or a WebSocket")???;
+        }
+        ensure!(!ended.is_finished(), "it waits for the requests");
+        go_on.close();
+        while let Some(outcome) = left.join_next().await {
+            outcome??;
+        }
+        client.close().await?;
+        Ok(ended.await??)
     })
 }
 
@@ -113,12 +210,9 @@ fn what_is_left_when_the_time_is_up_is_reset_and_the_server_says_so() -> TestRes
         });
         let forever = on_get(|| async { std::future::pending::<()>().await });
         let app = Router::new().route("/live", live).route("/forever", forever);
-        let (listener, site) = listen_with(Over::Cleartext, Listener::builder()).await?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let server = h2conn::serve(listener, app)
-            .with_graceful_shutdown(async { drop(stopped.await) })
-            .with_shutdown_timeout(Duration::from_millis(200));
-        let server = tokio::spawn(server.into_future());
+        let limit = Some(Duration::from_millis(200));
+        let server = Stoppable::start(Listener::builder(), app, limit).await?;
+        let site = server.site.clone();
         let (conn, _) = site.client()?.connect(site.url("/live")).await?;
         let mut http1 = TcpStream::connect(site.addr).await?;
         http1.write_all(b"GET /forever HTTP/1.1\r\nhost: x\r\n\r\n").await?;
@@ -126,8 +220,7 @@ fn what_is_left_when_the_time_is_up_is_reset_and_the_server_says_so() -> TestRes
         let h2 = h2_client(&site).await?;
         let asked = tokio::spawn(async move { ask(&h2, get("/forever")?, &[], None).await });
         tokio::task::yield_now().await;
-        stop.send(()).ok().context("the server waits for it")?;
-        let error = server.await?.err().context("its time is up")?;
+        let error = server.stop().await?.err().context("its time is up")?;
         ensure!(error.kind() == ErrorKind::TimedOut, "{error}");
         ensure!(error.to_string().contains("within 0.2 s"), "{error}");
         ensure!(conn.closed().await.is_err());
@@ -157,13 +250,10 @@ fn a_websocket_over_http_1_hears_of_the_end_and_is_waited_for() -> TestResult {
             }
         });
         let builder = Listener::builder().linger_timeout(GRACE).first_conn_timeout(None);
-        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let server = h2conn::serve(listener, Router::new().route("/", live))
-            .with_graceful_shutdown(async { drop(stopped.await) });
-        let server = tokio::spawn(server.into_future());
+        let server = Stoppable::start(builder, Router::new().route("/", live), None).await?;
+        let site = server.site.clone();
         let mut socket = websocket::open(&site, Version::HTTP_11, "/").await?;
-        stop.send(()).ok().context("the server waits for it")?;
+        let ended = server.stop();
         let mut heard = Vec::new();
         while let Some(message) = socket.next().await {
             // The client answers the close frame as it reads on.
@@ -174,7 +264,7 @@ fn a_websocket_over_http_1_hears_of_the_end_and_is_waited_for() -> TestResult {
         }
         ensure!(heard == b"goodbye", "{heard:?}");
         drop(socket);
-        server.await??;
+        ended.await??;
         over.recv().await.context("it has ended in good order")
     })
 }
@@ -185,19 +275,14 @@ fn a_client_that_says_nothing_does_not_delay_the_end() -> TestResult {
     run(async {
         let hour = Duration::from_secs(3600);
         let builder = Listener::builder().handshake_timeout(hour);
-        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let server = h2conn::serve(listener, Router::new())
-            .with_graceful_shutdown(async { drop(stopped.await) })
-            .with_shutdown_timeout(hour);
-        let server = tokio::spawn(server.into_future());
+        let server = Stoppable::start(builder, Router::new(), Some(hour)).await?;
+        let site = server.site.clone();
         let mut silent = TcpStream::connect(site.addr).await?;
         // One that is served shows that the server has seen the other.
         let h2 = h2_client(&site).await?;
         ask(&h2, get("/")?, &[], None).await?;
         drop(h2);
-        stop.send(()).ok().context("the server waits for it")?;
-        server.await??;
+        server.stop().await??;
         drop(silent.shutdown().await);
         Ok(())
     })

@@ -104,10 +104,10 @@ impl Process {
 
 /// A file that is removed when this is dropped.
 #[derive(Debug)]
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new(content: &str) -> TestResult<Scratch> {
+    pub(crate) fn new(content: &str) -> TestResult<Scratch> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("script-{}-{number}.pem", std::process::id());
@@ -116,7 +116,7 @@ impl Scratch {
         Ok(Scratch(path))
     }
 
-    fn path(&self) -> TestResult<&str> {
+    pub(crate) fn path(&self) -> TestResult<&str> {
         self.0.to_str().context("a path in Unicode")
     }
 }
