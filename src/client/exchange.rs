@@ -37,17 +37,18 @@ impl Client {
     /// requests. In statistics, metrics and the limits of links, a request counts as a connection.
     ///
     /// * **URL.** It must be absolute. A field `host` becomes the `:authority` (RFC 9113 §8.3.1).
-    /// * **Fields.** The client's [`header`](crate::ClientBuilder::header) and
-    ///   [`headers_with`](crate::ClientBuilder::headers_with) take part, and a field of the request
-    ///   takes the place of the client's. The client's go to every origin, also to one that a layer
-    ///   for redirects follows to: set a token there on the requests instead. Fields that HTTP/2 forbids (RFC 9113 §8.2.2) are removed.
-    ///   A body of a known length gets a `content-length`. The request's version and extensions are
-    ///   not used.
-    /// * **Body.** Content that is there at once leaves with the head. Else a task moves it, as fast
-    ///   as the server takes it, and at most the
-    ///   [`send_queue_size`](crate::ClientBuilder::send_queue_size) and one chunk wait. Trailers are sent and received. `expect: 100-continue` is sent, but not
-    ///   waited for.
-    /// * **Again.** A request that the server has certainly not looked at is sent again as
+    /// * **Fields.** A field of the request takes the place of the client's
+    ///   [`header`](crate::ClientBuilder::header) of that name.
+    ///   [`headers_with`](crate::ClientBuilder::headers_with) runs last, and can change both. The
+    ///   client's own fields are also sent to an origin that a redirect leads to: if a layer follows
+    ///   redirects, set a token on the request, and not on the client. Fields that HTTP/2 forbids
+    ///   (RFC 9113 §8.2.2) are removed. A body of a known length gets a `content-length`. The
+    ///   request's version and extensions are not used.
+    /// * **Body.** Content that is there at once leaves with the head. Otherwise a task moves it, as
+    ///   fast as the server takes it, and at most the
+    ///   [`send_queue_size`](crate::ClientBuilder::send_queue_size) and one chunk wait. Trailers are
+    ///   sent and received. `expect: 100-continue` is sent, but not waited for.
+    /// * **Retries.** A request that the server has certainly not looked at is sent again as
     ///   [`Client::connect`] does it, if all of its content was there at once, in one chunk or up to
     ///   64 KiB.
     /// * **Time.** The [`connect_timeout`](crate::ClientBuilder::connect_timeout) bounds the wait

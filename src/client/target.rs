@@ -108,16 +108,17 @@ impl Target {
     }
 }
 
-/// A URL without its query, and without a user's name and password: errors are logged.
+/// A URL without its query, and without a password: errors are logged.
 fn without_secrets(url: &str) -> String {
     let url = url.split('?').next().unwrap_or_default();
-    let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) => (format!("{scheme}://"), rest),
-        None => (String::new(), url),
-    };
-    let end = rest.find('/').unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}…{}", &rest[at..]),
+    let begin = url.find("://").map_or(0, |at| at + 3);
+    let end = url[begin..].find('/').map_or(url.len(), |at| begin + at);
+    let user = url[begin..end].rfind('@').map(|at| &url[begin..begin + at]);
+    match user.and_then(|user| user.split_once(':')) {
+        Some((name, password)) => {
+            let hidden = begin + name.len() + 1;
+            format!("{}…{}", &url[..hidden], &url[hidden + password.len()..])
+        }
         None => url.to_owned(),
     }
 }
@@ -130,9 +131,10 @@ mod tests {
     fn an_error_shows_no_secrets() {
         for (url, shown) in [
             ("ftp://host/path?token=x", "\"ftp://host/path\""),
-            ("https://user:pass@host/?token=x", "\"https://…@host/\""),
+            ("https://user:pass@host/?token=x", "\"https://user:…@host/\""),
+            ("https://user@host/", "\"https://user@host/\""),
             ("/path?token=x", "\"/path\""),
-            ("user:p@ss@host", "\"…@host\""),
+            ("user:p@ss@host", "\"user:…@host\""),
         ] {
             let error = Target::parse(url).expect_err(url).to_string();
             assert!(error.starts_with(shown), "{error}");

@@ -37,6 +37,9 @@ pub(super) struct Entry {
     pub(super) received: bool,
     /// The peer's end has come, as END_STREAM or as an error.
     pub(super) received_end: bool,
+    /// This side's end had left before the peer's end came. The end of an ordinary response then
+    /// shows that the server has the request.
+    is_proven: bool,
     /// Both directions are over, or the stream was cut.
     pub(super) over: bool,
     /// Bytes in the inbox whose window is not yet given back.
@@ -109,6 +112,7 @@ impl Entry {
             touched: false,
             received: false,
             received_end: false,
+            is_proven: false,
             over: false,
             held: 0,
             spare: 0,
@@ -185,6 +189,7 @@ impl Entry {
             return;
         }
         self.received_end = true;
+        self.is_proven |= self.stream.outbox.is_sent();
         if !self.finish_rejection() {
             self.stream.inbox.finish(Ok(()));
         }
@@ -401,8 +406,8 @@ impl Entry {
         self.sends = false;
         self.received_end = true;
         self.note_stall(false);
-        // The response to an ordinary request shows that its server has it.
-        self.owes_nothing |= how.is_ok() && self.lease.is_some() && self.stream.is_ordinary();
+        let is_of_a_client = self.lease.is_some() && self.stream.is_ordinary();
+        self.owes_nothing |= how.is_ok() && is_of_a_client && self.is_proven;
         self.lease = None;
         if let Err(error) = &how
             && self.awaits_answer()

@@ -207,7 +207,8 @@ impl Visitor for Events<'_> {
     fn response(&mut self, id: StreamId, response: Response<()>, end: bool) {
         let Some(entry) = self.entry(id) else { return };
         if end && entry.stream.is_ordinary() {
-            // Before its user is told: a response that is dropped before its end resets the request.
+            // The end is noted before the user is told, because a response that the user drops before
+            // its end resets the request.
             entry.has_received_end();
         }
         entry.was_answered(response);

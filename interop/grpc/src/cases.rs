@@ -285,15 +285,16 @@ async fn timeout_on_sleeping_server<T: Channel>(
     of: Requests,
 ) -> Outcome {
     let (requests, stream) = mpsc::unbounded_channel();
-    let mut asked = ask(&[1], REQUESTS[0]);
-    asked.response_parameters[0].interval_us = 60_000_000;
+    // The first answer shows that the server is at work.
+    let mut asked = ask(&[1, 1], REQUESTS[0]);
+    asked.response_parameters[1].interval_us = 60_000_000;
     requests.send(asked)?;
-    let call = async {
-        let answers = client.full_duplex_call(UnboundedReceiverStream::new(stream)).await?;
-        answers.into_inner().message().await
-    };
-    let answer = timeout(Duration::from_millis(20), call).await;
+    let answers = client.full_duplex_call(UnboundedReceiverStream::new(stream)).await?;
+    let mut answers = answers.into_inner();
+    expect(&mut answers, 1).await?;
+    let answer = timeout(Duration::from_millis(20), answers.message()).await;
     check!(answer.is_err(), "an answer of a server that sleeps: {answer:?}");
+    drop(answers);
     of.check(&requests).await;
     Ok(())
 }

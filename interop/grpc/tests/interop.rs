@@ -7,9 +7,10 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use grpc_interop::cases::{self, Requests};
 use grpc_interop::service::server;
 use h2conn::tls::{ClientTls, Identity};
@@ -136,8 +137,8 @@ fn tonics_client_and_our_server() -> Result<()> {
 
 #[test]
 fn gos_client_and_our_server() -> Result<()> {
+    let Some(go) = go()? else { return Ok(()) };
     run(async {
-        let Some(go) = go().await? else { return Ok(()) };
         for tls in [false, true] {
             let server = Ours::start(tls).await?;
             let mut args = vec!["client".to_owned(), server.addr.to_string()];
@@ -146,7 +147,7 @@ fn gos_client_and_our_server() -> Result<()> {
                 None => None,
             };
             args.extend(file.iter().map(|file| file.display().to_string()));
-            let ran = command(&go, &args).output().await?;
+            let ran = command(go, &args).output().await?;
             let said = String::from_utf8(ran.stdout)?;
             let failed = String::from_utf8_lossy(&ran.stderr);
             ensure!(ran.status.success(), "TLS {tls}: after {said}: {failed}");
@@ -159,16 +160,16 @@ fn gos_client_and_our_server() -> Result<()> {
 
 #[test]
 fn our_client_and_gos_server() -> Result<()> {
+    let Some(go) = go()? else { return Ok(()) };
     run(async {
-        let Some(go) = go().await? else { return Ok(()) };
-        let (_child, port) = gos(&go, &["server".to_owned()]).await?;
+        let (_child, port) = gos(go, &["server".to_owned()]).await?;
         ours(Client::new()?, &format!("http://127.0.0.1:{port}")).await?;
 
         let pem = Identity::self_signed_pem(["localhost"])?;
         let identity = Identity::from_pem(&pem, &pem)?;
         let file = write("server.pem", &pem)?.display().to_string();
         let args = ["server".to_owned(), file.clone(), file];
-        let (_child, port) = gos(&go, &args).await?;
+        let (_child, port) = gos(go, &args).await?;
         let trusted = ClientTls::new().only_root_certificates(identity.certificate_pem());
         let client = Client::builder().tls(trusted).build()?;
         ours(client, &format!("https://localhost:{port}")).await
@@ -195,33 +196,37 @@ fn write(name: &str, text: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Go's program, built now. Says aloud if there is no Go.
-async fn go() -> Result<Option<PathBuf>> {
-    let args = |all: &[&str]| all.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
-    let run = |args: Vec<String>| {
-        let mut go = command("go", &args);
-        go.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("go"));
+/// Go's program, built once. Says aloud if there is no Go. Blocks.
+fn go() -> Result<Option<&'static Path>> {
+    static BUILT: OnceLock<std::result::Result<Option<PathBuf>, String>> = OnceLock::new();
+    match BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))) {
+        Ok(program) => Ok(program.as_deref()),
+        Err(error) => bail!("{error}"),
+    }
+}
+
+fn build() -> Result<Option<PathBuf>> {
+    let go = |args: &[&str]| {
+        let mut go = std::process::Command::new("go");
+        go.args(args).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("go"));
         // Use the installed version, and download no other.
-        go.env("GOTOOLCHAIN", "local").output()
+        go.env("GOTOOLCHAIN", "local").stdin(Stdio::null()).output()
     };
-    match run(args(&["list", "-deps", "."])).await {
+    match go(&["list", "-deps", "."]) {
         Ok(listed) if listed.status.success() => {}
         listed => {
             let why = match listed {
                 Ok(listed) => String::from_utf8_lossy(&listed.stderr).trim().replace('\n', " | "),
                 Err(error) => error.to_string(),
             };
-            // Not through `eprintln!`, which the test runner hides.
-            std::io::stderr().write_all(format!("SKIPPED: no Go: {why}\n").as_bytes())?;
+            // Not through `eprintln!`, which the test runner hides. The runner may have begun a line.
+            std::io::stderr().write_all(format!("\nSKIPPED: no Go: {why}\n").as_bytes())?;
             return Ok(None);
         }
     }
-    // Two tests may build it at once.
-    let name = format!("go-grpc-{:?}{EXE_SUFFIX}", std::thread::current().id());
-    let name = name.replace(['(', ')'], "");
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("go-grpc-peer{EXE_SUFFIX}"));
     let path = program.display().to_string();
-    let built = run(args(&["build", "-o", &path, "."])).await?;
+    let built = go(&["build", "-o", &path, "."])?;
     ensure!(built.status.success(), "go build: {}", String::from_utf8_lossy(&built.stderr));
     Ok(Some(program))
 }

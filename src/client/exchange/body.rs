@@ -17,8 +17,8 @@ use crate::error::{Error, Reason};
 /// The server's window is given back as the frames are polled, so a body that is not polled holds
 /// at most the receive window (1 MiB by default). The last frame can be trailers.
 ///
-/// Dropping the body before its end resets the request with `CANCEL`, also what is still to be sent
-/// of the request. After its end the rest of the request is still sent.
+/// Dropping the body before its end has come resets the request with `CANCEL`, and nothing more of
+/// the request is sent. Once the end has come, read or not, the rest of the request is still sent.
 ///
 /// # Errors
 ///

@@ -128,9 +128,9 @@ where
         let Rest { mut body, mut sending } = self;
         let stream = Arc::clone(&request.stream);
         // `None` if the stream is over before: the server has gone, or wants no more.
-        let moved = poll_fn(|cx| match sending.poll_move(cx, body.as_mut(), &stream, true) {
-            Poll::Ready(moved) => Poll::Ready(Some(moved)),
-            Poll::Pending => stream.poll_done(cx).map(|_| None),
+        let moved = poll_fn(|cx| match stream.poll_done(cx) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => sending.poll_move(cx, body.as_mut(), &stream, true).map(Some),
         });
         match moved.await {
             Some(Ok(())) => stream.drop_writer(),

@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -15,13 +16,14 @@ use h2conn::http::{Request, Response, StatusCode};
 use h2conn::{ErrorKind, Listener, Reason};
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::Frame;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 
 use super::{channel, data, full, hear, post};
 use crate::serve::served;
 use crate::support::foreign::server;
 use crate::support::raw::{self, DATA, HEADERS, RST_STREAM, Raw};
-use crate::support::{Over, Site, TestResult, listen_with, run, tcp_server};
+use crate::support::{Over, Site, TestResult, listen, listen_with, noise, run, serve, tcp_server};
 
 /// A router whose answer begins at once and goes on as long as the request's body does. It tells of
 /// the body's end.
@@ -247,11 +249,15 @@ fn a_client_that_closes_waits_for_its_requests() -> TestResult {
         let go_on = Arc::new(Notify::new());
         let waits = Arc::clone(&go_on);
         let (began, mut begun) = mpsc::unbounded_channel();
+        let has_answered = Arc::new(AtomicBool::new(false));
+        let answered = Arc::clone(&has_answered);
         let app = Router::new().fallback(any(move || {
             let (waits, began) = (Arc::clone(&waits), began.clone());
+            let answered = Arc::clone(&answered);
             async move {
                 let _ = began.send(());
                 waits.notified().await;
+                answered.store(true, SeqCst);
                 "late"
             }
         }));
@@ -262,15 +268,16 @@ fn a_client_that_closes_waits_for_its_requests() -> TestResult {
             async move { hear(client.send(request).await?).await }
         });
         begun.recv().await.context("the handler has begun")?;
-        let closing = client.close();
-        tokio::pin!(closing);
-        tokio::select! {
-            biased;
-            closed = &mut closing => anyhow::bail!("it has not waited: {closed:?}"),
-            () = tokio::task::yield_now() => {}
-        }
-        go_on.notify_one();
-        let (closed, heard) = tokio::join!(closing, sent);
+        let closing = async {
+            client.close().await?;
+            ensure!(has_answered.load(SeqCst), "it has not waited");
+            Ok(())
+        };
+        let going_on = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            go_on.notify_one();
+        };
+        let (closed, (), heard) = tokio::join!(closing, going_on, sent);
         closed?;
         ensure!(heard??.body == b"late");
         Ok(())
@@ -286,6 +293,35 @@ fn a_client_closes_though_a_whole_response_is_unread() -> TestResult {
         let response = client.send(post(&site, "/", full("x"))?).await?;
         client.close().await?;
         ensure!(hear(response).await?.body == b"not read yet");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_client_closes_though_a_whole_conn_is_unread() -> TestResult {
+    run(async {
+        let said = noise(600_000, 1);
+        let (listener, site) = listen(Over::Cleartext).await?;
+        serve(listener, {
+            let said = said.clone();
+            move |mut conn| {
+                let said = said.clone();
+                async move {
+                    conn.write_all(&said).await?;
+                    conn.shutdown().await?;
+                    conn.read_to_end(&mut Vec::new()).await?;
+                    Ok(())
+                }
+            }
+        });
+        let client = site.client()?;
+        let (mut conn, _) = client.connect(site.url("/")).await?;
+        conn.shutdown().await?;
+        client.close().await?;
+        let mut heard = Vec::new();
+        conn.read_to_end(&mut heard).await?;
+        ensure!(heard == said, "{} bytes", heard.len());
+        conn.close().await?;
         Ok(())
     })
 }
