@@ -17,7 +17,7 @@ test *args:
 
 # Tests wake-ups in every order in which tasks can meet.
 loom *args:
-    RUSTFLAGS='--cfg h2conn_loom' CARGO_TARGET_DIR=target/loom cargo test --release --lib loom {{args}}
+    RUSTFLAGS='--cfg h2conn_loom' CARGO_TARGET_DIR=target/loom cargo test --profile loom --lib loom {{args}}
 
 # Runs a benchmark: `just bench formats`, `json` or `idle` (docs/performance.md).
 bench name *args:
