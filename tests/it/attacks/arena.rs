@@ -49,6 +49,11 @@ const GONE: Duration = Duration::from_secs(60);
 /// The variable that makes the listener serve a `router`, whose handlers accept the same Conns.
 const ATTACKED: &str = "H2CONN_ATTACKED";
 
+/// Whether the listener serves a router.
+pub(super) fn is_router() -> bool {
+    std::env::var(ATTACKED).is_ok_and(|by| by == "router")
+}
+
 /// Attacks run one at a time, or they would measure each other.
 static ONE: Mutex<()> = Mutex::const_new(());
 
@@ -89,8 +94,7 @@ where
     Fut: Future<Output = TestResult<String>>,
 {
     let _one = ONE.lock().await;
-    let by = std::env::var(ATTACKED).ok().map(|by| format!(", {by}")).unwrap_or_default();
-    let role = format!("{role}{by}");
+    let role = format!("{role}{}", if is_router() { ", router" } else { "" });
     checked(120, async {
         let mut victim = Victim::start(&role).await?;
         let site = Site::cleartext(said(&mut victim.output, "addr").await?.parse()?);
