@@ -102,7 +102,8 @@ fn a_listener_that_drains_cuts_python_off() -> TestResult {
         conn.write_all(b"!").await?;
         let draining = tokio::spawn(listener.drain(Duration::from_secs(20)));
         conn.draining().await;
-        conn.write_all(b"more").await?;
+        // The PING after the GOAWAY may already have cut it off.
+        let _ = conn.write_all(b"more").await;
         let result = process.result("hold").await?;
         ensure!(result.contains("ConnectionState.CLOSED"), "{result}");
         ensure!(conn.read(&mut [0; 1]).await.is_err(), "it ended well");
