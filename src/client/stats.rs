@@ -24,8 +24,8 @@ pub struct ClientStats {
     /// Requests that were sent again because the server had certainly not looked at them.
     pub retries: u64,
     /// Requests of [`Client::connect`](crate::Client::connect), and ordinary ones, that a server has
-    /// certainly not looked at, because it refused them or its link ended first. Requests that were sent again
-    /// count too.
+    /// certainly not looked at, because it refused them or its link ended first. Requests that were
+    /// sent again count too.
     pub refused: u64,
 }
 

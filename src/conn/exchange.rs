@@ -6,13 +6,10 @@
 //! ordinary request stays one.
 
 use std::any::Any;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, OnceLock, Weak};
 #[cfg(feature = "requests")]
-use std::task::Context;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use http::{HeaderMap, request, response};
 use tokio::sync::watch;
@@ -265,21 +262,6 @@ impl Stream {
             whole.headers = headers;
             whole
         })
-    }
-
-    /// Waits for a future. `None` if the stream has failed before: its peer has gone.
-    pub(crate) async fn unless_over<F: Future>(&self, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
-        poll_fn(|cx| {
-            if let Poll::Ready(output) = future.as_mut().poll(cx) {
-                return Poll::Ready(Some(output));
-            }
-            match self.poll_done(cx) {
-                Poll::Ready(Err(_)) => Poll::Ready(None),
-                _ => Poll::Pending,
-            }
-        })
-        .await
     }
 
     /// Sends an interim response (RFC 9110 §15.2), unless the response has been given.

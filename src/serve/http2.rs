@@ -1,6 +1,6 @@
 //! One request over HTTP/2, from the service's call to the end of its response.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -32,7 +32,7 @@ where
         poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
         service.call(request).await.map_err(Into::into)
     };
-    let Some(outcome) = answer.stream.unless_over(called).await else {
+    let Some(outcome) = unless_over(&answer.stream, called).await else {
         // Bytes that have come may still be read.
         answer.stage = Stage::Over;
         return;
@@ -58,6 +58,21 @@ fn request_of(stream: &Arc<Stream>) -> Request<RequestBody> {
     parts.extensions.insert(Served::new(stream));
     let body = RequestBody::http2(Arc::clone(stream), &parts.headers);
     Request::from_parts(parts, body)
+}
+
+/// Waits for a future. `None` if the stream has ended before: its client has gone.
+async fn unless_over<F: Future>(stream: &Stream, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        match stream.poll_done(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(None),
+            _ => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// The answer to a request, which does not stay half given.
@@ -135,7 +150,7 @@ impl Answer {
             Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => {
                 let rest = poll_fn(|cx| content.poll_move(cx, body.as_mut(), &stream, true));
-                stream.unless_over(rest).await
+                unless_over(&stream, rest).await
             }
         };
         match outcome {
