@@ -250,18 +250,13 @@ impl Stream {
     }
 
     /// Ready with the response head of an ordinary request, once it is there. Its fields are given
-    /// once: a copy would cost time.
+    /// once.
     #[cfg(feature = "requests")]
     pub(crate) fn poll_response(
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<response::Parts, Error>> {
-        self.poll_answer_with(cx, |head| {
-            let headers = std::mem::take(&mut head.headers);
-            let mut whole = head.clone();
-            whole.headers = headers;
-            whole
-        })
+        self.poll_answer_with(cx, take_with_fields)
     }
 
     /// Sends an interim response (RFC 9110 §15.2), unless the response has been given.
@@ -270,6 +265,14 @@ impl Stream {
         exchange.add_interim(head);
         self.tell();
     }
+}
+
+/// Takes a response head, and leaves it without its fields. A copy of them would cost time.
+pub(super) fn take_with_fields(head: &mut response::Parts) -> response::Parts {
+    let headers = std::mem::take(&mut head.headers);
+    let mut whole = head.clone();
+    whole.headers = headers;
+    whole
 }
 
 /// The end of a server of this crate, for connections that do not ride on its streams.

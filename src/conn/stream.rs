@@ -10,7 +10,7 @@ use http::{StatusCode, request, response};
 use tokio::time::Instant;
 
 use super::deadline::Deadline;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, take_with_fields};
 use super::stats::Stalls;
 use super::{Addr, Carrier, Transport};
 use crate::alive::{Counted, Kind};
@@ -229,11 +229,8 @@ impl Stream {
         if !self.is_ordinary() {
             return Some((head.clone(), is_whole));
         }
-        // No user asks for the fields of an ordinary response, and a copy of them costs time.
-        let headers = std::mem::take(&mut head.headers);
-        let mut whole = head.clone();
-        whole.headers = headers;
-        Some((whole, is_whole))
+        // No user asks for the fields of an ordinary response.
+        Some((take_with_fields(head), is_whole))
     }
 
     /// Whether the answer refuses the request. A WebSocket over HTTP/1.1 is accepted with 101.
