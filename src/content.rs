@@ -7,7 +7,7 @@ mod sending;
 
 use std::error::Error as StdError;
 
-pub(crate) use fields::{content_length, remove_connection_specific, trim};
+pub(crate) use fields::{content_length, is_without_content, remove_connection_specific, trim};
 pub(crate) use received::Received;
 #[cfg(feature = "requests")]
 pub(crate) use sending::Piece;

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::uri::Authority;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request};
 use http_body::Body;
 use tower_service::Service;
 
@@ -21,7 +19,9 @@ use super::request::replace;
 use super::target::Target;
 use crate::config::values;
 use crate::conn::Transport;
-use crate::content::{BoxError, content_length, remove_connection_specific, trim};
+use crate::content::{
+    BoxError, content_length, is_without_content, remove_connection_specific, trim,
+};
 use crate::error::{Error, ErrorKind, Result, request_name};
 use content::Content;
 
@@ -169,9 +169,10 @@ impl Call {
         let mut body = ResponseBody::new(Arc::clone(&stream));
         content.send_rest(&stream, self);
         let head = poll_fn(|cx| stream.poll_response(cx)).await?;
-        let has_none = self.method == Method::HEAD
-            || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        body.expect(if has_none { Some(0) } else { content_length(&head.headers) });
+        body.expect(match is_without_content(&self.method, head.status) {
+            true => Some(0),
+            false => content_length(&head.headers),
+        });
         Ok(Response::from_parts(head, body))
     }
 }

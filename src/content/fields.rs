@@ -1,6 +1,7 @@
 //! The fields of HTTP/1.1 that HTTP/2 forbids, and the length that a head announces.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
 
 use crate::config::values;
 
@@ -45,6 +46,11 @@ pub(crate) fn trim(fields: &mut HeaderMap) {
             *value = trimmed;
         }
     }
+}
+
+/// Whether a response has no content, whatever its head announces (RFC 9110 §6.4.1).
+pub(crate) fn is_without_content(request: &Method, status: StatusCode) -> bool {
+    *request == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// The length that a head announces. `None` also for one that is no number, with which the head

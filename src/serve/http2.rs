@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::{ConnInfo, RequestBody, fields};
 use crate::alive::{Counted, Kind};
 use crate::conn::{Exchange, Served, Stream};
-use crate::content::{BoxError, Pieces, Sending, content_length, too_short};
+use crate::content::{BoxError, Pieces, Sending, content_length, is_without_content, too_short};
 use crate::error::{Error, ErrorKind, Reason};
 use crate::hosted::asked_for;
 use crate::observe;
@@ -114,8 +114,7 @@ impl Answer {
             return self.give_conn(head);
         }
         let request = &self.stream.request.method;
-        let without_content = *request == Method::HEAD
-            || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let without_content = is_without_content(request, head.status);
         let is_tunnel = *request == Method::CONNECT && head.status.is_success();
         if head.status == StatusCode::NO_CONTENT || is_tunnel {
             // RFC 9110 §8.6.
