@@ -5,6 +5,7 @@ use bytes::Buf;
 use proptest::prelude::*;
 
 use super::*;
+use crate::pipe::buffers::Batch;
 use crate::sync::Woken;
 
 /// A mover that counts its calls, also for the tests of the inbox.
