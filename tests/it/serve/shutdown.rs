@@ -24,6 +24,18 @@ use tokio_tungstenite::tungstenite::Message;
 use super::{Stoppable, ask, get, h2_client};
 use crate::support::{GRACE, Over, TestResult, check_echo, listen_with, noise, run, websocket};
 
+/// All that a WebSocket says, up to its end. The client answers the close frame as it reads on.
+async fn hear(socket: &mut websocket::Socket) -> TestResult<Vec<u8>> {
+    let mut heard = Vec::new();
+    while let Some(message) = socket.next().await {
+        match message? {
+            Message::Close(_) => {}
+            message => heard.extend_from_slice(&message.into_data()),
+        }
+    }
+    Ok(heard)
+}
+
 #[test]
 fn a_shutdown_lets_requests_and_conns_end() -> TestResult {
     run(async {
@@ -174,13 +186,7 @@ fn nothing_fails_when_a_server_with_a_crowd_ends() -> TestResult {
             let by = if number % 2 == 0 { Version::HTTP_11 } else { Version::HTTP_2 };
             let mut socket = websocket::open(&site, by, "/live").await?;
             left.spawn(async move {
-                let mut heard = Vec::new();
-                while let Some(message) = socket.next().await {
-                    match message? {
-                        Message::Close(_) => {}
-                        message => heard.extend_from_slice(&message.into_data()),
-                    }
-                }
+                let heard = hear(&mut socket).await?;
                 ensure!(heard == b"goodbye", "{heard:?}");
                 Ok(())
             });
@@ -254,14 +260,7 @@ fn a_websocket_over_http_1_hears_of_the_end_and_is_waited_for() -> TestResult {
         let site = server.site.clone();
         let mut socket = websocket::open(&site, Version::HTTP_11, "/").await?;
         let ended = server.stop();
-        let mut heard = Vec::new();
-        while let Some(message) = socket.next().await {
-            // The client answers the close frame as it reads on.
-            match message? {
-                Message::Close(_) => {}
-                message => heard.extend_from_slice(&message.into_data()),
-            }
-        }
+        let heard = hear(&mut socket).await?;
         ensure!(heard == b"goodbye", "{heard:?}");
         drop(socket);
         ended.await??;
