@@ -379,26 +379,39 @@ async fn a_stream_that_was_reset_before_its_end_is_owed_to_nobody() -> Result<()
 }
 
 #[tokio::test]
-async fn close_is_no_success_where_a_peer_that_wants_no_more_has_acknowledged_nothing() -> Result<()>
-{
-    checked(30, async {
-        let (client, conn, mut raw) = answered().await?;
-        (&conn).write_all(b"some of it").await?;
-        raw.wait_for(DATA, 1).await?;
-        let mut frames = crate::support::raw::frame(DATA, END_STREAM, 1, b"enough");
-        let code = Reason::NO_ERROR.code().to_be_bytes();
-        frames.extend(crate::support::raw::frame(RST_STREAM, 0, 1, &code));
-        raw.io.write_all(&frames).await?;
-        ensure!(conn.closed().await.is_err(), "this side was open");
-        let closing = tokio::spawn(async move { conn.close().await });
-        let is_question = |kind, flags| kind == PING && flags & ACK == 0;
-        let mut last = raw.io;
-        while read_frame(&mut last).await?.is_some_and(|it| !is_question(it.kind, it.flags)) {}
-        drop(last);
-        let error = closing.await?.err().context("nobody has acknowledged its bytes")?;
-        ensure!(error.to_string().contains("may be lost"), "{error}");
-        drop(client);
-        Ok(())
-    })
-    .await
+async fn close_tells_how_much_a_peer_that_wants_no_more_and_hangs_up_may_lack() -> Result<()> {
+    for written in [&b"some of it"[..], b""] {
+        checked(30, async {
+            let (client, conn, mut raw) = answered().await?;
+            if !written.is_empty() {
+                (&conn).write_all(written).await?;
+                raw.wait_for(DATA, 1).await?;
+            }
+            let mut frames = crate::support::raw::frame(DATA, END_STREAM, 1, b"enough");
+            let code = Reason::NO_ERROR.code().to_be_bytes();
+            frames.extend(crate::support::raw::frame(RST_STREAM, 0, 1, &code));
+            raw.io.write_all(&frames).await?;
+            ensure!(conn.closed().await.is_err(), "this side was open");
+            if written.is_empty() {
+                drop(raw);
+                while client.stats().origins.iter().any(|origin| !origin.links.is_empty()) {
+                    tokio::task::yield_now().await;
+                }
+                return Ok(conn.close().await?);
+            }
+            let closing = tokio::spawn(async move { conn.close().await });
+            let is_question = |kind, flags| kind == PING && flags & ACK == 0;
+            let mut last = raw.io;
+            while read_frame(&mut last).await?.is_some_and(|it| !is_question(it.kind, it.flags)) {}
+            drop(last);
+            let error = closing.await?.err().context("nobody has acknowledged its bytes")?;
+            ensure!(error.to_string().contains("may be lost"), "{error}");
+            ensure!(error.reason() == Some(Reason::NO_ERROR) && error.is_by_peer(), "{error:?}");
+            drop(client);
+            Ok(())
+        })
+        .await
+        .with_context(|| format!("{} bytes", written.len()))?;
+    }
+    Ok(())
 }
