@@ -150,6 +150,12 @@ impl ClientBuilder {
     ///
     /// When a server ends a link with GOAWAY and `too_many_pings`, the client doubles the interval
     /// for that origin, up to an hour.
+    ///
+    /// Whatever the interval is, the client also sends a PING when a request has had no answer for a
+    /// tenth of a second: some proxies (nginx 1.22) hold back the head of the response until they
+    /// have more to send. Requests that wait at that time share the PING, and no request causes a
+    /// second one. After two PINGs without a byte of any response in between, and after
+    /// `too_many_pings`, requests cause none.
     pub fn keep_alive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.config.keep_alive_interval = interval.into();
         self

@@ -9,6 +9,7 @@ mod life;
 mod linger;
 mod memory;
 mod news;
+mod nudge;
 mod sending;
 mod stay;
 mod streams;
@@ -23,6 +24,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use leave::{Shutdown, Waiter};
+use nudge::Nudge;
 use sending::heads_room;
 use slab::Slab;
 use stay::Idle;
@@ -103,6 +105,7 @@ pub(super) struct Driver {
     wide: Wide,
     pinger: Pinger,
     keep_alive: KeepAlive,
+    nudge: Nudge,
     /// When the transport last took bytes, and how many it had taken then. Kept up to date only for
     /// a `stall_timeout`.
     took: Instant,
@@ -216,6 +219,7 @@ impl Driver {
             wide: Wide::default(),
             pinger: Pinger::default(),
             keep_alive: KeepAlive::new(Instant::now()),
+            nudge: Nudge::default(),
             took: Instant::now(),
             taken: 0,
             first_pace,

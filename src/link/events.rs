@@ -105,6 +105,8 @@ pub(super) struct News {
     /// Bytes that have come for no stream.
     pub(super) dropped: usize,
     pub(super) pongs: Vec<[u8; 8]>,
+    /// The peer has sent HEADERS or DATA.
+    pub(super) spoke: bool,
     /// The peer has acknowledged SETTINGS.
     pub(super) settings_acknowledged: bool,
     /// The peer's last GOAWAY.
@@ -205,6 +207,7 @@ impl Visitor for Events<'_> {
     }
 
     fn response(&mut self, id: StreamId, response: Response<()>, end: bool) {
+        self.news.spoke = true;
         let Some(entry) = self.entry(id) else { return };
         if end && entry.stream.is_ordinary() {
             // The end is noted before the user is told, because a response that the user drops before
@@ -218,6 +221,7 @@ impl Visitor for Events<'_> {
     }
 
     fn data(&mut self, id: StreamId, content: &[u8]) {
+        self.news.spoke = true;
         if let Some(entry) = self.entry(id) {
             self.news.held += entry.keep(content);
         } else if let Some(arrival) = self.arrival(id) {
@@ -228,6 +232,7 @@ impl Visitor for Events<'_> {
     }
 
     fn trailers(&mut self, id: StreamId, trailers: HeaderMap) {
+        self.news.spoke = true;
         // A connection has no use for them.
         let is_wanted = match self.ids.get(&id) {
             Some(Place::Entry(key)) => {

@@ -14,7 +14,7 @@ use crate::config::Config;
 /// The payload of the PING behind a server's first GOAWAY.
 pub(super) const SHUTDOWN: [u8; 8] = *b"h2conn\0\x01";
 
-/// The payload of a PING whose answer is only a sign of life.
+/// The payload of a PING of which only the answer itself matters.
 pub(super) const NUDGE: [u8; 8] = *b"h2conn\0\0";
 
 /// The beginning of the payloads of PINGs that measure; a number follows.

@@ -110,7 +110,7 @@ impl Driver {
     /// Sends a PING. It measures the round trip unless such a PING is already in flight.
     fn ask_for_life(&mut self) {
         if !self.send_ping() {
-            self.session.http2().ping(ping::NUDGE);
+            self.session.ping(ping::NUDGE);
         }
         // The PING leaves in the next turn, because a timer may have caused this.
         self.shared.ask();

@@ -295,6 +295,7 @@ impl Driver {
                 }
                 entry.carrier.set_id(id.get());
                 self.ids.insert(id, Place::Entry(key));
+                self.has_asked(id);
                 if stay::is_nearly_last(id, self.config.last_stream_id) {
                     self.shared.info.observed.retired(Cause::UsedUp);
                     self.shut_down();

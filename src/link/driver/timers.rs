@@ -26,6 +26,8 @@ pub(super) enum Timer {
     Goodbye,
     /// The peer may have been silent for long.
     KeepAlive,
+    /// A client's request may have waited for its answer.
+    Unanswered,
     /// The link may have been unused for long enough.
     Idle,
     /// The peer of a server should have opened something.
@@ -144,6 +146,7 @@ impl Driver {
                     self.give_up(Ending::Gone(error));
                 }
                 Timer::KeepAlive => self.check_life(),
+                Timer::Unanswered => self.look_for_answers(),
                 Timer::Goodbye => {
                     self.leaving = None;
                     self.stop_leaving();

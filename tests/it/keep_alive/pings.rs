@@ -19,7 +19,7 @@ use crate::support::{
 };
 
 /// The payload of a GOAWAY: stream 1, ENHANCE_YOUR_CALM, and the text of gRPC's servers.
-const TOO_MANY_PINGS: &[u8] = b"\0\0\0\x01\0\0\0\x0btoo_many_pings";
+pub(super) const TOO_MANY_PINGS: &[u8] = b"\0\0\0\x01\0\0\0\x0btoo_many_pings";
 
 /// Our client, a Conn of it, and a server whose frames a test writes.
 pub(crate) async fn scripted(
@@ -37,13 +37,21 @@ pub(crate) async fn scripted(
 
 /// The seconds at which PINGs arrive within `time`. They are answered.
 async fn pings(raw: &mut Raw<DuplexStream>, time: Duration) -> TestResult<Vec<u64>> {
+    Ok(times(raw, time).await?.iter().map(Duration::as_secs).collect())
+}
+
+/// The times at which PINGs arrive within `time`. They are answered.
+pub(super) async fn times(
+    raw: &mut Raw<DuplexStream>,
+    time: Duration,
+) -> TestResult<Vec<Duration>> {
     let began = Instant::now();
     let mut times = Vec::new();
     let read = async {
         loop {
             let frame = raw.next().await?.context("the link has ended")?;
             if frame.kind == PING && frame.flags & ACK == 0 {
-                times.push(began.elapsed().as_secs());
+                times.push(began.elapsed());
             }
         }
     };
