@@ -26,6 +26,8 @@ pub(super) struct Call {
     pub(super) headers: HeaderMap,
     /// The length of its content, if the head must say it.
     pub(super) length: Option<u64>,
+    /// A connection's request has no content, so that its head ends it.
+    pub(super) ends_with_head: bool,
     /// The callbacks that change the header fields of each attempt: the client's, then the request's.
     pub(super) headers_with: [Option<HeadersFn>; 2],
     pub(super) response_timeout: Duration,
@@ -86,13 +88,13 @@ impl Call {
         let limit = self.response_timeout;
         let response = match timeout(limit, guard.conn().response()).await {
             Ok(response) => response?,
-            Err(_) => return Err(no_answer(self.name(), limit)),
+            Err(_) => return Err(self.no_answer()),
         };
         if !response.status().is_success() {
             // The body is being collected into the error that ends the stream.
             return match guard.conn().closed().await {
                 Err(error) => Err(error),
-                Ok(()) => Err(no_answer(self.name(), limit)),
+                Ok(()) => Err(self.no_answer()),
             };
         }
         Ok((guard.into_conn(), response))
@@ -100,7 +102,11 @@ impl Call {
 
     pub(super) async fn open(&self) -> Result<Conn> {
         let place = self.place().await?;
-        Ok(Conn::new(place.open(self.head()?, self.transport.clone())))
+        let (head, transport) = (self.head()?, self.transport.clone());
+        Ok(Conn::new(match self.ends_with_head {
+            true => place.open_ended(head, transport),
+            false => place.open(head, transport),
+        }))
     }
 
     /// Waits for a place on a link.
@@ -167,10 +173,32 @@ impl Call {
         }
     }
 
+    fn no_answer(&self) -> Error {
+        let why = match self.ends_with_head {
+            true => "a proxy that buffers may be holding back the response, or the server may",
+            false => {
+                "the server, or a proxy that buffers, may be waiting for more of the request \
+                 (Client::open does not wait for the response), or"
+            }
+        };
+        let message = format!(
+            "{}: no response within {} s; {why} be at its limit of streams",
+            self.name(),
+            self.response_timeout.as_secs_f32()
+        );
+        Error::new(ErrorKind::TimedOut, message)
+    }
+
     /// Names the request in errors.
     pub(super) fn name(&self) -> String {
         request_name(&self.method, self.target.uri())
     }
+}
+
+/// Whether requests of this method have content, so that one without any must say so by its length. Of other methods the
+/// field alone would announce content (RFC 9110 §8.6).
+pub(super) fn expects_content(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
 /// Resets a connection that is being made, unless it is taken out.
@@ -192,14 +220,4 @@ impl Drop for ResetOnDrop {
             conn.reset(Reason::CANCEL);
         }
     }
-}
-
-fn no_answer(name: String, limit: Duration) -> Error {
-    let message = format!(
-        "{name}: no response within {} s; the server, or a proxy that buffers, may be waiting for \
-         more of the request (Client::open does not wait for the response), or be at its limit of \
-         streams",
-        limit.as_secs_f32()
-    );
-    Error::new(ErrorKind::TimedOut, message)
 }

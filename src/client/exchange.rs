@@ -14,7 +14,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::Client;
-use super::call::Call;
+use super::call::{Call, expects_content};
 use super::request::replace;
 use super::target::Target;
 use crate::config::values;
@@ -137,9 +137,7 @@ impl Client {
         if length.is_some() && declared.is_none() {
             return Err(wrong("the field \"content-length\" is no number (RFC 9110 §8.6)"));
         }
-        // Other methods say by the field alone that there is content.
-        let expects = matches!(method, Method::POST | Method::PUT | Method::PATCH);
-        let length = declared.or(known.filter(|length| *length > 0 || expects));
+        let length = declared.or(known.filter(|length| *length > 0 || expects_content(&method)));
         let inner = &self.inner;
         let mut headers = inner.headers.clone();
         replace(&mut headers, fields);
@@ -149,6 +147,7 @@ impl Client {
             transport: Transport::Request,
             headers,
             length,
+            ends_with_head: false,
             headers_with: [inner.headers_with.clone(), None],
             response_timeout: inner.response_timeout,
             client: self.clone(),

@@ -8,11 +8,11 @@ use http::{HeaderMap, Method, Response, request};
 
 use super::Client;
 use super::builder::opening;
-use super::call::Call;
+use super::call::{Call, expects_content};
 use super::target::Target;
 use crate::config::{check_headers, parse_headers};
 use crate::conn::Conn;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result, request_name};
 
 /// A request by which a [`Client`] is about to connect, from [`Client::request`].
 ///
@@ -29,6 +29,7 @@ pub struct RequestBuilder {
     headers: HeaderMap,
     headers_with: Option<HeadersFn>,
     response_timeout: Option<Duration>,
+    without_content: bool,
 }
 
 impl RequestBuilder {
@@ -41,6 +42,7 @@ impl RequestBuilder {
             headers: HeaderMap::new(),
             headers_with: None,
             response_timeout: None,
+            without_content: false,
         }
     }
 
@@ -80,6 +82,18 @@ impl RequestBuilder {
         self
     }
 
+    /// Sends the request without content: its head carries END_STREAM (RFC 9113 §8.1), and has a `content-length` of 0
+    /// where the method is POST, PUT or PATCH. The connection can only be read, and writes fail as after a shutdown.
+    /// Default: the content stays open until the shutdown.
+    ///
+    /// Such a request passes proxies that wait for the whole of a request, and those that do not pass on a response to
+    /// one that is open (Traefik, Apache). A GET of this kind is answered 400 by `accept`, unless the server sets
+    /// `require_body(false)`.
+    pub fn without_content(mut self) -> Self {
+        self.without_content = true;
+        self
+    }
+
     /// Sends the request and waits for the response head, as [`Client::connect`] does.
     ///
     /// # Errors
@@ -116,7 +130,14 @@ impl RequestBuilder {
             None => (inner.method.clone(), inner.transport.clone()),
             Some(method) => opening(Some(method), protocol.map(str::to_owned))?,
         };
+        if self.without_content && method == Method::CONNECT {
+            let name = request_name(&method, target.uri());
+            let message =
+                format!("{name}: CONNECT opens a tunnel, which has content; set another method");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
         check_headers(&self.headers)?;
+        let length = (self.without_content && expects_content(&method)).then_some(0);
         let mut headers = inner.headers.clone();
         replace(&mut headers, self.headers);
         replace(&mut headers, parse_headers(&self.fields)?);
@@ -125,7 +146,8 @@ impl RequestBuilder {
             method,
             transport,
             headers,
-            length: None,
+            length,
+            ends_with_head: self.without_content,
             headers_with: [inner.headers_with.clone(), self.headers_with],
             response_timeout: self.response_timeout.unwrap_or(inner.response_timeout),
             client: self.client,

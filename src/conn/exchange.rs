@@ -32,8 +32,6 @@ pub(crate) struct Exchange {
     place: Mutex<Option<Kept>>,
     /// The response of the connection was dropped.
     answer_dropped: AtomicBool,
-    /// A client's request is known to have no content, so that its head ends it.
-    ends_with_head: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -146,16 +144,6 @@ impl Exchange {
         self.conn.get().map(|conn| conn.draining.clone())
     }
 
-    /// A client's request has no content.
-    #[cfg(feature = "requests")]
-    pub(crate) fn set_ends_with_head(&self) {
-        self.ends_with_head.store(true, SeqCst);
-    }
-
-    pub(crate) fn ends_with_head(&self) -> bool {
-        self.ends_with_head.load(SeqCst)
-    }
-
     /// The response that made the request a connection was dropped.
     pub(crate) fn set_answer_dropped(&self) {
         self.answer_dropped.store(true, SeqCst);
@@ -230,6 +218,15 @@ impl Stream {
     /// Whether it is an ordinary request, of which no connection was made.
     pub(crate) fn is_ordinary(&self) -> bool {
         self.exchange().is_some_and(|exchange| !exchange.is_taken())
+    }
+
+    /// A client's request, which is not sent yet, has no content. The outbox must be finished.
+    pub(crate) fn set_ends_with_head(&self) {
+        self.ends_with_head.store(true, SeqCst);
+    }
+
+    pub(crate) fn ends_with_head(&self) -> bool {
+        self.ends_with_head.load(SeqCst)
     }
 
     /// Makes a served stream a connection. `place` is kept until the stream is over.

@@ -77,6 +77,8 @@ pub(crate) struct Stream {
     answer: Mutex<Answer>,
     fate: Mutex<Fate>,
     reset_on_drop: AtomicBool,
+    /// A client's request has no content, so that its head ends it.
+    pub(super) ends_with_head: AtomicBool,
     /// Of the stream of an ordinary request.
     pub(super) exchange: OnceLock<Box<Exchange>>,
     observed: observe::Conn,
@@ -148,6 +150,7 @@ impl Stream {
             answer: Mutex::default(),
             fate: Mutex::default(),
             reset_on_drop: AtomicBool::new(false),
+            ends_with_head: AtomicBool::new(false),
             exchange: OnceLock::new(),
             _counted: Counted::new(Kind::Stream),
         }

@@ -275,11 +275,6 @@ impl Entry {
         status.is_success() || is_served
     }
 
-    /// Whether nothing follows the head of this request.
-    pub(super) fn is_whole_request(&self) -> bool {
-        self.stream.exchange().is_some_and(Exchange::ends_with_head)
-    }
-
     /// END_STREAM was sent with this side's head.
     pub(super) fn end_went_with_the_head(&mut self) {
         drop(self.stream.outbox.take(usize::MAX));

@@ -141,6 +141,16 @@ impl Lease {
         shared.open(Some(self), request, transport)
     }
 
+    /// Opens the stream of a request without content, whose head ends it. It can only be read.
+    pub(crate) fn open_ended(self, request: request::Parts, transport: Transport) -> Arc<Stream> {
+        let shared = Arc::clone(&self.0);
+        let (stream, carrier) = shared.stream(request, transport, None);
+        stream.outbox.finish();
+        stream.set_ends_with_head();
+        shared.command(Command::Open(Arc::clone(&stream), carrier, Some(self)));
+        stream
+    }
+
     /// Opens the stream of an ordinary request. `put` puts its content, as far as it is there, into
     /// the outbox, and need not tell anybody.
     #[cfg(feature = "requests")]

@@ -7,8 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use h2conn::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use h2conn::{Client, ErrorKind, Incoming, Listener};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use crate::support::checked;
+use crate::support::raw::{self, Raw};
 
 /// A listener and the URL of a path there.
 async fn server() -> Result<(Listener, String)> {
@@ -105,6 +107,65 @@ async fn a_callback_makes_the_fields_of_each_attempt() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_request_without_content_ends_with_its_head_and_can_be_read() -> Result<()> {
+    checked(30, async {
+        let (client_io, server_io) = duplex(1 << 20);
+        let client = Client::builder().build_over(client_io).await?;
+        let asking = async {
+            let (mut conn, _) = client.request("http://raw/").without_content().connect().await?;
+            let refused = conn.write(b"x").await.err().context("it takes nothing")?;
+            ensure!(refused.kind() == std::io::ErrorKind::BrokenPipe, "{refused:?}");
+            let mut answer = String::new();
+            conn.read_to_string(&mut answer).await?;
+            ensure!(answer == "answer", "{answer:?}");
+            conn.close().await?;
+            anyhow::Ok(client.close().await?)
+        };
+        let serving = async {
+            let mut raw = Raw::server(server_io).await?;
+            ensure!(raw.wait_for(raw::HEADERS, 1).await?.is_end());
+            raw.send(raw::HEADERS, raw::END_HEADERS, 1, raw::OK).await?;
+            raw.send(raw::DATA, raw::END_STREAM, 1, b"answer").await?;
+            while let Some(frame) = raw.next().await? {
+                ensure!(frame.stream == 0, "{frame:?} follows on the stream");
+            }
+            Ok(())
+        };
+        tokio::try_join!(asking, serving)?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_request_without_content_says_so_where_its_method_has_some_and_is_sent_again()
+-> Result<()> {
+    checked(30, async {
+        let (mut listener, url) = server().await?;
+        let client = Client::new()?;
+        for (method, length) in [(Method::POST, &["0"][..]), (Method::GET, &[])] {
+            let request = client.request(&url).method(method.clone()).without_content();
+            let asking = async {
+                let (conn, _) = request.connect().await?;
+                anyhow::Ok(conn.close().await?)
+            };
+            let serving = async {
+                // The first attempt is refused unseen.
+                drop(next(&mut listener).await?);
+                let incoming = next(&mut listener).await?;
+                ensure!(values(&incoming, "content-length") == length, "{incoming:?}");
+                let mut conn = incoming.accept()?;
+                ensure!(conn.read(&mut [0]).await? == 0, "{method}");
+                anyhow::Ok(conn.close().await?)
+            };
+            tokio::try_join!(asking, serving)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn settings_that_cannot_be_used_are_named_before_or_instead_of_a_stream() -> Result<()> {
     checked(30, async {
         let (_listener, url) = server().await?;
@@ -137,6 +198,10 @@ async fn settings_that_cannot_be_used_are_named_before_or_instead_of_a_stream() 
         let error =
             extended.request_from(connect).connect().await.err().context("it is not offered")?;
         ensure!(error.kind() == ErrorKind::Unsupported, "{error:?}");
+        let error = extended.request(&url).without_content().open().await;
+        let error = error.err().context("a tunnel has content")?;
+        ensure!(error.kind() == ErrorKind::InvalidInput, "{error:?}");
+        ensure!(error.to_string().contains("CONNECT opens a tunnel"), "{error}");
         let error = extended.request(&url).method(Method::PUT).open().await;
         let error = error.err().context("PUT is no CONNECT")?;
         ensure!(error.kind() == ErrorKind::InvalidInput, "{error:?}");

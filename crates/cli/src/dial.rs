@@ -112,10 +112,23 @@ impl Caller {
 
     /// Like [`Client::connect`]. A long wait is explained on standard error.
     pub(crate) async fn connect(&self, url: &str) -> h2conn::Result<(Conn, Response<()>)> {
+        self.finish(self.client.connect(url), url, "more of the request").await
+    }
+
+    /// The same, with a request that has no content. The connection can only be read.
+    pub(crate) async fn ask(&self, url: &str) -> h2conn::Result<(Conn, Response<()>)> {
+        let request = self.client.request(url).without_content();
+        self.finish(request.connect(), url, "something else").await
+    }
+
+    async fn finish(
+        &self,
+        connecting: impl Future<Output = h2conn::Result<(Conn, Response<()>)>>,
+        url: &str,
+        more: &str,
+    ) -> h2conn::Result<(Conn, Response<()>)> {
         let began = Instant::now();
-        let connecting = self.client.connect(url);
-        let (conn, response) =
-            waiting::explained(connecting, &self.client, url, "more of the request").await?;
+        let (conn, response) = waiting::explained(connecting, &self.client, url, more).await?;
         self.report.opened(&conn, began.elapsed(), &self.secrets);
         self.report.response(&response);
         Ok((conn, response))

@@ -44,9 +44,11 @@ impl Tunnel {
         Tunnel { caller, base: format!("{}/", path.trim_end_matches('/')), idle_timeout }
     }
 
-    /// Checks that the server is there and accepts the token.
+    /// Checks that the server is there and accepts the token. The request is complete, because some
+    /// proxies do not pass on an answer to an open one.
     pub(crate) async fn check(&self) -> h2conn::Result<()> {
-        self.open("check").await?.close().await
+        let (conn, _) = self.caller.ask(&format!("{}check", self.base)).await?;
+        conn.close().await
     }
 
     /// Opens a connection that the server relays to `target`.

@@ -81,12 +81,10 @@ where
         if !self.is_whole() {
             return;
         }
-        if let Some(exchange) = stream.exchange() {
-            match &self.trailers {
-                Some(trailers) => exchange.set_trailers(trailers.clone()),
-                None if self.is_none && self.first.is_empty() => exchange.set_ends_with_head(),
-                None => {}
-            }
+        match (&self.trailers, stream.exchange()) {
+            (Some(trailers), Some(exchange)) => exchange.set_trailers(trailers.clone()),
+            (None, _) if self.is_none && self.first.is_empty() => stream.set_ends_with_head(),
+            _ => {}
         }
         stream.outbox.put_end();
     }

@@ -284,7 +284,7 @@ impl Driver {
             self.settings_wait = true;
             return false;
         }
-        let end = entry.is_whole_request();
+        let end = entry.stream.ends_with_head();
         let ending = match (self.session.open(request, end), protocol) {
             (Ok(id), _) => {
                 entry.head = Head::Asked;

@@ -7,7 +7,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_blocking;
 
 use super::SIZE;
@@ -77,10 +76,9 @@ impl Destination {
     /// The failure of either side. The bytes that have arrived are kept for the next attempt,
     /// unless they differ from the sender's. [`Spent`] if there can be no next attempt.
     pub(crate) async fn fetch(mut self, client: &Caller, url: &str) -> Result<()> {
-        let (conn, response) = client.connect(url).await?;
-        // The request contains everything. With a slow disk, an end behind the file would come too
-        // late: the server waits for it for one second, and then resets a file that is whole here.
-        (&conn).shutdown().await?;
+        // The head contains everything. With a slow disk, an end behind the file would come too late:
+        // the server waits for it for one second, and then resets a file that is whole here.
+        let (conn, response) = client.ask(url).await?;
         let size: Option<u64> =
             response.headers().get(SIZE).and_then(|size| size.to_str().ok()?.parse().ok());
         let size = size.with_context(|| {

@@ -45,3 +45,4 @@ mod transfer;
 mod tunnel;
 mod verbose;
 mod waiting;
+mod whole;

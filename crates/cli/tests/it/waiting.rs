@@ -24,7 +24,8 @@ fn run(command: &mut Command) -> TestResult<(Child, BufReader<impl Read + use<>>
     Ok((child, said))
 }
 
-/// The commands that wait for a response from `url`, with files in `folder`.
+/// The commands that wait for a response from `url`, with files in `folder`. The requests of the last two are
+/// complete.
 fn commands(url: &str, folder: &tempfile::TempDir) -> TestResult<[Vec<String>; 4]> {
     let path = |name: &str| folder.path().join(name).display().to_string();
     std::fs::write(path("here"), "a file")?;
@@ -64,8 +65,9 @@ fn is_explained_once(which: usize) -> TestResult {
     let mut line = String::new();
     said.read_line(&mut line)?;
     ensure!(line.contains(&peer.url) && line.contains("no response after 3 s"), "{line:?}");
-    let more = if which == 0 { "wait for input" } else { "wait for more of the request" };
-    ensure!(line.contains("a proxy on the way") && line.contains(more), "{line:?}");
+    let more = ["input", "more of the request", "something else", "something else"][which];
+    let more = format!("wait for {more} before");
+    ensure!(line.contains("a proxy on the way") && line.contains(&more), "{line:?}");
     ensure!(!line.contains("secret"), "{line:?}");
     answer.send(()).map_err(|()| anyhow::anyhow!("the peer has gone"))?;
     drop(child.stdin.take());
