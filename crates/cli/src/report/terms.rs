@@ -47,21 +47,11 @@ const STARTS: [(&str, &str); 2] = [
     ("handshake_timeout is ", "--connect-timeout is "),
 ];
 
-/// The end of an error of rustls, which is for those who write programs.
-const MANUAL_OF_RUSTLS: &str =
-    ": https://docs.rs/rustls/latest/rustls/manual/_03_howto/index.html#unexpected-eof";
-
 /// An error and its causes in one line, with options instead of setters where the library speaks.
 pub(crate) fn shown(error: &anyhow::Error) -> String {
-    let mut is_behind = false;
     let texts = error.chain().map(|cause| {
         let text = cause.to_string();
-        if is_of_the_library(cause) {
-            is_behind = true;
-            return of_the_tool(&text).into_owned();
-        }
-        // The causes of the library's errors are those of rustls and of the system.
-        if is_behind { text.replace(MANUAL_OF_RUSTLS, "") } else { text }
+        if is_of_the_library(cause) { of_the_tool(&text).into_owned() } else { text }
     });
     texts.collect::<Vec<_>>().join(": ")
 }
@@ -84,7 +74,7 @@ fn of_the_tool(text: &str) -> Cow<'_, str> {
             text = Cow::Owned(format!("{tool}{rest}"));
         }
     }
-    for (library, tool) in TERMS.into_iter().chain([(MANUAL_OF_RUSTLS, "")]) {
+    for (library, tool) in TERMS {
         if text.contains(library) {
             text = Cow::Owned(text.replace(library, tool));
         }
