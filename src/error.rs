@@ -1,6 +1,7 @@
 //! Errors, and the table of the errors that each ending becomes.
 
 mod ending;
+mod refusal;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -145,16 +146,12 @@ impl Error {
 
     /// Makes the error for a server's answer to `what` that was not 2xx.
     pub(crate) fn rejected(what: &str, head: response::Parts, body: Bytes) -> Error {
-        let text = String::from_utf8_lossy(&body);
-        let mut line = text.lines().next().unwrap_or("").trim().to_owned();
-        if line.chars().count() > 200 {
-            line = line.chars().take(200).chain("…".chars()).collect();
-        }
-        let said = if line.is_empty() { String::new() } else { format!(": {line:?}") };
+        let said = refusal::said(&head, &body).map(|said| format!(": {said:?}"));
         let message = format!(
-            "{what}: the server answered {} instead of 2xx{said}; {}",
+            "{what}: the server answered {} instead of 2xx{}; {}",
             head.status,
-            advice_on(head.status)
+            said.unwrap_or_default(),
+            refusal::advice(&head)
         );
         Error::new(ErrorKind::Rejected, message)
             .by_the_peer()
@@ -269,17 +266,6 @@ impl Error {
     fn source_io_kind(&self) -> Option<io::ErrorKind> {
         let source = self.0.source.as_ref()?;
         source.downcast_ref::<io::Error>().map(io::Error::kind)
-    }
-}
-
-/// The part of a request that probably makes a server answer with this status.
-fn advice_on(status: StatusCode) -> &'static str {
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            "check the token, or what else shows the server who asks"
-        }
-        StatusCode::METHOD_NOT_ALLOWED => "check the method",
-        _ => "check the path, and what the server asks of a request",
     }
 }
 

@@ -1,6 +1,8 @@
 //! The messages for a user whose connection cannot be made: the attempt, the observation, and
 //! advice.
 
+mod proxies;
+
 use std::error::Error as _;
 use std::io;
 use std::time::{Duration, Instant};

@@ -18,6 +18,7 @@ pub(crate) mod unreached;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use h2conn::http::StatusCode;
 use h2conn::{Conn, Error};
 
 use crate::dial::Caller;
@@ -62,24 +63,28 @@ impl Tunnel {
     }
 }
 
-/// Makes an error for the user. A refusal has the server's own words, which name the rule.
+/// Makes an error for the user. A refusal has the server's own words, which name the rule. A page of HTML, or the status
+/// alone, comes from a proxy, of which the library's error tells more.
 pub(crate) fn explain(error: Error) -> anyhow::Error {
-    match (error.status(), error.body()) {
-        (Some(status), Some(body)) if !body.is_empty() => {
-            let text = String::from_utf8_lossy(body);
-            let line: String = text.lines().next().unwrap_or("").chars().take(1000).collect();
-            anyhow!("the server answered {}: {line}", status.as_u16())
-        }
-        _ => error.into(),
+    match own_words(&error) {
+        Some((status, line)) => anyhow!("the server answered {}: {line}", status.as_u16()),
+        None => error.into(),
     }
+}
+
+/// The status and the first line of a refusal by `serve` itself.
+fn own_words(error: &Error) -> Option<(StatusCode, String)> {
+    let (status, text) = (error.status()?, String::from_utf8_lossy(error.body()?));
+    let line: String = text.lines().next()?.chars().take(1000).collect();
+    let is_a_page = line.trim_start().starts_with('<');
+    let is_status = status.canonical_reason() == Some(line.trim());
+    (!is_a_page && !is_status).then_some((status, line))
 }
 
 /// The same failure; a refusal has the server's own words.
 pub(crate) fn explained(failure: Failure) -> Failure {
     match failure.library_error().cloned() {
-        Some(error) if error.body().is_some_and(|body| !body.is_empty()) => {
-            Failure::new(failure.code(), explain(error))
-        }
+        Some(error) if own_words(&error).is_some() => Failure::new(failure.code(), explain(error)),
         _ => failure,
     }
 }

@@ -9,12 +9,13 @@ use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
+use h2conn::http::Response;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::served::{Server, Tool, address, run, soon};
-use crate::support::noise;
+use crate::support::{Peer, WATCHDOG, noise};
 
 /// A server that answers only after the end of its input, with that input reversed.
 async fn backwards() -> String {
@@ -274,6 +275,32 @@ async fn only_the_token_opens_the_door() {
     let mut open = Tool::start(&[&without[..], &["--no-token", "--cleartext"]].concat());
     let url = open.says("listening on ").await.replace("listening on ", "");
     Tool::start(&["forward", "-D", "0", &url]).says("for SOCKS5").await;
+}
+
+#[tokio::test]
+async fn the_page_of_a_proxy_is_told_by_its_words_and_by_what_must_be_changed() {
+    for (page, said) in [
+        ("<html><title>502 Bad Gateway</title>\n<p>Nobody is at home</p>", "\"Nobody is at home\""),
+        (
+            "Bad Gateway",
+            "502 Bad Gateway instead of 2xx; \"nginx\" (the field server) may not reach",
+        ),
+        ("no such target", "the server answered 502: no such target"),
+    ] {
+        let peer = Peer::cleartext(move |mut listener| async move {
+            let incoming = listener.accept().await.unwrap();
+            let response = Response::builder().status(502).header("server", "nginx");
+            incoming.reject_with(response.body(page)?);
+            // Wait until the client has gone.
+            listener.drain(WATCHDOG).await;
+            Ok(())
+        });
+        let peer = peer.unwrap();
+        let ended = run(&["forward", "-D", "0", &peer.url]).await;
+        ended.expect(4, said);
+        assert!(!ended.said.contains('<'), "{}", ended.said);
+        peer.join().unwrap();
+    }
 }
 
 #[tokio::test]
