@@ -144,6 +144,14 @@ impl Error {
         self.edit(|inner| inner.message = format!("{what}: {}", inner.message).into())
     }
 
+    /// The same error, with more about its cause.
+    pub(crate) fn with_note(self, note: &str) -> Error {
+        match note {
+            "" => self,
+            _ => self.edit(|inner| inner.message = format!("{}{note}", inner.message).into()),
+        }
+    }
+
     /// Makes the error for a server's answer to `what` that was not 2xx.
     pub(crate) fn rejected(what: &str, head: response::Parts, body: Bytes) -> Error {
         let said = refusal::said(&head, &body).map(|said| format!(": {said:?}"));

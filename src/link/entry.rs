@@ -329,6 +329,11 @@ impl Entry {
 
     /// Ends both directions because of `ending`. Received bytes can still be read first.
     pub(super) fn cut(&mut self, ending: &Ending) {
+        self.cut_with(ending, "");
+    }
+
+    /// The same, with a text that explains the ending.
+    pub(super) fn cut_with(&mut self, ending: &Ending, note: &str) {
         let (read, write) = if self.awaits_answer() {
             if let (Ending::Reset(Reason::REFUSED_STREAM), Some(lease)) = (ending, &self.lease) {
                 lease.was_refused();
@@ -342,7 +347,7 @@ impl Entry {
         } else {
             (ending.read_error(), ending.write_error())
         };
-        self.fail(read, write);
+        self.fail(read.with_note(note), write.with_note(note));
     }
 
     /// The same as [`Entry::cut`], with the errors themselves.

@@ -79,10 +79,15 @@ fn what_was_seen(first: &[u8]) -> String {
     const ALERT: u8 = 0x15;
     if first.starts_with(b"HTTP/1") {
         let line = first.split(|byte| *byte == b'\r' || *byte == b'\n').next().unwrap_or(first);
+        let line = String::from_utf8_lossy(line);
+        // nginx, Apache and servers in Go answer so on a port with TLS.
+        let tls = match line.contains(" 400") {
+            true => "; if this is the port with TLS, use https:// in the URL",
+            false => "",
+        };
         return format!(
-            "the server speaks HTTP/1, not HTTP/2: it answered {:?}; a connection needs HTTP/2, \
-             so ask for it there, or use the port that has it",
-            String::from_utf8_lossy(line)
+            "the server speaks HTTP/1, not HTTP/2: it answered {line:?}; a connection needs \
+             HTTP/2, so ask for it there, or use the port that has it{tls}"
         );
     }
     if first.starts_with(&[ALERT, 0x03]) {
@@ -105,6 +110,8 @@ mod tests {
         let seen = |first: &[u8]| not_http2(first).to_string();
         let http = seen(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n");
         assert!(http.contains("\"HTTP/1.1 400 Bad Request\""), "{http}");
+        assert!(http.contains("if this is the port with TLS, use https://"), "{http}");
+        assert!(!seen(b"HTTP/1.1 505 HTTP Version Not Supported\r\n").contains("https://"));
         assert!(seen(&[0x15, 3, 3, 0, 2, 2, 10]).contains("https://"));
         let ssh = seen(b"SSH-2.0-OpenSSH_9.2\r\n");
         assert!(ssh.contains("SSH-2.0-OpenSSH_9.2\\r\\n"), "{ssh}");

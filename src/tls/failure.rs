@@ -261,7 +261,9 @@ fn not_tls(peer: Peer<'_>) -> String {
 
 fn closed(peer: Peer<'_>) -> String {
     let hint = match peer {
-        Peer::Server(_) => ": does it speak TLS on this port?",
+        Peer::Server(_) => {
+            ": does it speak TLS on this port? if it is a cleartext HTTP/2 server, use http://"
+        }
         Peer::Client => "",
     };
     format!("{peer} closed the connection during the TLS handshake{hint}")

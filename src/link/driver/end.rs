@@ -4,6 +4,8 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::uri::Scheme;
+
 use super::{CUT_SHORT, Driver, PARTING};
 use crate::conn::runtime_is_gone;
 use crate::error::{Ending, Error, Reason};
@@ -110,6 +112,7 @@ impl Driver {
         let in_order = self.ended_well && !self.session.has_read_end();
         let moved = self.moved();
         let cut_before = self.cut;
+        let is_unknown = self.has_heard_nothing() && matches!(ending, Ending::Gone(_));
         for (_, entry) in &mut self.streams {
             // The user of a refused request gets the part of the answer that has come.
             if entry.over || entry.finish_rejection() {
@@ -131,7 +134,10 @@ impl Driver {
                 if entry.loses_unseen() {
                     self.lost.get_or_insert_with(|| given_up(&ending));
                 }
-                entry.cut(&ending);
+                match is_unknown && entry.stream.request.uri.scheme() == Some(&Scheme::HTTP) {
+                    true => entry.cut_with(&ending, MAYBE_TLS),
+                    false => entry.cut(&ending),
+                }
                 self.cut += 1;
             }
             if matches!(entry.head, Head::Unanswered)
@@ -161,6 +167,11 @@ impl Driver {
         self.parting = Some(Box::pin(tokio::time::sleep(time)));
     }
 
+    /// Whether a client has not received a byte.
+    fn has_heard_nothing(&self) -> bool {
+        self.is_client() && self.moved().received == 0
+    }
+
     /// Stays until the peer has ended the transport too. Closing a socket with unread bytes resets
     /// it, and loses its unsent bytes.
     pub(super) fn part(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -181,6 +192,11 @@ impl Driver {
         }
     }
 }
+
+/// The note for a server that ends the transport and says nothing. A server with TLS may do so at the first bytes of
+/// HTTP/2.
+const MAYBE_TLS: &str =
+    "; it sent nothing: check that an HTTP/2 server listens there (for one with TLS use https://)";
 
 /// Whether the peer has ended the link because it got too many PINGs. The text is that of gRPC's
 /// servers.

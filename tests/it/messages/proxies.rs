@@ -1,4 +1,4 @@
-//! The messages for a user between whom and the server a proxy stands.
+//! The messages for a user between whom and the server a proxy stands, or who uses a wrong scheme.
 
 use std::io;
 
@@ -6,9 +6,10 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use h2conn::ErrorKind;
 use h2conn::http::Response;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Failure;
-use crate::support::{Over, TestResult, listen, run};
+use crate::support::{Over, Site, TestResult, listen, run, tcp_server};
 
 /// The page of nginx for an error.
 const PAGE: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad \
@@ -61,6 +62,31 @@ fn a_refusal_names_the_box_and_what_must_be_changed_there() -> TestResult {
             let error = failure.is(ErrorKind::Rejected, io::ErrorKind::Other, parts)?;
             ensure!(!error.to_string().contains('<'), "{error}");
             ensure!(error.body().context("a body")? == body, "the program gets all of it");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_server_with_tls_that_answers_by_http1_or_closes_leads_to_https() -> TestResult {
+    run(async {
+        let answer = b"HTTP/1.1 400 Bad Request\r\nServer: nginx/1.22.1\r\n\r\n<html>";
+        for answer in [&answer[..], b""] {
+            let addr = tcp_server(move |mut stream| async move {
+                stream.read_exact(&mut [0; 24]).await?;
+                stream.write_all(answer).await?;
+                stream.shutdown().await?;
+                // Unread bytes would make the kernel reset the socket.
+                stream.read_to_end(&mut Vec::new()).await?;
+                Ok(())
+            })
+            .await?;
+            let failure = Failure::of(&Site::cleartext(addr)).await?;
+            let kinds = match answer {
+                b"" => (ErrorKind::Truncated, io::ErrorKind::UnexpectedEof),
+                _ => (ErrorKind::Unsupported, io::ErrorKind::Unsupported),
+            };
+            failure.is(kinds.0, kinds.1, &["TLS", "use https://"])?;
         }
         Ok(())
     })
