@@ -25,6 +25,7 @@ mod send;
 mod session;
 mod shared;
 mod signal;
+mod silence;
 mod trace;
 mod window;
 

@@ -73,7 +73,7 @@ pub(crate) struct Stream {
     pub(super) read_deadline: Deadline,
     pub(super) write_deadline: Deadline,
     pub(crate) stalls: Stalls,
-    pub(super) began: Instant,
+    pub(crate) began: Instant,
     answer: Mutex<Answer>,
     fate: Mutex<Fate>,
     reset_on_drop: AtomicBool,

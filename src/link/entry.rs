@@ -14,6 +14,7 @@ use super::carrier::LinkCarrier;
 use super::fault;
 use super::quiet::Quiet;
 use super::session::Session;
+use super::silence::Activity;
 use crate::config::REJECTION_BODY;
 use crate::conn::{Carrier, Exchange, Linger, Stream, Wish};
 use crate::error::{Ending, Error, ErrorKind, Reason, request_name};
@@ -63,6 +64,7 @@ pub(super) struct Entry {
     pub(super) timer: Option<(delay_queue::Key, Instant)>,
     /// The state of its timeouts, if it has any.
     pub(super) quiet: Option<Box<Quiet>>,
+    pub(super) activity: Activity,
     /// A client's place on the link, until the stream is over.
     pub(super) lease: Option<Lease>,
     /// A refusal has come since the driver has last examined it.
@@ -125,6 +127,7 @@ impl Entry {
             linger: Linger::default(),
             timer: None,
             quiet: None,
+            activity: Activity::default(),
             lease: None,
             was_rejected: false,
             waits_to_answer: false,
@@ -329,7 +332,8 @@ impl Entry {
 
     /// Ends both directions because of `ending`. Received bytes can still be read first.
     pub(super) fn cut(&mut self, ending: &Ending) {
-        self.cut_with(ending, "");
+        let note = self.silence_before(ending).unwrap_or_default();
+        self.cut_with(ending, &note);
     }
 
     /// The same, with a text that explains the ending.

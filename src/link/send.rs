@@ -2,6 +2,8 @@
 
 use std::task::Context;
 
+use tokio::time::Instant;
+
 use super::driver::DATA_ROOM;
 use super::entry::{Entry, Head};
 use super::session::{Moved, Session};
@@ -63,6 +65,7 @@ impl Entry {
             return (Sent::All, 0);
         };
         session.write(cx, &head, batch);
+        self.activity.went = Some(Instant::now());
         self.sends = !head.end;
         let sent = match taken.left {
             0 if holds_end => Sent::AllButTheEnd,
@@ -101,6 +104,9 @@ impl Entry {
             let (now, later) = left.split_at(head.len);
             session.write(cx, &head, now);
             (left, sent) = (later, sent + head.len);
+        }
+        if sent > 0 {
+            self.activity.went = Some(Instant::now());
         }
         sent
     }

@@ -81,6 +81,8 @@ pub(super) struct Session {
     prefix: Bytes,
     /// The size of the next read.
     read_size: usize,
+    /// When bytes were last read.
+    read_at: Instant,
     /// Bytes that HTTP/2 has handed out. From `start` on the transport has not taken them.
     output: Vec<u8>,
     start: usize,
@@ -124,6 +126,7 @@ impl Session {
             io,
             prefix,
             read_size: FIRST_READ,
+            read_at: Instant::now(),
             output: Vec::new(),
             start: 0,
             moved: Moved::default(),

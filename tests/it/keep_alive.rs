@@ -1,6 +1,7 @@
 //! Peers that vanish silently, peers that are only slow, and the cost of telling them apart.
 
 pub(crate) mod pings;
+mod silence;
 mod unanswered;
 
 use std::io;

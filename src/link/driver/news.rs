@@ -94,6 +94,7 @@ impl Driver {
         for key in touched.drain(..) {
             if let Some(entry) = self.streams.get_mut(key) {
                 entry.touched = false;
+                entry.activity.came = Some(self.session.read_at());
             }
             self.look_at(key);
         }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use h2conn_engine::{Reason, StreamId};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 use super::{Session, copy_error};
 
@@ -114,6 +115,11 @@ impl Session {
     /// The first bytes that the peer sent, until its SETTINGS came.
     pub(in crate::link) fn first_bytes(&self) -> &[u8] {
         &self.first
+    }
+
+    /// When bytes were last read.
+    pub(in crate::link) fn read_at(&self) -> Instant {
+        self.read_at
     }
 
     /// The error that ended reading, if there is one.

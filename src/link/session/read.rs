@@ -92,7 +92,9 @@ impl Session {
             let wanted = FIRST.saturating_sub(self.first.len()).min(bytes.len());
             self.first.extend_from_slice(&bytes[..wanted]);
         }
-        let began = Instant::now().into_std();
+        let now = Instant::now();
+        self.read_at = now;
+        let began = now.into_std();
         let received = self.engine.receive(began, bytes, visitor);
         self.parts |= received.is_err();
         if bytes.len() >= self.read_size {
