@@ -2,6 +2,7 @@
 
 mod build;
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
@@ -23,7 +24,7 @@ pub(super) use build::opening;
 
 /// Sets up a [`Client`](crate::Client). The setters cannot fail and may come in any order.
 /// [`build`](ClientBuilder::build) checks the values.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientBuilder {
     method: Option<Method>,
     protocol: Option<String>,
@@ -37,6 +38,24 @@ pub struct ClientBuilder {
     hosts: Hosts,
     rules: Rules,
     config: Config,
+}
+
+/// Without the header fields, because they may be secret.
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("method", &self.method)
+            .field("protocol", &self.protocol)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("response_timeout", &self.response_timeout)
+            .field("tls", &self.tls)
+            .field("unix_socket", &self.unix_socket)
+            .field("connector", &self.connector)
+            .field("hosts", &self.hosts)
+            .field("rules", &self.rules)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The same as Go's net/http, and long enough for a program that connects once a minute.

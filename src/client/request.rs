@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result, request_name};
 ///
 /// The setters cannot fail and may come in any order; [`connect`](RequestBuilder::connect) and
 /// [`open`](RequestBuilder::open) check. A clone sends the same request again.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "nothing is sent before `connect` or `open` is called"]
 pub struct RequestBuilder {
     client: Client,
@@ -30,6 +30,18 @@ pub struct RequestBuilder {
     headers_with: Option<HeadersFn>,
     response_timeout: Option<Duration>,
     without_content: bool,
+}
+
+/// Without the header fields and the query, because they may be secret.
+impl fmt::Debug for RequestBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBuilder")
+            .field("client", &self.client)
+            .field("origin", &self.target.as_ref().map(Target::origin))
+            .field("method", &self.method)
+            .field("response_timeout", &self.response_timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 impl RequestBuilder {

@@ -258,3 +258,19 @@ async fn a_pause_that_the_server_asks_for_is_kept() -> Result<()> {
     })
     .await
 }
+
+#[test]
+fn what_may_be_secret_of_a_request_is_not_in_its_debug_form() -> Result<()> {
+    let builder = Client::builder().header("authorization", "Bearer sesame");
+    ensure!(!format!("{builder:?}").contains("sesame"), "{builder:?}");
+    let client = builder.build()?;
+    let url = "https://example.org/room?key=sesame";
+    for request in [
+        client.request(url).header("authorization", "Bearer sesame"),
+        client.request_from(Request::get(url).header("cookie", "sesame").body(())?),
+    ] {
+        let shown = format!("{request:?}");
+        ensure!(!shown.contains("sesame") && shown.contains("example.org"), "{shown}");
+    }
+    Ok(())
+}
