@@ -46,8 +46,8 @@ impl Conn {
     /// - The error that ended the stream early, including [`ErrorKind::TimedOut`] when the peer has
     ///   vanished.
     /// - [`ErrorKind::Closed`] when the transport ended before everything was acknowledged, so the
-    ///   last bytes may be lost. If the peer had said before that it wants no more, it is
-    ///   [`ErrorKind::Reset`] with the reason `NO_ERROR`.
+    ///   last bytes may be lost. If the peer had said before that it wants no more, the error has the
+    ///   reason `NO_ERROR`.
     /// - [`ErrorKind::TimedOut`] or [`ErrorKind::Aborted`], with this side's
     ///   [`reason`](crate::Error::reason), when everything was acknowledged but the peer did not
     ///   end its side. The text names the limit.
