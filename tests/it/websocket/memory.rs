@@ -140,7 +140,9 @@ fn a_websocket_holds_little_and_the_longest_message_that_there_was() -> TestResu
             eprintln!(
                 "a WebSocket by {by:?}: {idle} KiB when idle, {used} KiB after a message of 1 MiB"
             );
-            ensure!(idle < 64, "{by:?}: {idle} KiB when idle");
+            // 43 by HTTP/1.1 and 61 by HTTP/2, where each has a link of its own here. The allocator adds a
+            // few on a loaded machine.
+            ensure!(idle < 80, "{by:?}: {idle} KiB when idle");
             ensure!(used < 1400, "{by:?}: {used} KiB after a long message");
             drop(sockets);
             drop(questions);
