@@ -21,6 +21,8 @@ mod ping;
 mod places;
 #[cfg(unix)]
 mod private;
+#[cfg(target_os = "linux")]
+mod proxies;
 mod proxy;
 #[cfg(unix)]
 mod quiet;
