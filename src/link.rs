@@ -174,6 +174,11 @@ impl Link {
         self.shared.accepted.notified().await;
     }
 
+    /// Whether a stream of a server's link, which no caller held, may have lost bytes.
+    pub(crate) fn has_lost_bytes(&self) -> bool {
+        self.shared.has_lost_bytes.load(SeqCst)
+    }
+
     /// Gives up the place of a link on which nothing was accepted.
     pub(crate) fn evict(&self) {
         self.shared.command(Command::Evict);

@@ -93,6 +93,11 @@ impl LinkCarrier {
         }
     }
 
+    /// The stream, which no caller holds, has failed and may have lost bytes.
+    pub(super) fn has_lost_bytes(&self) {
+        self.link.has_lost_bytes.store(true, SeqCst);
+    }
+
     /// Sets the identifier that HTTP/2 has given the stream.
     pub(super) fn set_id(&self, id: u32) {
         self.id.store(id, SeqCst);

@@ -363,14 +363,16 @@ impl Entry {
         self.end(Err(read));
     }
 
-    /// Tells a client that a connection which its user has let go has failed: no other code can be
-    /// told. A reset that the user asked for is no loss.
+    /// Tells a client or a listener that a connection which its user has let go has failed: no other
+    /// code can be told. A reset that the user asked for is no loss.
     fn note_loss(&self, error: &Error) {
-        if let Some(lease) = &self.lease
-            && self.stream.fails_untold()
-            && !self.linger.is_told()
-        {
+        if !self.stream.fails_untold() || self.linger.is_told() {
+            return;
+        }
+        if let Some(lease) = &self.lease {
             lease.was_lost(error);
+        } else if self.stream.outbox.progress().0 > 0 {
+            self.carrier.has_lost_bytes();
         }
     }
 

@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(super) accepted: Notify,
     /// The peer has shown that it speaks HTTP/2.
     pub(super) established: AtomicBool,
+    /// A stream of a server's link, which no caller held, may have lost bytes.
+    pub(super) has_lost_bytes: AtomicBool,
     /// The last measured round trip.
     pub(super) rtt: Mutex<Option<Duration>>,
     pub(super) end: Mutex<End>,
@@ -73,6 +75,7 @@ impl Shared {
             began: Instant::now(),
             accepted: Notify::new(),
             established: AtomicBool::new(false),
+            has_lost_bytes: AtomicBool::new(false),
             rtt: Mutex::default(),
             end: Mutex::default(),
             _counted: Counted::new(Kind::Link),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Listener;
 use crate::error::Reason;
@@ -12,6 +12,10 @@ use crate::observe::{self, Side};
 /// How long a drain waits for clients in their handshakes. Clients that speak are finished by then,
 /// and silent clients have nothing to lose.
 pub(super) const HANDSHAKES: Duration = Duration::from_secs(1);
+
+/// A loss that came this long before the drain, or later, is one of the drain: the task that dropped
+/// the connection may have begun the drain right after that.
+const RECENTLY: Duration = Duration::from_secs(30);
 
 /// The reason for those whose connections are reset at the end.
 pub(super) const TIME_IS_UP: &str = "the server is shutting down, and its time is up";
@@ -26,7 +30,8 @@ impl Listener {
     ///
     /// Returns whether all connections ended by themselves and no byte may have been lost. It is
     /// also `false` when a client has vanished or hung up before it acknowledged every byte, or
-    /// took nothing for 30 seconds although a dropped connection still had bytes to send. Await
+    /// took nothing for 30 seconds although a dropped connection still had bytes to send. The same
+    /// counts for dropped connections that have lost bytes in the 30 seconds before this call. Await
     /// this before the process ends.
     ///
     /// This waits for the connections, not for the tasks that handle them. Keep those in a
@@ -38,6 +43,8 @@ impl Listener {
     ///
     /// Dropping the future leaves the connections as they are: they go on, and end by themselves.
     pub async fn drain(mut self, deadline: Duration) -> bool {
+        let now = Instant::now();
+        let recently = now.checked_sub(RECENTLY).unwrap_or(now);
         self.shared.stop();
         observe::draining(Side::Server, &self.local, self.shared.links.list().len());
         if let Some(accepting) = self.accepting.take() {
@@ -53,6 +60,7 @@ impl Listener {
             ended(&self.shared.links.list()).await
         };
         if let Ok(delivered) = timeout(deadline, all).await {
+            let delivered = delivered && !self.shared.links.have_lost_since(recently);
             observe::drained(Side::Server, &self.local, delivered);
             return delivered;
         }
@@ -64,6 +72,7 @@ impl Listener {
         // A link that was abandoned because its client does not answer is no loss if nothing was
         // owed to that client.
         let in_time = ended(&links).await && conns == 0;
+        let in_time = in_time && !self.shared.links.have_lost_since(recently);
         observe::drained(Side::Server, &self.local, in_time);
         in_time
     }

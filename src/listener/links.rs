@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use slab::Slab;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 #[cfg(feature = "serve")]
 use super::drain::TIME_IS_UP;
@@ -20,6 +21,8 @@ use crate::sync::{Mutex, lock};
 #[derive(Debug)]
 pub(super) struct Links {
     all: Mutex<Slab<Link>>,
+    /// The time of the last loss on a link that has ended. Changed only before the link leaves `all`.
+    lost: Mutex<Option<Instant>>,
     /// No more links are made, and the present ones end with their streams. Changed only while
     /// `all` is locked.
     stopping: watch::Sender<bool>,
@@ -32,6 +35,7 @@ impl Links {
     pub(super) fn new() -> Links {
         Links {
             all: Mutex::default(),
+            lost: Mutex::default(),
             stopping: watch::Sender::new(false),
             #[cfg(feature = "serve")]
             is_cut: AtomicBool::new(false),
@@ -70,7 +74,16 @@ impl Links {
             _ = link.ended() => {}
             () = stranger => {}
         }
+        if link.has_lost_bytes() {
+            *lock(&self.lost) = Some(Instant::now());
+        }
         lock(&self.all).try_remove(key);
+    }
+
+    /// Whether a connection that was dropped may have lost bytes since this time, on a link that has
+    /// ended.
+    pub(super) fn have_lost_since(&self, time: Instant) -> bool {
+        lock(&self.lost).is_some_and(|lost| lost >= time)
     }
 
     /// Makes all links end with their streams, including links that are made later.

@@ -134,3 +134,32 @@ fn drain_refuses_those_that_nobody_has_accepted() -> TestResult {
         Ok(())
     })
 }
+
+#[test]
+fn drain_knows_of_a_loss_on_a_link_that_was_gone_before() -> TestResult {
+    run(async {
+        for (says, hears, is_good) in
+            [("some of it", false, false), ("some of it", true, true), ("", false, true)]
+        {
+            let (mut listener, site) = listen(Over::Cleartext).await?;
+            let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
+            raw.send(HEADERS, END_HEADERS | END_STREAM, 1, REQUEST).await?;
+            let mut conn = accept(&mut listener).await?;
+            conn.write_all(says.as_bytes()).await?;
+            drop(conn);
+            if hears {
+                // It answers the PING around the end, and ends its own side.
+                while listener.stats().conns > 0 {
+                    let _ = tokio::time::timeout(Duration::from_millis(10), raw.next()).await;
+                }
+            }
+            drop(raw);
+            while listener.stats().links > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let delivered = listener.drain(LONG).await;
+            ensure!(delivered == is_good, "{says:?}, hears: {hears}: {delivered}");
+        }
+        Ok(())
+    })
+}
