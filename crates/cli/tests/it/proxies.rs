@@ -1,0 +1,107 @@
+//! Connections through real proxies. Each proxy runs the configuration of `interop/proxies` that
+//! `docs/proxies.md` shows.
+
+mod backend;
+mod boxes;
+mod cells;
+mod table;
+mod tool;
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use futures_util::future::join_all;
+
+use self::boxes::Kind;
+use self::cells::Way;
+use self::table::{Cell, expected};
+use self::tool::Tools;
+use crate::support::TestResult;
+use crate::tools;
+
+/// Whether the tests that need minutes run, too.
+fn is_long() -> bool {
+    std::env::var_os("H2CONN_LONG").is_some()
+}
+
+/// Compares what is seen through a proxy with the table.
+async fn through(kind: Kind) -> TestResult {
+    let Some(program) = kind.program()? else {
+        return Ok(());
+    };
+    let mut seen: Vec<(Cell, String)> = Vec::new();
+
+    let mut way = Way::start(kind, &program).await?;
+    let tools = Tools::start(kind, &program).await?;
+    let slow = if is_long() { &Cell::SLOW[..] } else { &[] };
+    let cells: Vec<Cell> = Cell::QUICK.iter().chain(slow).copied().collect();
+    let talking = join_all(cells.iter().map(|cell| way.see(*cell)));
+    let (outcomes, streams, tunnel, files) =
+        tokio::join!(talking, tools.see_streams(), tools.see_tunnel(), tools.see_files());
+    seen.extend(cells.into_iter().zip(outcomes));
+    seen.push((Cell::Streams, told(streams)));
+    seen.push((Cell::Tunnel, told(tunnel)));
+    seen.push((Cell::Files, told(files)));
+    seen.push((Cell::Reload, way.see_reload().await));
+    drop(way);
+    seen.push((Cell::ServerKilled, Way::start(kind, &program).await?.see_server_killed().await));
+    seen.push((Cell::ProxyKilled, Way::start(kind, &program).await?.see_proxy_killed().await));
+
+    let wrong: Vec<String> = seen
+        .into_iter()
+        .filter(|(cell, seen)| expected(*cell, kind) != seen)
+        .map(|(cell, seen)| format!("{cell:?}: {seen:?}, not {:?}", expected(cell, kind)))
+        .collect();
+    ensure!(wrong.is_empty(), "{}:\n{}", kind.name(), wrong.join("\n"));
+    Ok(())
+}
+
+fn told(seen: Result<String>) -> String {
+    seen.unwrap_or_else(|error| format!("{error:#}"))
+}
+
+macro_rules! through {
+    ($($name:ident: $kind:expr;)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() -> TestResult {
+            through($kind).await
+        })*
+    };
+}
+
+/// `docs/proxies.md`.
+fn document() -> Result<String> {
+    let path = tools::interop("proxies")?.join("../../docs/proxies.md");
+    fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
+#[test]
+fn the_document_shows_the_configurations_that_were_run() -> TestResult {
+    let document = document()?;
+    for name in Kind::ALL.iter().flat_map(|kind| kind.files()) {
+        let text = fs::read_to_string(tools::interop("proxies")?.join(name))?;
+        ensure!(document.contains(&format!("\n{text}```\n")), "{name} is not in it as it is");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_document_shows_what_is_expected() -> TestResult {
+    let document = document()?;
+    let missing: Vec<String> =
+        table::lines().into_iter().filter(|line| !document.contains(line.as_str())).collect();
+    ensure!(missing.is_empty(), "it lacks these lines:\n{}", missing.concat());
+    Ok(())
+}
+
+through! {
+    nginx_1_22: Kind::OldNginx;
+    nginx_1_31: Kind::Nginx;
+    haproxy_2_6: Kind::OldHaproxy;
+    haproxy_2_8: Kind::Haproxy;
+    envoy: Kind::Envoy;
+    caddy: Kind::Caddy;
+    traefik: Kind::Traefik;
+    apache: Kind::Apache;
+    nghttpx: Kind::Nghttpx;
+}

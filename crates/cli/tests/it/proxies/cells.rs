@@ -1,0 +1,380 @@
+//! One connection through a proxy, with the library at both ends.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use h2conn::http::StatusCode;
+use h2conn::tls::ClientTls;
+use h2conn::{Client, Conn, Error, Reason};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
+
+use super::backend::Backend;
+use super::boxes::{Kind, Proxy};
+use super::table::{Cell, GOOD, expected};
+use crate::support::{WATCHDOG, noise};
+
+/// The wait for an event that is known not to come.
+const SOON: Duration = Duration::from_secs(5);
+
+/// A proxy with a server behind it, and a client.
+pub(super) struct Way {
+    pub(super) proxy: Proxy,
+    pub(super) backend: Backend,
+    client: Client,
+}
+
+impl Way {
+    /// Starts everything, and waits until a connection works.
+    pub(super) async fn start(kind: Kind, program: &std::path::Path) -> Result<Way> {
+        let backend = Backend::start().await?;
+        let mut proxy = Proxy::start(kind, program, backend.address)?;
+        until_it_serves(&mut proxy).await?;
+        let client = client(&proxy)?;
+        Ok(Way { proxy, backend, client })
+    }
+
+    async fn open(&self, path: &str) -> Result<Conn> {
+        Ok(self.client.open(format!("{}{path}", self.proxy.url)).await?)
+    }
+
+    /// How long an event of this cell may take.
+    fn patience(&self, cell: Cell) -> Duration {
+        if expected(cell, self.proxy.kind) == GOOD { WATCHDOG } else { SOON }
+    }
+
+    /// Sees a cell that leaves the proxy and the server alive.
+    pub(super) async fn see(&self, cell: Cell) -> String {
+        let seen = async {
+            match cell {
+                Cell::Silent => self.silent().await,
+                Cell::Lines => self.lines().await,
+                Cell::ClientEnds => self.client_ends().await,
+                Cell::ServerEnds => self.server_ends().await,
+                Cell::Bulk => self.bulk().await,
+                Cell::ServerResets => self.server_resets().await,
+                Cell::ClientResets => self.client_resets().await,
+                Cell::Many => self.many().await,
+                Cell::Silence100 => self.silence(100).await,
+                Cell::Silence330 => self.silence(330).await,
+                Cell::Talk75 => self.talk().await,
+                Cell::Late70 => self.late().await,
+                _ => bail!("{cell:?} is seen elsewhere"),
+            }
+        };
+        words(timeout(WATCHDOG, seen).await.unwrap_or_else(|_| Ok("it hangs".to_owned())))
+    }
+
+    /// The head of the response, of a server that says nothing yet.
+    async fn silent(&self) -> Result<String> {
+        let mut conn = self.open("echo").await?;
+        let told = timeout(self.patience(Cell::Silent), conn.response()).await;
+        conn.write_all(b"a").await?;
+        let mut echo = [0];
+        conn.read_exact(&mut echo).await?;
+        ensure!(&echo == b"a", "{echo:?}");
+        conn.close().await?;
+        Ok(match told {
+            Ok(response) => {
+                response?;
+                GOOD.to_owned()
+            }
+            Err(_) => "held back until a byte comes".to_owned(),
+        })
+    }
+
+    async fn lines(&self) -> Result<String> {
+        let mut conn = self.open("echo").await?;
+        for index in 0..100 {
+            echoed(&mut conn, format!("line {index}\n").as_bytes()).await?;
+        }
+        conn.close().await?;
+        Ok(GOOD.to_owned())
+    }
+
+    /// The server answers after the client's end.
+    async fn client_ends(&self) -> Result<String> {
+        let mut conn = self.open("count").await?;
+        conn.write_all(&[7; 1000]).await?;
+        conn.shutdown().await?;
+        let mut answer = String::new();
+        conn.read_to_string(&mut answer).await?;
+        ensure!(answer == "1000 bytes", "{answer:?}");
+        conn.close().await?;
+        Ok(GOOD.to_owned())
+    }
+
+    /// The server ends its side first, and the client goes on.
+    async fn server_ends(&self) -> Result<String> {
+        let (path, told) = self.backend.told("ends-first");
+        let mut conn = self.open(&path).await?;
+        conn.write_all(b"a").await?;
+        let mut all = Vec::new();
+        let reading = timeout(self.patience(Cell::ServerEnds), conn.read_to_end(&mut all)).await;
+        ensure!(all == b"all of it", "{all:?}");
+        let is_told = match reading {
+            Ok(read) => {
+                read?;
+                true
+            }
+            Err(_) => false,
+        };
+        // Some proxies end the request with the response.
+        let _ = timeout(Duration::from_secs(1), conn.closed()).await;
+        let going_on = async {
+            conn.write_all(&[7; 99_999]).await?;
+            conn.shutdown().await?;
+            anyhow::Ok(conn.close().await?)
+        };
+        let gone_on = going_on.await;
+        let told = match timeout(Duration::from_secs(20), told).await {
+            Ok(told) => told?,
+            Err(_) => "is told nothing".to_owned(),
+        };
+        let has_all = told == "100000 bytes";
+        Ok(match (is_told, gone_on) {
+            (true, Ok(())) if has_all => GOOD.to_owned(),
+            (true, Ok(())) => format!("the client sees no error, and the server: {told}"),
+            (true, Err(error)) => format!("the client can send no more: {}", words(Err(error))),
+            (false, Ok(())) if has_all => "not told until the client ends".to_owned(),
+            (false, _) => "not told, and the rest may be lost without an error".to_owned(),
+        })
+    }
+
+    async fn bulk(&self) -> Result<String> {
+        let conn = self.open("echo").await?;
+        let bytes = noise(20_000_000);
+        let writing = async {
+            (&conn).write_all(&bytes).await?;
+            (&conn).shutdown().await
+        };
+        let reading = async {
+            let mut all = Vec::new();
+            (&conn).read_to_end(&mut all).await.map(|_| all)
+        };
+        let ((), all) = tokio::try_join!(writing, reading)?;
+        ensure!(all == bytes, "{} bytes came back", all.len());
+        conn.close().await?;
+        Ok(GOOD.to_owned())
+    }
+
+    async fn server_resets(&self) -> Result<String> {
+        let mut conn = self.open("resets").await?;
+        conn.write_all(b"a").await?;
+        conn.read_exact(&mut [0; 6]).await?;
+        conn.write_all(b"b").await?;
+        let mut all = Vec::new();
+        let patience = self.patience(Cell::ServerResets);
+        match timeout(patience, conn.read_to_end(&mut all)).await {
+            Err(_) => Ok("not told".to_owned()),
+            Ok(Err(error)) => Ok(reason(Error::from_io(&error).context("a foreign error")?)),
+            Ok(Ok(_)) => match timeout(patience, conn.closed()).await {
+                Err(_) => Ok("seen as an end".to_owned()),
+                Ok(Ok(())) => Ok("seen as an end of both sides".to_owned()),
+                Ok(Err(error)) => Ok(format!("an end, then {}", reason(&error))),
+            },
+        }
+    }
+
+    async fn client_resets(&self) -> Result<String> {
+        let (path, told) = self.backend.told("hears");
+        let conn = self.open(&path).await?;
+        (&conn).write_all(&[7; 1000]).await?;
+        // The server has heard of it.
+        (&conn).read_exact(&mut [0]).await?;
+        conn.reset(Reason::CANCEL);
+        match timeout(self.patience(Cell::ClientResets), told).await {
+            Err(_) => Ok("not told".to_owned()),
+            Ok(told) => Ok(match told? {
+                told if told.starts_with("error") => GOOD.to_owned(),
+                told => told,
+            }),
+        }
+    }
+
+    /// 300 connections at once.
+    async fn many(&self) -> Result<String> {
+        let all = (0..300).map(|_| async {
+            let mut conn = self.open("echo").await?;
+            echoed(&mut conn, b"one of many").await?;
+            anyhow::Ok(conn)
+        });
+        let patience = self.patience(Cell::Many);
+        let Ok(conns) = timeout(patience, futures_util::future::try_join_all(all)).await else {
+            return Ok("not all at once".to_owned());
+        };
+        for conn in conns? {
+            conn.close().await?;
+        }
+        Ok(GOOD.to_owned())
+    }
+
+    /// Both ends say nothing for a time.
+    async fn silence(&self, seconds: u64) -> Result<String> {
+        let mut conn = self.open("echo").await?;
+        echoed(&mut conn, b"before").await?;
+        sleep(Duration::from_secs(seconds)).await;
+        echoed(&mut conn, b"behind").await?;
+        conn.close().await?;
+        Ok(GOOD.to_owned())
+    }
+
+    /// A line a second, for longer than some limits of whole requests.
+    async fn talk(&self) -> Result<String> {
+        let mut conn = self.open("echo").await?;
+        for second in 0..75 {
+            echoed(&mut conn, format!("{second}\n").as_bytes()).await?;
+            sleep(Duration::from_secs(1)).await;
+        }
+        conn.close().await?;
+        Ok(GOOD.to_owned())
+    }
+
+    /// The answer comes 70 seconds after the end of the question.
+    async fn late(&self) -> Result<String> {
+        let mut conn = self.open("waits").await?;
+        conn.write_all(b"70").await?;
+        conn.shutdown().await?;
+        let mut answer = String::new();
+        conn.read_to_string(&mut answer).await?;
+        ensure!(answer == "late", "{answer:?}");
+        conn.close().await?;
+        Ok(GOOD.to_owned())
+    }
+
+    /// A connection that is open while the proxy reads its configuration again.
+    pub(super) async fn see_reload(&mut self) -> String {
+        let seen = async {
+            let mut conn = self.open("echo").await?;
+            echoed(&mut conn, b"before").await?;
+            self.proxy.reload()?;
+            // Envoy gives its connections two seconds here. No proxy tells its clients when it is
+            // done.
+            sleep(Duration::from_secs(4)).await;
+            until_it_serves(&mut self.proxy).await.context("after the reload")?;
+            echoed(&mut conn, b"behind").await?;
+            conn.close().await?;
+            Ok(GOOD.to_owned())
+        };
+        words(timeout(WATCHDOG, seen).await.unwrap_or_else(|_| Ok("it hangs".to_owned())))
+    }
+
+    /// The end of a connection whose server is killed.
+    pub(super) async fn see_server_killed(mut self) -> String {
+        let seen = async {
+            let mut conn = self.open("echo").await?;
+            echoed(&mut conn, b"before").await?;
+            self.backend.kill();
+            self.lost(conn, Cell::ServerKilled).await
+        };
+        words(seen.await)
+    }
+
+    /// The ends of a connection whose proxy is killed.
+    pub(super) async fn see_proxy_killed(mut self) -> String {
+        let seen = async {
+            let (path, told) = self.backend.told("echo");
+            let mut conn = self.open(&path).await?;
+            echoed(&mut conn, b"before").await?;
+            self.proxy.kill();
+            let seen = self.lost(conn, Cell::ProxyKilled).await?;
+            let told = told.await?;
+            ensure!(told.starts_with("error"), "the server: {told}");
+            Ok(seen)
+        };
+        words(seen.await)
+    }
+
+    async fn lost(&self, mut conn: Conn, cell: Cell) -> Result<String> {
+        match timeout(self.patience(cell), conn.read(&mut [0])).await {
+            Err(_) => Ok("not told".to_owned()),
+            Ok(Ok(_)) => match conn.closed().await {
+                Ok(()) => Ok("seen as an end".to_owned()),
+                Err(error) => Ok(format!("an end, then {}", reason(&error))),
+            },
+            Ok(Err(_)) => Ok(GOOD.to_owned()),
+        }
+    }
+}
+
+/// A client that trusts the proxy.
+pub(super) fn client(proxy: &Proxy) -> Result<Client> {
+    let trusting = ClientTls::new().only_root_certificates(&proxy.certificate);
+    Ok(Client::builder().tls(trusting).build()?)
+}
+
+/// Waits until a new client gets through to the server.
+pub(super) async fn until_it_serves(proxy: &mut Proxy) -> Result<()> {
+    until(proxy, async |client, url| {
+        let mut conn = client.open(url).await?;
+        echoed(&mut conn, b"ready").await?;
+        Ok(conn.close().await?)
+    })
+    .await
+}
+
+/// Waits until the server refuses a new client, which does not know the token.
+pub(super) async fn until_it_answers(proxy: &mut Proxy) -> Result<()> {
+    until(proxy, async |client, url| match client.connect(url).await {
+        Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED) => Ok(()),
+        _ => bail!("no answer of the server"),
+    })
+    .await
+}
+
+async fn until(
+    proxy: &mut Proxy,
+    ready: impl AsyncFn(&Client, String) -> Result<()>,
+) -> Result<()> {
+    let client = client(proxy)?;
+    let url = format!("{}echo", proxy.url);
+    let serves = async {
+        loop {
+            let tried = timeout(Duration::from_secs(5), ready(&client, url.clone())).await;
+            if tried.is_ok_and(|tried| tried.is_ok()) {
+                return Ok(());
+            }
+            proxy.is_alive()?;
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    match timeout(Duration::from_secs(60), serves).await {
+        Ok(serves) => serves,
+        Err(_) => bail!("{} serves nothing: {}", proxy.kind.name(), proxy.log()),
+    }
+}
+
+/// Sends some bytes, and reads them back.
+async fn echoed(conn: &mut Conn, bytes: &[u8]) -> Result<()> {
+    conn.write_all(bytes).await?;
+    let mut back = vec![0; bytes.len()];
+    conn.read_exact(&mut back).await?;
+    ensure!(back == bytes, "{:?} came back", String::from_utf8_lossy(&back));
+    Ok(())
+}
+
+/// The words for what was seen. An error is told without addresses and times.
+fn words(seen: Result<String>) -> String {
+    match seen {
+        Ok(seen) => seen,
+        Err(error) => {
+            let ours = error.chain().find_map(|cause| {
+                let io = cause.downcast_ref::<std::io::Error>().and_then(Error::from_io);
+                cause.downcast_ref::<Error>().or(io)
+            });
+            match ours {
+                Some(ours) => reason(ours),
+                None => format!("{error:#}"),
+            }
+        }
+    }
+}
+
+/// The reason of a reset, or the kind of the error.
+fn reason(error: &Error) -> String {
+    match error.reason() {
+        Some(reason) if reason.code() == super::backend::CODE => "the server's own code".to_owned(),
+        Some(reason) => reason.to_string(),
+        None => format!("{:?}", error.kind()),
+    }
+}
