@@ -46,8 +46,6 @@ impl fmt::Debug for ClientBuilder {
         f.debug_struct("ClientBuilder")
             .field("method", &self.method)
             .field("protocol", &self.protocol)
-            .field("connect_timeout", &self.connect_timeout)
-            .field("response_timeout", &self.response_timeout)
             .field("tls", &self.tls)
             .field("unix_socket", &self.unix_socket)
             .field("connector", &self.connector)

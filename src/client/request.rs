@@ -39,7 +39,6 @@ impl fmt::Debug for RequestBuilder {
             .field("client", &self.client)
             .field("origin", &self.target.as_ref().map(Target::origin))
             .field("method", &self.method)
-            .field("response_timeout", &self.response_timeout)
             .finish_non_exhaustive()
     }
 }
