@@ -39,6 +39,7 @@ use bytes::Bytes;
 use h2conn_engine::Connection;
 use http::request;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::conn::{self, LinkInfo, Stream};
@@ -174,9 +175,9 @@ impl Link {
         self.shared.accepted.notified().await;
     }
 
-    /// Whether a stream of a server's link, which no caller held, may have lost bytes.
-    pub(crate) fn has_lost_bytes(&self) -> bool {
-        self.shared.has_lost_bytes.load(SeqCst)
+    /// When a stream of a server's link, which no caller held, last may have lost bytes.
+    pub(crate) fn lost_bytes(&self) -> Option<Instant> {
+        *lock(&self.shared.lost_bytes)
     }
 
     /// Gives up the place of a link on which nothing was accepted.

@@ -171,8 +171,8 @@ impl ClientBuilder {
     /// Whatever the interval is, the client also sends a PING when a request has had no answer for a
     /// tenth of a second: some proxies (nginx 1.22) hold back the head of the response until they
     /// have more to send. Requests that wait at that time share the PING, and no request causes a
-    /// second one. After two PINGs without a byte of any response in between, and after
-    /// `too_many_pings`, requests cause none.
+    /// second one. After two PINGs without a byte of any response in between (those of keep-alive do
+    /// not count), and after `too_many_pings`, requests cause none.
     pub fn keep_alive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.config.keep_alive_interval = interval.into();
         self

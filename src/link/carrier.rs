@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::coop;
+use tokio::time::Instant;
 
 use super::budget::Charge;
 use super::driver::Driver;
@@ -95,7 +96,7 @@ impl LinkCarrier {
 
     /// The stream, which no caller holds, has failed and may have lost bytes.
     pub(super) fn has_lost_bytes(&self) {
-        self.link.has_lost_bytes.store(true, SeqCst);
+        *lock(&self.link.lost_bytes) = Some(Instant::now());
     }
 
     /// Sets the identifier that HTTP/2 has given the stream.

@@ -243,6 +243,7 @@ impl Entry {
     pub(super) fn inform(&mut self, session: &mut Session) {
         let (Some(id), Some(exchange)) = (self.id, self.stream.exchange()) else { return };
         for head in exchange.take_interim() {
+            self.activity.went = Some(Instant::now());
             // Of a stream that is over the user knows already.
             let _ = session.inform(id, &Response::from_parts(head, ()));
         }
@@ -253,6 +254,7 @@ impl Entry {
         let Some(id) = self.id else { return false };
         let Some((head, is_whole)) = self.stream.take_answer() else { return false };
         self.head = Head::Done;
+        self.activity.went = Some(Instant::now());
         // The answer to a HEAD request has no body (RFC 9110 §9.3.2), even if bytes were written.
         let bodiless = is_whole || self.stream.request.method == Method::HEAD;
         let status = head.status;
@@ -369,9 +371,12 @@ impl Entry {
         if !self.stream.fails_untold() || self.linger.is_told() {
             return;
         }
+        let outbox = &self.stream.outbox;
         if let Some(lease) = &self.lease {
             lease.was_lost(error);
-        } else if self.stream.outbox.progress().0 > 0 {
+        } else if outbox.has_unsent_bytes()
+            || outbox.progress().0 > 0 && error.reason() != Some(Reason::NO_ERROR)
+        {
             self.carrier.has_lost_bytes();
         }
     }
@@ -412,7 +417,8 @@ impl Entry {
         self.sends = false;
         self.received_end = true;
         self.note_stall(false);
-        let is_of_a_client = self.lease.is_some() && self.stream.is_ordinary();
+        let is_request = self.stream.is_ordinary() || self.stream.ends_with_head();
+        let is_of_a_client = self.lease.is_some() && is_request;
         self.owes_nothing |= how.is_ok() && is_of_a_client && self.is_proven;
         self.lease = None;
         if let Err(error) = &how

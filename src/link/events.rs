@@ -209,6 +209,7 @@ impl Visitor for Events<'_> {
     fn response(&mut self, id: StreamId, response: Response<()>, end: bool) {
         self.news.spoke = true;
         let Some(entry) = self.entry(id) else { return };
+        entry.activity.comes = true;
         if end && entry.stream.is_ordinary() {
             // The end is noted before the user is told, because a response that the user drops before
             // its end resets the request.
@@ -223,6 +224,7 @@ impl Visitor for Events<'_> {
     fn data(&mut self, id: StreamId, content: &[u8]) {
         self.news.spoke = true;
         if let Some(entry) = self.entry(id) {
+            entry.activity.comes = true;
             self.news.held += entry.keep(content);
         } else if let Some(arrival) = self.arrival(id) {
             arrival.content.extend_from_slice(content);

@@ -49,8 +49,8 @@ pub(crate) struct Shared {
     pub(super) accepted: Notify,
     /// The peer has shown that it speaks HTTP/2.
     pub(super) established: AtomicBool,
-    /// A stream of a server's link, which no caller held, may have lost bytes.
-    pub(super) has_lost_bytes: AtomicBool,
+    /// When a stream of a server's link, which no caller held, last may have lost bytes.
+    pub(super) lost_bytes: Mutex<Option<Instant>>,
     /// The last measured round trip.
     pub(super) rtt: Mutex<Option<Duration>>,
     pub(super) end: Mutex<End>,
@@ -75,7 +75,7 @@ impl Shared {
             began: Instant::now(),
             accepted: Notify::new(),
             established: AtomicBool::new(false),
-            has_lost_bytes: AtomicBool::new(false),
+            lost_bytes: Mutex::default(),
             rtt: Mutex::default(),
             end: Mutex::default(),
             _counted: Counted::new(Kind::Link),

@@ -21,12 +21,17 @@ const LATE: Duration = Duration::from_secs(1);
 pub(super) struct Activity {
     pub(super) came: Option<Instant>,
     pub(super) went: Option<Instant>,
+    /// Some have come in the read that is being processed, whose time is noted at its end.
+    pub(super) comes: bool,
 }
 
 impl Activity {
     /// The text for a stream that began then and is lost now, if the time explains it.
     fn explanation(&self, began: Instant, now: Instant) -> Option<String> {
         let since = |time: Option<Instant>| now.saturating_duration_since(time.unwrap_or(began));
+        if self.comes {
+            return None;
+        }
         let (came, went) = (since(self.came), since(self.went));
         let silent =
             "of a proxy for silent streams; raise it there, or send something now and then";
@@ -82,7 +87,7 @@ mod tests {
         let at = |seconds: f64| began + Duration::from_secs_f64(seconds);
         let explained = |came: f64, went: f64, now: f64| {
             let time = |seconds: f64| (seconds > 0.0).then(|| at(seconds));
-            let activity = Activity { came: time(came), went: time(went) };
+            let activity = Activity { came: time(came), went: time(went), comes: false };
             activity.explanation(began, at(now)).unwrap_or_default()
         };
         for (came, went, now, expected) in [

@@ -43,8 +43,7 @@ impl Listener {
     ///
     /// Dropping the future leaves the connections as they are: they go on, and end by themselves.
     pub async fn drain(mut self, deadline: Duration) -> bool {
-        let now = Instant::now();
-        let recently = now.checked_sub(RECENTLY).unwrap_or(now);
+        let began = Instant::now();
         self.shared.stop();
         observe::draining(Side::Server, &self.local, self.shared.links.list().len());
         if let Some(accepting) = self.accepting.take() {
@@ -60,7 +59,7 @@ impl Listener {
             ended(&self.shared.links.list()).await
         };
         if let Ok(delivered) = timeout(deadline, all).await {
-            let delivered = delivered && !self.shared.links.have_lost_since(recently);
+            let delivered = delivered && !self.has_lost_bytes(began);
             observe::drained(Side::Server, &self.local, delivered);
             return delivered;
         }
@@ -71,10 +70,14 @@ impl Listener {
         }
         // A link that was abandoned because its client does not answer is no loss if nothing was
         // owed to that client.
-        let in_time = ended(&links).await && conns == 0;
-        let in_time = in_time && !self.shared.links.have_lost_since(recently);
+        let in_time = ended(&links).await && conns == 0 && !self.has_lost_bytes(began);
         observe::drained(Side::Server, &self.local, in_time);
         in_time
+    }
+
+    /// Whether a dropped connection may have lost bytes shortly before a drain, or during it.
+    fn has_lost_bytes(&self, began: Instant) -> bool {
+        self.shared.links.lost_bytes().is_some_and(|lost| lost + RECENTLY >= began)
     }
 }
 

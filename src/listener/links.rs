@@ -21,7 +21,7 @@ use crate::sync::{Mutex, lock};
 #[derive(Debug)]
 pub(super) struct Links {
     all: Mutex<Slab<Link>>,
-    /// The time of the last loss on a link that has ended. Changed only before the link leaves `all`.
+    /// The time of the last loss on the links that have left `all`.
     lost: Mutex<Option<Instant>>,
     /// No more links are made, and the present ones end with their streams. Changed only while
     /// `all` is locked.
@@ -74,16 +74,17 @@ impl Links {
             _ = link.ended() => {}
             () = stranger => {}
         }
-        if link.has_lost_bytes() {
-            *lock(&self.lost) = Some(Instant::now());
-        }
-        lock(&self.all).try_remove(key);
+        let mut all = lock(&self.all);
+        let mut lost = lock(&self.lost);
+        *lost = link.lost_bytes().max(*lost);
+        all.try_remove(key);
     }
 
-    /// Whether a connection that was dropped may have lost bytes since this time, on a link that has
-    /// ended.
-    pub(super) fn have_lost_since(&self, time: Instant) -> bool {
-        lock(&self.lost).is_some_and(|lost| lost >= time)
+    /// The time at which a dropped connection last may have lost bytes.
+    pub(super) fn lost_bytes(&self) -> Option<Instant> {
+        let all = lock(&self.all);
+        let gone = *lock(&self.lost);
+        all.iter().map(|(_, link)| link.lost_bytes()).fold(gone, Option::max)
     }
 
     /// Makes all links end with their streams, including links that are made later.

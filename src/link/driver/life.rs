@@ -109,6 +109,7 @@ impl Driver {
 
     /// Sends a PING. It measures the round trip unless such a PING is already in flight.
     fn ask_for_life(&mut self) {
+        self.keeps_alive();
         if !self.send_ping() {
             self.session.ping(ping::NUDGE);
         }

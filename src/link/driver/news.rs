@@ -95,6 +95,7 @@ impl Driver {
             if let Some(entry) = self.streams.get_mut(key) {
                 entry.touched = false;
                 entry.activity.came = Some(self.session.read_at());
+                entry.activity.comes = false;
             }
             self.look_at(key);
         }

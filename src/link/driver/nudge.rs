@@ -21,9 +21,10 @@ const WAIT: Duration = Duration::from_millis(100);
 /// Requests that were sent within this time of the first share its PING.
 const TOGETHER: Duration = Duration::from_millis(25);
 
-/// The PINGs of any kind, since the server's last HEADERS or DATA, after which no request causes
-/// another. Servers of gRPC end a link at the fourth, so one is left for the end of a stream and for
-/// keep-alive.
+/// The PINGs, since the server's last HEADERS or DATA, after which no request causes another. Those of
+/// keep-alive do not count, because a Conn that was silent for a minute has had two of them. Servers
+/// of gRPC end a link at the fourth of any kind; then the pace of keep-alive falls, and no request
+/// causes a PING.
 const MOST: u64 = 2;
 
 /// The requests that may need a PING. One timer for all of them is set while there are any, so that
@@ -33,18 +34,23 @@ pub(super) struct Nudge {
     /// The last requests, and when they were sent. A request that is answered, or has had its PING,
     /// is removed when the timer fires.
     asked: VecDeque<(Instant, StreamId)>,
-    /// The number of PINGs that had been sent when the server's last HEADERS or DATA came.
+    /// The number of PINGs that had been sent when the server's last HEADERS or DATA came, and those of
+    /// keep-alive since.
     pings: u64,
 }
 
 impl Driver {
     /// A request was sent.
-    pub(super) fn has_asked(&mut self, id: StreamId) {
-        let now = Instant::now();
+    pub(super) fn has_asked(&mut self, id: StreamId, now: Instant) {
         if self.nudge.asked.is_empty() {
             self.timers.insert_at(Timer::Unanswered, now + WAIT);
         }
         self.nudge.asked.push_back((now, id));
+    }
+
+    /// A PING of keep-alive is about to be sent. It counts for no request.
+    pub(super) fn keeps_alive(&mut self) {
+        self.nudge.pings += 1;
     }
 
     /// HEADERS or DATA have come.
@@ -66,7 +72,11 @@ impl Driver {
             has_waited |= waits;
             self.nudge.asked.pop_front();
         }
-        let is_allowed = self.session.pings() - self.nudge.pings < MOST;
+        if self.nudge.asked.is_empty() {
+            // The room of a burst is given back.
+            self.nudge.asked = VecDeque::new();
+        }
+        let is_allowed = self.session.pings().saturating_sub(self.nudge.pings) < MOST;
         if has_waited && is_allowed && !self.config.pace.is_slowed() {
             self.session.ping(ping::NUDGE);
             // A timer has caused this, so the PING leaves in the next turn.

@@ -295,7 +295,9 @@ impl Driver {
                 }
                 entry.carrier.set_id(id.get());
                 self.ids.insert(id, Place::Entry(key));
-                self.has_asked(id);
+                let now = Instant::now();
+                entry.activity.went = Some(now);
+                self.has_asked(id, now);
                 if stay::is_nearly_last(id, self.config.last_stream_id) {
                     self.shared.info.observed.retired(Cause::UsedUp);
                     self.shut_down();

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::pings::{scripted, times};
 use super::{DAY, SECOND};
-use crate::support::raw::{DATA, RST_STREAM};
+use crate::support::raw::{DATA, RST_STREAM, frame};
 use crate::support::{TestResult, checked, ours};
 
 /// The texts of the errors of a read and of a write on a connection that has had a byte each way, and then nothing for
@@ -49,6 +49,14 @@ async fn a_loss_after_the_time_of_a_common_timeout_says_so() -> TestResult {
                 ensure!(text.contains(&said) && text.contains("timeout of a proxy"), "{text}");
             }
         }
+        // The server has worked for a minute, and breaks off right behind its first bytes.
+        let (_client, mut conn, mut raw) = scripted(Client::builder()).await?;
+        times(&mut raw, 60 * SECOND).await?;
+        let mut frames = frame(DATA, 0, 1, b"half of i");
+        frames.extend(frame(RST_STREAM, 0, 1, &Reason::INTERNAL_ERROR.code().to_be_bytes()));
+        raw.io.write_all(&frames).await?;
+        let error = conn.read_to_end(&mut Vec::new()).await.err().context("it was reset")?;
+        ensure!(!ours(&error).to_string().contains(" s "), "{error}");
         for (silence, reset) in [
             (20 * SECOND, Some(Reason::CANCEL)),
             (59 * SECOND, None),

@@ -128,6 +128,21 @@ async fn a_later_request_has_a_ping_of_its_own_and_the_one_after_it_none() -> Te
 }
 
 #[tokio::test(start_paused = true)]
+async fn pings_of_keep_alive_leave_a_later_request_its_own() -> TestResult {
+    checked(DAY, async {
+        let (client, _conn, mut raw) = silent().await?;
+        raw.send(HEADERS, END_HEADERS, 1, OK).await?;
+        let seen = times(&mut raw, 95 * SECOND).await?;
+        ensure!(seen.len() >= 3, "{seen:?}");
+        let _later = client.open(URL).await?;
+        let seen = times(&mut raw, SECOND).await?;
+        ensure!(are(&seen, &[100]), "{seen:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_ordinary_request_that_is_not_answered_causes_one_too() -> TestResult {
     checked(DAY, async {
         let (client_io, server_io) = duplex(1 << 20);

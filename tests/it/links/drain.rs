@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{LONG, arrived, link, round_trip};
-use crate::support::raw::{END_HEADERS, END_STREAM, HEADERS, REQUEST, Raw, frame};
+use crate::support::raw::{DATA, END_HEADERS, END_STREAM, HEADERS, REQUEST, Raw, frame};
 use crate::support::{
     Over, TestResult, accept, echo, io_kind, listen, noise, ours, run, serve, successor,
 };
@@ -143,17 +143,24 @@ fn drain_knows_of_a_loss_on_a_link_that_was_gone_before() -> TestResult {
         {
             let (mut listener, site) = listen(Over::Cleartext).await?;
             let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
-            raw.send(HEADERS, END_HEADERS | END_STREAM, 1, REQUEST).await?;
+            raw.send(HEADERS, END_HEADERS, 1, REQUEST).await?;
             let mut conn = accept(&mut listener).await?;
             conn.write_all(says.as_bytes()).await?;
             drop(conn);
             if hears {
-                // It answers the PING around the end, and ends its own side.
+                raw.send(DATA, END_STREAM, 1, b"").await?;
+                // It answers the PING around the end.
+                let reading =
+                    tokio::spawn(async move { while let Ok(Some(_)) = raw.next().await {} });
                 while listener.stats().conns > 0 {
-                    let _ = tokio::time::timeout(Duration::from_millis(10), raw.next()).await;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
                 }
+                reading.abort();
+                let _ = reading.await;
+            } else {
+                // Its side is open, so the Conn is not over.
+                drop(raw);
             }
-            drop(raw);
             while listener.stats().links > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
