@@ -46,8 +46,8 @@ impl Conn {
     /// - The error that ended the stream early, including [`ErrorKind::TimedOut`] when the peer has
     ///   vanished.
     /// - [`ErrorKind::Closed`] when the transport ended before everything was acknowledged, so the
-    ///   last bytes may be lost. If the peer had said before that it wants no more, the error has the
-    ///   reason `NO_ERROR`.
+    ///   last bytes may be lost. If the peer has said before that it wants no more, this error and
+    ///   others have the reason `NO_ERROR`.
     /// - [`ErrorKind::TimedOut`] or [`ErrorKind::Aborted`], with this side's
     ///   [`reason`](crate::Error::reason), when everything was acknowledged but the peer did not
     ///   end its side. The text names the limit.
@@ -227,36 +227,35 @@ impl WriteHalf {
 }
 
 const RESET_HERE: &str = "the connection was reset on this side";
-const UNCONFIRMED: &str =
-    "the peer has not acknowledged the last of what was sent before its reset, which may be lost";
 
 impl Stream {
     async fn end_in_order(&self) -> Result<()> {
         let _confirming = self.close_confirmed();
         // The peer wants no more, and this side had no more to send. Go's servers end in this way.
-        let goodbye = match poll_fn(|cx| self.poll_done(cx)).await {
+        let wants_no_more = match poll_fn(|cx| self.poll_done(cx)).await {
             Err(error)
                 if error.is_by_peer()
                     && error.reason() == Some(Reason::NO_ERROR)
                     && !self.outbox.has_unsent_bytes() =>
             {
-                if self.outbox.progress().0 == 0 {
-                    return Ok(());
-                }
-                Some(error)
+                true
             }
             how => {
                 how?;
-                None
+                false
             }
         };
+        // The peer's end, or its reset, is the answer to a request that had nothing but its head.
+        if self.outbox.progress().0 == 0 && (wants_no_more || self.ends_with_head()) {
+            return Ok(());
+        }
         let confirmed = match self.carrier.confirm() {
             Some(outcome) => outcome.await.unwrap_or_else(|_| Err(runtime_is_gone())),
             None => Ok(()),
         };
-        match goodbye {
-            Some(goodbye) => confirmed.map_err(|_| goodbye.during(UNCONFIRMED)),
-            None => confirmed,
+        match wants_no_more {
+            true => confirmed.map_err(|error| error.with_reason(Reason::NO_ERROR).by_the_peer()),
+            false => confirmed,
         }
     }
 }

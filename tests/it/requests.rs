@@ -138,6 +138,28 @@ async fn a_request_without_content_ends_with_its_head_and_can_be_read() -> Resul
 }
 
 #[tokio::test]
+async fn a_whole_answer_to_a_request_without_content_is_a_good_end_if_the_server_hangs_up()
+-> Result<()> {
+    checked(30, async {
+        let (client_io, server_io) = duplex(1 << 20);
+        let client = Client::builder().build_over(client_io).await?;
+        let mut raw = Raw::server(server_io).await?;
+        let conn = client.request("http://raw/").without_content().open().await?;
+        raw.wait_for(raw::HEADERS, 1).await?;
+        let mut frames = raw::frame(raw::HEADERS, raw::END_HEADERS, 1, raw::OK);
+        frames.extend(raw::frame(raw::DATA, raw::END_STREAM, 1, b"answer"));
+        raw.io.write_all(&frames).await?;
+        drop(raw);
+        let mut answer = String::new();
+        (&conn).read_to_string(&mut answer).await?;
+        ensure!(answer == "answer", "{answer:?}");
+        conn.close().await?;
+        Ok(client.close().await?)
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_request_without_content_says_so_where_its_method_has_some_and_is_sent_again()
 -> Result<()> {
     checked(30, async {
