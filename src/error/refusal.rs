@@ -7,6 +7,9 @@ use http::{HeaderMap, HeaderName, StatusCode, header, response};
 /// The characters of a peer's text that an error shows.
 const SHOWN: usize = 200;
 
+/// The bytes of a refusal's body that are searched for words. They are at its beginning.
+const LOOKED_AT: usize = 8 << 10;
+
 /// A proxy that can be recognized, and its directives.
 struct Proxy {
     /// Parts of the fields `server` and `via`, in lower case.
@@ -53,7 +56,7 @@ const PROXIES: [Proxy; 6] = [
         fields: "max_header_size",
     },
     Proxy {
-        marks: &["apache"],
+        marks: &["apache/", "apache httpd"],
         name: "Apache",
         http2: "ProxyPass to h2c:// or h2://",
         response_time: "ProxyTimeout",
@@ -83,7 +86,7 @@ const PROXIES: [Proxy; 6] = [
 
 /// The words of a refusal for people, if it says more than its status.
 pub(super) fn said(head: &response::Parts, body: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(body);
+    let text = String::from_utf8_lossy(&body[..body.len().min(LOOKED_AT)]);
     let server = field(&head.headers, header::SERVER);
     let says_more = |text: &String| {
         !text.is_empty() && !is_status(text, head.status) && Some(text) != server.as_ref()
@@ -94,7 +97,7 @@ pub(super) fn said(head: &response::Parts, body: &[u8]) -> Option<String> {
     let is_status_line = |text: &String| text.starts_with(head.status.as_str());
     let line = match is_page {
         true => page::texts(&text).find(|text| says_more(text) && !is_status_line(text)),
-        false => text.lines().next().map(|line| line.trim().to_owned()).filter(says_more),
+        false => text.lines().map(|line| line.trim().to_owned()).find(says_more),
     };
     line.map(shortened)
 }
@@ -162,10 +165,11 @@ fn who(fields: &HeaderMap) -> String {
 }
 
 fn recognized(fields: &HeaderMap) -> Option<&'static Proxy> {
-    let names = [field(fields, header::SERVER), field(fields, header::VIA)];
-    let names = names.map(|name| name.unwrap_or_default().to_ascii_lowercase());
-    let is_it = |mark: &&str| names.iter().any(|name| name.contains(mark));
-    PROXIES.iter().find(|proxy| proxy.marks.iter().any(is_it))
+    // The field server names the box that has written the answer.
+    [header::SERVER, header::VIA].into_iter().find_map(|name| {
+        let text = field(fields, name)?.to_ascii_lowercase();
+        PROXIES.iter().find(|proxy| proxy.marks.iter().any(|mark| text.contains(mark)))
+    })
 }
 
 fn field(fields: &HeaderMap, name: HeaderName) -> Option<String> {

@@ -75,9 +75,11 @@ pub(crate) fn explain(error: Error) -> anyhow::Error {
 /// The status and the first line of a refusal by `serve` itself.
 fn own_words(error: &Error) -> Option<(StatusCode, String)> {
     let (status, text) = (error.status()?, String::from_utf8_lossy(error.body()?));
-    let line: String = text.lines().next()?.chars().take(1000).collect();
-    let is_a_page = line.trim_start().starts_with('<');
-    let is_status = status.canonical_reason() == Some(line.trim());
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
+    let line: String = line.chars().take(1000).collect();
+    let is_a_page = line.starts_with('<');
+    let words = line.trim_start_matches(status.as_str()).trim();
+    let is_status = words.is_empty() || status.canonical_reason() == Some(words);
     (!is_a_page && !is_status).then_some((status, line))
 }
 

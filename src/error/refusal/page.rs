@@ -48,8 +48,11 @@ fn behind_tag(tag: &str) -> &str {
     if !SILENT.contains(&&*name) {
         return behind;
     }
-    // The case does not matter, and lower case is as long.
-    let end = behind.to_ascii_lowercase().find(&format!("</{name}"));
+    let ends = |at: &usize| {
+        let tag = behind.as_bytes().get(at + 2..at + 2 + name.len());
+        tag.is_some_and(|tag| tag.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    let end = behind.match_indices("</").map(|(at, _)| at).find(ends);
     &behind[end.unwrap_or(behind.len())..]
 }
 
@@ -68,6 +71,7 @@ mod tests {
             ("<h1 class='a'>502</h1><hr/>of <b>it</b>", &["502", "of", "it"]),
             ("<", &[]),
             ("<script>never ends", &[]),
+            ("<style>a</b></STYLE>text</style>", &["text"]),
             ("a<b", &["a"]),
         ] {
             assert_eq!(texts(page).collect::<Vec<_>>(), expected, "{page}");
