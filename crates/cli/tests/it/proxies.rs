@@ -11,12 +11,14 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::join_all;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
 use self::boxes::Kind;
 use self::cells::Way;
 use self::table::{Cell, expected};
 use self::tool::Tools;
-use crate::support::TestResult;
+use crate::support::{TestResult, WATCHDOG};
 use crate::tools;
 
 /// Whether the tests that need minutes run, too.
@@ -36,12 +38,18 @@ async fn through(kind: Kind) -> TestResult {
     let slow = if is_long() { &Cell::SLOW[..] } else { &[] };
     let cells: Vec<Cell> = Cell::QUICK.iter().chain(slow).copied().collect();
     let talking = join_all(cells.iter().map(|cell| way.see(*cell)));
-    let (outcomes, streams, tunnel, files) =
-        tokio::join!(talking, tools.see_streams(), tools.see_tunnel(), tools.see_files());
+    let (outcomes, streams, tunnel, files) = tokio::join!(
+        talking,
+        timeout(WATCHDOG, tools.see_streams()),
+        timeout(WATCHDOG, tools.see_tunnel()),
+        timeout(WATCHDOG, tools.see_files())
+    );
     seen.extend(cells.into_iter().zip(outcomes));
     seen.push((Cell::Streams, told(streams)));
     seen.push((Cell::Tunnel, told(tunnel)));
     seen.push((Cell::Files, told(files)));
+    // Alone, because it takes all that the proxy has.
+    seen.push((Cell::Many, way.see(Cell::Many).await));
     seen.push((Cell::Reload, way.see_reload().await));
     drop(way);
     seen.push((Cell::ServerKilled, Way::start(kind, &program).await?.see_server_killed().await));
@@ -56,8 +64,11 @@ async fn through(kind: Kind) -> TestResult {
     Ok(())
 }
 
-fn told(seen: Result<String>) -> String {
-    seen.unwrap_or_else(|error| format!("{error:#}"))
+fn told(seen: Result<Result<String>, Elapsed>) -> String {
+    match seen {
+        Ok(seen) => seen.unwrap_or_else(|error| format!("{error:#}")),
+        Err(_) => "it hangs".to_owned(),
+    }
 }
 
 macro_rules! through {

@@ -132,11 +132,7 @@ impl Kind {
                 ("0.0.0.0, port_value: 8443", format!("127.0.0.1, port_value: {port}")),
                 ("port_value: 7001", format!("port_value: {server}")),
             ],
-            Kind::Caddy => vec![
-                ("localhost:8443", format!("localhost:{port}")),
-                // Nothing is answered at port 80.
-                ("{\n\tservers", "{\n\tauto_https disable_redirects\n\tservers".to_owned()),
-            ],
+            Kind::Caddy => vec![("localhost:8443", format!("localhost:{port}"))],
             Kind::Traefik => vec![("\":8443\"", format!("\"127.0.0.1:{port}\""))],
             Kind::Apache => vec![
                 ("Listen 8443", format!("Listen 127.0.0.1:{port}")),
@@ -169,6 +165,38 @@ fn in_environment(path: &str) -> Result<Option<PathBuf>> {
 
 /// The beginning of a private key in PEM.
 const KEY: &str = "-----BEGIN PRIVATE KEY";
+
+/// The field of responses that tells that a changed configuration is in use.
+pub(super) const MARK: &str = "x-changed";
+
+impl Kind {
+    /// A change of the configuration: each text in it, and the text in its place. It adds [`MARK`].
+    fn change(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Kind::OldNginx | Kind::Nginx => {
+                &[("location / {", "location / {\n        add_header x-changed yes;")]
+            }
+            Kind::OldHaproxy | Kind::Haproxy => &[(
+                "    default_backend",
+                "    http-response set-header x-changed yes\n    default_backend",
+            )],
+            Kind::Envoy => &[(
+                "            virtual_hosts:",
+                "            response_headers_to_add: [{header: {key: x-changed, value: \"yes\"}}]\n            virtual_hosts:",
+            )],
+            Kind::Caddy => &[("\treverse_proxy", "\theader x-changed yes\n\treverse_proxy")],
+            Kind::Traefik => &[
+                ("      tls: {}", "      tls: {}\n      middlewares: [changed]"),
+                (
+                    "  services:",
+                    "  middlewares:\n    changed: {headers: {customResponseHeaders: {x-changed: \"yes\"}}}\n  services:",
+                ),
+            ],
+            Kind::Apache => &[("    ProxyPass ", "    Header set x-changed yes\n    ProxyPass ")],
+            Kind::Nghttpx => &[("backend=", "add-response-header=x-changed: yes\nbackend=")],
+        }
+    }
+}
 
 /// A running proxy. It is killed when this is dropped.
 pub(super) struct Proxy {
@@ -252,6 +280,7 @@ impl Proxy {
                     ("authz_core_module", "authz_core"),
                     ("ssl_module", "ssl"),
                     ("socache_shmcb_module", "socache_shmcb"),
+                    ("headers_module", "headers"),
                     ("http2_module", "http2"),
                     ("proxy_module", "proxy"),
                     ("proxy_http2_module", "proxy_http2"),
@@ -320,24 +349,38 @@ impl Proxy {
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
-    /// Has the proxy read its configuration again, as its operator does.
+    /// Changes the configuration, and has the proxy read it, as its operator does. Responses have the
+    /// field [`MARK`] when it is in use.
     pub(super) fn reload(&mut self) -> Result<()> {
+        let (mut is_changed, change) = (false, self.kind.change());
+        for name in self.kind.files() {
+            let before = fs::read_to_string(self.path(name))?;
+            let after =
+                change.iter().fold(before.clone(), |text, (from, to)| text.replace(from, to));
+            if after != before {
+                fs::write(self.path(name), after)?;
+                is_changed = true;
+            }
+        }
+        ensure!(is_changed, "nothing of {change:?} is in the configuration");
         let signal = match self.kind {
             Kind::OldNginx | Kind::Nginx | Kind::Nghttpx => Signal::HUP,
             Kind::OldHaproxy | Kind::Haproxy => Signal::USR2,
             Kind::Apache => Signal::USR1,
             Kind::Envoy => return self.run(self.children.len()),
-            Kind::Caddy => return self.append("Caddyfile"),
-            Kind::Traefik => return self.append("traefik-routes.yml"),
+            // They watch the file.
+            Kind::Caddy | Kind::Traefik => return Ok(()),
         };
         let child = self.children.last().context("it was killed")?;
         Ok(kill_process(pid(child)?, signal)?)
     }
 
-    /// Changes a file that the proxy watches.
-    fn append(&self, name: &str) -> Result<()> {
-        let text = fs::read_to_string(self.path(name))?;
-        Ok(fs::write(self.path(name), text + "# changed\n")?)
+    /// Whether a process that was replaced has ended.
+    pub(super) fn old_has_ended(&mut self) -> Result<bool> {
+        match &mut self.children[..] {
+            [old, _] => Ok(old.try_wait()?.is_some()),
+            _ => Ok(true),
+        }
     }
 
     /// Kills the proxy, with all that it has started.
@@ -347,6 +390,15 @@ impl Proxy {
                 let _ = kill_process_group(pid, Signal::KILL);
             }
             let _ = child.wait();
+        }
+        if self.kind == Kind::Envoy {
+            for name in fs::read_dir("/dev/shm").into_iter().flatten().filter_map(Result::ok) {
+                // Envoy leaves its shared memory.
+                let mine = format!("envoy_shared_memory_{}", self.port);
+                if name.file_name().to_string_lossy().starts_with(&mine) {
+                    let _ = fs::remove_file(name.path());
+                }
+            }
         }
     }
 }

@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
 use super::backend::Backend;
-use super::boxes::{Kind, Proxy};
-use super::table::{Cell, GOOD, expected};
+use super::boxes::{Kind, MARK, Proxy};
+use super::table::{Cell, GOOD, comes, expected};
 use crate::support::{WATCHDOG, noise};
 
 /// The wait for an event that is known not to come.
@@ -40,7 +40,7 @@ impl Way {
 
     /// How long an event of this cell may take.
     fn patience(&self, cell: Cell) -> Duration {
-        if expected(cell, self.proxy.kind) == GOOD { WATCHDOG } else { SOON }
+        if comes(expected(cell, self.proxy.kind)) { WATCHDOG } else { SOON }
     }
 
     /// Sees a cell that leaves the proxy and the server alive.
@@ -137,7 +137,8 @@ impl Way {
             (true, Ok(())) => format!("the client sees no error, and the server: {told}"),
             (true, Err(error)) => format!("the client can send no more: {}", words(Err(error))),
             (false, Ok(())) if has_all => "not told until the client ends".to_owned(),
-            (false, _) => "not told, and the rest may be lost without an error".to_owned(),
+            // The client may have ended its side before the proxy's reset came, or not.
+            (false, _) => "not told, and the rest is lost, with or without an error".to_owned(),
         })
     }
 
@@ -248,10 +249,10 @@ impl Way {
             let mut conn = self.open("echo").await?;
             echoed(&mut conn, b"before").await?;
             self.proxy.reload()?;
-            // Envoy gives its connections two seconds here. No proxy tells its clients when it is
-            // done.
-            sleep(Duration::from_secs(4)).await;
-            until_it_serves(&mut self.proxy).await.context("after the reload")?;
+            until_it_is_changed(&mut self.proxy).await?;
+            while !self.proxy.old_has_ended()? {
+                sleep(Duration::from_millis(50)).await;
+            }
             echoed(&mut conn, b"behind").await?;
             conn.close().await?;
             Ok(GOOD.to_owned())
@@ -267,7 +268,7 @@ impl Way {
             self.backend.kill();
             self.lost(conn, Cell::ServerKilled).await
         };
-        words(seen.await)
+        words(timeout(WATCHDOG, seen).await.unwrap_or_else(|_| Ok("it hangs".to_owned())))
     }
 
     /// The ends of a connection whose proxy is killed.
@@ -282,7 +283,7 @@ impl Way {
             ensure!(told.starts_with("error"), "the server: {told}");
             Ok(seen)
         };
-        words(seen.await)
+        words(timeout(WATCHDOG, seen).await.unwrap_or_else(|_| Ok("it hangs".to_owned())))
     }
 
     async fn lost(&self, mut conn: Conn, cell: Cell) -> Result<String> {
@@ -313,6 +314,18 @@ pub(super) async fn until_it_serves(proxy: &mut Proxy) -> Result<()> {
     .await
 }
 
+/// Waits until a new client is answered by the changed configuration.
+async fn until_it_is_changed(proxy: &mut Proxy) -> Result<()> {
+    until(proxy, async |client, url| {
+        let mut conn = client.open(url).await?;
+        echoed(&mut conn, b"ready").await?;
+        let response = conn.response().await?;
+        ensure!(response.headers().contains_key(MARK), "{:?}", response.headers());
+        Ok(conn.close().await?)
+    })
+    .await
+}
+
 /// Waits until the server refuses a new client, which does not know the token.
 pub(super) async fn until_it_answers(proxy: &mut Proxy) -> Result<()> {
     until(proxy, async |client, url| match client.connect(url).await {
@@ -328,11 +341,13 @@ async fn until(
 ) -> Result<()> {
     let client = client(proxy)?;
     let url = format!("{}echo", proxy.url);
+    let mut last = String::new();
     let serves = async {
         loop {
-            let tried = timeout(Duration::from_secs(5), ready(&client, url.clone())).await;
-            if tried.is_ok_and(|tried| tried.is_ok()) {
-                return Ok(());
+            match timeout(Duration::from_secs(5), ready(&client, url.clone())).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => last = format!("{error:#}"),
+                Err(_) => last = "no answer in 5 s".to_owned(),
             }
             proxy.is_alive()?;
             sleep(Duration::from_millis(50)).await;
@@ -340,7 +355,7 @@ async fn until(
     };
     match timeout(Duration::from_secs(60), serves).await {
         Ok(serves) => serves,
-        Err(_) => bail!("{} serves nothing: {}", proxy.kind.name(), proxy.log()),
+        Err(_) => bail!("{} serves nothing: {last}: {}", proxy.kind.name(), proxy.log()),
     }
 }
 
