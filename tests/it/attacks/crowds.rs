@@ -72,7 +72,9 @@ async fn requests_without_end_over_several_links_do_not_hold_up_a_newcomer() -> 
         })
         .await?;
         let answered: usize = heard.iter().map(|heard| heard.heads).sum();
-        ensure!(answered > 0, "none was answered");
+        // On a busy machine a link can be ended before the first request on it is handled.
+        let lives = heard.iter().any(|heard| heard.survived);
+        ensure!(answered > 0 || !lives, "none was answered");
         Ok(format!("{answered} answered, {}", ensure_in_order(&heard)?))
     })
     .await?;
