@@ -1,22 +1,23 @@
 //! The driver's side of one stream.
 
+mod heads;
+
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use h2conn_engine::{SendError, StreamId};
-use http::{Method, Request, Response, response};
+use h2conn_engine::StreamId;
+use http::{Request, Response, response};
 use tokio::time::Instant;
 use tokio_util::time::delay_queue;
 
 use super::Lease;
 use super::bandwidth::Part;
 use super::carrier::LinkCarrier;
-use super::fault;
 use super::quiet::Quiet;
 use super::session::Session;
 use super::silence::Activity;
 use crate::config::REJECTION_BODY;
-use crate::conn::{Carrier, Exchange, Linger, Stream, Wish};
+use crate::conn::{Linger, Stream, Wish};
 use crate::error::{Ending, Error, ErrorKind, Reason, request_name};
 
 /// One stream, and its progress.
@@ -232,86 +233,6 @@ impl Entry {
         // The response is whole, and its server wants no more of the request (RFC 9113 §8.1).
         let is_whole = self.owes_nothing && self.lease.is_some() && self.stream.is_ordinary();
         self.end(if is_whole { Ok(()) } else { Err(error) });
-    }
-
-    /// Whether its user has given a head that must be sent.
-    pub(super) fn has_head_to_send(&self) -> bool {
-        self.stream.has_answer() || self.stream.exchange().is_some_and(Exchange::has_interim)
-    }
-
-    /// Sends the interim responses that its user has given.
-    pub(super) fn inform(&mut self, session: &mut Session) {
-        let (Some(id), Some(exchange)) = (self.id, self.stream.exchange()) else { return };
-        for head in exchange.take_interim() {
-            self.activity.went = Some(Instant::now());
-            // Of a stream that is over the user knows already.
-            let _ = session.inform(id, &Response::from_parts(head, ()));
-        }
-    }
-
-    /// Sends the server's answer, which its user has given. Returns whether it accepts the request.
-    pub(super) fn answer(&mut self, session: &mut Session) -> bool {
-        let Some(id) = self.id else { return false };
-        let Some((head, is_whole)) = self.stream.take_answer() else { return false };
-        self.head = Head::Done;
-        self.activity.went = Some(Instant::now());
-        // The answer to a HEAD request has no body (RFC 9110 §9.3.2), even if bytes were written.
-        let bodiless = is_whole || self.stream.request.method == Method::HEAD;
-        let status = head.status;
-        match session.respond(id, &Response::from_parts(head, ()), bodiless) {
-            Ok(()) if bodiless => {
-                self.stream.outbox.finish();
-                self.end_went_with_the_head();
-            }
-            Ok(()) => self.sends = true,
-            Err(SendError::Unsendable(error)) => {
-                let ending = fault::unsendable("response", &error);
-                self.reset(session, Reason::INTERNAL_ERROR, &ending);
-            }
-            Err(SendError::Order) => {
-                let ending = fault::no_response(status);
-                self.reset(session, Reason::INTERNAL_ERROR, &ending);
-            }
-            // The stream is over, and its user knows why.
-            Err(_) => {}
-        }
-        // A browser's first requests may be redirected, or find nothing new.
-        let is_served = status.is_redirection() && self.stream.is_ordinary();
-        status.is_success() || is_served
-    }
-
-    /// END_STREAM was sent with this side's head.
-    pub(super) fn end_went_with_the_head(&mut self) {
-        drop(self.stream.outbox.take(usize::MAX));
-        self.stream.outbox.mark_sent(self.stream.outbox.settle());
-    }
-
-    /// Sends this side's trailers, which end it.
-    pub(super) fn send_trailers(&mut self, session: &mut Session) {
-        let trailers = self.stream.exchange().and_then(Exchange::take_trailers);
-        let (Some(id), Some(trailers)) = (self.id, trailers) else { return };
-        match session.trailers(id, &trailers) {
-            Ok(()) => {
-                // Nothing but the end is left.
-                drop(self.stream.outbox.take(0));
-                self.sends = false;
-            }
-            Err(SendError::Unsendable(error)) => {
-                let ending = fault::unsendable("trailers", &error);
-                self.reset(session, Reason::INTERNAL_ERROR, &ending);
-                // The driver must see to the end.
-                Arc::clone(&self.carrier).changed();
-            }
-            // A CONNECT has no trailers (RFC 9113 §8.5).
-            Err(SendError::Order) => {
-                if session.http2().end(id) {
-                    drop(self.stream.outbox.take(0));
-                    self.sends = false;
-                }
-            }
-            // The stream is over, and its user knows why.
-            Err(_) => {}
-        }
     }
 
     /// Gives back the windows of bytes that the user has read and of discarded bytes. Returns how
