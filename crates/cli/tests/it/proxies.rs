@@ -11,14 +11,12 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::join_all;
-use tokio::time::error::Elapsed;
-use tokio::time::timeout;
 
 use self::boxes::Kind;
-use self::cells::Way;
+use self::cells::{Way, bounded};
 use self::table::{Cell, expected};
 use self::tool::Tools;
-use crate::support::{TestResult, WATCHDOG};
+use crate::support::TestResult;
 use crate::tools;
 
 /// Whether the tests that need minutes run, too.
@@ -40,14 +38,14 @@ async fn through(kind: Kind) -> TestResult {
     let talking = join_all(cells.iter().map(|cell| way.see(*cell)));
     let (outcomes, streams, tunnel, files) = tokio::join!(
         talking,
-        timeout(WATCHDOG, tools.see_streams()),
-        timeout(WATCHDOG, tools.see_tunnel()),
-        timeout(WATCHDOG, tools.see_files())
+        bounded(tools.see_streams()),
+        bounded(tools.see_tunnel()),
+        bounded(tools.see_files())
     );
     seen.extend(cells.into_iter().zip(outcomes));
-    seen.push((Cell::Streams, told(streams)));
-    seen.push((Cell::Tunnel, told(tunnel)));
-    seen.push((Cell::Files, told(files)));
+    seen.push((Cell::Streams, streams));
+    seen.push((Cell::Tunnel, tunnel));
+    seen.push((Cell::Files, files));
     // Alone, because it takes all that the proxy has.
     seen.push((Cell::Many, way.see(Cell::Many).await));
     seen.push((Cell::Reload, way.see_reload().await));
@@ -62,13 +60,6 @@ async fn through(kind: Kind) -> TestResult {
         .collect();
     ensure!(wrong.is_empty(), "{}:\n{}", kind.name(), wrong.join("\n"));
     Ok(())
-}
-
-fn told(seen: Result<Result<String>, Elapsed>) -> String {
-    match seen {
-        Ok(seen) => seen.unwrap_or_else(|error| format!("{error:#}")),
-        Err(_) => "it hangs".to_owned(),
-    }
 }
 
 macro_rules! through {

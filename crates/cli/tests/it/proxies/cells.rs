@@ -62,7 +62,7 @@ impl Way {
                 _ => bail!("{cell:?} is seen elsewhere"),
             }
         };
-        words(timeout(WATCHDOG, seen).await.unwrap_or_else(|_| Ok("it hangs".to_owned())))
+        bounded(seen).await
     }
 
     /// The head of the response, of a server that says nothing yet.
@@ -257,7 +257,7 @@ impl Way {
             conn.close().await?;
             Ok(GOOD.to_owned())
         };
-        words(timeout(WATCHDOG, seen).await.unwrap_or_else(|_| Ok("it hangs".to_owned())))
+        bounded(seen).await
     }
 
     /// The end of a connection whose server is killed.
@@ -268,7 +268,7 @@ impl Way {
             self.backend.kill();
             self.lost(conn, Cell::ServerKilled).await
         };
-        words(timeout(WATCHDOG, seen).await.unwrap_or_else(|_| Ok("it hangs".to_owned())))
+        bounded(seen).await
     }
 
     /// The ends of a connection whose proxy is killed.
@@ -283,7 +283,7 @@ impl Way {
             ensure!(told.starts_with("error"), "the server: {told}");
             Ok(seen)
         };
-        words(timeout(WATCHDOG, seen).await.unwrap_or_else(|_| Ok("it hangs".to_owned())))
+        bounded(seen).await
     }
 
     async fn lost(&self, mut conn: Conn, cell: Cell) -> Result<String> {
@@ -366,6 +366,11 @@ async fn echoed(conn: &mut Conn, bytes: &[u8]) -> Result<()> {
     conn.read_exact(&mut back).await?;
     ensure!(back == bytes, "{:?} came back", String::from_utf8_lossy(&back));
     Ok(())
+}
+
+/// The words for what is seen, which may be that nothing comes.
+pub(super) async fn bounded(seen: impl Future<Output = Result<String>>) -> String {
+    words(timeout(WATCHDOG, seen).await.unwrap_or_else(|_| Ok("it hangs".to_owned())))
 }
 
 /// The words for what was seen. An error is told without addresses and times.
