@@ -12,6 +12,7 @@ mod linger;
 #[cfg(all(test, h2conn_loom))]
 mod loom_tests;
 mod offer;
+mod quiet;
 mod stats;
 mod stream;
 mod transport;
@@ -41,6 +42,7 @@ pub(crate) use exchange::{Served, Shutdown};
 pub use halves::{ReadHalf, ReuniteError, WriteHalf};
 pub(crate) use linger::{Delivery, Facts, Linger, Progress, Terms, Verdict, ended};
 pub(crate) use offer::Offer;
+pub(crate) use quiet::Quiet;
 pub use stats::Stats;
 pub(crate) use stream::{LinkInfo, Stream, Wish};
 pub use transport::Transport;
@@ -172,11 +174,12 @@ impl Conn {
 
     /// Measures the round trip to the peer with a PING (RFC 9113 §6.7), which overtakes waiting
     /// data. Calls at the same time share one PING, and there is at most one PING a millisecond.
+    /// Over a WebSocket it is a ping (RFC 6455 §5.5.2), which waits behind the data.
     ///
     /// # Errors
     ///
     /// Fails when the link ends before the answer comes, and with [`ErrorKind::Unsupported`] on a
-    /// connection that [`accept`](fn@crate::accept) made. The time limit is that of the link for a
+    /// connection that [`accept`](fn@crate::accept) made of a request of hyper's. The time limit is that of the link for a
     /// silent peer: [`keep_alive_timeout`](crate::ClientBuilder::keep_alive_timeout). For a shorter
     /// limit wrap this in a [`tokio::time::timeout`].
     ///

@@ -20,7 +20,6 @@ mod lease;
 mod loom_tests;
 mod outcome;
 mod ping;
-mod quiet;
 mod send;
 mod session;
 mod shared;

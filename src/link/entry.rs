@@ -13,11 +13,10 @@ use tokio_util::time::delay_queue;
 use super::Lease;
 use super::bandwidth::Part;
 use super::carrier::LinkCarrier;
-use super::quiet::Quiet;
 use super::session::Session;
 use super::silence::Activity;
 use crate::config::REJECTION_BODY;
-use crate::conn::{Linger, Stream, Wish};
+use crate::conn::{Linger, Quiet, Stream, Wish};
 use crate::error::{Ending, Error, ErrorKind, Reason, request_name};
 
 /// One stream, and its progress.
@@ -132,6 +131,13 @@ impl Entry {
             lease: None,
             was_rejected: false,
             waits_to_answer: false,
+        }
+    }
+
+    /// Records what has moved, where that has a timeout.
+    pub(super) fn look_at_movement(&mut self, received: bool) {
+        if let Some(quiet) = &mut self.quiet {
+            quiet.look_at(&self.stream, received);
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::sending::heads_room;
 use super::{Driver, STREAMS_AT_FIRST, Timer, stay};
 use crate::config::REJECTION_WAIT;
-use crate::conn::{Exchange, Offer, Stream, Transport, Wish};
+use crate::conn::{Exchange, Offer, Quiet, Stream, Transport, Wish};
 use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::link::Lease;
 use crate::link::backlog::{Line, NoPlace};
@@ -18,7 +18,6 @@ use crate::link::entry::{Entry, Head};
 use crate::link::events::Arrival;
 use crate::link::fault;
 use crate::link::ids::Place;
-use crate::link::quiet::Quiet;
 use crate::link::session::Session;
 use crate::observe::{self, Cause};
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::time::delay_queue;
 
-use super::entry::Entry;
+use super::Stream;
 use crate::config::Config;
 
 #[derive(Debug)]
-pub(super) struct Quiet {
+pub(crate) struct Quiet {
     idle: Option<Duration>,
     stall: Option<Duration>,
     /// When a byte last came or went.
@@ -19,18 +19,25 @@ pub(super) struct Quiet {
     waiting: Option<Instant>,
     /// The position of sending at the last look.
     position: u64,
-    /// The timer, and when it fires: never later than the next action is due.
-    pub(super) timer: Option<(delay_queue::Key, Instant)>,
+    /// The timer of a link, and when it fires: never later than the next action is due.
+    pub(crate) timer: Option<(delay_queue::Key, Instant)>,
 }
 
 impl Quiet {
     /// `None` where no timeout is set.
-    pub(super) fn new(config: &Config) -> Option<Box<Quiet>> {
+    pub(crate) fn new(config: &Config) -> Option<Box<Quiet>> {
         let Config { idle_timeout: idle, stall_timeout: stall, .. } = *config;
         (idle.is_some() || stall.is_some()).then(|| {
             let moved = Instant::now();
             Box::new(Quiet { idle, stall, moved, waiting: None, position: 0, timer: None })
         })
+    }
+
+    /// Records what has moved of a stream. `received` says whether bytes have come.
+    pub(crate) fn look_at(&mut self, stream: &Stream, received: bool) {
+        let (written, sent) = stream.outbox.progress();
+        let position = stream.outbox.settle() + sent;
+        self.look(Instant::now(), received, position, sent < written);
     }
 
     fn look(&mut self, now: Instant, received: bool, position: u64, waits: bool) {
@@ -47,7 +54,7 @@ impl Quiet {
     }
 
     /// Waiting bytes have waited for other streams until then, not for the peer.
-    pub(super) fn excuse(&mut self, until: Instant) {
+    pub(crate) fn excuse(&mut self, until: Instant) {
         self.waiting = self.waiting.map(|since| since.max(until));
     }
 
@@ -60,12 +67,12 @@ impl Quiet {
     }
 
     /// When the next action is due.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         self.idle_at().into_iter().chain(self.stalled_at()).min()
     }
 
     /// The knob whose time is up, and the text for the user of the connection.
-    pub(super) fn verdict(&self, now: Instant) -> Option<(&'static str, String)> {
+    pub(crate) fn verdict(&self, now: Instant) -> Option<(&'static str, String)> {
         let is_over = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let seconds = |limit: Option<Duration>| limit.unwrap_or_default().as_secs_f32();
         if is_over(self.stalled_at()) {
@@ -84,16 +91,6 @@ impl Quiet {
             );
             ("idle_timeout", message)
         })
-    }
-}
-
-impl Entry {
-    /// Records what has moved.
-    pub(super) fn look_at_movement(&mut self, received: bool) {
-        let Some(quiet) = &mut self.quiet else { return };
-        let (written, sent) = self.stream.outbox.progress();
-        let position = self.stream.outbox.settle() + sent;
-        quiet.look(Instant::now(), received, position, sent < written);
     }
 }
 
