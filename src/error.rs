@@ -1,4 +1,4 @@
-//! Errors, and the table of the errors that each ending becomes.
+//! Errors. `error/ending.rs` has the table of the errors that each ending becomes.
 
 mod ending;
 mod refusal;

@@ -1,4 +1,4 @@
-//! A link as the carrier of one of its streams.
+//! A link as the carrier of one of its streams. A user's task goes from here to the driver's desk.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};

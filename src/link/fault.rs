@@ -1,4 +1,4 @@
-//! Reports of HTTP/2 and the transport, in this library's words.
+//! Broken rules, GOAWAY and unsendable heads as endings (a reset of the peer is one already).
 
 use std::io;
 use std::sync::Arc;

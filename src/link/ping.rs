@@ -1,4 +1,4 @@
-//! PINGs (RFC 9113 §6.7) that ask whether the peer is there, and measure the round trip.
+//! PINGs (RFC 9113 §6.7) that measure the round trip, and the times of keep-alive.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! The sending side of a stream, from its outbox to HTTP/2.
+//! The sending side of a stream, from its outbox to HTTP/2, and when its bytes count as sent.
 
 use std::task::Context;
 

@@ -1,4 +1,5 @@
-//! The values of SETTINGS (RFC 9113 §6.5.2): their meaning, limits and initial values.
+//! The values of SETTINGS (RFC 9113 §6.5.2): their meaning, limits and initial values. A new
+//! parameter begins here.
 
 use crate::{ConnectionError, Reason};
 

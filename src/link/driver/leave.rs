@@ -1,4 +1,4 @@
-//! How a link leaves in good order: its transport stays until the peer has received everything.
+//! How this side leaves a link in good order: the transport stays until the peer has everything.
 //!
 //! Bytes that the kernel has taken have not yet reached the peer. They are lost if the socket is
 //! closed while the peer still sends, and one WINDOW_UPDATE is enough. So a PING follows the last

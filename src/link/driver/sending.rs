@@ -1,4 +1,4 @@
-//! The writing of a turn: content first, then all other output.
+//! The writing of a turn: content first, then all other output. Also writes of a user's own task.
 
 use std::sync::Arc;
 use std::task::Context;
