@@ -20,7 +20,10 @@ use crate::conn::{Addr, Carrier, Conn, LinkInfo, Served, Shutdown, Stream, Trans
 use crate::hosted::{Accepted, Body, BodyCarrier, Pump, Server};
 use crate::observe;
 #[cfg(feature = "websocket")]
-use crate::websocket::{MessageCarrier, Session, Upgrade, run};
+use crate::websocket::{
+    KeepAlive, LONGEST_MARKED, MessageCarrier, Messages, Pulse, Role, Session, Upgrade, WebSockets,
+    run,
+};
 use builder::Settings;
 #[cfg(feature = "websocket")]
 use websocket::Handshake;
@@ -28,8 +31,6 @@ use websocket::Handshake;
 pub use builder::AcceptorBuilder;
 pub use check::AcceptError;
 pub use stats::AcceptorStats;
-#[cfg(feature = "websocket")]
-pub use websocket::WebSockets;
 
 /// Turns a request that the program's server has received into a connection. The first value is the
 /// program's end of the connection. The second is the response that the handler must return.
@@ -257,8 +258,14 @@ impl Acceptor {
                     None => (Upgrade::of(&mut parts), by_http1.map(Shutdown::hold)),
                 };
                 let transport = handshake.transport();
+                let is_marked = handshake.is_marked();
+                let (messages, most) = match is_marked {
+                    true => (Messages::Marked, LONGEST_MARKED),
+                    false => (websockets.messages(), websockets.max_message_size),
+                };
                 let (head, ()) = handshake.answer(self.settings.response()).into_parts();
                 let riding = MessageCarrier::new(&server);
+                let carrier = Arc::clone(&riding);
                 let stream = self.stream(parts, transport, peer, &head, riding);
                 let body = match (&stream.transport, ridden) {
                     (Transport::WebSocketHttp1, _) => Body::upgrade(Arc::clone(&server)),
@@ -270,10 +277,15 @@ impl Acceptor {
                 }
                 let limits = self.settings.limits();
                 let place = self.accepted.enter(&stream, &server);
-                let messages = websockets.messages();
-                let session = Session::new(Arc::clone(&stream), server, limits, messages);
-                let most = websockets.max_message_size;
-                tokio::spawn(run(session, upgrade, most, shutdown, place));
+                // Browsers are not asked for signs of life.
+                let pulse = Pulse::new(is_marked.then(KeepAlive::default), None, is_marked);
+                let stream_of_session = Arc::clone(&stream);
+                let session =
+                    Session::new(stream_of_session, carrier, Role::Server, limits, messages, pulse);
+                tokio::spawn(async move {
+                    let _place = place;
+                    run(session, upgrade, most, shutdown).await;
+                });
                 (Conn::new(stream), Response::from_parts(head, body))
             }
         }

@@ -10,9 +10,13 @@ mod exchange;
 mod hosts;
 mod policy;
 mod pool;
+#[cfg(feature = "websocket")]
+mod reach;
 mod request;
 mod stats;
 mod target;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +37,8 @@ pub use connector::Destination;
 #[cfg(feature = "requests")]
 pub use exchange::ResponseBody;
 pub use policy::LinkPolicy;
+#[cfg(feature = "websocket")]
+pub use reach::Reach;
 pub use request::RequestBuilder;
 pub use stats::{ClientStats, LinkStats, OriginStats};
 
@@ -96,6 +102,12 @@ struct Inner {
     response_timeout: Duration,
     dialer: Dialer,
     pool: Pool,
+    #[cfg(feature = "websocket")]
+    reach: Reach,
+    #[cfg(feature = "websocket")]
+    fallback_delay: Duration,
+    #[cfg(feature = "websocket")]
+    sockets: websocket::Sockets,
 }
 
 /// Without the header fields, which may be secrets.
@@ -109,6 +121,8 @@ impl fmt::Debug for Inner {
             .finish_non_exhaustive()
     }
 }
+
+const TIME_IS_UP: &str = "the client was closed, and its time is up";
 
 impl Client {
     /// Makes a client with every knob at its default.
@@ -187,7 +201,13 @@ impl Client {
 
     /// The client's open links and connections, and counts of its past work.
     pub fn stats(&self) -> ClientStats {
-        self.inner.pool.stats()
+        #[cfg_attr(not(feature = "websocket"), expect(unused_mut, reason = "there are none"))]
+        let mut stats = self.inner.pool.stats();
+        #[cfg(feature = "websocket")]
+        {
+            stats.websockets = self.inner.sockets.open.counts().open;
+        }
+        stats
     }
 
     /// Ends the client in good order. The client opens no new connections, waits until the open
@@ -222,11 +242,15 @@ impl Client {
         for link in &links {
             link.shut_down();
         }
+        #[cfg(feature = "websocket")]
+        self.inner.sockets.open.begin();
         let all = async {
             let mut outcome = Ok(());
             for link in &links {
                 outcome = outcome.and(link.ended().await);
             }
+            #[cfg(feature = "websocket")]
+            self.inner.sockets.open.none().await;
             outcome.and(self.inner.pool.take_loss())
         };
         tokio::pin!(all);
@@ -236,7 +260,11 @@ impl Client {
         for link in &links {
             link.end_use();
         }
-        all.await
+        #[cfg(feature = "websocket")]
+        let cut = self.inner.sockets.end_use();
+        #[cfg(not(feature = "websocket"))]
+        let cut = Ok(());
+        all.await.and(cut)
     }
 
     /// Does the same as [`Client::close`], but for `deadline` at most. Connections that are left by
@@ -258,7 +286,11 @@ impl Client {
         let mut left = 0;
         for link in &links {
             left += link.active();
-            link.abort(Reason::CANCEL, "the client was closed, and its time is up");
+            link.abort(Reason::CANCEL, TIME_IS_UP);
+        }
+        #[cfg(feature = "websocket")]
+        {
+            left += self.inner.sockets.abort().await;
         }
         for link in &links {
             // The error below already says that bytes may be lost.

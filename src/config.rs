@@ -117,7 +117,7 @@ const MAX_MEMORY: usize = 1 << 30;
 pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// 15 s, ten times the answer time of a bad mobile network.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Default for Config {
     fn default() -> Config {

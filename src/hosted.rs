@@ -14,7 +14,7 @@ mod reason;
 
 use std::time::Duration;
 
-pub(crate) use accepted::{Accepted, Counts};
+pub(crate) use accepted::{Accepted, Counts, SHUTTING_DOWN};
 pub use body::Body;
 pub(crate) use carrier::{BodyCarrier, Server};
 pub(crate) use pump::Pump;
@@ -22,7 +22,7 @@ pub(crate) use pump::Pump;
 pub(crate) use reason::asked_for;
 #[cfg(feature = "websocket")]
 pub(crate) use {
-    accepted::{Place, cut},
+    accepted::cut,
     linger::{Linger, Lingering},
 };
 

@@ -82,7 +82,7 @@
 //! | `ring` | yes | [`tls`], by rustls with ring |
 //! | `self-signed` | no | [`tls::Identity::self_signed`], where there is TLS |
 //! | `serve` | no | `accept`, and [`serve()`]: a listener that serves a router, such as axum's, beside connections |
-//! | `websocket` | no | `accept`, which takes WebSockets too, over HTTP/1.1 and HTTP/2: [`WebSockets`] |
+//! | `websocket` | no | `accept`, which takes WebSockets too, over HTTP/1.1 and HTTP/2: [`WebSockets`]; a client that connects by one where HTTP/2 does not pass: [`Reach`] |
 
 #[cfg(feature = "accept")]
 mod accept;
@@ -119,10 +119,10 @@ pub use http;
 #[doc(no_inline)]
 pub use tokio_util;
 
-#[cfg(feature = "websocket")]
-pub use accept::WebSockets;
 #[cfg(feature = "accept")]
 pub use accept::{AcceptError, Acceptor, AcceptorBuilder, AcceptorStats, accept};
+#[cfg(feature = "websocket")]
+pub use client::Reach;
 #[cfg(feature = "requests")]
 pub use client::ResponseBody;
 pub use client::{
@@ -142,6 +142,8 @@ pub use observe::describe_metrics;
 
 #[cfg(feature = "serve")]
 pub use serve::serve;
+#[cfg(feature = "websocket")]
+pub use websocket::WebSockets;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -97,6 +97,14 @@ pub(crate) fn retrying(error: &Error, pause: Duration) {
     tracing::debug!(target: TARGET, %error, ?pause, "retrying");
 }
 
+/// A client tries a WebSocket, because HTTP/2 has failed or gives no answer.
+#[cfg(feature = "websocket")]
+pub(crate) fn falling_back(error: Option<&Error>) {
+    meters::count("h2conn_fallbacks_total", []);
+    let why = error.map_or_else(|| "no answer yet".to_owned(), Error::to_string);
+    tracing::debug!(target: TARGET, why, "trying a WebSocket");
+}
+
 /// The system gives no socket to a listener, which tries again. `first` if the last try succeeded.
 pub(crate) fn accept_failed(error: &io::Error, pause: Duration, first: bool) {
     meters::count("h2conn_accept_errors_total", []);

@@ -2,16 +2,19 @@
 //! (RFC 8441).
 //!
 //! ```text
-//! user write ─► outbox ─► Session ─► messages ─► the server's transport
-//! inbox ◄─ Session ◄─ messages ◄─ the server's transport
+//! user write ─► outbox ─► Session ─► messages ─► the transport
+//! inbox ◄─ Session ◄─ messages ◄─ the transport
 //! ```
 
 mod carrier;
 mod close;
 mod farewell;
 mod lines;
+mod marks;
 mod messages;
+mod pulse;
 mod session;
+mod settings;
 mod wire;
 
 use std::future::{Future, poll_fn};
@@ -26,17 +29,21 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::alive::{Counted, Kind};
 use crate::conn::{Conn, Shutdown, Stream};
-use crate::hosted::{Place, Server, cut};
+use crate::hosted::{SHUTTING_DOWN, Server, cut};
 use farewell::Farewell;
 use wire::Wire;
 
 pub(crate) use carrier::MessageCarrier;
-pub(crate) use messages::Messages;
+pub(crate) use marks::{PLAIN, SUBPROTOCOL};
+pub(crate) use messages::{LONGEST_MARKED, Messages};
+pub(crate) use pulse::{KeepAlive, Pulse};
 pub(crate) use session::Session;
+pub use settings::WebSockets;
+pub(crate) use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Idle connections keep this buffer too. It is cleared before each read.
 const READ_BUFFER: usize = 16 << 10;
@@ -44,9 +51,9 @@ const READ_BUFFER: usize = 16 << 10;
 /// Messages go to the transport together when there are this many bytes, and at the end of a turn.
 const WRITE_BUFFER: usize = 64 << 10;
 
-/// The transport that the server will hand over.
+/// The transport that will be handed over.
 pub(crate) enum Upgrade {
-    /// By hyper, once the request has been answered.
+    /// By hyper: a server's once the request has been answered, a client's with the answer.
     Hyper(OnUpgrade),
     /// The stream of a server of this crate.
     Stream(Conn),
@@ -63,6 +70,11 @@ impl Upgrade {
     /// request can be copied, and accepted twice.
     pub(crate) fn of(request: &mut request::Parts) -> Upgrade {
         request.extensions.remove::<OnUpgrade>().map_or(Upgrade::Taken, Upgrade::Hyper)
+    }
+
+    /// The transport of an answer with the status 101.
+    pub(crate) fn of_answer(upgrade: OnUpgrade) -> Upgrade {
+        Upgrade::Hyper(upgrade)
     }
 
     pub(crate) fn is_taken(&self) -> bool {
@@ -94,7 +106,6 @@ pub(crate) async fn run(
     mut upgrade: Upgrade,
     max_message_size: usize,
     shutdown: Option<Shutdown>,
-    _place: Place,
 ) {
     let _counted = Counted::new(Kind::Task);
     let mut upgraded = poll_fn(|cx| session.poll_upgrade(cx, &mut upgrade)).await;
@@ -111,7 +122,7 @@ pub(crate) async fn run(
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(max_message_size))
         .max_frame_size(Some(max_message_size));
-    let mut socket = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
+    let mut socket = WebSocketStream::from_raw_socket(wire, session.role(), Some(config)).await;
     let mut ending = pin!(end_with(shutdown, session.handles()));
     tokio::select! {
         () = poll_fn(|cx| session.poll(cx, &mut socket)) => {}
@@ -119,7 +130,7 @@ pub(crate) async fn run(
     }
     let farewell = Farewell { last_word, owes: session.owes() };
     let server = session.into_server();
-    // The client must learn how the connection ended before its transport ends (RFC 6455 §7.1.1).
+    // The peer must learn how the connection ended before its transport ends (RFC 6455 §7.1.1).
     tokio::select! {
         () = farewell.say(socket) => {}
         () = server.cut() => {}
@@ -133,7 +144,7 @@ async fn end_with(shutdown: Option<Shutdown>, (stream, server): (Arc<Stream>, Ar
         shutdown.begins().await;
         server.set_draining();
         shutdown.is_cut().await;
-        cut(&stream, &server);
+        cut(&stream, &server, SHUTTING_DOWN);
     }
     std::future::pending().await
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use http::{Extensions, HeaderMap, Method, Response, StatusCode};
 
 use super::Acceptor;
-#[cfg(feature = "websocket")]
-use super::WebSockets;
 use crate::config::{Config, Methods, Origins, check_time, parse_headers};
 use crate::conn::{Addr, OnDrop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hosted::Limits;
 use crate::pipe::Buffers;
+#[cfg(feature = "websocket")]
+use crate::websocket::WebSockets;
 
 /// Bytes that wait for their reader, in addition to the server's own window. This is a quarter of
 /// the default window of hyper's streams, so the server fills one part while the program reads

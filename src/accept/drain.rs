@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::{AcceptError, Acceptor};
 use crate::conn::Addr;
+use crate::hosted::SHUTTING_DOWN;
 use crate::observe::{self, Side};
 
 impl Acceptor {
@@ -64,7 +65,7 @@ impl Acceptor {
             observe::drained(Side::Accept, &Addr::Other, true);
             return true;
         }
-        let ended = self.accepted.cut() == 0;
+        let ended = self.accepted.cut(SHUTTING_DOWN) == 0;
         // A reset stream is gone at once. A WebSocket goes when its client has the close frame, or
         // in seconds.
         self.accepted.none().await;

@@ -15,10 +15,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::connector::{Destination, TransportFn};
 use super::hosts::Hosts;
 use super::policy::{LinkPolicy, Rules};
+#[cfg(feature = "websocket")]
+use super::reach::Reach;
 use super::request::HeadersFn;
 use crate::config::Config;
 use crate::conn::OnDrop;
 use crate::tls::ClientTls;
+#[cfg(feature = "websocket")]
+use crate::websocket::WebSockets;
 
 pub(super) use build::opening;
 
@@ -38,6 +42,12 @@ pub struct ClientBuilder {
     hosts: Hosts,
     rules: Rules,
     config: Config,
+    #[cfg(feature = "websocket")]
+    reach: Reach,
+    #[cfg(feature = "websocket")]
+    fallback_delay: Duration,
+    #[cfg(feature = "websocket")]
+    websockets: WebSockets,
 }
 
 /// Without the header fields, because they may be secret.
@@ -59,6 +69,10 @@ impl fmt::Debug for ClientBuilder {
 /// The same as Go's net/http, and long enough for a program that connects once a minute.
 const LINK_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// A good line answers within some hundred milliseconds.
+#[cfg(feature = "websocket")]
+const FALLBACK_DELAY: Duration = Duration::from_secs(1);
+
 impl Default for ClientBuilder {
     fn default() -> ClientBuilder {
         ClientBuilder {
@@ -74,6 +88,12 @@ impl Default for ClientBuilder {
             hosts: Hosts::default(),
             rules: Rules::default(),
             config: Config { link_idle_timeout: Some(LINK_IDLE_TIMEOUT), ..Config::default() },
+            #[cfg(feature = "websocket")]
+            reach: Reach::default(),
+            #[cfg(feature = "websocket")]
+            fallback_delay: FALLBACK_DELAY,
+            #[cfg(feature = "websocket")]
+            websockets: WebSockets::default(),
         }
     }
 }
@@ -99,6 +119,38 @@ impl ClientBuilder {
     /// offer it, connecting fails with [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
     pub fn protocol(mut self, name: impl Into<String>) -> Self {
         self.protocol = Some(name.into());
+        self
+    }
+
+    /// The way to the servers: HTTP/2, a WebSocket, or one after the other. Default: [`Reach::Http2`]. Ordinary requests
+    /// (`Client::send`) always go by HTTP/2.
+    ///
+    /// Another way than HTTP/2 cannot be set together with a [`protocol`](ClientBuilder::protocol), nor for a client over
+    /// a given transport ([`build_over`](ClientBuilder::build_over)).
+    #[cfg(feature = "websocket")]
+    pub fn reach(mut self, reach: Reach) -> Self {
+        self.reach = reach;
+        self
+    }
+
+    /// How long a client with [`Reach::Auto`] waits for the answer to a request by HTTP/2 before it tries a WebSocket beside
+    /// it, where it does not know yet that HTTP/2 passes. Default: 1 second. A request that waits for a link that has not
+    /// answered yet has this time twice.
+    #[cfg(feature = "websocket")]
+    pub fn fallback_delay(mut self, time: Duration) -> Self {
+        self.fallback_delay = time;
+        self
+    }
+
+    /// Sets which WebSockets the client makes: the messages that it exchanges with a server of another library, and the
+    /// subprotocols that it offers beside `h2conn.v1`. They have an effect where [`reach`](ClientBuilder::reach) allows
+    /// WebSockets.
+    ///
+    /// With [`json_lines`](WebSockets::json_lines), what is said there of server and client is said of this side and the
+    /// other.
+    #[cfg(feature = "websocket")]
+    pub fn websockets(mut self, websockets: WebSockets) -> Self {
+        self.websockets = websockets;
         self
     }
 

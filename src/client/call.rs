@@ -4,10 +4,13 @@ use std::slice::Iter;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::Client;
 use super::dial::Progress;
+#[cfg(feature = "websocket")]
+use super::reach::Reach;
 use super::request::HeadersFn;
 use super::stats::Totals;
 use super::target::Target;
@@ -66,9 +69,21 @@ impl Retries<'_> {
 
 impl Call {
     pub(super) async fn connect(&self) -> Result<(Conn, Response<()>)> {
+        #[cfg(feature = "websocket")]
+        let connected = self.connect_by(self.client.inner.reach).await;
+        #[cfg(not(feature = "websocket"))]
+        let connected = self.connect_by_http2(&watch::Sender::new(false)).await;
+        connected
+    }
+
+    /// Makes `sent` true when a request has left.
+    pub(super) async fn connect_by_http2(
+        &self,
+        sent: &watch::Sender<bool>,
+    ) -> Result<(Conn, Response<()>)> {
         let mut retries = self.retries(true);
         loop {
-            match self.connect_once().await {
+            match self.connect_once(sent).await {
                 Err(error) => retries.after(error).await?,
                 connected => return connected,
             }
@@ -81,8 +96,9 @@ impl Call {
         Retries { totals: self.client.inner.pool.totals(), pauses: pauses.iter() }
     }
 
-    async fn connect_once(&self) -> Result<(Conn, Response<()>)> {
-        let conn = self.open().await?;
+    async fn connect_once(&self, sent: &watch::Sender<bool>) -> Result<(Conn, Response<()>)> {
+        let conn = self.open_by_http2().await?;
+        sent.send_replace(true);
         // Resets the stream if the attempt fails or is dropped.
         let guard = ResetOnDrop(Some(conn));
         let limit = self.response_timeout;
@@ -101,6 +117,15 @@ impl Call {
     }
 
     pub(super) async fn open(&self) -> Result<Conn> {
+        #[cfg(feature = "websocket")]
+        if self.client.inner.reach != Reach::Http2 {
+            // The way is known when there is an answer.
+            return self.connect().await.map(|(conn, _)| conn);
+        }
+        self.open_by_http2().await
+    }
+
+    async fn open_by_http2(&self) -> Result<Conn> {
         let place = self.place().await?;
         let (head, transport) = (self.head()?, self.transport.clone());
         Ok(Conn::new(match self.ends_with_head {
@@ -127,7 +152,7 @@ impl Call {
     }
 
     /// Makes the error for a connection that got no place on a link in time.
-    fn no_link(&self, progress: &Progress) -> Error {
+    pub(super) fn no_link(&self, progress: &Progress) -> Error {
         let inner = &self.client.inner;
         let limit = inner.connect_timeout;
         if !progress.is_begun() {
@@ -166,7 +191,7 @@ impl Call {
     }
 
     /// Reports a dial that made no link.
-    fn observe_failure(&self, error: &Error, progress: &Progress) {
+    pub(super) fn observe_failure(&self, error: &Error, progress: &Progress) {
         if progress.is_begun() {
             let destination = self.client.inner.dialer.destination(&self.target);
             observe::handshake_failed(Side::Client, &destination, error);

@@ -63,6 +63,14 @@ impl Progress {
     }
 }
 
+/// The version of HTTP that a transport is for, which TLS agrees on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Alpn {
+    H2,
+    #[cfg(feature = "websocket")]
+    Http1,
+}
+
 #[derive(Debug)]
 pub(super) struct Dialer {
     pub(super) config: Config,
@@ -86,6 +94,7 @@ impl Dialer {
         }
     }
 
+    /// Makes a link.
     pub(super) async fn dial(
         &self,
         target: &Target,
@@ -93,6 +102,19 @@ impl Dialer {
         progress: &Progress,
         terms: Terms,
     ) -> Result<(Link, Lease)> {
+        let (io, info) = self.transport(target, &what, progress, Alpn::H2).await?;
+        let config = Config { pace: terms.pace, ..self.config.clone() };
+        Ok(Link::client(io, info, &config, terms.places))
+    }
+
+    /// Makes a transport, with TLS where the target needs it.
+    pub(super) async fn transport(
+        &self,
+        target: &Target,
+        what: &str,
+        progress: &Progress,
+        alpn: Alpn,
+    ) -> Result<(Box<dyn Socket>, LinkInfo)> {
         progress.reach(Progress::RESOLVING);
         let origin = target.origin();
         if origin.tls {
@@ -111,7 +133,7 @@ impl Dialer {
             let local = stream.local_addr().map_or(Addr::Other, Addr::from);
             let peer = stream.peer_addr().map_or(Addr::Other, Addr::from);
             let info = LinkInfo::new(Side::Client, local, peer);
-            return self.link(origin, stream, info, &what, terms).await;
+            return self.secure(origin, stream, info, what, alpn).await;
         }
         if let Some(connector) = &self.connector {
             progress.reach(Progress::CONNECTOR);
@@ -123,38 +145,39 @@ impl Dialer {
             })?;
             progress.reach(Progress::TLS);
             let info = LinkInfo::new(Side::Client, Addr::Other, Addr::Other);
-            return self.link(origin, io, info, &what, terms).await;
+            return self.secure(origin, io, info, what, alpn).await;
         }
-        let stream = self.connect_tcp(origin, &what, progress).await?;
+        let stream = self.connect_tcp(origin, what, progress).await?;
         progress.reach(Progress::TLS);
         // Do not delay small messages (Nagle). A socket that refuses the option is only slower.
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr().map_or(Addr::Other, Addr::Ip);
         let peer = stream.peer_addr().map_or(Addr::Other, Addr::Ip);
         let info = LinkInfo::new(Side::Client, local, peer);
-        self.link(origin, stream, info, &what, terms).await
+        self.secure(origin, stream, info, what, alpn).await
     }
 
-    async fn link<T: Socket + 'static>(
+    async fn secure<T: Socket + 'static>(
         &self,
         origin: &Origin,
         io: T,
         mut info: LinkInfo,
         what: &str,
-        terms: Terms,
-    ) -> Result<(Link, Lease)> {
-        let io: Box<dyn Socket> = match origin.tls {
-            false => Box::new(io),
-            true => {
-                let handshake = self.tls_connector()?.connect(&origin.host, io).await;
-                let (stream, session) = handshake.map_err(|error| error.during(what))?;
-                info.peer_certificates = session.peer_certificates;
-                info.observed.set_tls();
-                Box::new(stream)
-            }
+        alpn: Alpn,
+    ) -> Result<(Box<dyn Socket>, LinkInfo)> {
+        if !origin.tls {
+            return Ok((Box::new(io), info));
+        }
+        let connector = self.tls_connector()?;
+        let handshake = match alpn {
+            Alpn::H2 => connector.connect(&origin.host, io).await,
+            #[cfg(feature = "websocket")]
+            Alpn::Http1 => connector.connect_http1(&origin.host, io).await,
         };
-        let config = Config { pace: terms.pace, ..self.config.clone() };
-        Ok(Link::client(io, info, &config, terms.places))
+        let (stream, session) = handshake.map_err(|error| error.during(what))?;
+        info.peer_certificates = session.peer_certificates;
+        info.observed.set_tls();
+        Ok((Box::new(stream), info))
     }
 
     fn tls_connector(&self) -> Result<&Connector> {

@@ -42,6 +42,11 @@ impl Pool {
         &self.totals
     }
 
+    #[cfg(feature = "websocket")]
+    pub(super) fn share_totals(&self) -> Arc<Totals> {
+        Arc::clone(&self.totals)
+    }
+
     /// Gives a place on a link to `origin`. It calls `dial` if another link must be made.
     ///
     /// Dropping the future gives the place back, and another waiter gets it.
@@ -177,6 +182,6 @@ fn ended() -> Error {
     Error::new(ErrorKind::Refused, message).permanent(true)
 }
 
-fn closed() -> Error {
+pub(super) fn closed() -> Error {
     Error::new(ErrorKind::Aborted, "the client has been closed").permanent(true)
 }

@@ -17,6 +17,9 @@ pub struct ClientStats {
     /// The origins that the client has links to, that a connection waits for, or that have
     /// complained of too many PINGs.
     pub origins: Vec<OriginStats>,
+    /// The connections that are open over WebSockets, which belong to no link.
+    #[cfg(feature = "websocket")]
+    pub websockets: usize,
     /// Links that the client has begun to make.
     pub dials: u64,
     /// Dials that made no link: the dial failed, its time was up, or its caller gave up.
@@ -125,6 +128,8 @@ impl Totals {
     pub(super) fn stats(&self, origins: Vec<OriginStats>) -> ClientStats {
         ClientStats {
             origins,
+            #[cfg(feature = "websocket")]
+            websockets: 0,
             dials: self.dials.load(Relaxed),
             failed_dials: self.failed_dials.load(Relaxed),
             retries: self.retries.load(Relaxed),

@@ -62,6 +62,10 @@ impl Target {
         let tls = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => true,
             Some(scheme) if *scheme == Scheme::HTTP => false,
+            Some(scheme) if matches!(scheme.as_str(), "ws" | "wss") => {
+                let why = "ws:// and wss:// are WebSockets; write http:// or https://, and set ClientBuilder::reach";
+                return Err(wrong(why));
+            }
             Some(scheme) => return Err(wrong(&format!("the scheme {scheme} is not known here"))),
             None => return Err(wrong("it has no scheme")),
         };

@@ -39,7 +39,8 @@ impl Conn {
     ///
     /// A connection that [`accept`](fn@crate::accept) made cannot know what the peer has
     /// acknowledged. There `Ok` means that the server has taken everything, and that the client has
-    /// ended its side. Over a WebSocket it means that the client has answered the close frame.
+    /// ended its side. Over a WebSocket it means that the peer has answered the close frame; between
+    /// two ends of this library, after both sides have ended and everything was received.
     ///
     /// # Errors
     ///

@@ -46,7 +46,7 @@ pub(crate) struct Terms {
 pub(crate) enum Delivery {
     /// The peer can be asked: its acknowledgement follows all bytes.
     Acknowledged,
-    /// The server underneath has taken everything. It reports nothing further.
+    /// A server underneath, or the transport of a WebSocket, has taken everything. It reports nothing further.
     #[cfg(feature = "accept")]
     HandedOver,
 }
@@ -211,7 +211,7 @@ impl Linger {
                     Question::None if asks => return Verdict::Ask,
                     Question::None | Question::Answered => {}
                 }
-                Verdict::Stuck(Ending::Silent(terms.delivery.took_nothing().into()))
+                Verdict::Stuck(Ending::Silent(Delivery::took_nothing().into()))
             }
             Stage::Draining { since, dropped, told } => {
                 let flooded = dropped > MOST_DROPPED;
@@ -273,14 +273,9 @@ impl Linger {
 }
 
 impl Delivery {
-    fn took_nothing(self) -> String {
-        let who = match self {
-            Delivery::Acknowledged => "peer",
-            #[cfg(feature = "accept")]
-            Delivery::HandedOver => "client",
-        };
+    fn took_nothing() -> String {
         let time = STALL.as_secs();
-        format!("the {who} took nothing for {time} s of what was still to be sent")
+        format!("the peer took nothing for {time} s of what was still to be sent")
     }
 
     /// The beginning of a sentence about a peer that has received everything.
@@ -288,7 +283,7 @@ impl Delivery {
         match self {
             Delivery::Acknowledged => "the peer has acknowledged everything, and",
             #[cfg(feature = "accept")]
-            Delivery::HandedOver => "everything was handed to the server, and the client",
+            Delivery::HandedOver => "everything was handed on, and the peer",
         }
     }
 }

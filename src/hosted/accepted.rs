@@ -1,4 +1,4 @@
-//! The connections of one acceptor, and their end in good order.
+//! The connections of one acceptor, or the WebSockets of one client, and their end in good order.
 
 use std::sync::Arc;
 
@@ -8,9 +8,11 @@ use tokio::sync::watch;
 use super::carrier::Server;
 use crate::conn::Stream;
 use crate::error::Reason;
+#[cfg(feature = "websocket")]
+use crate::error::{Error, ErrorKind};
 use crate::sync::{Mutex, MutexGuard, lock};
 
-/// The connections that an acceptor and its clones have made.
+/// The connections that an acceptor and its clones have made, or a client's WebSockets.
 #[derive(Debug, Default)]
 pub(crate) struct Accepted {
     all: Mutex<All>,
@@ -69,7 +71,7 @@ impl Accepted {
             server.set_draining();
         }
         if stage == Stage::Cut {
-            cut(stream, server);
+            cut(stream, server, SHUTTING_DOWN);
         }
         Place { accepted: Arc::clone(self), key }
     }
@@ -97,15 +99,34 @@ impl Accepted {
         open.len()
     }
 
-    /// Resets the remaining connections, and returns their number.
-    pub(crate) fn cut(&self) -> usize {
+    /// Resets the remaining connections, and returns their number. `why` is for their users.
+    pub(crate) fn cut(&self, why: &'static str) -> usize {
         let mut all = lock(&self.all);
         all.stage = Stage::Cut;
         let left = Accepted::list(all);
         for (stream, server) in &left {
-            cut(stream, server);
+            cut(stream, server, why);
         }
         left.len()
+    }
+
+    /// Ends the use of the connections that are left, and returns the number of those that it has reset: those that were
+    /// let go are sent to their end. `why` is for the users of the others.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn end_use(&self, why: &'static str) -> usize {
+        let mut reset = 0;
+        for (stream, _) in Accepted::list(lock(&self.all)) {
+            if stream.is_done() {
+                continue;
+            }
+            if stream.outbox.is_finishing() {
+                stream.close_because(Error::new(ErrorKind::Aborted, why));
+            } else {
+                stream.reset(Reason::CANCEL, why);
+                reset += 1;
+            }
+        }
+        reset
     }
 
     /// Copies the list, because a woken task must not find it locked.
@@ -120,9 +141,12 @@ impl Accepted {
     }
 }
 
-/// Resets a connection because its server's time is up.
-pub(crate) fn cut(stream: &Stream, server: &Server) {
-    stream.reset(Reason::CANCEL, "the server is shutting down, and its time is up");
+/// Why a server resets its last connections.
+pub(crate) const SHUTTING_DOWN: &str = "the server is shutting down, and its time is up";
+
+/// Resets a connection because the time of its server, or of its client, is up.
+pub(crate) fn cut(stream: &Stream, server: &Server, why: &'static str) {
+    stream.reset(Reason::CANCEL, why);
     server.set_cut();
 }
 

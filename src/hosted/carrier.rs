@@ -55,6 +55,8 @@ impl Server {
 
     pub(crate) fn set_draining(&self) {
         self.draining.send_replace(true);
+        // The task may have to tell the peer.
+        self.task.wake();
     }
 
     pub(crate) fn set_cut(&self) {

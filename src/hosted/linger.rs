@@ -1,4 +1,4 @@
-//! The end of a connection on another server: `conn::linger`, with the clock of its task.
+//! The end of a connection on another server, or of a WebSocket: `conn::linger`, with the clock of its task.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,15 +18,39 @@ pub(crate) struct Linger {
 /// The result of the end so far.
 pub(crate) enum Lingering {
     GoesOn,
-    Over(Result<(), Error>),
-    /// The client takes none of the bytes that are still to be sent.
+    /// Both sides have ended, or their time is up. If it is, the peer must be told this reason.
+    Over(
+        #[cfg_attr(not(feature = "websocket"), expect(dead_code, reason = "servers are not told"))]
+        Option<Reason>,
+        Result<(), Error>,
+    ),
+    /// The peer takes none of the bytes that are still to be sent.
     Stuck(Ending),
+    /// The peer must be asked whether it has everything: [`Linger::asked`].
+    Ask,
 }
 
 impl Linger {
     pub(crate) fn new(limit: Duration) -> Linger {
         let terms = Terms { limit, delivery: Delivery::HandedOver, reset: Reason::NO_ERROR };
         Linger { terms, end: conn::Linger::default(), timer: None }
+    }
+
+    /// The same, where the peer can be asked whether it has everything.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn acknowledged(limit: Duration, reset: Reason) -> Linger {
+        let terms = Terms { limit, delivery: Delivery::Acknowledged, reset };
+        Linger { terms, end: conn::Linger::default(), timer: None }
+    }
+
+    #[cfg(feature = "websocket")]
+    pub(crate) fn asked(&mut self, number: u64) {
+        self.end.asked(Instant::now(), number);
+    }
+
+    #[cfg(feature = "websocket")]
+    pub(crate) fn answered(&mut self, number: u64) {
+        self.end.answered(Instant::now(), number);
     }
 
     /// Counts received bytes that no task will read.
@@ -48,7 +72,7 @@ impl Linger {
         // task is about to be told.
         let closing = stream.wish() == Wish::Close;
         if let Some(how) = ended(received_end, sent, closing, failed) {
-            return Lingering::Over(how);
+            return Lingering::Over(None, how);
         }
         if !closing {
             return Lingering::GoesOn;
@@ -56,9 +80,14 @@ impl Linger {
         loop {
             match self.end.look(Instant::now(), &self.terms, Facts::of(stream, position)) {
                 Verdict::Stuck(ending) => return Lingering::Stuck(ending),
-                Verdict::Over(_, how) => return Lingering::Over(how),
-                // No peer can be asked here.
-                Verdict::Ask | Verdict::Wait(None) => return Lingering::GoesOn,
+                Verdict::Over(reason, how) => return Lingering::Over(Some(reason), how),
+                Verdict::Ask if sent => return Lingering::Ask,
+                // A question would wait behind the bytes that the peer does not take.
+                Verdict::Ask => {
+                    self.end.asked(Instant::now(), 0);
+                    self.end.answered(Instant::now(), 0);
+                }
+                Verdict::Wait(None) => return Lingering::GoesOn,
                 Verdict::Wait(Some(until)) if self.wait(cx, until).is_pending() => {
                     return Lingering::GoesOn;
                 }

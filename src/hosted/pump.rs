@@ -138,8 +138,9 @@ where
         }
         let (received_end, position) = (self.body.is_none(), self.stream.outbox.settle());
         match self.linger.poll(cx, &self.stream, received_end, position) {
-            Lingering::GoesOn => {}
-            Lingering::Over(how) => self.finish(how),
+            // A server gives no way to ask.
+            Lingering::GoesOn | Lingering::Ask => {}
+            Lingering::Over(_, how) => self.finish(how),
             Lingering::Stuck(ending) => {
                 self.stream.reset(Reason::CANCEL, ending.to_string());
                 self.cut(&ending);

@@ -128,6 +128,7 @@ mod facade {
         describe_counter!("h2conn_handshake_failures_total", "Links that did not come to be");
         describe_counter!("h2conn_refused_total", "What was refused, and by which limit");
         describe_counter!("h2conn_retries_total", "Requests sent again");
+        describe_counter!("h2conn_fallbacks_total", "WebSockets tried in place of HTTP/2");
         describe_counter!("h2conn_accept_errors_total", "Failures to accept a socket");
         describe_counter!("h2conn_hoarders_reset_total", "Conns reset for want of memory");
         describe_counter!("h2conn_drains_total", "Listeners and acceptors drained");

@@ -31,6 +31,11 @@ impl Connector {
     pub(crate) async fn connect<T>(&self, _host: &str, _io: T) -> Result<(T, Session)> {
         match *self {}
     }
+
+    #[cfg(feature = "websocket")]
+    pub(crate) async fn connect_http1<T>(&self, _host: &str, _io: T) -> Result<(T, Session)> {
+        match *self {}
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+#[cfg(feature = "websocket")]
+use super::HTTP_1_1;
 use super::explained::Explained;
 use super::failure::{self, Peer};
 use super::fingerprint::Fingerprint;
@@ -134,8 +136,19 @@ impl ClientTls {
             Some(config) => self.users_own(config)?,
             None => self.config()?,
         };
+        #[cfg(feature = "websocket")]
+        let http1 = {
+            let mut config = config.clone();
+            config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+            TlsConnector::from(Arc::new(config))
+        };
         config.alpn_protocols = vec![H2.to_vec()];
-        Ok(Connector { tls: TlsConnector::from(Arc::new(config)), server_name })
+        Ok(Connector {
+            tls: TlsConnector::from(Arc::new(config)),
+            #[cfg(feature = "websocket")]
+            http1,
+            server_name,
+        })
     }
 
     fn users_own(&self, config: &ClientConfig) -> Result<ClientConfig> {
@@ -240,6 +253,8 @@ impl From<Arc<ClientConfig>> for ClientTls {
 #[derive(Clone)]
 pub(crate) struct Connector {
     tls: TlsConnector,
+    #[cfg(feature = "websocket")]
+    http1: TlsConnector,
     server_name: Option<ServerName<'static>>,
 }
 
@@ -274,22 +289,49 @@ impl Connector {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
+        let (stream, session, name) = self.shake_hands(&self.tls, host, io).await?;
+        match session.alpn.as_deref() {
+            Some(H2) => Ok((Explained::new(stream, &name), session)),
+            alpn => Err(failure::no_h2(&name, alpn)),
+        }
+    }
+
+    /// The same for HTTP/1.1, which servers need not name.
+    #[cfg(feature = "websocket")]
+    pub(crate) async fn connect_http1<T>(
+        &self,
+        host: &str,
+        io: T,
+    ) -> Result<(Explained<TlsStream<T>>, Session)>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let (stream, session, name) = self.shake_hands(&self.http1, host, io).await?;
+        match session.alpn.as_deref() {
+            Some(HTTP_1_1) | None => Ok((Explained::new(stream, &name), session)),
+            Some(alpn) => Err(failure::no_http1(&name, alpn)),
+        }
+    }
+
+    async fn shake_hands<T>(
+        &self,
+        tls: &TlsConnector,
+        host: &str,
+        io: T,
+    ) -> Result<(TlsStream<T>, Session, String)>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send,
+    {
         let server_name = match &self.server_name {
             Some(name) => name.clone(),
             None => parse_name(host)?,
         };
         let name = server_name.to_str().into_owned();
-        let mut stream = self
-            .tls
-            .connect(server_name, io)
-            .await
-            .map_err(|error| failure::failed(Peer::Server(&name), error))?;
+        let connected = tls.connect(server_name, io).await;
+        let mut stream = connected.map_err(|error| failure::failed(Peer::Server(&name), error))?;
         stream.get_mut().1.set_buffer_limit(Some(WRITE_LIMIT));
         let session = Session::of(stream.get_ref().1);
-        match session.alpn.as_deref() {
-            Some(H2) => Ok((Explained::new(stream, &name), session)),
-            alpn => Err(failure::no_h2(&name, alpn)),
-        }
+        Ok((stream, session, name))
     }
 }
 

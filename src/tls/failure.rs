@@ -75,6 +75,17 @@ pub(super) fn no_h2(name: &str, alpn: Option<&[u8]>) -> Error {
     Error::new(ErrorKind::Unsupported, message).by_the_peer()
 }
 
+/// Makes the error for a server that has chosen a protocol that it was not offered.
+#[cfg(feature = "websocket")]
+pub(super) fn no_http1(name: &str, alpn: &[u8]) -> Error {
+    let message = format!(
+        "{} does not offer HTTP/1.1: it chose `{}` in the TLS handshake (ALPN)",
+        Peer::Server(name),
+        String::from_utf8_lossy(alpn)
+    );
+    Error::new(ErrorKind::Unsupported, message).by_the_peer()
+}
+
 fn judge(peer: Peer<'_>, error: &TlsError) -> (Verdict, String) {
     use Verdict::{Application, Certificate, Handshake};
     match error {

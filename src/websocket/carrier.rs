@@ -1,4 +1,4 @@
-//! A WebSocket on another server, as a carrier.
+//! A WebSocket as a carrier.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,40 +6,87 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use crate::conn::Carrier;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::hosted::Server;
 use crate::pipe::Mover;
+use crate::sync::{Mutex, lock};
 
 /// The messages of a WebSocket, which the task moves in both directions.
 #[derive(Debug)]
-pub(crate) struct MessageCarrier(Arc<Server>);
+pub(crate) struct MessageCarrier {
+    server: Arc<Server>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// With the callers that wait for a ping to be sent.
+    Open(Vec<oneshot::Sender<Duration>>),
+    /// The session is over. `true` if the peer has confirmed that it has everything, or cannot be asked.
+    Over(bool),
+}
 
 impl MessageCarrier {
     pub(crate) fn new(server: &Arc<Server>) -> Arc<MessageCarrier> {
-        Arc::new(MessageCarrier(Arc::clone(server)))
+        Arc::new(MessageCarrier {
+            server: Arc::clone(server),
+            state: Mutex::new(State::Open(Vec::new())),
+        })
+    }
+
+    pub(super) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    pub(super) fn take_callers(&self) -> Vec<oneshot::Sender<Duration>> {
+        match &mut *lock(&self.state) {
+            State::Open(callers) => std::mem::take(callers),
+            State::Over(_) => Vec::new(),
+        }
+    }
+
+    /// The session is over.
+    pub(super) fn end(&self, is_confirmed: bool) {
+        let callers = std::mem::replace(&mut *lock(&self.state), State::Over(is_confirmed));
+        drop(callers);
     }
 }
 
 impl Mover for MessageCarrier {
     fn written(self: Arc<Self>) {
-        self.0.wake_task();
+        self.server.wake_task();
     }
 
     fn read(self: Arc<Self>) {
-        self.0.wake_task();
+        self.server.wake_task();
     }
 }
 
 impl Carrier for MessageCarrier {
     fn changed(self: Arc<Self>) {
-        self.0.wake_task();
+        self.server.wake_task();
     }
 
     fn ping(&self) -> Result<oneshot::Receiver<Duration>> {
-        self.0.ping()
+        let (caller, time) = oneshot::channel();
+        if let State::Open(callers) = &mut *lock(&self.state) {
+            callers.push(caller);
+        }
+        self.server.wake_task();
+        Ok(time)
+    }
+
+    fn confirm(&self) -> Option<oneshot::Receiver<Result<()>>> {
+        if !matches!(&*lock(&self.state), State::Over(false)) {
+            return None;
+        }
+        let (answer, outcome) = oneshot::channel();
+        let message = "the WebSocket ended before the peer confirmed that it has everything: the last bytes may be lost";
+        let _ = answer.send(Err(Error::new(ErrorKind::Closed, message)));
+        Some(outcome)
     }
 
     fn draining(&self) -> watch::Receiver<bool> {
-        self.0.draining()
+        self.server.draining()
     }
 }

@@ -9,26 +9,26 @@ use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
 
 use super::session::Socket;
 
-/// How long a client may be silent while it has not acknowledged everything. It is the same time as
-/// for a client whose HTTP/2 is kept alive.
+/// How long a peer may be silent while it has not acknowledged everything. It is the same time as
+/// for a peer whose HTTP/2 is kept alive.
 const SILENCE: Duration = Duration::from_secs(45);
 
-/// How long a client that has received everything may take to end the transport. It sends nothing
+/// How long a peer that has received everything may take to end the transport. It sends nothing
 /// more.
 const PARTING: Duration = Duration::from_secs(1);
 
 /// The last work with the socket once its connection is over.
 pub(super) struct Farewell {
-    /// The close frame that the client has not received yet.
+    /// The close frame that the peer has not received yet.
     pub(super) last_word: Option<CloseFrame>,
-    /// Whether the client has not answered the close frame after all other bytes. Until it does,
-    /// these bytes may be on a slow line, and closing the transport while the client sends would
+    /// Whether the peer has not answered the close frame after all other bytes. Until it does,
+    /// these bytes may be on a slow line, and closing the transport while the peer sends would
     /// lose them.
     pub(super) owes: bool,
 }
 
 impl Farewell {
-    /// Sends the rest of the socket's output, and waits until the client has received it. Closing a
+    /// Sends the rest of the socket's output, and waits until the peer has received it. Closing a
     /// transport with unread bytes would reset it and lose the last word.
     pub(super) async fn say<S>(self, mut socket: Socket<S>)
     where

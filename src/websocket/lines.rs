@@ -1,4 +1,4 @@
-//! A value in JSON for each text message: the lines of the stream.
+//! A text message for each line of the stream: with a value in JSON, or with any text.
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -9,9 +9,26 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 /// this side nor tungstenite's buffer has to hold it whole.
 const FRAGMENT: usize = 64 << 10;
 
+/// The meaning of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// A value in JSON. White space alone is none.
+    Json,
+    /// Any text, which may be empty.
+    Text,
+}
+
+impl Line {
+    /// Whether a line of this text is left out.
+    fn skips(self, text: &[u8]) -> bool {
+        self == Line::Json && is_blank(text)
+    }
+}
+
 /// The bytes that the program has written, cut into text messages.
 #[derive(Debug)]
 pub(super) struct Lines {
+    line: Line,
     held: BytesMut,
     /// No line ends before this byte of `held`.
     searched: usize,
@@ -50,8 +67,9 @@ pub(super) enum Unsendable {
 }
 
 impl Lines {
-    pub(super) fn new(most: usize) -> Lines {
+    pub(super) fn new(line: Line, most: usize) -> Lines {
         Lines {
+            line,
             held: BytesMut::new(),
             searched: 0,
             given: 0,
@@ -85,7 +103,7 @@ impl Lines {
     }
 
     /// Takes the next line that is whole, without its line feed, or a part of a long one. The last
-    /// line may have no line feed. Blank lines are no values, and are passed over.
+    /// line may have no line feed.
     ///
     /// # Errors
     ///
@@ -105,7 +123,7 @@ impl Lines {
                 self.given += text.len();
                 self.searched -= text.len();
                 // White space before a value means nothing, and might be a blank line.
-                if self.begun || !is_blank(&text) {
+                if self.begun || !self.line.skips(&text) {
                     let is_first = !std::mem::replace(&mut self.begun, true);
                     return Ok(Some(Piece { text, is_first, is_last: false }));
                 }
@@ -123,7 +141,7 @@ impl Lines {
             self.held.advance(self.held.len().min(1));
             (self.searched, self.given) = (0, 0);
             let is_first = !std::mem::take(&mut self.begun);
-            if !is_first || !is_blank(&text) {
+            if !is_first || !self.line.skips(&text) {
                 let text = Utf8Bytes::try_from(text).map_err(|_| Unsendable::NotText)?;
                 return Ok(Some(Piece { text: text.into(), is_first, is_last: true }));
             }
@@ -142,11 +160,11 @@ impl Lines {
 }
 
 impl Unsendable {
-    /// The text for the client.
+    /// The text for the peer.
     pub(super) fn told(self) -> &'static str {
         match self {
-            Unsendable::TooLong => "the server wrote a line that is too long",
-            Unsendable::NotText => "the server wrote a line that is not UTF-8",
+            Unsendable::TooLong => "this side wrote a line that is too long",
+            Unsendable::NotText => "this side wrote a line that is not UTF-8",
         }
     }
 
@@ -159,19 +177,21 @@ impl Unsendable {
             }
             Unsendable::NotText => {
                 "a line that is not UTF-8 was written to a WebSocket that sends each line as a text message: write \
-                 JSON, or do not use `WebSockets::json_lines`"
+                 text, or send bytes (without `WebSockets::json_lines` and `WebSockets::text_lines`)"
             }
         }
     }
 }
 
-/// A text message as a line, with its line feed; nothing if it has no value in it. Line feeds become carriage returns:
-/// both are white space between the tokens of a value, and JSON allows neither within a string.
-pub(super) fn line_of(text: Utf8Bytes) -> Bytes {
-    if is_blank(text.as_ref()) {
+/// A text message as a line, with its line feed. A blank one has no value in JSON, and is nothing; line feeds in one with a
+/// value become carriage returns: both are white space between the tokens of a value, and JSON allows neither within a
+/// string.
+pub(super) fn line_of(line: Line, text: Utf8Bytes) -> Bytes {
+    if line.skips(text.as_ref()) {
         return Bytes::new();
     }
-    let in_one_line = text.bytes().map(|byte| if byte == b'\n' { b'\r' } else { byte });
+    let is_json = line == Line::Json;
+    let in_one_line = text.bytes().map(|byte| if is_json && byte == b'\n' { b'\r' } else { byte });
     in_one_line.chain([b'\n']).collect()
 }
 
@@ -197,7 +217,7 @@ mod tests {
     fn each_line_is_a_message_however_the_writes_cut_it() {
         let written = "{\"a\":1}\n\n \r\n\"grüß\"\n[2,\r\n 3]\n4".as_bytes();
         for size in 1..=written.len() {
-            let (mut lines, mut seen, mut position) = (Lines::new(100), Vec::new(), 0);
+            let (mut lines, mut seen, mut position) = (Lines::new(Line::Json, 100), Vec::new(), 0);
             for piece in written.chunks(size) {
                 position += piece.len() as u64;
                 lines.push(piece, position, false);
@@ -214,8 +234,19 @@ mod tests {
     }
 
     #[test]
+    fn any_text_is_a_line_and_blank_lines_are_messages() {
+        let mut lines = Lines::new(Line::Text, 100);
+        lines.push(b"a\n\n \n\nlast", 11, true);
+        assert_eq!(all(&mut lines), ["a", "", " ", "", "last"]);
+        assert!(lines.is_at_end());
+        for (text, line) in [("", "\n"), ("a\nb", "a\nb\n")] {
+            assert_eq!(line_of(Line::Text, text.into()), line);
+        }
+    }
+
+    #[test]
     fn a_line_may_be_as_long_as_the_limit_and_no_longer() {
-        let mut lines = Lines::new(5);
+        let mut lines = Lines::new(Line::Json, 5);
         lines.push(b"12345", 5, false);
         assert_eq!(all(&mut lines), [""; 0]);
         lines.push(b"\n123456", 12, false);
@@ -223,18 +254,18 @@ mod tests {
         assert_eq!(text, Ok(Some("12345".into())));
         assert_eq!(lines.next(), Err(Unsendable::TooLong), "known before its end");
 
-        let mut lines = Lines::new(5);
+        let mut lines = Lines::new(Line::Json, 5);
         lines.push(b"123456\n", 7, false);
         assert_eq!(lines.next(), Err(Unsendable::TooLong));
     }
 
     #[test]
     fn a_line_that_is_no_utf8_is_refused() {
-        let mut lines = Lines::new(5);
+        let mut lines = Lines::new(Line::Json, 5);
         lines.push(b"\"\xff\"\n", 4, false);
         assert_eq!(lines.next(), Err(Unsendable::NotText));
 
-        let mut lines = Lines::new(1 << 20);
+        let mut lines = Lines::new(Line::Json, 1 << 20);
         let mut long = vec![b'x'; 2 * FRAGMENT];
         long[100] = 0xff;
         lines.push(&long, long.len() as u64, false);
@@ -244,7 +275,7 @@ mod tests {
     /// Writes in runs as long as those of the outbox. Returns the messages, the frames of the
     /// longest one, and the most bytes for which there was memory.
     fn write(text: &str, ended: bool) -> (Vec<String>, usize, usize) {
-        let (mut lines, mut position, mut held) = (Lines::new(1 << 30), 0, 0);
+        let (mut lines, mut position, mut held) = (Lines::new(Line::Json, 1 << 30), 0, 0);
         let (mut messages, mut frames, mut most_frames) = (Vec::new(), 0, 0);
         let mut runs = text.as_bytes().chunks(64 << 10).peekable();
         while let Some(run) = runs.next() {
@@ -312,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_text_message_is_one_line() {
-        let line = |text: &'static str| line_of(text.into());
+        let line = |text: &'static str| line_of(Line::Json, text.into());
         assert_eq!(line("{\"a\":1}"), "{\"a\":1}\n");
         assert_eq!(line("[1,\n2]\n"), "[1,\r2]\r\n");
         assert_eq!(line(""), "");

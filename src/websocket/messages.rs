@@ -3,45 +3,59 @@
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::lines::{Lines, Unsendable, line_of};
+use super::lines::{Line, Lines, Unsendable, line_of};
+use super::marks::Mark;
 use crate::pipe::Outbox;
 
 /// Which messages carry the bytes of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Messages {
-    /// Binary messages, which may be cut anywhere; from the client also text messages, if `text`.
+    /// Binary messages, which may be cut anywhere; from the peer also text messages, if `text`.
     Bytes { text: bool },
     /// Text messages, one for each line of at most `most` bytes.
-    Lines { most: usize },
+    Lines { line: Line, most: usize },
+    /// Binary messages with a mark: the subprotocol of this library.
+    Marked,
 }
 
+/// The longest message that this side sends with a mark. The other end must take it.
+pub(crate) const LONGEST_MARKED: usize = MOST + 1;
+
 impl Messages {
-    /// The bytes of a client's binary message.
+    /// Whether each side can end, or reset, without the other.
+    pub(crate) fn are_marked(self) -> bool {
+        matches!(self, Messages::Marked)
+    }
+
+    /// The meaning of the peer's binary message.
     ///
     /// # Errors
     ///
     /// Why it is not taken.
-    pub(super) fn of_binary(self, bytes: Bytes) -> Result<Bytes, &'static str> {
+    pub(super) fn of_binary(self, bytes: Bytes) -> Result<Mark, &'static str> {
         match self {
-            Messages::Bytes { .. } => Ok(bytes),
-            Messages::Lines { .. } => {
+            Messages::Bytes { .. } | Messages::Lines { line: Line::Text, .. } => {
+                Ok(Mark::Data(bytes))
+            }
+            Messages::Marked => Mark::of(bytes),
+            Messages::Lines { line: Line::Json, .. } => {
                 Err("binary messages are not taken here, only text with a JSON value in each")
             }
         }
     }
 
-    /// The bytes of a client's text message.
+    /// The meaning of the peer's text message.
     ///
     /// # Errors
     ///
     /// Why it is not taken.
-    pub(super) fn of_text(self, text: Utf8Bytes) -> Result<Bytes, &'static str> {
+    pub(super) fn of_text(self, text: Utf8Bytes) -> Result<Mark, &'static str> {
         match self {
-            Messages::Bytes { text: true } => Ok(text.into()),
-            Messages::Bytes { text: false } => {
+            Messages::Bytes { text: true } => Ok(Mark::Data(text.into())),
+            Messages::Bytes { text: false } | Messages::Marked => {
                 Err("text messages are not taken here, only binary ones")
             }
-            Messages::Lines { .. } => Ok(line_of(text)),
+            Messages::Lines { line, .. } => Ok(Mark::Data(line_of(line, text))),
         }
     }
 }
@@ -54,11 +68,13 @@ const MOST: usize = 64 << 10;
 pub(super) struct Outgoing {
     /// The lines, where each is a message.
     lines: Option<Lines>,
+    /// Each message has a mark.
+    marked: bool,
     /// Up to here the outbox is in messages that were given out.
     position: u64,
 }
 
-/// The next thing that goes to the client. Both can be missing: another call may then give more.
+/// The next thing that goes to the peer. Both can be missing: another call may then give more.
 #[derive(Debug, Default)]
 pub(super) struct Next {
     pub(super) message: Option<Message>,
@@ -68,10 +84,10 @@ pub(super) struct Next {
 impl Outgoing {
     pub(super) fn new(messages: Messages) -> Outgoing {
         let lines = match messages {
-            Messages::Lines { most } => Some(Lines::new(most)),
-            Messages::Bytes { .. } => None,
+            Messages::Lines { line, most } => Some(Lines::new(line, most)),
+            Messages::Bytes { .. } | Messages::Marked => None,
         };
-        Outgoing { lines, position: 0 }
+        Outgoing { lines, marked: messages.are_marked(), position: 0 }
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -105,7 +121,11 @@ impl Outgoing {
             return Ok(Some(Next::default()));
         }
         self.position = run.position;
-        Ok(Some(Next { message: run.bytes.map(Message::Binary), end: run.end }))
+        let message = run.bytes.map(|bytes| match self.marked {
+            true => Mark::Data(bytes).message(),
+            false => Message::Binary(bytes),
+        });
+        Ok(Some(Next { message, end: run.end }))
     }
 
     /// Takes the end of a stream of which nothing more can be sent. `false` if some of it is lost by that.

@@ -1,21 +1,24 @@
-//! The task that moves a connection's bytes as messages in both directions, and handles its end.
+//! The task that moves a connection's bytes as messages in both directions: its state, its turn, and receiving.
 
-use std::io;
+mod ending;
+mod sending;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use futures_util::{Sink, Stream as _};
+use futures_util::Stream as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
+use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 
+use super::carrier::MessageCarrier;
 use super::close;
-use super::lines::Unsendable;
+use super::marks::Mark;
 use super::messages::{Messages, Outgoing};
+use super::pulse::Pulse;
 use super::wire::Wire;
 use super::{Upgrade, Upgraded};
 use crate::conn::{Stream, Wish, runtime_is_gone};
@@ -28,7 +31,7 @@ const TURN: usize = 64;
 /// The cost of a pong in addition to its payload.
 const PONG: usize = 16;
 
-/// Bytes of pongs that may wait for a client that does not read them.
+/// Bytes of pongs that may wait for a peer that does not read them.
 const PONGS: usize = 64 << 10;
 
 /// The socket that tungstenite works on.
@@ -37,18 +40,29 @@ pub(super) type Socket<T> = WebSocketStream<Wire<T>>;
 /// One connection, from its acceptance to its end.
 pub(crate) struct Session {
     stream: Arc<Stream>,
+    carrier: Arc<MessageCarrier>,
     server: Arc<Server>,
+    role: Role,
     /// Bytes that may wait in the inbox.
     room: usize,
     messages: Messages,
     /// The bytes that the program writes, as messages.
     outgoing: Outgoing,
+    pulse: Pulse,
     /// Nothing more can be sent, because one side has sent its close frame.
     closed: bool,
+    /// This side's end is sent. Without marks it is the close frame.
+    sent_end: bool,
+    /// The transport has not taken everything.
+    is_blocked: bool,
     /// Bytes of pongs that the transport may not have taken.
     pongs: usize,
-    /// The client's side has ended, well or not.
+    /// The peer's side has ended in order. Without marks that is the close frame.
     received_end: bool,
+    /// The peer's close frame has come, so nothing else comes from it.
+    received_close: bool,
+    /// The client was told that the server takes no more connections.
+    told_draining: bool,
     linger: Linger,
     over: bool,
     /// The close frame for an end that came before the transport.
@@ -58,22 +72,35 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(
         stream: Arc<Stream>,
-        server: Arc<Server>,
+        carrier: Arc<MessageCarrier>,
+        role: Role,
         limits: Limits,
         messages: Messages,
+        pulse: Pulse,
     ) -> Session {
         let Limits { room, linger } = limits;
         stream.inbox.set_threshold(room / 4);
         Session {
             stream,
-            server,
+            server: Arc::clone(carrier.server()),
+            carrier,
+            role,
             room,
             messages,
             outgoing: Outgoing::new(messages),
+            pulse,
             closed: false,
+            sent_end: false,
+            is_blocked: false,
             pongs: 0,
             received_end: false,
-            linger: Linger::new(linger),
+            received_close: false,
+            told_draining: false,
+            linger: match (messages.are_marked(), role) {
+                (false, _) => Linger::new(linger),
+                (true, Role::Client) => Linger::acknowledged(linger, Reason::CANCEL),
+                (true, Role::Server) => Linger::acknowledged(linger, Reason::NO_ERROR),
+            },
             over: false,
             last_word: None,
         }
@@ -100,14 +127,18 @@ impl Session {
                 }
                 Wish::Close | Wish::Live | Wish::WriteOnly => {
                     match self.linger.poll(cx, &self.stream, false, 0) {
-                        Lingering::GoesOn => {}
-                        Lingering::Over(how) => self.finish(how),
+                        Lingering::GoesOn | Lingering::Ask => {}
+                        Lingering::Over(_, how) => self.finish(how),
                         Lingering::Stuck(ending) => self.give_up(&ending),
                     }
                 }
             },
         }
         if self.over { Poll::Ready(None) } else { Poll::Pending }
+    }
+
+    pub(super) fn role(&self) -> Role {
+        self.role
     }
 
     /// The close frame that must be sent once the transport is there. It is given once.
@@ -125,9 +156,10 @@ impl Session {
         Arc::clone(&self.server)
     }
 
-    /// Whether everything was sent, but the client has not confirmed it.
+    /// Whether everything was sent, but the peer has not confirmed it by its close frame. With marks it has, or this side
+    /// has given it up.
     pub(super) fn owes(&self) -> bool {
-        self.stream.outbox.is_sent() && !self.received_end
+        self.stream.outbox.is_sent() && !self.received_close && !self.messages.are_marked()
     }
 
     /// Ready when the connection is over.
@@ -137,11 +169,12 @@ impl Session {
     {
         self.server.register_task(cx);
         if let Wish::Reset(reason) = self.stream.wish() {
-            self.say_why(socket, close::reset(reason));
+            self.say_reset(socket, reason);
             self.cut(&reset_here(reason));
         }
         self.receive(cx, socket);
         self.send(cx, socket);
+        self.beat(cx, socket);
         self.finish_up(cx, socket);
         if self.over { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -153,24 +186,32 @@ impl Session {
     {
         for _ in 0..TURN {
             self.stream.inbox.take_consumed();
-            if self.received_end || self.over || self.is_full() {
+            if self.received_close || self.over {
+                return;
+            }
+            if self.is_full() {
                 return;
             }
             let Poll::Ready(message) = Pin::new(&mut *socket).poll_next(cx) else { return };
             match message {
                 Some(Ok(Message::Binary(bytes))) => {
-                    let bytes = self.messages.of_binary(bytes);
-                    self.keep(socket, bytes);
+                    let mark = self.messages.of_binary(bytes);
+                    self.take(socket, mark);
                 }
                 Some(Ok(Message::Text(text))) => {
-                    let bytes = self.messages.of_text(text);
-                    self.keep(socket, bytes);
+                    let mark = self.messages.of_text(text);
+                    self.take(socket, mark);
                 }
                 Some(Ok(Message::Close(frame))) => self.peer_closed(frame.as_ref()),
                 // tungstenite is already sending the answer.
                 Some(Ok(Message::Ping(payload))) => self.pongs += PONG + payload.len(),
+                Some(Ok(Message::Pong(payload))) => {
+                    if let Some(number) = self.pulse.answered(&payload) {
+                        self.linger.answered(number);
+                    }
+                }
                 // A raw frame is never received.
-                Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Frame(_))) => {}
                 Some(Err(error)) => self.broken(socket, error),
                 None => self.cut(&Ending::Gone(None)),
             }
@@ -178,38 +219,68 @@ impl Session {
         cx.waker().wake_by_ref();
     }
 
-    /// Whether to receive nothing for now: the user has enough to read, or the client does not read
+    /// Whether to receive nothing for now: the user has enough to read, or the peer does not read
     /// its pongs.
     fn is_full(&self) -> bool {
         self.stream.inbox.len() >= self.room || self.pongs > PONGS
     }
 
-    /// Takes the bytes of a message, or refuses it.
-    fn keep<S>(&mut self, socket: &mut Socket<S>, bytes: Result<Bytes, &str>)
+    /// Acts on a message, or refuses it.
+    fn take<S>(&mut self, socket: &mut Socket<S>, mark: Result<Mark, &str>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let bytes = match bytes {
-            Ok(bytes) => bytes,
-            Err(why) => return self.refuse(socket, CloseCode::Unsupported, why),
-        };
-        self.linger.dropped(bytes.len());
-        if !bytes.is_empty() {
-            self.stream.inbox.push(&bytes);
+        if !matches!(mark, Ok(Mark::Here(false))) {
+            self.pulse.progress();
+        }
+        match mark {
+            Ok(Mark::Data(_) | Mark::End) if self.received_end => {
+                self.refuse(socket, CloseCode::Protocol, "the sender had ended its side before");
+            }
+            Ok(Mark::Data(bytes)) => self.keep(&bytes),
+            Ok(Mark::End) => {
+                self.received_end = true;
+                self.stream.inbox.finish(Ok(()));
+            }
+            Ok(Mark::Reset(reason)) => self.cut(&Ending::Reset(reason)),
+            // A client that goes away concerns only its own end.
+            Ok(Mark::Draining) if self.role == Role::Client => self.server.set_draining(),
+            Ok(Mark::Draining | Mark::Here(_) | Mark::Unknown) => {}
+            Err(why) => self.refuse(socket, CloseCode::Unsupported, why),
         }
     }
 
-    /// The client has said its last word, and does not listen any more.
+    fn keep(&mut self, bytes: &[u8]) {
+        self.linger.dropped(bytes.len());
+        if !bytes.is_empty() {
+            self.stream.inbox.push(bytes);
+            self.pulse.received();
+            if let Some(quiet) = self.pulse.quiet() {
+                quiet.look_at(&self.stream, true);
+            }
+        }
+    }
+
+    /// The peer has said its last word, and does not listen any more.
     fn peer_closed(&mut self, frame: Option<&CloseFrame>) {
+        self.received_close = true;
         if let Err(ending) = close::meaning(frame) {
             return self.cut(&ending);
+        }
+        if self.messages.are_marked() {
+            self.closed = true;
+            if !(self.received_end && self.sent_end) {
+                // Both sides end by their marks first.
+                self.cut(&Ending::Gone(None));
+            }
+            return;
         }
         self.received_end = true;
         if !self.closed {
             self.closed = true;
             let error = Error::new(ErrorKind::Closed, PEER_CLOSED).by_the_peer();
             self.stream.outbox.finish_with(error.clone());
-            // The answer to the client's close frame is this side's end, and the socket sends
+            // The answer to the peer's close frame is this side's end, and the socket sends
             // it.
             if !self.outgoing.take_end(&self.stream.outbox) {
                 self.stream.outbox.fail(error);
@@ -217,170 +288,6 @@ impl Session {
         }
         // Finish the read side last: a task that reads the end must not find the write side open.
         self.stream.inbox.finish(Ok(()));
-    }
-
-    /// Hands over the bytes to be sent, as far as the transport takes them.
-    fn send<S>(&mut self, cx: &mut Context<'_>, socket: &mut Socket<S>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        if let Err(error) = self.try_send(cx, socket) {
-            self.broken(socket, error);
-        }
-        if let Some(error) = socket.get_mut().take_failure() {
-            self.unheard(error);
-        }
-    }
-
-    /// Nothing more can be written. Bytes that the client has sent before can still be read.
-    fn unheard(&mut self, error: io::Error) {
-        if self.received_end && !self.stream.outbox.has_unsent_bytes() {
-            // The client did not wait for the answer to its close frame.
-            return self.stream.outbox.mark_sent(self.outgoing.position());
-        }
-        let error = Ending::Gone(Some(Arc::new(error))).write_error();
-        self.closed = true;
-        self.stream.outbox.fail(error.clone());
-        // A task that does not read must be told too.
-        self.stream.set_done(Err(error));
-    }
-
-    fn try_send<S>(
-        &mut self,
-        cx: &mut Context<'_>,
-        socket: &mut Socket<S>,
-    ) -> Result<(), tungstenite::Error>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        for turn in 0.. {
-            if self.closed || self.over || Pin::new(&mut *socket).poll_ready(cx)?.is_pending() {
-                break;
-            }
-            if turn == TURN {
-                cx.waker().wake_by_ref();
-                break;
-            }
-            let next = match self.outgoing.next(&self.stream.outbox) {
-                Ok(Some(next)) => next,
-                Ok(None) => break,
-                Err(unsendable) => {
-                    self.unsendable(socket, unsendable);
-                    break;
-                }
-            };
-            if let Some(message) = next.message {
-                Pin::new(&mut *socket).start_send(message)?;
-            }
-            if next.end {
-                self.closed = true;
-                let end = close::end(self.server.is_draining());
-                Pin::new(&mut *socket).start_send(Message::Close(Some(end)))?;
-            }
-        }
-        // After the close, tungstenite's flush does not flush the transport.
-        let flushed = Pin::new(&mut *socket).poll_flush(cx)?.is_ready()
-            && Pin::new(socket.get_mut()).poll_flush(cx)?.is_ready();
-        if flushed {
-            if self.pongs > PONGS {
-                cx.waker().wake_by_ref();
-            }
-            self.pongs = 0;
-            if !socket.get_ref().is_broken() {
-                self.stream.outbox.mark_sent(self.outgoing.position());
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends a connection whose program has written what no text message can hold.
-    fn unsendable<S>(&mut self, socket: &mut Socket<S>, unsendable: Unsendable)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        self.say_why(socket, close::refusal(CloseCode::Error, unsendable.told()));
-        let error = Error::new(ErrorKind::InvalidInput, unsendable.message());
-        self.cut(&Ending::Failed(error));
-    }
-
-    /// Handles the end: the user's wish, and the remaining waits.
-    fn finish_up<S>(&mut self, cx: &mut Context<'_>, socket: &mut Socket<S>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        if self.over {
-            return;
-        }
-        let written = socket.get_ref().written();
-        match self.linger.poll(cx, &self.stream, self.received_end, written) {
-            Lingering::GoesOn => {}
-            Lingering::Over(how) => self.finish(how),
-            Lingering::Stuck(ending) => {
-                self.say_why(socket, close::reset(Reason::CANCEL));
-                self.give_up(&ending);
-            }
-        }
-    }
-
-    fn give_up(&mut self, ending: &Ending) {
-        self.stream.reset(Reason::CANCEL, ending.to_string());
-        self.cut(ending);
-    }
-
-    /// Ends a connection whose client has violated the rules.
-    fn refuse<S>(&mut self, socket: &mut Socket<S>, code: CloseCode, why: &str)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        self.say_why(socket, close::refusal(code, why));
-        let message = format!("the peer was told {}: {why}", u16::from(code));
-        let error = Error::new(ErrorKind::Protocol, message).by_the_peer();
-        self.cut(&Ending::Failed(error.with_reason(Reason::PROTOCOL_ERROR)));
-    }
-
-    fn broken<S>(&mut self, socket: &mut Socket<S>, error: tungstenite::Error)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        use tungstenite::Error::{Capacity, Protocol, Utf8};
-        let code = match &error {
-            Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                return self.cut(&Ending::Gone(None));
-            }
-            Protocol(_) => CloseCode::Protocol,
-            Capacity(_) => CloseCode::Size,
-            Utf8(_) => CloseCode::Invalid,
-            _ => return self.cut(&Ending::Gone(Some(Arc::new(into_io(error))))),
-        };
-        self.refuse(socket, code, &error.to_string());
-    }
-
-    /// Sends the close frame that says how the connection ends, unless one has been sent.
-    fn say_why<S>(&mut self, socket: &mut Socket<S>, frame: CloseFrame)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        if !self.closed && !self.over {
-            self.closed = true;
-            // If the frame does not get through, the end of the transport says enough.
-            let _ = Pin::new(socket).start_send(Message::Close(Some(frame)));
-        }
-    }
-
-    /// Fails everything that is not yet over.
-    fn cut(&mut self, ending: &Ending) {
-        if self.over {
-            return;
-        }
-        let (read, write) = (ending.read_error(), ending.write_error());
-        let how = Err(if self.received_end { write.clone() } else { read.clone() });
-        self.stream.cut(read, write);
-        self.finish(how);
-    }
-
-    fn finish(&mut self, how: Result<(), Error>) {
-        self.over = true;
-        self.stream.set_done(how);
     }
 }
 
@@ -396,13 +303,6 @@ fn no_upgrade(error: Option<hyper::Error>) -> Ending {
         Some(error) => dropped.with_source(error),
         None => dropped,
     })
-}
-
-fn into_io(error: tungstenite::Error) -> io::Error {
-    match error {
-        tungstenite::Error::Io(error) => error,
-        other => io::Error::other(other),
-    }
 }
 
 const PEER_CLOSED: &str = "the peer has closed the WebSocket, and takes nothing more: what was \

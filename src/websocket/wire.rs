@@ -13,12 +13,13 @@ pub(super) struct Wire<T> {
     transport: T,
     failure: Option<io::Error>,
     broken: bool,
+    read: u64,
     written: u64,
 }
 
 impl<T> Wire<T> {
     pub(super) fn new(transport: T) -> Wire<T> {
-        Wire { transport, failure: None, broken: false, written: 0 }
+        Wire { transport, failure: None, broken: false, read: 0, written: 0 }
     }
 
     /// The reason why writing has failed. It is given once.
@@ -29,6 +30,11 @@ impl<T> Wire<T> {
     /// Whether written bytes do not leave any more.
     pub(super) fn is_broken(&self) -> bool {
         self.broken
+    }
+
+    /// Bytes that have come.
+    pub(super) fn read(&self) -> u64 {
+        self.read
     }
 
     /// Bytes that the transport has taken.
@@ -48,7 +54,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let poll = Pin::new(&mut self.transport).poll_read(cx, buf);
+        self.read += (buf.filled().len() - before) as u64;
+        poll
     }
 }
 

@@ -14,7 +14,7 @@ const ABOVE: [(&str, &[&str]); 11] = [
     ("content", &[]),
     ("tls", &[]),
     ("link", &[]),
-    ("client", &["content", "tls", "link"]),
+    ("client", &["content", "tls", "link", "hosted", "websocket"]),
     ("listener", &["tls", "link"]),
     ("hosted", &[]),
     ("websocket", &["hosted"]),
@@ -29,14 +29,34 @@ const CRATES: [(&str, &[&str]); 13] = [
     // For the reasons of resets under hyper.
     ("h2", &["hosted/reason.rs"]),
     ("h2conn_engine", &["error.rs", "link.rs", "link/"]),
-    ("hyper", &["accept/websocket", "serve/", "websocket.rs", "websocket/", "testing/"]),
-    ("tokio_tungstenite", &["accept/websocket", "websocket.rs", "websocket/", "testing/websocket"]),
+    (
+        "hyper",
+        &[
+            "accept/websocket",
+            "client/websocket",
+            "serve/",
+            "websocket.rs",
+            "websocket/",
+            "testing/",
+        ],
+    ),
+    (
+        "tokio_tungstenite",
+        &[
+            "accept/websocket",
+            "client/websocket",
+            "websocket.rs",
+            "websocket/",
+            "testing/websocket",
+        ],
+    ),
     (
         "http_body",
         &[
             "accept.rs",
             "axum.rs",
             "client/exchange",
+            "client/websocket",
             "content/",
             "hosted/",
             "serve",

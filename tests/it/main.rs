@@ -39,6 +39,7 @@ mod pool;
 mod pressure;
 mod prose;
 mod python;
+mod reach;
 mod requests;
 mod restart;
 mod send;

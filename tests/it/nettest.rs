@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use crate::extended_connect::connect_pair;
+use crate::reach;
 use crate::support::framework::Host;
 use crate::support::{Over, checked, long};
 
@@ -117,6 +118,11 @@ async fn over_unix() -> Result<(Conn, Conn)> {
     let client = client.open("http://localhost/").await?;
     let server = listener.accept().await.context("a request")?.accept()?;
     Ok((client, server))
+}
+
+/// A WebSocket between two ends of this library.
+async fn by_websocket(over: Over) -> Result<(Conn, Conn)> {
+    reach::pair(Host::Served, over).await
 }
 
 fn split((client, server): (Conn, Conn)) -> (Split, Split) {
@@ -220,6 +226,18 @@ macro_rules! cases {
             #[test]
             fn $case() -> anyhow::Result<()> {
                 super::run(|| super::connect_pair(super::Over::Cleartext), super::cases::$case)
+            }
+        )* }
+        mod websocket_cleartext { $(
+            #[test]
+            fn $case() -> anyhow::Result<()> {
+                super::run(|| super::by_websocket(super::Over::Cleartext), super::cases::$case)
+            }
+        )* }
+        mod websocket_tls { $(
+            #[test]
+            fn $case() -> anyhow::Result<()> {
+                super::run(|| super::by_websocket(super::Over::Tls), super::cases::$case)
             }
         )* }
         mod memory { $(

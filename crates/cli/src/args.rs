@@ -18,12 +18,12 @@ use clap_complete::Shell;
 
 use crate::exit;
 
-pub(crate) use connection::{ConnectOptions, StreamOptions};
+pub(crate) use connection::{ConnectOptions, MessageOptions, StreamOptions};
 pub(crate) use hints::explained;
 pub(crate) use listening::ListenOptions;
 pub(crate) use transfer::{Recv, Send};
 pub(crate) use tunnel::{Forward, Secret, Serve};
-pub(crate) use values::{Destination, Field, Limit, Resolve, StatsFormat, has_scheme};
+pub(crate) use values::{Destination, Field, Limit, ReachBy, Resolve, StatsFormat, has_scheme};
 use values::{duration, url};
 
 /// A netcat that speaks HTTP/2: full-duplex connections, each over one HTTP/2 stream.
@@ -63,7 +63,8 @@ pub(crate) enum Command {
 #[command(after_help = examples::CONNECT)]
 pub(crate) struct Connect {
     /// The URL to connect to, such as https://host:port/path. Without a scheme, host:port/path, it
-    /// is https://. http:// is HTTP/2 without TLS.
+    /// is https://. http:// is HTTP/2 without TLS. wss:// and ws:// are a WebSocket, to any server of
+    /// WebSockets, with and without TLS.
     #[arg(value_parser = url)]
     pub(crate) url: String,
     /// After the end of standard input, wait at most this long for the server to end its direction,
@@ -82,6 +83,8 @@ pub(crate) struct Connect {
     pub(crate) stream: StreamOptions,
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,
+    #[command(flatten)]
+    pub(crate) messages: MessageOptions,
 }
 
 /// Accept connections.

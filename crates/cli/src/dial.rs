@@ -46,6 +46,7 @@ pub(crate) fn builder(
     let mut builder = Client::builder()
         .method(options.method.clone().unwrap_or(method))
         .tls(tls(options)?)
+        .reach(options.reach.into())
         .on_drop(OnDrop::Reset);
     for (name, value) in fields {
         builder = builder.header(name, value);

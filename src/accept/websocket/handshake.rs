@@ -6,10 +6,10 @@ use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::WebSockets;
 use crate::accept::AcceptError;
 use crate::config::{asks_to_upgrade, method_not_allowed, only, values};
 use crate::conn::{Served, Transport};
+use crate::websocket::{SUBPROTOCOL, WebSockets};
 
 /// The only version of the protocol that there is (RFC 6455 §4.4).
 const VERSION: &str = "13";
@@ -22,6 +22,8 @@ pub(crate) struct Handshake {
     /// The client's key, from which the answer is made. HTTP/2 has no key.
     key: Option<HeaderValue>,
     subprotocol: Option<HeaderValue>,
+    /// Both ends are of this library: the messages have marks.
+    is_marked: bool,
 }
 
 impl Handshake {
@@ -62,7 +64,16 @@ impl Handshake {
             let text = "the server underneath gives no access to the transport of a WebSocket";
             return Err(AcceptError::new(StatusCode::NOT_IMPLEMENTED, text));
         }
-        Ok(Some(Handshake { key, subprotocol: choose(headers, &websockets.subprotocols) }))
+        let is_marked = is_offered(headers, SUBPROTOCOL);
+        let subprotocol = match is_marked {
+            true => Some(HeaderValue::from_static(SUBPROTOCOL)),
+            false => choose(headers, &websockets.subprotocols),
+        };
+        Ok(Some(Handshake { key, subprotocol, is_marked }))
+    }
+
+    pub(crate) fn is_marked(&self) -> bool {
+        self.is_marked
     }
 
     pub(crate) fn transport(&self) -> Transport {
@@ -131,8 +142,10 @@ fn wrong_version(http1: bool) -> AcceptError {
 
 /// The first of the server's subprotocols that the client offers.
 fn choose(headers: &HeaderMap, spoken: &[String]) -> Option<HeaderValue> {
-    let offered = |name: &&String| {
-        values(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == name.as_str())
-    };
-    spoken.iter().find(offered).and_then(|name| HeaderValue::try_from(name).ok())
+    let chosen = spoken.iter().find(|name| is_offered(headers, name));
+    chosen.and_then(|name| HeaderValue::try_from(name).ok())
+}
+
+fn is_offered(headers: &HeaderMap, name: &str) -> bool {
+    values(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == name)
 }

@@ -9,7 +9,13 @@ use super::ClientBuilder;
 use crate::client::dial::Dialer;
 use crate::client::policy::Rules;
 use crate::client::pool::{Pool, Slot};
+#[cfg(feature = "websocket")]
+use crate::client::reach::Reach;
+#[cfg(feature = "websocket")]
+use crate::client::websocket::Sockets;
 use crate::client::{Client, Inner};
+#[cfg(feature = "websocket")]
+use crate::config::check_time;
 use crate::config::{Methods, check_protocol, parse_headers};
 use crate::conn::{Addr, LinkInfo, Transport};
 use crate::error::{Error, ErrorKind, Result};
@@ -59,6 +65,8 @@ impl ClientBuilder {
 
     fn finish(self, only: Option<Arc<Slot>>) -> Result<Client> {
         self.check_ways()?;
+        #[cfg(feature = "websocket")]
+        self.check_reach(only.is_some())?;
         let (method, transport) = opening(self.method, self.protocol)?;
         self.config.check()?;
         self.rules.check()?;
@@ -84,8 +92,32 @@ impl ClientBuilder {
             response_timeout: self.response_timeout,
             dialer,
             pool: Pool::new(rules, only),
+            #[cfg(feature = "websocket")]
+            reach: self.reach,
+            #[cfg(feature = "websocket")]
+            fallback_delay: self.fallback_delay,
+            #[cfg(feature = "websocket")]
+            sockets: Sockets::new(self.websockets),
         };
         Ok(Client { inner: Arc::new(inner) })
+    }
+
+    /// Checks the settings of WebSockets. `given` says whether the client has been given its transport.
+    #[cfg(feature = "websocket")]
+    fn check_reach(&self, given: bool) -> Result<()> {
+        self.websockets.check()?;
+        check_time("fallback_delay", self.fallback_delay)?;
+        let other = match (self.reach, &self.protocol) {
+            (Reach::Http2, _) => return Ok(()),
+            (reach, Some(_)) => format!(
+                "reach is {reach:?}, and protocol asks for extended CONNECT; set one of the two"
+            ),
+            (reach, None) if given => format!(
+                "reach is {reach:?}, but a client over a given transport makes no others; give it a connector instead"
+            ),
+            _ => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::InvalidInput, other))
     }
 
     /// Checks that one way to a server is set, and that the way uses every setting.

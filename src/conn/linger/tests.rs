@@ -140,7 +140,7 @@ fn a_peer_that_takes_nothing_is_asked_before_it_is_given_up() {
 #[test]
 fn a_client_of_a_server_that_cannot_ask_is_given_up_at_once() {
     let stuck = play(hosted(), &[Look(0, Wait(30_000)), Look(30_000, Stuck)]);
-    assert_eq!(stuck, ["the client took nothing for 30 s of what was still to be sent"]);
+    assert_eq!(stuck, ["the peer took nothing for 30 s of what was still to be sent"]);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn the_peer_has_its_time_from_the_end_or_from_when_it_has_heard_of_it() {
 #[test]
 fn where_nobody_can_ask_the_time_begins_with_the_handing_over() {
     let late = play(hosted(), &[Sent, Look(0, Wait(20_000)), Look(20_000, ENDED)]);
-    let text = "everything was handed to the server, and the client has not ended its side within \
+    let text = "everything was handed on, and the peer has not ended its side within \
                 20 s, the linger_timeout of this side";
     assert_eq!(late, [text]);
 }
@@ -224,7 +224,7 @@ fn only_bytes_that_come_after_the_peer_knows_of_the_end_count() {
             Look(10, Over(Reason::NO_ERROR, Some(ErrorKind::Aborted))),
         ],
     );
-    let text = "everything was handed to the server, and the client goes on sending: more than \
+    let text = "everything was handed on, and the peer goes on sending: more than \
                 1048576 bytes have come since, which nobody reads";
     assert_eq!(flood, [text]);
 }

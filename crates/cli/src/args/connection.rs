@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use h2conn::http::Method;
 
-use super::values::{Field, Resolve, StatsFormat, duration};
+use super::values::{Field, ReachBy, Resolve, StatsFormat, duration, message_size};
 
 /// How a connection is made. The options have the names that curl gives them.
 #[derive(Clone, Debug, clap::Args)]
@@ -57,6 +57,15 @@ pub(crate) struct ConnectOptions {
     #[arg(help_heading = "Network")]
     #[arg(short = 'x', long, value_name = "URL", env = "H2CONN_PROXY", hide_env_values = true)]
     pub(crate) proxy: Option<String>,
+    /// The way to the server. auto tries HTTP/2, and a WebSocket if HTTP/2 does not pass: behind a proxy that speaks
+    /// only HTTP/1.1, or that holds a request back until it has ended.
+    ///
+    /// The server must take WebSockets; programs with h2conn's `accept` or `serve` do, h2conn listen and h2conn serve do
+    /// not. auto tries the WebSocket when HTTP/2 is refused, or gives no answer for a second; a server that answers
+    /// later than that sees two requests.
+    #[arg(help_heading = "Network")]
+    #[arg(long, value_name = "WAY", value_enum, default_value_t = ReachBy::Http2)]
+    pub(crate) reach: ReachBy,
     /// Time limit for making the connection, such as 5, 0.5 or 500ms [default: 10].
     ///
     /// If this option is given, it also limits the wait for the response that follows. Without it,
@@ -77,6 +86,24 @@ pub(crate) struct ConnectOptions {
     #[arg(help_heading = "Network")]
     #[arg(long, value_name = "PATH", conflicts_with = "resolve")]
     pub(crate) unix_socket: Option<PathBuf>,
+}
+
+/// The messages of a WebSocket.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "WebSocket")]
+pub(crate) struct MessageOptions {
+    /// With a ws:// or wss:// URL: send bytes as binary messages, and print those that come unchanged.
+    ///
+    /// Without this option, each line of the input is sent as a text message, and each text message that comes is
+    /// printed as a line; binary messages are printed unchanged.
+    #[arg(long)]
+    pub(crate) binary: bool,
+    /// Offer this subprotocol. If the option is given more than once, the server chooses.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subprotocol: Vec<String>,
+    /// The longest message that is taken, and the longest line that is sent.
+    #[arg(long, value_name = "SIZE", value_parser = message_size, default_value = "64MiB")]
+    pub(crate) max_message: usize,
 }
 
 /// The options of one connection.

@@ -16,7 +16,9 @@ pub(super) const CONNECT: &str = r"Examples:
   Send header fields that are in a file, and connect again after a break:
     $ h2conn connect -H @fields.txt --reconnect https://server.example/live
   Without TLS, through a Unix domain socket:
-    $ h2conn connect --unix-socket app.sock http://localhost/";
+    $ h2conn connect --unix-socket app.sock http://localhost/
+  Talk to a server of WebSockets, a line for each text message:
+    $ h2conn connect wss://server.example/chat";
 
 pub(super) const LISTEN: &str = r"Examples:
   Talk to one client, on port 9445 of all IPv4 addresses:
@@ -186,7 +188,8 @@ mod tests {
             let headings: BTreeSet<_> =
                 sub.get_arguments().filter_map(|arg| arg.get_help_heading()).collect();
             for heading in headings {
-                assert!(["TLS", "Request", "Network", "Limits"].contains(&heading), "{heading}");
+                let known = ["TLS", "Request", "Network", "Limits", "WebSocket"];
+                assert!(known.contains(&heading), "{heading}");
             }
         }
     }

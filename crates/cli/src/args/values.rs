@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::ValueEnum;
+use h2conn::Reach;
 
 /// A header field, or a file of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,6 +171,27 @@ pub(crate) enum StatsFormat {
     Json,
 }
 
+/// The ways to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReachBy {
+    /// HTTP/2 only.
+    Http2,
+    /// A WebSocket over HTTP/1.1 only.
+    Websocket,
+    /// HTTP/2, and a WebSocket if HTTP/2 does not pass.
+    Auto,
+}
+
+impl From<ReachBy> for Reach {
+    fn from(reach: ReachBy) -> Reach {
+        match reach {
+            ReachBy::Http2 => Reach::Http2,
+            ReachBy::Websocket => Reach::WebSocket,
+            ReachBy::Auto => Reach::Auto,
+        }
+    }
+}
+
 /// A time limit that can be switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
@@ -206,6 +228,15 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         text => text.parse().map(|ByteSize(bytes)| bytes).map_err(|_| {
             "expected a number of bytes such as 1000000, 500MB or 10GiB, or none".to_owned()
         }),
+    }
+}
+
+/// Parses the size of a message.
+pub(crate) fn message_size(text: &str) -> Result<usize, String> {
+    const MOST: u64 = 1 << 30;
+    match size(text) {
+        Ok(bytes @ 1..=MOST) => Ok(bytes as usize),
+        _ => Err("expected a size from 1 to 1GiB, such as 500kB or 64MiB".to_owned()),
     }
 }
 
@@ -322,6 +353,15 @@ mod tests {
         assert_eq!(size("none"), Ok(u64::MAX));
         for bad in ["", "-1", "much", "10 potatoes"] {
             size(bad).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_message_has_a_size_that_memory_can_hold() {
+        assert_eq!(message_size("64MiB"), Ok(64 << 20));
+        assert_eq!(message_size("1GiB"), Ok(1 << 30));
+        for bad in ["0", "2GiB", "none", "much"] {
+            message_size(bad).unwrap_err();
         }
     }
 

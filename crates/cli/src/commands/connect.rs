@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use h2conn::http::Method;
-use h2conn::{Backoff, Client, Conn, Reason};
+use h2conn::{Backoff, Client, Conn, Reason, WebSockets};
 use tokio::time::sleep;
 
-use crate::args::Connect;
+use crate::args::{Connect, MessageOptions, ReachBy};
 use crate::dial;
 use crate::ending::PARTING;
 use crate::exit::{Code, Failure, Result};
@@ -23,11 +23,12 @@ const INPUT: &str = "input";
 
 /// Connects standard input and output to one connection, or with `--reconnect` to one after
 /// another.
-pub(crate) async fn run(args: Connect, verbose: u8) -> Result {
+pub(crate) async fn run(mut args: Connect, verbose: u8) -> Result {
+    let websockets = websockets(&mut args)?;
     let report = Report { verbose, stats: args.stream.stats };
     let interrupt = Interrupt::watch();
     let (builder, secrets) = dial::builder(&args.url, &args.connection, Method::POST, report)?;
-    let client = builder.idle_timeout(args.stream.idle_timeout).build()?;
+    let client = builder.websockets(websockets).idle_timeout(args.stream.idle_timeout).build()?;
     let way = Way { client, secrets };
     let (mut input, mut output) = (Input::stdin(), Output::stdout());
     let mut backoff = Backoff::new();
@@ -56,6 +57,28 @@ pub(crate) async fn run(args: Connect, verbose: u8) -> Result {
         _ => way.client.close().await,
     };
     result.and(written.map_err(Failure::output)).and(closed.map_err(Failure::from))
+}
+
+/// The settings of the WebSocket, if the connection becomes one. A ws:// URL becomes one of http://, of which the client
+/// makes a WebSocket.
+fn websockets(args: &mut Connect) -> Result<WebSockets> {
+    let MessageOptions { binary, subprotocol, max_message } = &args.messages;
+    let settings = WebSockets::new()
+        .subprotocols(subprotocol)
+        .max_message_size(*max_message)
+        .text_messages(true);
+    let http = match args.url.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("ws") => format!("http://{rest}"),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("wss") => format!("https://{rest}"),
+        // Its bytes are those of HTTP/2, in binary messages.
+        _ if *binary => {
+            return Err(Failure::usage("--binary is for ws:// and wss:// URLs; all else is bytes"));
+        }
+        _ => return Ok(settings),
+    };
+    args.url = http;
+    args.connection.reach = ReachBy::Websocket;
+    Ok(if *binary { settings } else { settings.text_lines() })
 }
 
 /// How connections are made, and which header fields must not be shown.

@@ -8,7 +8,7 @@ use std::error::Error as StdError;
 use std::io;
 
 /// Parts of the texts of the library, and the words of the tool for them. Earlier lines come first.
-const TERMS: [(&str, &str); 21] = [
+const TERMS: [(&str, &str); 24] = [
     ("ClientTls::pinned", "--fingerprint SHA256"),
     ("ClientTls::identity", "--cert FILE and --key FILE"),
     (
@@ -30,6 +30,15 @@ const TERMS: [(&str, &str); 21] = [
         "the proxy has not made the connection; check that it is the right one, and that it reaches the server (-x, or \
          the variables HTTPS_PROXY, HTTP_PROXY and ALL_PROXY)",
     ),
+    (
+        "text, or send bytes (without `WebSockets::json_lines` and `WebSockets::text_lines`)",
+        "text, or send bytes (--binary)",
+    ),
+    ("`WebSockets::max_message_size`", "--max-message"),
+    (
+        "write http:// or https://, and set ClientBuilder::reach",
+        "write http:// or https://, and --reach websocket; only `h2conn connect` takes them as they are",
+    ),
     // The tool has no options for these.
     (", or, where a peer may be silent for longer, set a longer keep_alive_timeout", ""),
     (", the linger_timeout of this side", ""),
@@ -42,9 +51,10 @@ const TERMS: [(&str, &str); 21] = [
 ];
 
 /// The beginnings of texts of the library.
-const STARTS: [(&str, &str); 2] = [
+const STARTS: [(&str, &str); 3] = [
     ("idle_timeout is ", "--idle-timeout is "),
     ("handshake_timeout is ", "--connect-timeout is "),
+    ("max_message_size is ", "--max-message is "),
 ];
 
 /// An error and its causes in one line, with options instead of setters where the library speaks.
@@ -94,11 +104,10 @@ mod tests {
 
     /// Parts of the library without texts for users of the tool: it is built without them, or the compiler shows their
     /// texts, or they are tests.
-    const OTHERS: [&str; 11] = [
+    const OTHERS: [&str; 10] = [
         "accept",
         "serve",
         "codec",
-        "websocket",
         "axum",
         "hosted",
         "testing",

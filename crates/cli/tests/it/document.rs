@@ -7,6 +7,7 @@ use std::thread;
 use anyhow::{Context, ensure};
 use rustix::process::Signal;
 
+use crate::reach::{self, Site};
 use crate::shell::{Shell, port};
 use crate::support::{Ended, Server, TestResult, noise};
 use crate::tools::skipped;
@@ -21,7 +22,7 @@ const NOT_RUN: [(&str, &str); 3] = [
 ];
 
 /// The headings under which there are commands that a test below runs.
-const SECTIONS: [&str; 4] = ["Quick start", "Options", "Tunnels", "Files"];
+const SECTIONS: [&str; 5] = ["Quick start", "Options", "WebSockets", "Tunnels", "Files"];
 
 /// The page of the web server.
 const PAGE: &str = "<p>It works</p>\n";
@@ -247,6 +248,16 @@ fn those_of_the_quick_start_and_of_the_options_do_what_the_document_shows() -> T
         fingerprints.push(fingerprint);
     }
     ensure!(fingerprints[0] == fingerprints[1], "a restart has another certificate");
+    Ok(())
+}
+
+#[test]
+fn that_of_websockets_talks_to_a_server_line_by_line() -> TestResult {
+    let [chat] = typed("WebSockets")?;
+    let site = Site::new(reach::echo)?;
+    let here = chat.line.replace("wss://server.example", &format!("ws://localhost:{}", site.port));
+    ensure!(Shell::new()?.run(&here, "hello\nagain\n")? == "hello\nagain\n");
+    site.join()?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::thread;
 
 use anyhow::{Context, ensure};
 
+use crate::reach::{self, Site};
 use crate::shell::{Shell, echo, port};
 use crate::support::{Server, TestResult, h2conn};
 
@@ -33,7 +34,7 @@ fn ask(port: &str) -> TestResult<String> {
 fn those_of_listen_connect_and_ping_do_what_they_say() -> TestResult {
     let shell = Shell::new()?;
     let [talk, echoes, exec, to] = examples("listen")?;
-    let [plain, file, fields, unix] = examples("connect")?;
+    let [plain, file, fields, unix, websocket] = examples("connect")?;
     let [three, fifty] = examples("ping")?;
     let [_, _, certificate, _] = examples::<4>("serve")?;
     let here =
@@ -69,6 +70,12 @@ fn those_of_listen_connect_and_ping_do_what_they_say() -> TestResult {
 
     let _server = shell.listen("h2conn listen unix:app.sock --cleartext --echo")?;
     ensure!(shell.run(&unix, "hi")? == "hi");
+
+    let site = Site::new(reach::echo)?;
+    let websocket =
+        websocket.replace("wss://server.example", &format!("ws://localhost:{}", site.port));
+    ensure!(shell.run(&websocket, "hi\n")? == "hi\n");
+    site.join()?;
     Ok(())
 }
 

@@ -26,6 +26,7 @@ mod proxies;
 mod proxy;
 #[cfg(unix)]
 mod quiet;
+mod reach;
 mod reconnect;
 #[cfg(unix)]
 mod secrets;

@@ -1,0 +1,205 @@
+//! The ways to a server: HTTP/2, or a WebSocket where HTTP/2 does not pass (feature `websocket`).
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::pin::pin;
+use std::time::Duration;
+
+use http::Response;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::call::Call;
+use super::target::Origin;
+use crate::conn::Conn;
+use crate::error::{Error, ErrorKind, Result};
+use crate::observe;
+use crate::sync::{Mutex, lock};
+
+/// How a client reaches its servers: [`ClientBuilder::reach`](crate::ClientBuilder::reach).
+///
+/// A connection needs HTTP/2 on the whole way. Some boxes on the way speak only HTTP/1.1, or hold a request back until it
+/// has ended. Nearly all of them let a WebSocket pass, for the sake of browsers.
+///
+/// # What a WebSocket is as a connection
+///
+/// With a server of this library (`accept` with the feature `websocket`, which `serve` and axum use), the connection is
+/// the same as over HTTP/2, except that:
+///
+/// * Each connection has a socket and a TLS handshake of its own. [`LinkPolicy`](crate::LinkPolicy) and the limits of
+///   links do not apply.
+/// * There is no window for each connection: `initial_window_size` is how much may wait for its reader. While that much
+///   waits, nothing is read, also no answer to a [`ping`](crate::Conn::ping), and a peer that vanishes is not noticed.
+///   [`Stats::stalls`](crate::Stats::stalls) and [`Stats::rtt`](crate::Stats::rtt) say nothing.
+/// * The request is a GET, whatever method is set, and [`Client::open`](crate::Client::open) waits for the response as
+///   [`Client::connect`](crate::Client::connect) does.
+/// * [`Conn::sent`](crate::Conn::sent) says that the bytes are on the transport.
+///
+/// With another server, the limits of [`WebSockets`](crate::WebSockets) hold in addition: there is no half-close, and a
+/// reset is a close frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reach {
+    /// By HTTP/2 only.
+    #[default]
+    Http2,
+    /// By a WebSocket over HTTP/1.1 (RFC 6455) only.
+    WebSocket,
+    /// By HTTP/2, and if it does not pass, by a WebSocket.
+    ///
+    /// A client falls back when there is no HTTP/2 at the other end, when the request is cut off before an answer, and
+    /// when it is answered 400, 405, 408, 411, 413, 421, 426, 431, 501, 502, 503, 504 or 505. If there is no answer a second
+    /// after the request has left ([`fallback_delay`](crate::ClientBuilder::fallback_delay)), the client tries a WebSocket
+    /// *beside* it, and keeps what is there first. **So a server that answers late, or a request that was cut off, may mean
+    /// that the server sees two requests**; the one that is not used is ended without an end of the stream. A server of
+    /// this library answers at once.
+    ///
+    /// If neither works, the error is that of HTTP/2, and its text has the other. A host that cannot be reached, a
+    /// certificate that is not accepted, and all other statuses are errors at once.
+    ///
+    /// The client remembers for ten minutes by which way it has reached an origin. After a WebSocket it takes that way
+    /// first. After HTTP/2 it waits for an answer as without `Auto`, and takes a request that was cut off, 502, 503 and 504
+    /// for what they are. [`Conn::transport`](crate::Conn::transport) tells which way a connection has.
+    ///
+    /// A box that passes the response, and then holds its content back, is not noticed.
+    Auto,
+}
+
+/// How long a way is remembered. A program may move to another network.
+const MEMORY: Duration = Duration::from_secs(600);
+
+/// The statuses by which a box, or a server, says that it does not take a request of this form.
+const NO_WAY: [u16; 13] = [400, 405, 408, 411, 413, 421, 426, 431, 501, 502, 503, 504, 505];
+
+/// The statuses by which a box says that the server cannot be reached at present.
+const PASSING: [u16; 3] = [502, 503, 504];
+
+/// By which way each origin was reached, and when.
+#[derive(Debug, Default)]
+pub(super) struct Ways(Mutex<HashMap<Origin, (Way, Instant)>>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Http2,
+    WebSocket,
+}
+
+impl Ways {
+    fn to(&self, origin: &Origin) -> Option<Way> {
+        let ways = lock(&self.0);
+        let (way, since) = ways.get(origin)?;
+        (since.elapsed() < MEMORY).then_some(*way)
+    }
+
+    fn remember(&self, origin: &Origin, way: Way) {
+        let mut ways = lock(&self.0);
+        ways.retain(|_, (_, since)| since.elapsed() < MEMORY);
+        ways.insert(origin.clone(), (way, Instant::now()));
+    }
+
+    fn forget(&self, origin: &Origin) {
+        lock(&self.0).remove(origin);
+    }
+}
+
+impl Call {
+    /// Connects by the way that the client is set to.
+    pub(super) async fn connect_by(&self, reach: Reach) -> Result<(Conn, Response<()>)> {
+        match reach {
+            Reach::Http2 => self.connect_by_http2(&watch::Sender::new(false)).await,
+            Reach::WebSocket => self.connect_by_websocket().await,
+            Reach::Auto => self.connect_by_either().await,
+        }
+    }
+
+    async fn connect_by_either(&self) -> Result<(Conn, Response<()>)> {
+        let inner = &self.client.inner;
+        let (ways, origin) = (&inner.sockets.ways, self.target.origin());
+        let mut known = ways.to(origin);
+        if known == Some(Way::WebSocket) {
+            match self.connect_by_websocket().await {
+                Err(error) if is_of_the_way(&error, true, None) => ways.forget(origin),
+                done => return done,
+            }
+            known = None;
+        }
+        let sent = watch::Sender::new(false);
+        let mut by_http2 = pin!(self.connect_by_http2(&sent));
+        let mut patience = pin!(async {
+            if known == Some(Way::Http2) {
+                pending::<()>().await;
+            }
+            // The sender lives as long as this. Other requests may be first on a link that has not answered yet.
+            let is_sent = sent.subscribe();
+            let _ = timeout(inner.fallback_delay, wait_for(is_sent)).await;
+            sleep(inner.fallback_delay).await;
+        });
+        let first = tokio::select! {
+            biased;
+            done = &mut by_http2 => Some(done),
+            () = &mut patience => None,
+        };
+        let mut failed = match first {
+            Some(Err(error)) if is_of_the_way(&error, *sent.borrow(), known) => Some(error),
+            Some(Ok(connected)) => {
+                ways.remember(origin, Way::Http2);
+                return Ok(connected);
+            }
+            Some(Err(error)) => {
+                if error.is_timeout() {
+                    // The next connection tries both ways.
+                    ways.forget(origin);
+                }
+                return Err(error);
+            }
+            None => None,
+        };
+        observe::falling_back(failed.as_ref());
+        let mut by_websocket = pin!(self.connect_by_websocket());
+        let mut also: Option<String> = None;
+        loop {
+            if let (Some(error), Some(note)) = (&failed, &also) {
+                return Err(Error::clone(error).with_note(note));
+            }
+            tokio::select! {
+                biased;
+                done = &mut by_http2, if failed.is_none() => match done {
+                    Err(error) if is_of_the_way(&error, true, None) => failed = Some(error),
+                    Ok(connected) => {
+                        ways.remember(origin, Way::Http2);
+                        return Ok(connected);
+                    }
+                    Err(error) => return Err(error),
+                },
+                done = &mut by_websocket, if also.is_none() => match done {
+                    Ok(connected) => {
+                        ways.remember(origin, Way::WebSocket);
+                        return Ok(connected);
+                    }
+                    Err(error) => also = Some(format!("; and by a WebSocket: {error}")),
+                },
+            }
+        }
+    }
+}
+
+async fn wait_for(mut is_true: watch::Receiver<bool>) {
+    let _ = is_true.wait_for(|is_true| *is_true).await;
+}
+
+/// Whether another way may work where this error came. `sent` says whether a request was sent. An origin that is `known`
+/// to be reached by HTTP/2 has other troubles.
+fn is_of_the_way(error: &Error, sent: bool, known: Option<Way>) -> bool {
+    let is_known = known == Some(Way::Http2);
+    match error.kind() {
+        ErrorKind::Unsupported | ErrorKind::Protocol => true,
+        ErrorKind::Reset | ErrorKind::Truncated | ErrorKind::Closed | ErrorKind::TimedOut => {
+            sent && !is_known
+        }
+        ErrorKind::Rejected => error.status().is_some_and(|status| {
+            let status = status.as_u16();
+            NO_WAY.contains(&status) && !(is_known && PASSING.contains(&status))
+        }),
+        _ => false,
+    }
+}

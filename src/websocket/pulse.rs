@@ -1,0 +1,398 @@
+//! The clock of a WebSocket: pings (RFC 6455 §5.5.2), by which its users measure and which keep it alive, and the
+//! timeouts of a connection on which nothing moves.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Context;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::config::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT};
+use crate::conn::Quiet;
+
+/// An end that has received something, or cannot read on, and has sent nothing for this long gives a sign of life. The
+/// other end's ping may wait behind a lot of data.
+const SIGN: Duration = Duration::from_secs(10);
+
+/// How long a peer may make no progress while it owes the proof that it has everything.
+const STALL: Duration = Duration::from_secs(30);
+
+/// Without signs of life, a ping may wait behind all that was sent before it, which goes at least this fast (bytes a
+/// second).
+const SLOWEST: u64 = 8 << 10;
+
+/// Keep-alive, as the knobs of a client set it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeepAlive {
+    /// After this long without a sign of life the peer is asked for one.
+    pub(crate) interval: Duration,
+    /// How long the peer may then be silent.
+    pub(crate) timeout: Duration,
+}
+
+impl Default for KeepAlive {
+    fn default() -> KeepAlive {
+        KeepAlive { interval: KEEP_ALIVE_INTERVAL, timeout: KEEP_ALIVE_TIMEOUT }
+    }
+}
+
+/// The timers of one WebSocket.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    keep_alive: Option<KeepAlive>,
+    quiet: Option<Box<Quiet>>,
+    /// Both ends give signs of life.
+    gives_signs: bool,
+    /// The last sign of life: a byte from the peer, or a full transport that took bytes again.
+    alive: Instant,
+    /// The bytes that have come, and that the transport had taken, at the last look.
+    read: u64,
+    taken: u64,
+    was_full: bool,
+    /// The bytes that the transport has taken since the last sign of life.
+    unanswered: u64,
+    /// When the peer was asked for a sign of life.
+    asked: Option<Instant>,
+    /// The time since which this side has received content or could not read, and has sent nothing.
+    mute: Option<Instant>,
+    /// Content has come since this side last gave a sign.
+    has_received: bool,
+    /// The number of the last ping.
+    number: u64,
+    in_flight: VecDeque<Flight>,
+    /// The number of the ping whose answer proves that the peer has everything, and the last progress of the peer.
+    proof: Option<(u64, Instant)>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// A ping whose answer has not come.
+#[derive(Debug)]
+struct Flight {
+    number: u64,
+    sent: Instant,
+    callers: Vec<oneshot::Sender<Duration>>,
+}
+
+/// The next thing that is due.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// A ping with this payload must be sent.
+    Ping(Bytes),
+    /// A sign of life must be sent. `true` if content has come since the last one.
+    Sign(bool),
+    /// The peer is silent. The text says so.
+    Silent(String),
+    /// The peer lives, but does not take what was sent.
+    Stuck,
+    /// Nothing has moved for the time of this knob. The text says so.
+    Quiet(&'static str, String),
+}
+
+impl Pulse {
+    pub(crate) fn new(
+        keep_alive: Option<KeepAlive>,
+        quiet: Option<Box<Quiet>>,
+        gives_signs: bool,
+    ) -> Pulse {
+        Pulse {
+            keep_alive,
+            quiet,
+            gives_signs,
+            alive: Instant::now(),
+            read: 0,
+            taken: 0,
+            was_full: false,
+            unanswered: 0,
+            asked: None,
+            mute: None,
+            has_received: false,
+            number: 0,
+            in_flight: VecDeque::new(),
+            proof: None,
+            timer: None,
+        }
+    }
+
+    pub(super) fn quiet(&mut self) -> Option<&mut Quiet> {
+        self.quiet.as_deref_mut()
+    }
+
+    /// Content has come.
+    pub(super) fn received(&mut self) {
+        self.has_received = true;
+        self.goes_mute();
+    }
+
+    /// Nothing is read at present, so that the peer cannot be heard.
+    pub(super) fn cannot_read(&mut self) {
+        self.lives(Instant::now());
+        self.goes_mute();
+    }
+
+    fn goes_mute(&mut self) {
+        if self.gives_signs {
+            self.mute.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// The peer has made progress with what it was sent, or may have.
+    pub(super) fn progress(&mut self) {
+        if let Some((_, since)) = &mut self.proof {
+            *since = Instant::now();
+        }
+    }
+
+    fn lives(&mut self, now: Instant) {
+        self.alive = now;
+        self.asked = None;
+        self.unanswered = 0;
+    }
+
+    /// Records how many bytes have come and gone, and whether the transport is full.
+    pub(super) fn look(&mut self, read: u64, taken: u64, is_full: bool) {
+        let received = std::mem::replace(&mut self.read, read) != read;
+        let took = taken - std::mem::replace(&mut self.taken, taken);
+        let was_full = std::mem::replace(&mut self.was_full, is_full);
+        if took > 0 {
+            self.unanswered += took;
+            self.mute = None;
+        }
+        if received || (was_full && took > 0) {
+            self.lives(Instant::now());
+        }
+    }
+
+    /// The payload of a ping that callers wait for. `None` if one is in flight, whose answer they get as well.
+    pub(super) fn ask(&mut self, callers: Vec<oneshot::Sender<Duration>>) -> Option<Bytes> {
+        match self.in_flight.back_mut() {
+            Some(flight) => {
+                flight.callers.extend(callers);
+                None
+            }
+            None => Some(self.ping(callers)),
+        }
+    }
+
+    /// The payload of a ping behind everything that was sent, and its number.
+    pub(super) fn ask_for_proof(&mut self) -> (Bytes, u64) {
+        let payload = self.ping(Vec::new());
+        self.proof = Some((self.number, Instant::now()));
+        (payload, self.number)
+    }
+
+    fn ping(&mut self, callers: Vec<oneshot::Sender<Duration>>) -> Bytes {
+        self.number += 1;
+        self.in_flight.push_back(Flight { number: self.number, sent: Instant::now(), callers });
+        Bytes::copy_from_slice(&self.number.to_be_bytes())
+    }
+
+    /// A pong has come, which answers all pings up to its own (RFC 6455 §5.5.3). Returns its number. Pongs that nobody
+    /// has asked for are no fault.
+    pub(super) fn answered(&mut self, payload: &[u8]) -> Option<u64> {
+        let number = u64::from_be_bytes(payload.try_into().ok()?);
+        let is_ours = self.in_flight.iter().any(|flight| flight.number == number);
+        if !is_ours {
+            return None;
+        }
+        while self.in_flight.front().is_some_and(|flight| flight.number <= number) {
+            let Some(Flight { sent, callers, .. }) = self.in_flight.pop_front() else { break };
+            for caller in callers {
+                let _ = caller.send(sent.elapsed());
+            }
+        }
+        self.proof = self.proof.filter(|(proof, _)| *proof > number);
+        Some(number)
+    }
+
+    /// No more pongs come. Callers that wait for one are told so.
+    pub(super) fn end(&mut self) {
+        self.in_flight.clear();
+    }
+
+    /// The next thing that is due. After `None` the task is woken when something is.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Option<Due> {
+        loop {
+            let now = Instant::now();
+            let mut next: Option<Instant> = None;
+            if let Some(KeepAlive { interval, timeout }) = self.keep_alive {
+                let at = match self.asked {
+                    None => self.alive + interval,
+                    Some(asked) => asked + timeout + self.way_of_a_ping(),
+                };
+                if at <= now && self.asked.is_some() {
+                    return Some(Due::Silent(self.epitaph(now, timeout)));
+                }
+                if at <= now {
+                    self.asked = Some(now);
+                    return Some(Due::Ping(self.ping(Vec::new())));
+                }
+                next = Some(at);
+            }
+            if let Some(at) = self.mute.map(|since| since + SIGN) {
+                if at <= now {
+                    self.mute = None;
+                    return Some(Due::Sign(std::mem::take(&mut self.has_received)));
+                }
+                next = next.into_iter().chain([at]).min();
+            }
+            if let Some(at) = self.proof.map(|(_, since)| since + STALL) {
+                if at <= now {
+                    return Some(Due::Stuck);
+                }
+                next = next.into_iter().chain([at]).min();
+            }
+            if let Some(quiet) = &self.quiet {
+                if let Some((knob, text)) = quiet.verdict(now) {
+                    return Some(Due::Quiet(knob, text));
+                }
+                next = next.into_iter().chain(quiet.due()).min();
+            }
+            if self.sleeps(cx, next?) {
+                return None;
+            }
+        }
+    }
+
+    /// How much longer an answer may take because of what was sent before the ping.
+    fn way_of_a_ping(&self) -> Duration {
+        match self.gives_signs {
+            true => Duration::ZERO,
+            false => Duration::from_secs(self.unanswered / SLOWEST),
+        }
+    }
+
+    /// Whether it is not yet `until`. A timer that fires earlier is not moved: signs of life are many.
+    fn sleeps(&mut self, cx: &mut Context<'_>, until: Instant) -> bool {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if timer.is_elapsed() || timer.deadline() > until {
+            timer.as_mut().reset(until);
+        }
+        timer.as_mut().poll(cx).is_pending()
+    }
+
+    fn epitaph(&self, now: Instant, timeout: Duration) -> String {
+        format!(
+            "the peer has vanished: nothing has come from it for {:.1} s; it was asked by a ping, and something was \
+             expected within {} s; connect again, or, where a peer may be silent for longer, set a longer \
+             keep_alive_timeout",
+            (now - self.alive).as_secs_f32(),
+            timeout.as_secs_f32()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn kept_alive(gives_signs: bool) -> Pulse {
+        Pulse::new(Some(KeepAlive::default()), None, gives_signs)
+    }
+
+    async fn next(pulse: &mut Pulse) -> Due {
+        poll_fn(|cx| pulse.poll(cx).map_or(Poll::Pending, Poll::Ready)).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_is_asked_and_then_given_up() {
+        let (began, mut pulse) = (Instant::now(), kept_alive(true));
+        assert!(matches!(next(&mut pulse).await, Due::Ping(_)));
+        assert_eq!(began.elapsed().as_secs(), 30);
+        let Due::Silent(text) = next(&mut pulse).await else { panic!("it is not silent") };
+        assert_eq!(began.elapsed().as_secs(), 45);
+        assert!(text.contains("45.0 s"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_byte_and_a_full_transport_that_takes_some_are_signs_of_life() {
+        let mut pulse = kept_alive(true);
+        assert!(matches!(next(&mut pulse).await, Due::Ping(_)));
+        advance(10 * SECOND).await;
+        // A part of a message.
+        pulse.look(1, 0, false);
+        let since = Instant::now();
+        assert!(matches!(next(&mut pulse).await, Due::Ping(_)));
+        assert_eq!(since.elapsed().as_secs(), 30);
+        pulse.look(1, 10, true);
+        advance(10 * SECOND).await;
+        pulse.look(1, 20, false);
+        let since = Instant::now();
+        assert!(matches!(next(&mut pulse).await, Due::Ping(_)));
+        assert!(matches!(next(&mut pulse).await, Due::Silent(_)));
+        assert_eq!(since.elapsed().as_secs(), 45);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_behind_much_data_has_more_time_where_no_signs_are_given() {
+        for (gives_signs, seconds) in [(true, 45), (false, 45 + 128)] {
+            let (began, mut pulse) = (Instant::now(), kept_alive(gives_signs));
+            pulse.look(0, 1 << 20, false);
+            assert!(matches!(next(&mut pulse).await, Due::Ping(_)));
+            assert!(matches!(next(&mut pulse).await, Due::Silent(_)));
+            assert_eq!(began.elapsed().as_secs(), seconds);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_receives_or_cannot_read_says_that_it_is_there() {
+        let (began, mut pulse) = (Instant::now(), Pulse::new(None, None, true));
+        pulse.received();
+        assert_eq!(next(&mut pulse).await, Due::Sign(true));
+        assert_eq!(began.elapsed(), SIGN);
+        pulse.cannot_read();
+        assert_eq!(next(&mut pulse).await, Due::Sign(false));
+        // It has said something else.
+        pulse.received();
+        pulse.look(0, 1, false);
+        let mut poll = poll_fn(|cx| Poll::Ready(pulse.poll(cx)));
+        assert_eq!((&mut poll).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_owes_a_proof_must_make_progress() {
+        let mut pulse = Pulse::new(None, None, true);
+        let (payload, number) = pulse.ask_for_proof();
+        for _ in 0..5 {
+            advance(20 * SECOND).await;
+            pulse.progress();
+        }
+        let since = Instant::now();
+        assert_eq!(next(&mut pulse).await, Due::Stuck);
+        assert_eq!(since.elapsed(), STALL);
+        assert_eq!(pulse.answered(&payload), Some(number));
+        let mut poll = poll_fn(|cx| Poll::Ready(pulse.poll(cx)));
+        assert_eq!((&mut poll).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_share_a_ping_and_a_pong_answers_all_before_it() {
+        let mut pulse = Pulse::new(None, None, false);
+        let (first, answer) = oneshot::channel();
+        let payload = pulse.ask(vec![first]).expect("none is in flight");
+        let (second, another) = oneshot::channel();
+        assert_eq!(pulse.ask(vec![second]), None);
+        advance(Duration::from_millis(20)).await;
+        assert_eq!(pulse.answered(b"something else"), None);
+        assert_eq!(pulse.answered(&77_u64.to_be_bytes()), None);
+        let (last, number) = pulse.ask_for_proof();
+        assert_eq!(pulse.answered(&last), Some(number));
+        for answer in [answer, another] {
+            assert_eq!(answer.await.map(|time| time.as_millis()), Ok(20));
+        }
+        let (third, answer) = oneshot::channel();
+        assert!(pulse.ask(vec![third]).is_some_and(|next| next != payload));
+        pulse.end();
+        assert!(answer.await.is_err());
+    }
+}
