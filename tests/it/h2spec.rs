@@ -20,7 +20,10 @@ use crate::support::{Over, TestResult, checked, listen, serve};
 async fn answer(mut conn: Conn) -> std::io::Result<()> {
     conn.write_all(b"This is what h2spec reads.\n").await?;
     while conn.read(&mut [0; 4096]).await? > 0 {}
-    conn.shutdown().await
+    // The end of a dropped connection comes without a PING, and a shutdown's does not. h2spec takes the next PING for the
+    // answer to its own.
+    drop(conn);
+    Ok(())
 }
 
 /// The server that is tested.
