@@ -69,6 +69,9 @@ pub(crate) struct Connect {
     pub(crate) url: String,
     /// After the end of standard input, wait at most this long for the server to end its direction,
     /// then close the connection.
+    ///
+    /// With a WebSocket to a server of another library, the end of standard input closes the connection in both
+    /// directions. With this option, it does so after this time.
     #[arg(short = 'q', long, value_name = "SECONDS", value_parser = duration)]
     pub(crate) linger: Option<Duration>,
     /// If the connection cannot be made or breaks off, connect again after a pause that grows up to

@@ -4,7 +4,8 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use h2conn::{Conn, Error, ErrorKind, Reason};
+use h2conn::http::Response;
+use h2conn::{Conn, Error, ErrorKind, Reason, Transport};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 
@@ -100,7 +101,16 @@ async fn exchange(
     has_ended: &AtomicBool,
 ) -> Result<End> {
     let sending = async {
-        send(conn, input, has_ended).await?;
+        send(conn, input).await?;
+        // The end of one side of such a connection is that of both. The time is for the peer's answer.
+        if linger.is_none() || has_half_close(conn).await {
+            has_ended.store(true, Relaxed);
+            let mut writer = conn;
+            let ended = writer.shutdown().await;
+            ended.map_err(|error| {
+                Stopped::Conn(Failure::of_io("cannot end the connection", error))
+            })?;
+        }
         match linger {
             Some(time) => {
                 sleep(time).await;
@@ -163,8 +173,8 @@ fn no_input(conn: &Conn, error: io::Error) -> Failure {
     Failure::local("cannot read standard input", error)
 }
 
-/// Sends the input and its end. `has_ended`: the end is about to be sent.
-async fn send(mut conn: &Conn, input: &mut Input, has_ended: &AtomicBool) -> Result<(), Stopped> {
+/// Sends the input.
+async fn send(conn: &Conn, input: &mut Input) -> Result<(), Stopped> {
     while let Some(chunk) = input.next().await {
         let chunk = chunk.map_err(Stopped::Input)?;
         // A write that fails or is cancelled has written nothing, so the next connection gets the
@@ -173,9 +183,17 @@ async fn send(mut conn: &Conn, input: &mut Input, has_ended: &AtomicBool) -> Res
         conn.write_chunk(chunk).await.map_err(|error| Stopped::Conn(error.into()))?;
         input.sent();
     }
-    has_ended.store(true, Relaxed);
-    let ended = conn.shutdown().await;
-    ended.map_err(|error| Stopped::Conn(Failure::of_io("cannot end the connection", error)))
+    Ok(())
+}
+
+/// Whether one side of the connection can end and the other go on. A WebSocket to a server of another library has no
+/// such end.
+async fn has_half_close(conn: &Conn) -> bool {
+    if *conn.transport() != Transport::WebSocketHttp1 {
+        return true;
+    }
+    let chosen = |answer: Response<()>| answer.headers().get("sec-websocket-protocol").cloned();
+    conn.response().await.ok().and_then(chosen).is_some_and(|chosen| chosen == "h2conn.v1")
 }
 
 /// Prints the bytes that arrive, until the peer's end.

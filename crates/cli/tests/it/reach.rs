@@ -214,6 +214,23 @@ fn auto_finds_the_way_that_there_is() -> TestResult {
     Ok(())
 }
 
+/// It answers when the close frame would be there already.
+#[test]
+fn with_a_linger_time_the_answer_to_the_last_line_still_comes() -> TestResult {
+    let site = Site::new(|mut socket: Socket| async move {
+        let question = socket.next().await.context("a question")??;
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        socket.send(Message::text(format!("{question}: an answer"))).await?;
+        socket.close(None).await?;
+        while socket.next().await.transpose()?.is_some() {}
+        Ok(())
+    })?;
+    let client =
+        h2conn(["connect", "-q", "1h", &site.url("ws")]).write_stdin("a question\n").assert();
+    client.success().stdout("a question: an answer\n");
+    site.join()
+}
+
 #[test]
 fn what_is_no_server_of_websockets_is_named() -> TestResult {
     let server = crate::support::Server::start(&["--echo", "--cleartext"])?;
