@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use h2conn::{Conn, Error, Reason};
+use h2conn::http::Response;
+use h2conn::{Conn, Error, Reason, Transport};
 use tokio::time::timeout;
 
 /// How long the program waits at its end for the last frames of a connection to leave. All of its
@@ -34,6 +35,11 @@ pub(crate) async fn hang_up(conn: &Conn, reason: Reason) -> h2conn::Result<()> {
     if let Ok(closed) = timeout(PARTING, close(conn)).await {
         return closed;
     }
+    if !has_half_close(conn).await {
+        // The close frame has been sent, and nothing can be asked behind it.
+        conn.reset(reason);
+        return Ok(());
+    }
     let delivered = async {
         conn.sent().await?;
         // The PING is sent after all data, so its answer proves that the data has arrived.
@@ -47,6 +53,16 @@ pub(crate) async fn hang_up(conn: &Conn, reason: Reason) -> h2conn::Result<()> {
     };
     conn.reset(reason);
     Ok(())
+}
+
+/// Whether one side of the connection can end and the other go on. A WebSocket to a server of another library has no
+/// such end.
+pub(crate) async fn has_half_close(conn: &Conn) -> bool {
+    if *conn.transport() != Transport::WebSocketHttp1 {
+        return true;
+    }
+    let chosen = |answer: Response<()>| answer.headers().get("sec-websocket-protocol").cloned();
+    conn.response().await.ok().and_then(chosen).is_some_and(|chosen| chosen == "h2conn.v1")
 }
 
 /// Whether an error after the peer's last byte says only that the peer reads no more: RST_STREAM

@@ -4,12 +4,11 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use h2conn::http::Response;
-use h2conn::{Conn, Error, ErrorKind, Reason, Transport};
+use h2conn::{Conn, Error, ErrorKind, Reason};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 
-use crate::ending::{PARTING, hang_up, is_a_goodbye};
+use crate::ending::{PARTING, hang_up, has_half_close, is_a_goodbye};
 use crate::exit::{Failure, Result};
 use crate::signals::Interrupt;
 use crate::stdio::{Input, Output};
@@ -103,8 +102,8 @@ async fn exchange(
     let sending = async {
         send(conn, input).await?;
         // The end of one side of such a connection is that of both. The time is for the peer's answer.
+        has_ended.store(true, Relaxed);
         if linger.is_none() || has_half_close(conn).await {
-            has_ended.store(true, Relaxed);
             let mut writer = conn;
             let ended = writer.shutdown().await;
             ended.map_err(|error| {
@@ -184,16 +183,6 @@ async fn send(conn: &Conn, input: &mut Input) -> Result<(), Stopped> {
         input.sent();
     }
     Ok(())
-}
-
-/// Whether one side of the connection can end and the other go on. A WebSocket to a server of another library has no
-/// such end.
-async fn has_half_close(conn: &Conn) -> bool {
-    if *conn.transport() != Transport::WebSocketHttp1 {
-        return true;
-    }
-    let chosen = |answer: Response<()>| answer.headers().get("sec-websocket-protocol").cloned();
-    conn.response().await.ok().and_then(chosen).is_some_and(|chosen| chosen == "h2conn.v1")
 }
 
 /// Prints the bytes that arrive, until the peer's end.

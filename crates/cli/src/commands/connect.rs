@@ -21,6 +21,9 @@ use crate::waiting;
 /// The words for the input, for which a server may wait before it answers.
 const INPUT: &str = "input";
 
+/// Longer than anybody waits for an answer.
+const NO_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Connects standard input and output to one connection, or with `--reconnect` to one after
 /// another.
 pub(crate) async fn run(mut args: Connect, verbose: u8) -> Result {
@@ -28,7 +31,12 @@ pub(crate) async fn run(mut args: Connect, verbose: u8) -> Result {
     let report = Report { verbose, stats: args.stream.stats };
     let interrupt = Interrupt::watch();
     let (builder, secrets) = dial::builder(&args.url, &args.connection, Method::POST, report)?;
-    let client = builder.websockets(websockets).idle_timeout(args.stream.idle_timeout).build()?;
+    let mut builder = builder.websockets(websockets).idle_timeout(args.stream.idle_timeout);
+    if args.connection.connect_timeout.is_none() {
+        // Of a WebSocket the library waits for the answer.
+        builder = builder.response_timeout(NO_LIMIT);
+    }
+    let client = builder.build()?;
     let way = Way { client, secrets };
     let (mut input, mut output) = (Input::stdin(), Output::stdout());
     let mut backoff = Backoff::new();

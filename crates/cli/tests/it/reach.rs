@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use futures_util::{SinkExt, StreamExt};
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -228,6 +229,20 @@ fn with_a_linger_time_the_answer_to_the_last_line_still_comes() -> TestResult {
     let client =
         h2conn(["connect", "-q", "1h", &site.url("ws")]).write_stdin("a question\n").assert();
     client.success().stdout("a question: an answer\n");
+    site.join()
+}
+
+/// Its close frame is never answered.
+#[test]
+fn after_the_linger_time_a_server_that_ignores_the_end_is_left() -> TestResult {
+    let site = Site::new(|socket: Socket| async move {
+        let mut rest = Vec::new();
+        let _ = socket.into_inner().read_to_end(&mut rest).await;
+        Ok(())
+    })?;
+    let client =
+        h2conn(["connect", "-q", "100ms", &site.url("ws")]).write_stdin("a line\n").assert();
+    client.success().stdout("");
     site.join()
 }
 
