@@ -284,7 +284,8 @@ impl Acceptor {
                     Session::new(stream_of_session, carrier, Role::Server, limits, messages, pulse);
                 tokio::spawn(async move {
                     let _place = place;
-                    run(session, upgrade, most, shutdown).await;
+                    // A server has nobody to tell.
+                    let _ = run(session, upgrade, most, shutdown).await;
                 });
                 (Conn::new(stream), Response::from_parts(head, body))
             }

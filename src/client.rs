@@ -157,7 +157,8 @@ impl Client {
     }
 
     /// Opens a connection that can be written to before any response has come. This waits only for
-    /// a place on a link. [`Conn::response`] gives the response. If its status is not 2xx, reads
+    /// a place on a link; where the client may use a WebSocket (`ClientBuilder::reach`), it waits for
+    /// the response, as [`connect`](Client::connect) does. [`Conn::response`] gives the response. If its status is not 2xx, reads
     /// and writes fail with [`ErrorKind::Rejected`].
     ///
     /// # Errors

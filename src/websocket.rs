@@ -33,6 +33,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::alive::{Counted, Kind};
 use crate::conn::{Conn, Shutdown, Stream};
+use crate::error::Error;
 use crate::hosted::{SHUTTING_DOWN, Server, cut};
 use farewell::Farewell;
 use wire::Wire;
@@ -100,22 +101,23 @@ impl Upgrade {
 /// How long to wait for a transport, to tell its client of a reset that came before it.
 const UPGRADE: Duration = Duration::from_secs(1);
 
-/// Moves the bytes of a connection from the time when its request has been answered.
+/// Moves the bytes of a connection from the time when its request has been answered. Returns the reason why bytes may be
+/// lost of which no user can be told.
 pub(crate) async fn run(
     mut session: Session,
     mut upgrade: Upgrade,
     max_message_size: usize,
     shutdown: Option<Shutdown>,
-) {
+) -> Option<Error> {
     let _counted = Counted::new(Kind::Task);
     let mut upgraded = poll_fn(|cx| session.poll_upgrade(cx, &mut upgrade)).await;
-    let last_word = session.take_last_word();
-    if last_word.is_some() {
+    let last_words = session.take_last_words();
+    if !last_words.is_empty() {
         // The user has been told already. The response may be in transit.
         let late = timeout(UPGRADE, poll_fn(|cx| upgrade.poll(cx))).await;
         upgraded = late.ok().and_then(|upgraded| upgraded.ok());
     }
-    let Some(transport) = upgraded else { return };
+    let Some(transport) = upgraded else { return session.take_loss() };
     let wire = Wire::new(transport);
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
@@ -128,7 +130,8 @@ pub(crate) async fn run(
         () = poll_fn(|cx| session.poll(cx, &mut socket)) => {}
         () = &mut ending => {}
     }
-    let farewell = Farewell { last_word, owes: session.owes() };
+    let farewell = Farewell { last_words, owes: session.owes() };
+    let loss = session.take_loss();
     let server = session.into_server();
     // The peer must learn how the connection ended before its transport ends (RFC 6455 §7.1.1).
     tokio::select! {
@@ -136,6 +139,7 @@ pub(crate) async fn run(
         () = server.cut() => {}
         () = ending => {}
     }
+    loss
 }
 
 /// Tells a connection of the end of the server that it came from. Never ready.

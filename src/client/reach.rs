@@ -5,7 +5,7 @@ use std::future::pending;
 use std::pin::pin;
 use std::time::Duration;
 
-use http::Response;
+use http::{Response, StatusCode};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -49,12 +49,14 @@ pub enum Reach {
     ///
     /// A client falls back when there is no HTTP/2 at the other end, when the request is cut off before an answer, and
     /// when it is answered 400, 405, 408, 411, 413, 421, 426, 431, 501, 502, 503, 504 or 505. If there is no answer a second
-    /// after the request has left ([`fallback_delay`](crate::ClientBuilder::fallback_delay)), the client tries a WebSocket
+    /// after the request has left ([`fallback_delay`](crate::ClientBuilder::fallback_delay)), or it could not leave within
+    /// that time and there is no answer another second later, the client tries a WebSocket
     /// *beside* it, and keeps what is there first. **So a server that answers late, or a request that was cut off, may mean
     /// that the server sees two requests**; the one that is not used is ended without an end of the stream. A server of
     /// this library answers at once.
     ///
-    /// If neither works, the error is that of HTTP/2, and its text has the other. A host that cannot be reached, a
+    /// If neither works, the error is that of HTTP/2, and its text has the other; if HTTP/2 gave no answer and the WebSocket
+    /// was refused, it is the other way round. An answer of 401, 403 or 429 to the WebSocket is the error at once. A host that cannot be reached, a
     /// certificate that is not accepted, and all other statuses are errors at once.
     ///
     /// The client remembers for ten minutes by which way it has reached an origin. After a WebSocket it takes that way
@@ -118,7 +120,9 @@ impl Call {
         let mut known = ways.to(origin);
         if known == Some(Way::WebSocket) {
             match self.connect_by_websocket().await {
-                Err(error) if is_of_the_way(&error, true, None) => ways.forget(origin),
+                Err(error) if is_of_the_way(&error, true, None) && !is_passing(&error) => {
+                    ways.forget(origin);
+                }
                 done => return done,
             }
             known = None;
@@ -156,10 +160,10 @@ impl Call {
         };
         observe::falling_back(failed.as_ref());
         let mut by_websocket = pin!(self.connect_by_websocket());
-        let mut also: Option<String> = None;
+        let mut also: Option<Error> = None;
         loop {
-            if let (Some(error), Some(note)) = (&failed, &also) {
-                return Err(Error::clone(error).with_note(note));
+            if let (Some(by_http2), Some(by_websocket)) = (&failed, &also) {
+                return Err(both(by_http2, by_websocket));
             }
             tokio::select! {
                 biased;
@@ -176,11 +180,30 @@ impl Call {
                         ways.remember(origin, Way::WebSocket);
                         return Ok(connected);
                     }
-                    Err(error) => also = Some(format!("; and by a WebSocket: {error}")),
+                    Err(error) if is_about_the_caller(&error) => return Err(error),
+                    Err(error) => also = Some(error),
                 },
             }
         }
     }
+}
+
+/// The error where neither way works: that of HTTP/2, unless only the other has been answered.
+fn both(by_http2: &Error, by_websocket: &Error) -> Error {
+    if by_http2.is_timeout() && by_websocket.kind() == ErrorKind::Rejected {
+        return by_websocket.clone().with_note(&format!("; and by HTTP/2: {by_http2}"));
+    }
+    by_http2.clone().with_note(&format!("; and by a WebSocket: {by_websocket}"))
+}
+
+/// Whether the answer would be the same by any way: 401, 403, 429.
+fn is_about_the_caller(error: &Error) -> bool {
+    error.status().is_some_and(|status| [401, 403, 429].contains(&status.as_u16()))
+}
+
+/// Whether a box says that the server cannot be reached at present.
+fn is_passing(error: &Error) -> bool {
+    error.status().is_some_and(|status| PASSING.contains(&status.as_u16()))
 }
 
 async fn wait_for(mut is_true: watch::Receiver<bool>) {
@@ -196,10 +219,10 @@ fn is_of_the_way(error: &Error, sent: bool, known: Option<Way>) -> bool {
         ErrorKind::Reset | ErrorKind::Truncated | ErrorKind::Closed | ErrorKind::TimedOut => {
             sent && !is_known
         }
-        ErrorKind::Rejected => error.status().is_some_and(|status| {
-            let status = status.as_u16();
-            NO_WAY.contains(&status) && !(is_known && PASSING.contains(&status))
-        }),
+        ErrorKind::Rejected => {
+            let is_no_way = |status: StatusCode| NO_WAY.contains(&status.as_u16());
+            error.status().is_some_and(is_no_way) && !(is_known && is_passing(error))
+        }
         _ => false,
     }
 }

@@ -66,8 +66,7 @@ impl Sockets {
 
     /// Resets all that are left, and returns their number. The resets have a moment to leave.
     pub(super) async fn abort(&self) -> usize {
-        let left = self.open.counts().open;
-        self.open.end_use(TIME_IS_UP);
+        let left = self.open.reset(TIME_IS_UP);
         let _ = timeout(LAST_WORD, self.open.none()).await;
         self.open.cut(TIME_IS_UP);
         left
@@ -146,6 +145,8 @@ impl Call {
         head.version = Version::HTTP_11;
         let headers = &mut head.headers;
         headers.remove(header::CONTENT_LENGTH);
+        // This side knows none.
+        headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
         let mut offered = self.client.inner.sockets.settings.subprotocols.clone();
         offered.extend(values(headers, header::SEC_WEBSOCKET_PROTOCOL).map(str::to_owned));
         if offered.is_empty() {
@@ -188,6 +189,9 @@ impl Call {
         let accept = only(headers, header::SEC_WEBSOCKET_ACCEPT);
         if accept.is_none_or(|accept| *accept != derive_accept_key(key.as_bytes())) {
             return Err("its sec-websocket-accept is not that of this request".to_owned());
+        }
+        if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
+            return Err("it uses an extension, and none was offered".to_owned());
         }
         let chosen = values(headers, header::SEC_WEBSOCKET_PROTOCOL).next().unwrap_or_default();
         let mut offered = values(&request.headers, header::SEC_WEBSOCKET_PROTOCOL);
@@ -236,13 +240,11 @@ impl Call {
             true => LONGEST_MARKED,
             false => inner.sockets.settings.max_message_size,
         };
-        let (moved, totals) = (Arc::clone(&stream), inner.pool.share_totals());
+        let totals = inner.pool.share_totals();
         tokio::spawn(async move {
-            run(session, upgrade, most, None).await;
-            if let Err(error) = poll_fn(|cx| moved.poll_done(cx)).await
-                && moved.fails_untold()
-            {
-                totals.lost(error);
+            if let Some(error) = run(session, upgrade, most, None).await {
+                let what = "a connection that was dropped ended before the server had everything";
+                totals.lost(error.during(what));
             }
             drop(place);
         });

@@ -115,11 +115,12 @@ impl Accepted {
     #[cfg(feature = "websocket")]
     pub(crate) fn end_use(&self, why: &'static str) -> usize {
         let mut reset = 0;
-        for (stream, _) in Accepted::list(lock(&self.all)) {
+        for (stream, server) in Accepted::list(lock(&self.all)) {
             if stream.is_done() {
-                continue;
-            }
-            if stream.outbox.is_finishing() {
+                // Its end is known, but may lie behind bytes that nobody reads.
+                stream.inbox.abort(Error::new(ErrorKind::Aborted, why));
+                server.wake_task();
+            } else if stream.outbox.is_finishing() {
                 stream.close_because(Error::new(ErrorKind::Aborted, why));
             } else {
                 stream.reset(Reason::CANCEL, why);
@@ -127,6 +128,14 @@ impl Accepted {
             }
         }
         reset
+    }
+
+    /// Resets the connections that are left, and returns their number.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn reset(&self, why: &'static str) -> usize {
+        let left = Accepted::list(lock(&self.all));
+        let left = left.iter().filter(|(stream, _)| !stream.is_done());
+        left.inspect(|(stream, _)| stream.reset(Reason::CANCEL, why)).count()
     }
 
     /// Copies the list, because a woken task must not find it locked.

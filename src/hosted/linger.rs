@@ -43,6 +43,12 @@ impl Linger {
         Linger { terms, end: conn::Linger::default(), timer: None }
     }
 
+    /// Whether the peer has received everything, as far as it can be known.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn is_told(&self) -> bool {
+        self.end.is_told()
+    }
+
     #[cfg(feature = "websocket")]
     pub(crate) fn asked(&mut self, number: u64) {
         self.end.asked(Instant::now(), number);

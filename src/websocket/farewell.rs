@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
+use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::session::Socket;
 
@@ -13,14 +13,18 @@ use super::session::Socket;
 /// for a peer whose HTTP/2 is kept alive.
 const SILENCE: Duration = Duration::from_secs(45);
 
+/// How much longer it may take, and how much it may send meanwhile, before it is given up.
+const LONGEST: Duration = Duration::from_secs(120);
+const MOST: usize = 1 << 20;
+
 /// How long a peer that has received everything may take to end the transport. It sends nothing
 /// more.
 const PARTING: Duration = Duration::from_secs(1);
 
 /// The last work with the socket once its connection is over.
 pub(super) struct Farewell {
-    /// The close frame that the peer has not received yet.
-    pub(super) last_word: Option<CloseFrame>,
+    /// The messages that the peer has not received yet.
+    pub(super) last_words: Vec<Message>,
     /// Whether the peer has not answered the close frame after all other bytes. Until it does,
     /// these bytes may be on a slow line, and closing the transport while the peer sends would
     /// lose them.
@@ -35,11 +39,20 @@ impl Farewell {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         if self.owes {
-            while let Ok(Some(Ok(_))) = timeout(SILENCE, socket.next()).await {}
+            let mut received = 0;
+            let waiting = async {
+                while let Ok(Some(Ok(message))) = timeout(SILENCE, socket.next()).await {
+                    received += message.len();
+                    if received > MOST {
+                        break;
+                    }
+                }
+            };
+            let _ = timeout(LONGEST, waiting).await;
         }
         let ending = async {
-            if self.last_word.is_some() {
-                socket.send(Message::Close(self.last_word)).await?;
+            for message in self.last_words {
+                socket.feed(message).await?;
             }
             socket.flush().await?;
             while let Some(Ok(_)) = socket.next().await {}

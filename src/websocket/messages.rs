@@ -18,8 +18,12 @@ pub(crate) enum Messages {
     Marked,
 }
 
-/// The longest message that this side sends with a mark. The other end must take it.
+/// The longest message with a mark that each end must take.
 pub(crate) const LONGEST_MARKED: usize = MOST + 1;
+
+/// The most bytes of a message with a mark. A slow line must carry one within some seconds, because the other end says only
+/// of whole messages that it has received them.
+const MOST_MARKED: usize = 16 << 10;
 
 impl Messages {
     /// Whether each side can end, or reset, without the other.
@@ -111,7 +115,7 @@ impl Outgoing {
                 return Ok(Some(Next { message: None, end: true }));
             }
         }
-        let run = outbox.take_run(MOST);
+        let run = outbox.take_run(if self.marked { MOST_MARKED } else { MOST });
         let idle = run.bytes.is_none() && !run.end;
         if idle {
             return Ok(None);

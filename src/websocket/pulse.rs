@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::config::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT};
 use crate::conn::Quiet;
 
-/// An end that has received something, or cannot read on, and has sent nothing for this long gives a sign of life. The
+/// An end that has received something, or cannot read on, and has not said so for this long gives a sign of life. The
 /// other end's ping may wait behind a lot of data.
 const SIGN: Duration = Duration::from_secs(10);
 
@@ -24,6 +24,9 @@ const STALL: Duration = Duration::from_secs(30);
 /// Without signs of life, a ping may wait behind all that was sent before it, which goes at least this fast (bytes a
 /// second).
 const SLOWEST: u64 = 8 << 10;
+
+/// How much longer a peer may take to answer a close frame than to answer a ping: its program may have to see it first.
+const PARTING: Duration = Duration::from_secs(120);
 
 /// Keep-alive, as the knobs of a client set it.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +60,7 @@ pub(crate) struct Pulse {
     unanswered: u64,
     /// When the peer was asked for a sign of life.
     asked: Option<Instant>,
-    /// The time since which this side has received content or could not read, and has sent nothing.
+    /// The time since which this side has received content or could not read, and has not said so.
     mute: Option<Instant>,
     /// Content has come since this side last gave a sign.
     has_received: bool,
@@ -66,6 +69,8 @@ pub(crate) struct Pulse {
     in_flight: VecDeque<Flight>,
     /// The number of the ping whose answer proves that the peer has everything, and the last progress of the peer.
     proof: Option<(u64, Instant)>,
+    /// No more pings can be sent, because a close frame was.
+    closed: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -113,6 +118,7 @@ impl Pulse {
             number: 0,
             in_flight: VecDeque::new(),
             proof: None,
+            closed: false,
             timer: None,
         }
     }
@@ -159,7 +165,6 @@ impl Pulse {
         let was_full = std::mem::replace(&mut self.was_full, is_full);
         if took > 0 {
             self.unanswered += took;
-            self.mute = None;
         }
         if received || (was_full && took > 0) {
             self.lives(Instant::now());
@@ -190,8 +195,8 @@ impl Pulse {
         Bytes::copy_from_slice(&self.number.to_be_bytes())
     }
 
-    /// A pong has come, which answers all pings up to its own (RFC 6455 §5.5.3). Returns its number. Pongs that nobody
-    /// has asked for are no fault.
+    /// A pong has come, which answers all pings up to its own (RFC 6455 §5.5.3). Returns the number of the proof, if it is
+    /// one. Pongs that nobody has asked for are no fault.
     pub(super) fn answered(&mut self, payload: &[u8]) -> Option<u64> {
         let number = u64::from_be_bytes(payload.try_into().ok()?);
         let is_ours = self.in_flight.iter().any(|flight| flight.number == number);
@@ -204,8 +209,15 @@ impl Pulse {
                 let _ = caller.send(sent.elapsed());
             }
         }
-        self.proof = self.proof.filter(|(proof, _)| *proof > number);
-        Some(number)
+        let (proof, _) = self.proof.filter(|(proof, _)| *proof <= number)?;
+        self.proof = None;
+        Some(proof)
+    }
+
+    /// A close frame was sent. Its answer takes the place of pongs.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.in_flight.clear();
     }
 
     /// No more pongs come. Callers that wait for one are told so.
@@ -221,6 +233,7 @@ impl Pulse {
             if let Some(KeepAlive { interval, timeout }) = self.keep_alive {
                 let at = match self.asked {
                     None => self.alive + interval,
+                    Some(asked) if self.closed => asked + timeout + PARTING,
                     Some(asked) => asked + timeout + self.way_of_a_ping(),
                 };
                 if at <= now && self.asked.is_some() {
@@ -228,6 +241,9 @@ impl Pulse {
                 }
                 if at <= now {
                     self.asked = Some(now);
+                    if self.closed {
+                        continue;
+                    }
                     return Some(Due::Ping(self.ping(Vec::new())));
                 }
                 next = Some(at);
@@ -275,8 +291,9 @@ impl Pulse {
     }
 
     fn epitaph(&self, now: Instant, timeout: Duration) -> String {
+        let asked = if self.closed { "told the end" } else { "asked by a ping" };
         format!(
-            "the peer has vanished: nothing has come from it for {:.1} s; it was asked by a ping, and something was \
+            "the peer has vanished: nothing has come from it for {:.1} s; it was {asked}, and something was \
              expected within {} s; connect again, or, where a peer may be silent for longer, set a longer \
              keep_alive_timeout",
             (now - self.alive).as_secs_f32(),
@@ -352,11 +369,19 @@ mod tests {
         assert_eq!(began.elapsed(), SIGN);
         pulse.cannot_read();
         assert_eq!(next(&mut pulse).await, Due::Sign(false));
-        // It has said something else.
+        // Something else that it sends says nothing of it.
         pulse.received();
         pulse.look(0, 1, false);
-        let mut poll = poll_fn(|cx| Poll::Ready(pulse.poll(cx)));
-        assert_eq!((&mut poll).await, None);
+        assert_eq!(next(&mut pulse).await, Due::Sign(true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_close_frame_takes_longer_to_answer_than_a_ping() {
+        let (began, mut pulse) = (Instant::now(), kept_alive(false));
+        pulse.close();
+        let Due::Silent(text) = next(&mut pulse).await else { panic!("it is not silent") };
+        assert_eq!(began.elapsed().as_secs(), 45 + 120);
+        assert!(text.contains("told the end"), "{text}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -385,8 +410,10 @@ mod tests {
         advance(Duration::from_millis(20)).await;
         assert_eq!(pulse.answered(b"something else"), None);
         assert_eq!(pulse.answered(&77_u64.to_be_bytes()), None);
-        let (last, number) = pulse.ask_for_proof();
-        assert_eq!(pulse.answered(&last), Some(number));
+        let (_, number) = pulse.ask_for_proof();
+        let later = pulse.ping(Vec::new());
+        assert_eq!(pulse.answered(&later), Some(number));
+        assert_eq!(pulse.answered(&later), None);
         for answer in [answer, another] {
             assert_eq!(answer.await.map(|time| time.as_millis()), Ok(20));
         }

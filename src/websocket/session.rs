@@ -65,8 +65,10 @@ pub(crate) struct Session {
     told_draining: bool,
     linger: Linger,
     over: bool,
-    /// The close frame for an end that came before the transport.
-    last_word: Option<CloseFrame>,
+    /// The messages for an end that came before the transport.
+    last_words: Vec<Message>,
+    /// The reason why bytes may be lost of which no user can be told.
+    loss: Option<Error>,
 }
 
 impl Session {
@@ -102,7 +104,8 @@ impl Session {
                 (true, Role::Server) => Linger::acknowledged(linger, Reason::NO_ERROR),
             },
             over: false,
-            last_word: None,
+            last_words: Vec::new(),
+            loss: None,
         }
     }
 
@@ -122,14 +125,17 @@ impl Session {
             Poll::Ready(Err(error)) => self.cut(&no_upgrade(Some(error))),
             Poll::Pending => match self.stream.wish() {
                 Wish::Reset(reason) => {
-                    self.last_word = Some(close::reset(reason));
+                    if self.messages.are_marked() {
+                        self.last_words.push(Mark::Reset(reason).message());
+                    }
+                    self.last_words.push(Message::Close(Some(close::reset(reason))));
                     self.cut(&reset_here(reason));
                 }
                 Wish::Close | Wish::Live | Wish::WriteOnly => {
                     match self.linger.poll(cx, &self.stream, false, 0) {
                         Lingering::GoesOn | Lingering::Ask => {}
                         Lingering::Over(_, how) => self.finish(how),
-                        Lingering::Stuck(ending) => self.give_up(&ending),
+                        Lingering::Stuck(ending) => self.cut(&ending),
                     }
                 }
             },
@@ -141,9 +147,14 @@ impl Session {
         self.role
     }
 
-    /// The close frame that must be sent once the transport is there. It is given once.
-    pub(super) fn take_last_word(&mut self) -> Option<CloseFrame> {
-        self.last_word.take()
+    /// The messages that must be sent once the transport is there. They are given once.
+    pub(super) fn take_last_words(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.last_words)
+    }
+
+    /// The reason why bytes may be lost of which no user can be told.
+    pub(super) fn take_loss(&mut self) -> Option<Error> {
+        self.loss.take()
     }
 
     /// The connection, and its end of the server.
@@ -206,8 +217,8 @@ impl Session {
                 // tungstenite is already sending the answer.
                 Some(Ok(Message::Ping(payload))) => self.pongs += PONG + payload.len(),
                 Some(Ok(Message::Pong(payload))) => {
-                    if let Some(number) = self.pulse.answered(&payload) {
-                        self.linger.answered(number);
+                    if let Some(proof) = self.pulse.answered(&payload) {
+                        self.linger.answered(proof);
                     }
                 }
                 // A raw frame is never received.
@@ -230,7 +241,8 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        if !matches!(mark, Ok(Mark::Here(false))) {
+        // A peer that sends need not receive.
+        if matches!(mark, Ok(Mark::Here(true) | Mark::End)) {
             self.pulse.progress();
         }
         match mark {

@@ -72,7 +72,8 @@ impl WebSockets {
     }
 
     /// Subprotocols (RFC 6455 §1.9) that this server speaks. The server chooses the first of them
-    /// that the client offers, and [`Conn::response`](crate::Conn::response) shows it. A client
+    /// that the client offers, and [`Conn::response`](crate::Conn::response) shows it; between two ends of this library it is
+    /// always `h2conn.v1`. A client
     /// that offers none of them is accepted without a subprotocol, and a browser then ends the
     /// connection. Default: none.
     ///

@@ -41,7 +41,7 @@ impl Session {
             }
             Lingering::Stuck(ending) => {
                 self.say_reset(socket, Reason::CANCEL);
-                self.give_up(&ending);
+                self.cut(&ending);
             }
             Lingering::Ask => {
                 let (payload, number) = self.pulse.ask_for_proof();
@@ -59,11 +59,6 @@ impl Session {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let _ = Pin::new(&mut *socket).poll_flush(cx);
-    }
-
-    pub(super) fn give_up(&mut self, ending: &Ending) {
-        self.stream.reset(Reason::CANCEL, ending.to_string());
-        self.cut(ending);
     }
 
     /// Ends a connection whose peer has violated the rules.
@@ -122,12 +117,32 @@ impl Session {
         if self.over {
             return;
         }
+        if matches!(ending, Ending::Gone(_)) && self.has_everything() {
+            // The peer did not wait for the answer to its end.
+            return self.finish(Ok(()));
+        }
         let (read, write) = (ending.read_error(), ending.write_error());
+        self.note_loss(&write);
         // Nobody reads any more if the user has let it go: only the written bytes count.
         let is_let_go = self.received_end || self.stream.wish() == Wish::Close;
         let how = Err(if is_let_go { write.clone() } else { read.clone() });
         self.stream.cut(read, write);
         self.finish(how);
+    }
+
+    /// Whether both sides have ended, and the peer has proved that it has everything.
+    fn has_everything(&self) -> bool {
+        let are_ended = self.received_end && self.stream.outbox.is_sent();
+        self.messages.are_marked() && are_ended && self.linger.is_told()
+    }
+
+    /// Keeps the failure of a connection which its user has let go: no other code can be told.
+    pub(super) fn note_loss(&mut self, error: &Error) {
+        let is_seen = !self.stream.fails_untold() || self.linger.is_told();
+        let wants_no_more = error.reason() == Some(Reason::NO_ERROR);
+        if !is_seen && (self.stream.outbox.has_unsent_bytes() || !wants_no_more) {
+            self.loss.get_or_insert_with(|| error.clone());
+        }
     }
 
     pub(super) fn finish(&mut self, how: Result<(), Error>) {

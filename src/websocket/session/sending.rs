@@ -28,14 +28,19 @@ impl Session {
     {
         let (read, written) = (socket.get_ref().read(), socket.get_ref().written());
         self.pulse.look(read, written, self.is_blocked);
-        if self.over || self.received_close {
+        // The answer to the peer's close frame may still be on its way.
+        if self.over || (self.received_close && !self.is_blocked) {
             return;
         }
         if self.is_full() {
             self.pulse.cannot_read();
         }
+        if self.closed {
+            self.pulse.close();
+        }
         let callers = self.carrier.take_callers();
         if !callers.is_empty()
+            && !self.closed
             && let Some(payload) = self.pulse.ask(callers)
         {
             self.post(cx, socket, Message::Ping(payload));
@@ -101,6 +106,7 @@ impl Session {
             return self.stream.outbox.mark_sent(self.outgoing.position());
         }
         let error = Ending::Gone(Some(Arc::new(error))).write_error();
+        self.note_loss(&error);
         self.closed = true;
         self.stream.outbox.fail(error.clone());
         // A task that does not read must be told too.

@@ -18,6 +18,14 @@ use crate::support::{GRACE, Over, Site, TestResult, check_echo, noise, ours, run
 
 /// Both ends of a connection in memory, over this network, for tests in which the clock stands: they take no time.
 async fn in_memory(network: &Network, builder: ClientBuilder) -> TestResult<(Conn, Conn)> {
+    let (_, client, server) = client_in_memory(network, builder).await?;
+    Ok((client, server))
+}
+
+async fn client_in_memory(
+    network: &Network,
+    builder: ClientBuilder,
+) -> TestResult<(Client, Conn, Conn)> {
     let (server_end, mut conns) = hyper_over_memory(64 << 10, stock(), Acceptor::default());
     let (client_end, near) = duplex(64 << 10);
     network.join(near, server_end);
@@ -29,8 +37,8 @@ async fn in_memory(network: &Network, builder: ClientBuilder) -> TestResult<(Con
             ready(transport.ok_or_else(|| std::io::Error::other("there is only one")))
         })
         .build()?;
-    let (client, _) = client.connect("http://memory/").await?;
-    Ok((client, conns.recv().await.context("the server has ended")?))
+    let (conn, _) = client.connect("http://memory/").await?;
+    Ok((client, conn, conns.recv().await.context("the server has ended")?))
 }
 
 #[test]
@@ -458,6 +466,68 @@ async fn a_slow_line_is_no_silence_and_a_close_takes_as_long_as_it_does() -> Tes
         ensure!(heard == said);
         second.close().await?;
         closing.await??;
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_that_does_not_read_never_got_is_told_by_the_close_of_the_client()
+-> TestResult {
+    let network = Network::new();
+    let (client, mut conn, _server) = client_in_memory(&network, Client::builder()).await?;
+    let much = vec![7; 64 << 10];
+    // Until nothing is taken any more.
+    while tokio::time::timeout(Duration::from_secs(5), conn.write_all(&much)).await.is_ok() {}
+    drop(conn);
+    let error = client.close().await.expect_err("most of it is lost");
+    ensure!(error.kind() == ErrorKind::TimedOut, "{error:?}");
+    ensure!(error.to_string().contains("took nothing for 30 s"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_failure_that_its_user_has_seen_is_not_told_again() -> TestResult {
+    run(async {
+        let (site, mut conns) = Host::Hyper.listen(Over::Cleartext).await?;
+        let client = by_websocket(&site).build()?;
+        for _ in 0..20 {
+            let (mut conn, _) = client.connect(site.url("/")).await?;
+            let server = conns.recv().await.context("the server has ended")?;
+            conn.write_all(b"something").await?;
+            server.reset(Reason::CANCEL);
+            conn.read(&mut [0]).await.expect_err("it was reset");
+        }
+        client.close().await?;
+        Ok(())
+    })
+}
+
+/// It sends all the time, so that its bytes are no sign that it receives.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sends_and_never_reads_is_given_up() -> TestResult {
+    for swapped in [false, true] {
+        let network = Network::new();
+        let (client, server) = in_memory(&network, Client::builder()).await?;
+        let (mut first, mut second) = if swapped { (server, client) } else { (client, server) };
+        let streaming = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if let Err(error) = second.write_all(&[7; 100]).await {
+                    break error;
+                }
+            }
+        });
+        // More than it takes unread, and less than the way there holds besides.
+        let size = if swapped { (1 << 20) + 1000 } else { (256 << 10) + 1000 };
+        first.write_all(&vec![1; size]).await?;
+        first.sent().await?;
+        let since = Instant::now();
+        let error = first.close().await.expect_err("it has not taken everything");
+        ensure!(error.kind() == ErrorKind::TimedOut, "{error:?}");
+        ensure!(since.elapsed() < Duration::from_secs(90), "{:?}", since.elapsed());
+        // It has not read so far as the reset.
+        let error = streaming.await?;
+        ensure!(error.kind() == BrokenPipe, "{error:?}");
     }
     Ok(())
 }

@@ -231,3 +231,27 @@ fn an_answer_that_is_no_websocket_is_explained() -> TestResult {
         Ok(())
     })
 }
+
+#[test]
+fn a_server_that_sends_for_ever_and_never_reads_does_not_hold_the_client() -> TestResult {
+    run(async {
+        let (site, mut sockets) = listen(None).await?;
+        let client = site
+            .client_builder()
+            .reach(Reach::WebSocket)
+            .linger_timeout(std::time::Duration::from_millis(100))
+            .build()?;
+        let (mut conn, _) = client.connect(site.url("/")).await?;
+        let mut socket = sockets.recv().await.context("the server has ended")?;
+        let feeding = tokio::spawn(async move {
+            while socket.send(Message::Binary(Bytes::from_static(&[7; 10_000]))).await.is_ok() {}
+        });
+        conn.write_all(b"enough").await?;
+        conn.read_exact(&mut [0; 100_000]).await?;
+        drop(conn);
+        // It cannot know whether its bytes have arrived.
+        let _ = client.close().await;
+        feeding.await?;
+        Ok(())
+    })
+}

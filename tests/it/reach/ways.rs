@@ -367,3 +367,37 @@ fn a_host_that_is_not_there_and_settings_that_exclude_each_other_are_errors() ->
         Ok(())
     })
 }
+
+#[test]
+fn an_answer_about_the_caller_is_given_at_once_whatever_http2_does() -> TestResult {
+    run(async {
+        let addr = tcp_server(|mut io: TcpStream| async move {
+            let mut first = [0; 3];
+            while io.peek(&mut first).await? < 3 {
+                tokio::task::yield_now().await;
+            }
+            let mut head = Vec::new();
+            if first == *b"PRI" {
+                // It never answers.
+                io.read_to_end(&mut head).await?;
+                return Ok(());
+            }
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(io.read_u8().await?);
+            }
+            io.write_all(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n").await?;
+            Ok(())
+        })
+        .await?;
+        let site = Site::cleartext(addr);
+        let client = site
+            .client_builder()
+            .reach(Reach::Auto)
+            .fallback_delay(SHORT)
+            .response_timeout(LONG)
+            .build()?;
+        let error = client.connect(site.url("/")).await.map(drop).expect_err("no token");
+        ensure!(error.status().is_some_and(|status| status == 401), "{error:?}");
+        Ok(())
+    })
+}
