@@ -279,9 +279,8 @@ impl Acceptor {
                 let place = self.accepted.enter(&stream, &server);
                 // Browsers are not asked for signs of life.
                 let pulse = Pulse::new(is_marked.then(KeepAlive::default), None, is_marked);
-                let stream_of_session = Arc::clone(&stream);
-                let session =
-                    Session::new(stream_of_session, carrier, Role::Server, limits, messages, pulse);
+                let (moved, role) = (Arc::clone(&stream), Role::Server);
+                let session = Session::new(moved, carrier, role, limits, messages, pulse);
                 tokio::spawn(async move {
                     let _place = place;
                     // A server has nobody to tell.

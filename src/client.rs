@@ -27,6 +27,7 @@ use tokio::time::timeout;
 
 use crate::conn::{Conn, Transport};
 use crate::error::{Error, ErrorKind, Reason, Result};
+use crate::link::TIME_IS_UP;
 use dial::Dialer;
 use pool::Pool;
 use request::HeadersFn;
@@ -122,8 +123,6 @@ impl fmt::Debug for Inner {
     }
 }
 
-const TIME_IS_UP: &str = "the client was closed, and its time is up";
-
 impl Client {
     /// Makes a client with every knob at its default.
     ///
@@ -158,8 +157,8 @@ impl Client {
 
     /// Opens a connection that can be written to before any response has come. This waits only for
     /// a place on a link; where the client may use a WebSocket (`ClientBuilder::reach`), it waits for
-    /// the response, as [`connect`](Client::connect) does. [`Conn::response`] gives the response. If its status is not 2xx, reads
-    /// and writes fail with [`ErrorKind::Rejected`].
+    /// the response, as [`connect`](Client::connect) does. [`Conn::response`] gives the response. If
+    /// its status is not 2xx, reads and writes fail with [`ErrorKind::Rejected`].
     ///
     /// # Errors
     ///

@@ -58,6 +58,9 @@ pub(crate) use budget::Budget;
 #[cfg(test)]
 pub(crate) use driver::WASTE;
 pub(crate) use lease::{Lease, Places, Watch};
+pub(crate) use outcome::TIME_IS_UP;
+#[cfg(feature = "websocket")]
+pub(crate) use outcome::{lost_unseen, reset_in_use};
 pub(crate) use session::{PREFACE, Socket};
 
 /// A handle of a link. A client's link ends when its last handle and its last stream are gone.

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
+use http::Version;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 
@@ -63,14 +64,6 @@ impl Progress {
     }
 }
 
-/// The version of HTTP that a transport is for, which TLS agrees on.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Alpn {
-    H2,
-    #[cfg(feature = "websocket")]
-    Http1,
-}
-
 #[derive(Debug)]
 pub(super) struct Dialer {
     pub(super) config: Config,
@@ -102,18 +95,18 @@ impl Dialer {
         progress: &Progress,
         terms: Terms,
     ) -> Result<(Link, Lease)> {
-        let (io, info) = self.transport(target, &what, progress, Alpn::H2).await?;
+        let (io, info) = self.transport(target, &what, progress, Version::HTTP_2).await?;
         let config = Config { pace: terms.pace, ..self.config.clone() };
         Ok(Link::client(io, info, &config, terms.places))
     }
 
-    /// Makes a transport, with TLS where the target needs it.
+    /// Makes a transport for this version of HTTP, with TLS where the target needs it.
     pub(super) async fn transport(
         &self,
         target: &Target,
         what: &str,
         progress: &Progress,
-        alpn: Alpn,
+        version: Version,
     ) -> Result<(Box<dyn Socket>, LinkInfo)> {
         progress.reach(Progress::RESOLVING);
         let origin = target.origin();
@@ -133,7 +126,7 @@ impl Dialer {
             let local = stream.local_addr().map_or(Addr::Other, Addr::from);
             let peer = stream.peer_addr().map_or(Addr::Other, Addr::from);
             let info = LinkInfo::new(Side::Client, local, peer);
-            return self.secure(origin, stream, info, what, alpn).await;
+            return self.secure(origin, stream, info, what, version).await;
         }
         if let Some(connector) = &self.connector {
             progress.reach(Progress::CONNECTOR);
@@ -145,7 +138,7 @@ impl Dialer {
             })?;
             progress.reach(Progress::TLS);
             let info = LinkInfo::new(Side::Client, Addr::Other, Addr::Other);
-            return self.secure(origin, io, info, what, alpn).await;
+            return self.secure(origin, io, info, what, version).await;
         }
         let stream = self.connect_tcp(origin, what, progress).await?;
         progress.reach(Progress::TLS);
@@ -154,7 +147,7 @@ impl Dialer {
         let local = stream.local_addr().map_or(Addr::Other, Addr::Ip);
         let peer = stream.peer_addr().map_or(Addr::Other, Addr::Ip);
         let info = LinkInfo::new(Side::Client, local, peer);
-        self.secure(origin, stream, info, what, alpn).await
+        self.secure(origin, stream, info, what, version).await
     }
 
     async fn secure<T: Socket + 'static>(
@@ -163,17 +156,12 @@ impl Dialer {
         io: T,
         mut info: LinkInfo,
         what: &str,
-        alpn: Alpn,
+        version: Version,
     ) -> Result<(Box<dyn Socket>, LinkInfo)> {
         if !origin.tls {
             return Ok((Box::new(io), info));
         }
-        let connector = self.tls_connector()?;
-        let handshake = match alpn {
-            Alpn::H2 => connector.connect(&origin.host, io).await,
-            #[cfg(feature = "websocket")]
-            Alpn::Http1 => connector.connect_http1(&origin.host, io).await,
-        };
+        let handshake = self.tls_connector()?.connect(version, &origin.host, io).await;
         let (stream, session) = handshake.map_err(|error| error.during(what))?;
         info.peer_certificates = session.peer_certificates;
         info.observed.set_tls();

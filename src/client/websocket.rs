@@ -16,15 +16,14 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
-use super::TIME_IS_UP;
 use super::call::Call;
-use super::dial::{Alpn, Progress};
+use super::dial::Progress;
 use super::reach::Ways;
 use crate::config::{Config, REJECTION_BODY, REJECTION_WAIT, asks_to_upgrade, only, values};
 use crate::conn::{Conn, LinkInfo, Quiet, Stream, Transport};
-use crate::error::{Error, ErrorKind, Reason, Result, request_name};
+use crate::error::{Error, ErrorKind, Result, request_name};
 use crate::hosted::{Accepted, Body, Limits, Server};
-use crate::link::Socket;
+use crate::link::{Socket, TIME_IS_UP, lost_unseen, reset_in_use};
 use crate::pipe::Buffers;
 use crate::websocket::{
     KeepAlive, LONGEST_MARKED, MessageCarrier, Messages, PLAIN, Pulse, Role, SUBPROTOCOL, Session,
@@ -54,13 +53,7 @@ impl Sockets {
     pub(super) fn end_use(&self) -> Result<()> {
         match self.open.end_use(TIME_IS_UP) {
             0 => Ok(()),
-            conns => {
-                let message = format!(
-                    "{conns} connections were still in use when the client was closed, and were reset when its time \
-                     was up; end or drop connections before the client"
-                );
-                Err(Error::new(ErrorKind::Aborted, message).with_reason(Reason::CANCEL))
-            }
+            conns => Err(reset_in_use(conns)),
         }
     }
 
@@ -84,7 +77,7 @@ impl Call {
             return Err(super::pool::closed());
         }
         let progress = Progress::default();
-        let dial = inner.dialer.transport(&self.target, &what, &progress, Alpn::Http1);
+        let dial = inner.dialer.transport(&self.target, &what, &progress, Version::HTTP_11);
         let (io, info) = match timeout(inner.connect_timeout, dial).await {
             Ok(dialed) => dialed.inspect_err(|error| self.observe_failure(error, &progress))?,
             Err(_) => return Err(self.no_link(&progress)),
@@ -243,8 +236,7 @@ impl Call {
         let totals = inner.pool.share_totals();
         tokio::spawn(async move {
             if let Some(error) = run(session, upgrade, most, None).await {
-                let what = "a connection that was dropped ended before the server had everything";
-                totals.lost(error.during(what));
+                totals.lost(lost_unseen(&error));
             }
             drop(place);
         });

@@ -98,7 +98,11 @@ pub(super) fn was_reset(code: u32) -> Result<()> {
     Err(Ending::Reset(Reason::from_code(code)).write_error())
 }
 
-pub(super) fn reset_in_use(conns: usize) -> Error {
+/// The reason for those whose connections are reset when their client is closed.
+pub(crate) const TIME_IS_UP: &str = "the client was closed, and its time is up";
+
+/// The error of a client that was closed while so many connections were in use.
+pub(crate) fn reset_in_use(conns: usize) -> Error {
     let message = format!(
         "{conns} connections were still in use when the client was closed, and were reset when its \
          time was up; end or drop connections before the client"
@@ -114,7 +118,7 @@ pub(super) fn given_up(ending: &Ending) -> Error {
 }
 
 /// The same as [`given_up`], for the client that outlives the link.
-pub(super) fn lost_unseen(error: &Error) -> Error {
+pub(crate) fn lost_unseen(error: &Error) -> Error {
     error.clone().during("a connection that was dropped ended before the server had everything")
 }
 

@@ -4,6 +4,7 @@
 //! that only a handshake would make have no values.
 
 use bytes::Bytes;
+use http::Version;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -28,12 +29,12 @@ impl ClientTls {
 pub(crate) enum Connector {}
 
 impl Connector {
-    pub(crate) async fn connect<T>(&self, _host: &str, _io: T) -> Result<(T, Session)> {
-        match *self {}
-    }
-
-    #[cfg(feature = "websocket")]
-    pub(crate) async fn connect_http1<T>(&self, _host: &str, _io: T) -> Result<(T, Session)> {
+    pub(crate) async fn connect<T>(
+        &self,
+        _version: Version,
+        _host: &str,
+        _io: T,
+    ) -> Result<(T, Session)> {
         match *self {}
     }
 }

@@ -4,12 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-#[cfg(feature = "websocket")]
-use super::HTTP_1_1;
 use super::explained::Explained;
 use super::failure::{self, Peer};
 use super::fingerprint::Fingerprint;
@@ -21,7 +20,7 @@ use super::rustls::client::danger::ServerCertVerifier;
 use super::rustls::crypto::CryptoProvider;
 use super::rustls::pki_types::{CertificateDer, ServerName};
 use super::trust::{Wanted, WithoutAuthority};
-use super::{H2, Identity, Session, WRITE_LIMIT, provider};
+use super::{H2, HTTP_1_1, Identity, Session, WRITE_LIMIT, provider};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How a client makes TLS connections: the servers that it trusts, and the certificate that it
@@ -266,7 +265,7 @@ impl fmt::Debug for Connector {
 
 impl Connector {
     /// Makes TLS over `io` to `host`, a DNS name or an IP address without brackets. On success ALPN
-    /// has chosen `h2`.
+    /// has chosen this version of HTTP: HTTP/2, or HTTP/1.1, which servers need not name.
     ///
     /// With TLS 1.3 a server checks the client's certificate after this has returned. If the server
     /// refuses the certificate, the first read fails.
@@ -276,49 +275,17 @@ impl Connector {
     /// * `InvalidInput`: `host` is neither a DNS name nor an IP address.
     /// * `Tls`: the handshake failed. The source is an `io::Error` of kind `PermissionDenied` if a
     ///   certificate was not accepted, and `InvalidData` otherwise.
-    /// * `Unsupported`: the server does not offer HTTP/2.
+    /// * `Unsupported`: the server does not offer that version.
     ///
     /// # Cancel safety
     ///
     /// Not cancel safe: dropping the future early drops `io`.
     pub(crate) async fn connect<T>(
         &self,
+        version: Version,
         host: &str,
         io: T,
     ) -> Result<(Explained<TlsStream<T>>, Session)>
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send,
-    {
-        let (stream, session, name) = self.shake_hands(&self.tls, host, io).await?;
-        match session.alpn.as_deref() {
-            Some(H2) => Ok((Explained::new(stream, &name), session)),
-            alpn => Err(failure::no_h2(&name, alpn)),
-        }
-    }
-
-    /// The same for HTTP/1.1, which servers need not name.
-    #[cfg(feature = "websocket")]
-    pub(crate) async fn connect_http1<T>(
-        &self,
-        host: &str,
-        io: T,
-    ) -> Result<(Explained<TlsStream<T>>, Session)>
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send,
-    {
-        let (stream, session, name) = self.shake_hands(&self.http1, host, io).await?;
-        match session.alpn.as_deref() {
-            Some(HTTP_1_1) | None => Ok((Explained::new(stream, &name), session)),
-            Some(alpn) => Err(failure::no_http1(&name, alpn)),
-        }
-    }
-
-    async fn shake_hands<T>(
-        &self,
-        tls: &TlsConnector,
-        host: &str,
-        io: T,
-    ) -> Result<(TlsStream<T>, Session, String)>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
@@ -327,11 +294,24 @@ impl Connector {
             None => parse_name(host)?,
         };
         let name = server_name.to_str().into_owned();
-        let connected = tls.connect(server_name, io).await;
-        let mut stream = connected.map_err(|error| failure::failed(Peer::Server(&name), error))?;
+        let tls = match version {
+            #[cfg(feature = "websocket")]
+            Version::HTTP_11 => &self.http1,
+            _ => &self.tls,
+        };
+        let mut stream = tls
+            .connect(server_name, io)
+            .await
+            .map_err(|error| failure::failed(Peer::Server(&name), error))?;
         stream.get_mut().1.set_buffer_limit(Some(WRITE_LIMIT));
         let session = Session::of(stream.get_ref().1);
-        Ok((stream, session, name))
+        match (version, session.alpn.as_deref()) {
+            (Version::HTTP_11, Some(HTTP_1_1) | None) | (Version::HTTP_2, Some(H2)) => {
+                Ok((Explained::new(stream, &name), session))
+            }
+            (Version::HTTP_11, Some(alpn)) => Err(failure::no_http1(&name, alpn)),
+            (_, alpn) => Err(failure::no_h2(&name, alpn)),
+        }
     }
 }
 

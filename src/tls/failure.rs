@@ -76,7 +76,6 @@ pub(super) fn no_h2(name: &str, alpn: Option<&[u8]>) -> Error {
 }
 
 /// Makes the error for a server that has chosen a protocol that it was not offered.
-#[cfg(feature = "websocket")]
 pub(super) fn no_http1(name: &str, alpn: &[u8]) -> Error {
     let message = format!(
         "{} does not offer HTTP/1.1: it chose `{}` in the TLS handshake (ALPN)",

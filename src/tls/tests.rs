@@ -8,6 +8,7 @@ use std::error::Error as _;
 use std::io;
 use std::process::Command;
 
+use http::Version;
 use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
@@ -32,7 +33,7 @@ async fn handshake(
 ) -> (Result<ClientSide>, Result<ServerSide>) {
     let (near, far) = duplex(BUFFER);
     let (connector, acceptor) = (client.build().unwrap(), server.build().unwrap());
-    tokio::join!(connector.connect(host, near), acceptor.accept(far))
+    tokio::join!(connector.connect(Version::HTTP_2, host, near), acceptor.accept(far))
 }
 
 fn identity(name: &str) -> Identity {
@@ -224,7 +225,8 @@ async fn connect_to(protocols: &[&[u8]]) -> Error {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let (near, far) = duplex(BUFFER);
     let connector = trusting(&own).build().unwrap();
-    let (near, _) = tokio::join!(connector.connect("localhost", near), acceptor.accept(far));
+    let (near, _) =
+        tokio::join!(connector.connect(Version::HTTP_2, "localhost", near), acceptor.accept(far));
     near.map(drop).unwrap_err()
 }
 
@@ -266,14 +268,15 @@ async fn a_server_that_does_not_speak_tls_is_told_apart() {
     for answer in [b"HTTP/1.1 400 Bad Request\r\n\r\n".as_slice(), settings] {
         let (near, mut far) = duplex(BUFFER);
         far.write_all(answer).await.unwrap();
-        let error = connector.connect("localhost", near).await.map(drop).unwrap_err();
+        let error =
+            connector.connect(Version::HTTP_2, "localhost", near).await.map(drop).unwrap_err();
         assert_eq!(kinds(&error), FAILED);
         assert!(error.to_string().contains("does not speak TLS"), "{error}");
         assert!(error.to_string().contains("use http://"), "{error}");
     }
     let (near, far) = duplex(BUFFER);
     drop(far);
-    let error = connector.connect("localhost", near).await.map(drop).unwrap_err();
+    let error = connector.connect(Version::HTTP_2, "localhost", near).await.map(drop).unwrap_err();
     assert_eq!(kinds(&error), FAILED);
 }
 
@@ -286,7 +289,8 @@ async fn a_server_that_closes_during_the_handshake_is_told_apart() {
         far.shutdown().await.unwrap();
         far
     };
-    let (error, _far) = tokio::join!(connector.connect("localhost", near), reads_and_closes);
+    let (error, _far) =
+        tokio::join!(connector.connect(Version::HTTP_2, "localhost", near), reads_and_closes);
     let error = error.map(drop).unwrap_err();
     assert_eq!(kinds(&error), FAILED);
     assert!(error.to_string().contains("closed the connection"), "{error}");
@@ -324,7 +328,8 @@ async fn bad_settings_are_found_by_build() {
 
     let connector = trusting(&own).build().unwrap();
     for host in ["", "two words", "[::1]"] {
-        let error = connector.connect(host, duplex(1).0).await.map(drop).unwrap_err();
+        let error =
+            connector.connect(Version::HTTP_2, host, duplex(1).0).await.map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{host}");
         assert!(error.source().is_some());
     }

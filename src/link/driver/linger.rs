@@ -7,7 +7,7 @@ use super::streams::note_what_is_owed;
 use crate::conn::{Delivery, Facts, Progress, Terms, Verdict, Wish, ended};
 use crate::error::{Ending, Reason};
 use crate::link::entry::Head;
-use crate::link::outcome::given_up;
+use crate::link::outcome::{TIME_IS_UP, given_up};
 
 impl Driver {
     /// Handles a stream's end: the remaining waits, and its removal after them.
@@ -99,8 +99,7 @@ impl Driver {
     /// Ends the streams that are still in use. A stream that has sent its END_STREAM ends as if its
     /// user had let it go. The others are reset.
     pub(super) fn end_use(&mut self) {
-        let ending =
-            Ending::Local(Reason::CANCEL, "the client was closed, and its time is up".into());
+        let ending = Ending::Local(Reason::CANCEL, TIME_IS_UP.into());
         let keys: Vec<usize> = self.streams.iter().map(|(key, _)| key).collect();
         for key in keys {
             let Some(entry) = self.streams.get_mut(key).filter(|entry| !entry.over) else {
