@@ -17,6 +17,7 @@ mod timers;
 mod waste;
 mod wide;
 
+pub(super) use end::MAYBE_TLS;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;

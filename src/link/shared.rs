@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
 use http::request;
+use http::uri::Scheme;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -17,6 +18,7 @@ use super::budget::Charge;
 use super::carrier::LinkCarrier;
 use super::desk::Desk;
 use super::driver::Driver;
+use super::driver::MAYBE_TLS;
 use super::lease::Places;
 use super::outcome::{End, Last};
 use super::signal::Signal;
@@ -49,6 +51,8 @@ pub(crate) struct Shared {
     pub(super) accepted: Notify,
     /// The peer has shown that it speaks HTTP/2.
     pub(super) established: AtomicBool,
+    /// The link has ended, and the client had not received a byte.
+    pub(super) unheard: AtomicBool,
     /// When a stream of a server's link, which no caller held, last may have lost bytes.
     pub(super) lost_bytes: Mutex<Option<Instant>>,
     /// The last measured round trip.
@@ -75,6 +79,7 @@ impl Shared {
             began: Instant::now(),
             accepted: Notify::new(),
             established: AtomicBool::new(false),
+            unheard: AtomicBool::new(false),
             lost_bytes: Mutex::default(),
             rtt: Mutex::default(),
             end: Mutex::default(),
@@ -225,6 +230,9 @@ impl Shared {
             true => Ending::NotProcessed(unsent(ending)).connect_error(&what),
             false => ending.connect_error(&what),
         };
+        let is_unknown =
+            self.unheard.load(SeqCst) && stream.request.uri.scheme() == Some(&Scheme::HTTP);
+        let error = error.with_note(if is_unknown { MAYBE_TLS } else { "" });
         if stream.fails_untold() {
             self.places.lost(&error);
         }

@@ -1,6 +1,7 @@
 //! How a link ends: by itself, through its handles, because its peer breaks the rules, or with its
 //! runtime.
 
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -113,6 +114,7 @@ impl Driver {
         let moved = self.moved();
         let cut_before = self.cut;
         let is_unknown = self.has_heard_nothing() && matches!(ending, Ending::Gone(_));
+        self.shared.unheard.store(is_unknown, SeqCst);
         for (_, entry) in &mut self.streams {
             // The user of a refused request gets the part of the answer that has come.
             if entry.over || entry.finish_rejection() {
@@ -195,7 +197,7 @@ impl Driver {
 
 /// The note for a server that ends the transport and says nothing. A server with TLS may do so at the first bytes of
 /// HTTP/2.
-const MAYBE_TLS: &str =
+pub(in crate::link) const MAYBE_TLS: &str =
     "; it sent nothing: check that an HTTP/2 server listens there (for one with TLS use https://)";
 
 /// Whether the peer has ended the link because it got too many PINGs. The text is that of gRPC's
