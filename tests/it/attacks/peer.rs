@@ -67,6 +67,11 @@ impl Heard {
         Ok(())
     }
 
+    /// How many streams were reset.
+    pub(crate) fn reset(&self) -> usize {
+        self.resets.values().sum()
+    }
+
     /// The link was ended with this error code.
     pub(crate) fn ensure_ended(&self, with: u32) -> TestResult {
         ensure!(self.goaway.as_ref().is_some_and(|(reason, _)| *reason == with), "{self}");
@@ -102,6 +107,16 @@ const LAST: [&[u8; 8]; 2] = [b"the last", b"the end."];
 /// time.
 pub(crate) async fn play<T: AsyncRead + AsyncWrite>(
     raw: Raw<T>,
+    next: impl FnMut() -> Option<Vec<u8>>,
+) -> Heard {
+    play_to(raw, 0, next).await
+}
+
+/// Like [`play`], and reads until so many requests have a head or a reset. The answer to a PING can
+/// overtake the handlers.
+pub(crate) async fn play_to<T: AsyncRead + AsyncWrite>(
+    raw: Raw<T>,
+    requests: usize,
     mut next: impl FnMut() -> Option<Vec<u8>>,
 ) -> Heard {
     let (read, mut write) = split(raw.io);
@@ -134,11 +149,11 @@ pub(crate) async fn play<T: AsyncRead + AsyncWrite>(
                 }
                 DATA => heard.data += frame.payload.len(),
                 PING if frame.flags & ACK != 0 && frame.payload == LAST[0] => answered.notify_one(),
-                PING if frame.flags & ACK != 0 && frame.payload == LAST[1] => {
-                    heard.survived = true;
-                    return;
-                }
+                PING if frame.flags & ACK != 0 && frame.payload == LAST[1] => heard.survived = true,
                 _ => {}
+            }
+            if heard.survived && heard.heads + heard.reset() >= requests {
+                return;
             }
         }
     };
