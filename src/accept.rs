@@ -21,12 +21,9 @@ use crate::hosted::{Accepted, Body, BodyCarrier, Pump, Server};
 use crate::observe;
 #[cfg(feature = "websocket")]
 use crate::websocket::{
-    KeepAlive, LONGEST_MARKED, MessageCarrier, Messages, Pulse, Role, Session, Upgrade, WebSockets,
-    run,
+    Handshake, KeepAlive, MessageCarrier, Pulse, Role, Session, Upgrade, WebSockets, run,
 };
 use builder::Settings;
-#[cfg(feature = "websocket")]
-use websocket::Handshake;
 
 pub use builder::AcceptorBuilder;
 pub use check::AcceptError;
@@ -259,10 +256,7 @@ impl Acceptor {
                 };
                 let transport = handshake.transport();
                 let is_marked = handshake.is_marked();
-                let (messages, most) = match is_marked {
-                    true => (Messages::Marked, LONGEST_MARKED),
-                    false => (websockets.messages(), websockets.max_message_size),
-                };
+                let (messages, most) = handshake.messages(&websockets);
                 let (head, ()) = handshake.answer(self.settings.response()).into_parts();
                 let riding = MessageCarrier::new(&server);
                 let carrier = Arc::clone(&riding);

@@ -16,15 +16,13 @@ use std::time::Duration;
 
 pub(crate) use accepted::{Accepted, Counts, SHUTTING_DOWN};
 pub use body::Body;
+pub(crate) use body::plain;
 pub(crate) use carrier::{BodyCarrier, Server};
+#[cfg(feature = "websocket")]
+pub(crate) use linger::{Linger, Lingering};
 pub(crate) use pump::Pump;
 #[cfg(feature = "serve")]
 pub(crate) use reason::asked_for;
-#[cfg(feature = "websocket")]
-pub(crate) use {
-    accepted::cut,
-    linger::{Linger, Lingering},
-};
 
 /// The bounds of a connection on another server.
 #[derive(Clone, Copy, Debug)]

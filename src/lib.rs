@@ -82,7 +82,7 @@
 //! | `ring` | yes | [`tls`], by rustls with ring |
 //! | `self-signed` | no | [`tls::Identity::self_signed`], where there is TLS |
 //! | `serve` | no | `accept`, and [`serve()`]: a listener that serves a router, such as axum's, beside connections |
-//! | `websocket` | no | `accept`, which takes WebSockets too, over HTTP/1.1 and HTTP/2: [`WebSockets`]; a client that connects by one where HTTP/2 does not pass: [`Reach`] |
+//! | `websocket` | no | `accept`, which takes WebSockets too, over HTTP/1.1 and HTTP/2: [`WebSockets`]; a listener that takes them: [`ListenerBuilder::websockets`]; a client that connects by one where HTTP/2 does not pass: [`Reach`] |
 
 #[cfg(feature = "accept")]
 mod accept;

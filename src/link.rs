@@ -14,6 +14,8 @@ mod driver;
 mod entry;
 mod events;
 mod fault;
+#[cfg(feature = "websocket")]
+mod guest;
 mod ids;
 mod lease;
 #[cfg(all(test, h2conn_loom))]
@@ -57,6 +59,8 @@ pub(crate) use backlog::{Backlog, Entrance, backlog};
 pub(crate) use budget::Budget;
 #[cfg(test)]
 pub(crate) use driver::WASTE;
+#[cfg(feature = "websocket")]
+pub(crate) use guest::{Guest, NoRoom};
 pub(crate) use lease::{Lease, Places, Watch};
 pub(crate) use outcome::TIME_IS_UP;
 #[cfg(feature = "websocket")]

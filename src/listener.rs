@@ -16,6 +16,8 @@ mod refusal;
 #[cfg(feature = "serve")]
 mod serve;
 mod socket;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,17 +37,17 @@ use links::Links;
 
 pub use builder::ListenerBuilder;
 pub use handle::{ListenerHandle, ListenerStats};
-pub use incoming::Incoming;
 #[cfg(feature = "serve")]
-pub(crate) use serve::{Http1Client, Http1Server};
+pub(crate) use http1::{Http1Client, Http1Server};
+pub use incoming::Incoming;
 
 /// Accepts connections on a socket of its own, or over a transport of the program's
 /// ([`ListenerBuilder::build_over`]).
 ///
 /// TCP, TLS and HTTP/2 handshakes run side by side in the background, so a client that hangs holds
 /// up no other client. A client that speaks HTTP/1.1 is answered with 505 and a text that says why,
-/// or with 501 if it asks for a WebSocket, which [`accept`](fn@crate::accept) takes (feature
-/// `websocket`).
+/// or with 501 if it asks for a WebSocket, unless the listener takes those:
+/// `ListenerBuilder::websockets` (feature `websocket`).
 ///
 /// Dropping the listener closes its socket and refuses connections that are not yet accepted.
 /// Accepted connections go on. [`drain`](Listener::drain) ends those too, in good order.
@@ -98,8 +100,8 @@ struct Shared {
     links: Links,
     /// Apart from the links, which a request that is held must not keep.
     decided: Arc<Decided>,
-    #[cfg(feature = "serve")]
-    http1: serve::Http1,
+    #[cfg(any(feature = "serve", feature = "websocket"))]
+    http1: http1::Http1,
     #[cfg(unix)]
     socket_file: Mutex<Option<socket::SocketFile>>,
 }
@@ -111,8 +113,8 @@ impl Shared {
             budget: Budget::new(config.max_memory),
             links: Links::new(),
             decided: Arc::default(),
-            #[cfg(feature = "serve")]
-            http1: serve::Http1::default(),
+            #[cfg(any(feature = "serve", feature = "websocket"))]
+            http1: http1::Http1::default(),
             #[cfg(unix)]
             socket_file: Mutex::default(),
         })
@@ -146,7 +148,7 @@ impl Listener {
     ///
     /// Dropping the future loses no client.
     pub async fn accept(&mut self) -> Option<Incoming> {
-        #[cfg(feature = "serve")]
+        #[cfg(any(feature = "serve", feature = "websocket"))]
         self.shared.http1.refuse();
         loop {
             let offer = tokio::select! {
@@ -173,6 +175,8 @@ impl Listener {
                 .protocols
                 .refusal(protocol)
                 .map(|text| (StatusCode::NOT_IMPLEMENTED, None, text)),
+            // The handshake was checked before.
+            (None, Transport::WebSocketHttp1) => None,
             (None, _) => self.methods.refusal(incoming.method()).map(|allowed| {
                 let text = method_not_allowed(incoming.method(), &allowed);
                 (StatusCode::METHOD_NOT_ALLOWED, Some((header::ALLOW, allowed)), text)
@@ -199,7 +203,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         self.shared.stop();
         #[cfg(feature = "serve")]
-        self.forget_server();
+        self.shared.http1.forget_server();
     }
 }
 

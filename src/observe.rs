@@ -140,7 +140,7 @@ pub(crate) fn service_failed(path: &str, error: &dyn Display) {
 }
 
 /// A client that speaks HTTP/1 was served until something failed, on either side.
-#[cfg(feature = "serve")]
+#[cfg(any(feature = "serve", feature = "websocket"))]
 pub(crate) fn http1_failed(peer: &dyn Display, error: &dyn Display) {
     tracing::debug!(target: TARGET, %peer, %error, "http/1 ended");
 }

@@ -9,6 +9,7 @@
 mod carrier;
 mod close;
 mod farewell;
+mod handshake;
 mod lines;
 mod marks;
 mod messages;
@@ -27,22 +28,23 @@ use http::request;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::alive::{Counted, Kind};
 use crate::conn::{Conn, Shutdown, Stream};
-use crate::error::Error;
-use crate::hosted::{SHUTTING_DOWN, Server, cut};
+use crate::error::{Error, Reason};
+use crate::hosted::{SHUTTING_DOWN, Server};
 use farewell::Farewell;
 use wire::Wire;
 
 pub(crate) use carrier::MessageCarrier;
+pub(crate) use handshake::{Handshake, Refusal};
 pub(crate) use marks::{PLAIN, SUBPROTOCOL};
 pub(crate) use messages::{LONGEST_MARKED, Messages};
 pub(crate) use pulse::{KeepAlive, Pulse};
-pub(crate) use session::Session;
+pub(crate) use session::{Account, Session};
 pub use settings::WebSockets;
 pub(crate) use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -101,6 +103,9 @@ impl Upgrade {
 /// How long to wait for a transport, to tell its client of a reset that came before it.
 const UPGRADE: Duration = Duration::from_secs(1);
 
+/// How long the reset of a connection may take to leave when the server's time is up.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
 /// Moves the bytes of a connection from the time when its request has been answered. Returns the reason why bytes may be
 /// lost of which no user can be told.
 pub(crate) async fn run(
@@ -148,7 +153,9 @@ async fn end_with(shutdown: Option<Shutdown>, (stream, server): (Arc<Stream>, Ar
         shutdown.begins().await;
         server.set_draining();
         shutdown.is_cut().await;
-        cut(&stream, &server, SHUTTING_DOWN);
+        stream.reset(Reason::CANCEL, SHUTTING_DOWN);
+        sleep(LAST_WORD).await;
+        server.set_cut();
     }
     std::future::pending().await
 }

@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderName};
 use http::{Method, Request, Response, StatusCode, Version};
 
 use super::builder::Settings;
 use crate::config::{BY_HTTP2, NO_H2C, asks_to_upgrade, method_not_allowed};
 use crate::conn::Transport;
-use crate::hosted::Body;
+use crate::hosted::{Body, plain};
 
 /// The reason why a request cannot become a connection.
 ///
@@ -51,21 +50,8 @@ impl AcceptError {
 
     /// The response that tells the client why, in plain text.
     pub fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(if self.to_head {
-            Body::empty()
-        } else {
-            Body::full(Bytes::from(format!("{}\n", self.text)))
-        });
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-        headers.insert(header::CONTENT_TYPE, plain);
-        for (name, value) in self.fields {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(name, value);
-            }
-        }
-        response
+        let response = plain(self.status, &self.text, self.fields);
+        if self.to_head { response.map(|_| Body::empty()) } else { response }
     }
 }
 

@@ -1,14 +1,19 @@
 //! WebSockets at an acceptor (feature `websocket`): over HTTP/1.1 (RFC 6455) and over HTTP/2
 //! (RFC 8441).
 
-mod handshake;
-
 use std::sync::Arc;
 
-use super::AcceptorBuilder;
-use crate::websocket::WebSockets;
+use super::{AcceptError, AcceptorBuilder};
+use crate::websocket::{Refusal, WebSockets};
 
-pub(crate) use handshake::Handshake;
+impl From<Refusal> for AcceptError {
+    fn from(refusal: Refusal) -> AcceptError {
+        let Refusal { status, text, fields } = refusal;
+        fields.into_iter().fold(AcceptError::new(status, text), |error, (name, value)| {
+            error.with_field(name, value)
+        })
+    }
+}
 
 impl AcceptorBuilder {
     /// Sets how WebSockets become connections. They do so by default: see [`WebSockets`]. This

@@ -16,8 +16,8 @@ pub(crate) fn no_websockets_at_a_listener() -> String {
         false => ", without which this program was built",
     };
     format!(
-        "a Listener of h2conn takes no WebSockets. Its program can take them inside a server of hyper or axum, by \
-         h2conn::accept or h2conn::axum::Accept with the feature \"websocket\" of h2conn (Cargo.toml: features = \
+        "this Listener of h2conn takes no WebSockets. Its program can take those over HTTP/1.1 by \
+         `ListenerBuilder::websockets`, with the feature \"websocket\" of h2conn (Cargo.toml: features = \
          [\"websocket\"]){built}. Connect without one, {BY_HTTP2}"
     )
 }

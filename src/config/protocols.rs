@@ -77,6 +77,9 @@ mod tests {
         assert!(Protocols::default().refusal("").is_some());
         assert!(!text.contains("WebSocket"), "{text}");
         let text = protocols.refusal("WebSocket").expect("it is not among them");
-        assert!(text.contains("raw, chat") && text.contains("h2conn::accept"), "{text}");
+        assert!(
+            text.contains("raw, chat") && text.contains("`ListenerBuilder::websockets`"),
+            "{text}"
+        );
     }
 }

@@ -205,6 +205,12 @@ impl Stream {
         }
     }
 
+    /// Replaces the answer by the form in which it is sent.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn amend_answer(&self, head: response::Parts) {
+        lock(&self.answer).head = Some(Ok(head));
+    }
+
     /// Whether the head of the answer has this field.
     #[cfg(feature = "serve")]
     pub(crate) fn answer_has(&self, name: &http::HeaderName) -> bool {

@@ -154,7 +154,7 @@ impl Accepted {
 pub(crate) const SHUTTING_DOWN: &str = "the server is shutting down, and its time is up";
 
 /// Resets a connection because the time of its server, or of its client, is up.
-pub(crate) fn cut(stream: &Stream, server: &Server, why: &'static str) {
+fn cut(stream: &Stream, server: &Server, why: &'static str) {
     stream.reset(Reason::CANCEL, why);
     server.set_cut();
 }

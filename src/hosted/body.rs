@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
 use super::carrier::BodyCarrier;
@@ -98,6 +100,28 @@ impl Body {
     pub(crate) fn full(text: Bytes) -> Body {
         Body(Inner::Full(Some(text)))
     }
+}
+
+/// An answer in plain text that makes no connection.
+pub(crate) fn plain<V>(
+    status: StatusCode,
+    text: &str,
+    fields: impl IntoIterator<Item = (HeaderName, V)>,
+) -> Response<Body>
+where
+    HeaderValue: TryFrom<V>,
+{
+    let mut response = Response::new(Body::full(Bytes::from(format!("{text}\n"))));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, plain);
+    for (name, value) in fields {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    response
 }
 
 impl http_body::Body for Body {

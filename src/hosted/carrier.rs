@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::task::Context;
+use std::task::{Context, Wake};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -82,6 +82,13 @@ impl Server {
 
     pub(crate) fn draining(&self) -> watch::Receiver<bool> {
         self.draining.subscribe()
+    }
+}
+
+/// Wakes the task.
+impl Wake for Server {
+    fn wake(self: Arc<Self>) {
+        self.wake_task();
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 
 use bytes::BytesMut;
 use h2conn_engine::{Reason, Settings, StreamError, StreamId, Visitor};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use slab::Slab;
 
 use super::budget::{Charge, Share};
@@ -54,7 +54,7 @@ pub(super) struct Room<'a> {
 
 impl Room<'_> {
     fn charge(&self, request: &Request<()>) -> Result<Charge, &'static str> {
-        let bytes = memory_of(request);
+        let bytes = memory_of(request.uri(), request.headers());
         if self.share.fields() + bytes > self.link {
             return Err("max_link_memory");
         }
@@ -81,11 +81,10 @@ const A_FIELD: usize = 224;
 const A_STREAM: usize = 5 << 10;
 
 /// The approximate memory of a request.
-fn memory_of(request: &Request<()>) -> usize {
-    let uri = request.uri();
+pub(super) fn memory_of(uri: &Uri, fields: &HeaderMap) -> usize {
     let target = uri.authority().map_or(0, |authority| authority.as_str().len())
         + uri.path_and_query().map_or(0, |path| path.as_str().len());
-    A_STREAM + target + memory_of_fields(request.headers())
+    A_STREAM + target + memory_of_fields(fields)
 }
 
 fn memory_of_fields(fields: &HeaderMap) -> usize {

@@ -2,11 +2,15 @@
 
 mod bind;
 
+#[cfg(feature = "websocket")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 
 use super::descriptors::max_links;
+#[cfg(feature = "websocket")]
+use super::websocket;
 use crate::config::{Config, Methods, Origins, Protocols};
 use crate::conn::OnDrop;
 use crate::tls::ServerTls;
@@ -23,6 +27,8 @@ pub struct ListenerBuilder {
     methods: Methods,
     protocols: Protocols,
     origins: Origins,
+    #[cfg(feature = "websocket")]
+    pub(super) websockets: Option<Arc<websocket::Settings>>,
     pub(super) config: Config,
 }
 
@@ -40,6 +46,8 @@ impl Default for ListenerBuilder {
             methods: Methods::default(),
             protocols: Protocols::default(),
             origins: Origins::default(),
+            #[cfg(feature = "websocket")]
+            websockets: None,
             config: Config {
                 link_idle_timeout: Some(LINK_IDLE_TIMEOUT),
                 first_conn_timeout: Some(FIRST_CONN_TIMEOUT),

@@ -56,7 +56,10 @@ impl Listener {
         let all = async {
             // A client whose handshake is nearly complete gets a link, and a GOAWAY on it.
             let _ = timeout(HANDSHAKES, self.shared.limits.no_handshakes()).await;
-            ended(&self.shared.links.list()).await
+            let delivered = ended(&self.shared.links.list()).await;
+            #[cfg(any(feature = "serve", feature = "websocket"))]
+            self.shared.http1.none().await;
+            delivered
         };
         if let Ok(delivered) = timeout(deadline, all).await {
             let delivered = delivered && !self.has_lost_bytes(began);
@@ -68,11 +71,20 @@ impl Listener {
         for link in &links {
             link.abort(Reason::CANCEL, TIME_IS_UP);
         }
+        #[cfg(any(feature = "serve", feature = "websocket"))]
+        self.cut_http1().await;
         // A link that was abandoned because its client does not answer is no loss if nothing was
         // owed to that client.
         let in_time = ended(&links).await && conns == 0 && !self.has_lost_bytes(began);
         observe::drained(Side::Server, &self.local, in_time);
         in_time
+    }
+
+    /// Ends the clients that speak HTTP/1. The resets of their WebSockets have a moment to leave.
+    #[cfg(any(feature = "serve", feature = "websocket"))]
+    pub(super) async fn cut_http1(&self) {
+        self.shared.http1.cut();
+        let _ = timeout(HANDSHAKES, self.shared.http1.none()).await;
     }
 
     /// Whether a dropped connection may have lost bytes shortly before a drain, or during it.

@@ -39,7 +39,8 @@ impl ListenerHandle {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListenerStats {
-    /// Links that are open: HTTP/2 connections, each with any number of connections on it.
+    /// Links that are open: HTTP/2 connections, each with any number of connections on it. A client
+    /// that speaks HTTP/1, where such clients are taken, counts as one, also as a WebSocket.
     pub links: usize,
     /// Sockets whose TLS and HTTP/2 handshakes are not complete. They become links, or are closed
     /// after the [`handshake_timeout`](crate::ListenerBuilder::handshake_timeout).

@@ -8,10 +8,12 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
 use super::Shared;
+#[cfg(any(feature = "serve", feature = "websocket"))]
+use super::http1::{Http1Server, NewClient};
 use super::limits::{Admission, MAX_LINKS, Refusal, Slot};
 use super::refusal;
-#[cfg(feature = "serve")]
-use super::serve::{Http1Server, NewClient};
+#[cfg(feature = "websocket")]
+use super::{http1::asks_for_websocket, websocket};
 use crate::alive::{Counted, Kind};
 use crate::config::{Config, Origins};
 use crate::conn::{Addr, LinkInfo};
@@ -30,8 +32,10 @@ pub(super) struct Server {
     pub(super) config: Config,
     pub(super) entrance: Entrance,
     pub(super) shared: Arc<Shared>,
-    /// For requests over HTTP/1, which never come to the listener.
-    origins: Origins,
+    /// For requests over HTTP/1 that never come to the listener.
+    pub(super) origins: Origins,
+    #[cfg(feature = "websocket")]
+    pub(super) websockets: Option<Arc<websocket::Settings>>,
 }
 
 impl Server {
@@ -42,7 +46,15 @@ impl Server {
         shared: &Arc<Shared>,
         origins: &Origins,
     ) -> Server {
-        Server { tls, config, entrance, shared: Arc::clone(shared), origins: origins.clone() }
+        Server {
+            tls,
+            config,
+            entrance,
+            shared: Arc::clone(shared),
+            origins: origins.clone(),
+            #[cfg(feature = "websocket")]
+            websockets: None,
+        }
     }
 
     /// Turns a client's transport into a link, or refuses it, in the background.
@@ -72,7 +84,7 @@ impl Server {
         let _ = timeout(REFUSAL.min(self.config.handshake_timeout), Box::pin(told)).await;
     }
 
-    async fn welcome<T>(&self, io: T, local: Addr, peer: Addr, mut slot: Slot)
+    async fn welcome<T>(self: &Arc<Self>, io: T, local: Addr, peer: Addr, mut slot: Slot)
     where
         T: Socket + 'static,
     {
@@ -88,7 +100,7 @@ impl Server {
         };
         let link = match outcome {
             Ok(Ok(Client::Http2(link))) => link,
-            #[cfg(feature = "serve")]
+            #[cfg(any(feature = "serve", feature = "websocket"))]
             Ok(Ok(Client::Http1(server, client))) => {
                 return self.shared.serve_http1(&*server, *client, slot).await;
             }
@@ -106,7 +118,11 @@ impl Server {
         self.shared.links.keep(link, &mut slot).await;
     }
 
-    async fn handshake<T: Socket + 'static>(&self, io: T, mut info: LinkInfo) -> Result<Client> {
+    async fn handshake<T: Socket + 'static>(
+        self: &Arc<Self>,
+        io: T,
+        mut info: LinkInfo,
+    ) -> Result<Client> {
         match &self.tls {
             None => self.http2(io, info).await,
             Some(tls) => {
@@ -118,7 +134,11 @@ impl Server {
         }
     }
 
-    async fn http2<T: Socket + 'static>(&self, mut io: T, info: LinkInfo) -> Result<Client> {
+    async fn http2<T: Socket + 'static>(
+        self: &Arc<Self>,
+        mut io: T,
+        info: LinkInfo,
+    ) -> Result<Client> {
         let first = match read_preface(&mut io).await? {
             Spoken::Http2(first) => first,
             Spoken::Other(seen) => return self.another_protocol(io, seen, info).await,
@@ -129,9 +149,9 @@ impl Server {
         Ok(Client::Http2(link))
     }
 
-    #[cfg(not(feature = "serve"))]
+    #[cfg(not(any(feature = "serve", feature = "websocket")))]
     async fn another_protocol<T: Socket>(
-        &self,
+        self: &Arc<Self>,
         io: T,
         seen: BytesMut,
         _: LinkInfo,
@@ -139,15 +159,15 @@ impl Server {
         Err(refusal::not_http2(io, seen, &self.origins).await)
     }
 
-    #[cfg(feature = "serve")]
+    #[cfg(any(feature = "serve", feature = "websocket"))]
     async fn another_protocol<T: Socket + 'static>(
-        &self,
+        self: &Arc<Self>,
         mut io: T,
         mut seen: BytesMut,
         info: LinkInfo,
     ) -> Result<Client> {
         let server = match refusal::speaks_http1(&mut io, &mut seen).await {
-            true => self.shared.http1.server().await,
+            true => self.http1_server(&mut io, &mut seen).await,
             false => None,
         };
         let Some(server) = server else {
@@ -164,10 +184,47 @@ impl Server {
     }
 }
 
+#[cfg(any(feature = "serve", feature = "websocket"))]
+impl Server {
+    /// The server for a client that speaks HTTP/1, if there is one.
+    async fn http1_server(
+        self: &Arc<Self>,
+        io: &mut impl Socket,
+        seen: &mut BytesMut,
+    ) -> Option<Arc<dyn Http1Server>> {
+        if let Some(server) = self.shared.http1.server().await {
+            return Some(server);
+        }
+        self.reception(io, seen).await
+    }
+
+    #[cfg(not(feature = "websocket"))]
+    async fn reception(
+        self: &Arc<Self>,
+        _: &mut impl Socket,
+        _: &mut BytesMut,
+    ) -> Option<Arc<dyn Http1Server>> {
+        None
+    }
+
+    /// The server for a client that asks for a WebSocket, where they are taken.
+    #[cfg(feature = "websocket")]
+    async fn reception(
+        self: &Arc<Self>,
+        io: &mut impl Socket,
+        seen: &mut BytesMut,
+    ) -> Option<Arc<dyn Http1Server>> {
+        let settings = self.websockets.as_ref()?;
+        refusal::read_head(io, seen).await;
+        asks_for_websocket(seen)
+            .then(|| Arc::new(websocket::Reception::new(self, settings)) as Arc<dyn Http1Server>)
+    }
+}
+
 /// A client whose handshakes are complete.
 enum Client {
     Http2(Link),
-    #[cfg(feature = "serve")]
+    #[cfg(any(feature = "serve", feature = "websocket"))]
     Http1(Arc<dyn Http1Server>, Box<NewClient>),
 }
 

@@ -87,6 +87,13 @@ impl Links {
         all.iter().map(|(_, link)| link.lost_bytes()).fold(gone, Option::max)
     }
 
+    /// A connection of a client that is on no link has lost bytes.
+    #[cfg(feature = "websocket")]
+    pub(super) fn note_loss(&self, at: Instant) {
+        let mut lost = lock(&self.lost);
+        *lost = Some(at).max(*lost);
+    }
+
     /// Makes all links end with their streams, including links that are made later.
     pub(super) fn stop(&self) {
         let all = lock(&self.all);

@@ -76,12 +76,7 @@ async fn send_away<T: Socket>(
             "the client does not speak HTTP/2: its first bytes are \"{first}\""
         ));
     }
-    while !seen.windows(4).any(|end| end == b"\r\n\r\n") && seen.len() < HTTP1_HEAD {
-        match io.read_buf(&mut seen).await {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
-        }
-    }
+    read_head(&mut io, &mut seen).await;
     let (status, text) = answer(&seen);
     let answer = format!(
         "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\n\
@@ -111,6 +106,17 @@ pub(super) async fn speaks_http1(io: &mut impl Socket, seen: &mut BytesMut) -> b
     }
     let line = seen[..].split(|byte| *byte == b'\n').next().unwrap_or(&[]);
     line.windows(HTTP1.len()).any(|part| part == HTTP1)
+}
+
+/// Reads the rest of a request's head over HTTP/1 (RFC 9112 §2.1), as far as it comes and is not too
+/// long.
+pub(super) async fn read_head(io: &mut impl Socket, seen: &mut BytesMut) {
+    while !seen.windows(4).any(|end| end == b"\r\n\r\n") && seen.len() < HTTP1_HEAD {
+        match io.read_buf(seen).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
 }
 
 /// Sends a last word, and waits until the client has received it. Closing a socket with unread

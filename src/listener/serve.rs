@@ -1,180 +1,14 @@
 //! A listener that serves ordinary requests: each request goes to a server as it comes, and clients
 //! that speak HTTP/1 get a server too.
 
-use std::any::Any;
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 
+use super::Listener;
 use super::drain::{HANDSHAKES, ended};
-use super::limits::{MAX_LINKS, Slot};
-use super::{Listener, Shared};
-use crate::conn::{LinkInfo, Shutdown};
-use crate::link::{Socket, Taker};
-use crate::observe;
-
-/// How long a client that speaks HTTP/1 waits for a listener of which it is not known yet whether
-/// it serves. A program decides on it right after it has made the listener.
-const UNDECIDED: Duration = Duration::from_secs(1);
-
-/// Serves the clients of a listener that speak HTTP/1.
-pub(crate) trait Http1Server: Send + Sync {
-    /// Serves one client, to its end.
-    fn serve(&self, client: Http1Client) -> Pin<Box<dyn Future<Output = ()> + Send>>;
-}
-
-/// A client that speaks HTTP/1.
-pub(crate) struct Http1Client {
-    pub(crate) io: Box<dyn Socket>,
-    /// Bytes that were read from it already.
-    pub(crate) seen: Bytes,
-    pub(crate) info: Arc<LinkInfo>,
-    /// The time for the head of a request.
-    pub(crate) head_timeout: Duration,
-    /// The most bytes of a request's head.
-    pub(crate) max_head: usize,
-    /// To be told when a request of the client has been answered.
-    pub(crate) answered: Arc<Notify>,
-    pub(crate) shutdown: Shutdown,
-    /// To be dropped with `io`, perhaps long after the client's last request.
-    pub(crate) open: oneshot::Sender<()>,
-}
-
-/// A client that speaks HTTP/1, and has just come.
-pub(super) struct NewClient {
-    pub(super) io: Box<dyn Socket>,
-    pub(super) seen: Bytes,
-    pub(super) info: Arc<LinkInfo>,
-    pub(super) head_timeout: Duration,
-    pub(super) max_head: usize,
-}
-
-/// The listener's clients that speak HTTP/1.
-pub(super) struct Http1 {
-    server: watch::Sender<Decision>,
-    /// Becomes true when the clients that are left are dropped.
-    cut: watch::Sender<bool>,
-    /// The number of clients that are being served.
-    clients: Arc<watch::Sender<usize>>,
-}
-
-#[derive(Clone)]
-enum Decision {
-    Open,
-    Refused,
-    Served(Arc<dyn Http1Server>),
-}
-
-impl Default for Http1 {
-    fn default() -> Http1 {
-        Http1 {
-            server: watch::Sender::new(Decision::Open),
-            cut: watch::Sender::new(false),
-            clients: Arc::new(watch::Sender::new(0)),
-        }
-    }
-}
-
-impl Http1 {
-    /// The listener serves nothing, unless it was decided otherwise.
-    pub(super) fn refuse(&self) {
-        self.server.send_if_modified(|decision| {
-            let is_open = matches!(decision, Decision::Open);
-            if is_open {
-                *decision = Decision::Refused;
-            }
-            is_open
-        });
-    }
-
-    /// The server for a client that has just come, if there is one.
-    pub(super) async fn server(&self) -> Option<Arc<dyn Http1Server>> {
-        let mut decision = self.server.subscribe();
-        let decided = decision.wait_for(|decision| !matches!(decision, Decision::Open));
-        match timeout(UNDECIDED, decided).await {
-            Ok(Ok(decision)) => match &*decision {
-                Decision::Served(server) => Some(Arc::clone(server)),
-                Decision::Open | Decision::Refused => None,
-            },
-            _ => None,
-        }
-    }
-}
-
-impl Shared {
-    /// Serves a client that speaks HTTP/1, in its place among the listener's links.
-    pub(super) async fn serve_http1(
-        &self,
-        server: &dyn Http1Server,
-        client: NewClient,
-        mut slot: Slot,
-    ) {
-        let NewClient { io, seen, info, head_timeout, max_head } = client;
-        let (answered, peer) = (Arc::<Notify>::default(), info.peer.clone());
-        let mut cut = self.http1.cut.subscribe();
-        let counted: Arc<dyn Any + Send + Sync> = Arc::new(Counted::new(&self.http1.clients));
-        let waits = Arc::downgrade(&counted);
-        let shutdown = Shutdown::new(self.links.stopping(), Some(cut.clone()), waits);
-        // Only now that it is counted: a drain that sees no handshakes must see it.
-        slot.establish();
-        let (open, mut closed) = oneshot::channel();
-        let served = server.serve(Http1Client {
-            io,
-            seen,
-            info,
-            head_timeout,
-            max_head,
-            answered: Arc::clone(&answered),
-            shutdown,
-            open,
-        });
-        let stranger = async {
-            tokio::select! {
-                biased;
-                () = answered.notified() => slot.is_known(),
-                () = slot.must_leave() => return observe::refused(MAX_LINKS, &peer),
-            }
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            () = served => {}
-            () = stranger => {}
-            _ = cut.wait_for(|cut| *cut) => {}
-        }
-        drop(counted);
-        if matches!(closed.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
-            // The transport of an upgrade, which is not HTTP any more, still has its place.
-            slot.is_known();
-            tokio::spawn(async move {
-                let _ = closed.await;
-                drop(slot);
-            });
-        }
-    }
-}
-
-/// A client that is being served.
-#[derive(Debug)]
-struct Counted(Arc<watch::Sender<usize>>);
-
-impl Counted {
-    fn new(clients: &Arc<watch::Sender<usize>>) -> Counted {
-        clients.send_modify(|clients| *clients += 1);
-        Counted(Arc::clone(clients))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.send_modify(|clients| *clients -= 1);
-    }
-}
+use super::http1::Http1Server;
+use crate::link::Taker;
 
 impl Listener {
     /// Begins to give each request to `requests`, and each client that speaks HTTP/1 to `http1`.
@@ -184,15 +18,14 @@ impl Listener {
             decided.accepted();
             requests(offer);
         }));
-        self.shared.http1.server.send_replace(Decision::Served(http1));
+        self.shared.http1.serve(http1);
     }
 
     /// Waits until the listener has ended by itself, of a listener that serves.
     pub(crate) async fn served(&mut self) {
         while self.incoming.next().await.is_some() {}
         // WebSockets over HTTP/1 have left their clients' tasks.
-        let mut clients = self.shared.http1.clients.subscribe();
-        let _ = clients.wait_for(|clients| *clients == 0).await;
+        self.shared.http1.none().await;
     }
 
     /// Takes in no more clients, and waits until those that there are have ended in good order.
@@ -205,11 +38,9 @@ impl Listener {
         }
         // A client whose handshake is nearly complete gets a link, and a GOAWAY on it.
         let _ = timeout(HANDSHAKES, self.shared.limits.no_handshakes()).await;
-        let mut clients = self.shared.http1.clients.subscribe();
         loop {
             ended(&self.shared.links.list()).await;
-            // Fails only when the sender is gone, and `self` has it.
-            let _ = clients.wait_for(|clients| *clients == 0).await;
+            self.shared.http1.none().await;
             if self.shared.links.list().is_empty() {
                 return;
             }
@@ -219,21 +50,9 @@ impl Listener {
     /// Ends the clients that are left, of a listener that serves, and those that still come. Returns
     /// how many requests and connections were left.
     pub(crate) async fn cut(&self) -> usize {
-        let left = self.shared.budget.conns() + *self.shared.http1.clients.borrow();
+        let left = self.shared.budget.conns() + self.shared.http1.count();
         let links = self.shared.links.cut();
-        self.shared.http1.cut.send_replace(true);
-        ended(&links).await;
+        tokio::join!(ended(&links), self.cut_http1());
         left
-    }
-
-    /// Forgets the server, which may hold a handle of the listener.
-    pub(super) fn forget_server(&self) {
-        self.shared.http1.server.send_replace(Decision::Refused);
-    }
-}
-
-impl fmt::Debug for Http1 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http1").field("clients", &*self.clients.borrow()).finish_non_exhaustive()
     }
 }

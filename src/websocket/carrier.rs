@@ -1,11 +1,11 @@
 //! A WebSocket as a carrier.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::conn::Carrier;
+use crate::conn::{Carrier, Kept};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hosted::Server;
 use crate::pipe::Mover;
@@ -16,6 +16,8 @@ use crate::sync::{Mutex, lock};
 pub(crate) struct MessageCarrier {
     server: Arc<Server>,
     state: Mutex<State>,
+    /// Is kept as long as the stream.
+    kept: OnceLock<Kept>,
 }
 
 #[derive(Debug)]
@@ -31,7 +33,13 @@ impl MessageCarrier {
         Arc::new(MessageCarrier {
             server: Arc::clone(server),
             state: Mutex::new(State::Open(Vec::new())),
+            kept: OnceLock::new(),
         })
+    }
+
+    /// Keeps something as long as the stream is there. Only the first call counts.
+    pub(crate) fn keep(&self, kept: Kept) {
+        let _ = self.kept.set(kept);
     }
 
     pub(super) fn server(&self) -> &Arc<Server> {

@@ -24,6 +24,7 @@ use super::{Upgrade, Upgraded};
 use crate::conn::{Stream, Wish, runtime_is_gone};
 use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::hosted::{Limits, Linger, Lingering, Server};
+use crate::observe::hoarder_reset;
 
 /// The messages that are moved in each direction before other tasks run.
 const TURN: usize = 64;
@@ -37,6 +38,12 @@ const PONGS: usize = 64 << 10;
 /// The socket that tungstenite works on.
 pub(super) type Socket<T> = WebSocketStream<Wire<T>>;
 
+/// The account of what a connection holds.
+pub(crate) trait Account: Send {
+    /// The connection holds these bytes unread. Returns why it must be reset, if it must be.
+    fn holds(&mut self, unread: usize) -> Option<String>;
+}
+
 /// One connection, from its acceptance to its end.
 pub(crate) struct Session {
     stream: Arc<Stream>,
@@ -49,6 +56,8 @@ pub(crate) struct Session {
     /// The bytes that the program writes, as messages.
     outgoing: Outgoing,
     pulse: Pulse,
+    /// Of a listener's connection, until it is over.
+    account: Option<Box<dyn Account>>,
     /// Nothing more can be sent, because one side has sent its close frame.
     closed: bool,
     /// This side's end is sent. Without marks it is the close frame.
@@ -91,6 +100,7 @@ impl Session {
             messages,
             outgoing: Outgoing::new(messages),
             pulse,
+            account: None,
             closed: false,
             sent_end: false,
             is_blocked: false,
@@ -107,6 +117,11 @@ impl Session {
             last_words: Vec::new(),
             loss: None,
         }
+    }
+
+    /// Counts what the connection holds in this account.
+    pub(crate) fn count_in(&mut self, account: impl Account + 'static) {
+        self.account = Some(Box::new(account));
     }
 
     /// Waits for the transport. `None` if the connection is over before there is one.
@@ -184,6 +199,7 @@ impl Session {
             self.cut(&reset_here(reason));
         }
         self.receive(cx, socket);
+        self.keep_account(cx, socket);
         self.send(cx, socket);
         self.beat(cx, socket);
         self.finish_up(cx, socket);
@@ -228,6 +244,21 @@ impl Session {
             }
         }
         cx.waker().wake_by_ref();
+    }
+
+    /// Tells how much lies unread, and makes room for others if this is too much.
+    fn keep_account<S>(&mut self, cx: &mut Context<'_>, socket: &mut Socket<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Some(account) = &mut self.account else { return };
+        let Some(message) = account.holds(self.stream.inbox.len()) else { return };
+        hoarder_reset(&self.stream.link.peer, &message);
+        let ending = Ending::Local(Reason::ENHANCE_YOUR_CALM, message.into());
+        self.say_reset(socket, Reason::ENHANCE_YOUR_CALM);
+        self.flush(cx, socket);
+        self.stream.inbox.abort(ending.read_error());
+        self.cut(&ending);
     }
 
     /// Whether to receive nothing for now: the user has enough to read, or the peer does not read

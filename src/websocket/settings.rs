@@ -6,7 +6,8 @@ use crate::config::is_token;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Which WebSockets become connections, and within which limits: the settings of
-/// [`AcceptorBuilder::websockets`](crate::AcceptorBuilder::websockets) at a server, and of
+/// [`AcceptorBuilder::websockets`](crate::AcceptorBuilder::websockets) and
+/// [`ListenerBuilder::websockets`](crate::ListenerBuilder::websockets) at a server, and of
 /// [`ClientBuilder::websockets`](crate::ClientBuilder::websockets) at a client.
 ///
 /// The bytes travel in binary messages in both directions. The boundaries of the messages mean
@@ -33,7 +34,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// * **Pongs and the client's end** wait behind the client's other bytes while no task reads the
 ///   connection and its receive buffer is full.
 /// * **A graceful shutdown** of the server does not wait for WebSockets over HTTP/1.1.
-///   [`Acceptor::drain`](crate::Acceptor::drain) does.
+///   [`Acceptor::drain`](crate::Acceptor::drain) does, and so do [`Listener::drain`](crate::Listener::drain) and
+///   `serve`.
 /// * **Another response** in place of the one from [`accept`](fn@crate::accept) fails the
 ///   connection over HTTP/1.1. Over HTTP/2 only a response that is not 2xx does.
 ///

@@ -15,7 +15,7 @@ const ABOVE: [(&str, &[&str]); 11] = [
     ("tls", &[]),
     ("link", &[]),
     ("client", &["content", "tls", "link", "hosted", "websocket"]),
-    ("listener", &["tls", "link"]),
+    ("listener", &["tls", "link", "hosted", "websocket"]),
     ("hosted", &[]),
     ("websocket", &["hosted"]),
     ("accept", &["hosted", "websocket"]),
@@ -32,24 +32,16 @@ const CRATES: [(&str, &[&str]); 13] = [
     (
         "hyper",
         &[
-            "accept/websocket",
             "client/websocket",
+            "listener/http1/drive.rs",
+            "listener/websocket.rs",
             "serve/",
             "websocket.rs",
             "websocket/",
             "testing/",
         ],
     ),
-    (
-        "tokio_tungstenite",
-        &[
-            "accept/websocket",
-            "client/websocket",
-            "websocket.rs",
-            "websocket/",
-            "testing/websocket",
-        ],
-    ),
+    ("tokio_tungstenite", &["client/websocket", "websocket.rs", "websocket/", "testing/websocket"]),
     (
         "http_body",
         &[
@@ -59,6 +51,7 @@ const CRATES: [(&str, &[&str]); 13] = [
             "client/websocket",
             "content/",
             "hosted/",
+            "listener/http1/drive.rs",
             "serve",
             "testing/hosted",
         ],

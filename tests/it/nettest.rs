@@ -121,8 +121,8 @@ async fn over_unix() -> Result<(Conn, Conn)> {
 }
 
 /// A WebSocket between two ends of this library.
-async fn by_websocket(over: Over) -> Result<(Conn, Conn)> {
-    reach::pair(Host::Served, over).await
+async fn by_websocket(host: Host, over: Over) -> Result<(Conn, Conn)> {
+    reach::pair(host, over).await
 }
 
 fn split((client, server): (Conn, Conn)) -> (Split, Split) {
@@ -231,13 +231,19 @@ macro_rules! cases {
         mod websocket_cleartext { $(
             #[test]
             fn $case() -> anyhow::Result<()> {
-                super::run(|| super::by_websocket(super::Over::Cleartext), super::cases::$case)
+                super::run(|| super::by_websocket(super::Host::Served, super::Over::Cleartext), super::cases::$case)
             }
         )* }
         mod websocket_tls { $(
             #[test]
             fn $case() -> anyhow::Result<()> {
-                super::run(|| super::by_websocket(super::Over::Tls), super::cases::$case)
+                super::run(|| super::by_websocket(super::Host::Served, super::Over::Tls), super::cases::$case)
+            }
+        )* }
+        mod websocket_at_listener { $(
+            #[test]
+            fn $case() -> anyhow::Result<()> {
+                super::run(|| super::by_websocket(super::Host::Listener, super::Over::Tls), super::cases::$case)
             }
         )* }
         mod memory { $(

@@ -19,7 +19,7 @@ use crate::support::framework::{Host, hyper_over_memory, stock};
 use crate::support::{Over, Site, TestResult};
 
 /// The servers that take WebSockets over HTTP/1.1.
-const HOSTS: [Host; 3] = Host::OF_ACCEPT;
+const HOSTS: [Host; 4] = Host::ALL;
 
 /// Sets up a client that connects by WebSockets only.
 fn by_websocket(site: &Site) -> ClientBuilder {

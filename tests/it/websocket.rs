@@ -4,6 +4,7 @@
 mod ends;
 mod faults;
 mod lines;
+mod listener;
 mod memory;
 mod requests;
 

@@ -24,7 +24,7 @@ pub(crate) use listening::ListenOptions;
 pub(crate) use transfer::{Recv, Send};
 pub(crate) use tunnel::{Forward, Secret, Serve};
 pub(crate) use values::{Destination, Field, Limit, ReachBy, Resolve, StatsFormat, has_scheme};
-use values::{duration, url};
+use values::{duration, message_size, url};
 
 /// A netcat that speaks HTTP/2: full-duplex connections, each over one HTTP/2 stream.
 ///
@@ -133,6 +133,16 @@ pub(crate) struct Listen {
     /// then close the connection.
     #[arg(short = 'q', long, value_name = "SECONDS", value_parser = duration, conflicts_with = "service")]
     pub(crate) linger: Option<Duration>,
+    /// With a client that connects by a WebSocket: send each line as a text message, and read each text message as a
+    /// line.
+    ///
+    /// Without this option, bytes are sent as binary messages, and the bytes of all messages are read unchanged. Between
+    /// two programs of h2conn the option changes nothing.
+    #[arg(long, help_heading = "WebSocket")]
+    pub(crate) text_lines: bool,
+    /// The longest message that is taken, and the longest line that is sent. Each connection can take this much memory.
+    #[arg(long, help_heading = "WebSocket", value_name = "SIZE", value_parser = message_size, default_value = "1MiB")]
+    pub(crate) max_message: usize,
     #[command(flatten)]
     pub(crate) stream: StreamOptions,
 }

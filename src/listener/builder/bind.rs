@@ -152,12 +152,18 @@ impl ListenerBuilder {
         self.methods.check()?;
         self.protocols.check()?;
         self.origins.check()?;
+        #[cfg(feature = "websocket")]
+        if let Some(settings) = &self.websockets {
+            settings.websockets.check()?;
+        }
         let tls = self.tls.as_ref().map(ServerTls::build).transpose()?;
         let (entrance, incoming) = backlog(BACKLOG, self.config.max_memory / 8);
         let config = Config { extended_connect: !self.protocols.is_empty(), ..self.config };
         let shared = Shared::new(&config);
         let stopping = shared.links.stopping();
         let server = Server::new(tls, config, entrance, &shared, &self.origins);
+        #[cfg(feature = "websocket")]
+        let server = Server { websockets: self.websockets, ..server };
         let listener = Listener {
             incoming,
             local,

@@ -7,7 +7,7 @@ use std::task::Context;
 
 use futures_util::Sink;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
 
@@ -66,8 +66,16 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        self.refuse_with(socket, code, why, "");
+    }
+
+    /// The same, with an advice for this side's user.
+    fn refuse_with<S>(&mut self, socket: &mut Socket<S>, code: CloseCode, why: &str, advice: &str)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         self.say_why(socket, close::refusal(code, why));
-        let message = format!("the peer was told {}: {why}", u16::from(code));
+        let message = format!("the peer was told {}: {why}{advice}", u16::from(code));
         let error = Error::new(ErrorKind::Protocol, message).by_the_peer();
         self.cut(&Ending::Failed(error.with_reason(Reason::PROTOCOL_ERROR)));
     }
@@ -77,6 +85,14 @@ impl Session {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         use tungstenite::Error::{Capacity, Protocol, Utf8};
+        if let Capacity(CapacityError::MessageTooLong { size, max_size }) = &error {
+            let why = format!("a message of {size} bytes, at most {max_size} were expected");
+            let advice = match self.messages.are_marked() {
+                true => "",
+                false => "; take longer ones (`WebSockets::max_message_size`)",
+            };
+            return self.refuse_with(socket, CloseCode::Size, &why, advice);
+        }
         let code = match &error {
             Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
                 return self.cut(&Ending::Gone(None));
@@ -147,6 +163,7 @@ impl Session {
 
     pub(super) fn finish(&mut self, how: Result<(), Error>) {
         self.over = true;
+        self.account = None;
         self.pulse.end();
         let is_confirmed = how.is_ok() || !self.messages.are_marked();
         self.carrier.end(is_confirmed);

@@ -22,7 +22,9 @@ use tokio::net::TcpStream;
 
 use crate::support::foreign::{Io, server, tls_server};
 use crate::support::framework::{Host, stock};
-use crate::support::{Over, Site, TestResult, check_echo, echo, noise, run, tcp_server};
+use crate::support::{
+    Over, Site, TestResult, check_echo, echo, echo_server, noise, run, tcp_server,
+};
 
 type Answer = Response<BoxBody<Bytes, h2conn::Error>>;
 type Answering = Pin<Box<dyn Future<Output = Option<Answer>> + Send>>;
@@ -259,7 +261,7 @@ fn a_way_that_no_longer_works_is_forgotten() -> TestResult {
         let (conn, _) = client.connect("http://somewhere/").await?;
         check(conn, &Transport::WebSocketHttp1).await?;
         // The way changes to one without HTTP/1.1, and back.
-        let plain = Host::Listener.echo(Over::Cleartext).await?;
+        let plain = echo_server(Over::Cleartext).await?;
         go(&goal, plain.addr);
         let (conn, _) = client.connect("http://somewhere/").await?;
         check(conn, &Transport::Request).await?;
@@ -272,7 +274,7 @@ fn a_way_that_no_longer_works_is_forgotten() -> TestResult {
 #[test]
 fn where_http2_has_passed_passing_troubles_are_no_reason_for_a_websocket() -> TestResult {
     run(async {
-        let plain = Host::Listener.echo(Over::Cleartext).await?;
+        let plain = echo_server(Over::Cleartext).await?;
         let busy: Behaviour = Arc::new(move |_| Box::pin(ready(status(503))));
         let strange = Strange::new(Over::Cleartext, true, busy).await?;
         let goal = Arc::new(Mutex::new(plain.addr));

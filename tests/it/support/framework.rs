@@ -12,7 +12,7 @@ use axum::routing::{any, get};
 use axum::serve::ListenerExt;
 use h2conn::axum::Accept;
 use h2conn::http::Request;
-use h2conn::{Acceptor, Client, Conn, Listener};
+use h2conn::{Acceptor, Client, Conn, Listener, WebSockets};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::foreign::{Io, server};
-use super::{GRACE, Over, Site, TestResult, echo, listen, listen_with, serve};
+use super::{GRACE, Over, Site, TestResult, echo, listen_with, serve};
 
 /// The server that accepts connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,9 @@ impl Host {
     {
         match self {
             Host::Listener => {
-                let (listener, site) = listen(over).await?;
+                let builder = Listener::builder().linger_timeout(GRACE).first_conn_timeout(None);
+                let builder = builder.websockets(WebSockets::new());
+                let (listener, site) = listen_with(over, builder).await?;
                 serve(listener, handler);
                 Ok(site)
             }

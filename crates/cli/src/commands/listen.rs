@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use h2conn::http::{Response, StatusCode};
-use h2conn::{Incoming, Listener, OnDrop};
+use h2conn::{Incoming, Listener, OnDrop, WebSockets};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
@@ -28,7 +28,7 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
     let report = Report { verbose, stats: args.stream.stats };
     let interrupt = Interrupt::watch();
     let builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(args.stream.idle_timeout);
-    let builder = bind::with_tls(builder, &args.listening)?;
+    let builder = bind::with_tls(builder.websockets(websockets(&args)), &args.listening)?;
     let mut listener = bind::listen(builder, &args.listening).await?;
     let service = Service::of(&args);
     // There is only one standard input.
@@ -101,6 +101,12 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
         }
     }
     result.and(left).and(written(service).await)
+}
+
+/// The settings for clients that connect by a WebSocket.
+fn websockets(args: &Listen) -> WebSockets {
+    let settings = WebSockets::new().max_message_size(args.max_message);
+    if args.text_lines { settings.text_lines() } else { settings.text_messages(true) }
 }
 
 /// A connection that was served. Dropping this frees its place.

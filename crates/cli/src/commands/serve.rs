@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result as Anyhow};
 use bytes::Bytes;
 use h2conn::http::{HeaderValue, Response, StatusCode, header};
-use h2conn::{Incoming, Listener, OnDrop};
+use h2conn::{Incoming, Listener, OnDrop, WebSockets};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -80,6 +80,7 @@ pub(crate) async fn run(args: Serve, verbose: u8) -> Result {
     });
     let mut store = store.transpose()?;
     let mut builder = Listener::builder().on_drop(OnDrop::Reset).idle_timeout(idle_timeout);
+    builder = builder.websockets(WebSockets::new());
     if let Some(links) = args.max_links {
         builder = builder.max_links(links.get());
     }

@@ -132,8 +132,8 @@ mod tests {
         "keep_alive_timeout",
     ];
 
-    /// A text for a client that asks for a WebSocket names these modules to those who write the server's program.
-    const MODULES: [&str; 2] = ["h2conn::axum::Accept", "h2conn::accept"];
+    /// A text for a client that asks for a WebSocket names this setter to those who write the server's program.
+    const MODULES: [&str; 1] = ["ListenerBuilder::websockets"];
 
     /// The setter of `serve --max-links`. The text comes from the server, which can be another program.
     const OF_A_SERVER: &str = "max_links";

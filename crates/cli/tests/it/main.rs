@@ -48,4 +48,5 @@ mod transfer;
 mod tunnel;
 mod verbose;
 mod waiting;
+mod websocket;
 mod whole;

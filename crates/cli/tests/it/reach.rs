@@ -6,6 +6,8 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, ensure};
 use futures_util::{SinkExt, StreamExt};
+use h2conn::Listener;
+use h2conn::http::StatusCode;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use tokio::io::AsyncReadExt;
@@ -14,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
-use crate::support::{TestResult, WATCHDOG, connected, h2conn, noise, wait};
+use crate::support::{Peer, TestResult, WATCHDOG, connected, h2conn, noise, wait};
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -248,14 +250,22 @@ fn after_the_linger_time_a_server_that_ignores_the_end_is_left() -> TestResult {
 
 #[test]
 fn what_is_no_server_of_websockets_is_named() -> TestResult {
-    let server = crate::support::Server::start(&["--echo", "--cleartext"])?;
+    // A listener that takes no WebSockets.
+    let server = Peer::cleartext(|mut listener: Listener| async move {
+        let by_http2 = listener.accept().await.context("a request")?;
+        by_http2.reject(StatusCode::GONE);
+        listener.drain(WATCHDOG).await;
+        Ok(())
+    })?;
     let url = server.url.replace("http://", "ws://");
     h2conn(["connect", &url])
         .write_stdin("x")
         .assert()
         .failure()
         .stderr(contains("501 Not Implemented").and(contains("GET http://127.0.0.1")));
-    h2conn(["connect", "--binary", &server.url]).assert().code(1).stderr(contains("ws://"));
+    h2conn(["connect", &server.url]).assert().code(4).stderr(contains("410"));
+    server.join()?;
+    h2conn(["connect", "--binary", "localhost:1"]).assert().code(1).stderr(contains("ws://"));
     h2conn(["recv", "ws://localhost/files/x"])
         .assert()
         .code(1)

@@ -4,6 +4,7 @@
 
 #[cfg(unix)]
 mod stop;
+mod websocket;
 
 use std::collections::HashSet;
 use std::io;

@@ -1,21 +1,42 @@
-//! The request for a WebSocket, and the answer to it.
+//! The request for a WebSocket, and a server's answer to it.
 
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::accept::AcceptError;
+use super::marks::SUBPROTOCOL;
+use super::messages::{LONGEST_MARKED, Messages};
+use super::settings::WebSockets;
 use crate::config::{asks_to_upgrade, method_not_allowed, only, values};
 use crate::conn::{Served, Transport};
-use crate::websocket::{SUBPROTOCOL, WebSockets};
 
 /// The only version of the protocol that there is (RFC 6455 §4.4).
 const VERSION: &str = "13";
 
 /// A key is 16 bytes in base64 (RFC 6455 §4.1).
 const KEY: usize = 24;
+
+/// The answer to an invalid request for a WebSocket.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) text: String,
+    /// The header fields that the status needs.
+    pub(crate) fields: Vec<(HeaderName, &'static str)>,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode, text: impl Into<String>) -> Refusal {
+        Refusal { status, text: text.into(), fields: Vec::new() }
+    }
+
+    fn with_field(mut self, name: HeaderName, value: &'static str) -> Refusal {
+        self.fields.push((name, value));
+        self
+    }
+}
 
 /// A valid request for a WebSocket.
 pub(crate) struct Handshake {
@@ -35,13 +56,13 @@ impl Handshake {
     pub(crate) fn of<B>(
         request: &Request<B>,
         websockets: &WebSockets,
-    ) -> Result<Option<Handshake>, AcceptError> {
+    ) -> Result<Option<Handshake>, Refusal> {
         let headers = request.headers();
         let key = match request.version() {
             Version::HTTP_11 if asks_to_upgrade(headers, "websocket") => {
                 if request.method() != Method::GET {
                     let text = method_not_allowed(request.method(), "GET");
-                    return Err(AcceptError::new(StatusCode::METHOD_NOT_ALLOWED, text)
+                    return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text)
                         .with_field(header::ALLOW, "GET"));
                 }
                 Some(key(headers)?)
@@ -53,16 +74,13 @@ impl Handshake {
             return Err(wrong_version(key.is_some()));
         }
         if request.uri().authority().is_none() && only(headers, header::HOST).is_none() {
-            return Err(AcceptError::new(
-                StatusCode::BAD_REQUEST,
-                "a WebSocket needs one field host",
-            ));
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "a WebSocket needs one field host"));
         }
         let served = request.extensions().get::<Served>();
         let has_stream = key.is_none() && served.is_some_and(Served::can_be_taken);
         if !has_stream && request.extensions().get::<OnUpgrade>().is_none() {
             let text = "the server underneath gives no access to the transport of a WebSocket";
-            return Err(AcceptError::new(StatusCode::NOT_IMPLEMENTED, text));
+            return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, text));
         }
         let is_marked = is_offered(headers, SUBPROTOCOL);
         let subprotocol = match is_marked {
@@ -74,6 +92,14 @@ impl Handshake {
 
     pub(crate) fn is_marked(&self) -> bool {
         self.is_marked
+    }
+
+    /// The messages that both ends will use, and the longest that is accepted.
+    pub(crate) fn messages(&self, websockets: &WebSockets) -> (Messages, usize) {
+        match self.is_marked {
+            true => (Messages::Marked, LONGEST_MARKED),
+            false => (websockets.messages(), websockets.max_message_size),
+        }
     }
 
     pub(crate) fn transport(&self) -> Transport {
@@ -92,6 +118,9 @@ impl Handshake {
         };
         let headers = response.headers_mut();
         if let Some(key) = self.key {
+            // RFC 9110 §8.6, RFC 9112 §6.1.
+            headers.remove(header::CONTENT_LENGTH);
+            headers.remove(header::TRANSFER_ENCODING);
             let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
             headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -111,7 +140,7 @@ fn is_extended_connect<B>(request: &Request<B>) -> bool {
         && protocol.is_some_and(|protocol| protocol.as_str().eq_ignore_ascii_case("websocket"))
 }
 
-fn key(headers: &HeaderMap) -> Result<HeaderValue, AcceptError> {
+fn key(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
     let in_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
     match only(headers, header::SEC_WEBSOCKET_KEY) {
         Some(key)
@@ -123,19 +152,19 @@ fn key(headers: &HeaderMap) -> Result<HeaderValue, AcceptError> {
         }
         _ => {
             let text = "a WebSocket needs one field sec-websocket-key, of 16 bytes in base64";
-            Err(AcceptError::new(StatusCode::BAD_REQUEST, text))
+            Err(Refusal::new(StatusCode::BAD_REQUEST, text))
         }
     }
 }
 
 /// Over HTTP/1.1 the status is 426, which names the protocol to upgrade to (RFC 9110 §15.5.22).
-fn wrong_version(http1: bool) -> AcceptError {
+fn wrong_version(http1: bool) -> Refusal {
     let text = format!("a WebSocket needs sec-websocket-version: {VERSION}");
     let error = match http1 {
-        true => AcceptError::new(StatusCode::UPGRADE_REQUIRED, text)
+        true => Refusal::new(StatusCode::UPGRADE_REQUIRED, text)
             .with_field(header::UPGRADE, "websocket")
             .with_field(header::CONNECTION, "upgrade"),
-        false => AcceptError::new(StatusCode::BAD_REQUEST, text),
+        false => Refusal::new(StatusCode::BAD_REQUEST, text),
     };
     error.with_field(header::SEC_WEBSOCKET_VERSION, VERSION)
 }

@@ -1,0 +1,145 @@
+//! `listen` and clients that connect by a WebSocket: tungstenite's, and the tool's own.
+
+use std::process::Stdio;
+
+use anyhow::{Context, ensure};
+use futures_util::{SinkExt, StreamExt};
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::contains;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::support::{Server, TestResult, WATCHDOG, h2conn, noise, program};
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// Connects to a server without TLS, and lets `talk` go on with the WebSocket.
+fn with_socket<T, Fut>(server: &Server, talk: impl FnOnce(Socket) -> Fut) -> TestResult<T>
+where
+    Fut: Future<Output = TestResult<T>>,
+{
+    let address = server.url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let talking = async {
+            let io = TcpStream::connect(&address).await?;
+            let (socket, _) = client_async(format!("ws://{address}/"), io).await?;
+            talk(socket).await
+        };
+        tokio::time::timeout(WATCHDOG, talking).await?
+    })
+}
+
+/// Sends these messages, and then the end. Returns all messages up to the server's close frame.
+async fn heard(mut socket: Socket, said: &[Message]) -> TestResult<Vec<Message>> {
+    let mut heard = Vec::new();
+    for message in said {
+        socket.send(message.clone()).await?;
+        heard.push(socket.next().await.context("an answer")??);
+    }
+    let end = CloseFrame { code: CloseCode::Normal, reason: "the end".into() };
+    socket.close(Some(end)).await?;
+    while let Some(message) = socket.next().await.transpose()? {
+        heard.push(message);
+    }
+    let Some(Message::Close(Some(frame))) = heard.pop() else { anyhow::bail!("{heard:?}") };
+    ensure!(frame.code == CloseCode::Normal, "{frame:?}");
+    Ok(heard)
+}
+
+#[test]
+fn messages_are_echoed_as_bytes_and_with_an_option_as_lines() -> TestResult {
+    let said = [Message::text("hellö")];
+    let server = Server::start(&["--echo", "--cleartext"])?;
+    let back = with_socket(&server, |socket| heard(socket, &said))?;
+    ensure!(back == [Message::binary("hellö")], "{back:?}");
+    ensure!(server.wait()?.code == Some(0));
+    let server = Server::start(&["--echo", "--cleartext", "--keep-open", "--text-lines"])?;
+    let texts = ["hellö", "", "more"].map(Message::text);
+    let back = with_socket(&server, |socket| heard(socket, &texts))?;
+    ensure!(back == texts, "{back:?}");
+    // Beside it, the same port serves HTTP/2, and the tool's own WebSockets, byte by byte.
+    let bytes = noise(2_000_000);
+    for way in [&["--reach", "http2"][..], &["--reach", "websocket"], &["--reach", "auto"]] {
+        let args = [&["connect"], way, &[&server.url]].concat();
+        let client = h2conn(args).write_stdin(bytes.clone()).assert().success();
+        ensure!(client.get_output().stdout == bytes, "{way:?}");
+    }
+    ensure!(server.interrupt()?.code == Some(0));
+    Ok(())
+}
+
+#[test]
+fn standard_input_and_output_are_the_other_end() -> TestResult {
+    let mut command = program();
+    command.args(["listen", "127.0.0.1:0", "--cleartext", "--text-lines", "-v"]);
+    let mut server = Server::run(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+    let mut stdin = server.stdin().context("a pipe")?;
+    let heard = with_socket(&server, |mut socket| async move {
+        use std::io::Write as _;
+        socket.send(Message::text("a question")).await?;
+        stdin.write_all(b"an answer\n")?;
+        let heard = socket.next().await.context("an answer")??;
+        socket.close(None).await?;
+        while socket.next().await.transpose()?.is_some() {}
+        Ok(heard)
+    })?;
+    ensure!(heard == Message::text("an answer"));
+    let ended = server.wait()?;
+    ensure!(ended.code == Some(0) && ended.stdout == b"a question\n", "{ended:?}");
+    ensure!(ended.stderr.contains("> 101") || ended.stderr.contains("GET "), "{}", ended.stderr);
+    Ok(())
+}
+
+#[test]
+fn a_message_over_the_limit_ends_the_websocket_with_a_word_on_the_option() -> TestResult {
+    let server = Server::start(&["--echo", "--cleartext", "--max-message", "1000"])?;
+    let frame = with_socket(&server, |mut socket| async move {
+        socket.send(Message::binary(noise(1001))).await?;
+        match socket.next().await.context("an end")?? {
+            Message::Close(frame) => frame.context("a status"),
+            other => anyhow::bail!("{other:?}"),
+        }
+    })?;
+    ensure!(u16::from(frame.code) == 1009, "{frame:?}");
+    let ended = server.wait()?;
+    ensure!(ended.code == Some(5) && ended.stderr.contains("--max-message"), "{ended:?}");
+    Ok(())
+}
+
+#[test]
+fn the_command_of_a_websocket_sees_its_request() -> TestResult {
+    let print = "read line; echo \"$line $H2CONN_METHOD $H2CONN_PATH\"";
+    let server = Server::start(&["--cleartext", "--exec", print])?;
+    h2conn(["connect", "--reach", "websocket", &format!("{}a/b", server.url)])
+        .write_stdin("hello\n")
+        .assert()
+        .success()
+        .stdout("hello GET /a/b\n");
+    ensure!(server.wait()?.code == Some(0));
+    Ok(())
+}
+
+#[test]
+fn one_place_is_one_place_whatever_the_client_speaks() -> TestResult {
+    let mut command = program();
+    command.args(["listen", "127.0.0.1:0", "--cleartext", "--keep-open"]);
+    let server = Server::run(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+    let url = server.url.clone();
+    with_socket(&server, |mut socket| async move {
+        socket.send(Message::text("here")).await?;
+        for reach in ["http2", "websocket"] {
+            h2conn(["connect", "--reach", reach, &url])
+                .assert()
+                .code(4)
+                .stderr(contains("503").and(contains("one connection at a time")));
+        }
+        socket.close(None).await?;
+        Ok(())
+    })?;
+    drop(server);
+    Ok(())
+}
