@@ -12,7 +12,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use futures_util::future::join_all;
 
-use self::boxes::Kind;
+use self::boxes::{Form, Kind};
 use self::cells::{Way, bounded};
 use self::table::{Cell, expected};
 use self::tool::Tools;
@@ -25,38 +25,43 @@ fn is_long() -> bool {
 }
 
 /// Compares what is seen through a proxy with the table.
-async fn through(kind: Kind) -> TestResult {
+async fn through(kind: Kind, form: Form) -> TestResult {
     let Some(program) = kind.program()? else {
         return Ok(());
     };
     let mut seen: Vec<(Cell, String)> = Vec::new();
 
-    let mut way = Way::start(kind, &program).await?;
-    let tools = Tools::start(kind, &program).await?;
+    let mut way = Way::start(kind, form, &program).await?;
+    let tools = Tools::start(kind, form, &program).await?;
     let slow = if is_long() { &Cell::SLOW[..] } else { &[] };
-    let cells: Vec<Cell> = Cell::QUICK.iter().chain(slow).copied().collect();
+    let auto = if form == Form::WebSocket { &[Cell::Auto][..] } else { &[] };
+    let cells: Vec<Cell> = Cell::QUICK.iter().chain(slow).chain(auto).copied().collect();
     let talking = join_all(cells.iter().map(|cell| way.see(*cell)));
-    let (outcomes, streams, tunnel, files) = tokio::join!(
-        talking,
-        bounded(tools.see_streams()),
-        bounded(tools.see_tunnel()),
-        bounded(tools.see_files())
-    );
+    let (outcomes, tunnel, files) =
+        tokio::join!(talking, bounded(tools.see_tunnel()), bounded(tools.see_files()));
     seen.extend(cells.into_iter().zip(outcomes));
-    seen.push((Cell::Streams, streams));
+    if form == Form::Http2 {
+        seen.push((Cell::Streams, bounded(tools.see_streams()).await));
+    }
     seen.push((Cell::Tunnel, tunnel));
     seen.push((Cell::Files, files));
     // Alone, because it takes all that the proxy has.
     seen.push((Cell::Many, way.see(Cell::Many).await));
     seen.push((Cell::Reload, way.see_reload().await));
     drop(way);
-    seen.push((Cell::ServerKilled, Way::start(kind, &program).await?.see_server_killed().await));
-    seen.push((Cell::ProxyKilled, Way::start(kind, &program).await?.see_proxy_killed().await));
+    seen.push((
+        Cell::ServerKilled,
+        Way::start(kind, form, &program).await?.see_server_killed().await,
+    ));
+    seen.push((
+        Cell::ProxyKilled,
+        Way::start(kind, form, &program).await?.see_proxy_killed().await,
+    ));
 
     let wrong: Vec<String> = seen
         .into_iter()
-        .filter(|(cell, seen)| expected(*cell, kind) != seen)
-        .map(|(cell, seen)| format!("{cell:?}: {seen:?}, not {:?}", expected(cell, kind)))
+        .filter(|(cell, seen)| expected(*cell, kind, form) != seen)
+        .map(|(cell, seen)| format!("{cell:?}: {seen:?}, not {:?}", expected(cell, kind, form)))
         .collect();
     ensure!(wrong.is_empty(), "{}:\n{}", kind.name(), wrong.join("\n"));
     Ok(())
@@ -64,10 +69,23 @@ async fn through(kind: Kind) -> TestResult {
 
 macro_rules! through {
     ($($name:ident: $kind:expr;)*) => {
-        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $name() -> TestResult {
-            through($kind).await
-        })*
+        mod http2 {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() -> TestResult {
+                through($kind, Form::Http2).await
+            })*
+        }
+
+        mod websocket {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() -> TestResult {
+                through($kind, Form::WebSocket).await
+            })*
+        }
     };
 }
 
@@ -80,9 +98,13 @@ fn document() -> Result<String> {
 #[test]
 fn the_document_shows_the_configurations_that_were_run() -> TestResult {
     let document = document()?;
-    for name in Kind::ALL.iter().flat_map(|kind| kind.files()) {
-        let text = fs::read_to_string(tools::interop("proxies")?.join(name))?;
-        ensure!(document.contains(&format!("\n{text}```\n")), "{name} is not in it as it is");
+    for form in Form::BOTH {
+        for kind in Kind::ALL {
+            for (name, text) in kind.files(form)? {
+                let is_shown = document.contains(&format!("\n{text}```\n"));
+                ensure!(is_shown, "{name} ({form:?}) is not in it as it is");
+            }
+        }
     }
     Ok(())
 }
@@ -90,8 +112,9 @@ fn the_document_shows_the_configurations_that_were_run() -> TestResult {
 #[test]
 fn the_document_shows_what_is_expected() -> TestResult {
     let document = document()?;
+    let lines = Form::BOTH.map(table::lines).concat();
     let missing: Vec<String> =
-        table::lines().into_iter().filter(|line| !document.contains(line.as_str())).collect();
+        lines.into_iter().filter(|line| !document.contains(line.as_str())).collect();
     ensure!(missing.is_empty(), "it lacks these lines:\n{}", missing.concat());
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! The server behind a proxy: a listener that speaks cleartext HTTP/2, and does what the path says.
+//! The server behind a proxy: a listener without TLS, that does what the path says.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use h2conn::{Conn, Incoming, Listener, Reason};
+use h2conn::{Conn, Incoming, Listener, Reason, WebSockets};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -22,7 +22,8 @@ impl Backend {
     pub(super) async fn start() -> Result<Backend> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let binding = runtime.spawn(Listener::builder().bind("127.0.0.1:0"));
+        let builder = Listener::builder().websockets(WebSockets::new());
+        let binding = runtime.spawn(builder.bind("127.0.0.1:0"));
         let mut listener = binding.await??;
         let address = listener.local_addr().to_string().parse()?;
         let waiting = Arc::default();

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use anyhow::{Context, Result, bail, ensure};
+use h2conn::Reach;
 use h2conn::tls::Identity;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
@@ -27,6 +28,34 @@ pub(super) enum Kind {
     Traefik,
     Apache,
     Nghttpx,
+}
+
+/// The form of the connections through a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Requests of HTTP/2, on both sides of the proxy.
+    Http2,
+    /// WebSockets over HTTP/1.1, on both sides.
+    WebSocket,
+}
+
+impl Form {
+    pub(super) const BOTH: [Form; 2] = [Form::Http2, Form::WebSocket];
+
+    /// The value of `--reach`.
+    pub(super) fn option(self) -> &'static str {
+        match self {
+            Form::Http2 => "http2",
+            Form::WebSocket => "websocket",
+        }
+    }
+
+    pub(super) fn reach(self) -> Reach {
+        match self {
+            Form::Http2 => Reach::Http2,
+            Form::WebSocket => Reach::WebSocket,
+        }
+    }
 }
 
 /// A source of programs.
@@ -84,8 +113,8 @@ impl Kind {
         }
     }
 
-    /// The configuration that this proxy runs with, below `interop/proxies`.
-    pub(super) fn files(self) -> &'static [&'static str] {
+    /// The names of its files of configuration.
+    fn names(self) -> &'static [&'static str] {
         match self {
             Kind::OldNginx => &["nginx-1.22.conf"],
             Kind::Nginx => &["nginx.conf"],
@@ -96,6 +125,20 @@ impl Kind {
             Kind::Apache => &["apache.conf"],
             Kind::Nghttpx => &["nghttpx.conf"],
         }
+    }
+
+    /// The names, and the texts of the configuration that this proxy runs with, from `interop/proxies`.
+    pub(super) fn files(self, form: Form) -> Result<Vec<(&'static str, String)>> {
+        let mut folder = interop("proxies")?;
+        if form == Form::WebSocket {
+            folder.push("websocket");
+        }
+        let read = |name: &&'static str| {
+            let path = folder.join(name);
+            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            Ok((*name, text))
+        };
+        self.names().iter().map(read).collect()
     }
 
     /// The program, if this machine has it in this version. Prints a message otherwise.
@@ -174,7 +217,7 @@ impl Kind {
     fn change(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Kind::OldNginx | Kind::Nginx => {
-                &[("location / {", "location / {\n        add_header x-changed yes;")]
+                &[("location / {", "location / {\n        add_header x-changed yes always;")]
             }
             Kind::OldHaproxy | Kind::Haproxy => &[(
                 "    default_backend",
@@ -201,6 +244,7 @@ impl Kind {
 /// A running proxy. It is killed when this is dropped.
 pub(super) struct Proxy {
     pub(super) kind: Kind,
+    pub(super) form: Form,
     /// The address of the proxy, for clients that speak TLS.
     pub(super) url: String,
     /// The certificate in PEM.
@@ -212,8 +256,13 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy in front of a server that speaks HTTP/2 in cleartext. It may not listen yet.
-    pub(super) fn start(kind: Kind, program: &Path, upstream: SocketAddr) -> Result<Proxy> {
+    /// Starts a proxy in front of a server without TLS. It may not listen yet.
+    pub(super) fn start(
+        kind: Kind,
+        form: Form,
+        program: &Path,
+        upstream: SocketAddr,
+    ) -> Result<Proxy> {
         let folder = tempfile::Builder::new()
             // The workers of nginx and Apache are other users.
             .permissions(fs::Permissions::from_mode(0o755))
@@ -228,6 +277,7 @@ impl Proxy {
         let port = free_port()?;
         let mut proxy = Proxy {
             kind,
+            form,
             url: format!("https://localhost:{port}/"),
             certificate,
             children: Vec::new(),
@@ -249,8 +299,7 @@ impl Proxy {
         let folder = self.path("");
         let folder = folder.trim_end_matches('/');
         let mut all = String::new();
-        for name in self.kind.files() {
-            let mut text = fs::read_to_string(interop("proxies")?.join(name))?;
+        for (name, mut text) in self.kind.files(self.form)? {
             all.push_str(&text);
             for (from, to) in self.kind.values(self.port, upstream) {
                 text = text.replace(from, &to);
@@ -266,12 +315,13 @@ impl Proxy {
             Kind::OldNginx | Kind::Nginx => fs::write(
                 self.path("main.conf"),
                 format!(
-                    "daemon off; pid {folder}/pid; error_log stderr; events {{}}\n\
+                    "daemon off; pid {folder}/pid; error_log stderr;\n\
+                     events {{ worker_connections 1024; }}\n\
                      http {{ access_log off; client_body_temp_path {folder}/t1;\n\
                      proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;\n\
                      uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;\n\
                      include {};\n}}\n",
-                    self.path(self.kind.files()[0])
+                    self.path(self.kind.names()[0])
                 ),
             )?,
             Kind::Apache => {
@@ -283,6 +333,7 @@ impl Proxy {
                     ("headers_module", "headers"),
                     ("http2_module", "http2"),
                     ("proxy_module", "proxy"),
+                    ("proxy_http_module", "proxy_http"),
                     ("proxy_http2_module", "proxy_http2"),
                 ];
                 let loads = modules.map(|(module, file)| {
@@ -353,7 +404,7 @@ impl Proxy {
     /// field [`MARK`] when it is in use.
     pub(super) fn reload(&mut self) -> Result<()> {
         let (mut is_changed, change) = (false, self.kind.change());
-        for name in self.kind.files() {
+        for name in self.kind.names() {
             let before = fs::read_to_string(self.path(name))?;
             let after =
                 change.iter().fold(before.clone(), |text, (from, to)| text.replace(from, to));

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use h2conn::http::StatusCode;
+use h2conn::http::{Method, StatusCode};
 use h2conn::tls::ClientTls;
-use h2conn::{Client, Conn, Error, Reason};
+use h2conn::{Client, ClientBuilder, Conn, Error, Reach, Reason, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
-use super::backend::Backend;
-use super::boxes::{Kind, MARK, Proxy};
+use super::backend::{Backend, CODE};
+use super::boxes::{Form, Kind, MARK, Proxy};
 use super::table::{Cell, GOOD, comes, expected};
 use crate::support::{WATCHDOG, noise};
 
@@ -26,9 +26,9 @@ pub(super) struct Way {
 
 impl Way {
     /// Starts everything, and waits until a connection works.
-    pub(super) async fn start(kind: Kind, program: &std::path::Path) -> Result<Way> {
+    pub(super) async fn start(kind: Kind, form: Form, program: &std::path::Path) -> Result<Way> {
         let backend = Backend::start().await?;
-        let mut proxy = Proxy::start(kind, program, backend.address)?;
+        let mut proxy = Proxy::start(kind, form, program, backend.address)?;
         until_it_serves(&mut proxy).await?;
         let client = client(&proxy)?;
         Ok(Way { proxy, backend, client })
@@ -40,7 +40,7 @@ impl Way {
 
     /// How long an event of this cell may take.
     fn patience(&self, cell: Cell) -> Duration {
-        if comes(expected(cell, self.proxy.kind)) { WATCHDOG } else { SOON }
+        if comes(expected(cell, self.proxy.kind, self.proxy.form)) { WATCHDOG } else { SOON }
     }
 
     /// Sees a cell that leaves the proxy and the server alive.
@@ -59,6 +59,7 @@ impl Way {
                 Cell::Silence330 => self.silence(330).await,
                 Cell::Talk75 => self.talk().await,
                 Cell::Late70 => self.late().await,
+                Cell::Auto => self.auto().await,
                 _ => bail!("{cell:?} is seen elsewhere"),
             }
         };
@@ -168,7 +169,11 @@ impl Way {
         let patience = self.patience(Cell::ServerResets);
         match timeout(patience, conn.read_to_end(&mut all)).await {
             Err(_) => Ok("not told".to_owned()),
-            Ok(Err(error)) => Ok(reason(Error::from_io(&error).context("a foreign error")?)),
+            Ok(Err(error)) => {
+                let error = Error::from_io(&error).context("a foreign error")?;
+                let is_the_servers = error.reason().is_some_and(|reason| reason.code() == CODE);
+                Ok(if is_the_servers { GOOD.to_owned() } else { reason(error) })
+            }
             Ok(Ok(_)) => match timeout(patience, conn.closed()).await {
                 Err(_) => Ok("seen as an end".to_owned()),
                 Ok(Ok(())) => Ok("seen as an end of both sides".to_owned()),
@@ -243,6 +248,17 @@ impl Way {
         Ok(GOOD.to_owned())
     }
 
+    /// The way that a client finds by itself.
+    async fn auto(&self) -> Result<String> {
+        let client = builder(&self.proxy).reach(Reach::Auto).build()?;
+        let connecting = client.connect(format!("{}echo", self.proxy.url));
+        let (mut conn, _) = connecting.await?;
+        echoed(&mut conn, b"by whichever way").await?;
+        let way = conn.transport().clone();
+        conn.close().await?;
+        Ok(if way == Transport::WebSocketHttp1 { GOOD.to_owned() } else { way.to_string() })
+    }
+
     /// A connection that is open while the proxy reads its configuration again.
     pub(super) async fn see_reload(&mut self) -> String {
         let seen = async {
@@ -299,9 +315,13 @@ impl Way {
 }
 
 /// A client that trusts the proxy.
-pub(super) fn client(proxy: &Proxy) -> Result<Client> {
+fn builder(proxy: &Proxy) -> ClientBuilder {
     let trusting = ClientTls::new().only_root_certificates(&proxy.certificate);
-    Ok(Client::builder().tls(trusting).build()?)
+    Client::builder().tls(trusting).reach(proxy.form.reach())
+}
+
+pub(super) fn client(proxy: &Proxy) -> Result<Client> {
+    Ok(builder(proxy).build()?)
 }
 
 /// Waits until a new client gets through to the server.
@@ -316,14 +336,31 @@ pub(super) async fn until_it_serves(proxy: &mut Proxy) -> Result<()> {
 
 /// Waits until a new client is answered by the changed configuration.
 async fn until_it_is_changed(proxy: &mut Proxy) -> Result<()> {
-    until(proxy, async |client, url| {
-        let mut conn = client.open(url).await?;
-        echoed(&mut conn, b"ready").await?;
-        let response = conn.response().await?;
-        ensure!(response.headers().contains_key(MARK), "{:?}", response.headers());
-        Ok(conn.close().await?)
-    })
-    .await
+    match proxy.form {
+        Form::Http2 => {
+            until(proxy, async |client, url| {
+                let mut conn = client.open(url).await?;
+                echoed(&mut conn, b"ready").await?;
+                let response = conn.response().await?;
+                ensure!(response.headers().contains_key(MARK), "{:?}", response.headers());
+                Ok(conn.close().await?)
+            })
+            .await
+        }
+        // Traefik adds no field to the answer to a WebSocket. All else is refused by the server.
+        Form::WebSocket => {
+            let trusting = ClientTls::new().only_root_certificates(&proxy.certificate);
+            let by_http2 = Client::builder().tls(trusting).build()?;
+            until(proxy, async |_, url| {
+                let asking = by_http2.request(url).method(Method::GET).without_content();
+                let refused = asking.connect().await.err().context("an answer of the server")?;
+                let headers = refused.headers().context("an answer of the server")?;
+                ensure!(headers.contains_key(MARK), "{headers:?}");
+                Ok(())
+            })
+            .await
+        }
+    }
 }
 
 /// Waits until the server refuses a new client, which does not know the token.
@@ -393,7 +430,6 @@ fn words(seen: Result<String>) -> String {
 /// The reason of a reset, or the kind of the error.
 fn reason(error: &Error) -> String {
     match error.reason() {
-        Some(reason) if reason.code() == super::backend::CODE => "the server's own code".to_owned(),
         Some(reason) => reason.to_string(),
         None => format!("{:?}", error.kind()),
     }

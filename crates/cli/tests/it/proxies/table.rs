@@ -1,6 +1,6 @@
 //! The behaviour that is expected through each proxy. `docs/proxies.md` shows it as a table.
 
-use super::boxes::Kind;
+use super::boxes::{Form, Kind};
 
 /// The Conn behaves as without a proxy.
 pub(super) const GOOD: &str = "✔";
@@ -26,6 +26,7 @@ pub(super) enum Cell {
     Silence330,
     Talk75,
     Late70,
+    Auto,
 }
 
 impl Cell {
@@ -44,8 +45,8 @@ impl Cell {
     pub(super) const SLOW: [Cell; 4] =
         [Cell::Silence100, Cell::Silence330, Cell::Talk75, Cell::Late70];
 
-    /// The rows of the table.
-    pub(super) const ALL: [Cell; 18] = [
+    /// The rows of the table of HTTP/2.
+    const ALL: [Cell; 18] = [
         Cell::Silent,
         Cell::Lines,
         Cell::ClientEnds,
@@ -65,6 +66,17 @@ impl Cell {
         Cell::Talk75,
         Cell::Late70,
     ];
+
+    /// The rows of a form's table.
+    pub(super) fn of(form: Form) -> Vec<Cell> {
+        match form {
+            Form::Http2 => Cell::ALL.to_vec(),
+            Form::WebSocket => {
+                let same = Cell::ALL.into_iter().filter(|cell| *cell != Cell::Streams);
+                [Cell::Auto].into_iter().chain(same).collect()
+            }
+        }
+    }
 
     pub(super) fn text(self) -> &'static str {
         match self {
@@ -86,12 +98,27 @@ impl Cell {
             Cell::Silence330 => "silent for 330 s",
             Cell::Talk75 => "a line a second for 75 s",
             Cell::Late70 => "the answer comes 70 s after the client's end",
+            Cell::Auto => "`Reach::Auto` finds the WebSocket",
         }
     }
 }
 
 /// The expected behaviour, faults of the proxy included.
-pub(super) fn expected(cell: Cell, kind: Kind) -> &'static str {
+pub(super) fn expected(cell: Cell, kind: Kind, form: Form) -> &'static str {
+    match form {
+        Form::Http2 => expected_of_http2(cell, kind),
+        Form::WebSocket => expected_of_websockets(cell, kind),
+    }
+}
+
+fn expected_of_websockets(cell: Cell, kind: Kind) -> &'static str {
+    match (cell, kind) {
+        (Cell::Reload, Kind::Envoy | Kind::Caddy) => "Closed",
+        _ => GOOD,
+    }
+}
+
+fn expected_of_http2(cell: Cell, kind: Kind) -> &'static str {
     use Kind::{Apache, Caddy, Envoy, Haproxy, Nghttpx, Nginx, OldHaproxy, OldNginx, Traefik};
 
     match (cell, kind) {
@@ -126,13 +153,13 @@ pub(super) fn comes(expected: &str) -> bool {
     !["held back", "not told", "not all"].iter().any(|start| expected.starts_with(start))
 }
 
-/// The lines of the table in `docs/proxies.md`, and of the notes below it. A note is shown by its number.
-pub(super) fn lines() -> Vec<String> {
+/// The lines of a form's table in `docs/proxies.md`, and of the notes below it. A note is shown by its number.
+pub(super) fn lines(form: Form) -> Vec<String> {
     let mut notes: Vec<&str> = Vec::new();
     let names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
     let mut lines = vec![format!("| | {} |\n", names.join(" | "))];
-    for cell in Cell::ALL {
-        let entries = Kind::ALL.map(|kind| match expected(cell, kind) {
+    for cell in Cell::of(form) {
+        let entries = Kind::ALL.map(|kind| match expected(cell, kind, form) {
             seen if seen == GOOD || seen.parse::<u32>().is_ok() => seen.to_owned(),
             seen => {
                 let number = notes.iter().position(|note| *note == seen).unwrap_or_else(|| {

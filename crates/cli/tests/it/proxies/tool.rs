@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::boxes::{Kind, Proxy};
+use super::boxes::{Form, Kind, Proxy};
 use super::cells;
 use super::table::GOOD;
 use crate::served::{Server, address};
@@ -20,20 +20,22 @@ pub(super) struct Tools {
     /// Stops the proxy.
     _proxy: Proxy,
     cacert: String,
+    /// The value of `--reach`.
+    reach: &'static str,
 }
 
 impl Tools {
-    pub(super) async fn start(kind: Kind, program: &std::path::Path) -> Result<Tools> {
+    pub(super) async fn start(kind: Kind, form: Form, program: &std::path::Path) -> Result<Tools> {
         let args = ["--files", "{}", "--writable", "--allow", "127.0.0.1:*"];
         let mut server = Server::start(&args).await;
         let upstream = server.url.trim_start_matches("http://").trim_end_matches('/').parse()?;
-        let mut proxy = Proxy::start(kind, program, upstream)?;
+        let mut proxy = Proxy::start(kind, form, program, upstream)?;
         cells::until_it_answers(&mut proxy).await?;
         server.url.clone_from(&proxy.url);
         let cacert = server.home.path().join("proxy.pem");
         fs::write(&cacert, &proxy.certificate)?;
         let cacert = cacert.to_str().context("a path of text")?.to_owned();
-        Ok(Tools { server, _proxy: proxy, cacert })
+        Ok(Tools { server, _proxy: proxy, cacert, reach: form.option() })
     }
 
     /// The streams that the proxy allows on a link.
@@ -56,7 +58,8 @@ impl Tools {
             tcp.write_all(&all).await
         });
         let way = format!("0:{target}");
-        let mut forward = self.server.forward(&["-v", "--cacert", &self.cacert, "-L", &way]);
+        let args = ["-v", "--cacert", &self.cacert, "--reach", self.reach, "-L", &way];
+        let mut forward = self.server.forward(&args);
         let local = address(&forward.says(", for 127.0.0.1").await);
         let mut tcp = TcpStream::connect(local).await?;
         let bytes = noise(100_000);
@@ -80,8 +83,8 @@ impl Tools {
         let url = format!("{}files/file", self.server.url);
         let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
         for args in [
-            ["send", "--cacert", &self.cacert, &path(&file), &url],
-            ["recv", "--cacert", &self.cacert, &url, &path(&back)],
+            ["send", "--cacert", &self.cacert, "--reach", self.reach, &path(&file), &url],
+            ["recv", "--cacert", &self.cacert, "--reach", self.reach, &url, &path(&back)],
         ] {
             let ended = self.server.run(&args).await;
             ensure!(ended.code == Some(0), "{}: {:?}: {}", args[0], ended.code, ended.said);
