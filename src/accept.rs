@@ -18,7 +18,7 @@ use http::{Request, Response, StatusCode, request, response};
 use crate::alive::{Counted, Kind};
 use crate::conn::{Addr, Carrier, Conn, LinkInfo, Served, Shutdown, Stream, Transport};
 use crate::hosted::{Accepted, Body, BodyCarrier, Pump, Server};
-use crate::observe;
+use crate::observe::{self, Side};
 #[cfg(feature = "websocket")]
 use crate::websocket::{
     Handshake, KeepAlive, MessageCarrier, Pulse, Role, Session, Upgrade, WebSockets, run,
@@ -171,7 +171,7 @@ impl Acceptor {
         self.look_at(request).inspect_err(|error| {
             self.accepted.count_rejected();
             let form = check::asked_for(request).name();
-            observe::rejected(form, request, error.status(), error);
+            observe::rejected(Side::Accept, form, request, error.status(), error);
         })
     }
 

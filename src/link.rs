@@ -60,7 +60,7 @@ pub(crate) use budget::Budget;
 #[cfg(test)]
 pub(crate) use driver::WASTE;
 #[cfg(feature = "websocket")]
-pub(crate) use guest::{Guest, NoRoom};
+pub(crate) use guest::Guest;
 pub(crate) use lease::{Lease, Places, Watch};
 pub(crate) use outcome::TIME_IS_UP;
 #[cfg(feature = "websocket")]

@@ -86,6 +86,7 @@ pub struct Listener {
     methods: Methods,
     protocols: Protocols,
     origins: Origins,
+    takes_websockets: bool,
     shared: Arc<Shared>,
     stopping: watch::Receiver<bool>,
     /// The task that takes in sockets. `None` if the program has brought the only transport.
@@ -173,7 +174,7 @@ impl Listener {
             (Some(text), _) => Some((StatusCode::FORBIDDEN, None, text)),
             (None, Transport::ExtendedConnect(protocol)) => self
                 .protocols
-                .refusal(protocol)
+                .refusal(protocol, self.takes_websockets)
                 .map(|text| (StatusCode::NOT_IMPLEMENTED, None, text)),
             // The handshake was checked before.
             (None, Transport::WebSocketHttp1) => None,

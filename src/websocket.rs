@@ -136,15 +136,15 @@ pub(crate) async fn run(
         () = &mut ending => {}
     }
     let farewell = Farewell { last_words, owes: session.owes() };
-    let loss = session.take_loss();
+    let (loss, unconfirmed) = (session.take_loss(), session.unconfirmed());
     let server = session.into_server();
     // The peer must learn how the connection ended before its transport ends (RFC 6455 §7.1.1).
-    tokio::select! {
-        () = farewell.say(socket) => {}
-        () = server.cut() => {}
-        () = ending => {}
-    }
-    loss
+    let is_confirmed = tokio::select! {
+        is_confirmed = farewell.say(socket) => is_confirmed,
+        () = server.cut() => false,
+        () = ending => false,
+    };
+    loss.or(unconfirmed.filter(|_| !is_confirmed))
 }
 
 /// Tells a connection of the end of the server that it came from. Never ready.

@@ -23,7 +23,7 @@ use crate::sync::{Mutex, lock};
 ///
 /// # What a WebSocket is as a connection
 ///
-/// With a server of this library (`accept` with the feature `websocket`, which `serve` and axum use), the connection is
+/// With a server of this library (`accept` with the feature `websocket`, which `serve` and axum use, and `ListenerBuilder::websockets`), the connection is
 /// the same as over HTTP/2, except that:
 ///
 /// * Each connection has a socket and a TLS handshake of its own. [`LinkPolicy`](crate::LinkPolicy) and the limits of
@@ -53,7 +53,7 @@ pub enum Reach {
     /// that time and there is no answer another second later, the client tries a WebSocket
     /// *beside* it, and keeps what is there first. **So a server that answers late, or a request that was cut off, may mean
     /// that the server sees two requests**; the one that is not used is ended without an end of the stream. A server of
-    /// this library answers at once.
+    /// this library that accepts requests as they come answers at once.
     ///
     /// If neither works, the error is that of HTTP/2, and its text has the other; if HTTP/2 gave no answer and the WebSocket
     /// was refused, it is the other way round. An answer of 401, 403 or 429 to the WebSocket is the error at once. A host that cannot be reached, a

@@ -9,6 +9,9 @@ pub(crate) const BY_HTTP2: &str = "in a terminal by \"h2conn connect URL\" or \"
 pub(crate) const NO_H2C: &str = "an upgrade from HTTP/1.1 (h2c) is not taken, because RFC 9113 has removed it (curl: \
                                  --http2-prior-knowledge in place of --http2)";
 
+/// For a client that asks for a WebSocket over HTTP/2 where those over HTTP/1.1 are taken.
+pub(crate) const WEBSOCKETS_BY_HTTP1: &str = "this server takes WebSockets over HTTP/1.1 only";
+
 /// For a client that asks a listener for a WebSocket, however it comes.
 pub(crate) fn no_websockets_at_a_listener() -> String {
     let built = match cfg!(feature = "websocket") {

@@ -1,6 +1,6 @@
 //! The protocols of extended CONNECT that open a connection.
 
-use super::{is_token, no_websockets_at_a_listener};
+use super::{WEBSOCKETS_BY_HTTP1, is_token, no_websockets_at_a_listener};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The values of `:protocol` that a server accepts (RFC 8441 §4). None by default.
@@ -23,14 +23,15 @@ impl Protocols {
 
     /// The text for a client whose protocol is not among them. Case does not matter, as in the
     /// field `upgrade` (RFC 9110 §7.8), whose names these are.
-    pub(crate) fn refusal(&self, protocol: &str) -> Option<String> {
+    pub(crate) fn refusal(&self, protocol: &str, takes_websockets: bool) -> Option<String> {
         if self.0.iter().any(|name| name.eq_ignore_ascii_case(protocol)) {
             return None;
         }
         let allowed = self.0.join(", ");
-        let advice = match protocol.eq_ignore_ascii_case("websocket") {
-            true => format!("; {}", no_websockets_at_a_listener()),
-            false => String::new(),
+        let advice = match (protocol.eq_ignore_ascii_case("websocket"), takes_websockets) {
+            (true, true) => format!("; {WEBSOCKETS_BY_HTTP1}"),
+            (true, false) => format!("; {}", no_websockets_at_a_listener()),
+            (false, _) => String::new(),
         };
         Some(format!(
             "the protocol {protocol:?} cannot be opened here by CONNECT; use one of: {allowed}{advice}"
@@ -70,13 +71,13 @@ mod tests {
     #[test]
     fn a_refusal_names_the_protocol_and_those_that_there_are() {
         let protocols = Protocols::only(["raw", "chat"]);
-        assert_eq!(protocols.refusal("raw"), None);
-        assert_eq!(protocols.refusal("RAW"), None);
-        let text = protocols.refusal("ra\"w").expect("it is not among them");
+        assert_eq!(protocols.refusal("raw", false), None);
+        assert_eq!(protocols.refusal("RAW", false), None);
+        let text = protocols.refusal("ra\"w", false).expect("it is not among them");
         assert!(text.contains("\"ra\\\"w\"") && text.contains("raw, chat"), "{text}");
-        assert!(Protocols::default().refusal("").is_some());
+        assert!(Protocols::default().refusal("", false).is_some());
         assert!(!text.contains("WebSocket"), "{text}");
-        let text = protocols.refusal("WebSocket").expect("it is not among them");
+        let text = protocols.refusal("WebSocket", false).expect("it is not among them");
         assert!(
             text.contains("raw, chat") && text.contains("`ListenerBuilder::websockets`"),
             "{text}"

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::response;
 use tokio::sync::{oneshot, watch};
 
 use crate::error::Result;
@@ -14,6 +15,11 @@ use crate::pipe::Mover;
 pub(crate) trait Carrier: Mover {
     /// The user's side wants something new from the stream: a reset, an end, an answer.
     fn changed(self: Arc<Self>);
+
+    /// The head that is sent where the user accepts with this one.
+    fn accepting(&self, head: response::Parts) -> response::Parts {
+        head
+    }
 
     /// Sends a PING, and gives the round trip's time. Gives nothing if the carrier ends first.
     ///

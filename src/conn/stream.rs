@@ -184,7 +184,8 @@ impl Stream {
     ///
     /// The error that ended the stream before, if it has ended.
     pub(crate) fn give_answer(&self, head: response::Parts) -> Result<(), Error> {
-        self.answer_with(head, false)
+        let accepts = head.status.is_success();
+        self.answer_with(if accepts { self.carrier.accepting(head) } else { head }, false)
     }
 
     /// The same, for an answer without content: END_STREAM goes with its head.
@@ -203,12 +204,6 @@ impl Stream {
             Some(Err(error)) => Err(error),
             _ => Ok(()),
         }
-    }
-
-    /// Replaces the answer by the form in which it is sent.
-    #[cfg(feature = "websocket")]
-    pub(crate) fn amend_answer(&self, head: response::Parts) {
-        lock(&self.answer).head = Some(Ok(head));
     }
 
     /// Whether the head of the answer has this field.

@@ -18,7 +18,7 @@ use h2conn_engine::StreamId;
 use slab::Slab;
 use tokio::sync::watch;
 
-use crate::conn::Offer;
+use crate::conn::{Offer, Transport};
 use crate::pipe::WakerSet;
 use crate::sync::{Mutex, lock};
 
@@ -166,6 +166,11 @@ pub(super) enum NoPlace {
     Closed,
 }
 
+/// A WebSocket that waits to be accepted is no ordinary request.
+fn is_websocket(offer: &Offer) -> bool {
+    matches!(offer.stream().transport, Transport::WebSocketHttp1)
+}
+
 /// The waiting requests of one link. Complete ones can be accepted after the link has ended, within
 /// a bound.
 pub(super) struct Line {
@@ -197,6 +202,9 @@ impl Line {
         }
         if let Some(take) = self.entrance.0.server.get() {
             drop(state);
+            if is_websocket(&offer) {
+                return drop(offer);
+            }
             // The driver may have looked before it began to be served.
             offer.stream().serve();
             return take(offer);
@@ -285,6 +293,10 @@ impl Backlog {
         let _ = self.0.server.set(take);
         drop(state);
         while let (Some(offer), Some(take)) = (self.take(), self.0.server.get()) {
+            if is_websocket(&offer) {
+                // Its client may try again, and then it comes to the server.
+                continue;
+            }
             offer.stream().serve();
             take(offer);
         }

@@ -7,7 +7,7 @@ use std::task::Waker;
 use h2conn_engine::StreamId;
 use http::request;
 
-use super::backlog::{Entrance, Line, NoPlace};
+use super::backlog::{Entrance, Line};
 use super::budget::{Budget, Share};
 use super::events::memory_of;
 use crate::conn::{Kept, Offer, Stream};
@@ -18,37 +18,19 @@ pub(crate) struct Guest {
     share: Share,
 }
 
-/// The reason why a guest's request is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoRoom {
-    /// The listener is ending.
-    Closed,
-    /// There is no room, because of the limit of this name.
-    Full(&'static str),
-}
-
 impl Guest {
     /// `task` wakes the task that calls [`Guest::holds`].
     pub(crate) fn new(entrance: &Entrance, budget: &Arc<Budget>, task: Waker) -> Guest {
         Guest { line: entrance.line(), share: budget.join(task) }
     }
 
-    /// The memory of a request, if there is room for it. It must be kept as long as the request is.
-    pub(crate) fn charge(&self, request: &request::Parts) -> Result<Kept, NoRoom> {
-        match self.line.look() {
-            // A program that serves takes no connections from here.
-            _ if self.line.is_served() => return Err(NoRoom::Closed),
-            Err(NoPlace::Closed) => return Err(NoRoom::Closed),
-            Err(NoPlace::Full) => return Err(NoRoom::Full("backlog")),
-            Ok(()) => {}
-        }
-        if !self.share.takes_more() {
-            return Err(NoRoom::Full("max_memory"));
-        }
-        Ok(Box::new(self.share.charge(memory_of(&request.uri, &request.headers))))
+    /// The memory of the request, which must be kept as long as the request is. A guest has no other request, and so
+    /// always a place for this one: `max_links` bounds how many guests there are.
+    pub(crate) fn charge(&self, request: &request::Parts) -> Kept {
+        Box::new(self.share.charge(memory_of(&request.uri, &request.headers)))
     }
 
-    /// Makes the request wait to be accepted.
+    /// Makes the request wait to be accepted. If no more are, it is dropped at once.
     pub(crate) fn offer(&mut self, stream: &Arc<Stream>) {
         self.share.update(0, 1);
         self.line.push(StreamId::FIRST, Offer::new(Arc::clone(stream)), self.share.fields());
@@ -66,8 +48,9 @@ impl Guest {
         self.share.answer();
         (is_too_much && self.share.must_hold_less()).then(|| {
             format!(
-                "reset here: {unread} bytes of it lie unread, and all clients of the listener hold the {} bytes that they \
-                 may together; read faster, or allow more memory",
+                "reset here: {unread} bytes of it lie unread, its header fields take {}, and all clients of the listener \
+                 hold the {} bytes that they may together; read faster, or allow more memory",
+                self.share.fields(),
                 self.share.cap()
             )
         })

@@ -83,7 +83,7 @@ impl ListenerBuilder {
     ///
     /// The offer contains no names. A browser that sees it sends its WebSockets to this port over
     /// HTTP/2, where they are answered with 501. Without the offer the browser uses an HTTP/1.1
-    /// connection.
+    /// connection, where a listener can take them (`websockets`).
     ///
     /// [`Incoming::transport`]: crate::Incoming::transport
     pub fn protocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {

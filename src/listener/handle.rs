@@ -60,7 +60,7 @@ pub struct ListenerStats {
     pub accepted: u64,
     /// Requests answered since the start with a status that refuses them: by the program
     /// ([`Incoming::reject`](crate::Incoming::reject)), or by the listener because of their method,
-    /// protocol or origin. A request that is dropped, or finds no place, is not answered and does
+    /// protocol, origin or invalid handshake. A request that is dropped, or finds no place, is not answered and does
     /// not count.
     pub rejected: u64,
     /// Clients refused because of [`max_links`](crate::ListenerBuilder::max_links) since the start.

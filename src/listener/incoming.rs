@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// A request for a connection that waits for its answer.
 ///
 /// Dropping it refuses the request with `REFUSED_STREAM`, which tells the client that it may try
-/// again (RFC 9113 §8.7).
+/// again (RFC 9113 §8.7). The client of a WebSocket gets 503.
 #[derive(Debug)]
 pub struct Incoming {
     offer: Offer,
@@ -71,7 +71,8 @@ impl Incoming {
         &self.stream().link.peer_certificates
     }
 
-    /// Accepts the connection. The client is answered with 200 at once, before anything is written.
+    /// Accepts the connection. The client is answered with 200 at once, before anything is written, or
+    /// with 101 if it asks for a WebSocket.
     ///
     /// # Errors
     ///

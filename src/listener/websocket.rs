@@ -1,7 +1,7 @@
 //! WebSockets over HTTP/1.1 at a listener (feature `websocket`). The request for one waits in the
 //! backlog as every other request does, and its client is answered when the program has decided.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -10,19 +10,20 @@ use bytes::{Bytes, BytesMut};
 use http::header::HeaderValue;
 use http::uri::{PathAndQuery, Scheme};
 use http::{Request, Response, StatusCode, Uri, header, request, response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::ListenerBuilder;
 use super::handshake::Server;
 use super::http1::{Http1Client, Http1Server, NO_WEBSOCKET_BY_HTTP10};
 use crate::config::only;
-use crate::conn::{LinkInfo, Quiet, Shutdown, Stream, Wish};
+use crate::conn::{LinkInfo, Quiet, Shutdown, Stream, Transport, Wish};
 use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::hosted::{self, Body, Limits, plain};
-use crate::link::{Guest, NoRoom};
-use crate::observe;
+use crate::link::Guest;
+use crate::observe::{self, Side};
 use crate::pipe::Buffers;
 use crate::websocket::{
     Account, Handshake, KeepAlive, MessageCarrier, Pulse, Refusal, Role, Session, Upgrade,
@@ -43,26 +44,29 @@ impl ListenerBuilder {
     ///   [`methods`](ListenerBuilder::methods) does not apply. The status of
     ///   [`accept_with`](crate::Incoming::accept_with) is replaced by 101. An
     ///   [`Incoming`](crate::Incoming) that is dropped is answered with 503, which tells the client to
-    ///   try again. An invalid handshake is answered with 400, 405 or 426, without a word to the
-    ///   program.
+    ///   try again. An invalid handshake is answered with 400, 405, 426 or 505, and the program does
+    ///   not see it; [`ListenerStats::rejected`](crate::ListenerStats::rejected) counts it.
     /// * **Origins** are checked for them too, as for all requests: see
     ///   [`origins`](ListenerBuilder::origins).
     /// * **Limits.** Each WebSocket is a link of its own for
     ///   [`max_links`](ListenerBuilder::max_links) and the like. Its request and its unread bytes
-    ///   count for [`max_memory`](ListenerBuilder::max_memory). In addition it takes the frame
-    ///   buffers that [`WebSockets`] names. Bytes that wait for their reader are bounded by
-    ///   [`initial_window_size`](ListenerBuilder::initial_window_size), which does not grow here.
+    ///   count for [`max_memory`](ListenerBuilder::max_memory), and so do the bytes of a message that
+    ///   has come in part. In addition it takes the frame buffers that [`WebSockets`] names. Bytes that
+    ///   wait for their reader are bounded by
+    ///   [`initial_window_size`](ListenerBuilder::initial_window_size), which does not grow here, and
+    ///   one message more. A stranger that must make room is closed without an answer.
     /// * **Timeouts.** Those of the listener apply, and the
     ///   [`keep_alive_interval`](ListenerBuilder::keep_alive_interval) too: its PING is that of a
-    ///   WebSocket, which browsers answer. A program that answers none while it reads nothing is given
-    ///   up. `max_link_age` does not apply.
+    ///   WebSocket, which browsers answer by themselves. A client of another library that stops
+    ///   reading answers none, and is given up. `max_link_age` does not apply.
     /// * **The end.** [`Listener::drain`](crate::Listener::drain) waits for WebSockets too, and tells
-    ///   them. Bytes that a client of another library may not have received do not count as lost if
-    ///   it has answered the close frame.
+    ///   them. The bytes for a client of another library count as delivered when that client has
+    ///   answered the close frame.
     ///
     /// A listener that is given to [`serve`](fn@crate::serve) does not need this: there
-    /// [`accept`](fn@crate::accept) takes WebSockets. WebSockets over HTTP/2 (RFC 8441) are not
-    /// offered, so browsers use HTTP/1.1.
+    /// [`accept`](fn@crate::accept) takes WebSockets. WebSockets over HTTP/2 (RFC 8441) are not taken.
+    /// Browsers use HTTP/1.1 then, unless [`protocols`](ListenerBuilder::protocols) offers extended
+    /// CONNECT: a browser that sees the offer gets 501.
     pub fn websockets(mut self, websockets: WebSockets) -> Self {
         self.websockets = Some(Arc::new(Settings { websockets, buffers: Arc::default() }));
         self
@@ -96,20 +100,29 @@ impl Http1Server for Reception {
             info: Arc::clone(&client.info),
             answered: Arc::clone(&client.answered),
             shutdown: client.shutdown.clone(),
+            refused: Notify::new(),
         };
-        let visit = Arc::new(visit);
-        Box::pin(client.drive(move |request| {
+        let (visit, limit) = (Arc::new(visit), self.server.config.handshake_timeout);
+        let visited = Arc::clone(&visit);
+        let answer = move |request| {
             let visit = Arc::clone(&visit);
-            async move {
-                let mut response = visit.answer(request).await;
-                if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                    // No place is kept for a client without a connection.
-                    let close = HeaderValue::from_static("close");
-                    response.headers_mut().insert(header::CONNECTION, close);
-                }
-                Ok(response)
+            async move { Ok(visit.answer_once(request).await) }
+        };
+        // A request that has come can be accepted while the listener ends. There is no second one.
+        let served: Pin<Box<dyn Future<Output = ()> + Send>> =
+            Box::pin(client.drive(answer, pending::<()>()));
+        Box::pin(async move {
+            let is_late = async {
+                visited.refused.notified().await;
+                sleep(limit).await;
+            };
+            tokio::select! {
+                biased;
+                () = served => {}
+                // It does not take the text of its refusal.
+                () = is_late => {}
             }
-        }))
+        })
     }
 }
 
@@ -120,55 +133,74 @@ struct Visit {
     info: Arc<LinkInfo>,
     answered: Arc<Notify>,
     shutdown: Shutdown,
+    /// Is told when the request is refused.
+    refused: Notify,
 }
 
 impl Visit {
+    /// Answers the client, which has no other request unless its WebSocket is accepted.
+    async fn answer_once(&self, request: Request<Incoming>) -> Response<Body> {
+        let mut response = self.answer(request).await;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().append(header::CONNECTION, close);
+            self.refused.notify_one();
+        }
+        response
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let websockets = &self.settings.websockets;
         // First, so that a page of another origin is told the same whatever else is wrong.
         let origin = self.server.origins.refusal(request.uri(), request.headers());
         let handshake = match origin {
             Some(text) => Err(Refusal::new(StatusCode::FORBIDDEN, text)),
-            None => Handshake::of(&request, websockets),
+            // The client's end could not be seen behind it.
+            None if !request.body().is_end_stream() => {
+                Err(Refusal::new(StatusCode::BAD_REQUEST, WITH_CONTENT))
+            }
+            None => Handshake::of(&request, websockets).and_then(|handshake| {
+                let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
+                handshake.ok_or_else(|| Refusal::new(status, NO_WEBSOCKET_BY_HTTP10))
+            }),
         };
         let handshake = match handshake {
-            Ok(Some(handshake)) => handshake,
-            Ok(None) => {
-                let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
-                return self.refuse(Refusal::new(status, NO_WEBSOCKET_BY_HTTP10));
-            }
-            Err(refusal) => return self.refuse(refusal),
+            Ok(handshake) => handshake,
+            Err(refusal) => return self.refuse(&request, refusal),
         };
         let (mut parts, _) = request.into_parts();
         let upgrade = Upgrade::of(&mut parts);
-        let mut asked = match self.ask(parts, &handshake) {
-            Ok(asked) => asked,
-            Err(NoRoom::Closed) => return busy("the server is shutting down"),
-            Err(NoRoom::Full(limit)) => {
-                observe::refused(limit, &self.info.peer);
-                return busy("the server has no room for another connection");
-            }
+        let mut asked = self.ask(parts, &handshake);
+        let decided = poll_fn(|cx| asked.poll(cx));
+        let decision = tokio::select! {
+            biased;
+            decision = decided => decision,
+            error = is_idle(Quiet::new(&self.server.config)) => Decision::Dropped(error),
         };
-        match poll_fn(|cx| asked.poll(cx)).await {
-            Decision::Accepted(head) => self.begin(asked, head, handshake, upgrade),
+        match decision {
+            Decision::Accepted(head) => self.begin(asked, head, &handshake, upgrade),
             Decision::Refused(head, text) => {
                 asked.settle(Ok(()));
                 Response::from_parts(head, Body::full(text))
             }
             Decision::Dropped(error) => {
                 asked.settle(Err(error));
-                busy("the server has not taken the connection")
+                let text = "the server has not taken the connection; try again";
+                plain(StatusCode::SERVICE_UNAVAILABLE, text, [(header::RETRY_AFTER, "1")])
             }
         }
     }
 
-    fn refuse(&self, refusal: Refusal) -> Response<Body> {
+    fn refuse<B>(&self, request: &Request<B>, refusal: Refusal) -> Response<Body> {
+        let Refusal { status, text, fields } = refusal;
         self.server.shared.decided.rejected();
-        plain(refusal.status, &refusal.text, refusal.fields)
+        let form = Transport::WebSocketHttp1.name();
+        observe::rejected(Side::Server, form, request, status, &text);
+        plain(status, &text, fields)
     }
 
     /// Makes the request wait to be accepted.
-    fn ask(&self, mut request: request::Parts, handshake: &Handshake) -> Result<Asked, NoRoom> {
+    fn ask(&self, mut request: request::Parts, handshake: &Handshake) -> Asked {
         let Server { entrance, shared, config, tls, .. } = &*self.server;
         if let Some(uri) = whole(&request, tls.is_some()) {
             request.uri = uri;
@@ -176,9 +208,8 @@ impl Visit {
         let server = hosted::Server::new();
         let task = Waker::from(Arc::clone(&server));
         let mut guest = Guest::new(entrance, &shared.budget, task);
-        let memory = guest.charge(&request)?;
         let carrier = MessageCarrier::new(&server);
-        carrier.keep(memory);
+        carrier.ask(handshake.clone(), guest.charge(&request));
         let riding = Arc::clone(&carrier) as _;
         let (info, buffers) = (Arc::clone(&self.info), Arc::clone(&self.settings.buffers));
         let transport = handshake.transport();
@@ -187,7 +218,7 @@ impl Visit {
         let stream = Arc::new(stream);
         guest.offer(&stream);
         let text = BytesMut::new();
-        Ok(Asked { stream, carrier, server, guest: Some(guest), refusal: None, text })
+        Asked { stream, carrier, server, guest: Some(guest), refusal: None, text }
     }
 
     /// Begins the connection that the program has accepted.
@@ -195,7 +226,7 @@ impl Visit {
         &self,
         mut asked: Asked,
         head: response::Parts,
-        handshake: Handshake,
+        handshake: &Handshake,
         upgrade: Upgrade,
     ) -> Response<Body> {
         self.answered.notify_one();
@@ -218,8 +249,6 @@ impl Visit {
                 shared.links.note_loss(Instant::now());
             }
         });
-        let (head, ()) = handshake.answer(Response::from_parts(head, ())).into_parts();
-        asked.stream.amend_answer(head.clone());
         Response::from_parts(head, Body::upgrade(Arc::clone(&asked.server)))
     }
 }
@@ -255,13 +284,7 @@ impl Asked {
         self.server.register_task(cx);
         if self.refusal.is_none() {
             match self.stream.take_answer() {
-                // A request for a WebSocket that a server of ordinary requests has got, because its
-                // program began to serve while the request waited.
-                Some(_) if self.stream.is_ordinary() => {
-                    let message = "a WebSocket that had come before the program began to serve";
-                    return Poll::Ready(Decision::Dropped(dropped(message)));
-                }
-                Some((head, _)) if head.status.is_success() => {
+                Some((head, _)) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
                     return Poll::Ready(Decision::Accepted(head));
                 }
                 Some((head, _)) => self.refusal = Some(head),
@@ -269,8 +292,9 @@ impl Asked {
             }
         }
         if let Wish::Reset(_) = self.stream.wish() {
-            let message = "the request was dropped unanswered";
-            return Poll::Ready(Decision::Dropped(dropped(message)));
+            let error = Error::new(ErrorKind::Aborted, "the request was dropped unanswered");
+            let error = error.with_reason(Reason::REFUSED_STREAM);
+            return Poll::Ready(Decision::Dropped(error));
         }
         if self.refusal.is_none() {
             return Poll::Pending;
@@ -313,14 +337,19 @@ impl Drop for Asked {
     }
 }
 
-fn dropped(message: &'static str) -> Error {
-    Error::new(ErrorKind::Aborted, message).with_reason(Reason::REFUSED_STREAM)
-}
+const WITH_CONTENT: &str = "a request for a WebSocket must have no content";
 
-/// Tells a client that it may try again.
-fn busy(why: &str) -> Response<Body> {
-    let text = format!("{why}; try again");
-    plain(StatusCode::SERVICE_UNAVAILABLE, &text, [(header::RETRY_AFTER, "1")])
+/// Waits until a request on which nothing moves has waited too long.
+async fn is_idle(quiet: Option<Box<Quiet>>) -> Error {
+    if let Some(quiet) = quiet
+        && let Some(due) = quiet.due()
+    {
+        sleep_until(due).await;
+        if let Some((_, text)) = quiet.verdict(Instant::now()) {
+            return Error::new(ErrorKind::TimedOut, text);
+        }
+    }
+    pending().await
 }
 
 /// The target with its scheme and host, as requests over HTTP/2 have it. `None` if the client has

@@ -75,16 +75,17 @@ fn ended(side: &'static str, form: &'static str, result: &'static str) {
     meters::count("h2conn_conns_total", labels);
 }
 
-/// `accept` refuses a request with this status, so that there is no connection. It is reported in the span in which the
-/// program looks at the request.
+/// `accept`, or a listener by itself, refuses a request with this status, so that there is no connection. It is reported in
+/// the span in which the program looks at the request.
 #[cfg(feature = "accept")]
 pub(crate) fn rejected<B>(
+    side: Side,
     form: &'static str,
     request: &Request<B>,
     status: StatusCode,
     error: &dyn Display,
 ) {
-    let side = Side::Accept.name();
+    let side = side.name();
     ended(side, form, "rejected");
     let (method, path, status) = (request.method(), request.uri().path(), status.as_u16());
     tracing::debug!(target: TARGET, side, form, %method, path, status, %error, "conn rejected");

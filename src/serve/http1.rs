@@ -46,7 +46,8 @@ where
             request.extensions_mut().insert(shutdown.clone());
             call(request, service.clone(), Arc::clone(&answered))
         };
-        Box::pin(client.drive(answer))
+        let mut ending = client.shutdown.clone();
+        Box::pin(client.drive(answer, async move { ending.begins().await }))
     }
 }
 

@@ -3,8 +3,10 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::{Response, response};
 use tokio::sync::{oneshot, watch};
 
+use super::handshake::Handshake;
 use crate::conn::{Carrier, Kept};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hosted::Server;
@@ -16,8 +18,8 @@ use crate::sync::{Mutex, lock};
 pub(crate) struct MessageCarrier {
     server: Arc<Server>,
     state: Mutex<State>,
-    /// Is kept as long as the stream.
-    kept: OnceLock<Kept>,
+    /// A request that waits to be accepted at a listener.
+    asked: OnceLock<(Handshake, Kept)>,
 }
 
 #[derive(Debug)]
@@ -33,13 +35,14 @@ impl MessageCarrier {
         Arc::new(MessageCarrier {
             server: Arc::clone(server),
             state: Mutex::new(State::Open(Vec::new())),
-            kept: OnceLock::new(),
+            asked: OnceLock::new(),
         })
     }
 
-    /// Keeps something as long as the stream is there. Only the first call counts.
-    pub(crate) fn keep(&self, kept: Kept) {
-        let _ = self.kept.set(kept);
+    /// Sets the request that will be accepted, and the memory that counts as long as the stream is there. Only the first
+    /// call counts.
+    pub(crate) fn ask(&self, handshake: Handshake, memory: Kept) {
+        let _ = self.asked.set((handshake, memory));
     }
 
     pub(super) fn server(&self) -> &Arc<Server> {
@@ -73,6 +76,13 @@ impl Mover for MessageCarrier {
 impl Carrier for MessageCarrier {
     fn changed(self: Arc<Self>) {
         self.server.wake_task();
+    }
+
+    fn accepting(&self, head: response::Parts) -> response::Parts {
+        match self.asked.get() {
+            Some((handshake, _)) => handshake.answer(Response::from_parts(head, ())).into_parts().0,
+            None => head,
+        }
     }
 
     fn ping(&self) -> Result<oneshot::Receiver<Duration>> {

@@ -33,15 +33,18 @@ pub(super) struct Farewell {
 
 impl Farewell {
     /// Sends the rest of the socket's output, and waits until the peer has received it. Closing a
-    /// transport with unread bytes would reset it and lose the last word.
-    pub(super) async fn say<S>(self, mut socket: Socket<S>)
+    /// transport with unread bytes would reset it and lose the last word. Returns whether the peer has confirmed what it
+    /// owed.
+    pub(super) async fn say<S>(self, mut socket: Socket<S>) -> bool
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        let mut is_confirmed = !self.owes;
         if self.owes {
             let mut received = 0;
             let waiting = async {
                 while let Ok(Some(Ok(message))) = timeout(SILENCE, socket.next()).await {
+                    is_confirmed |= message.is_close();
                     received += message.len();
                     if received > MOST {
                         break;
@@ -62,5 +65,6 @@ impl Farewell {
             Ok::<_, tungstenite::Error>(())
         };
         let _ = timeout(PARTING, ending).await;
+        is_confirmed
     }
 }

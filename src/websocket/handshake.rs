@@ -39,6 +39,7 @@ impl Refusal {
 }
 
 /// A valid request for a WebSocket.
+#[derive(Clone, Debug)]
 pub(crate) struct Handshake {
     /// The client's key, from which the answer is made. HTTP/2 has no key.
     key: Option<HeaderValue>,
@@ -111,13 +112,13 @@ impl Handshake {
 
     /// Turns `response` into the answer to this handshake. Its status and header fields are those
     /// for other requests.
-    pub(crate) fn answer(self, mut response: Response<()>) -> Response<()> {
+    pub(crate) fn answer(&self, mut response: Response<()>) -> Response<()> {
         *response.status_mut() = match self.key {
             Some(_) => StatusCode::SWITCHING_PROTOCOLS,
             None => StatusCode::OK,
         };
         let headers = response.headers_mut();
-        if let Some(key) = self.key {
+        if let Some(key) = &self.key {
             // RFC 9110 §8.6, RFC 9112 §6.1.
             headers.remove(header::CONTENT_LENGTH);
             headers.remove(header::TRANSFER_ENCODING);
@@ -126,8 +127,8 @@ impl Handshake {
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept.expect("base64 is a value"));
         }
-        if let Some(subprotocol) = self.subprotocol {
-            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+        if let Some(subprotocol) = &self.subprotocol {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol.clone());
         }
         response
     }

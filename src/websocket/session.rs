@@ -66,6 +66,8 @@ pub(crate) struct Session {
     is_blocked: bool,
     /// Bytes of pongs that the transport may not have taken.
     pongs: usize,
+    /// The bytes that had come with the last whole message.
+    whole: u64,
     /// The peer's side has ended in order. Without marks that is the close frame.
     received_end: bool,
     /// The peer's close frame has come, so nothing else comes from it.
@@ -105,6 +107,7 @@ impl Session {
             sent_end: false,
             is_blocked: false,
             pongs: 0,
+            whole: 0,
             received_end: false,
             received_close: false,
             told_draining: false,
@@ -182,6 +185,13 @@ impl Session {
         Arc::clone(&self.server)
     }
 
+    /// The loss of a connection whose user has let it go, if the peer never confirms that it has everything.
+    pub(super) fn unconfirmed(&self) -> Option<Error> {
+        let (written, _) = self.stream.outbox.progress();
+        let is_open = self.owes() && written > 0 && self.stream.fails_untold();
+        is_open.then(|| Error::new(ErrorKind::Closed, UNCONFIRMED).by_the_peer())
+    }
+
     /// Whether everything was sent, but the peer has not confirmed it by its close frame. With marks it has, or this side
     /// has given it up.
     pub(super) fn owes(&self) -> bool {
@@ -220,6 +230,7 @@ impl Session {
                 return;
             }
             let Poll::Ready(message) = Pin::new(&mut *socket).poll_next(cx) else { return };
+            self.whole = socket.get_ref().read();
             match message {
                 Some(Ok(Message::Binary(bytes))) => {
                     let mark = self.messages.of_binary(bytes);
@@ -252,7 +263,9 @@ impl Session {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let Some(account) = &mut self.account else { return };
-        let Some(message) = account.holds(self.stream.inbox.len()) else { return };
+        // A message is held while it comes.
+        let coming = (socket.get_ref().read() - self.whole) as usize;
+        let Some(message) = account.holds(self.stream.inbox.len() + coming) else { return };
         hoarder_reset(&self.stream.link.peer, &message);
         let ending = Ending::Local(Reason::ENHANCE_YOUR_CALM, message.into());
         self.say_reset(socket, Reason::ENHANCE_YOUR_CALM);
@@ -326,6 +339,7 @@ impl Session {
             // The answer to the peer's close frame is this side's end, and the socket sends
             // it.
             if !self.outgoing.take_end(&self.stream.outbox) {
+                self.note_loss(&error);
                 self.stream.outbox.fail(error);
             }
         }
@@ -347,6 +361,9 @@ fn no_upgrade(error: Option<hyper::Error>) -> Ending {
         None => dropped,
     })
 }
+
+const UNCONFIRMED: &str =
+    "the WebSocket ended before the peer answered the close frame: the last bytes may be lost";
 
 const PEER_CLOSED: &str = "the peer has closed the WebSocket, and takes nothing more: what was \
                            not yet sent is lost";

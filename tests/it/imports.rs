@@ -52,6 +52,7 @@ const CRATES: [(&str, &[&str]); 13] = [
             "content/",
             "hosted/",
             "listener/http1/drive.rs",
+            "listener/websocket.rs",
             "serve",
             "testing/hosted",
         ],

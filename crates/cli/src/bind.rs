@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use h2conn::http::header;
 use h2conn::tls::{Identity, ServerTls};
-use h2conn::{Listener, ListenerBuilder};
+use h2conn::{Incoming, Listener, ListenerBuilder};
 
 use crate::args::{Destination, ListenOptions};
 use crate::dial::read;
@@ -53,6 +54,26 @@ pub(crate) fn is_local(addr: &Destination) -> bool {
     }
 }
 
+/// Why a page's request is not taken at a listener that only this machine reaches: it was sent to a foreign name, which was
+/// made to point here (DNS rebinding). Programs send no origin.
+pub(crate) fn rebound(incoming: &Incoming, is_local: bool) -> Option<String> {
+    let host = incoming.uri().host().unwrap_or_default();
+    let is_page = incoming.headers().contains_key(header::ORIGIN);
+    (is_local && is_page && !is_own_name(host)).then(|| {
+        format!(
+            "a page may not connect by the name {host:?}: this server is for this machine alone, whose pages use localhost or \
+             its address"
+        )
+    })
+}
+
+/// Whether no other machine can be meant by this host.
+fn is_own_name(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let host = host.to_ascii_lowercase();
+    address.parse::<IpAddr>().is_ok() || host == "localhost" || host.ends_with(".localhost")
+}
+
 fn tls(options: &ListenOptions) -> Result<ServerTls> {
     let given = options.cert.as_ref().zip(options.key.as_ref());
     let identity = match (given, &options.identity) {
@@ -98,6 +119,17 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
     use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_its_own() {
+        for own in ["localhost", "LOCALHOST", "app.localhost", "127.0.0.1", "10.0.0.1", "[::1]"] {
+            assert!(is_own_name(own), "{own}");
+        }
+        for foreign in ["evil.example", "localhost.evil.example", "notlocalhost", "127.0.0.1.x", ""]
+        {
+            assert!(!is_own_name(foreign), "{foreign}");
+        }
+    }
 
     #[test]
     fn a_listener_is_local_when_no_other_machine_can_reach_its_address() {

@@ -164,12 +164,17 @@ impl ListenerBuilder {
         let server = Server::new(tls, config, entrance, &shared, &self.origins);
         #[cfg(feature = "websocket")]
         let server = Server { websockets: self.websockets, ..server };
+        #[cfg(feature = "websocket")]
+        let takes_websockets = server.websockets.is_some();
+        #[cfg(not(feature = "websocket"))]
+        let takes_websockets = false;
         let listener = Listener {
             incoming,
             local,
             methods: self.methods,
             protocols: self.protocols,
             origins: self.origins,
+            takes_websockets,
             shared,
             stopping,
             accepting: None,

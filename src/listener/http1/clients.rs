@@ -173,6 +173,8 @@ impl Shared {
             std::future::pending::<()>().await;
         };
         tokio::select! {
+            // A client that is being answered keeps its place.
+            biased;
             () = served => {}
             () = stranger => {}
             _ = cut.wait_for(|cut| *cut) => {}

@@ -27,8 +27,9 @@ const LEAST_ROOM: usize = 64 << 10;
 type BoxError = Box<dyn StdError + Send + Sync>;
 
 impl Http1Client {
-    /// Answers the client's requests by `answer`, until the client leaves or the server ends.
-    pub(crate) async fn drive<A, Fut, R>(self, answer: A)
+    /// Answers the client's requests by `answer`, until the client leaves. Once `ends` is ready, the answer to the present
+    /// request is the last one.
+    pub(crate) async fn drive<A, Fut, R>(self, answer: A, ends: impl Future)
     where
         A: Fn(Request<Incoming>) -> Fut,
         Fut: Future<Output = Result<Response<R>, BoxError>>,
@@ -36,7 +37,7 @@ impl Http1Client {
         R::Error: Into<BoxError>,
     {
         let _counted = Counted::new(Kind::Task);
-        let Http1Client { io, seen, info, head_timeout, max_head, mut shutdown, open, .. } = self;
+        let Http1Client { io, seen, info, head_timeout, max_head, open, .. } = self;
         let io = TokioIo::new(Rewound { seen, io, _open: open });
         let conn = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -50,7 +51,7 @@ impl Http1Client {
         let outcome = tokio::select! {
             biased;
             outcome = conn.as_mut() => Some(outcome),
-            () = shutdown.begins() => None,
+            _ = ends => None,
         };
         let outcome = match outcome {
             Some(outcome) => outcome,
@@ -85,6 +86,10 @@ impl AsyncRead for Rewound {
         let n = self.seen.len().min(buf.remaining());
         buf.put_slice(&self.seen[..n]);
         self.seen.advance(n);
+        if self.seen.is_empty() {
+            // A WebSocket would keep the memory.
+            self.seen = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -152,9 +152,21 @@ impl Session {
         self.messages.are_marked() && are_ended && self.linger.is_told()
     }
 
+    /// Whether the peer has received everything, as far as it can be known: with marks by its pong, and otherwise by its
+    /// close frame behind everything. A peer that was sent no content has nothing to lose.
+    fn is_told(&self) -> bool {
+        let (written, _) = self.stream.outbox.progress();
+        match self.messages.are_marked() {
+            true => self.linger.is_told(),
+            false => {
+                written == 0 || (self.received_close && !self.stream.outbox.has_unsent_bytes())
+            }
+        }
+    }
+
     /// Keeps the failure of a connection which its user has let go: no other code can be told.
     pub(super) fn note_loss(&mut self, error: &Error) {
-        let is_seen = !self.stream.fails_untold() || self.linger.is_told();
+        let is_seen = !self.stream.fails_untold() || self.is_told();
         let wants_no_more = error.reason() == Some(Reason::NO_ERROR);
         if !is_seen && (self.stream.outbox.has_unsent_bytes() || !wants_no_more) {
             self.loss.get_or_insert_with(|| error.clone());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use h2::ext::Protocol;
 use h2conn::http::{Method, Request};
-use h2conn::{Acceptor, Listener};
+use h2conn::{Acceptor, Listener, WebSockets};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -42,6 +42,17 @@ const LISTENER: [Row; 10] = [
     (Http1("POST / HTTP/1.1", &[]), 505),
     (Http1("POST / HTTP/1.0", &[]), 505),
     (Http1("GET / HTTP/1.1", WEBSOCKET), 501),
+    (Http1("GET / HTTP/1.1", &[("upgrade", "h2c"), CONNECTION]), 505),
+];
+
+const WITH_WEBSOCKETS: [Row; 8] = [
+    (Http2("POST", &[]), 200),
+    (Connect(Some("websocket"), VERSION), 501),
+    (Http1("POST / HTTP/1.1", &[]), 505),
+    (Http1("GET / HTTP/1.1", WEBSOCKET), 101),
+    (Http1("GET / HTTP/1.0", WEBSOCKET), 505),
+    (Http1("POST / HTTP/1.1", WEBSOCKET), 405),
+    (Http1("GET / HTTP/1.1", &[("upgrade", "websocket"), CONNECTION]), 400),
     (Http1("GET / HTTP/1.1", &[("upgrade", "h2c"), CONNECTION]), 505),
 ];
 
@@ -162,6 +173,10 @@ fn a_page_of_another_origin_gets_403_whatever_else_is_wrong() -> TestResult {
         let (listener, site) = listen_with(Over::Cleartext, builder).await?;
         serve(listener, echo);
         check("a listener", &site, &LISTENER).await?;
+        let builder = Listener::builder().protocols(["raw"]).websockets(WebSockets::new());
+        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+        serve(listener, echo);
+        check("a listener with WebSockets", &site, &WITH_WEBSOCKETS).await?;
         for host in Host::OF_ACCEPT {
             let site = host.echo(Over::Cleartext).await?;
             check(&format!("{host:?}"), &site, &ACCEPT).await?;

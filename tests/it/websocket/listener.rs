@@ -1,22 +1,27 @@
 //! WebSockets at a listener: what its program sees of a request, and the listener's limits and ends.
 
+use std::future::IntoFuture;
 use std::io::ErrorKind::ConnectionReset;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use futures_util::SinkExt;
+use futures_util::{SinkExt, StreamExt};
 use h2conn::http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use h2conn::{
     ErrorKind, Incoming, Listener, ListenerBuilder, Reach, Reason, Transport, WebSockets,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::{check_echo, read_to_close};
 use crate::support::websocket::{self, Socket, open, request, send, told};
 use crate::support::{
-    GRACE, Over, Site, TestResult, accept, echo, listen_with, noise, ours, run, serve, within,
+    GRACE, Over, Site, TestResult, accept, echo, listen_with, noise, ours, run, serve, tcp_server,
+    within,
 };
 
 fn builder() -> ListenerBuilder {
@@ -86,7 +91,12 @@ fn the_program_sees_the_request_and_its_client_the_answer() -> TestResult {
             answer.headers_mut().insert("x-answer", HeaderValue::from_static("here"));
             answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("7"));
             let conn = incoming.accept_with(answer)?;
+            // At once, and as it is sent.
+            let told = conn.response().await?;
+            ensure!(told.status() == StatusCode::SWITCHING_PROTOCOLS);
+            ensure!(told.headers()["x-answer"] == "here");
             let response = asking.await??;
+            ensure!(response.headers()[header::CONNECTION] == "upgrade");
             ensure!(response.status() == StatusCode::SWITCHING_PROTOCOLS);
             ensure!(response.headers()["x-answer"] == "here");
             ensure!(!response.headers().contains_key(header::CONTENT_LENGTH));
@@ -168,6 +178,12 @@ fn what_is_no_valid_request_does_not_reach_the_program() -> TestResult {
             "403 pages of the origin \"https://elsewhere.example\"",
             "505 This is an h2conn server",
         ];
+        let mut other = request(&site, Version::HTTP_11, "/")?;
+        other.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("8"));
+        let response = send(&site, Version::HTTP_11, other).await?;
+        let options = response.headers().get_all(header::CONNECTION).iter();
+        let options = options.map(|value| value.to_str()).collect::<Result<Vec<_>, _>>()?;
+        ensure!(options.join(", ") == "upgrade, close", "{options:?}");
         for (answer, expected) in answers.iter().zip(expected) {
             ensure!(answer.starts_with(expected), "{answer}");
         }
@@ -236,16 +252,15 @@ fn a_program_that_comes_late_finds_the_requests() -> TestResult {
 }
 
 #[test]
-fn max_links_counts_websockets_and_strangers_make_room() -> TestResult {
+fn max_links_counts_websockets() -> TestResult {
     run(async {
-        let (mut listener, site) =
-            listen_with(Over::Cleartext, builder().max_links(2).max_links_per_addr(2)).await?;
+        let (mut listener, site) = listen_with(Over::Cleartext, builder().max_links(2)).await?;
         let (one, incoming) = asked(&mut listener, &site, "/").await?;
         let first = incoming.accept()?;
         let (two, incoming) = asked(&mut listener, &site, "/").await?;
         let second = incoming.accept()?;
         let error = open(&site, Version::HTTP_11, "/").await.expect_err("there are two");
-        ensure!(error.to_string().contains("max_links_per_addr is 2"), "{error}");
+        ensure!(error.to_string().contains("max_links is 2"), "{error}");
         drop((one.await??, first));
         until(&listener, |stats| stats.links == 1).await;
         let (three, incoming) = asked(&mut listener, &site, "/").await?;
@@ -353,13 +368,129 @@ fn a_drain_tells_that_a_dropped_websocket_has_lost_bytes() -> TestResult {
         let (mut listener, site) = listen_with(Over::Cleartext, builder()).await?;
         let (client, incoming) = asked(&mut listener, &site, "/").await?;
         let (mut server, client) = (incoming.accept()?, client.await??);
-        let much = noise(8 << 20, 1);
+        // More than the system takes.
+        let much = noise(64 << 20, 1);
         let written = server.write_all(&much);
         // The client takes nothing, and then goes.
         ensure!(tokio::time::timeout(Duration::from_millis(100), written).await.is_err());
         drop(server);
         drop(client);
         ensure!(!listener.drain(Duration::from_secs(600)).await, "bytes were lost");
+        Ok(())
+    })
+}
+
+/// A client that leaves without a close frame has not said that it has everything, however little it was.
+#[test]
+fn a_drain_does_not_take_what_the_system_has_for_delivered() -> TestResult {
+    run(async {
+        for (bytes, is_closed, all_well) in
+            [(10, false, false), (10, true, true), (0, false, true), (0, true, true)]
+        {
+            let (mut listener, site) = listen_with(Over::Cleartext, builder()).await?;
+            let (client, incoming) = asked(&mut listener, &site, "/").await?;
+            let (mut server, mut client) = (incoming.accept()?, client.await??);
+            server.write_all(&noise(bytes, 1)).await?;
+            drop(server);
+            let end = read_to_close(&mut client, &mut Vec::new()).await?;
+            ensure!(u16::from(end.code) == 1000, "{end:?}");
+            if is_closed {
+                // The answer to the close frame leaves.
+                while client.next().await.is_some() {}
+            }
+            drop(client);
+            let seen = listener.drain(Duration::from_secs(600)).await;
+            ensure!(seen == all_well, "{bytes} bytes, closed: {is_closed}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_page_that_closes_before_the_last_bytes_is_a_loss() -> TestResult {
+    run(async {
+        let (mut listener, site) = listen_with(Over::Cleartext, builder()).await?;
+        let (client, incoming) = asked(&mut listener, &site, "/").await?;
+        let (mut server, mut client) = (incoming.accept()?, client.await??);
+        let much = noise(64 << 20, 1);
+        let written = server.write_all(&much);
+        ensure!(tokio::time::timeout(Duration::from_millis(100), written).await.is_err());
+        drop(server);
+        client.close(None).await?;
+        while client.next().await.transpose()?.is_some() {}
+        ensure!(!listener.drain(Duration::from_secs(600)).await, "bytes were lost");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_request_that_had_come_can_be_accepted_after_the_shutdown() -> TestResult {
+    run(async {
+        let (mut listener, site) = listen_with(Over::Cleartext, builder()).await?;
+        let asking = tokio::spawn({
+            let site = site.clone();
+            let wanted = request(&site, Version::HTTP_11, "/")?;
+            async move { send(&site, Version::HTTP_11, wanted).await }
+        });
+        until(&listener, |stats| stats.conns == 1).await;
+        listener.handle().shut_down();
+        let server = accept(&mut listener).await?;
+        let response = asking.await??;
+        ensure!(response.status() == StatusCode::SWITCHING_PROTOCOLS);
+        ensure!(response.headers()[header::CONNECTION] == "upgrade");
+        ensure!(response.headers().get_all(header::CONNECTION).iter().count() == 1);
+        server.draining().await;
+        drop(response);
+        ensure!(listener.accept().await.is_none());
+        Ok(())
+    })
+}
+
+#[test]
+fn subprotocols_and_lines_are_those_of_the_settings() -> TestResult {
+    run(async {
+        let settings = WebSockets::new().text_lines().subprotocols(["chat"]);
+        let builder = Listener::builder().websockets(settings).linger_timeout(GRACE);
+        let (mut listener, site) = listen_with(Over::Tls, builder).await?;
+        let asking = tokio::spawn({
+            let site = site.clone();
+            let mut wanted = request(&site, Version::HTTP_11, "/")?;
+            let offered = HeaderValue::from_static("other, chat");
+            wanted.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, offered);
+            async move { send(&site, Version::HTTP_11, wanted).await }
+        });
+        let server = accept(&mut listener).await?;
+        let told = server.response().await?;
+        ensure!(told.headers()[header::SEC_WEBSOCKET_PROTOCOL] == "chat");
+        let response = asking.await??;
+        ensure!(response.headers()[header::SEC_WEBSOCKET_PROTOCOL] == "chat");
+        let mut client = websocket::upgraded(response, Role::Client).await?;
+        tokio::spawn(echo(server));
+        client.send(Message::text("a line")).await?;
+        let back = client.next().await.context("an answer")??;
+        ensure!(back == Message::text("a line"), "{back:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_program_that_begins_to_serve_leaves_waiting_websockets_to_try_again() -> TestResult {
+    run(async {
+        let (mut listener, site) = listen_with(Over::Cleartext, builder()).await?;
+        // The listener is known to accept.
+        let by_http2 = site.connect();
+        let (by_http2, server) = tokio::join!(by_http2, accept(&mut listener));
+        drop((by_http2?, server?));
+        until(&listener, |stats| stats.conns == 0).await;
+        let waiting = site.clone();
+        let waiting = tokio::spawn(async move { open(&waiting, Version::HTTP_11, "/").await });
+        until(&listener, |stats| stats.conns == 1).await;
+        let app = axum::Router::new().fallback(async || "not a WebSocket");
+        tokio::spawn(h2conn::serve(listener, app).into_future());
+        let error = waiting.await?.expect_err("nobody takes it").to_string();
+        ensure!(error.starts_with("503 "), "{error}");
+        let again = send(&site, Version::HTTP_11, request(&site, Version::HTTP_11, "/")?).await?;
+        ensure!(told(again).await? == "200 not a WebSocket");
         Ok(())
     })
 }
@@ -399,6 +530,14 @@ fn a_transport_of_the_programs_own_can_carry_one() -> TestResult {
 async fn the_listeners_timeouts_hold_for_websockets() -> TestResult {
     let silent = || builder().keep_alive_interval(Duration::from_secs(20));
     let idle = || builder().idle_timeout(Duration::from_secs(7));
+    // Also while the request waits.
+    let (near, far) = duplex(64 << 10);
+    let mut listener = idle().build_over(far)?;
+    let client = tokio::spawn(websocket::open_over(near, Version::HTTP_11));
+    let incoming = listener.accept().await.context("a request")?;
+    let error = client.await?.expect_err("nobody answers").to_string();
+    ensure!(error.starts_with("503 "), "{error}");
+    ensure!(incoming.accept().expect_err("too late").kind() == ErrorKind::TimedOut);
     for (builder, seconds, why) in [(silent(), 35, "vanished"), (idle(), 7, "idle_timeout")] {
         let (near, far) = duplex(64 << 10);
         let mut listener = builder.build_over(far)?;
@@ -415,16 +554,34 @@ async fn the_listeners_timeouts_hold_for_websockets() -> TestResult {
     Ok(())
 }
 
+/// Passes connections on, but those that begin with HTTP/2.
+async fn http1_only(to: SocketAddr) -> TestResult<SocketAddr> {
+    tcp_server(move |mut io| async move {
+        let mut first = [0; 3];
+        io.peek(&mut first).await?;
+        if &first == b"PRI" {
+            return Ok(());
+        }
+        let mut there = TcpStream::connect(to).await?;
+        tokio::io::copy_bidirectional(&mut io, &mut there).await?;
+        Ok(())
+    })
+    .await
+}
+
 #[test]
 fn a_client_that_finds_its_way_reaches_a_listener() -> TestResult {
     run(async {
         let (listener, site) = listen_with(Over::Cleartext, builder()).await?;
         serve(listener, echo);
-        // HTTP/2 passes here, so that is the way.
-        let client = site.client_builder().reach(Reach::Auto).build()?;
-        let (conn, _) = client.connect(site.url("/")).await?;
-        ensure!(*conn.transport() == Transport::Request);
-        crate::support::check_echo(conn, b"hello").await?;
+        let boxed = Site::cleartext(http1_only(site.addr).await?);
+        for (site, way) in [(site, Transport::Request), (boxed, Transport::WebSocketHttp1)] {
+            let client = site.client_builder().reach(Reach::Auto).build()?;
+            let (conn, _) = client.connect(site.url("/")).await?;
+            ensure!(*conn.transport() == way, "{}", conn.transport());
+            crate::support::check_echo(conn, &noise(100_000, 4)).await?;
+            client.close().await?;
+        }
         let settings = WebSockets::new().max_message_size(0);
         let error = Listener::builder().websockets(settings).bind("127.0.0.1:0").await;
         ensure!(error.expect_err("no message fits").kind() == ErrorKind::InvalidInput);

@@ -60,6 +60,9 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
                 false => break Ok(()),
             },
             incoming = listener.accept() => match incoming {
+                Some(incoming) if let Some(text) = bind::rebound(&incoming, is_local) => {
+                    forbid(incoming, &text);
+                }
                 Some(incoming) => match places.take(peer_of(&incoming)) {
                     Ok(place) => {
                         let service = service.clone();
@@ -133,6 +136,14 @@ fn complain(about: About, failure: &Failure) {
 async fn written(service: Service) -> Result {
     let Service::Stdio(stdio) = service else { return Ok(()) };
     stdio.lock().await.output.finish().await.map_err(Failure::output)
+}
+
+fn forbid(incoming: Incoming, text: &str) {
+    let peer = incoming.peer_addr();
+    warn(peer, "forbidden", format_args!("{peer}: 403 {text}"));
+    let mut response = Response::new(format!("403 Forbidden: {text}\n"));
+    *response.status_mut() = StatusCode::FORBIDDEN;
+    incoming.reject_with(response);
 }
 
 fn turn_away(incoming: Incoming, full: Full, most: usize, is_shared: bool) {

@@ -162,6 +162,9 @@ impl Server {
     /// Answers one request, and does what it asks for. The result is only for the log: the client
     /// has been told.
     async fn serve(&self, incoming: Incoming) -> Anyhow<String> {
+        if let Some(text) = bind::rebound(&incoming, self.is_local) {
+            return refuse(incoming, StatusCode::FORBIDDEN, &text);
+        }
         // Check the token first: a client without it must learn nothing.
         if self.token.as_ref().is_some_and(|token| !token.is_shown_in(incoming.headers())) {
             let text = format!(
