@@ -69,7 +69,7 @@ trait Upgraded: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Upgraded for T {}
 
 impl Upgrade {
-    /// A request without it is refused by `accept::websocket::Handshake::of`. But parts of a
+    /// A request without it is refused by `Handshake::of`. But parts of a
     /// request can be copied, and accepted twice.
     pub(crate) fn of(request: &mut request::Parts) -> Upgrade {
         request.extensions.remove::<OnUpgrade>().map_or(Upgrade::Taken, Upgrade::Hyper)
@@ -135,8 +135,9 @@ pub(crate) async fn run(
         () = poll_fn(|cx| session.poll(cx, &mut socket)) => {}
         () = &mut ending => {}
     }
-    let farewell = Farewell { last_words, owes: session.owes() };
-    let (loss, unconfirmed) = (session.take_loss(), session.unconfirmed());
+    let owes = session.owes();
+    let farewell = Farewell { last_words, owes };
+    let loss = session.take_loss().or(session.take_unconfirmed());
     let server = session.into_server();
     // The peer must learn how the connection ended before its transport ends (RFC 6455 §7.1.1).
     let is_confirmed = tokio::select! {
@@ -144,7 +145,7 @@ pub(crate) async fn run(
         () = server.cut() => false,
         () = ending => false,
     };
-    loss.or(unconfirmed.filter(|_| !is_confirmed))
+    loss.filter(|_| !(owes && is_confirmed))
 }
 
 /// Tells a connection of the end of the server that it came from. Never ready.

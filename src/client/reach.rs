@@ -23,8 +23,8 @@ use crate::sync::{Mutex, lock};
 ///
 /// # What a WebSocket is as a connection
 ///
-/// With a server of this library (`accept` with the feature `websocket`, which `serve` and axum use, and `ListenerBuilder::websockets`), the connection is
-/// the same as over HTTP/2, except that:
+/// With a server of this library (`accept` with the feature `websocket`, which `serve` and axum use, and
+/// `ListenerBuilder::websockets`), the connection is the same as over HTTP/2, except that:
 ///
 /// * Each connection has a socket and a TLS handshake of its own. [`LinkPolicy`](crate::LinkPolicy) and the limits of
 ///   links do not apply.

@@ -184,8 +184,12 @@ impl Stream {
     ///
     /// The error that ended the stream before, if it has ended.
     pub(crate) fn give_answer(&self, head: response::Parts) -> Result<(), Error> {
-        let accepts = head.status.is_success();
-        self.answer_with(if accepts { self.carrier.accepting(head) } else { head }, false)
+        self.answer_with(head, false)
+    }
+
+    /// The same, for the answer that makes a connection of the request.
+    pub(crate) fn accept(&self, head: response::Parts) -> Result<(), Error> {
+        self.answer_with(self.carrier.accepting(head), false)
     }
 
     /// The same, for an answer without content: END_STREAM goes with its head.

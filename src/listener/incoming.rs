@@ -106,7 +106,7 @@ impl Incoming {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let stream = self.offer.take();
-        let answered = stream.give_answer(head);
+        let answered = stream.accept(head);
         // A client's complete request with its end can be read even after the client has gone.
         let is_complete = stream.inbox.is_complete();
         let conn = Conn::new(stream);

@@ -1,5 +1,11 @@
 //! WebSockets over HTTP/1.1 at a listener (feature `websocket`). The request for one waits in the
 //! backlog as every other request does, and its client is answered when the program has decided.
+//!
+//! ```text
+//! Reception::serve ─► Visit::answer ─► Visit::ask: Asked, in the backlog as a Guest
+//!                                        ├─► Visit::begin: 101, and a Session with the transport
+//!                                        └─► a refusal, with the program's text
+//! ```
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
@@ -73,6 +79,8 @@ impl ListenerBuilder {
     }
 }
 
+const WITH_CONTENT: &str = "a request for a WebSocket must have no content";
+
 /// The settings that all WebSockets of a listener share.
 #[derive(Debug)]
 pub(super) struct Settings {
@@ -108,11 +116,11 @@ impl Http1Server for Reception {
             let visit = Arc::clone(&visit);
             async move { Ok(visit.answer_once(request).await) }
         };
-        // A request that has come can be accepted while the listener ends. There is no second one.
+        // A request that has come can be accepted while the listener ends. There is no second request.
         let served: Pin<Box<dyn Future<Output = ()> + Send>> =
             Box::pin(client.drive(answer, pending::<()>()));
         Box::pin(async move {
-            let is_late = async {
+            let taking_too_long = async {
                 visited.refused.notified().await;
                 sleep(limit).await;
             };
@@ -120,7 +128,7 @@ impl Http1Server for Reception {
                 biased;
                 () = served => {}
                 // It does not take the text of its refusal.
-                () = is_late => {}
+                () = taking_too_long => {}
             }
         })
     }
@@ -168,6 +176,7 @@ impl Visit {
             Ok(handshake) => handshake,
             Err(refusal) => return self.refuse(&request, refusal),
         };
+        let path = request.uri().path().to_owned();
         let (mut parts, _) = request.into_parts();
         let upgrade = Upgrade::of(&mut parts);
         let mut asked = self.ask(parts, &handshake);
@@ -175,15 +184,21 @@ impl Visit {
         let decision = tokio::select! {
             biased;
             decision = decided => decision,
-            error = is_idle(Quiet::new(&self.server.config)) => Decision::Dropped(error),
+            (knob, text) = idles_too_long(Quiet::new(&self.server.config)) => {
+                self.info.observed.timed_out(knob, &path);
+                Decided::Dropped(Error::new(ErrorKind::TimedOut, text))
+            }
         };
         match decision {
-            Decision::Accepted(head) => self.begin(asked, head, &handshake, upgrade),
-            Decision::Refused(head, text) => {
+            Decided::Accepted(head) => self.begin(asked, head, &handshake, upgrade),
+            Decided::Refused(mut head, text) => {
                 asked.settle(Ok(()));
+                // hyper sets the length of the text.
+                head.headers.remove(header::CONTENT_LENGTH);
+                head.headers.remove(header::TRANSFER_ENCODING);
                 Response::from_parts(head, Body::full(text))
             }
-            Decision::Dropped(error) => {
+            Decided::Dropped(error) => {
                 asked.settle(Err(error));
                 let text = "the server has not taken the connection; try again";
                 plain(StatusCode::SERVICE_UNAVAILABLE, text, [(header::RETRY_AFTER, "1")])
@@ -253,14 +268,8 @@ impl Visit {
     }
 }
 
-impl Account for Guest {
-    fn holds(&mut self, unread: usize) -> Option<String> {
-        Guest::holds(self, unread)
-    }
-}
-
 /// The program's decision on a request.
-enum Decision {
+enum Decided {
     Accepted(response::Parts),
     /// With the text that follows.
     Refused(response::Parts, Bytes),
@@ -280,12 +289,12 @@ struct Asked {
 }
 
 impl Asked {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Decision> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Decided> {
         self.server.register_task(cx);
         if self.refusal.is_none() {
             match self.stream.take_answer() {
-                Some((head, _)) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
-                    return Poll::Ready(Decision::Accepted(head));
+                Some((head, _)) if self.carrier.is_accepted() => {
+                    return Poll::Ready(Decided::Accepted(head));
                 }
                 Some((head, _)) => self.refusal = Some(head),
                 None => {}
@@ -294,10 +303,15 @@ impl Asked {
         if let Wish::Reset(_) = self.stream.wish() {
             let error = Error::new(ErrorKind::Aborted, "the request was dropped unanswered");
             let error = error.with_reason(Reason::REFUSED_STREAM);
-            return Poll::Ready(Decision::Dropped(error));
+            return Poll::Ready(Decided::Dropped(error));
         }
         if self.refusal.is_none() {
-            return Poll::Pending;
+            let Some(text) = self.guest.as_mut().and_then(|guest| guest.holds(0)) else {
+                return Poll::Pending;
+            };
+            observe::hoarder_reset(&self.stream.link.peer, &text);
+            let error = Error::new(ErrorKind::Aborted, text);
+            return Poll::Ready(Decided::Dropped(error.with_reason(Reason::ENHANCE_YOUR_CALM)));
         }
         loop {
             let run = self.stream.outbox.take_run(usize::MAX);
@@ -307,7 +321,7 @@ impl Asked {
             }
             match (run.end, self.refusal.take()) {
                 (true, Some(head)) => {
-                    return Poll::Ready(Decision::Refused(head, self.text.split().freeze()));
+                    return Poll::Ready(Decided::Refused(head, self.text.split().freeze()));
                 }
                 (_, head) => self.refusal = head,
             }
@@ -337,16 +351,20 @@ impl Drop for Asked {
     }
 }
 
-const WITH_CONTENT: &str = "a request for a WebSocket must have no content";
+impl Account for Guest {
+    fn holds(&mut self, unread: usize) -> Option<String> {
+        Guest::holds(self, unread)
+    }
+}
 
-/// Waits until a request on which nothing moves has waited too long.
-async fn is_idle(quiet: Option<Box<Quiet>>) -> Error {
+/// Waits until a request on which nothing moves has waited too long. Gives the knob that says so, and a text.
+async fn idles_too_long(quiet: Option<Box<Quiet>>) -> (&'static str, String) {
     if let Some(quiet) = quiet
         && let Some(due) = quiet.due()
     {
         sleep_until(due).await;
-        if let Some((_, text)) = quiet.verdict(Instant::now()) {
-            return Error::new(ErrorKind::TimedOut, text);
+        if let Some(verdict) = quiet.verdict(Instant::now()) {
+            return verdict;
         }
     }
     pending().await

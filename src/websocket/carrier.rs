@@ -1,5 +1,6 @@
 //! A WebSocket as a carrier.
 
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::conn::{Carrier, Kept};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hosted::Server;
 use crate::pipe::Mover;
-use crate::sync::{Mutex, lock};
+use crate::sync::{AtomicBool, Mutex, lock};
 
 /// The messages of a WebSocket, which the task moves in both directions.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(crate) struct MessageCarrier {
     state: Mutex<State>,
     /// A request that waits to be accepted at a listener.
     asked: OnceLock<(Handshake, Kept)>,
+    is_accepted: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,7 @@ impl MessageCarrier {
             server: Arc::clone(server),
             state: Mutex::new(State::Open(Vec::new())),
             asked: OnceLock::new(),
+            is_accepted: AtomicBool::new(false),
         })
     }
 
@@ -47,6 +50,11 @@ impl MessageCarrier {
 
     pub(super) fn server(&self) -> &Arc<Server> {
         &self.server
+    }
+
+    /// Whether the request was accepted.
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.is_accepted.load(SeqCst)
     }
 
     pub(super) fn take_callers(&self) -> Vec<oneshot::Sender<Duration>> {
@@ -79,6 +87,7 @@ impl Carrier for MessageCarrier {
     }
 
     fn accepting(&self, head: response::Parts) -> response::Parts {
+        self.is_accepted.store(true, SeqCst);
         match self.asked.get() {
             Some((handshake, _)) => handshake.answer(Response::from_parts(head, ())).into_parts().0,
             None => head,

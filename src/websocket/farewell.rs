@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{self, Message};
 
+use super::close;
 use super::session::Socket;
 
 /// How long a peer may be silent while it has not acknowledged everything. It is the same time as
@@ -44,7 +45,9 @@ impl Farewell {
             let mut received = 0;
             let waiting = async {
                 while let Ok(Some(Ok(message))) = timeout(SILENCE, socket.next()).await {
-                    is_confirmed |= message.is_close();
+                    if let Message::Close(frame) = &message {
+                        is_confirmed = close::meaning(frame.as_ref()).is_ok();
+                    }
                     received += message.len();
                     if received > MOST {
                         break;

@@ -32,6 +32,9 @@ const TURN: usize = 64;
 /// The cost of a pong in addition to its payload.
 const PONG: usize = 16;
 
+/// The longest header of a frame without content (RFC 6455 §5.2).
+const HEADER: usize = 6;
+
 /// Bytes of pongs that may wait for a peer that does not read them.
 const PONGS: usize = 64 << 10;
 
@@ -80,6 +83,8 @@ pub(crate) struct Session {
     last_words: Vec<Message>,
     /// The reason why bytes may be lost of which no user can be told.
     loss: Option<Error>,
+    /// The same, if the peer never confirms that it has everything.
+    unconfirmed: Option<Error>,
 }
 
 impl Session {
@@ -119,6 +124,7 @@ impl Session {
             over: false,
             last_words: Vec::new(),
             loss: None,
+            unconfirmed: None,
         }
     }
 
@@ -175,6 +181,11 @@ impl Session {
         self.loss.take()
     }
 
+    /// The loss of a connection whose user has let it go, if the peer never confirms that it has everything.
+    pub(super) fn take_unconfirmed(&mut self) -> Option<Error> {
+        self.unconfirmed.take()
+    }
+
     /// The connection, and its end of the server.
     pub(super) fn handles(&self) -> (Arc<Stream>, Arc<Server>) {
         (Arc::clone(&self.stream), Arc::clone(&self.server))
@@ -183,13 +194,6 @@ impl Session {
     /// The part of the session that is needed after its end.
     pub(super) fn into_server(self) -> Arc<Server> {
         Arc::clone(&self.server)
-    }
-
-    /// The loss of a connection whose user has let it go, if the peer never confirms that it has everything.
-    pub(super) fn unconfirmed(&self) -> Option<Error> {
-        let (written, _) = self.stream.outbox.progress();
-        let is_open = self.owes() && written > 0 && self.stream.fails_untold();
-        is_open.then(|| Error::new(ErrorKind::Closed, UNCONFIRMED).by_the_peer())
     }
 
     /// Whether everything was sent, but the peer has not confirmed it by its close frame. With marks it has, or this side
@@ -230,7 +234,13 @@ impl Session {
                 return;
             }
             let Poll::Ready(message) = Pin::new(&mut *socket).poll_next(cx) else { return };
-            self.whole = socket.get_ref().read();
+            match &message {
+                // They may come amid a message.
+                Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
+                    self.whole += (HEADER + payload.len()) as u64;
+                }
+                _ => self.whole = socket.get_ref().read(),
+            }
             match message {
                 Some(Ok(Message::Binary(bytes))) => {
                     let mark = self.messages.of_binary(bytes);
@@ -264,7 +274,7 @@ impl Session {
     {
         let Some(account) = &mut self.account else { return };
         // A message is held while it comes.
-        let coming = (socket.get_ref().read() - self.whole) as usize;
+        let coming = socket.get_ref().read().saturating_sub(self.whole) as usize;
         let Some(message) = account.holds(self.stream.inbox.len() + coming) else { return };
         hoarder_reset(&self.stream.link.peer, &message);
         let ending = Ending::Local(Reason::ENHANCE_YOUR_CALM, message.into());
@@ -361,9 +371,6 @@ fn no_upgrade(error: Option<hyper::Error>) -> Ending {
         None => dropped,
     })
 }
-
-const UNCONFIRMED: &str =
-    "the WebSocket ended before the peer answered the close frame: the last bytes may be lost";
 
 const PEER_CLOSED: &str = "the peer has closed the WebSocket, and takes nothing more: what was \
                            not yet sent is lost";

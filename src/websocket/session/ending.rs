@@ -158,9 +158,7 @@ impl Session {
         let (written, _) = self.stream.outbox.progress();
         match self.messages.are_marked() {
             true => self.linger.is_told(),
-            false => {
-                written == 0 || (self.received_close && !self.stream.outbox.has_unsent_bytes())
-            }
+            false => written == 0 || (self.received_end && !self.stream.outbox.has_unsent_bytes()),
         }
     }
 
@@ -174,6 +172,12 @@ impl Session {
     }
 
     pub(super) fn finish(&mut self, how: Result<(), Error>) {
+        let (written, _) = self.stream.outbox.progress();
+        // The user is told by `set_done`, and may then let the connection go.
+        if self.owes() && written > 0 && self.stream.fails_untold() {
+            let error = Error::new(ErrorKind::Closed, UNCONFIRMED).by_the_peer();
+            self.unconfirmed = Some(error);
+        }
         self.over = true;
         self.account = None;
         self.pulse.end();
@@ -182,6 +186,9 @@ impl Session {
         self.stream.set_done(how);
     }
 }
+
+const UNCONFIRMED: &str =
+    "the WebSocket ended before the peer answered the close frame: the last bytes may be lost";
 
 fn into_io(error: tungstenite::Error) -> io::Error {
     match error {

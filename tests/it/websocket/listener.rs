@@ -15,7 +15,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use super::{check_echo, read_to_close};
 use crate::support::websocket::{self, Socket, open, request, send, told};
@@ -197,7 +199,9 @@ fn what_is_no_valid_request_does_not_reach_the_program() -> TestResult {
         });
         let conn = accept(&mut listener).await?;
         ensure!(admitted.await??.status() == StatusCode::SWITCHING_PROTOCOLS);
-        ensure!(listener.stats().accepted == 1, "{:?}", listener.stats());
+        let stats = listener.stats();
+        // Those of HTTP/1.1 that ask for no WebSocket are not counted.
+        ensure!((stats.accepted, stats.rejected) == (1, 6), "{stats:?}");
         drop(conn);
         Ok(())
     })
@@ -402,6 +406,94 @@ fn a_drain_does_not_take_what_the_system_has_for_delivered() -> TestResult {
             let seen = listener.drain(Duration::from_secs(600)).await;
             ensure!(seen == all_well, "{bytes} bytes, closed: {is_closed}");
         }
+        Ok(())
+    })
+}
+
+/// The end of the client that gets 10 bytes and a close frame, from a program that has let it go.
+async fn drained_with(
+    builder: ListenerBuilder,
+    end: impl AsyncFnOnce(&mut Socket) -> TestResult,
+) -> TestResult<bool> {
+    let (mut listener, site) = listen_with(Over::Cleartext, builder).await?;
+    let (client, incoming) = asked(&mut listener, &site, "/").await?;
+    let (mut server, mut client) = (incoming.accept()?, client.await??);
+    server.write_all(&noise(10, 1)).await?;
+    drop(server);
+    end(&mut client).await?;
+    Ok(listener.drain(Duration::from_secs(600)).await)
+}
+
+#[test]
+fn an_answer_to_the_close_frame_that_comes_late_still_counts() -> TestResult {
+    run(async {
+        let idle = builder().idle_timeout(Duration::from_millis(100));
+        let is_well = drained_with(idle, async |client| {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            while client.next().await.is_some() {}
+            Ok(())
+        });
+        ensure!(is_well.await?, "the client has everything");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_close_frame_with_an_error_is_no_confirmation() -> TestResult {
+    run(async {
+        let is_well = drained_with(builder(), async |client| {
+            let frame = CloseFrame { code: CloseCode::Size, reason: "too big".into() };
+            client.close(Some(frame)).await?;
+            while client.next().await.is_some() {}
+            Ok(())
+        });
+        ensure!(!is_well.await?, "the client says that it has not taken them");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_refusal_with_a_good_status_opens_nothing() -> TestResult {
+    run(async {
+        let (mut listener, site) = listen_with(Over::Cleartext, builder()).await?;
+        let asking = tokio::spawn({
+            let site = site.clone();
+            let wanted = request(&site, Version::HTTP_11, "/health")?;
+            async move { send(&site, Version::HTTP_11, wanted).await }
+        });
+        let mut answer = Response::new("all is well");
+        answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("3"));
+        listener.accept().await.context("a request")?.reject_with(answer);
+        ensure!(told(asking.await??).await? == "200 all is well");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_message_that_comes_in_part_counts_also_with_pings_between() -> TestResult {
+    const MEMORY: usize = 512 << 10;
+    run(async {
+        let (mut listener, site) =
+            listen_with(Over::Cleartext, builder().max_memory(MEMORY)).await?;
+        let (asking, incoming) = asked(&mut listener, &site, "/").await?;
+        let (mut server, mut client) = (incoming.accept()?, asking.await??);
+        let sending = tokio::spawn(async move {
+            let part = |kind| {
+                let bytes = bytes::Bytes::from(noise(10_000, 1));
+                Message::Frame(Frame::message(bytes, OpCode::Data(kind), false))
+            };
+            let mut result = client.send(part(Data::Binary)).await;
+            for _ in 0..100 {
+                if result.is_err() {
+                    return;
+                }
+                client.send(Message::Ping(bytes::Bytes::new())).await.ok();
+                result = client.send(part(Data::Continue)).await;
+            }
+        });
+        let error = server.read(&mut [0]).await.expect_err("it holds too much");
+        ensure!(ours(&error).reason() == Some(Reason::ENHANCE_YOUR_CALM), "{error:?}");
+        sending.await?;
         Ok(())
     })
 }
