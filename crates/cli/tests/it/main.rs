@@ -12,6 +12,7 @@ mod exec;
 #[cfg(unix)]
 mod exec_ends;
 mod fingerprint;
+mod foreign;
 mod input;
 mod listen;
 mod manual;
