@@ -46,6 +46,7 @@ pub(crate) enum Command {
     Connect(Connect),
     Listen(Listen),
     Ping(Ping),
+    Doctor(Doctor),
     Forward(Forward),
     Serve(Serve),
     Send(Send),
@@ -93,7 +94,7 @@ pub(crate) struct Connect {
 /// Accept connections.
 ///
 /// Serves one connection and ends with it. With --keep-open it goes on to serve others. Without
-/// --echo, --exec or --to, the peer talks to standard input and output.
+/// --echo, --exec, --to or --doctor, the peer talks to standard input and output.
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples::LISTEN)]
 pub(crate) struct Listen {
@@ -122,6 +123,9 @@ pub(crate) struct Listen {
     /// socket reads a plain end of file.
     #[arg(long, value_name = "ADDR", group = "service")]
     pub(crate) to: Option<Destination>,
+    /// Answer the probes of `h2conn doctor`.
+    #[arg(long, group = "service")]
+    pub(crate) doctor: bool,
     /// Keep listening after a connection has ended, and serve several connections at once.
     #[arg(long)]
     pub(crate) keep_open: bool,
@@ -170,6 +174,31 @@ pub(crate) struct Ping {
     /// Print only the statistics at the end.
     #[arg(long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) connection: ConnectOptions,
+}
+
+/// Examine the way to a server: does HTTP/2 pass, does a WebSocket, and which promises are kept.
+///
+/// The server is `h2conn listen --doctor`, behind the same proxies as yours. The command connects by HTTP/2 and by a WebSocket, tries
+/// out ends, resets and large messages, and prints what it finds. For each fault it names what to change, in the box that names
+/// itself in its responses if there is one. The exit code is 0 if all is well by HTTP/2.
+#[derive(Debug, clap::Args)]
+#[command(after_help = examples::DOCTOR)]
+pub(crate) struct Doctor {
+    /// The server, such as https://host:port/path/. Without a scheme, host:port, it is https://. Paths of the probes are added
+    /// to it.
+    #[arg(value_parser = url)]
+    pub(crate) url: String,
+    /// Print the findings as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Also find out whether connections that are silent for 65, 105 and 310 seconds live.
+    #[arg(long)]
+    pub(crate) slow: bool,
+    /// How long to wait for something that should take a moment.
+    #[arg(short = 'W', long, value_name = "SECONDS", value_parser = duration, default_value = "5")]
+    pub(crate) timeout: Duration,
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,
 }

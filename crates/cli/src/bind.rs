@@ -27,6 +27,10 @@ pub(crate) fn with_tls(
 
 /// Listens where the options say, and prints the line `listening on …` with the actual port.
 pub(crate) async fn listen(builder: ListenerBuilder, options: &ListenOptions) -> Result<Listener> {
+    let builder = match options.origin.is_empty() {
+        true => builder,
+        false => builder.origins(&options.origin),
+    };
     let listener = match &options.addr {
         Destination::Tcp { host, port } => builder.bind((host.as_str(), *port)).await?,
         #[cfg(unix)]
@@ -54,15 +58,15 @@ pub(crate) fn is_local(addr: &Destination) -> bool {
     }
 }
 
-/// Why a page's request is not taken at a listener that only this machine reaches: it was sent to a foreign name, which was
-/// made to point here (DNS rebinding). Programs send no origin.
-pub(crate) fn rebound(incoming: &Incoming, is_local: bool) -> Option<String> {
+/// Why a page's request is not taken: it was sent to a name, and `--origin` lists none. The owner of a name can have it
+/// point here, so that a page of theirs looks like one of this server (DNS rebinding). Programs send no origin.
+pub(crate) fn forbidden_page(incoming: &Incoming, origins: &[String]) -> Option<String> {
     let host = incoming.uri().host().unwrap_or_default();
     let is_page = incoming.headers().contains_key(header::ORIGIN);
-    (is_local && is_page && !is_own_name(host)).then(|| {
+    (is_page && origins.is_empty() && !is_own_name(host)).then(|| {
         format!(
-            "a page may not connect by the name {host:?}: this server is for this machine alone, whose pages use localhost or \
-             its address"
+            "pages may connect here by localhost or an address, and not by the name {host:?}, unless the server lists their \
+             origin (--origin URL)"
         )
     })
 }

@@ -1,6 +1,7 @@
 //! The subcommands, one per file.
 
 mod connect;
+mod doctor;
 mod forward;
 mod listen;
 mod manual;
@@ -30,6 +31,7 @@ pub(crate) fn run(args: Args) -> Result {
             Command::Connect(args) => connect::run(args, verbose).await,
             Command::Listen(args) => listen::run(args, verbose).await,
             Command::Ping(args) => ping::run(args, verbose).await,
+            Command::Doctor(args) => doctor::run(args, verbose).await,
             Command::Forward(args) => forward::run(args, verbose).await,
             Command::Serve(args) => serve::run(args, verbose).await,
             Command::Send(args) => send::run(args, verbose).await,

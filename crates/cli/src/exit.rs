@@ -29,6 +29,8 @@ pub(crate) enum Code {
     TimedOut = 6,
     /// This machine's part: files, standard input and output, a command that failed.
     Local = 7,
+    /// `doctor` has found that the way does not keep all promises.
+    Found = 8,
     /// Ctrl-C or SIGTERM: twice, or before the connection had ended or the file was whole. The
     /// number is the one that shells give to SIGINT.
     Interrupted = 130,
@@ -45,6 +47,7 @@ impl Code {
             Code::Reset => "reset",
             Code::TimedOut => "timed out",
             Code::Local => "local",
+            Code::Found => "found",
             Code::Interrupted => "interrupted",
         }
     }
@@ -73,6 +76,7 @@ Exit codes:
   6    a time limit passed
   7    something failed on this side: standard input or output, a file that is not what was sent, a
        command
+  8    doctor has found faults
   130  Ctrl-C (or SIGTERM) before the connection had ended or the file was whole, or twice; a
        command that serves many connections ends with 0";
 
@@ -128,7 +132,7 @@ impl Failure {
     /// Whether another attempt can succeed without any change on this side.
     pub(crate) fn may_pass(&self) -> bool {
         match self.code {
-            Code::Usage | Code::Local | Code::Interrupted => false,
+            Code::Usage | Code::Local | Code::Found | Code::Interrupted => false,
             Code::Connect | Code::Tls | Code::Status | Code::Reset | Code::TimedOut => {
                 !self.library_error().is_some_and(h2conn::Error::is_permanent)
             }

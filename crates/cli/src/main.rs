@@ -5,6 +5,7 @@ mod bind;
 mod commands;
 mod descriptors;
 mod dial;
+mod doctor;
 mod ending;
 mod exit;
 mod group;

@@ -46,7 +46,7 @@ fn explanation(client: &Client, url: &str, more: &str) -> String {
     let seconds = PATIENCE.as_secs();
     let has_link = client.stats().origins.iter().any(|origin| !origin.links.is_empty());
     match has_link {
-        false => format!("{url}: no link after {seconds} s; still trying"),
+        false => format!("{url}: no connection after {seconds} s; still trying"),
         true => format!("{url}: no response after {seconds} s; still waiting: {}", why(more)),
     }
 }

@@ -60,8 +60,8 @@ pub(crate) struct ConnectOptions {
     /// The way to the server. auto tries HTTP/2, and a WebSocket if HTTP/2 does not pass: behind a proxy that speaks
     /// only HTTP/1.1, or that holds a request back until it has ended.
     ///
-    /// The server must take WebSockets; programs with h2conn's `accept` or `serve` do, h2conn listen and h2conn serve do
-    /// not. auto tries the WebSocket when HTTP/2 is refused, or gives no answer for a second; a server that answers
+    /// The server must take WebSockets: h2conn listen and h2conn serve do, and so do programs with h2conn's `accept` or
+    /// `serve`. auto tries the WebSocket when HTTP/2 is refused, or gives no answer for a second; a server that answers
     /// later than that sees two requests.
     #[arg(help_heading = "Network")]
     #[arg(long, value_name = "WAY", value_enum, default_value_t = ReachBy::Http2)]
@@ -101,9 +101,9 @@ pub(crate) struct MessageOptions {
     /// Offer this subprotocol. If the option is given more than once, the server chooses.
     #[arg(long, value_name = "NAME")]
     pub(crate) subprotocol: Vec<String>,
-    /// The longest message that is taken, and the longest line that is sent.
-    #[arg(long, value_name = "SIZE", value_parser = message_size, default_value = "64MiB")]
-    pub(crate) max_message: usize,
+    /// The longest message that is taken, and the longest line that is sent [default: 64MiB].
+    #[arg(long, value_name = "SIZE", value_parser = message_size)]
+    pub(crate) max_message: Option<usize>,
 }
 
 /// The options of one connection.

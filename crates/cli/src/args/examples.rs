@@ -38,6 +38,14 @@ pub(super) const PING: &str = r"Examples:
     $ h2conn ping --cacert cert.pem --interval 100ms -c 50 --quiet \
         server.example:9445";
 
+pub(super) const DOCTOR: &str = r"Examples:
+  At the server, behind the proxy that is examined:
+    $ h2conn listen 127.0.0.1:7001 --cleartext --doctor --keep-open
+  At the client, through the proxy:
+    $ h2conn doctor -k https://localhost:7443/
+  The same with silences of up to five minutes, for a program to read:
+    $ h2conn doctor -k --slow --json https://localhost:7443/";
+
 pub(super) const FORWARD: &str = r"Examples:
   Port 9999 here is port 9999 of the server:
     $ h2conn forward --cacert cert.pem --token-file token -L 9999 \
@@ -126,7 +134,7 @@ mod tests {
         for command in Args::command().get_subcommands() {
             commands.push((Some(command.get_name().to_owned()), command.clone()));
         }
-        assert_eq!(commands.len(), 10);
+        assert_eq!(commands.len(), 11);
         for (name, command) in commands {
             let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let examples = lines(&text);

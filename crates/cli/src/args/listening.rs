@@ -37,6 +37,14 @@ pub(crate) struct ListenOptions {
     #[arg(help_heading = "TLS")]
     #[arg(long, value_name = "FILE", conflicts_with = "cleartext")]
     pub(crate) client_ca: Option<PathBuf>,
+    /// Let pages of this origin connect, such as https://example.com. May be given more than once.
+    ///
+    /// Browsers say which page makes a request. Without this option only pages that were loaded from this host and port by
+    /// localhost or by an address may connect. Behind a proxy with a name, and for pages of other servers, it is needed.
+    /// Programs other than browsers are not concerned.
+    #[arg(help_heading = "WebSocket")]
+    #[arg(long, value_name = "URL")]
+    pub(crate) origin: Vec<String>,
     /// Speak HTTP/2 without TLS. Anyone on the network path can read and alter the traffic.
     #[arg(help_heading = "TLS")]
     #[arg(long)]

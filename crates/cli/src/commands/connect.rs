@@ -21,6 +21,9 @@ use crate::waiting;
 /// The words for the input, for which a server may wait before it answers.
 const INPUT: &str = "input";
 
+/// The longest message, unless an option says otherwise.
+const MAX_MESSAGE: usize = 64 << 20;
+
 /// Longer than anybody waits for an answer.
 const NO_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -73,8 +76,11 @@ fn websockets(args: &mut Connect) -> Result<WebSockets> {
     let MessageOptions { binary, subprotocol, max_message } = &args.messages;
     let settings = WebSockets::new()
         .subprotocols(subprotocol)
-        .max_message_size(*max_message)
+        .max_message_size(max_message.unwrap_or(MAX_MESSAGE))
         .text_messages(true);
+    let given =
+        [("--subprotocol", !subprotocol.is_empty()), ("--max-message", max_message.is_some())];
+    let of_messages = given.into_iter().find_map(|(option, is_given)| is_given.then_some(option));
     let http = match args.url.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("ws") => format!("http://{rest}"),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("wss") => format!("https://{rest}"),
@@ -82,8 +88,20 @@ fn websockets(args: &mut Connect) -> Result<WebSockets> {
         _ if *binary => {
             return Err(Failure::usage("--binary is for ws:// and wss:// URLs; all else is bytes"));
         }
-        _ => return Ok(settings),
+        _ => {
+            return match of_messages.filter(|_| args.connection.reach == ReachBy::Http2) {
+                Some(option) => Err(Failure::usage(format_args!(
+                    "{option} is for WebSockets: expected a ws:// or wss:// URL, or --reach websocket or auto"
+                ))),
+                None => Ok(settings),
+            };
+        }
     };
+    if let Some(method) = &args.connection.method {
+        return Err(Failure::usage(format_args!(
+            "-X {method} is not for WebSockets, whose request is a GET: leave it out"
+        )));
+    }
     args.url = http;
     args.connection.reach = ReachBy::Websocket;
     Ok(if *binary { settings } else { settings.text_lines() })

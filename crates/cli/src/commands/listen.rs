@@ -60,7 +60,7 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
                 false => break Ok(()),
             },
             incoming = listener.accept() => match incoming {
-                Some(incoming) if let Some(text) = bind::rebound(&incoming, is_local) => {
+                Some(incoming) if let Some(text) = bind::forbidden_page(&incoming, &args.listening.origin) => {
                     forbid(incoming, &text);
                 }
                 Some(incoming) => match places.take(peer_of(&incoming)) {

@@ -50,6 +50,8 @@ struct Server {
     max_visitors: usize,
     store: Option<Store>,
     idle_timeout: Option<Duration>,
+    /// The pages that may connect by a name.
+    origins: Vec<String>,
     /// Only programs of this machine can connect.
     is_local: bool,
     report: Report,
@@ -102,6 +104,7 @@ pub(crate) async fn run(args: Serve, verbose: u8) -> Result {
         max_visitors: args.max_visitors.get(),
         store,
         idle_timeout,
+        origins: args.listening.origin,
         is_local: bind::is_local(&args.listening.addr),
         report: Report { verbose, stats: None },
     });
@@ -162,15 +165,15 @@ impl Server {
     /// Answers one request, and does what it asks for. The result is only for the log: the client
     /// has been told.
     async fn serve(&self, incoming: Incoming) -> Anyhow<String> {
-        if let Some(text) = bind::rebound(&incoming, self.is_local) {
-            return refuse(incoming, StatusCode::FORBIDDEN, &text);
-        }
         // Check the token first: a client without it must learn nothing.
         if self.token.as_ref().is_some_and(|token| !token.is_shown_in(incoming.headers())) {
             let text = format!(
                 "the token is missing or wrong; --token-file or the variable {TOKEN_VARIABLE} gives it"
             );
             return refuse(incoming, StatusCode::UNAUTHORIZED, &text);
+        }
+        if let Some(text) = bind::forbidden_page(&incoming, &self.origins) {
+            return refuse(incoming, StatusCode::FORBIDDEN, &text);
         }
         let path = incoming.uri().path().to_owned();
         let parts: Vec<&str> = path.split('/').skip(1).collect();

@@ -80,6 +80,23 @@ fn those_of_listen_connect_and_ping_do_what_they_say() -> TestResult {
 }
 
 #[test]
+fn those_of_doctor_do_what_they_say() -> TestResult {
+    let shell = Shell::new()?;
+    let [server, doctor, long] = examples("doctor")?;
+    let server = shell.listen(&server.replace("7001", "0"))?;
+    let at = port(&server)?;
+    let here =
+        |line: &str| line.replace("https://localhost:7443/", &format!("http://localhost:{at}/"));
+    let told = shell.run(&here(&doctor), "")?;
+    ensure!(told.contains("All is well by HTTP/2") && !told.contains("FAULT"), "{told}");
+    // Its silences take minutes.
+    let told = shell.run(&here(&long).replace("--slow ", ""), "")?;
+    let told: serde_json::Value = serde_json::from_str(&told)?;
+    ensure!(told["findings"].as_array().is_some_and(|findings| findings.len() > 20), "{told}");
+    Ok(())
+}
+
+#[test]
 fn those_of_serve_forward_send_and_recv_do_what_they_say() -> TestResult {
     let shell = Shell::new()?;
     let [token, tunnels, certificate, files] = examples("serve")?;

@@ -265,6 +265,16 @@ fn what_is_no_server_of_websockets_is_named() -> TestResult {
         .stderr(contains("501 Not Implemented").and(contains("GET http://127.0.0.1")));
     h2conn(["connect", &server.url]).assert().code(4).stderr(contains("410"));
     server.join()?;
+    for (args, text) in [
+        (
+            &["connect", "--subprotocol", "chat", "localhost:1"][..],
+            "--subprotocol is for WebSockets",
+        ),
+        (&["connect", "--max-message", "1MiB", "localhost:1"], "--max-message is for WebSockets"),
+        (&["connect", "-X", "PUT", "ws://localhost:1/"], "-X PUT is not for WebSockets"),
+    ] {
+        h2conn(args).assert().code(1).stderr(contains(text));
+    }
     h2conn(["connect", "--binary", "localhost:1"]).assert().code(1).stderr(contains("ws://"));
     h2conn(["recv", "ws://localhost/files/x"])
         .assert()

@@ -91,7 +91,10 @@ fn a_link_that_does_not_come_is_explained() -> TestResult {
         let (mut child, mut said) = run(program().args(args).arg(&url))?;
         let mut line = String::new();
         said.read_line(&mut line)?;
-        ensure!(line == format!("h2conn: {url}: no link after 3 s; still trying\n"), "{line:?}");
+        ensure!(
+            line == format!("h2conn: {url}: no connection after 3 s; still trying\n"),
+            "{line:?}"
+        );
         child.kill()?;
         wait(&mut child)?;
     }

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use super::exec;
 use crate::args::{Destination, Listen};
+use crate::doctor::Desk;
 use crate::exit::{Code, Failure, Result};
 use crate::pump::{self, CutOnDrop};
 use crate::report::Report;
@@ -24,6 +25,7 @@ pub(super) enum Service {
     Echo,
     Exec(Arc<str>),
     To(Destination),
+    Doctor(Arc<Desk>),
     /// Only one connection at a time can have standard input and output.
     Stdio(Arc<Mutex<Stdio>>),
 }
@@ -39,6 +41,8 @@ impl Service {
     pub(super) fn of(args: &Listen) -> Service {
         if args.echo {
             Service::Echo
+        } else if args.doctor {
+            Service::Doctor(Arc::default())
         } else if let Some(command) = &args.exec {
             Service::Exec(command.as_str().into())
         } else if let Some(destination) = &args.to {
@@ -64,6 +68,15 @@ impl Service {
             }
             Service::Exec(command) => exec::serve(incoming, &command, report).await,
             Service::To(destination) => relay(incoming, &destination, report).await,
+            Service::Doctor(desk) => {
+                let who = incoming.peer_addr().clone();
+                match desk.serve(incoming).await {
+                    Ok(what) => report.note(format_args!("{who}: {what}")),
+                    // A reset is what some probes are about.
+                    Err(error) => report.note(format_args!("{who}: {error:#}")),
+                }
+                Ok(())
+            }
             Service::Stdio(stdio) => {
                 let mut stdio = stdio.lock().await;
                 let Stdio { input, output, linger } = &mut *stdio;

@@ -245,6 +245,8 @@ impl Kind {
 pub(super) struct Proxy {
     pub(super) kind: Kind,
     pub(super) form: Form,
+    /// Texts of the configuration that are replaced, and their replacements.
+    faults: &'static [(&'static str, &'static str)],
     /// The address of the proxy, for clients that speak TLS.
     pub(super) url: String,
     /// The certificate in PEM.
@@ -263,6 +265,17 @@ impl Proxy {
         program: &Path,
         upstream: SocketAddr,
     ) -> Result<Proxy> {
+        Proxy::start_with(kind, form, program, upstream, &[])
+    }
+
+    /// The same, with faults in the configuration.
+    pub(super) fn start_with(
+        kind: Kind,
+        form: Form,
+        program: &Path,
+        upstream: SocketAddr,
+        faults: &'static [(&'static str, &'static str)],
+    ) -> Result<Proxy> {
         let folder = tempfile::Builder::new()
             // The workers of nginx and Apache are other users.
             .permissions(fs::Permissions::from_mode(0o755))
@@ -278,6 +291,7 @@ impl Proxy {
         let mut proxy = Proxy {
             kind,
             form,
+            faults,
             url: format!("https://localhost:{port}/"),
             certificate,
             children: Vec::new(),
@@ -301,12 +315,18 @@ impl Proxy {
         let mut all = String::new();
         for (name, mut text) in self.kind.files(self.form)? {
             all.push_str(&text);
+            for (from, to) in self.faults {
+                text = text.replace(from, to);
+            }
             for (from, to) in self.kind.values(self.port, upstream) {
                 text = text.replace(from, &to);
             }
             text = text.replace("/etc/ssl/h2conn", folder);
             text = text.replace("/etc/traefik/routes.yml", &self.path("traefik-routes.yml"));
             fs::write(self.path(name), text)?;
+        }
+        for (from, _) in self.faults {
+            ensure!(all.contains(from), "the configuration of {:?} lacks {from:?}", self.kind);
         }
         for (from, _) in self.kind.values(self.port, upstream) {
             ensure!(all.contains(from), "the configuration of {:?} lacks {from:?}", self.kind);

@@ -1,0 +1,212 @@
+//! `h2conn doctor` through the proxies: with the configurations of `interop/proxies`, where it must find the faults that
+//! `table.rs` has and no others, and with faults in them, which it must name.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::boxes::{Form, Kind, Proxy};
+use super::cells;
+use crate::support::{Server, TestResult, h2conn};
+
+/// The findings of the doctor through a proxy.
+struct Findings {
+    document: Value,
+    code: i32,
+}
+
+impl Findings {
+    /// Examines the way to a server through a proxy.
+    async fn through(
+        kind: Kind,
+        form: Form,
+        faults: &'static [(&'static str, &'static str)],
+    ) -> Result<Option<Findings>> {
+        let Some(program) = kind.program()? else { return Ok(None) };
+        let server = Server::start(&["--doctor", "--cleartext", "--keep-open"])?;
+        let upstream: SocketAddr =
+            server.url.trim_start_matches("http://").trim_end_matches('/').parse()?;
+        let mut proxy = Proxy::start_with(kind, form, &program, upstream, faults)?;
+        cells::until_it_listens(&mut proxy).await?;
+        let folder = TempDir::new()?;
+        let cacert = folder.path().join("cert.pem");
+        fs::write(&cacert, &proxy.certificate)?;
+        let url = proxy.url.clone();
+        let examined = tokio::task::spawn_blocking(move || {
+            let cacert = cacert.to_str().context("a path of text")?;
+            let args = ["doctor", "--json", "-W", "5", "--cacert", cacert, &url];
+            let assert = h2conn(args).assert();
+            let output = assert.get_output();
+            let document = serde_json::from_slice(&output.stdout)?;
+            let code = output.status.code().context("an exit code")?;
+            anyhow::Ok(Findings { document, code })
+        });
+        Ok(Some(examined.await??))
+    }
+
+    fn all(&self, reach: &str) -> impl Iterator<Item = &Value> {
+        let findings = self.document["findings"].as_array().into_iter().flatten();
+        findings.filter(move |finding| finding["reach"] == reach)
+    }
+
+    /// The probes of a way that have found a fault.
+    fn faults(&self, reach: &str) -> Vec<&str> {
+        let faults = self.all(reach).filter(|finding| finding["result"] == "FAULT");
+        faults.filter_map(|finding| finding["probe"].as_str()).collect()
+    }
+
+    fn advice(&self, reach: &str) -> String {
+        let advice = self.all(reach).filter_map(|finding| finding["advice"].as_str());
+        advice.collect::<Vec<_>>().join("; ")
+    }
+}
+
+const CONNECTION: &str = "a connection";
+const ANSWER: &str = "an answer before the end of the request";
+const SERVER_ENDS: &str = "the server ends its side first";
+const SERVER_RESETS: &str = "a reset by the server";
+const CLIENT_RESETS: &str = "a reset by the client";
+const MANY: &str = "20 connections at once";
+const UPLOAD: &str = "an upload of 2 MiB";
+
+/// The faults that each proxy has with HTTP/2 on both sides.
+fn faults_of_http2(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::OldNginx | Kind::Nginx | Kind::Envoy | Kind::Caddy | Kind::Nghttpx => &[SERVER_ENDS],
+        Kind::OldHaproxy => &[SERVER_RESETS, CLIENT_RESETS],
+        Kind::Haproxy => &[],
+        Kind::Traefik => &[SERVER_ENDS, SERVER_RESETS],
+        Kind::Apache => &[ANSWER, SERVER_ENDS],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_well_and_what_is_not_is_found_through_each_proxy() -> TestResult {
+    let mut wrong = Vec::new();
+    for kind in Kind::ALL {
+        for form in Form::BOTH {
+            let Some(found) = Findings::through(kind, form, &[]).await? else { continue };
+            let (mut http2, websocket) = (found.faults("http2"), found.faults("websocket"));
+            let is_well = http2.is_empty();
+            if kind == Kind::Apache {
+                // Now and then it serves that many.
+                http2.retain(|probe| *probe != MANY);
+            }
+            let is_right = match form {
+                Form::Http2 => http2 == faults_of_http2(kind),
+                Form::WebSocket => !http2.is_empty() && websocket.is_empty(),
+            };
+            if !is_right || (found.code == 0) != is_well {
+                wrong.push(format!(
+                    "{} {form:?}: {http2:?} {websocket:?} {}: {:#}",
+                    kind.name(),
+                    found.code,
+                    found.document
+                ));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// A fault in a configuration.
+struct Mistake {
+    kind: Kind,
+    form: Form,
+    change: &'static [(&'static str, &'static str)],
+    /// The way that does not pass, the probe that finds it, and a part of the advice.
+    found: (&'static str, &'static str, &'static str),
+}
+
+const MISTAKES: [Mistake; 12] = [
+    Mistake {
+        kind: Kind::Nginx,
+        form: Form::Http2,
+        change: &[("proxy_request_buffering off;", "")],
+        found: ("http2", ANSWER, "proxy_request_buffering off"),
+    },
+    Mistake {
+        kind: Kind::Nginx,
+        form: Form::Http2,
+        change: &[("proxy_http_version 2;", "")],
+        found: ("http2", CONNECTION, "proxy_http_version 2"),
+    },
+    Mistake {
+        kind: Kind::OldNginx,
+        form: Form::Http2,
+        change: &[("client_max_body_size 0;", "")],
+        found: ("http2", UPLOAD, "client_max_body_size 0"),
+    },
+    Mistake {
+        kind: Kind::OldNginx,
+        form: Form::Http2,
+        change: &[("grpc_pass grpc:", "proxy_pass http:")],
+        found: ("http2", CONNECTION, "grpc_pass"),
+    },
+    Mistake {
+        kind: Kind::OldNginx,
+        form: Form::WebSocket,
+        change: &[("proxy_set_header Connection upgrade;", "")],
+        found: ("websocket", CONNECTION, "proxy_set_header Connection upgrade"),
+    },
+    Mistake {
+        kind: Kind::Haproxy,
+        form: Form::Http2,
+        change: &[("7001 proto h2", "7001")],
+        found: ("http2", CONNECTION, "HTTP/2 on both sides"),
+    },
+    Mistake {
+        kind: Kind::Envoy,
+        form: Form::Http2,
+        change: &[("{http2_protocol_options: {}}", "{http_protocol_options: {}}")],
+        found: ("http2", CONNECTION, "http2_protocol_options"),
+    },
+    Mistake {
+        kind: Kind::Envoy,
+        form: Form::WebSocket,
+        change: &[("upgrade_configs: [{upgrade_type: websocket}]", "")],
+        found: ("websocket", CONNECTION, "upgrade_type: websocket"),
+    },
+    Mistake {
+        kind: Kind::Caddy,
+        form: Form::Http2,
+        change: &[("h2c://", "http://")],
+        found: ("http2", CONNECTION, "h2c://"),
+    },
+    Mistake {
+        kind: Kind::Traefik,
+        form: Form::Http2,
+        change: &[("h2c://", "http://")],
+        found: ("http2", CONNECTION, "HTTP/2 on both sides"),
+    },
+    Mistake {
+        kind: Kind::Apache,
+        form: Form::WebSocket,
+        change: &[(" upgrade=websocket", "")],
+        found: ("websocket", CONNECTION, "upgrade=websocket"),
+    },
+    Mistake {
+        kind: Kind::Nghttpx,
+        form: Form::Http2,
+        change: &[(";/;proto=h2", "")],
+        found: ("http2", CONNECTION, "proto=h2"),
+    },
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mistakes_are_found_with_what_to_change() -> TestResult {
+    let mut wrong = Vec::new();
+    for Mistake { kind, form, change, found: (reach, probe, advice) } in MISTAKES {
+        let Some(found) = Findings::through(kind, form, change).await? else { continue };
+        let is_found = found.faults(reach).contains(&probe);
+        if !is_found || !found.advice(reach).contains(advice) || found.code != 8 {
+            wrong.push(format!("{} {change:?}: {}: {:#}", kind.name(), found.code, found.document));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
