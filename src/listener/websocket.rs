@@ -193,6 +193,10 @@ impl Visit {
             Decided::Accepted(head) => self.begin(asked, head, &handshake, upgrade),
             Decided::Refused(mut head, text) => {
                 asked.settle(Ok(()));
+                if head.status.is_informational() {
+                    // No final answer (RFC 9110 §15.2), and no handshake.
+                    head.status = StatusCode::INTERNAL_SERVER_ERROR;
+                }
                 // hyper sets the length of the text.
                 head.headers.remove(header::CONTENT_LENGTH);
                 head.headers.remove(header::TRANSFER_ENCODING);

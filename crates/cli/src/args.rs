@@ -124,7 +124,7 @@ pub(crate) struct Listen {
     #[arg(long, value_name = "ADDR", group = "service")]
     pub(crate) to: Option<Destination>,
     /// Answer the probes of `h2conn doctor`.
-    #[arg(long, group = "service")]
+    #[arg(long, group = "service", requires = "keep_open")]
     pub(crate) doctor: bool,
     /// Keep listening after a connection has ended, and serve several connections at once.
     #[arg(long)]

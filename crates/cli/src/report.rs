@@ -23,7 +23,7 @@ pub(crate) use log::install as install_log;
 pub(crate) use rate::About;
 use stderr::Stderr;
 pub(crate) use terms::{brief, shown};
-pub(crate) use visible::without_passwords;
+pub(crate) use visible::{visible, without_passwords};
 
 /// The only way to standard error.
 static STDERR: LazyLock<Stderr> = LazyLock::new(|| Stderr::start(beside_the_bar));

@@ -72,9 +72,8 @@ func byCoder(w http.ResponseWriter, r *http.Request) {
 			// Pongs are seen by a reader only.
 			ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
 			reading := c.CloseRead(ctx)
-			err := c.Ping(reading)
-			cancel()
-			if err != nil {
+			defer cancel()
+			if c.Ping(reading) != nil {
 				return
 			}
 			c.Write(r.Context(), kind, message)

@@ -490,6 +490,8 @@ fn a_message_that_comes_in_part_counts_also_with_pings_between() -> TestResult {
                 client.send(Message::Ping(bytes::Bytes::new())).await.ok();
                 result = client.send(part(Data::Continue)).await;
             }
+            // It must not go before the listener has seen all.
+            while client.next().await.is_some_and(|message| message.is_ok()) {}
         });
         let error = server.read(&mut [0]).await.expect_err("it holds too much");
         ensure!(ours(&error).reason() == Some(Reason::ENHANCE_YOUR_CALM), "{error:?}");

@@ -60,9 +60,13 @@ impl Who {
         self.kind.is_some()
     }
 
-    /// The change that lets a fault go.
-    pub(crate) fn advice(&self, fault: Fault) -> String {
-        let known = self.kind.and_then(|kind| directive(kind, fault));
+    /// The change that lets a fault of a way go.
+    pub(crate) fn advice(&self, fault: Fault, way: Way) -> String {
+        // The directives for what happens behind a first answer are those of HTTP/2.
+        let has_directive =
+            way == Way::Http2 || matches!(fault, Fault::Refused(_) | Fault::Silence);
+        let kind = self.kind.filter(|_| has_directive);
+        let known = kind.and_then(|kind| directive(kind, fault));
         known.map_or_else(|| fault.advice().to_owned(), |text| format!("{}: {text}", self.shown))
     }
 }
@@ -76,6 +80,12 @@ impl fmt::Display for Who {
 /// A promise of a connection that the way does not keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
+    /// The server cannot be reached at all.
+    Unreachable,
+    /// TLS fails, for instance because a certificate is not trusted.
+    Tls,
+    /// The way passes, and the server refuses.
+    Denied,
     /// There is no connection at all.
     Refused(Way),
     /// The answer comes only with the server's first byte.
@@ -98,9 +108,14 @@ impl Fault {
     /// Where the box is not known.
     fn advice(self) -> &'static str {
         match self {
-            Fault::Refused(Way::Http2) => {
-                "each box on the way must speak HTTP/2 on both sides; where one cannot, connect by --reach websocket"
+            Fault::Unreachable => "check the name and the port, and that something listens there",
+            Fault::Tls => {
+                "--cacert FILE trusts the certificates in it, --fingerprint SHA256 one certificate, -k any"
             }
+            Fault::Denied => {
+                "the way passes: check the path, and what the server asks of a request (-H shows it)"
+            }
+            Fault::Refused(Way::Http2) => "each box on the way must speak HTTP/2 on both sides",
             Fault::Refused(Way::WebSocket) => {
                 "each box on the way must pass the fields connection and upgrade on, by HTTP/1.1, and the server must \
                  take WebSockets"
@@ -108,16 +123,10 @@ impl Fault {
             Fault::HeldAnswer => {
                 "let the server say something first, or do not wait for its answer before you send (Client::open)"
             }
-            Fault::HeldRequest => {
-                "switch off the buffering of requests and responses in the box, or connect by --reach auto or websocket"
-            }
+            Fault::HeldRequest => "switch off the buffering of requests and responses in the box",
             Fault::Body => "lift the box's limit of a request's length and time",
-            Fault::HalfClose => {
-                "let the server end its side last, or connect by --reach websocket, which keeps both ends apart"
-            }
-            Fault::Reset => {
-                "mark the end of your data yourself, or connect by --reach websocket, which keeps resets as they are"
-            }
+            Fault::HalfClose => "let the server end its side last",
+            Fault::Reset => "mark the end of your data yourself",
             Fault::Many => "raise the limits of connections, streams and workers in the box",
             Fault::Silence => {
                 "lift the box's timeouts, or send a byte from each end more often than that"
@@ -178,7 +187,7 @@ fn directive(kind: Kind, fault: Fault) -> Option<&'static str> {
             "respondingTimeouts: {readTimeout: 0} on the entry point"
         }
         (Kind::Cloud, Fault::Refused(Way::Http2) | Fault::HeldRequest) => {
-            "most of these pass both ways at once only to gRPC, if at all: connect by --reach websocket"
+            "most of these pass both ways at once only to gRPC, if at all; WebSockets often pass"
         }
         _ => return None,
     })
@@ -198,13 +207,14 @@ mod tests {
 
     #[test]
     fn a_box_is_known_by_its_name_and_gets_its_directive() {
-        let advice = by("nginx/1.22.1").advice(Fault::HeldRequest);
+        let advice = by("nginx/1.22.1").advice(Fault::HeldRequest, Way::Http2);
         assert!(advice.starts_with("nginx/1.22.1: ") && advice.contains("grpc_pass"), "{advice}");
-        assert!(by("Caddy").advice(Fault::Silence).contains("read_body_idle"));
+        assert!(by("Caddy").advice(Fault::Silence, Way::Http2).contains("read_body_idle"));
         assert!(by("Apache/2.4.68 (Debian)").is_named());
         assert!(!by("my own").is_named() && !Who::default().is_named());
-        assert!(by("my own").advice(Fault::Silence).contains("a byte from each end"));
+        assert!(by("my own").advice(Fault::Silence, Way::Http2).contains("a byte from each end"));
         // Nothing can be changed there.
-        assert!(by("nginx").advice(Fault::HalfClose).contains("--reach websocket"));
+        assert!(by("nginx").advice(Fault::HalfClose, Way::Http2).contains("end its side last"));
+        assert!(!by("nginx").advice(Fault::HeldRequest, Way::WebSocket).contains("grpc_pass"));
     }
 }

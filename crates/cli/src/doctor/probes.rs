@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use h2conn::http::{Method, StatusCode};
-use h2conn::{Client, Conn, Error, Reason};
+use h2conn::{Client, Conn, Error, ErrorKind, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
@@ -19,6 +19,18 @@ const UPLOAD: usize = 2 << 20;
 
 /// The bytes that go both ways at once.
 const BULK: usize = 8 << 20;
+
+/// The bytes that are written or read at once.
+const PIECE: usize = 64 << 10;
+
+/// The longest time of a probe on a slow line.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// The most bytes that are read of the server's words.
+const WORDS: u64 = 200;
+
+/// How many times the time for a moment a whole probe may take.
+const STEPS: u32 = 6;
 
 /// The round trips that are measured.
 const TRIPS: usize = 20;
@@ -78,13 +90,42 @@ pub(crate) struct Patient {
     pub(crate) slow: bool,
     pub(crate) who: Who,
     pub(crate) findings: Vec<Finding>,
+    is_held: bool,
+    /// Why there is no connection.
+    pub(crate) error: Option<Error>,
+}
+
+/// How far an examination has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// There is no connection.
+    Closed,
+    /// The other end answers no probes.
+    Stranger,
+    Examined,
 }
 
 impl Patient {
+    pub(crate) fn new(
+        client: Client,
+        way: Way,
+        base: String,
+        patience: Duration,
+        slow: bool,
+    ) -> Patient {
+        let (who, findings) = (Who::default(), Vec::new());
+        Patient { client, way, base, patience, slow, who, findings, is_held: false, error: None }
+    }
+
     fn note(&mut self, probe: &str, seen: Seen) {
-        let advice = (seen.grade == Grade::Fault).then(|| self.who.advice(seen.fault));
+        let advice = (seen.grade == Grade::Fault).then(|| self.who.advice(seen.fault, self.way));
         let (probe, way) = (probe.to_owned(), self.way);
         self.findings.push(Finding { probe, way, grade: seen.grade, seen: seen.text, advice });
+    }
+
+    /// Whether the answer waits for the server's first byte.
+    pub(crate) fn is_held(&self) -> bool {
+        self.is_held
     }
 
     /// Whether no fault was found.
@@ -92,28 +133,29 @@ impl Patient {
         self.findings.iter().all(|finding| finding.grade != Grade::Fault)
     }
 
-    /// Makes all probes. Returns whether there is a connection at all. `tell` gets each finding as it comes.
-    pub(crate) async fn examine(&mut self, mut tell: impl FnMut(&Finding)) -> bool {
+    /// Makes all probes. `tell` gets each finding as it comes.
+    pub(crate) async fn examine(&mut self, mut tell: impl FnMut(&Finding)) -> Outcome {
         let mut told = 0;
         let mut tell_news = |findings: &[Finding]| {
             findings[told..].iter().for_each(&mut tell);
             told = findings.len();
         };
-        let is_doctor = self.meet().await;
+        let outcome = self.meet().await;
         tell_news(&self.findings);
-        if !is_doctor {
-            return false;
+        if outcome != Outcome::Examined {
+            return outcome;
         }
         let answered = self.answers().await;
-        let is_open = answered.grade != Grade::Fault || answered.fault == Fault::HeldAnswer;
+        self.is_held = answered.grade == Grade::Fault && answered.fault == Fault::HeldAnswer;
+        let is_open = answered.grade != Grade::Fault || self.is_held;
         self.note("an answer before the end of the request", answered);
         tell_news(&self.findings);
         if !is_open {
-            return false;
+            return Outcome::Closed;
         }
         macro_rules! probe {
             ($name:expr, $fault:expr, $seen:expr) => {
-                let seen = bounded(self.patience, $fault, $seen).await;
+                let seen = bounded(STEPS * self.patience, $fault, $seen).await;
                 self.note($name, seen);
                 tell_news(&self.findings);
             };
@@ -123,13 +165,18 @@ impl Patient {
         probe!("the server ends its side first", Fault::HalfClose, self.server_ends());
         probe!("a reset by the server", Fault::Reset, self.server_resets());
         probe!("a reset by the client", Fault::Reset, self.client_resets());
-        probe!("an upload of 2 MiB", Fault::Body, self.upload());
-        probe!("8 MiB each way at once", Fault::Body, self.bulk());
+        // These go on as long as bytes move, and no longer than this.
+        let seen = bounded(LONGEST, Fault::Body, self.upload()).await;
+        self.note("an upload of 2 MiB", seen);
+        tell_news(&self.findings);
+        let seen = bounded(LONGEST, Fault::Body, self.bulk()).await;
+        self.note("8 MiB each way at once", seen);
+        tell_news(&self.findings);
         probe!("20 connections at once", Fault::Many, self.many());
         if self.slow {
             // Side by side: they only wait.
             let silences = SILENCES.map(|seconds| {
-                let limit = Duration::from_secs(seconds) + self.patience;
+                let limit = Duration::from_secs(seconds) + STEPS * self.patience;
                 bounded(limit, Fault::Silence, self.silence(seconds))
             });
             let seen = futures_util::future::join_all(silences).await;
@@ -138,11 +185,11 @@ impl Patient {
                 tell_news(&self.findings);
             }
         }
-        true
+        Outcome::Examined
     }
 
-    /// The first request, which ends with its head. Returns whether the other end is a doctor.
-    async fn meet(&mut self) -> bool {
+    /// The first request, which ends with its head. `Examined` if there is more to see.
+    async fn meet(&mut self) -> Outcome {
         let began = Instant::now();
         let url = format!("{}echo", self.base);
         let asking = match self.way {
@@ -158,9 +205,11 @@ impl Patient {
                 if let Some(headers) = error.headers() {
                     self.who = Who::of(headers);
                 }
-                let seen = Seen::fault(Fault::Refused(self.way), refusal(&error));
+                let fault = fault_of(&error, self.way, &self.who);
+                let seen = Seen::fault(fault, refusal(&error));
                 self.note("a connection", seen);
-                return false;
+                self.error = Some(error);
+                return Outcome::Closed;
             }
         };
         self.who = Who::of(response.headers());
@@ -168,8 +217,7 @@ impl Patient {
         if self.who.is_named() {
             let _ = write!(text, ", by {}", self.who);
         }
-        let is_doctor = response.headers().contains_key(MARK)
-            || (self.way == Way::WebSocket && response.status() == StatusCode::SWITCHING_PROTOCOLS);
+        let is_doctor = response.headers().contains_key(MARK);
         conn.reset(Reason::CANCEL);
         self.note("a connection", Seen::good(text));
         if !is_doctor {
@@ -182,7 +230,7 @@ impl Patient {
                     fault: Fault::Silence,
                 },
             );
-            return false;
+            return Outcome::Stranger;
         }
         if self.way == Way::Http2 {
             let limit = self.client.stats().origins.first().and_then(|origin| origin.limit);
@@ -192,7 +240,7 @@ impl Patient {
                 Seen { grade: Grade::Note, text, fault: Fault::Silence },
             );
         }
-        true
+        Outcome::Examined
     }
 
     async fn open(&self, path: &str) -> io::Result<Conn> {
@@ -251,8 +299,7 @@ impl Patient {
         let mut conn = self.open("count").await?;
         conn.write_all(&[7; 1000]).await?;
         conn.shutdown().await?;
-        let mut answer = String::new();
-        conn.read_to_string(&mut answer).await?;
+        let answer = words_of(&mut conn).await?;
         conn.close().await?;
         Ok(match answer.as_str() {
             "1000 bytes" => Seen::good("the answer comes after it"),
@@ -348,11 +395,9 @@ impl Patient {
 
     async fn upload(&self) -> io::Result<Seen> {
         let mut conn = self.open("count").await?;
-        conn.write_all(&vec![7; UPLOAD]).await?;
-        conn.shutdown().await?;
-        let mut answer = String::new();
-        conn.read_to_string(&mut answer).await?;
-        conn.close().await?;
+        self.send(&conn, UPLOAD).await?;
+        let answer = words_of(&mut conn).await?;
+        self.in_time(async { Ok(conn.close().await?) }).await?;
         Ok(match answer == format!("{UPLOAD} bytes") {
             true => Seen::good("all of it has come"),
             false => Seen::fault(Fault::Body, format!("the server has {answer:?} of it")),
@@ -361,20 +406,47 @@ impl Patient {
 
     async fn bulk(&self) -> io::Result<Seen> {
         let conn = self.open("echo").await?;
-        let (bytes, mut back) = (vec![7; BULK], Vec::new());
         let began = Instant::now();
-        let writing = async {
-            (&conn).write_all(&bytes).await?;
-            (&conn).shutdown().await
-        };
-        let mut reading = &conn;
-        tokio::try_join!(writing, reading.read_to_end(&mut back))?;
+        let ((), back) = tokio::try_join!(self.send(&conn, BULK), self.receive(&conn))?;
         let rate = BULK as f64 / began.elapsed().as_secs_f64() / 1e6;
-        conn.close().await?;
-        Ok(match back == bytes {
+        self.in_time(async { Ok(conn.close().await?) }).await?;
+        Ok(match back == BULK {
             true => Seen::good(format!("{rate:.1} MB/s each way")),
-            false => Seen::fault(Fault::Body, format!("{} bytes came back", back.len())),
+            false => Seen::fault(Fault::Body, format!("{back} of its bytes came back")),
         })
+    }
+
+    /// Sends so many bytes, and ends this side. Each piece must go on within the time of a probe, so that a slow line is
+    /// no fault.
+    async fn send(&self, mut conn: &Conn, bytes: usize) -> io::Result<()> {
+        let mut left = bytes;
+        while left > 0 {
+            let piece = &[7; PIECE][..left.min(PIECE)];
+            self.in_time(conn.write_all(piece)).await?;
+            left -= piece.len();
+        }
+        conn.shutdown().await
+    }
+
+    /// Reads to the end, and gives the number of bytes up to the first one that is another.
+    async fn receive(&self, mut conn: &Conn) -> io::Result<usize> {
+        let (mut all, mut piece) = (0, vec![0; PIECE]);
+        loop {
+            match self.in_time(conn.read(&mut piece)).await? {
+                0 => return Ok(all),
+                _ if all > BULK => return Ok(all),
+                n => match piece[..n].iter().position(|byte| *byte != 7) {
+                    None => all += n,
+                    Some(at) => return Ok(all + at),
+                },
+            }
+        }
+    }
+
+    async fn in_time<T>(&self, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let limit = STEPS * self.patience;
+        let text = || format!("no byte has moved for {} s", limit.as_secs_f32());
+        timeout(limit, step).await.unwrap_or_else(|_| Err(io::Error::other(text())))
     }
 
     async fn many(&self) -> io::Result<Seen> {
@@ -402,25 +474,42 @@ impl Patient {
     async fn report(&self, token: &str) -> io::Result<String> {
         let mut conn = self.open(&format!("report/{token}")).await?;
         conn.shutdown().await?;
-        let mut text = String::new();
-        conn.read_to_string(&mut text).await?;
+        let text = words_of(&mut conn).await?;
         conn.close().await?;
         Ok(text)
     }
 }
 
-/// Makes a probe within some times what one wait of it may take.
+/// Makes a probe within a time.
 async fn bounded(
-    patience: Duration,
+    limit: Duration,
     fault: Fault,
     probe: impl Future<Output = io::Result<Seen>>,
 ) -> Seen {
-    let limit = 6 * patience;
     match timeout(limit, probe).await {
         Ok(Ok(seen)) => seen,
         Ok(Err(error)) => failed(fault, &error),
         Err(_) => Seen::fault(fault, format!("not done within {} s", limit.as_secs_f32())),
     }
+}
+
+/// The kind of fault, where there is no connection at all.
+fn fault_of(error: &Error, way: Way, who: &Who) -> Fault {
+    match (error.kind(), error.status().map(|status| status.as_u16())) {
+        (ErrorKind::Tls, _) => Fault::Tls,
+        (ErrorKind::Connect, _) => Fault::Unreachable,
+        // Envoy answers 403 to upgrades that it does not know.
+        (_, Some(403)) if way == Way::WebSocket && who.is_named() => Fault::Refused(way),
+        (_, Some(401 | 403 | 404 | 407 | 429)) => Fault::Denied,
+        _ => Fault::Refused(way),
+    }
+}
+
+/// The words of the server, to the end.
+async fn words_of(conn: &mut Conn) -> io::Result<String> {
+    let mut words = Vec::new();
+    conn.take(WORDS).read_to_end(&mut words).await?;
+    Ok(String::from_utf8_lossy(&words).into_owned())
 }
 
 /// A refusal by its status and the beginning of its text, or another error by its own text.

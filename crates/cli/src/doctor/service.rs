@@ -131,7 +131,8 @@ fn asked_for(path: &str) -> (&'static str, Option<&str>) {
     const WITHOUT: [&str; 3] = ["echo", "count", "resets"];
     let mut parts = path.rsplit('/');
     let (last, before) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    if let Some(what) = WITH_TOKEN.into_iter().find(|what| *what == before) {
+    let is_token = last.len() == 32 && last.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if let Some(what) = WITH_TOKEN.into_iter().find(|what| *what == before && is_token) {
         return (what, Some(last));
     }
     match WITHOUT.into_iter().find(|what| *what == last) {
@@ -156,8 +157,11 @@ mod tests {
         assert_eq!(asked_for("/a/b/"), ("echo", None));
         assert_eq!(asked_for("/echo"), ("echo", None));
         assert_eq!(asked_for("/a/count"), ("count", None));
-        assert_eq!(asked_for("/a/hears/12ab"), ("hears", Some("12ab")));
-        assert_eq!(asked_for("/report/"), ("report", Some("")));
+        let token = "0123456789abcdef0123456789ABCDEF";
+        assert_eq!(asked_for(&format!("/a/hears/{token}")), ("hears", Some(token)));
+        assert_eq!(asked_for(&format!("/hears/{token}0")), ("unknown", None));
+        assert_eq!(asked_for("/hears/no-token-of-thirty-two-digits-no"), ("unknown", None));
+        assert_eq!(asked_for("/a/report/"), ("echo", None));
         assert_eq!(asked_for("/favicon.ico"), ("unknown", None));
     }
 }

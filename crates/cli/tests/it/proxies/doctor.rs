@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
+use futures_util::future::join_all;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -37,7 +38,7 @@ impl Findings {
         let url = proxy.url.clone();
         let examined = tokio::task::spawn_blocking(move || {
             let cacert = cacert.to_str().context("a path of text")?;
-            let args = ["doctor", "--json", "-W", "5", "--cacert", cacert, &url];
+            let args = ["doctor", "--json", "-W", "10", "--cacert", cacert, &url];
             let assert = h2conn(args).assert();
             let output = assert.get_output();
             let document = serde_json::from_slice(&output.stdout)?;
@@ -85,10 +86,12 @@ fn faults_of_http2(kind: Kind) -> &'static [&'static str] {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_well_and_what_is_not_is_found_through_each_proxy() -> TestResult {
-    let mut wrong = Vec::new();
-    for kind in Kind::ALL {
-        for form in Form::BOTH {
-            let Some(found) = Findings::through(kind, form, &[]).await? else { continue };
+    for form in Form::BOTH {
+        let all =
+            Kind::ALL.map(|kind| async move { (kind, Findings::through(kind, form, &[]).await) });
+        let mut wrong = Vec::new();
+        for (kind, found) in join_all(all).await {
+            let Some(found) = found? else { continue };
             let (mut http2, websocket) = (found.faults("http2"), found.faults("websocket"));
             let is_well = http2.is_empty();
             if kind == Kind::Apache {
@@ -100,16 +103,13 @@ async fn what_is_well_and_what_is_not_is_found_through_each_proxy() -> TestResul
                 Form::WebSocket => !http2.is_empty() && websocket.is_empty(),
             };
             if !is_right || (found.code == 0) != is_well {
-                wrong.push(format!(
-                    "{} {form:?}: {http2:?} {websocket:?} {}: {:#}",
-                    kind.name(),
-                    found.code,
-                    found.document
-                ));
+                let Findings { code, document } = &found;
+                wrong
+                    .push(format!("{}: {http2:?} {websocket:?} {code}: {document:#}", kind.name()));
             }
         }
+        ensure!(wrong.is_empty(), "{form:?}: {}", wrong.join("\n"));
     }
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
 
@@ -199,14 +199,45 @@ const MISTAKES: [Mistake; 12] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mistakes_are_found_with_what_to_change() -> TestResult {
+    let all = MISTAKES.map(|Mistake { kind, form, change, found }| async move {
+        (kind, change, found, Findings::through(kind, form, change).await)
+    });
     let mut wrong = Vec::new();
-    for Mistake { kind, form, change, found: (reach, probe, advice) } in MISTAKES {
-        let Some(found) = Findings::through(kind, form, change).await? else { continue };
+    for (kind, change, (reach, probe, advice), found) in join_all(all).await {
+        let Some(found) = found? else { continue };
         let is_found = found.faults(reach).contains(&probe);
         if !is_found || !found.advice(reach).contains(advice) || found.code != 8 {
             wrong.push(format!("{} {change:?}: {}: {:#}", kind.name(), found.code, found.document));
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn what_is_no_way_to_a_doctor_is_named() -> TestResult {
+    let server = Server::start(&["--echo", "--cleartext", "--keep-open"])?;
+    let told = |url: &str, code: i32| -> TestResult<String> {
+        let assert = h2conn(["doctor", "-W", "5", url]).assert().code(code);
+        let output = assert.get_output();
+        Ok(String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned())
+    };
+    // No probe goes to a server that has not asked for it.
+    let stranger = told(&server.url, 8)?;
+    ensure!(stranger.contains("The server answers no probes"), "{stranger}");
+    ensure!(!stranger.contains("FAULT") && !stranger.contains("MiB"), "{stranger}");
+    let nobody = told("http://127.0.0.1:9/", 2)?;
+    ensure!(nobody.contains("something listens there"), "{nobody}");
+    let tls = Server::start(&["--doctor", "--keep-open"])?;
+    let untrusted = told(&tls.url, 3)?;
+    ensure!(untrusted.contains("--cacert") && untrusted.contains("Nothing passes"), "{untrusted}");
+    for (url, part) in [
+        ("https://user:secret@localhost/", "user name"),
+        ("https://localhost/?token=secret", "without a query"),
+        ("ws://localhost/", "https:// or http://"),
+    ] {
+        let refused = told(url, 1)?;
+        ensure!(refused.contains(part) && !refused.contains("secret"), "{refused}");
+    }
     Ok(())
 }
