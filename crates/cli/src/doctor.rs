@@ -2,11 +2,12 @@
 //! `h2conn listen --doctor`.
 
 mod advice;
+mod patient;
 mod probes;
 mod service;
 mod ways;
 
-pub(crate) use probes::{Finding, Grade, Outcome, Patient};
+pub(crate) use patient::{Finding, Grade, Outcome, Patient};
 pub(crate) use service::Desk;
 pub(crate) use ways::Way;
 
