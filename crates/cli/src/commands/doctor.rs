@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::args::Doctor;
 use crate::dial;
-use crate::doctor::{Finding, Grade, Outcome, Patient, Way};
+use crate::doctor::{Finding, Grade, Outcome, Patient, Way, Who};
 use crate::exit::{Code, Failure, Result};
 use crate::report::{Report, visible, without_passwords};
 use crate::signals::Interrupt;
@@ -31,13 +31,14 @@ async fn examine(args: &Doctor, verbose: u8) -> Result {
         return Err(Failure::usage(format_args!("-W must be at most {} s", LONGEST.as_secs())));
     }
     let (mut all, mut seen, mut error) = (Vec::new(), Vec::new(), None);
+    let mut who = Who::default();
     for way in Way::ALL {
         let (builder, _) = dial::builder(&args.url, &args.connection, Method::POST, report)?;
         let client = builder.reach(way.reach()).response_timeout(6 * args.timeout).build()?;
         if !args.json {
             print(format_args!("{way}, {}", args.url))?;
         }
-        let mut patient = Patient::new(client, way, base.clone(), args.timeout, args.slow);
+        let mut patient = Patient::new(client, way, base.clone(), args.timeout, args.slow, who);
         let mut printed = Ok(());
         let outcome = patient
             .examine(|finding| {
@@ -50,6 +51,7 @@ async fn examine(args: &Doctor, verbose: u8) -> Result {
         seen.push(Seen { outcome, is_well: patient.is_well(), is_held: patient.is_held() });
         error = error.or(patient.error.take());
         all.append(&mut patient.findings);
+        who = patient.who.clone();
         // Whatever is left of the probes.
         let _ = patient.client.close_within(args.timeout).await;
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use h2conn::http::Method;
+use h2conn::http::{HeaderMap, Method};
 use h2conn::{Client, Error, ErrorKind, Reason};
 
 use super::advice::{Fault, Who};
@@ -79,14 +79,16 @@ pub(crate) enum Outcome {
 }
 
 impl Patient {
+    /// `who` is the box that was met before, on another way.
     pub(crate) fn new(
         client: Client,
         way: Way,
         base: String,
         patience: Duration,
         slow: bool,
+        who: Who,
     ) -> Patient {
-        let (who, findings) = (Who::default(), Vec::new());
+        let findings = Vec::new();
         Patient { client, way, base, patience, slow, who, findings, is_held: false, error: None }
     }
 
@@ -161,6 +163,14 @@ impl Patient {
         Outcome::Examined
     }
 
+    /// A box that does not name itself is the one that was met before.
+    fn meet_box(&mut self, headers: &HeaderMap) {
+        let who = Who::of(headers);
+        if who.is_named() || !self.who.is_named() {
+            self.who = who;
+        }
+    }
+
     /// The first request, which ends with its head. `Examined` if there is more to see.
     async fn meet(&mut self) -> Outcome {
         let began = Instant::now();
@@ -176,7 +186,7 @@ impl Patient {
             Ok(connected) => connected,
             Err(error) => {
                 if let Some(headers) = error.headers() {
-                    self.who = Who::of(headers);
+                    self.meet_box(headers);
                 }
                 let fault = fault_of(&error, self.way, &self.who);
                 let seen = Seen::fault(fault, refusal(&error));
@@ -185,7 +195,7 @@ impl Patient {
                 return Outcome::Closed;
             }
         };
-        self.who = Who::of(response.headers());
+        self.meet_box(response.headers());
         let mut text = format!("{} in {millis:.1} ms from {}", response.status(), conn.peer_addr());
         if self.who.is_named() {
             let _ = write!(text, ", by {}", self.who);
