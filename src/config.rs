@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind, Result};
 
 #[cfg(feature = "accept")]
-pub(crate) use advice::BY_HTTP2;
+pub(crate) use advice::{BY_HTTP2, no_websocket_by_http10};
 pub(crate) use advice::{NO_H2C, WEBSOCKETS_BY_HTTP1, no_websockets_at_a_listener};
 pub use bearer::bearer_token;
 #[cfg(feature = "websocket")]

@@ -42,7 +42,7 @@ use wire::Wire;
 pub(crate) use carrier::MessageCarrier;
 pub(crate) use handshake::{Handshake, Refusal};
 pub(crate) use marks::{PLAIN, SUBPROTOCOL};
-pub(crate) use messages::{LONGEST_MARKED, Messages};
+pub(crate) use messages::Messages;
 pub(crate) use pulse::{KeepAlive, Pulse};
 pub(crate) use session::{Account, Session};
 pub use settings::WebSockets;

@@ -6,7 +6,9 @@ use http::header::{self, HeaderName};
 use http::{Method, Request, Response, StatusCode, Version};
 
 use super::builder::Settings;
-use crate::config::{BY_HTTP2, NO_H2C, asks_to_upgrade, method_not_allowed};
+use crate::config::{
+    BY_HTTP2, NO_H2C, asks_to_upgrade, method_not_allowed, no_websocket_by_http10,
+};
 use crate::conn::Transport;
 use crate::hosted::{Body, plain};
 
@@ -93,8 +95,7 @@ pub(super) fn check<B>(
     }
     // HTTP/1.0 has no upgrade (RFC 9110 §7.8). Its clients are proxies before a client of HTTP/1.1.
     if request.version() == Version::HTTP_10 && asks_to_upgrade(request.headers(), "websocket") {
-        let text = "a WebSocket needs HTTP/1.1 or HTTP/2, and this request came by HTTP/1.0: a proxy on the way must be \
-                    told to pass HTTP/1.1 on (nginx: proxy_http_version 1.1)";
+        let text = no_websocket_by_http10("HTTP/1.1 or HTTP/2");
         return Err(AcceptError::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text));
     }
     let refused = settings.methods.refusal(request.method());

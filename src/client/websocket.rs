@@ -20,14 +20,13 @@ use super::call::Call;
 use super::dial::Progress;
 use super::reach::Ways;
 use crate::config::{Config, REJECTION_BODY, REJECTION_WAIT, asks_to_upgrade, only, values};
-use crate::conn::{Conn, LinkInfo, Quiet, Stream, Transport};
+use crate::conn::{Conn, LinkInfo, Stream, Transport};
 use crate::error::{Error, ErrorKind, Result, request_name};
 use crate::hosted::{Accepted, Body, Limits, Server};
 use crate::link::{Socket, TIME_IS_UP, lost_unseen, reset_in_use};
 use crate::pipe::Buffers;
 use crate::websocket::{
-    KeepAlive, LONGEST_MARKED, MessageCarrier, Messages, PLAIN, Pulse, Role, SUBPROTOCOL, Session,
-    Upgrade, WebSockets, run,
+    MessageCarrier, Messages, PLAIN, Pulse, Role, SUBPROTOCOL, Session, Upgrade, WebSockets, run,
 };
 
 /// The WebSockets of a client, and what they need.
@@ -222,17 +221,14 @@ impl Call {
         }
         let limits = Limits { room: window as usize, linger: linger_timeout };
         let role = Role::Client;
-        let pulse = pulse(&inner.dialer.config, messages);
+        let pulse = Pulse::of(&inner.dialer.config, messages.are_marked());
         let session = Session::new(Arc::clone(&stream), carrier, role, limits, messages, pulse);
         let place = inner.sockets.open.enter(&stream, &server);
         if !inner.sockets.open.is_open() {
             // The client was closed meanwhile, and may not have seen this one.
             return Err(super::pool::closed());
         }
-        let most = match messages.are_marked() {
-            true => LONGEST_MARKED,
-            false => inner.sockets.settings.max_message_size,
-        };
+        let most = inner.sockets.settings.longest(messages);
         let totals = inner.pool.share_totals();
         tokio::spawn(async move {
             if let Some(error) = run(session, upgrade, most, None).await {
@@ -242,12 +238,6 @@ impl Call {
         });
         Ok(stream)
     }
-}
-
-fn pulse(config: &Config, messages: Messages) -> Pulse {
-    let timeout = config.keep_alive_timeout;
-    let keep_alive = config.keep_alive_interval.map(|interval| KeepAlive { interval, timeout });
-    Pulse::new(keep_alive, Quiet::new(config), messages.are_marked())
 }
 
 /// The head as HTTP/1.1 sends it to a server: its target is the path (RFC 9112 §3.2.1).

@@ -9,6 +9,15 @@ pub(crate) const BY_HTTP2: &str = "in a terminal by \"h2conn connect URL\" or \"
 pub(crate) const NO_H2C: &str = "an upgrade from HTTP/1.1 (h2c) is not taken, because RFC 9113 has removed it (curl: \
                                  --http2-prior-knowledge in place of --http2)";
 
+/// For a client that asks for a WebSocket by HTTP/1.0, where these versions are taken.
+#[cfg(feature = "accept")]
+pub(crate) fn no_websocket_by_http10(versions: &str) -> String {
+    format!(
+        "a WebSocket needs {versions}, and this request came by HTTP/1.0: a proxy on the way must be told to pass HTTP/1.1 \
+         on (nginx: proxy_http_version 1.1)"
+    )
+}
+
 /// For a client that asks for a WebSocket over HTTP/2 where those over HTTP/1.1 are taken.
 pub(crate) const WEBSOCKETS_BY_HTTP1: &str = "this server takes WebSockets over HTTP/1.1 only";
 

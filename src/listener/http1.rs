@@ -9,7 +9,7 @@ mod drive;
 
 pub(super) use answer::answer;
 #[cfg(feature = "websocket")]
-pub(super) use answer::{NO_WEBSOCKET_BY_HTTP10, asks_for_websocket};
+pub(super) use answer::asks_for_websocket;
 #[cfg(any(feature = "serve", feature = "websocket"))]
 pub(super) use clients::{Http1, NewClient};
 #[cfg(any(feature = "serve", feature = "websocket"))]

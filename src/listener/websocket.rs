@@ -23,8 +23,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::ListenerBuilder;
 use super::handshake::Server;
-use super::http1::{Http1Client, Http1Server, NO_WEBSOCKET_BY_HTTP10};
-use crate::config::only;
+use super::http1::{Http1Client, Http1Server};
+use crate::config::{no_websocket_by_http10, only};
 use crate::conn::{LinkInfo, Quiet, Shutdown, Stream, Transport, Wish};
 use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::hosted::{self, Body, Limits, plain};
@@ -32,8 +32,7 @@ use crate::link::Guest;
 use crate::observe::{self, Side};
 use crate::pipe::Buffers;
 use crate::websocket::{
-    Account, Handshake, KeepAlive, MessageCarrier, Pulse, Refusal, Role, Session, Upgrade,
-    WebSockets, run,
+    Account, Handshake, MessageCarrier, Pulse, Refusal, Role, Session, Upgrade, WebSockets, run,
 };
 
 impl ListenerBuilder {
@@ -169,7 +168,7 @@ impl Visit {
             }
             None => Handshake::of(&request, websockets).and_then(|handshake| {
                 let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
-                handshake.ok_or_else(|| Refusal::new(status, NO_WEBSOCKET_BY_HTTP10))
+                handshake.ok_or_else(|| Refusal::new(status, no_websocket_by_http10("HTTP/1.1")))
             }),
         };
         let handshake = match handshake {
@@ -251,9 +250,7 @@ impl Visit {
         self.answered.notify_one();
         let config = &self.server.config;
         let (messages, most) = handshake.messages(&self.settings.websockets);
-        let timeout = config.keep_alive_timeout;
-        let keep_alive = config.keep_alive_interval.map(|interval| KeepAlive { interval, timeout });
-        let pulse = Pulse::new(keep_alive, Quiet::new(config), handshake.is_marked());
+        let pulse = Pulse::of(config, handshake.is_marked());
         let limits = Limits { room: config.window as usize, linger: config.linger_timeout };
         let (stream, carrier) = (Arc::clone(&asked.stream), Arc::clone(&asked.carrier));
         let mut session = Session::new(stream, carrier, Role::Server, limits, messages, pulse);

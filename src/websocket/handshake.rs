@@ -7,7 +7,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::marks::SUBPROTOCOL;
-use super::messages::{LONGEST_MARKED, Messages};
+use super::messages::Messages;
 use super::settings::WebSockets;
 use crate::config::{asks_to_upgrade, method_not_allowed, only, values};
 use crate::conn::{Served, Transport};
@@ -97,10 +97,8 @@ impl Handshake {
 
     /// The messages that both ends will use, and the longest that is accepted.
     pub(crate) fn messages(&self, websockets: &WebSockets) -> (Messages, usize) {
-        match self.is_marked {
-            true => (Messages::Marked, LONGEST_MARKED),
-            false => (websockets.messages(), websockets.max_message_size),
-        }
+        let messages = if self.is_marked { Messages::Marked } else { websockets.messages() };
+        (messages, websockets.longest(messages))
     }
 
     pub(crate) fn transport(&self) -> Transport {

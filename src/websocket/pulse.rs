@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::config::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT};
+use crate::config::{Config, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT};
 use crate::conn::Quiet;
 
 /// An end that has received something, or cannot read on, and has not said so for this long gives a sign of life. The
@@ -98,6 +98,13 @@ pub(super) enum Due {
 }
 
 impl Pulse {
+    /// With the knobs of a client or a listener.
+    pub(crate) fn of(config: &Config, gives_signs: bool) -> Pulse {
+        let timeout = config.keep_alive_timeout;
+        let keep_alive = config.keep_alive_interval.map(|interval| KeepAlive { interval, timeout });
+        Pulse::new(keep_alive, Quiet::new(config), gives_signs)
+    }
+
     pub(crate) fn new(
         keep_alive: Option<KeepAlive>,
         quiet: Option<Box<Quiet>>,

@@ -1,7 +1,7 @@
 //! The settings for WebSockets, of both sides.
 
 use super::lines::Line;
-use super::messages::Messages;
+use super::messages::{LONGEST_MARKED, Messages};
 use crate::config::is_token;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -152,6 +152,11 @@ impl WebSockets {
             Some(line) => Messages::Lines { line, most: self.max_message_size },
             None => Messages::Bytes { text: self.text_messages },
         }
+    }
+
+    /// The longest message of this kind that is accepted.
+    pub(crate) fn longest(&self, messages: Messages) -> usize {
+        if messages.are_marked() { LONGEST_MARKED } else { self.max_message_size }
     }
 
     /// Refuses settings that cannot work.

@@ -4,12 +4,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::config::{NO_H2C, Origins, asks_to_upgrade, no_websockets_at_a_listener};
 
-/// For a client of a listener that takes WebSockets, over HTTP/1.0.
-#[cfg(feature = "websocket")]
-pub(crate) const NO_WEBSOCKET_BY_HTTP10: &str = "a WebSocket needs HTTP/1.1, and this request came by HTTP/1.0: a proxy \
-                                                 on the way must be told to pass HTTP/1.1 on (nginx: proxy_http_version \
-                                                 1.1)";
-
 /// Whether the request with this head asks for a WebSocket.
 #[cfg(feature = "websocket")]
 pub(in crate::listener) fn asks_for_websocket(head: &[u8]) -> bool {
