@@ -7,7 +7,7 @@ mod probes;
 mod service;
 mod ways;
 
-pub(crate) use advice::Who;
+pub(crate) use advice::Middlebox;
 pub(crate) use patient::{Finding, Grade, Outcome, Patient};
 pub(crate) use service::Desk;
 pub(crate) use ways::Way;

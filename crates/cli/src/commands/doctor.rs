@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::args::Doctor;
 use crate::dial;
-use crate::doctor::{Finding, Grade, Outcome, Patient, Way, Who};
+use crate::doctor::{Finding, Grade, Middlebox, Outcome, Patient, Way};
 use crate::exit::{Code, Failure, Result};
 use crate::report::{Report, visible, without_passwords};
 use crate::signals::Interrupt;
@@ -31,7 +31,7 @@ async fn examine(args: &Doctor, verbose: u8) -> Result {
         return Err(Failure::usage(format_args!("-W must be at most {} s", LONGEST.as_secs())));
     }
     let (mut all, mut seen, mut error) = (Vec::new(), Vec::new(), None);
-    let mut who = Who::default();
+    let mut who = Middlebox::default();
     for way in Way::ALL {
         let (builder, _) = dial::builder(&args.url, &args.connection, Method::POST, report)?;
         let client = builder.reach(way.reach()).response_timeout(6 * args.timeout).build()?;

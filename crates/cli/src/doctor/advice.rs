@@ -8,7 +8,7 @@ use super::Way;
 
 /// The box that answers for the server, as far as its fields `server` and `via` tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Who {
+pub(crate) struct Middlebox {
     kind: Option<Kind>,
     /// The fields as they stand.
     shown: String,
@@ -43,8 +43,8 @@ const NAMES: [(&str, Kind); 13] = [
     ("azure", Kind::Cloud),
 ];
 
-impl Who {
-    pub(crate) fn of(headers: &HeaderMap) -> Who {
+impl Middlebox {
+    pub(crate) fn of(headers: &HeaderMap) -> Middlebox {
         let values =
             [header::SERVER, header::VIA].into_iter().flat_map(|name| headers.get_all(name));
         let values: Vec<_> =
@@ -52,7 +52,7 @@ impl Who {
         let shown = values.join(", ");
         let lower = shown.to_ascii_lowercase();
         let named = NAMES.into_iter().find(|(name, _)| lower.contains(name));
-        Who { kind: named.map(|(_, kind)| kind), shown }
+        Middlebox { kind: named.map(|(_, kind)| kind), shown }
     }
 
     /// Whether a box has named itself.
@@ -71,7 +71,7 @@ impl Who {
     }
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for Middlebox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
     }
@@ -199,10 +199,10 @@ mod tests {
 
     use super::*;
 
-    fn by(name: &'static str) -> Who {
+    fn by(name: &'static str) -> Middlebox {
         let mut headers = HeaderMap::new();
         headers.insert(header::SERVER, HeaderValue::from_static(name));
-        Who::of(&headers)
+        Middlebox::of(&headers)
     }
 
     #[test]
@@ -211,7 +211,7 @@ mod tests {
         assert!(advice.starts_with("nginx/1.22.1: ") && advice.contains("grpc_pass"), "{advice}");
         assert!(by("Caddy").advice(Fault::Silence, Way::Http2).contains("read_body_idle"));
         assert!(by("Apache/2.4.68 (Debian)").is_named());
-        assert!(!by("my own").is_named() && !Who::default().is_named());
+        assert!(!by("my own").is_named() && !Middlebox::default().is_named());
         assert!(by("my own").advice(Fault::Silence, Way::Http2).contains("a byte from each end"));
         // Nothing can be changed there.
         assert!(by("nginx").advice(Fault::HalfClose, Way::Http2).contains("end its side last"));

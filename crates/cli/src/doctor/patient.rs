@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use h2conn::http::{HeaderMap, Method};
 use h2conn::{Client, Error, ErrorKind, Reason};
 
-use super::advice::{Fault, Who};
+use super::advice::{Fault, Middlebox};
 use super::probes::{LONGEST, STEPS, bounded};
 use super::{MARK, Way};
 use crate::report::brief;
@@ -61,7 +61,7 @@ pub(crate) struct Patient {
     /// How long something may take that takes a moment.
     pub(crate) patience: Duration,
     pub(crate) slow: bool,
-    pub(crate) who: Who,
+    pub(crate) who: Middlebox,
     pub(crate) findings: Vec<Finding>,
     is_held: bool,
     /// Why there is no connection.
@@ -86,7 +86,7 @@ impl Patient {
         base: String,
         patience: Duration,
         slow: bool,
-        who: Who,
+        who: Middlebox,
     ) -> Patient {
         let findings = Vec::new();
         Patient { client, way, base, patience, slow, who, findings, is_held: false, error: None }
@@ -165,7 +165,7 @@ impl Patient {
 
     /// A box that does not name itself is the one that was met before.
     fn meet_box(&mut self, headers: &HeaderMap) {
-        let who = Who::of(headers);
+        let who = Middlebox::of(headers);
         if who.is_named() || !self.who.is_named() {
             self.who = who;
         }
@@ -228,7 +228,7 @@ impl Patient {
 }
 
 /// The kind of fault, where there is no connection at all.
-fn fault_of(error: &Error, way: Way, who: &Who) -> Fault {
+fn fault_of(error: &Error, way: Way, who: &Middlebox) -> Fault {
     match (error.kind(), error.status().map(|status| status.as_u16())) {
         (ErrorKind::Tls, _) => Fault::Tls,
         (ErrorKind::Connect, _) => Fault::Unreachable,

@@ -5,6 +5,8 @@ mod backend;
 mod boxes;
 mod cells;
 mod doctor;
+mod kinds;
+mod ready;
 mod table;
 mod tool;
 
@@ -13,8 +15,8 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use futures_util::future::join_all;
 
-use self::boxes::{Form, Kind};
 use self::cells::{Way, bounded};
+use self::kinds::{Form, Kind};
 use self::table::{Cell, expected};
 use self::tool::Tools;
 use crate::support::TestResult;

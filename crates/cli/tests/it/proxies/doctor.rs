@@ -9,8 +9,9 @@ use futures_util::future::join_all;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::boxes::{Form, Kind, Proxy};
-use super::cells;
+use super::boxes::Proxy;
+use super::kinds::{Form, Kind};
+use super::ready;
 use crate::support::{Server, TestResult, h2conn};
 
 /// The findings of the doctor through a proxy.
@@ -31,7 +32,7 @@ impl Findings {
         let upstream: SocketAddr =
             server.url.trim_start_matches("http://").trim_end_matches('/').parse()?;
         let mut proxy = Proxy::start_with(kind, form, &program, upstream, faults)?;
-        cells::until_it_listens(&mut proxy).await?;
+        ready::until_it_listens(&mut proxy).await?;
         let folder = TempDir::new()?;
         let cacert = folder.path().join("cert.pem");
         fs::write(&cacert, &proxy.certificate)?;

@@ -1,6 +1,6 @@
 //! The behaviour that is expected through each proxy. `docs/proxies.md` shows it as a table.
 
-use super::boxes::{Form, Kind};
+use super::kinds::{Form, Kind};
 
 /// The Conn behaves as without a proxy.
 pub(super) const GOOD: &str = "✔";

@@ -8,8 +8,9 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::boxes::{Form, Kind, Proxy};
-use super::cells;
+use super::boxes::Proxy;
+use super::kinds::{Form, Kind};
+use super::ready;
 use super::table::GOOD;
 use crate::served::{Server, address};
 use crate::support::noise;
@@ -30,7 +31,7 @@ impl Tools {
         let mut server = Server::start(&args).await;
         let upstream = server.url.trim_start_matches("http://").trim_end_matches('/').parse()?;
         let mut proxy = Proxy::start(kind, form, program, upstream)?;
-        cells::until_it_answers(&mut proxy).await?;
+        ready::until_it_answers(&mut proxy).await?;
         server.url.clone_from(&proxy.url);
         let cacert = server.home.path().join("proxy.pem");
         fs::write(&cacert, &proxy.certificate)?;
