@@ -68,7 +68,8 @@ fn operation(u: &mut Unstructured<'_>) -> Result<Operation> {
         30 => Operation::Urgency { pick, urgency: u.int_in_range(0..=7)? },
         _ => match u.int_in_range(0..=9)? {
             0 => Operation::GoAway { graceful: u.arbitrary()? },
-            1..=4 => Operation::Ping,
+            1..=3 => Operation::Ping,
+            4 => Operation::SettingsAcknowledgement,
             _ => Operation::Pass { millis: u.arbitrary()? },
         },
     })

@@ -104,8 +104,6 @@ pub(super) struct News {
     /// Bytes that have come for no stream.
     pub(super) dropped: usize,
     pub(super) pongs: Vec<[u8; 8]>,
-    /// The peer has sent HEADERS or DATA.
-    pub(super) spoke: bool,
     /// The peer has acknowledged SETTINGS.
     pub(super) settings_acknowledged: bool,
     /// The peer's last GOAWAY.
@@ -206,7 +204,6 @@ impl Visitor for Events<'_> {
     }
 
     fn response(&mut self, id: StreamId, response: Response<()>, end: bool) {
-        self.news.spoke = true;
         let Some(entry) = self.entry(id) else { return };
         entry.activity.comes = true;
         if end && entry.stream.is_ordinary() {
@@ -221,7 +218,6 @@ impl Visitor for Events<'_> {
     }
 
     fn data(&mut self, id: StreamId, content: &[u8]) {
-        self.news.spoke = true;
         if let Some(entry) = self.entry(id) {
             entry.activity.comes = true;
             self.news.held += entry.keep(content);
@@ -233,7 +229,6 @@ impl Visitor for Events<'_> {
     }
 
     fn trailers(&mut self, id: StreamId, trailers: HeaderMap) {
-        self.news.spoke = true;
         // A connection has no use for them.
         let is_wanted = match self.ids.get(&id) {
             Some(Place::Entry(key)) => {

@@ -87,8 +87,6 @@ pub(super) struct Session {
     output: Vec<u8>,
     start: usize,
     moved: Moved,
-    /// The number of PINGs that were sent.
-    pings: u64,
     /// The proofs of what the peer has received.
     confirm: Confirm,
     /// The transport has not taken all of the last write.
@@ -130,7 +128,6 @@ impl Session {
             output: Vec::new(),
             start: 0,
             moved: Moved::default(),
-            pings: 0,
             confirm: Confirm::default(),
             full: false,
             heads_wait: false,
@@ -146,7 +143,7 @@ impl Session {
     }
 
     /// HTTP/2 itself. Send heads through [`Session::open`] and [`Session::respond`], content through
-    /// [`Session::write`], and PINGs through [`Session::ping`], because they count them.
+    /// [`Session::write`], because they count them.
     pub(super) fn http2(&mut self) -> &mut Connection {
         &mut self.engine
     }
@@ -195,16 +192,6 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn ping(&mut self, payload: [u8; 8]) {
-        self.engine.ping(payload);
-        self.pings += 1;
-    }
-
-    /// The number of PINGs that were sent.
-    pub(super) fn pings(&self) -> u64 {
-        self.pings
-    }
-
     /// The peer has acknowledged a PING with this payload.
     pub(super) fn acknowledged(&mut self, payload: [u8; 8]) {
         self.confirm.acknowledged(payload);
@@ -222,7 +209,7 @@ impl Session {
     /// Puts a PING behind everything that was handed out, if one is wanted.
     fn put_ping(&mut self) {
         if let Some(payload) = self.confirm.next(self.moved.accepted) {
-            self.ping(payload);
+            self.engine.ping(payload);
             self.transmit();
         }
     }

@@ -108,7 +108,7 @@ impl Driver {
         if self.shutdown == Shutdown::No {
             self.shutdown = Shutdown::Asked;
             self.session.go_away(Some(StreamId::MAX), Reason::NO_ERROR, "");
-            self.session.ping(ping::SHUTDOWN);
+            self.session.http2().ping(ping::SHUTDOWN);
             self.timers.insert(Timer::Shutdown, self.goodbye());
         }
         if self.shutdown == Shutdown::Answered {

@@ -109,9 +109,8 @@ impl Driver {
 
     /// Sends a PING. It measures the round trip unless such a PING is already in flight.
     fn ask_for_life(&mut self) {
-        self.keeps_alive();
         if !self.send_ping() {
-            self.session.ping(ping::NUDGE);
+            self.session.http2().ping(ping::NUDGE);
         }
         // The PING leaves in the next turn, because a timer may have caused this.
         self.shared.ask();

@@ -66,9 +66,6 @@ impl Driver {
                 self.shutdown.is_answered();
             }
         }
-        if std::mem::take(&mut self.news.spoke) {
-            self.has_heard();
-        }
         if std::mem::take(&mut self.news.settings_acknowledged) {
             // The first SETTINGS give a round trip without an extra PING.
             self.shared.set_first_rtt(self.shared.began.elapsed());

@@ -20,7 +20,7 @@ impl Driver {
             return;
         }
         if let Some(payload) = self.pinger.poll(cx) {
-            self.session.ping(payload);
+            self.session.http2().ping(payload);
         }
         if self.session.waiting() > 0 {
             self.session.flush(cx);

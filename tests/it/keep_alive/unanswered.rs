@@ -1,20 +1,17 @@
-//! The PING for requests that have no answer yet, as a scripted server sees it.
+//! The SETTINGS for requests that have no answer yet, as a scripted server sees them.
 
-use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use h2conn::http::Request;
-use h2conn::{Client, Conn, Destination};
+use h2conn::{Client, Conn};
 use http_body_util::Empty;
 use tokio::io::{DuplexStream, duplex};
-use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::pings::{TOO_MANY_PINGS, times};
-use super::{DAY, SECOND};
-use crate::support::raw::{DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, OK, Raw};
+use super::DAY;
+use crate::support::raw::{ACK, END_HEADERS, END_STREAM, HEADERS, OK, PING, Raw, SETTINGS};
 use crate::support::{TestResult, checked};
 
 const URL: &str = "http://raw/";
@@ -36,20 +33,42 @@ async fn silent() -> TestResult<(Client, Conn, Raw<DuplexStream>)> {
     Ok((client, conn, raw))
 }
 
-/// Whether PINGs have arrived at these milliseconds, or within the next one.
-fn are(times: &[Duration], expected: &[u64]) -> bool {
-    let is = |(time, expected): (&Duration, &u64)| {
-        (*expected..=expected + 1).contains(&(time.as_millis() as u64))
+/// The milliseconds at which SETTINGS arrive within `time`. They are acknowledged. A PING is an
+/// error, because servers of gRPC count PINGs.
+async fn times(raw: &mut Raw<DuplexStream>, time: Duration) -> TestResult<Vec<u128>> {
+    let began = Instant::now();
+    let mut times = Vec::new();
+    let read = async {
+        loop {
+            let frame = raw.next().await?.context("the link has ended")?;
+            ensure!(frame.kind != PING, "a PING after {:?}", began.elapsed());
+            if frame.kind == SETTINGS && frame.flags & ACK == 0 {
+                ensure!(frame.payload.is_empty(), "{:?}", frame.payload);
+                times.push(began.elapsed().as_millis());
+            }
+        }
     };
+    match timeout(time, read).await {
+        Ok(result) => result,
+        Err(_) => Ok(times),
+    }
+}
+
+/// Whether the times are these, but for the rounding of timers.
+fn are(times: &[u128], expected: &[u128]) -> bool {
+    let is = |(time, expected): (&u128, &u128)| (*expected..=expected + 4).contains(time);
     times.len() == expected.len() && times.iter().zip(expected).all(is)
 }
 
+/// The times of one request without an answer.
+const ALL: [u128; 4] = [100, 500, 2_100, 8_500];
+
 #[tokio::test(start_paused = true)]
-async fn a_server_that_does_not_answer_gets_one_ping_after_a_tenth_of_a_second() -> TestResult {
+async fn a_server_that_does_not_answer_gets_settings_after_longer_and_longer_times() -> TestResult {
     checked(DAY, async {
         let (_client, conn, mut raw) = silent().await?;
         let times = times(&mut raw, LONG).await?;
-        ensure!(are(&times, &[100]), "{times:?}");
+        ensure!(are(&times, &ALL), "{times:?}");
         raw.send(HEADERS, END_HEADERS, 1, OK).await?;
         ensure!(conn.response().await?.status() == 200);
         Ok(())
@@ -58,17 +77,20 @@ async fn a_server_that_does_not_answer_gets_one_ping_after_a_tenth_of_a_second()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_has_answered_or_a_request_that_is_over_causes_no_ping() -> TestResult {
+async fn after_an_answer_or_the_end_of_the_request_there_are_none() -> TestResult {
     checked(DAY, async {
         for is_reset in [false, true] {
-            let (_client, conn, mut raw) = silent().await?;
-            sleep(millis(90)).await;
-            match is_reset {
-                true => conn.reset(h2conn::Reason::CANCEL),
-                false => raw.send(HEADERS, END_HEADERS, 1, OK).await?,
+            for (after, expected) in [(90, &ALL[..0]), (300, &ALL[..1]), (2_000, &ALL[..2])] {
+                let (_client, conn, mut raw) = silent().await?;
+                let before = times(&mut raw, millis(after)).await?;
+                ensure!(are(&before, expected), "{before:?} in {after} ms");
+                match is_reset {
+                    true => conn.reset(h2conn::Reason::CANCEL),
+                    false => raw.send(HEADERS, END_HEADERS, 1, OK).await?,
+                }
+                let behind = times(&mut raw, LONG - millis(after)).await?;
+                ensure!(behind.is_empty(), "{behind:?} after {after} ms, reset: {is_reset}");
             }
-            let times = times(&mut raw, LONG).await?;
-            ensure!(times.is_empty(), "{times:?}, reset: {is_reset}");
         }
         Ok(())
     })
@@ -76,7 +98,7 @@ async fn a_server_that_has_answered_or_a_request_that_is_over_causes_no_ping() -
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_requests_share_a_ping() -> TestResult {
+async fn ten_requests_share_them() -> TestResult {
     checked(DAY, async {
         let (client, _conn, mut raw) = silent().await?;
         let mut conns = Vec::new();
@@ -85,18 +107,19 @@ async fn ten_requests_share_a_ping() -> TestResult {
         }
         raw.wait_for(HEADERS, 19).await?;
         let times = times(&mut raw, LONG).await?;
-        ensure!(are(&times, &[100]), "{times:?}");
+        ensure!(are(&times, &ALL), "{times:?}");
         Ok(())
     })
     .await
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_later_request_has_a_ping_of_its_own_and_the_one_after_it_none() -> TestResult {
+async fn later_requests_have_their_own_and_share_those_that_are_near() -> TestResult {
     checked(DAY, async {
         let (client, _conn, mut raw) = silent().await?;
         let mut conns = Vec::new();
-        // Since the first request: one that shares its PING, a later one, and one too many.
+        // At 20, 60 and 1,060 ms. The first of them shares all of the request before it. The second
+        // does so from 500 ms on, and the last at 8,500 ms.
         let open = async {
             for pause in [20, 40, 1_000] {
                 sleep(millis(pause)).await;
@@ -107,43 +130,15 @@ async fn a_later_request_has_a_ping_of_its_own_and_the_one_after_it_none() -> Te
         let (opened, seen) = tokio::join!(open, times(&mut raw, LONG));
         opened?;
         let seen = seen?;
-        ensure!(are(&seen, &[100, 160]), "{seen:?}");
-        // HEADERS and DATA both reset the count of a server of gRPC.
-        raw.send(HEADERS, END_HEADERS, 1, OK).await?;
-        conns.push(client.open(URL).await?);
-        let seen = times(&mut raw, SECOND).await?;
-        ensure!(are(&seen, &[100]), "{seen:?}");
-        for expected in [&[100][..], &[]] {
-            conns.push(client.open(URL).await?);
-            let seen = times(&mut raw, SECOND).await?;
-            ensure!(are(&seen, expected), "{seen:?}");
-        }
-        raw.send(DATA, 0, 1, b"x").await?;
-        conns.push(client.open(URL).await?);
-        let seen = times(&mut raw, SECOND).await?;
-        ensure!(are(&seen, &[100]), "{seen:?}");
+        let expected = [100, 160, 500, 1_160, 1_560, 2_100, 3_160, 8_500];
+        ensure!(are(&seen, &expected), "{seen:?}");
         Ok(())
     })
     .await
 }
 
 #[tokio::test(start_paused = true)]
-async fn pings_of_keep_alive_leave_a_later_request_its_own() -> TestResult {
-    checked(DAY, async {
-        let (client, _conn, mut raw) = silent().await?;
-        raw.send(HEADERS, END_HEADERS, 1, OK).await?;
-        let seen = times(&mut raw, 95 * SECOND).await?;
-        ensure!(seen.len() >= 3, "{seen:?}");
-        let _later = client.open(URL).await?;
-        let seen = times(&mut raw, SECOND).await?;
-        ensure!(are(&seen, &[100]), "{seen:?}");
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_ordinary_request_that_is_not_answered_causes_one_too() -> TestResult {
+async fn an_ordinary_request_that_is_not_answered_causes_them_too() -> TestResult {
     checked(DAY, async {
         let (client_io, server_io) = duplex(1 << 20);
         let client = Client::builder().build_over(client_io).await?;
@@ -152,42 +147,13 @@ async fn an_ordinary_request_that_is_not_answered_causes_one_too() -> TestResult
             let mut raw = Raw::server(server_io).await?;
             ensure!(raw.wait_for(HEADERS, 1).await?.is_end(), "it has no content");
             let seen = times(&mut raw, LONG).await?;
-            ensure!(are(&seen, &[100]), "{seen:?}");
+            ensure!(are(&seen, &ALL), "{seen:?}");
             raw.send(HEADERS, END_HEADERS | END_STREAM, 1, OK).await?;
             Ok(raw)
         };
         let (answered, served) = tokio::join!(asked, serve);
         let _raw = served?;
         ensure!(answered?.status() == 200);
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_server_that_has_complained_of_pings_gets_none() -> TestResult {
-    checked(DAY, async {
-        let (linked, mut links) = mpsc::unbounded_channel();
-        let connect = move |_: Destination| {
-            let (near, far) = duplex(1 << 20);
-            let sent = linked.send(far).map_err(io::Error::other);
-            async move { sent.map(|()| near) }
-        };
-        let client = Client::builder().connector(connect).build()?;
-        for expected in [&[100][..], &[]] {
-            let open = async { anyhow::Ok(client.open(URL).await?) };
-            let accept = async {
-                let io = links.recv().await.context("the client has gone")?;
-                anyhow::Ok(Raw::server(io).await?)
-            };
-            let (conn, mut raw) = tokio::try_join!(open, accept)?;
-            raw.wait_for(HEADERS, 1).await?;
-            let seen = times(&mut raw, LONG).await?;
-            ensure!(are(&seen, expected), "{seen:?}");
-            raw.send(GOAWAY, 0, 0, TOO_MANY_PINGS).await?;
-            drop(raw);
-            ensure!(conn.response().await.is_err(), "the link has ended");
-        }
         Ok(())
     })
     .await

@@ -109,6 +109,15 @@ impl Connection {
         self.inner.ours.wanted.header_table_size = bytes;
         self.inner.send_settings();
     }
+
+    /// Sends SETTINGS without values, unless an acknowledgement of SETTINGS is awaited anyway. The
+    /// acknowledgement, which is due within
+    /// [`Config::settings_timeout`], makes a peer that holds output back send it.
+    pub fn request_settings_acknowledgement(&mut self) {
+        if !self.inner.ours.are_sent() && self.inner.failed.is_none() {
+            self.inner.write_settings();
+        }
+    }
 }
 
 impl Inner {
@@ -117,10 +126,15 @@ impl Inner {
         let most = self.largest_initial_window();
         let window = &mut self.ours.wanted.initial_window_size;
         *window = (*window).min(most);
-        let Ours { acknowledged, sent, wanted } = &mut self.ours;
-        if sent.is_some() || acknowledged == wanted || self.failed.is_some() {
-            return;
+        let Ours { acknowledged, sent, wanted } = &self.ours;
+        if sent.is_none() && acknowledged != wanted && self.failed.is_none() {
+            self.write_settings();
         }
+    }
+
+    /// Sends the values that have changed, if any have.
+    fn write_settings(&mut self) {
+        let Ours { acknowledged, sent, wanted } = &mut self.ours;
         frame::settings::write(wanted.changes_from(acknowledged), &mut self.output.bytes);
         *sent = Some(Sent { settings: *wanted, at: None });
         let (old, new) = (*acknowledged, *wanted);

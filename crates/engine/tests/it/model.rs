@@ -32,6 +32,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => prop_oneof![Just(0), 0..200_u16, Just(4_096)].prop_map(|bytes| Operation::TableSize { bytes }),
         1 => (pick, 0..8_u8).prop_map(|(pick, urgency)| Operation::Urgency { pick, urgency }),
         1 => Just(Operation::Ping),
+        1 => Just(Operation::SettingsAcknowledgement),
         1 => prop::bool::weighted(0.9).prop_map(|graceful| Operation::GoAway { graceful }),
         1 => any::<u16>().prop_map(|millis| Operation::Pass { millis }),
     ]

@@ -206,3 +206,26 @@ fn the_tables_of_compression_follow_the_settings() {
     end.connection.open(&request, true).unwrap();
     assert_eq!(end.sent()[0].payload[..4], [0x20, 0x3f, 0xe1, 0x1f]);
 }
+
+#[test]
+fn an_acknowledgement_is_requested_once_until_it_has_come() {
+    let mut end = End::client();
+    for _ in 0..2 {
+        end.connection.request_settings_acknowledgement();
+        end.connection.request_settings_acknowledgement();
+        let sent = end.sent();
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        assert_eq!((sent[0].kind, sent[0].flags), (SETTINGS, 0));
+        assert!(sent[0].payload.is_empty(), "{sent:?}");
+        assert!(!end.connection.are_settings_acknowledged());
+        // A change waits, as it does behind SETTINGS with values.
+        end.connection.set_max_frame_size(1 << 20);
+        end.connection.set_max_frame_size(Config::default().max_frame_size);
+        assert!(end.sent().is_empty());
+        end.ok(&frame(SETTINGS, ACK, 0, &[]));
+        assert!(end.connection.are_settings_acknowledged());
+    }
+    end.connection.set_max_frame_size(1 << 20);
+    end.connection.request_settings_acknowledgement();
+    assert_eq!(end.sent().len(), 1, "the changed value asks for one");
+}

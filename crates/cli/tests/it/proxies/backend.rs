@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use h2conn::{Conn, Incoming, Listener, Reason, WebSockets};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 /// The server, in a runtime of its own, so that it can be killed.
 pub(super) struct Backend {
@@ -64,8 +66,11 @@ async fn serve(
     told: Arc<Mutex<HashMap<String, oneshot::Sender<String>>>>,
 ) -> Result<()> {
     let path = incoming.uri().path().trim_start_matches('/').to_owned();
-    let conn = incoming.accept()?;
     let what = path.split('/').next().unwrap_or_default();
+    if what == "hesitates" {
+        sleep(Duration::from_secs(1)).await;
+    }
+    let conn = incoming.accept()?;
     let ended = match act(what, conn).await {
         Ok(text) => text,
         Err(error) => format!("error: {error:#}"),
@@ -81,7 +86,7 @@ async fn serve(
 /// Returns what the test hears of the end.
 async fn act(what: &str, mut conn: Conn) -> Result<String> {
     match what {
-        "echo" => {
+        "echo" | "hesitates" => {
             let (mut read, mut write) = (&conn, &conn);
             tokio::io::copy(&mut read, &mut write).await?;
             conn.close().await?;
@@ -118,7 +123,7 @@ async fn act(what: &str, mut conn: Conn) -> Result<String> {
             // The answer comes long after the end of the question.
             let mut all = String::new();
             conn.read_to_string(&mut all).await?;
-            tokio::time::sleep(std::time::Duration::from_secs(all.trim().parse()?)).await;
+            sleep(Duration::from_secs(all.trim().parse()?)).await;
             conn.write_all(b"late").await?;
             conn.close().await?;
             Ok("ended".to_owned())

@@ -47,7 +47,8 @@ impl Way {
     pub(super) async fn see(&self, cell: Cell) -> String {
         let seen = async {
             match cell {
-                Cell::Silent => self.silent().await,
+                Cell::Silent => self.silent("echo").await,
+                Cell::SilentLate => self.silent("hesitates").await,
                 Cell::Lines => self.lines().await,
                 Cell::ClientEnds => self.client_ends().await,
                 Cell::ServerEnds => self.server_ends().await,
@@ -67,8 +68,8 @@ impl Way {
     }
 
     /// The head of the response, of a server that says nothing yet.
-    async fn silent(&self) -> Result<String> {
-        let mut conn = self.open("echo").await?;
+    async fn silent(&self, path: &str) -> Result<String> {
+        let mut conn = self.open(path).await?;
         let told = timeout(self.patience(Cell::Silent), conn.response()).await;
         conn.write_all(b"a").await?;
         let mut echo = [0];
@@ -344,6 +345,8 @@ fn words(seen: Result<String>) -> String {
     match seen {
         Ok(seen) => seen,
         Err(error) => {
+            // All of it, for the case that the test fails.
+            eprintln!("{error:?}");
             let ours = error.chain().find_map(|cause| {
                 let io = cause.downcast_ref::<std::io::Error>().and_then(Error::from_io);
                 cause.downcast_ref::<Error>().or(io)

@@ -9,6 +9,7 @@ pub(super) const GOOD: &str = "✔";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cell {
     Silent,
+    SilentLate,
     Lines,
     ClientEnds,
     ServerEnds,
@@ -31,8 +32,9 @@ pub(super) enum Cell {
 
 impl Cell {
     /// Those that need neither minutes nor the end of the proxy, with the library at both ends.
-    pub(super) const QUICK: [Cell; 7] = [
+    pub(super) const QUICK: [Cell; 8] = [
         Cell::Silent,
+        Cell::SilentLate,
         Cell::Lines,
         Cell::ClientEnds,
         Cell::ServerEnds,
@@ -46,8 +48,9 @@ impl Cell {
         [Cell::Silence100, Cell::Silence330, Cell::Talk75, Cell::Late70];
 
     /// The rows of the table of HTTP/2.
-    const ALL: [Cell; 18] = [
+    const ALL: [Cell; 19] = [
         Cell::Silent,
+        Cell::SilentLate,
         Cell::Lines,
         Cell::ClientEnds,
         Cell::ServerEnds,
@@ -81,6 +84,7 @@ impl Cell {
     pub(super) fn text(self) -> &'static str {
         match self {
             Cell::Silent => "the 200 of a server that says nothing yet",
+            Cell::SilentLate => "the same, a second after the request",
             Cell::Lines => "an echo, line by line",
             Cell::ClientEnds => "the client ends its side, then the server answers",
             Cell::ServerEnds => "the server ends its side, the client goes on",
@@ -122,7 +126,7 @@ fn expected_of_http2(cell: Cell, kind: Kind) -> &'static str {
     use Kind::{Apache, Caddy, Envoy, Haproxy, Nghttpx, Nginx, OldHaproxy, OldNginx, Traefik};
 
     match (cell, kind) {
-        (Cell::Silent, Apache) => "held back until a byte comes",
+        (Cell::Silent | Cell::SilentLate, Apache) => "held back until a byte comes",
         (Cell::ServerEnds, OldNginx | Nginx | Envoy | Caddy | Nghttpx) => {
             "the client can send no more: NO_ERROR"
         }

@@ -80,6 +80,7 @@ pub(crate) enum Operation {
         urgency: u8,
     },
     Ping,
+    SettingsAcknowledgement,
     GoAway {
         graceful: bool,
     },
@@ -206,6 +207,7 @@ impl World {
                 }
             }
             Operation::Ping => connection.ping([7; 8]),
+            Operation::SettingsAcknowledgement => connection.request_settings_acknowledgement(),
             Operation::GoAway { graceful } => {
                 let last = match graceful {
                     true => Some(StreamId::MAX),
