@@ -160,3 +160,7 @@ struct FormatsDoctests;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/operations.md")]
 struct OperationsDoctests;
+
+#[cfg(all(doctest, feature = "ring"))]
+#[doc = include_str!("../docs/tls.md")]
+struct TlsDoctests;

@@ -1,6 +1,7 @@
 // Drives the page of examples/browser that talks in JSON, in Chromium: text messages with a value each, a token among the
 // subprotocols, and pages without a token. Prints its observations as a line of JSON.
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { drive, protocolOf } from "./drive.mjs";
 
@@ -30,6 +31,7 @@ const status = options.http2 ? 200 : 101;
 assert.deepEqual(webSockets, [
   { protocol, origin, status },
   { protocol, origin, status },
+  { protocol, origin, status },
   { protocol, origin, status: 401 },
   { protocol, origin, status: 401 },
   // A token alone: the server has no subprotocol to answer with, and Chromium ends the connection. It does not log that answer
@@ -55,6 +57,7 @@ async function talk(tab) {
   const token = await tab.evaluate(async () => (await fetch("/token")).text());
   const long = await tab.evaluate(longLine, [token, LONG]);
   assert.deepEqual(long, { messages: 1, length: LONG });
+  assert.deepEqual(await codeOfTheGuide(tab), ["{number: 1, text: HELLO}", "closed, 1000 "]);
   const outcomes = [];
   for (const offered of [["json"], ["json", "bearer.wrong"], [`bearer.${token}`]]) {
     outcomes.push(await tab.evaluate(outcome, offered));
@@ -79,6 +82,25 @@ function read(payload) {
 
 function heard(tab, text) {
   return tab.waitForFunction(expected => document.querySelector("pre").textContent === expected, text);
+}
+
+// The lines that the code in docs/guide.md logs: for the first message, and for the end, which is asked for here.
+async function codeOfTheGuide(tab) {
+  const guide = await readFile(new URL("../../docs/guide.md", import.meta.url), "utf8");
+  const [, code] = guide.match(/```js\n(.*?)```/s);
+  const logged = [];
+  tab.on("console", message => logged.push(message.text()));
+  const next = tab.waitForEvent("console");
+  await tab.evaluate(`(async () => {
+    const token = await (await fetch("/token")).text();
+    ${code}
+    globalThis.socketOfTheGuide = socket;
+  })()`);
+  await next;
+  const last = tab.waitForEvent("console");
+  await tab.evaluate(() => globalThis.socketOfTheGuide.close(1000));
+  await last;
+  return logged;
 }
 
 // How a line of so many characters comes back: in how many messages, and how long.

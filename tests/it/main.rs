@@ -11,6 +11,7 @@ mod attacks;
 mod axum;
 mod bulk;
 mod churn;
+mod commands;
 mod connector;
 mod ending;
 mod extended_connect;
