@@ -182,8 +182,6 @@ impl Call {
             change.call(&mut parts.headers);
             check_headers(&parts.headers)?;
         }
-        let agent = HeaderValue::from_static(concat!("h2conn/", env!("CARGO_PKG_VERSION")));
-        parts.headers.entry(header::USER_AGENT).or_insert(agent);
         if let Some(length) = self.length {
             parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }

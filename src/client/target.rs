@@ -69,26 +69,31 @@ impl Target {
             Some(scheme) => return Err(wrong(&format!("the scheme {scheme} is not known here"))),
             None => return Err(wrong("it has no scheme")),
         };
-        let authority = uri.authority().ok_or_else(|| wrong("it has no host"))?;
-        if authority.as_str().contains('@') {
+        let authority = uri.authority().ok_or_else(|| wrong("it has no host"))?.as_str();
+        if authority.contains('@') {
             return Err(wrong("it carries a user name, which HTTP/2 does not; use a header"));
         }
-        if authority
-            .as_str()
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| !port.ends_with(']') && authority.port_u16().is_none())
-        {
-            return Err(wrong("its port is no number up to 65535"));
-        }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            _ => (authority, None),
+        };
+        let port = match port.map(number) {
+            Some(None) => return Err(wrong("its port is no number up to 65535")),
+            Some(Some(port)) => port,
+            None if tls => 443,
+            None => 80,
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         if host.is_empty() {
             return Err(wrong("its host is empty"));
         }
-        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let origin = Origin { tls, host, port };
+        if uri.path_and_query().is_some() {
+            return Ok(Target { uri, origin });
+        }
         let mut parts = uri.into_parts();
-        parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+        parts.path_and_query = Some(PathAndQuery::from_static("/"));
         let uri = Uri::from_parts(parts).map_err(|error| wrong(&error.to_string()))?;
-        let origin = Origin { tls, host: host.to_ascii_lowercase(), port };
         Ok(Target { uri, origin })
     }
 
@@ -110,6 +115,11 @@ impl Target {
     pub(super) fn origin(&self) -> &Origin {
         &self.origin
     }
+}
+
+/// A port, of digits only.
+fn number(port: &str) -> Option<u16> {
+    port.parse().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A URL without its query, and without a password: errors are logged.
@@ -167,6 +177,8 @@ mod tests {
             ("https://user:pass@host/", "user name"),
             ("https://host:99999/", "port"),
             ("https://host:/", "port"),
+            ("https://host:+1/", "port"),
+            ("https://[::1]:x/", "port"),
             ("https://a b/", "cannot be read"),
             ("localhost:8000/echo", "scheme"),
         ] {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use h2conn_engine::StreamId;
-use http::{Request, Response, response};
+use http::{HeaderMap, Response, response};
 use tokio::time::Instant;
 use tokio_util::time::delay_queue;
 
@@ -76,8 +76,8 @@ pub(super) struct Entry {
 /// The progress of the two heads.
 #[derive(Debug)]
 pub(super) enum Head {
-    /// Client: the request waits for its turn.
-    Unsent(Box<Request<()>>),
+    /// Client: the request waits for its turn. An ordinary one has its fields here.
+    Unsent(Option<Box<HeaderMap>>),
     /// Client: the request is sent.
     Asked,
     /// Client: the answer is not 2xx. The beginning of its body is collected.
@@ -209,10 +209,13 @@ impl Entry {
     /// After a complete refusal this side ends too, if all written bytes are sent, because many
     /// servers count a reset against the link. `false` if there is no refusal.
     pub(super) fn finish_rejection(&mut self) -> bool {
-        let what = self.what();
-        let Head::Rejected(head, body) = &mut self.head else { return false };
-        let error = Error::rejected(&what, (**head).clone(), body.split().freeze());
-        self.head = Head::Done;
+        if !matches!(self.head, Head::Rejected(..)) {
+            return false;
+        }
+        let Head::Rejected(head, body) = std::mem::replace(&mut self.head, Head::Done) else {
+            return false;
+        };
+        let error = Error::rejected(&self.what(), *head, body.freeze());
         // An end after only a part of the written bytes would look like the end of them all.
         self.wants_end = self.received_end && !self.stream.outbox.has_unsent_bytes();
         self.wants_reset = (!self.wants_end).then_some(Reason::CANCEL);

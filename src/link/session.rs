@@ -17,8 +17,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use h2conn_engine::{Connection, DataHead, OpenError, Output, SendError, StreamId};
-use http::{HeaderMap, Request, Response};
+use h2conn_engine::{Connection, DataHead, OpenError, Output, Protocol, SendError, StreamId};
+use http::{HeaderMap, Response, request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -158,8 +158,14 @@ impl Session {
     }
 
     /// Opens a stream. Nothing follows if `end`.
-    pub(super) fn open(&mut self, request: &Request<()>, end: bool) -> Result<StreamId, OpenError> {
-        let id = self.engine.open(request, end)?;
+    pub(super) fn open(
+        &mut self,
+        request: &request::Parts,
+        headers: &HeaderMap,
+        protocol: Option<&Protocol>,
+        end: bool,
+    ) -> Result<StreamId, OpenError> {
+        let id = self.engine.open_with(&request.method, &request.uri, headers, protocol, end)?;
         self.heads_wait = true;
         Ok(id)
     }

@@ -45,12 +45,31 @@ struct State {
     taken: u64,
     sent: u64,
     end: End,
-    /// The error for writes after the end.
-    refusal: Option<Error>,
+    /// The reason why writes after the end fail.
+    refusal: Option<Refusal>,
     failed: Option<Error>,
     writers: WakerSet,
     /// Tasks that wait for a position to be sent.
     watchers: WakerSet,
+}
+
+/// The reason why nothing more may be written, although nothing has failed.
+#[derive(Debug)]
+enum Refusal {
+    /// The user has ended this side. The error is only made if it is needed.
+    Shutdown,
+    Because(Error),
+}
+
+impl Refusal {
+    fn error(&self) -> Error {
+        match self {
+            Refusal::Shutdown => {
+                Error::new(ErrorKind::Closed, "written to after the shutdown of this side")
+            }
+            Refusal::Because(error) => error.clone(),
+        }
+    }
 }
 
 /// The progress of END_STREAM.
@@ -171,16 +190,15 @@ impl Outbox {
     /// Requests END_STREAM after everything that was written. Later writes fail with
     /// [`ErrorKind::Closed`], unless they fail already.
     pub(crate) fn finish(&self) {
-        let message = "written to after the shutdown of this side";
         let mut state = lock(&self.state);
-        state.refusal.get_or_insert_with(|| Error::new(ErrorKind::Closed, message));
+        state.refusal.get_or_insert(Refusal::Shutdown);
         self.request_end(state);
     }
 
     /// The same as [`Outbox::finish`], with the error for all later writes.
     pub(crate) fn finish_with(&self, refusal: Error) {
         let mut state = lock(&self.state);
-        state.refusal = Some(refusal);
+        state.refusal = Some(Refusal::Because(refusal));
         self.request_end(state);
     }
 
@@ -289,9 +307,10 @@ impl Outbox {
 
 impl State {
     fn check_open(&self) -> Result<(), Error> {
-        match self.failed.as_ref().or(self.refusal.as_ref()) {
-            Some(error) => Err(error.clone()),
-            None => Ok(()),
+        match (&self.failed, &self.refusal) {
+            (Some(error), _) => Err(error.clone()),
+            (None, Some(refusal)) => Err(refusal.error()),
+            (None, None) => Ok(()),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Checks the order of imports that `docs/architecture.md` promises, in the source itself.
+//! Compares the source with `docs/architecture.md`: the order of imports, the crates that are named, and the files in
+//! the list of folders.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -219,6 +220,88 @@ fn each_crate_is_named_where_it_belongs_only() -> Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "against docs/architecture.md:\n{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// The columns of the list of folders in which the names stand.
+const NAMES: std::ops::Range<usize> = 4..30;
+
+/// The folders of the list and their lines, the first of which names the folder.
+fn folders(document: &str) -> Result<Vec<(String, Vec<&str>)>> {
+    let (_, list) = document.split_once("## Folders\n\n```text\n").context("a list of folders")?;
+    let (list, _) = list.split_once("```").context("the end of the list")?;
+    let mut folders: Vec<(String, Vec<&str>)> = Vec::new();
+    for line in list.lines() {
+        if !line.starts_with(' ') {
+            let folder = line.split("  ").next().unwrap_or_default().split(' ').next_back();
+            folders
+                .push((folder.unwrap_or_default().trim_end_matches(".rs").to_owned(), Vec::new()));
+        }
+        folders.last_mut().context("a folder")?.1.push(line);
+    }
+    Ok(folders)
+}
+
+/// The files that a folder's lines name, as paths below the folder without their ending. A name
+/// behind `a/b` may stand for `a/name`.
+fn named(lines: &[&str]) -> Vec<Vec<String>> {
+    let mut named = Vec::new();
+    for line in &lines[1..] {
+        let column: String = line.chars().take(NAMES.end).skip(NAMES.start).collect();
+        let mut folder = "";
+        for name in column.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            match name.rsplit_once('/') {
+                Some((above, _)) => {
+                    folder = above;
+                    named.push(vec![name.to_owned()]);
+                }
+                None => named.push(vec![name.to_owned(), format!("{folder}/{name}")]),
+            }
+        }
+    }
+    named
+}
+
+#[test]
+fn each_file_is_in_the_list_of_folders_and_each_name_there_is_a_file() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(root.join("docs/architecture.md"))?;
+    let folders = folders(&document)?;
+    let mut wrong = Vec::new();
+    let mut known = BTreeSet::new();
+    for (folder, lines) in &folders {
+        let places = ["src", "", "crates/cli/src"].map(|above| root.join(above).join(folder));
+        for names in named(lines).iter().filter(|_| folder.ends_with('/')) {
+            let files = places.iter().flat_map(|place| {
+                let inside = ["", "src"].map(|inside| place.join(inside));
+                inside.into_iter().flat_map(|place| {
+                    names.iter().map(move |name| place.join(name).with_extension("rs"))
+                })
+            });
+            match files.into_iter().find(|file| file.exists()) {
+                Some(file) => _ = known.insert(file),
+                None => wrong.push(format!("no file for {} of {folder}", names[0])),
+            }
+        }
+    }
+    for source in sources()? {
+        let file = root.join("src").join(&source.path);
+        let name = source.modules.last().context("a name")?.to_lowercase();
+        let folder = format!("{}/", source.module());
+        // A few files are named in the text of their folder.
+        let of_folder =
+            folders.iter().filter(|(at, lines)| *at == folder || lines[0].contains(&source.path));
+        let text: String = of_folder.flat_map(|(_, lines)| lines.iter().copied()).collect();
+        let is_told = text
+            .to_lowercase()
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .any(|word| word == name);
+        if !known.contains(&file) && !is_told {
+            wrong.push(format!("src/{} is not in the list", source.path));
+        }
+    }
+    ensure!(known.len() > 150, "only {} files were found", known.len());
+    ensure!(wrong.is_empty(), "docs/architecture.md, folders:\n{}", wrong.join("\n"));
     Ok(())
 }
 

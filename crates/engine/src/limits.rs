@@ -1,9 +1,9 @@
-//! The table of limits: every type of frame, with every flag, has a row, a cost and an end.
+//! The table of limits: every type of frame, with every flag, is bounded.
 //!
-//! Flow control bounds only the cost of DATA, so this table bounds all other frames. Of each kind a
-//! peer may send as many as an honest one would at its worst. Beyond that the connection ends
-//! (ENHANCE_YOUR_CALM, RFC 9113 §10.5). The figures are generous: a client that drops 10,000
-//! connections at once is honest.
+//! Windows bound DATA, the limit of streams bounds those that open, and answers are due only once.
+//! All else has a row here. Of each kind a peer may send as many as an honest one would at its worst.
+//! Beyond that the connection ends (ENHANCE_YOUR_CALM, RFC 9113 §10.5). The figures are generous: a
+//! client that drops 10,000 connections at once is honest.
 
 mod bucket;
 

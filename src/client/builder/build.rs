@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use http::Method;
+use http::{HeaderValue, Method, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::ClientBuilder;
@@ -83,10 +83,13 @@ impl ClientBuilder {
             connector: self.connector,
             hosts: self.hosts,
         };
+        let mut headers = parse_headers(&self.headers)?;
+        let agent = HeaderValue::from_static(concat!("h2conn/", env!("CARGO_PKG_VERSION")));
+        headers.entry(header::USER_AGENT).or_insert(agent);
         let inner = Inner {
             method,
             transport,
-            headers: parse_headers(&self.headers)?,
+            headers,
             headers_with: self.headers_with,
             connect_timeout: self.connect_timeout,
             response_timeout: self.response_timeout,

@@ -30,14 +30,8 @@ impl Driver {
         lease: Option<Lease>,
     ) {
         self.idle.is_over();
-        let mut request = Request::from_parts(stream.request.clone(), ());
-        if let Some(fields) = stream.exchange().and_then(Exchange::take_fields) {
-            *request.headers_mut() = fields;
-        }
-        if let Some(Ok(protocol)) = stream.transport.protocol().map(Protocol::new) {
-            request.extensions_mut().insert(protocol);
-        }
-        let mut entry = Entry::new(stream, carrier, Head::Unsent(Box::new(request)));
+        let fields = stream.exchange().and_then(Exchange::take_fields);
+        let mut entry = Entry::new(stream, carrier, Head::Unsent(fields.map(Box::new)));
         entry.lease = lease;
         let key = self.insert(entry);
         self.unsent.push_back(key);
@@ -275,7 +269,7 @@ impl Driver {
         let Some(entry) = self.streams.get_mut(key).filter(|entry| !entry.over) else {
             return true;
         };
-        let Head::Unsent(request) = &entry.head else { return true };
+        let Head::Unsent(fields) = &entry.head else { return true };
         let state = self.session.state();
         let has_settings = state.has_peer_settings();
         let protocol = entry.stream.transport.protocol();
@@ -284,7 +278,10 @@ impl Driver {
             return false;
         }
         let end = entry.stream.ends_with_head();
-        let ending = match (self.session.open(request, end), protocol) {
+        let request = &entry.stream.request;
+        let headers = fields.as_deref().unwrap_or(&request.headers);
+        let asked = protocol.and_then(|protocol| Protocol::new(protocol).ok());
+        let ending = match (self.session.open(request, headers, asked.as_ref(), end), protocol) {
             (Ok(id), _) => {
                 entry.head = Head::Asked;
                 entry.id = Some(id);

@@ -1,6 +1,6 @@
 //! Heads to send: requests, responses, trailers.
 
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 use super::{Connection, Inner};
 use crate::error::{OpenError, SendError};
@@ -21,6 +21,24 @@ impl Connection {
     ///
     /// The cases of [`OpenError`]. Nothing has changed then.
     pub fn open(&mut self, request: &Request<()>, end: bool) -> Result<StreamId, OpenError> {
+        let protocol = request.extensions().get();
+        self.open_with(request.method(), request.uri(), request.headers(), protocol, end)
+    }
+
+    /// The same as [`Connection::open`], for a request whose parts lie apart. With `protocol` it is an
+    /// extended CONNECT (RFC 8441 §4).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Connection::open`].
+    pub fn open_with(
+        &mut self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        protocol: Option<&Protocol>,
+        end: bool,
+    ) -> Result<StreamId, OpenError> {
         let inner = &mut self.inner;
         if inner.is_server {
             return Err(OpenError::Server);
@@ -34,22 +52,20 @@ impl Connection {
         {
             return Err(OpenError::Limit { max });
         }
-        let is_connect = request.method() == Method::CONNECT;
-        if is_connect
-            && !inner.theirs.enable_connect_protocol
-            && request.extensions().get::<Protocol>().is_some()
-        {
+        let is_extended = method == Method::CONNECT && protocol.is_some();
+        if is_extended && !inner.theirs.enable_connect_protocol {
             return Err(OpenError::NotOffered);
         }
-        let head = Outgoing::request(request).map_err(OpenError::Unsendable)?;
+        let head =
+            Outgoing::request(method, uri, headers, protocol).map_err(OpenError::Unsendable)?;
         let fits = inner.check_size(&head).and_then(|()| match end {
             true => check_empty(&head),
             false => Ok(()),
         });
         fits.map_err(OpenError::Unsendable)?;
-        let urgency = match request.headers().is_empty() {
+        let urgency = match headers.is_empty() {
             true => DEFAULT_URGENCY,
-            false => Priority::from_headers(request.headers()).urgency(),
+            false => Priority::from_headers(headers).urgency(),
         };
         inner.write_head(id, &head, end);
         inner.next_id = if id.get() == LAST_ID { 1 << 31 } else { id.get() + 2 };
@@ -62,7 +78,7 @@ impl Connection {
             send: if end { SendHalf::Ended } else { SendHalf::Body },
             recv: RecvHalf::Head,
             update_listed: false,
-            asked: Asked::from(request.method()),
+            asked: Asked::from(method),
             length: ContentLength::new(None),
             send_window: SendWindow::new(inner.theirs.initial_window_size),
             recv_window: RecvWindow::new(inner.stream_window),

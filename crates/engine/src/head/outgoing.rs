@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::uri::{Authority, Scheme, Uri};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::fields::Of;
 use super::{
@@ -49,9 +49,12 @@ impl<'a> Outgoing<'a> {
     /// # Errors
     ///
     /// Any request that a server would have to refuse.
-    pub(crate) fn request(request: &'a Request<()>) -> Result<Outgoing<'a>, UnsendableHead> {
-        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-        let protocol = request.extensions().get::<Protocol>();
+    pub(crate) fn request(
+        method: &'a Method,
+        uri: &'a Uri,
+        headers: &'a HeaderMap,
+        protocol: Option<&'a Protocol>,
+    ) -> Result<Outgoing<'a>, UnsendableHead> {
         if protocol.is_some() && method != Method::CONNECT {
             return Err(UnsendableHead::new(format!(
                 "a protocol with the method {}, CONNECT was expected (RFC 8441 §4)",

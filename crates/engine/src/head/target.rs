@@ -77,9 +77,11 @@ pub(super) fn check_tunnel(authority: &Authority) -> Result<(), String> {
     ))
 }
 
-/// Everything after the colon behind the host. There is no user information.
+/// Everything after the colon behind the host. There is no user information, and only an address in
+/// brackets has other colons.
 fn port(authority: &Authority) -> Option<&str> {
-    authority.as_str().strip_prefix(authority.host())?.strip_prefix(':')
+    let (_, port) = authority.as_str().rsplit_once(':')?;
+    (!port.ends_with(']')).then_some(port)
 }
 
 fn is_port(port: &str) -> bool {

@@ -10,13 +10,14 @@ mod response;
 mod round_trip;
 mod trailers;
 
-use http::HeaderMap;
+use http::{HeaderMap, Request};
 
 use super::{
-    Limits, ReceivedRequest, ReceivedResponse, Refused, RequestHead, ResponseHead, Trailers,
+    Limits, Outgoing, ReceivedRequest, ReceivedResponse, Refused, RequestHead, ResponseHead,
+    Trailers,
 };
-use crate::Reason;
 use crate::hpack::Field;
+use crate::{Reason, UnsendableHead};
 
 /// Larger than any test needs.
 const LIMITS: Limits = Limits { size: 1 << 14, count: 100 };
@@ -51,6 +52,12 @@ fn request(fields: &[Fields<'_>]) -> Result<ReceivedRequest, Refused> {
     let mut head = RequestHead::new(LIMITS, true);
     feed(fields, |field| head.field(field));
     head.finish()
+}
+
+/// The head for this request.
+fn of(request: &Request<()>) -> Result<Outgoing<'_>, UnsendableHead> {
+    let protocol = request.extensions().get();
+    Outgoing::request(request.method(), request.uri(), request.headers(), protocol)
 }
 
 fn response(fields: &[Fields<'_>]) -> Result<ReceivedResponse, Refused> {

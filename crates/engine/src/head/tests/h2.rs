@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::runtime::{Builder, Runtime};
 
-use super::LIMITS;
 use super::round_trip::{some_headers, some_request};
+use super::{LIMITS, of};
 use crate::deframe::Deframer;
 use crate::frame::{Frame, PREFACE, headers, settings};
 use crate::head::{Outgoing, RequestHead, ResponseHead};
@@ -82,7 +82,7 @@ async fn written_by_h2(request: &Request<()>) -> Vec<u8> {
 /// The request that h2's server makes from ours.
 async fn read_by_h2(request: &Request<()>) -> Request<()> {
     let (near, mut far) = duplex(1 << 16);
-    let head = written(&Outgoing::request(request).unwrap());
+    let head = written(&of(request).unwrap());
     far.write_all(&[PREFACE.as_slice(), &settings_of(&[]), &head].concat()).await.unwrap();
     let mut builder = server::Builder::new();
     let mut connection =
@@ -111,7 +111,7 @@ proptest! {
     #[test]
     fn requests_are_what_h2_makes_them(sent in some_request()) {
         let mut block = Vec::new();
-        Outgoing::request(&sent).unwrap().write(&mut Encoder::new(), &mut block);
+        of(&sent).unwrap().write(&mut Encoder::new(), &mut block);
         let expected = ours(&block);
         runtime().block_on(async {
             assert_same(&read_by_h2(&sent).await, &expected)?;
@@ -136,7 +136,7 @@ async fn exchange(status: u16, headers: HeaderMap) -> (Response<()>, Response<()
     let request = Request::get("https://example.com/").body(()).unwrap();
 
     let (near, mut far) = duplex(1 << 16);
-    let head = written(&Outgoing::request(&request).unwrap());
+    let head = written(&of(&request).unwrap());
     far.write_all(&[PREFACE.as_slice(), &settings_of(&[]), &head].concat()).await.unwrap();
     let mut connection = server::handshake(near).await.unwrap();
     let (_, mut respond) = connection.accept().await.unwrap().unwrap();
@@ -178,7 +178,7 @@ fn targets_are_what_h2_makes_them() {
     ];
     for sent in requests {
         let mut block = Vec::new();
-        Outgoing::request(&sent).unwrap().write(&mut Encoder::new(), &mut block);
+        of(&sent).unwrap().write(&mut Encoder::new(), &mut block);
         let expected = ours(&block);
         runtime().block_on(async {
             assert_same(&read_by_h2(&sent).await, &expected).unwrap();

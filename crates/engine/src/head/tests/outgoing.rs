@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
-use super::LIMITS;
+use super::{LIMITS, of};
 use crate::head::Outgoing;
 use crate::hpack::{Decoder, Encoder};
 use crate::{Protocol, UnsendableHead};
@@ -44,7 +44,7 @@ fn assert_refused(result: Result<Outgoing<'_>, UnsendableHead>, section: &str) {
 
 #[track_caller]
 fn assert_sent(request: &Request<()>, expected: &[&str]) {
-    assert_eq!(fields(&Outgoing::request(request).unwrap()), expected);
+    assert_eq!(fields(&of(request).unwrap()), expected);
 }
 
 #[test]
@@ -81,19 +81,19 @@ fn options_may_go_to_a_star() {
     let expected = [":method: OPTIONS", ":scheme: https", ":path: *", ":authority: a"];
     assert_sent(&request, &expected);
     *request.method_mut() = Method::GET;
-    assert_refused(Outgoing::request(&request), "RFC 9113 §8.3.1");
+    assert_refused(of(&request), "RFC 9113 §8.3.1");
 }
 
 #[test]
 fn a_host_becomes_the_authority() {
     let mut request = request_to(Method::GET, "/chat");
-    assert_refused(Outgoing::request(&request), "RFC 9113 §8.3.1");
+    assert_refused(of(&request), "RFC 9113 §8.3.1");
     request.headers_mut().insert("host", HeaderValue::from_static("example.com:8080"));
     let expected =
         [":method: GET", ":scheme: http", ":path: /chat", ":authority: example.com:8080"];
     assert_sent(&request, &expected);
     request.headers_mut().append("host", HeaderValue::from_static("example.com:8080"));
-    assert_refused(Outgoing::request(&request), "RFC 9110 §7.2");
+    assert_refused(of(&request), "RFC 9110 §7.2");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_host_that_says_the_same_is_left_out_and_another_is_refused() {
     let expected = [":method: GET", ":scheme: https", ":path: /", ":authority: example.com"];
     assert_sent(&request, &expected);
     request.headers_mut().insert("host", HeaderValue::from_static("example.org"));
-    assert_refused(Outgoing::request(&request), "RFC 9113 §8.3.1");
+    assert_refused(of(&request), "RFC 9113 §8.3.1");
 }
 
 #[test]
@@ -116,9 +116,9 @@ fn a_host_in_a_response_is_a_field_like_others() {
 #[test]
 fn secrets_in_a_uri_are_not_sent() {
     let request = request_to(Method::GET, "https://user:secret@example.com/");
-    let error = Outgoing::request(&request).unwrap_err();
+    let error = of(&request).unwrap_err();
     assert!(!error.to_string().contains("secret"), "{error}");
-    assert_refused(Outgoing::request(&request), "RFC 9113 §8.3.1");
+    assert_refused(of(&request), "RFC 9113 §8.3.1");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_tunnel_has_only_an_authority() {
         assert_sent(&request_to(Method::CONNECT, uri), &expected);
     }
     let no_port = request_to(Method::CONNECT, "https://example.com/");
-    assert_refused(Outgoing::request(&no_port), "RFC 9113 §8.5");
+    assert_refused(of(&no_port), "RFC 9113 §8.5");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn an_extended_connect_has_a_protocol() {
     ];
     assert_sent(&request, &expected);
     *request.method_mut() = Method::GET;
-    assert_refused(Outgoing::request(&request), "RFC 8441 §4");
+    assert_refused(of(&request), "RFC 8441 §4");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn fields_of_http_1_connections_are_refused() {
         assert_refused(Outgoing::trailers(&headers), "RFC 9113 §8.2.2");
         let mut request = request_to(Method::GET, "https://example.com/");
         *request.headers_mut() = headers.clone();
-        assert_refused(Outgoing::request(&request), "RFC 9113 §8.2.2");
+        assert_refused(of(&request), "RFC 9113 §8.2.2");
         let mut response = Response::new(());
         *response.headers_mut() = headers;
         assert_refused(Outgoing::response(&response), "RFC 9113 §8.2.2");
@@ -166,10 +166,10 @@ fn fields_of_http_1_connections_are_refused() {
 fn te_is_only_for_trailers_of_a_request() {
     let mut request = request_to(Method::GET, "https://example.com/");
     request.headers_mut().insert("te", HeaderValue::from_static("trailers"));
-    assert!(Outgoing::request(&request).is_ok());
+    assert!(of(&request).is_ok());
     assert_refused(Outgoing::trailers(request.headers()), "RFC 9113 §8.2.2");
     request.headers_mut().insert("te", HeaderValue::from_static("gzip"));
-    assert_refused(Outgoing::request(&request), "RFC 9113 §8.2.2");
+    assert_refused(of(&request), "RFC 9113 §8.2.2");
 }
 
 #[test]
@@ -218,9 +218,9 @@ fn common_heads_are_single_bytes() {
         assert_eq!(fields(&outgoing), [format!(":status: {status}")]);
     }
     let request = request_to(Method::POST, "https://a/");
-    assert_eq!(written(&Outgoing::request(&request).unwrap())[..3], [0x83, 0x87, 0x84]);
+    assert_eq!(written(&of(&request).unwrap())[..3], [0x83, 0x87, 0x84]);
     let request = request_to(Method::GET, "http://a/");
-    assert_eq!(written(&Outgoing::request(&request).unwrap())[..3], [0x82, 0x86, 0x84]);
+    assert_eq!(written(&of(&request).unwrap())[..3], [0x82, 0x86, 0x84]);
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn the_second_request_is_shorter() {
     request.extensions_mut().insert(Protocol::from_static("websocket"));
     request.headers_mut().insert("user-agent", HeaderValue::from_static("h2conn"));
     request.headers_mut().insert("content-length", HeaderValue::from_static("0"));
-    let outgoing = Outgoing::request(&request).unwrap();
+    let outgoing = of(&request).unwrap();
     let mut encoder = Encoder::new();
     let mut blocks = [vec![], vec![]];
     blocks.iter_mut().for_each(|block| outgoing.write(&mut encoder, block));

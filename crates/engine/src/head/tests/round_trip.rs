@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use proptest::prelude::*;
 
-use super::LIMITS;
+use super::{LIMITS, of};
 use crate::Protocol;
 use crate::head::{Outgoing, RequestHead, ResponseHead, Trailers};
 use crate::hpack::{Decoder, Encoder, Field};
@@ -101,7 +101,7 @@ proptest! {
         let mut line = Line::new();
         for sent in sent {
             let mut head = RequestHead::new(LIMITS, true);
-            line.carry(&Outgoing::request(&sent).unwrap(), |field| head.field(field));
+            line.carry(&of(&sent).unwrap(), |field| head.field(field));
             let received = head.finish().unwrap().request;
             prop_assert_eq!(received.method(), sent.method());
             prop_assert_eq!(received.uri(), sent.uri());
@@ -158,7 +158,7 @@ proptest! {
         if let Ok(received) = head.finish() {
             let authority = received.request.uri().authority().is_some()
                 || received.request.headers().contains_key("host");
-            let outgoing = Outgoing::request(&received.request);
+            let outgoing = of(&received.request);
             // Without either its scheme has no hosts, which a URI cannot express.
             prop_assert!(outgoing.is_ok() || !authority, "{:?}: {:?}", received, outgoing);
         }
