@@ -11,17 +11,24 @@ mod websocket;
 use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::sync::{Arc, LazyLock};
+#[cfg(feature = "websocket")]
+use std::task::Waker;
 
 use bytes::Bytes;
+#[cfg(feature = "websocket")]
+use http::Version;
 use http::{Request, Response, StatusCode, request, response};
 
 use crate::alive::{Counted, Kind};
+#[cfg(feature = "websocket")]
+use crate::conn::{Account, Accounts, Ridden};
 use crate::conn::{Addr, Carrier, Conn, LinkInfo, Served, Shutdown, Stream, Transport};
 use crate::hosted::{Accepted, Body, BodyCarrier, Pump, Server};
 use crate::observe::{self, Side};
 #[cfg(feature = "websocket")]
 use crate::websocket::{
-    Handshake, KeepAlive, MessageCarrier, Pulse, Role, Session, Upgrade, WebSockets, run,
+    Handshake, KeepAlive, MessageCarrier, Pulse, Role, Session, Upgrade, WITH_CONTENT, WebSockets,
+    run,
 };
 use builder::Settings;
 
@@ -196,6 +203,10 @@ impl Acceptor {
         if let Some(websockets) = &self.settings.websockets
             && let Some(handshake) = Handshake::of(request, websockets)?
         {
+            // The content would stand in front of the first frame.
+            if request.version() < Version::HTTP_2 && !request.body().is_end_stream() {
+                return Err(AcceptError::new(StatusCode::BAD_REQUEST, WITH_CONTENT));
+            }
             return Ok(Form::WebSocket(Arc::clone(websockets), handshake));
         }
         check::check(request, request.body().is_end_stream(), &self.settings)?;
@@ -246,6 +257,7 @@ impl Acceptor {
                 let (mut parts, _) = request.into_parts();
                 parts.extensions.remove::<Served>();
                 let by_http1 = parts.extensions.remove::<Shutdown>();
+                let accounts = parts.extensions.remove::<Accounts>();
                 let ridden = served.clone();
                 let (upgrade, shutdown) = match served {
                     Some(stream) => {
@@ -261,6 +273,12 @@ impl Acceptor {
                 let riding = MessageCarrier::new(&server);
                 let carrier = Arc::clone(&riding);
                 let stream = self.stream(parts, transport, peer, &head, riding);
+                // A server of this crate bounds the memory of all its connections.
+                let account = match (&ridden, accounts) {
+                    (Some(ridden), _) => Some(Box::new(Ridden::new(ridden)) as Box<dyn Account>),
+                    (None, Some(accounts)) => Some(accounts.open(Waker::from(Arc::clone(&server)))),
+                    (None, None) => None,
+                };
                 let body = match (&stream.transport, ridden) {
                     (Transport::WebSocketHttp1, _) => Body::upgrade(Arc::clone(&server)),
                     (_, Some(ridden)) => Body::served(ridden),
@@ -271,10 +289,12 @@ impl Acceptor {
                 }
                 let limits = self.settings.limits();
                 let place = self.accepted.enter(&stream, &server);
-                // Browsers are not asked for signs of life.
-                let pulse = Pulse::new(is_marked.then(KeepAlive::default), None, is_marked);
+                let pulse = Pulse::new(Some(KeepAlive::default()), None, is_marked);
                 let (moved, role) = (Arc::clone(&stream), Role::Server);
-                let session = Session::new(moved, carrier, role, limits, messages, pulse);
+                let mut session = Session::new(moved, carrier, role, limits, messages, pulse);
+                if let Some(account) = account {
+                    session.count_in(account);
+                }
                 tokio::spawn(async move {
                     let _place = place;
                     // A server has nobody to tell.

@@ -1,5 +1,7 @@
 //! The user's connection.
 
+#[cfg(feature = "websocket")]
+mod account;
 mod addr;
 mod carrier;
 mod close;
@@ -31,6 +33,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 
+#[cfg(feature = "websocket")]
+pub(crate) use account::{Account, Accounts, Ridden};
 pub use addr::Addr;
 pub(crate) use carrier::Carrier;
 pub use close::OnDrop;

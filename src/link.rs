@@ -61,6 +61,8 @@ pub(crate) use budget::Budget;
 pub(crate) use driver::WASTE;
 #[cfg(feature = "websocket")]
 pub(crate) use guest::Guest;
+#[cfg(all(feature = "serve", feature = "websocket"))]
+pub(crate) use guest::Seat;
 pub(crate) use lease::{Lease, Places, Watch};
 pub(crate) use outcome::TIME_IS_UP;
 #[cfg(feature = "websocket")]

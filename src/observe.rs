@@ -121,7 +121,10 @@ pub(crate) fn accepting_again(failures: u64) {
 /// A connection was reset because it is not read and there is no more memory.
 pub(crate) fn hoarder_reset(peer: &dyn Display, message: &str) {
     meters::count("h2conn_hoarders_reset_total", []);
-    tracing::warn!(target: TARGET, %peer, "{message}");
+    match turned_away::to_say("hoarders", Instant::now()) {
+        Some(times) => tracing::warn!(target: TARGET, %peer, times, "{message}"),
+        None => tracing::debug!(target: TARGET, %peer, "{message}"),
+    }
 }
 
 /// A listener or acceptor asks the users of its `open` links or connections to finish. `local` is
@@ -136,7 +139,11 @@ pub(crate) fn draining(side: Side, local: &dyn Display, open: usize) {
 /// than that.
 #[cfg(feature = "serve")]
 pub(crate) fn service_failed(path: &str, error: &dyn Display) {
-    tracing::warn!(target: TARGET, path, %error, "a request could not be answered");
+    let message = "a request could not be answered";
+    match turned_away::to_say("services", Instant::now()) {
+        Some(times) => tracing::warn!(target: TARGET, path, %error, times, "{message}"),
+        None => tracing::debug!(target: TARGET, path, %error, "{message}"),
+    }
 }
 
 /// A client that speaks HTTP/1 was served until something failed, on either side.

@@ -44,7 +44,7 @@ pub(crate) use handshake::{Handshake, Refusal};
 pub(crate) use marks::{PLAIN, SUBPROTOCOL};
 pub(crate) use messages::Messages;
 pub(crate) use pulse::{KeepAlive, Pulse};
-pub(crate) use session::{Account, Session};
+pub(crate) use session::Session;
 pub use settings::WebSockets;
 pub(crate) use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -106,6 +106,8 @@ const UPGRADE: Duration = Duration::from_secs(1);
 /// How long the reset of a connection may take to leave when the server's time is up.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
+pub(crate) const WITH_CONTENT: &str = "a request for a WebSocket must have no content";
+
 /// Moves the bytes of a connection from the time when its request has been answered. Returns the reason why bytes may be
 /// lost of which no user can be told.
 pub(crate) async fn run(
@@ -136,7 +138,7 @@ pub(crate) async fn run(
         () = &mut ending => {}
     }
     let owes = session.owes();
-    let farewell = Farewell { last_words, owes };
+    let farewell = Farewell { last_words, owes, account: session.take_account() };
     let loss = session.take_loss().or(session.take_unconfirmed());
     let server = session.into_server();
     // The peer must learn how the connection ended before its transport ends (RFC 6455 §7.1.1).

@@ -34,6 +34,12 @@ pub(crate) trait Carrier: Mover {
         None
     }
 
+    /// A WebSocket that rides on the stream holds these bytes of messages that are not whole.
+    #[cfg(feature = "websocket")]
+    fn rides(self: Arc<Self>, bytes: usize) {
+        let _ = bytes;
+    }
+
     /// Becomes true when one end has said in good order that it is going away, and never because the carrier has failed.
     fn draining(&self) -> watch::Receiver<bool>;
 

@@ -23,6 +23,10 @@ const STALL: Duration = Duration::from_secs(30);
 /// The most bytes that a peer may send after it knows that no task reads them any more.
 const MOST_DROPPED: usize = 1 << 20;
 
+/// The same, for a peer that was told, and has not acknowledged it. The acknowledgement can be behind
+/// all that the peer had sent before.
+const MOST_UNAWARE: usize = 64 << 20;
+
 /// A peer that has not ended its side by then is asked whether it has received the end of this
 /// side. Nearly all peers end much earlier, and need no question.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -220,6 +224,9 @@ impl Linger {
                     Told::No => since + PATIENCE.min(limit),
                     // The peer need not confirm that it has received a refusal.
                     Told::Asked { at, .. } if facts.refused => at + terms.limit,
+                    Told::Asked { .. } if dropped > MOST_UNAWARE => {
+                        return Verdict::Over(terms.reset, Err(terms.far_too_much()));
+                    }
                     Told::Asked { .. } => return Verdict::Wait(None),
                     Told::Yes(since) => since + limit,
                 };
@@ -296,6 +303,14 @@ impl Terms {
             self.limit.as_secs_f32()
         );
         Error::new(ErrorKind::TimedOut, message).with_reason(self.reset)
+    }
+
+    fn far_too_much(&self) -> Error {
+        let message = format!(
+            "the peer has not acknowledged the end of this side, and goes on sending: more than {MOST_UNAWARE} bytes \
+             have come since, which nobody reads"
+        );
+        Error::new(ErrorKind::Aborted, message).with_reason(self.reset)
     }
 
     fn too_much(&self) -> Error {

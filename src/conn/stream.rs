@@ -278,6 +278,12 @@ impl Stream {
         self.tell();
     }
 
+    /// A WebSocket that rides on the stream holds these bytes of messages that are not whole.
+    #[cfg(feature = "websocket")]
+    pub(super) fn rides(&self, bytes: usize) {
+        Arc::clone(&self.carrier).rides(bytes);
+    }
+
     /// Tells the carrier that the stream's wish has changed.
     pub(super) fn tell(&self) {
         Arc::clone(&self.carrier).changed();

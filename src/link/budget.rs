@@ -1,8 +1,9 @@
 //! The memory that links share: the unread bytes and the requests' header fields that all links of
 //! a listener may hold together.
 //!
-//! Header fields count from their arrival until the last value that contains them is dropped,
-//! possibly after their link has ended. They cannot be taken back from a program. When a connection
+//! Header fields count from their arrival until the last value that contains them is dropped, for
+//! their link too, possibly after their stream and link have ended. Otherwise a peer could make a
+//! program hold any number of requests that are over. So do the parts of messages of WebSockets. They cannot be taken back from a program. When a connection
 //! is reset to make room, its header fields no longer count, because its program is about to drop
 //! them.
 //!
@@ -43,8 +44,10 @@ pub(crate) struct Budget {
 struct Member {
     /// Unread bytes, from the driver's last report.
     unread: AtomicUsize,
-    /// Bytes of header fields.
+    /// Bytes of header fields, and of messages that are not whole.
     fields: AtomicUsize,
+    /// The latter alone.
+    ridden: AtomicUsize,
     asked: AtomicBool,
     driver: Waker,
 }
@@ -90,8 +93,13 @@ impl Budget {
 
     /// Makes a new link's share. `driver` wakes the link's driver.
     pub(super) fn join(self: &Arc<Self>, driver: Waker) -> Share {
-        let (unread, fields) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let member = Arc::new(Member { unread, fields, asked: AtomicBool::new(false), driver });
+        let member = Arc::new(Member {
+            unread: AtomicUsize::new(0),
+            fields: AtomicUsize::new(0),
+            ridden: AtomicUsize::new(0),
+            asked: AtomicBool::new(false),
+            driver,
+        });
         let key = lock(&self.members).insert(Arc::clone(&member));
         self.links.fetch_add(1, SeqCst);
         Share { budget: Arc::clone(self), member, key, conns: 0, changed: false }
@@ -231,13 +239,19 @@ impl Share {
         self.member.fields.load(SeqCst)
     }
 
+    /// Bytes of messages that are not whole, on the link's streams.
+    pub(super) fn ridden(&self) -> usize {
+        self.member.ridden.load(SeqCst)
+    }
+
     /// Counts these bytes of header fields until the value is dropped.
     pub(super) fn charge(&self, bytes: usize) -> Charge {
-        self.member.fields.fetch_add(bytes, SeqCst);
-        self.budget.fields.fetch_add(bytes, SeqCst);
         let (budget, member) = (Arc::clone(&self.budget), Arc::clone(&self.member));
-        let (of_all, of_link) = (AtomicUsize::new(bytes), AtomicUsize::new(bytes));
-        Charge { budget, member, of_all, of_link }
+        let (fields, ridden) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let charge = Charge { budget, member, fields, ridden };
+        charge.fields.store(bytes, SeqCst);
+        charge.add(bytes);
+        charge
     }
 
     /// The cap of all links, for a message.
@@ -255,30 +269,47 @@ impl Drop for Share {
     }
 }
 
-/// Header fields of a request that are held. They count for their link while it has the stream, and
-/// for all links until they are dropped.
+/// The memory of a request that counts neither as unread nor as waiting: its header fields, and for
+/// a WebSocket the parts of a message. It counts for its link and for all links until it is dropped,
+/// possibly after the stream and the link have ended, because a program may hold it.
 pub(super) struct Charge {
     budget: Arc<Budget>,
     member: Arc<Member>,
-    of_all: AtomicUsize,
-    of_link: AtomicUsize,
+    fields: AtomicUsize,
+    ridden: AtomicUsize,
 }
 
 impl Charge {
-    /// The bytes that count for the link.
+    /// All bytes that count.
     pub(super) fn bytes(&self) -> usize {
-        self.of_link.load(SeqCst)
+        self.fields.load(SeqCst) + self.ridden()
     }
 
-    /// The link no longer has the stream, though the program may.
-    pub(super) fn leave_link(&self) {
-        self.member.fields.fetch_sub(self.of_link.swap(0, SeqCst), SeqCst);
+    /// Those of messages.
+    pub(super) fn ridden(&self) -> usize {
+        self.ridden.load(SeqCst)
     }
 
-    /// Stops counting them.
+    /// Counts these bytes of messages, in the place of those before. Returns whether they are more.
+    #[cfg(feature = "websocket")]
+    pub(super) fn rides(&self, bytes: usize) -> bool {
+        let before = self.ridden.swap(bytes, SeqCst);
+        // The difference may wrap, and the wrapping sum is still right.
+        self.member.ridden.fetch_add(bytes.wrapping_sub(before), SeqCst);
+        self.add(bytes.wrapping_sub(before));
+        bytes > before
+    }
+
+    fn add(&self, bytes: usize) {
+        self.member.fields.fetch_add(bytes, SeqCst);
+        self.budget.fields.fetch_add(bytes, SeqCst);
+    }
+
+    /// Stops counting all of it.
     pub(super) fn give_back(&self) {
-        self.leave_link();
-        self.budget.fields.fetch_sub(self.of_all.swap(0, SeqCst), SeqCst);
+        let ridden = self.ridden.swap(0, SeqCst);
+        self.member.ridden.fetch_sub(ridden, SeqCst);
+        self.add(0_usize.wrapping_sub(self.fields.swap(0, SeqCst) + ridden));
     }
 }
 
@@ -393,8 +424,6 @@ mod tests {
         assert_eq!(budget.held(), 301, "a program can still see them");
         let next = budget.join(noop());
         assert_eq!(next.fields(), 0, "they are not another link's");
-        other.leave_link();
-        assert_eq!((budget.held(), other.bytes()), (301, 0));
         other.give_back();
         assert_eq!(budget.held(), 0);
         drop(other);

@@ -75,16 +75,14 @@ impl LinkCarrier {
         self.link.desk.visit(act)
     }
 
-    /// The counted bytes of the request's header fields.
+    /// The counted bytes of the request's header fields, and of messages that are not whole.
     pub(super) fn fields(&self) -> usize {
         self.charge.as_ref().map_or(0, Charge::bytes)
     }
 
-    /// The link no longer has the stream, and its header fields belong to the program.
-    pub(super) fn leave_link(&self) {
-        if let Some(charge) = &self.charge {
-            charge.leave_link();
-        }
+    /// The counted bytes of messages that are not whole.
+    pub(super) fn ridden(&self) -> usize {
+        self.charge.as_ref().map_or(0, Charge::ridden)
     }
 
     /// Stops counting the header fields.
@@ -166,6 +164,13 @@ impl Carrier for LinkCarrier {
         let proof = Proof { stream: self.id.load(SeqCst), ping: self.ping.load(SeqCst) };
         self.link.command(Command::Confirm(proof, answer));
         Some(outcome)
+    }
+
+    #[cfg(feature = "websocket")]
+    fn rides(self: Arc<Self>, bytes: usize) {
+        if self.charge.as_ref().is_some_and(|charge| charge.rides(bytes)) {
+            self.wake();
+        }
     }
 
     fn draining(&self) -> watch::Receiver<bool> {

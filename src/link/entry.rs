@@ -187,7 +187,8 @@ impl Entry {
             return 0;
         }
         self.linger.dropped(content.len());
-        self.received = true;
+        // Bytes that nobody will read do not make a connection live longer.
+        self.received |= self.stream.wish() != Wish::Close;
         self.held += content.len();
         self.stream.inbox.push(content);
         content.len()

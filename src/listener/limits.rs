@@ -174,18 +174,29 @@ impl Limits {
 
 impl Counts {
     /// Sends away the oldest stranger of the network that has most strangers, for a client of
-    /// `home`. Returns `false` if no stranger should go.
+    /// `home`. If no network has more than `home`, the oldest stranger of all goes, once it has had
+    /// its time, because one customer can have as many networks as there are places. Returns `false`
+    /// if no stranger should go.
     fn send_a_stranger_away(&mut self, home: Option<IpAddr>) -> bool {
         let own = self.strangers.get(&home).map_or(0, BTreeMap::len);
-        let largest = self.strangers.iter_mut().max_by_key(|(_, strangers)| strangers.len());
-        let Some((network, strangers)) = largest else { return false };
-        let has_more = strangers.len() > own + 1;
-        let Some(oldest) = strangers.first_entry() else { return false };
-        let should_go = match *network == home {
-            true => oldest.get().came.elapsed() >= STAY,
-            false => has_more,
+        let largest = self.strangers.iter().max_by_key(|(_, strangers)| strangers.len());
+        let Some((largest, most)) = largest.map(|(network, all)| (*network, all.len())) else {
+            return false;
         };
-        if !should_go {
+        let (network, has_time) = if largest == home {
+            (home, true)
+        } else if most > own + 1 {
+            (largest, false)
+        } else {
+            let alike = self.strangers.iter().filter(|(_, strangers)| strangers.len() >= own);
+            // Strangers are numbered as they come.
+            let first = |strangers: &BTreeMap<u64, Stranger>| Some(*strangers.first_key_value()?.0);
+            let oldest = alike.min_by_key(|(_, strangers)| first(strangers).unwrap_or(u64::MAX));
+            (oldest.map_or(largest, |(network, _)| *network), true)
+        };
+        let strangers = self.strangers.get_mut(&network);
+        let Some(oldest) = strangers.and_then(BTreeMap::first_entry) else { return false };
+        if has_time && oldest.get().came.elapsed() < STAY {
             return false;
         }
         oldest.remove().leave.notify_one();
@@ -345,12 +356,22 @@ mod tests {
         assert!(lock(&limits.counts).strangers.is_empty());
     }
 
-    #[test]
-    fn networks_with_as_many_strangers_do_not_push_each_other_out() {
+    #[tokio::test(start_paused = true)]
+    async fn networks_with_as_many_strangers_push_out_the_oldest_once_it_has_had_its_time() {
         let limits = Limits::new(2, None);
         let slots = [welcome(&limits, "10.0.0.1"), welcome(&limits, "10.0.0.2")];
         assert!(matches!(limits.admit(&from("10.0.0.3")), Admission::Refused(_)));
         assert!(!slots.iter().any(leaves));
+        tokio::time::advance(STAY).await;
+        let third = welcome(&limits, "10.0.0.3");
+        assert!(leaves(&slots[0]) && !leaves(&slots[1]) && !leaves(&third));
+        // Who has most pushes out its own, and nobody else's.
+        let limits = Limits::new(3, None);
+        let alone = welcome(&limits, "10.0.0.2");
+        let crowd = [welcome(&limits, "10.0.0.1"), welcome(&limits, "10.0.0.1")];
+        tokio::time::advance(STAY).await;
+        let _more = welcome(&limits, "10.0.0.1");
+        assert!(leaves(&crowd[0]) && !leaves(&crowd[1]) && !leaves(&alone));
     }
 
     #[test]

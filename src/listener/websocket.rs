@@ -25,14 +25,15 @@ use super::ListenerBuilder;
 use super::handshake::Server;
 use super::http1::{Http1Client, Http1Server};
 use crate::config::{no_websocket_by_http10, only};
-use crate::conn::{LinkInfo, Quiet, Shutdown, Stream, Transport, Wish};
+use crate::conn::{Account, LinkInfo, Quiet, Shutdown, Stream, Transport, Wish};
 use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::hosted::{self, Body, Limits, plain};
 use crate::link::Guest;
 use crate::observe::{self, Side};
 use crate::pipe::Buffers;
 use crate::websocket::{
-    Account, Handshake, MessageCarrier, Pulse, Refusal, Role, Session, Upgrade, WebSockets, run,
+    Handshake, MessageCarrier, Pulse, Refusal, Role, Session, Upgrade, WITH_CONTENT, WebSockets,
+    run,
 };
 
 impl ListenerBuilder {
@@ -77,8 +78,6 @@ impl ListenerBuilder {
         self
     }
 }
-
-const WITH_CONTENT: &str = "a request for a WebSocket must have no content";
 
 /// The settings that all WebSockets of a listener share.
 #[derive(Debug)]
@@ -255,7 +254,7 @@ impl Visit {
         let (stream, carrier) = (Arc::clone(&asked.stream), Arc::clone(&asked.carrier));
         let mut session = Session::new(stream, carrier, Role::Server, limits, messages, pulse);
         if let Some(guest) = asked.guest.take() {
-            session.count_in(guest);
+            session.count_in(Box::new(guest));
         }
         let (shared, shutdown) = (Arc::clone(&self.server.shared), self.shutdown.clone().hold());
         tokio::spawn(async move {
@@ -349,12 +348,6 @@ impl Drop for Asked {
         let ending = Ending::Gone(None);
         self.stream.cut(ending.read_error(), ending.write_error());
         self.stream.set_done(Err(ending.read_error()));
-    }
-}
-
-impl Account for Guest {
-    fn holds(&mut self, unread: usize) -> Option<String> {
-        Guest::holds(self, unread)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[cfg(feature = "accept")]
 use http::request;
@@ -12,7 +12,7 @@ use tracing::Span;
 use tracing::instrument::{Instrument, Instrumented};
 
 use super::meters::{self, Bytes};
-use super::{Side, TARGET};
+use super::{Side, TARGET, turned_away};
 use crate::error::{Ending, Reason};
 
 /// The reports of a link.
@@ -196,8 +196,9 @@ impl Link {
         meters::count("h2conn_links_closed_total", [("side", side), ("reason", reason)]);
         meters::add("h2conn_links_open", [("side", side)], -1.0);
         let _entered = self.span.enter();
-        if reason == "abuse" {
-            tracing::warn!(target: TARGET, reason, cut, detail = %ending, "link closed");
+        let times = (reason == "abuse").then(|| turned_away::to_say(reason, Instant::now()));
+        if let Some(times) = times.flatten() {
+            tracing::warn!(target: TARGET, reason, cut, times, detail = %ending, "link closed");
         } else {
             tracing::debug!(target: TARGET, reason, cut, detail = %ending, "link closed");
         }

@@ -1,13 +1,13 @@
-//! Counts how often each limit has refused a client: an operator is told of the first at once, and
-//! then of numbers.
+//! Counts warnings that a peer can cause at will, such as that a limit has refused it: an operator is
+//! told of the first at once, and then of numbers.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The shortest time between two warnings for one limit.
+/// The shortest time between two warnings of one name.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// One entry for each of the library's names of limits.
+/// One entry for each name, which the library gives.
 static ALL: Mutex<Vec<Limit>> = Mutex::new(Vec::new());
 
 struct Limit {
@@ -16,7 +16,7 @@ struct Limit {
     unsaid: u64,
 }
 
-/// Counts one refusal. If it is time to report, returns how many are not yet reported.
+/// Counts one case. If it is time to report, returns how many are not yet reported.
 pub(super) fn to_say(name: &'static str, now: Instant) -> Option<u64> {
     count(&mut ALL.lock().unwrap_or_else(PoisonError::into_inner), name, now)
 }

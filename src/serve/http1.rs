@@ -37,6 +37,8 @@ where
         let service = lock(&self.0).clone();
         let link = Arc::clone(&client.info);
         let (answered, shutdown) = (Arc::clone(&client.answered), client.shutdown.clone());
+        #[cfg(feature = "websocket")]
+        let accounts = client.accounts.clone();
         let answer = move |mut request: Request<Incoming>| {
             ConnInfo::describe(&link, request.extensions_mut());
             if let Addr::Ip(peer) = link.peer {
@@ -44,6 +46,8 @@ where
                 request.extensions_mut().insert(peer);
             }
             request.extensions_mut().insert(shutdown.clone());
+            #[cfg(feature = "websocket")]
+            request.extensions_mut().insert(accounts.clone());
             call(request, service.clone(), Arc::clone(&answered))
         };
         let mut ending = client.shutdown.clone();

@@ -74,6 +74,9 @@ pub(crate) struct Pulse {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+/// The most pings whose answers are waited for. A peer can talk for days and answer none.
+const MOST_IN_FLIGHT: usize = 64;
+
 /// A ping whose answer has not come.
 #[derive(Debug)]
 struct Flight {
@@ -198,6 +201,10 @@ impl Pulse {
 
     fn ping(&mut self, callers: Vec<oneshot::Sender<Duration>>) -> Bytes {
         self.number += 1;
+        if self.in_flight.len() == MOST_IN_FLIGHT {
+            // The answer to a later one is as good.
+            self.in_flight.pop_front();
+        }
         self.in_flight.push_back(Flight { number: self.number, sent: Instant::now(), callers });
         Bytes::copy_from_slice(&self.number.to_be_bytes())
     }

@@ -21,7 +21,7 @@ use super::messages::{Messages, Outgoing};
 use super::pulse::Pulse;
 use super::wire::Wire;
 use super::{Upgrade, Upgraded};
-use crate::conn::{Stream, Wish, runtime_is_gone};
+use crate::conn::{Account, Stream, Wish, runtime_is_gone};
 use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::hosted::{Limits, Linger, Lingering, Server};
 use crate::observe::hoarder_reset;
@@ -41,12 +41,6 @@ const PONGS: usize = 64 << 10;
 /// The socket that tungstenite works on.
 pub(super) type Socket<T> = WebSocketStream<Wire<T>>;
 
-/// The account of what a connection holds.
-pub(crate) trait Account: Send {
-    /// The connection holds these bytes unread. Returns why it must be reset, if it must be.
-    fn holds(&mut self, unread: usize) -> Option<String>;
-}
-
 /// One connection, from its acceptance to its end.
 pub(crate) struct Session {
     stream: Arc<Stream>,
@@ -59,7 +53,7 @@ pub(crate) struct Session {
     /// The bytes that the program writes, as messages.
     outgoing: Outgoing,
     pulse: Pulse,
-    /// Of a listener's connection, until it is over.
+    /// Of a connection of a server of this crate.
     account: Option<Box<dyn Account>>,
     /// Nothing more can be sent, because one side has sent its close frame.
     closed: bool,
@@ -129,8 +123,13 @@ impl Session {
     }
 
     /// Counts what the connection holds in this account.
-    pub(crate) fn count_in(&mut self, account: impl Account + 'static) {
-        self.account = Some(Box::new(account));
+    pub(crate) fn count_in(&mut self, account: Box<dyn Account>) {
+        self.account = Some(account);
+    }
+
+    /// The account, for the end of the transport, which may still receive a message.
+    pub(super) fn take_account(&mut self) -> Option<Box<dyn Account>> {
+        self.account.take()
     }
 
     /// Waits for the transport. `None` if the connection is over before there is one.
@@ -287,7 +286,13 @@ impl Session {
     /// Whether to receive nothing for now: the user has enough to read, or the peer does not read
     /// its pongs.
     fn is_full(&self) -> bool {
-        self.stream.inbox.len() >= self.room || self.pongs > PONGS
+        self.waits_for_reader() || self.pongs > PONGS
+    }
+
+    /// Whether the user has enough to read. The peer can show no life then. One that does not read
+    /// its pongs could.
+    fn waits_for_reader(&self) -> bool {
+        self.stream.inbox.len() >= self.room
     }
 
     /// Acts on a message, or refuses it.
@@ -321,8 +326,10 @@ impl Session {
         if !bytes.is_empty() {
             self.stream.inbox.push(bytes);
             self.pulse.received();
+            // Bytes that nobody will read do not make a connection live longer.
+            let is_wanted = self.stream.wish() != Wish::Close;
             if let Some(quiet) = self.pulse.quiet() {
-                quiet.look_at(&self.stream, true);
+                quiet.look_at(&self.stream, is_wanted);
             }
         }
     }

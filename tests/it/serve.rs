@@ -5,6 +5,7 @@ pub(crate) mod answers;
 mod conns;
 mod foreign;
 mod http1;
+mod memory;
 mod shutdown;
 mod unusual;
 

@@ -18,6 +18,10 @@ use crate::link::outcome::{Last, first_reset, reset_in_use, unconfirmed, was_res
 use crate::link::{Command, fault, ping};
 use crate::sync::lock;
 
+/// So many waiters, and two for each stream, are kept before those that are not wanted any more are
+/// looked for.
+const MANY_WAITERS: usize = 64;
+
 /// A caller that waits until the peer has received everything sent so far.
 #[derive(Debug)]
 pub(super) struct Waiter {
@@ -161,6 +165,9 @@ impl Driver {
 
     fn wait_for_confirmation(&mut self, who: Who) -> u64 {
         let ping = self.ask_peer();
+        if self.waiters.len() >= 2 * (self.streams.len() + MANY_WAITERS) {
+            self.forget_waiters();
+        }
         self.waiters.push(Waiter { ping, who });
         self.watch_peer();
         if ping <= self.session.confirmed() {
@@ -170,6 +177,15 @@ impl Driver {
         ping
     }
 
+    /// Removes waiters that nobody asks for any more.
+    fn forget_waiters(&mut self) {
+        let streams = &self.streams;
+        self.waiters.retain(|waiter| match &waiter.who {
+            Who::User(_, answer) => !answer.is_closed(),
+            Who::Stream(key) => streams.get(*key).is_some_and(|entry| !entry.over),
+        });
+    }
+
     /// Tells the callers whose bytes the peer has received by now.
     pub(super) fn answer_waiters(&mut self) {
         let confirmed = self.session.confirmed();
@@ -177,11 +193,12 @@ impl Driver {
             // The link may have waited for this, to say goodbye.
             self.shared.ask();
         }
-        if self.waiters.iter().all(|waiter| waiter.ping > confirmed) {
+        // Later waiters never wait for an earlier PING.
+        let come = self.waiters.partition_point(|waiter| waiter.ping <= confirmed);
+        if come == 0 {
             return;
         }
-        let come = self.waiters.extract_if(.., |waiter| waiter.ping <= confirmed);
-        for waiter in come.collect::<Vec<_>>() {
+        for waiter in self.waiters.drain(..come).collect::<Vec<_>>() {
             match waiter.who {
                 Who::User(proof, answer) => {
                     let reset = first_reset(&self.news.resets, proof.stream);

@@ -31,17 +31,24 @@ impl Driver {
                 }
             }
         }
-        if self.windows.is_over(self.held) {
+        if self.is_over_its_memory() {
             self.release_all();
         }
-        if self.windows.is_over(self.held) {
+        if self.is_over_its_memory() {
             let memory = self.windows.memory();
             let all = format_args!(
                 "whose connections hold all of the {memory} bytes that they may together"
             );
-            self.reset_the_hoarder(|entry| entry.stream.inbox.len(), all);
+            let unread = |entry: &Entry| entry.stream.inbox.len() + entry.carrier.ridden();
+            self.reset_the_hoarder(unread, all);
         }
         self.keep_to_the_share();
+    }
+
+    /// Whether the link holds more than it may by itself: unread bytes, and parts of messages.
+    fn is_over_its_memory(&self) -> bool {
+        let ridden = self.share.as_ref().map_or(0, Share::ridden);
+        self.windows.is_over(self.held + ridden)
     }
 
     /// Begins to measure the windows' need, if a measurement can have an effect and the peer knows
@@ -123,7 +130,8 @@ impl Driver {
     fn reset_the_hoarder(&mut self, holds: impl Fn(&Entry) -> usize, all: fmt::Arguments<'_>) {
         let most = self.streams.iter_mut().max_by_key(|(_, entry)| holds(entry));
         let Some((key, entry)) = most.filter(|(_, entry)| holds(entry) > 0) else { return };
-        let (unread, fields) = (entry.stream.inbox.len(), entry.carrier.fields());
+        let ridden = entry.carrier.ridden();
+        let (unread, fields) = (entry.stream.inbox.len() + ridden, entry.carrier.fields() - ridden);
         let message = match fields > unread {
             false => format!(
                 "reset here: {unread} bytes of it lie unread, the most of its link, {all}; read \

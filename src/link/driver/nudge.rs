@@ -22,6 +22,10 @@ const FIRST: Duration = Duration::from_millis(100);
 /// Each wait for an answer that has not come is longer than the last by this factor.
 const LONGER: u32 = 4;
 
+/// The shortest time between two frames. Some servers count SETTINGS, and end a link for more than 20
+/// a second.
+const PAUSE: Duration = Duration::from_millis(250);
+
 /// The wait after which the PINGs of keep-alive are frequent enough.
 const LAST: Duration = Duration::from_secs(10);
 
@@ -37,6 +41,8 @@ pub(super) struct Nudge {
     asked: BinaryHeap<Reverse<Asked>>,
     /// The timer, and when it fires.
     timer: Option<(Instant, Key)>,
+    /// When the last frame was sent.
+    sent: Option<Instant>,
 }
 
 /// A request, until its next turn.
@@ -68,6 +74,11 @@ impl Driver {
     pub(super) fn look_for_answers(&mut self) {
         self.nudge.timer = None;
         let now = Instant::now();
+        if let Some(sent) = self.nudge.sent
+            && now < sent + PAUSE
+        {
+            return self.time_nudge(sent + PAUSE);
+        }
         let mut has_waited = false;
         while let Some(Reverse(Asked { turn, wait, id })) = self.nudge.asked.pop() {
             if !self.awaits_answer(id) {
@@ -89,6 +100,7 @@ impl Driver {
             self.nudge.asked = BinaryHeap::new();
         }
         if has_waited {
+            self.nudge.sent = Some(now);
             self.session.http2().request_settings_acknowledgement();
             // A timer has caused this, so the frame leaves in the next turn.
             self.shared.ask();

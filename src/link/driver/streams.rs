@@ -208,7 +208,6 @@ impl Driver {
     pub(super) fn remove(&mut self, key: usize) {
         let Some(mut entry) = self.streams.try_remove(key) else { return };
         note_what_is_owed(&mut entry, &mut self.session);
-        entry.carrier.leave_link();
         // The link's window gets every received byte back once, including those that the user has
         // just read.
         self.held -= entry.release(&mut self.session);
@@ -233,7 +232,8 @@ impl Driver {
     /// Looks again at the streams whose answers had to wait for room.
     pub(super) fn send_answers(&mut self) {
         self.heads_wait = false;
-        if self.unanswered.is_empty() {
+        if self.unanswered.is_empty() || heads_room(&self.session) == 0 {
+            self.heads_wait = !self.unanswered.is_empty();
             return;
         }
         for key in std::mem::take(&mut self.unanswered) {

@@ -12,7 +12,11 @@ use bytes::Bytes;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 
+#[cfg(all(feature = "serve", feature = "websocket"))]
+use crate::conn::Accounts;
 use crate::conn::{LinkInfo, Shutdown};
+#[cfg(all(feature = "serve", feature = "websocket"))]
+use crate::link::Seat;
 use crate::link::Socket;
 use crate::listener::Shared;
 use crate::listener::limits::{MAX_LINKS, Slot};
@@ -40,6 +44,9 @@ pub(crate) struct Http1Client {
     pub(crate) max_head: usize,
     /// To be told when a request of the client has been answered.
     pub(crate) answered: Arc<Notify>,
+    /// For WebSockets that the program accepts by itself.
+    #[cfg(all(feature = "serve", feature = "websocket"))]
+    pub(crate) accounts: Accounts,
     pub(crate) shutdown: Shutdown,
     /// To be dropped with `io`, perhaps long after the client's last request.
     pub(crate) open: oneshot::Sender<()>,
@@ -138,6 +145,12 @@ impl Http1 {
 }
 
 impl Shared {
+    #[cfg(all(feature = "serve", feature = "websocket"))]
+    fn accounts(&self) -> Accounts {
+        let budget = Arc::clone(&self.budget);
+        Accounts::new(move |task| Box::new(Seat::new(&budget, task)))
+    }
+
     /// Serves a client that speaks HTTP/1, in its place among the listener's links.
     pub(in crate::listener) async fn serve_http1(
         &self,
@@ -161,6 +174,8 @@ impl Shared {
             head_timeout,
             max_head,
             answered: Arc::clone(&answered),
+            #[cfg(all(feature = "serve", feature = "websocket"))]
+            accounts: self.accounts(),
             shutdown,
             open,
         });

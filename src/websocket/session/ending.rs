@@ -179,7 +179,9 @@ impl Session {
             self.unconfirmed = Some(error);
         }
         self.over = true;
-        self.account = None;
+        if let Some(account) = &mut self.account {
+            account.is_over();
+        }
         self.pulse.end();
         let is_confirmed = how.is_ok() || !self.messages.are_marked();
         self.carrier.end(is_confirmed);

@@ -20,6 +20,9 @@ use crate::websocket::pulse::Due;
 
 const STUCK: &str = "the peer has not taken everything: it has made no progress for 30 s";
 
+const UNREAD: &str = "the peer has taken none of its pongs for as long as the keep_alive_interval and the \
+                      keep_alive_timeout: it sends pings, and does not read";
+
 impl Session {
     /// Sends the pings that are due, and gives up a peer whose time is up.
     pub(super) fn beat<S>(&mut self, cx: &mut Context<'_>, socket: &mut Socket<S>)
@@ -32,7 +35,7 @@ impl Session {
         if self.over || (self.received_close && !self.is_blocked) {
             return;
         }
-        if self.is_full() {
+        if self.waits_for_reader() {
             self.pulse.cannot_read();
         }
         if self.closed {
@@ -56,12 +59,13 @@ impl Session {
                 }
                 Due::Sign(has_received) => {
                     self.post(cx, socket, Mark::Here(has_received).message());
-                    if self.is_full() {
+                    if self.waits_for_reader() {
                         self.pulse.cannot_read();
                     }
                     continue;
                 }
                 Due::Stuck => STUCK.to_owned(),
+                Due::Silent(_) if self.pongs > PONGS => UNREAD.to_owned(),
                 Due::Silent(text) => text,
                 Due::Quiet(knob, text) => {
                     self.stream.link.observed.timed_out(knob, self.stream.request.uri.path());

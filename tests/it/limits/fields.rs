@@ -6,11 +6,14 @@ use anyhow::{Context, ensure};
 use h2conn::{Listener, ListenerHandle, Reason};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
 use super::{Filled, Memory, round_trip, tell_memory, until};
 use crate::attacks::peer::{bomb, client, pieces, play};
 use crate::support::process;
-use crate::support::raw::{DATA, END_HEADERS, HEADERS, OK, PING, RST_STREAM, Raw, SETTINGS, frame};
+use crate::support::raw::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, OK, PING, RST_STREAM, Raw, SETTINGS, frame, request,
+};
 use crate::support::{Over, Site, TestResult, accept, echo, listen_with, run, serve};
 
 const MIB: usize = 1 << 20;
@@ -123,6 +126,57 @@ fn a_link_whose_memory_is_full_of_header_fields_gets_no_new_conns_and_others_do(
         round_trip(&other.connect(site.url("/")).await?.0).await?;
         drop(thrower);
         until(&handle, |stats| stats.links == 1 && stats.request_bytes < 8_000).await;
+        Ok(())
+    })
+}
+
+/// A program may hold a connection that is over, for instance while it asks whether the client has
+/// everything. The client must not make it hold any number of them.
+#[test]
+fn requests_that_are_over_and_held_count_for_their_link() -> TestResult {
+    const LINK: usize = 2 << 20;
+    run(async {
+        let builder = Listener::builder().max_link_memory(LINK as u32).first_conn_timeout(None);
+        let (mut listener, site) = listen_with(Over::Cleartext, builder).await?;
+        let handle = listener.handle();
+        let (hold, mut held) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(incoming) = listener.accept().await {
+                // The client may have taken it back.
+                let Ok(conn) = incoming.accept() else { continue };
+                let ended = (&conn).shutdown().await;
+                let _ = hold.send((conn, ended));
+            }
+        });
+        let mut raw = client(site.addr).await?;
+        let (mut answered, mut refused) = (0, 0);
+        for number in 0..600 {
+            let id = 2 * number + 1;
+            raw.send(HEADERS, END_HEADERS | END_STREAM, id, &request("/")).await?;
+            loop {
+                let frame = raw.next().await?.context("the link lives")?;
+                match frame.kind {
+                    HEADERS if frame.stream == id => answered += 1,
+                    RST_STREAM if frame.stream == id => refused += 1,
+                    _ => continue,
+                }
+                break;
+            }
+        }
+        // A request takes 5 KiB and some more, and half of the link's memory is for requests.
+        ensure!((150..=210).contains(&answered) && refused > 300, "{answered}, {refused}");
+        until(&handle, |stats| stats.conns == 0).await;
+        ensure!(handle.stats().request_bytes <= LINK / 2, "{:?}", handle.stats());
+        // Another link has its own memory.
+        let other = site.client()?;
+        other.connect(site.url("/")).await?;
+        for _ in 0..answered {
+            let (_conn, ended) = held.recv().await.context("they are held")?;
+            ended?;
+        }
+        until(&handle, |stats| stats.request_bytes < 3 * 6_000).await;
+        raw.send(HEADERS, END_HEADERS | END_STREAM, 2_001, &request("/")).await?;
+        raw.wait_for(HEADERS, 2_001).await?;
         Ok(())
     })
 }

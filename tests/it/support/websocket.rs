@@ -6,6 +6,7 @@ use bytes::Bytes;
 use h2conn::http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -77,6 +78,26 @@ async fn send_over(
 /// Opens a WebSocket at `path`.
 pub(crate) async fn open(site: &Site, by: Version, path: &str) -> TestResult<Socket> {
     opened(send(site, by, request(site, by, path)?).await?).await
+}
+
+/// A link for many WebSockets over HTTP/2.
+pub(crate) async fn sender(site: &Site) -> TestResult<SendRequest<Empty<Bytes>>> {
+    let io = TokioIo::new(TcpStream::connect(site.addr).await?);
+    let client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (mut send, connection) = client.handshake(io).await?;
+    tokio::spawn(connection);
+    // The server's SETTINGS allow extended CONNECT, but may not have arrived yet.
+    send.ready().await?;
+    Ok(send)
+}
+
+/// Opens a WebSocket at `path` on a link.
+pub(crate) async fn open_with(
+    send: &mut SendRequest<Empty<Bytes>>,
+    site: &Site,
+    path: &str,
+) -> TestResult<Socket> {
+    opened(send.send_request(request(site, Version::HTTP_2, path)?).await?).await
 }
 
 /// Opens a WebSocket over a transport that the test provides.

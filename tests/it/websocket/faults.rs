@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::framework::{hyper_listen, hyper_over_memory, stock};
@@ -90,6 +90,36 @@ fn a_client_that_does_not_read_its_pongs_is_not_read_any_more() -> TestResult {
         }
         Ok(())
     })
+}
+
+/// The pings of a client that never reads do not keep its connection alive.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_reads_its_pongs_is_given_up_as_a_silent_one_is() -> TestResult {
+    checked(3600, async {
+        for by in BOTH {
+            let (io, mut conns) = hyper_over_memory(PIPE, stock(), Acceptor::default());
+            let mut client = open_over(io, by).await?;
+            let conn = conns.recv().await.context("the server has ended")?;
+            let flood = async {
+                loop {
+                    client.feed(Message::Ping(Bytes::from_static(&[7; 125]))).await?;
+                }
+                #[expect(unreachable_code, reason = "it gives the block its type")]
+                TestResult::Ok(())
+            };
+            let began = Instant::now();
+            let error = tokio::select! {
+                ended = conn.closed() => ended.err().context("a good end")?,
+                flooded = flood => return flooded,
+            };
+            ensure!(error.kind() == ErrorKind::TimedOut, "{by:?}: {error:?}");
+            ensure!(error.to_string().contains("none of its pongs"), "{by:?}: {error}");
+            let waited = began.elapsed().as_secs();
+            ensure!((44..=76).contains(&waited), "{by:?}: {waited} s");
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// A server whose handler keeps its response, or returns another one.

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Connection, Inner};
-use crate::settings::Settings;
+use crate::settings::{Setting, Settings};
 use crate::stream::RecvHalf;
 use crate::window::{self, Due};
 use crate::{Config, ConnectionError, Reason, frame};
@@ -110,13 +110,18 @@ impl Connection {
         self.inner.send_settings();
     }
 
-    /// Sends SETTINGS without values, unless an acknowledgement of SETTINGS is awaited anyway. The
-    /// acknowledgement, which is due within
-    /// [`Config::settings_timeout`], makes a peer that holds output back send it.
+    /// Sends SETTINGS that change nothing, unless an acknowledgement of SETTINGS is awaited anyway. The
+    /// acknowledgement, which is due within [`Config::settings_timeout`], makes a peer that holds
+    /// output back send it. One value is repeated, because some peers count SETTINGS without values as
+    /// abuse.
     pub fn request_settings_acknowledgement(&mut self) {
-        if !self.inner.ours.are_sent() && self.inner.failed.is_none() {
-            self.inner.write_settings();
+        if self.inner.ours.are_sent() || self.inner.failed.is_some() {
+            return;
         }
+        let Ours { acknowledged, wanted, .. } = &self.inner.ours;
+        let same = Setting::InitialWindowSize(wanted.initial_window_size);
+        let repeated = (acknowledged == wanted).then_some(same);
+        self.inner.write_settings(repeated);
     }
 }
 
@@ -128,14 +133,15 @@ impl Inner {
         *window = (*window).min(most);
         let Ours { acknowledged, sent, wanted } = &self.ours;
         if sent.is_none() && acknowledged != wanted && self.failed.is_none() {
-            self.write_settings();
+            self.write_settings(None);
         }
     }
 
-    /// Sends the values that have changed, if any have.
-    fn write_settings(&mut self) {
+    /// Sends the values that have changed, and one that may not have.
+    fn write_settings(&mut self, repeated: Option<Setting>) {
         let Ours { acknowledged, sent, wanted } = &mut self.ours;
-        frame::settings::write(wanted.changes_from(acknowledged), &mut self.output.bytes);
+        let settings = wanted.changes_from(acknowledged).chain(repeated);
+        frame::settings::write(settings, &mut self.output.bytes);
         *sent = Some(Sent { settings: *wanted, at: None });
         let (old, new) = (*acknowledged, *wanted);
         // A value that allows the peer more counts at once, because it may use it before we read

@@ -11,11 +11,13 @@ use tokio::time::{sleep, timeout};
 use super::boxes::Proxy;
 use super::cells::echoed;
 use super::kinds::{Form, MARK};
+use crate::support::WATCHDOG;
 
 /// A client that trusts the proxy.
 pub(super) fn builder(proxy: &Proxy) -> ClientBuilder {
     let trusting = ClientTls::new().only_root_certificates(&proxy.certificate);
-    Client::builder().tls(trusting).reach(proxy.form.reach())
+    // 300 handshakes of TLS at once take their time on a busy machine.
+    Client::builder().tls(trusting).reach(proxy.form.reach()).connect_timeout(WATCHDOG)
 }
 
 pub(super) fn client(proxy: &Proxy) -> Result<Client> {
