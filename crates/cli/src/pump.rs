@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use h2conn::{Conn, Error, OnDrop, Reason};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 /// The size of one read of a socket or pipe.
@@ -14,6 +15,11 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// How long bytes that arrived before a reset may take to reach a socket that does not read.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a socket may take nothing of what a peer has sent that has left in good order. The Conn
+/// is over, so no limit of the library counts any more. A target that reads 100 kB/s lets a full
+/// buffer of the system's move within this time.
+const LEFT: Duration = Duration::from_secs(30);
 
 /// The place where one direction was cut off.
 #[derive(Debug)]
@@ -100,6 +106,9 @@ pub(crate) async fn echo(mut conn: &Conn) -> io::Result<()> {
 /// A reset of one side becomes a reset of the other. A side that takes no more gets no more bytes,
 /// but may go on sending.
 ///
+/// If the peer has sent everything and is gone, the socket still gets all of it, unless it takes
+/// nothing for [`LEFT`], or for `idle_timeout` if that is shorter. Its answers are read and dropped.
+///
 /// # Errors
 ///
 /// The error that broke either side.
@@ -107,12 +116,17 @@ pub(crate) async fn echo(mut conn: &Conn) -> io::Result<()> {
 /// # Cancel safety
 ///
 /// Dropping the future resets both sides.
-pub(crate) async fn relay<S: Socket>(conn: &Conn, mut socket: CutOnDrop<S>) -> io::Result<()> {
+pub(crate) async fn relay<S: Socket>(
+    conn: &Conn,
+    mut socket: CutOnDrop<S>,
+    idle_timeout: Option<Duration>,
+) -> io::Result<()> {
+    let patience = idle_timeout.map_or(LEFT, |limit| limit.min(LEFT));
     conn.on_drop(OnDrop::Reset);
     let ended = match &mut socket.0 {
         Some(socket) => {
             socket.hurry();
-            both_ways(conn, socket).await
+            both_ways(conn, socket, patience).await
         }
         None => Ok(()),
     };
@@ -157,20 +171,23 @@ impl<S: Socket> Drop for CutOnDrop<S> {
     }
 }
 
-async fn both_ways<S: Socket>(conn: &Conn, socket: &mut S) -> Result<(), Cut> {
+async fn both_ways<S: Socket>(conn: &Conn, socket: &mut S, patience: Duration) -> Result<(), Cut> {
     let (mut source, mut sink) = tokio::io::split(socket);
+    let has_all = Notify::new();
     let outgoing = async {
         let delivered = tokio::select! {
-            delivered = from_conn(conn, &mut sink) => delivered,
+            delivered = deliver(conn, &mut sink, patience) => delivered,
             error = cut_off(conn) => Err(Broken::Source(error.into())),
         };
-        match delivered {
+        let ended = match delivered {
             Err(Broken::Source(error)) => Err(Cut::Conn(error)),
             Err(Broken::Sink(error)) if takes_no_more(&error) => discard(conn).await,
             // The system reports a reset or a timeout once, and a later read sees a plain end.
             Err(Broken::Sink(error)) => Err(Cut::Socket(error)),
             Ok(()) => Ok(()),
-        }
+        };
+        has_all.notify_one();
+        ended
     };
     let incoming = async {
         let sending = async {
@@ -185,11 +202,56 @@ async fn both_ways<S: Socket>(conn: &Conn, socket: &mut S) -> Result<(), Cut> {
         };
         match sent {
             Err(Broken::Source(error)) => Err(Cut::Socket(error)),
-            // The error of the peer's own direction decides how the relay ended.
-            Err(Broken::Sink(_)) | Ok(()) => Ok(()),
+            // A target that answers while it reads would wait for a reader of its answers, and take
+            // nothing more. The error of the peer's own direction decides how the relay ended.
+            Err(Broken::Sink(_)) => tokio::select! {
+                dropped = drop_answers(&mut source) => dropped,
+                () = has_all.notified() => Ok(()),
+            },
+            Ok(()) => Ok(()),
         }
     };
     tokio::try_join!(outgoing, incoming).map(drop)
+}
+
+/// Like [`from_conn`], but once the connection is over, the sink must take something within
+/// `patience`, again and again.
+async fn deliver(
+    conn: &Conn,
+    sink: &mut (impl AsyncWrite + Unpin),
+    patience: Duration,
+) -> Result<(), Broken> {
+    while let Some(mut chunk) = conn.read_chunk().await.map_err(|e| Broken::Source(e.into()))? {
+        while !chunk.is_empty() {
+            let written = tokio::select! {
+                biased;
+                written = sink.write_buf(&mut chunk) => written.map_err(Broken::Sink)?,
+                error = stuck(conn, patience) => return Err(Broken::Source(error)),
+            };
+            if written == 0 {
+                return Err(Broken::Sink(io::ErrorKind::WriteZero.into()));
+            }
+        }
+        sink.flush().await.map_err(Broken::Sink)?;
+    }
+    sink.shutdown().await.map_err(Broken::Sink)
+}
+
+/// Waits until the connection has been over for this long, however it ended.
+async fn stuck(conn: &Conn, patience: Duration) -> io::Error {
+    // How it ended is seen when its bytes have been read.
+    let _ = conn.closed().await;
+    sleep(patience).await;
+    let seconds = patience.as_secs_f32();
+    let text = format!("the peer has left, and its bytes could not be passed on for {seconds} s");
+    io::Error::new(io::ErrorKind::TimedOut, text)
+}
+
+/// Reads and drops what a socket says to a peer that is gone, to the socket's end.
+async fn drop_answers(source: &mut (impl AsyncRead + Unpin)) -> Result<(), Cut> {
+    let mut buffer = vec![0; CHUNK];
+    while source.read(&mut buffer).await.map_err(Cut::Socket)? > 0 {}
+    Ok(())
 }
 
 /// Whether an error says only that the socket takes no more, so that the other direction can go on.
@@ -220,7 +282,7 @@ async fn over(conn: &Conn) -> Error {
 async fn cut_off(conn: &Conn) -> Error {
     let error = over(conn).await;
     match error.reason() {
-        // The peer has sent everything and leaves.
+        // The peer has sent everything and leaves. `deliver` has a limit for that.
         Some(Reason::NO_ERROR) => pending().await,
         _ => {
             sleep(GRACE).await;
@@ -236,10 +298,10 @@ mod tests {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
-    use tokio::io::ReadBuf;
+    use tokio::io::{DuplexStream, ReadBuf};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::task::JoinHandle;
-    use tokio::time::timeout;
+    use tokio::time::{Instant, timeout};
 
     use super::*;
 
@@ -249,7 +311,7 @@ mod tests {
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (tcp, _) = listener.accept().await.unwrap();
         let (near, far) = h2conn::testing::pair().await.unwrap();
-        (peer, far, tokio::spawn(async move { relay(&near, CutOnDrop::new(tcp)).await }))
+        (peer, far, tokio::spawn(async move { relay(&near, CutOnDrop::new(tcp), None).await }))
     }
 
     async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -325,6 +387,87 @@ mod tests {
         soon(relay).await.unwrap().unwrap();
     }
 
+    impl Socket for DuplexStream {
+        fn cut(&self) {}
+
+        fn hurry(&self) {}
+    }
+
+    /// A target whose buffers are small, and a relay to it from a peer that has sent all these bytes
+    /// and is gone. The target has taken nothing yet, so nothing but its buffer is full.
+    async fn left(bytes: &[u8]) -> (DuplexStream, JoinHandle<io::Result<()>>, Conn) {
+        let (target, socket) = tokio::io::duplex(1024);
+        let (near, mut far) = h2conn::testing::pair().await.unwrap();
+        let relay = tokio::spawn(async move { relay(&near, CutOnDrop::new(socket), None).await });
+        far.write_all(bytes).await.unwrap();
+        far.shutdown().await.unwrap();
+        far.sent().await.unwrap();
+        far.reset(Reason::NO_ERROR);
+        (target, relay, far)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_target_that_answers_while_it_reads_gets_all_of_a_peer_that_has_left() {
+        let bytes: Vec<u8> = (0..300_000u32).map(|n| (n % 251) as u8).collect();
+        let (mut target, relay, _far) = left(&bytes).await;
+        let mut got = Vec::new();
+        let mut piece = [0; 1000];
+        loop {
+            match soon(target.read(&mut piece)).await.unwrap() {
+                0 => break,
+                n => {
+                    got.extend_from_slice(&piece[..n]);
+                    // More than the buffer holds: the relay must read it, until it has passed on all.
+                    let _ = soon(target.write_all(&[1; 4096])).await;
+                }
+            }
+        }
+        assert!(got == bytes, "{} bytes", got.len());
+        // The error says that the answers were lost.
+        let error = soon(relay).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe, "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_target_that_takes_nothing_of_a_peer_that_has_left_is_cut_after_a_while() {
+        let begun = Instant::now();
+        let (target, relay, _far) = left(&[7; 300_000]).await;
+        let error = timeout(LEFT * 3, relay).await.expect("it hangs").unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        assert!((LEFT..LEFT * 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        drop(target);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_target_gets_all_of_a_peer_that_has_left() {
+        let (mut target, relay, _far) = left(&[7; 20_000]).await;
+        let mut got = 0;
+        loop {
+            sleep(LEFT * 2 / 3).await;
+            match target.read(&mut [0; 1024]).await.unwrap() {
+                0 => break,
+                n => got += n,
+            }
+        }
+        assert_eq!(got, 20_000);
+        soon(relay).await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_target_that_has_ended_and_takes_nothing_is_cut_after_the_idle_timeout() {
+        let (mut target, socket) = tokio::io::duplex(1024);
+        let (near, mut far) = h2conn::testing::pair().await.unwrap();
+        let limit = LEFT / 10;
+        let socket = CutOnDrop::new(socket);
+        let relay = tokio::spawn(async move { relay(&near, socket, Some(limit)).await });
+        far.write_all(&[7; 300_000]).await.unwrap();
+        far.shutdown().await.unwrap();
+        target.shutdown().await.unwrap();
+        assert_eq!(soon(far.read(&mut [0])).await.unwrap(), 0);
+        let error = timeout(LEFT / 2, relay).await.expect("it hangs").unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+    }
+
     #[tokio::test]
     async fn a_relay_that_is_dropped_resets_both() {
         let (mut peer, mut far, relay) = ends().await;
@@ -341,7 +484,7 @@ mod tests {
     async fn a_socket_that_takes_no_more_is_heard_to_its_end() {
         let (mut peer, socket) = tokio::net::UnixStream::pair().unwrap();
         let (near, mut far) = h2conn::testing::pair().await.unwrap();
-        let relay = tokio::spawn(async move { relay(&near, CutOnDrop::new(socket)).await });
+        let relay = tokio::spawn(async move { relay(&near, CutOnDrop::new(socket), None).await });
         let peer_socket = peer.into_std().unwrap();
         peer_socket.shutdown(std::net::Shutdown::Read).unwrap();
         peer = tokio::net::UnixStream::from_std(peer_socket).unwrap();
@@ -412,7 +555,8 @@ mod tests {
         for error in [io::ErrorKind::ConnectionReset, io::ErrorKind::TimedOut] {
             let (near, mut far) = h2conn::testing::pair().await.unwrap();
             let socket = Failing { error, has_failed: false, reader: None };
-            let relay = tokio::spawn(async move { relay(&near, CutOnDrop::new(socket)).await });
+            let relay =
+                tokio::spawn(async move { relay(&near, CutOnDrop::new(socket), None).await });
             far.write_all(b"x").await.unwrap();
             let end = soon(far.read(&mut [0])).await.unwrap_err();
             let end = h2conn::Error::from_io(&end).unwrap();

@@ -220,7 +220,7 @@ impl Server {
             Ok(tcp) => {
                 let tcp = CutOnDrop::new(tcp);
                 let conn = incoming.accept()?;
-                relay(&conn, tcp).await?;
+                relay(&conn, tcp, self.idle_timeout).await?;
                 Ok("ended".to_owned())
             }
             Err(no_way) => {
@@ -288,7 +288,7 @@ impl Server {
             return refuse(incoming, StatusCode::NOT_FOUND, "nobody waits here under this name");
         };
         let conn = incoming.accept()?;
-        relay(&conn, tcp).await?;
+        relay(&conn, tcp, self.idle_timeout).await?;
         Ok("ended".to_owned())
     }
 

@@ -97,14 +97,17 @@ async fn forward(tcp: TcpStream, target: &Target, tunnel: &Tunnel) -> Result<()>
     // Even if there is no way to the target, the other side must see a reset and no end.
     let tcp = CutOnDrop::new(tcp);
     let conn = tunnel.to(target).await.map_err(explain)?;
-    Ok(relay(&conn, tcp).await?)
+    Ok(relay(&conn, tcp, tunnel.idle_timeout).await?)
 }
 
 async fn by_socks(tcp: TcpStream, peer: SocketAddr, tunnel: &Tunnel) -> Result<()> {
     let request = socks::Request::read(tcp).await.with_context(|| peer.to_string())?;
     let target = request.target.clone();
     let result = match tunnel.to(&target).await {
-        Ok(conn) => relay(&conn, CutOnDrop::new(request.accept().await?)).await.map_err(Into::into),
+        Ok(conn) => {
+            let tcp = CutOnDrop::new(request.accept().await?);
+            relay(&conn, tcp, tunnel.idle_timeout).await.map_err(Into::into)
+        }
         Err(error) => {
             // The client may already have gone.
             let _ = request.refuse(&error).await;

@@ -124,7 +124,7 @@ impl Visitor {
         // The listener must be able to end before its visitors do.
         drop(control);
         let conn = opened.map_err(explain)?;
-        Ok(relay(&conn, tcp).await?)
+        Ok(relay(&conn, tcp, tunnel.idle_timeout).await?)
     }
 
     /// Has the server end this visit at once, instead of when its time is up.

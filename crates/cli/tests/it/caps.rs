@@ -371,3 +371,32 @@ async fn three_eighths_of_the_descriptors_are_for_tunnels() {
     let mut other = server.forward(&["-L", "0:127.0.0.1:1"]);
     other.says("listening on ").await;
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_peer_that_leaves_a_target_that_reads_nothing_gives_back_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let to = format!("unix:{}", path.display());
+    let args = ["--cleartext", "--keep-open", "--max-conns", "1", "--idle-timeout", "5", "--to", &to];
+    let server = crate::support::Server::start(&args).unwrap();
+    let client = Client::builder().build().unwrap();
+    let (mut conn, _) = client.connect(&server.url).await.unwrap();
+    // More than the sockets hold, and less than the windows.
+    soon("the bytes", conn.write_all(&[7; 900_000])).await.unwrap();
+    soon("the end", conn.shutdown()).await.unwrap();
+    soon("the end", conn.sent()).await.unwrap();
+    conn.reset(h2conn::Reason::NO_ERROR);
+    let another = async {
+        loop {
+            match client.connect(&server.url).await {
+                Err(error) if error.status().is_some() => {
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+                connected => break connected.map(drop),
+            }
+        }
+    };
+    soon("the place", another).await.unwrap();
+}

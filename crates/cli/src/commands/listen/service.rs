@@ -24,7 +24,8 @@ use crate::talk::{End, talk};
 pub(super) enum Service {
     Echo,
     Exec(Arc<str>),
-    To(Destination),
+    /// With the time for which nothing may move once the peer has left.
+    To(Destination, Option<Duration>),
     Doctor(Arc<Desk>),
     /// Only one connection at a time can have standard input and output.
     Stdio(Arc<Mutex<Stdio>>),
@@ -46,7 +47,7 @@ impl Service {
         } else if let Some(command) = &args.exec {
             Service::Exec(command.as_str().into())
         } else if let Some(destination) = &args.to {
-            Service::To(destination.clone())
+            Service::To(destination.clone(), args.stream.idle_timeout)
         } else {
             let (input, output) = (Input::stdin(), Output::stdout());
             Service::Stdio(Arc::new(Mutex::new(Stdio { input, output, linger: args.linger })))
@@ -67,7 +68,7 @@ impl Service {
                 finish(&conn, served, report).await
             }
             Service::Exec(command) => exec::serve(incoming, &command, report).await,
-            Service::To(destination) => relay(incoming, &destination, report).await,
+            Service::To(destination, idle) => relay(incoming, &destination, idle, report).await,
             Service::Doctor(desk) => {
                 let who = incoming.peer_addr().clone();
                 match desk.serve(incoming).await {
@@ -114,7 +115,12 @@ async fn finish(conn: &Conn, served: io::Result<()>, report: Report) -> Result {
     served
 }
 
-async fn relay(incoming: Incoming, destination: &Destination, report: Report) -> Result {
+async fn relay(
+    incoming: Incoming,
+    destination: &Destination,
+    idle_timeout: Option<Duration>,
+    report: Report,
+) -> Result {
     let cannot = |incoming: Incoming, error: io::Error| {
         let text = "502 Bad Gateway: what is behind this listener cannot be reached\n";
         let mut response = Response::new(text);
@@ -130,7 +136,7 @@ async fn relay(incoming: Incoming, destination: &Destination, report: Report) ->
                 Err(error) => return Err(cannot(incoming, error)),
             };
             let conn = accept(incoming, report)?;
-            let relayed = pump::relay(&conn, socket).await;
+            let relayed = pump::relay(&conn, socket, idle_timeout).await;
             finish(&conn, relayed, report).await
         }
         #[cfg(unix)]
@@ -140,7 +146,7 @@ async fn relay(incoming: Incoming, destination: &Destination, report: Report) ->
                 Err(error) => return Err(cannot(incoming, error)),
             };
             let conn = accept(incoming, report)?;
-            let relayed = pump::relay(&conn, socket).await;
+            let relayed = pump::relay(&conn, socket, idle_timeout).await;
             finish(&conn, relayed, report).await
         }
         #[cfg(not(unix))]
