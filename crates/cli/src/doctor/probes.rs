@@ -27,7 +27,7 @@ const PIECE: usize = 64 << 10;
 /// The longest time of a probe on a slow line.
 pub(super) const LONGEST: Duration = Duration::from_secs(600);
 
-/// The most bytes that are read of the server's words.
+/// The most bytes that the server's words may have.
 const WORDS: u64 = 200;
 
 /// How many times the time for a moment a whole probe may take.
@@ -109,8 +109,7 @@ impl Patient {
     pub(super) async fn server_ends(&self) -> io::Result<Seen> {
         let token = token()?;
         let mut conn = self.open(&format!("ends-first/{token}")).await?;
-        let mut all = Vec::new();
-        let told = timeout(self.patience / 2, conn.read_to_end(&mut all)).await;
+        let told = timeout(self.patience / 2, words_of(&mut conn)).await;
         let is_told = match told {
             Ok(read) => {
                 read?;
@@ -290,11 +289,15 @@ pub(super) async fn bounded(
     }
 }
 
-/// The words of the server, to the end.
+/// The words of the server, to the end. More than [`WORDS`] bytes are an error: a hostile server could
+/// fill the memory with them.
 async fn words_of(conn: &mut Conn) -> io::Result<String> {
     let mut words = Vec::new();
-    conn.take(WORDS).read_to_end(&mut words).await?;
-    Ok(String::from_utf8_lossy(&words).into_owned())
+    conn.take(WORDS + 1).read_to_end(&mut words).await?;
+    match words.len() as u64 > WORDS {
+        true => Err(io::Error::other(format!("the server says more than {WORDS} bytes"))),
+        false => Ok(String::from_utf8_lossy(&words).into_owned()),
+    }
 }
 
 fn failed(fault: Fault, error: &io::Error) -> Seen {
@@ -326,4 +329,41 @@ fn token() -> io::Result<String> {
         let _ = write!(all, "{byte:02x}");
         all
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+    use h2conn::{Client, Listener};
+
+    use super::*;
+    use crate::doctor::{Middlebox, Way};
+
+    /// Much more than the library keeps for a connection that is not read.
+    const MUCH: usize = 256 << 20;
+
+    #[tokio::test]
+    async fn a_server_that_says_more_than_its_words_is_a_fault_and_is_not_read_on() {
+        let mut listener = Listener::builder().bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/", listener.local_addr());
+        let hour = Duration::from_secs(3600);
+        let client = Client::builder().build().unwrap();
+        let way = Way::Http2;
+        let patient = Patient::new(client, way, base, hour, false, Middlebox::default());
+        let serving = async {
+            let mut conn = listener.accept().await.unwrap().accept().unwrap();
+            let mut said = 0;
+            while said < MUCH && conn.write_all(&[b'x'; PIECE]).await.is_ok() {
+                said += PIECE;
+            }
+            said
+        };
+        let probing = bounded(hour, Fault::HalfClose, patient.server_ends());
+        let both = async { tokio::join!(probing, serving) };
+        let (seen, said) = timeout(Duration::from_secs(300), both).await.expect("it hangs");
+        assert_eq!((seen.grade, seen.fault), (Grade::Fault, Fault::HalfClose), "{}", seen.text);
+        assert!(seen.text.contains("more than 200 bytes"), "{}", seen.text);
+        assert!(said < MUCH, "all {said} bytes were read");
+    }
 }
