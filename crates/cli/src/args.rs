@@ -121,6 +121,8 @@ pub(crate) struct Listen {
     /// A connection that breaks becomes a TCP reset (RST), and a TCP reset becomes a reset of the
     /// connection. A Unix socket has no reset: if the connection breaks, the server behind the
     /// socket reads a plain end of file.
+    ///
+    /// If the server does not answer within 10 seconds, the client is answered 502.
     #[arg(long, value_name = "ADDR", group = "service")]
     pub(crate) to: Option<Destination>,
     /// Answer the probes of `h2conn doctor`.

@@ -11,7 +11,7 @@ pub(crate) mod rules;
 pub(crate) mod socks;
 pub(crate) mod spec;
 pub(crate) mod target;
-mod tcp;
+pub(crate) mod tcp;
 pub(crate) mod token;
 pub(crate) mod unreached;
 

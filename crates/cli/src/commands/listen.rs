@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::args::Listen;
 use crate::bind;
 use crate::exit::{Code, Failure, Result};
-use crate::places::{Full, Peer, Place, Places};
+use crate::places::{Full, Line, Peer, Place, Places};
 use crate::report::{About, Report, warn};
 use crate::signals::{Interrupt, say_what_is_awaited, say_what_was_cut};
 use crate::talk::End;
@@ -34,7 +34,7 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
     // There is only one standard input.
     let is_shared = args.keep_open && !matches!(service, Service::Stdio(_));
     let most = if is_shared { args.max_conns.get() } else { 1 };
-    let places: Places = Places::new(most, "connections", "--max-conns");
+    let places: Places<Line> = Places::new(most, "connections", "--max-conns");
     let is_local = bind::is_local(&args.listening.addr);
     let peer_of = |incoming: &Incoming| match is_local {
         true => Peer::LOCAL,
@@ -67,8 +67,11 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
                     Ok(place) => {
                         let service = service.clone();
                         let about = About::from(incoming.peer_addr());
-                        let serving = service.serve(incoming, report, interrupt.clone());
-                        guests.spawn(async move { Guest { about, served: serving.await, _place: place } });
+                        let interrupt = interrupt.clone();
+                        guests.spawn(async move {
+                            let served = service.serve(incoming, &place, report, interrupt).await;
+                            Guest { about, served, _place: place }
+                        });
                     }
                     Err(full) => turn_away(incoming, full, most, is_shared),
                 },
@@ -116,7 +119,7 @@ fn websockets(args: &Listen) -> WebSockets {
 struct Guest {
     about: About,
     served: Result<End>,
-    _place: Place,
+    _place: Place<Line>,
 }
 
 /// How a connection was served, and which host it came from.

@@ -4,28 +4,22 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use h2conn::tokio_util::codec::{FramedRead, LinesCodec};
 use h2conn::{Addr, Conn, OnDrop};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use super::bind::LINE;
 use super::pulse::{NOTHING, Pulse};
 use super::spec::Forward;
 use super::target::Target;
-use super::{BOUND, Tunnel, explain, names, tcp};
+use super::{BOUND, Tunnel, explain, tcp};
 use crate::places::{Line, Peer, Place, Places};
 use crate::pump::{CutOnDrop, relay};
 use crate::report::{About, say, shown, warn};
-
-/// Less than the time that a visitor waits at the server.
-const LIMIT: Duration = Duration::from_secs(10);
 
 /// Serves the visitors of the server's listener, until the server ends it. The connections run in
 /// `relays`, and each takes one of `places`. The server decides how many visitors come, and may be
@@ -115,7 +109,7 @@ impl Visitor {
     }
 
     async fn visit(&self, tunnel: &Tunnel, control: Arc<Conn>, place: &Place<Line>) -> Result<()> {
-        let dialled = dial(&self.target, place).await;
+        let dialled = tcp::dial(&self.target, place).await.context("cannot connect");
         if dialled.is_err() {
             self.turn_away(&control).await?;
         }
@@ -134,13 +128,5 @@ impl Visitor {
 
     fn complain(&self, kind: &'static str, why: fmt::Arguments<'_>) {
         warn(About::All, kind, format_args!("{} to {}: {why}", self.peer, self.target));
-    }
-}
-
-async fn dial(target: &Target, place: &Place<Line>) -> Result<TcpStream> {
-    let dialling = async { tcp::connect(names::look_up(target, place).await?).await };
-    match timeout(LIMIT, dialling).await {
-        Ok(connected) => connected.context("cannot connect"),
-        Err(_) => bail!("no answer within {} s", LIMIT.as_secs()),
     }
 }

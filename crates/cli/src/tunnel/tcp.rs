@@ -6,12 +6,34 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
+use super::names;
+use super::target::Target;
 use crate::places::{Line, Place};
 
 /// How long an address is tried alone before the next one is tried too (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Less than the 15 seconds that a visitor of `forward -R` waits at the server.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Looks up a target and connects to it, for the peer that has this place.
+///
+/// # Errors
+///
+/// The system's error, and `TimedOut` if there is no answer within [`LIMIT`].
+///
+/// # Cancel safety
+///
+/// Dropping the future ends all attempts. A look-up that has begun goes on, and counts until its end.
+pub(crate) async fn dial(target: &Target, held: &Place<Line>) -> io::Result<TcpStream> {
+    let dialling = async { connect(names::look_up(target, held).await?).await };
+    timeout(LIMIT, dialling).await.unwrap_or_else(|_| {
+        let text = format!("no answer within {} s", LIMIT.as_secs());
+        Err(io::Error::new(io::ErrorKind::TimedOut, text))
+    })
+}
 
 /// Connects to the first of these addresses that answers. An address that silently drops packets
 /// does not delay the next one.
@@ -23,7 +45,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// # Cancel safety
 ///
 /// Dropping the future ends all attempts.
-pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     connect_within(addresses, None).await
 }
 
@@ -75,6 +97,7 @@ mod tests {
 
     use super::*;
     use crate::places::{Peer, Places};
+    use crate::tunnel::target::Host;
 
     async fn closed() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
@@ -125,6 +148,22 @@ mod tests {
         connect_within(vec![nobody, open], Some(&held)).await.unwrap();
         // The attempts have given back their place.
         held.another().unwrap();
+    }
+
+    /// Linux drops packets to a listener whose queue is full. Other systems refuse them.
+    #[cfg(target_os = "linux")]
+    #[tokio::test(start_paused = true)]
+    async fn a_target_that_does_not_answer_is_given_up() {
+        let silent = tokio::net::TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let silent = silent.listen(0).unwrap();
+        let nobody = silent.local_addr().unwrap();
+        // The queue has room for one.
+        let _first = TcpStream::connect(nobody).await.unwrap();
+        let target = Target { host: Host::Ip(nobody.ip()), port: nobody.port() };
+        let held = Places::new(1, "connections", "--max-conns").take(Peer::LOCAL).unwrap();
+        let dialled = timeout(LIMIT * 2, dial(&target, &held)).await.expect("it has no limit");
+        assert_eq!(dialled.unwrap_err().to_string(), "no answer within 10 s");
     }
 
     /// Linux drops packets to a listener whose queue is full. Other systems refuse them.

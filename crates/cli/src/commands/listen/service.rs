@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use h2conn::http::{Response, StatusCode};
 use h2conn::{Conn, Incoming, Reason};
-use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use super::exec;
 use crate::args::{Destination, Listen};
 use crate::doctor::Desk;
 use crate::exit::{Code, Failure, Result};
+use crate::places::{Line, Place};
 use crate::pump::{self, CutOnDrop};
 use crate::report::Report;
 use crate::signals::Interrupt;
 use crate::stdio::{Input, Output};
 use crate::talk::{End, talk};
+use crate::tunnel::target::{Host, Target};
+use crate::tunnel::tcp;
 
 /// One of the services, for any number of connections. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -58,6 +60,7 @@ impl Service {
     pub(super) async fn serve(
         self,
         incoming: Incoming,
+        place: &Place<Line>,
         report: Report,
         interrupt: Interrupt,
     ) -> Result<End> {
@@ -68,7 +71,9 @@ impl Service {
                 finish(&conn, served, report).await
             }
             Service::Exec(command) => exec::serve(incoming, &command, report).await,
-            Service::To(destination, idle) => relay(incoming, &destination, idle, report).await,
+            Service::To(destination, idle) => {
+                relay(incoming, place, &destination, idle, report).await
+            }
             Service::Doctor(desk) => {
                 let who = incoming.peer_addr().clone();
                 match desk.serve(incoming).await {
@@ -117,6 +122,7 @@ async fn finish(conn: &Conn, served: io::Result<()>, report: Report) -> Result {
 
 async fn relay(
     incoming: Incoming,
+    place: &Place<Line>,
     destination: &Destination,
     idle_timeout: Option<Duration>,
     report: Report,
@@ -131,7 +137,8 @@ async fn relay(
     };
     match destination {
         Destination::Tcp { host, port } => {
-            let socket = match TcpStream::connect((host.as_str(), *port)).await {
+            let host = host.parse().map_or_else(|_| Host::Name(host.clone()), Host::Ip);
+            let socket = match tcp::dial(&Target { host, port: *port }, place).await {
                 Ok(socket) => CutOnDrop::new(socket),
                 Err(error) => return Err(cannot(incoming, error)),
             };
