@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use h2conn::{Conn, Error, OnDrop, Reason};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -20,6 +21,16 @@ const GRACE: Duration = Duration::from_secs(5);
 /// is over, so no limit of the library counts any more. A target that reads 100 kB/s lets a full
 /// buffer of the system's move within this time.
 const LEFT: Duration = Duration::from_secs(30);
+
+/// How long a TCP peer may be silent before the system asks whether it is still there. A peer that has
+/// vanished is noticed after 45 s, like one of a link.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// The time between questions without an answer.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The number of questions without an answer after which the system gives a peer up.
+const PROBES: u32 = 3;
 
 /// The place where one direction was cut off.
 #[derive(Debug)]
@@ -43,8 +54,8 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Makes the end look like a broken connection to the other side.
     fn cut(&self);
 
-    /// Sends small messages without delay.
-    fn hurry(&self);
+    /// Sends small messages without delay, and notices a peer that has vanished.
+    fn prepare(&self);
 }
 
 impl Socket for tokio::net::TcpStream {
@@ -53,9 +64,15 @@ impl Socket for tokio::net::TcpStream {
         let _ = self.set_zero_linger();
     }
 
-    fn hurry(&self) {
+    fn prepare(&self) {
         // If the system refuses, small messages are only slower.
         let _ = self.set_nodelay(true);
+        let alive = TcpKeepalive::new()
+            .with_time(SILENCE)
+            .with_interval(PROBE_INTERVAL)
+            .with_retries(PROBES);
+        // If the system refuses, its own times count: on Linux two hours.
+        let _ = SockRef::from(self).set_tcp_keepalive(&alive);
     }
 }
 
@@ -64,7 +81,7 @@ impl Socket for tokio::net::UnixStream {
     /// Unix sockets have no reset.
     fn cut(&self) {}
 
-    fn hurry(&self) {}
+    fn prepare(&self) {}
 }
 
 /// Carries the bytes that arrive on a connection to `sink`, and then their end.
@@ -125,7 +142,7 @@ pub(crate) async fn relay<S: Socket>(
     conn.on_drop(OnDrop::Reset);
     let ended = match &mut socket.0 {
         Some(socket) => {
-            socket.hurry();
+            socket.prepare();
             both_ways(conn, socket, patience).await
         }
         None => Ok(()),
@@ -387,10 +404,31 @@ mod tests {
         soon(relay).await.unwrap().unwrap();
     }
 
+    /// A duplicate of a socket shares its options.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_system_asks_silent_tcp_peers_whether_they_are_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let tcp = listener.accept().await.unwrap().0.into_std().unwrap();
+        let same = tcp.try_clone().unwrap();
+        let tcp = TcpStream::from_std(tcp).unwrap();
+        let (near, mut far) = h2conn::testing::pair().await.unwrap();
+        let relay = tokio::spawn(async move { relay(&near, CutOnDrop::new(tcp), None).await });
+        peer.write_all(b"x").await.unwrap();
+        soon(far.read_exact(&mut [0])).await.unwrap();
+        let socket = SockRef::from(&same);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), SILENCE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), PROBE_INTERVAL);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), PROBES);
+        relay.abort();
+    }
+
     impl Socket for DuplexStream {
         fn cut(&self) {}
 
-        fn hurry(&self) {}
+        fn prepare(&self) {}
     }
 
     /// A target whose buffers are small, and a relay to it from a peer that has sent all these bytes
@@ -509,7 +547,7 @@ mod tests {
     impl Socket for Failing {
         fn cut(&self) {}
 
-        fn hurry(&self) {}
+        fn prepare(&self) {}
     }
 
     impl AsyncRead for Failing {

@@ -379,7 +379,8 @@ async fn a_peer_that_leaves_a_target_that_reads_nothing_gives_back_its_place() {
     let path = folder.path().join("socket");
     let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let to = format!("unix:{}", path.display());
-    let args = ["--cleartext", "--keep-open", "--max-conns", "1", "--idle-timeout", "5", "--to", &to];
+    let args =
+        ["--cleartext", "--keep-open", "--max-conns", "1", "--idle-timeout", "5", "--to", &to];
     let server = crate::support::Server::start(&args).unwrap();
     let client = Client::builder().build().unwrap();
     let (mut conn, _) = client.connect(&server.url).await.unwrap();
