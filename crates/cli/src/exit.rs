@@ -8,6 +8,7 @@ use std::time::Duration;
 use h2conn::{Backoff, ErrorKind};
 
 use crate::report::{say_last, shown, without_passwords};
+use crate::transfer::patience::Idle;
 
 /// The result of every operation that can end the program.
 pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
@@ -172,6 +173,7 @@ impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
         let code = match of_library(&error) {
             Some(error) => Failure::from(error.clone()).code,
+            None if error.is::<Idle>() => Code::TimedOut,
             None => Code::Local,
         };
         Failure::new(code, error)

@@ -16,6 +16,7 @@ pub(crate) mod receive;
 pub(crate) mod send;
 pub(crate) mod sink;
 pub(crate) mod source;
+pub(crate) mod space;
 pub(crate) mod step;
 pub(crate) mod store;
 

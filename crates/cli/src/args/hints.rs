@@ -114,7 +114,8 @@ const HINTS: &[Hint] = &[
     hint(
         &["forward", "send", "recv"],
         &["-w", "--wait", "-m", "--max-time"],
-        "--connect-timeout limits making the connection",
+        "--connect-timeout limits making the connection, --idle-timeout (-i) the time in which no \
+         bytes move",
     ),
     hint(
         &["", "connect"],

@@ -1,9 +1,10 @@
 //! The arguments of `send` and `recv`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::tunnel::Secret;
-use super::values::url;
+use super::values::{duration, url};
 use super::{ConnectOptions, examples};
 
 /// Send a file to a server that runs `h2conn serve --files DIR --writable`.
@@ -27,6 +28,13 @@ pub(crate) struct Send {
     /// minute.
     #[arg(long)]
     pub(crate) reconnect: bool,
+    /// Give up a transfer in which the server has let nothing move for this long [default: none].
+    ///
+    /// Only the time in which this side waits for the server counts. A server that must first digest
+    /// or store bytes gets one second more for each 16 MiB. There is no default, because a server
+    /// may let many transfers take turns.
+    #[arg(short, long, value_name = "SECONDS", value_parser = duration)]
+    pub(crate) idle_timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,
 }
@@ -63,6 +71,13 @@ pub(crate) struct Recv {
     /// minute.
     #[arg(long)]
     pub(crate) reconnect: bool,
+    /// Give up a transfer in which the server has let nothing move for this long [default: none].
+    ///
+    /// Only the time in which this side waits for the server counts. A server that must first digest
+    /// or store bytes gets one second more for each 16 MiB. There is no default, because a server
+    /// may let many transfers take turns.
+    #[arg(short, long, value_name = "SECONDS", value_parser = duration)]
+    pub(crate) idle_timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) connection: ConnectOptions,
 }

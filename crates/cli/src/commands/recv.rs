@@ -9,6 +9,7 @@ use crate::exit::{Failure, Result};
 use crate::report::Report;
 use crate::signals::Interrupt;
 use crate::transfer::RECV;
+use crate::transfer::patience::Patience;
 use crate::transfer::place::{self, keeps};
 use crate::transfer::receive::{Destination, Spent};
 
@@ -18,6 +19,7 @@ pub(crate) async fn run(args: Recv, verbose: u8) -> Result {
     let interrupt = Interrupt::watch();
     let path = place::path(args.file, &args.url).map_err(Failure::by_usage)?;
     let (builder, secrets) = authorized(&args.url, &args.connection, &args.secret, report)?;
+    let patience = Patience::new(args.idle_timeout);
     let mut attempts = Attempts::new(args.reconnect);
     let receiving = async {
         loop {
@@ -25,7 +27,7 @@ pub(crate) async fn run(args: Recv, verbose: u8) -> Result {
             let destination = destination.map_err(Failure::by_usage)?;
             let client = builder.clone().header(RECV, destination.field()).build()?;
             let caller = Caller::new(client, report, secrets.clone());
-            let result = destination.fetch(&caller, &args.url).await;
+            let result = destination.fetch(&caller, &args.url, patience).await;
             // The digest has already shown whether the file is whole.
             let _ = caller.close_within(PARTING).await;
             match result {

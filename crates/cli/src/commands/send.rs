@@ -7,6 +7,7 @@ use crate::ending::PARTING;
 use crate::exit::{Failure, Result};
 use crate::report::Report;
 use crate::signals::Interrupt;
+use crate::transfer::patience::Patience;
 use crate::transfer::send::Origin;
 
 /// Sends a file. After Ctrl-C the server keeps the bytes that have arrived, for the next attempt.
@@ -20,9 +21,10 @@ pub(crate) async fn run(args: Send, verbose: u8) -> Result {
         builder = builder.header(name, value);
     }
     let caller = Caller::new(builder.build()?, report, secrets);
+    let patience = Patience::new(args.idle_timeout);
     let mut attempts = Attempts::new(args.reconnect);
     let sending = async {
-        while let Err(error) = origin.submit(&caller, &url).await {
+        while let Err(error) = origin.submit(&caller, &url, patience).await {
             attempts.failed(error.into()).await?;
         }
         Ok(())

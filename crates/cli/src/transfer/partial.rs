@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Seek};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +20,7 @@ use same_file::Handle;
 use super::access::{Access, Mode, give_new, give_owner, make_private};
 use super::digest::Hasher;
 use super::kind;
+use super::space;
 use crate::report::say;
 use lock::Locked;
 
@@ -123,6 +125,12 @@ impl Partial {
     /// The number of bytes so far.
     pub(crate) fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    /// The bytes that ordinary users can still write to the file's disk. `path` is the file's.
+    pub(crate) fn free(&self, path: &Path) -> Option<u64> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        space::free(&self.dir, folder.unwrap_or(Path::new(".")))
     }
 
     /// Digests the bytes so far. Blocks. The position of all handles is then at the end.

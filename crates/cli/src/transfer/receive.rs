@@ -13,6 +13,7 @@ use super::SIZE;
 use super::access::Mode;
 use super::digest::{Digest, Hasher};
 use super::partial::Partial;
+use super::patience::Patience;
 use super::place::{Place, open_through};
 use super::progress::Progress;
 use super::reader::Reader;
@@ -70,12 +71,18 @@ impl Destination {
     }
 
     /// Fetches the file from `url`. The client's requests have [`field`](Destination::field).
+    /// `patience` limits each wait for the server.
     ///
     /// # Errors
     ///
     /// The failure of either side. The bytes that have arrived are kept for the next attempt,
     /// unless they differ from the sender's. [`Spent`] if there can be no next attempt.
-    pub(crate) async fn fetch(mut self, client: &Caller, url: &str) -> Result<()> {
+    pub(crate) async fn fetch(
+        mut self,
+        client: &Caller,
+        url: &str,
+        patience: Patience,
+    ) -> Result<()> {
         // The head contains everything. With a slow disk, an end behind the file would come too late:
         // the server waits for it for one second, and then resets a file that is whole here.
         let (conn, response) = client.ask(url).await?;
@@ -86,8 +93,11 @@ impl Destination {
         })?;
         let mode = Mode::said(response.headers())?;
         let mut reader = Reader::new(&conn);
+        // The server digests as many bytes as this side has.
+        reader.set_patience(patience.to_digest(self.hasher.len()));
         let from: u64 =
             reader.expect("from").await?.parse().context("the server says from where")?;
+        reader.set_patience(patience);
         if from != self.hasher.len() {
             if from != 0 {
                 bail!("the server begins at {from}, and {} are there", self.hasher.len());
@@ -99,7 +109,10 @@ impl Destination {
             }
         }
         let left = size.checked_sub(from);
-        left.with_context(|| format!("the server begins at {from} of {size} bytes"))?;
+        let left = left.with_context(|| format!("the server begins at {from} of {size} bytes"))?;
+        if let To::File(partial) = &self.to {
+            has_room(partial.free(&self.path), left, &self.path)?;
+        }
         let progress = Progress::new(size, from);
         let path = self.path;
         let digest = match self.to {
@@ -125,6 +138,19 @@ impl Destination {
         let _ = conn.close().await;
         say(format_args!("received {}: {}", path.display(), progress.summary(digest)));
         Ok(())
+    }
+}
+
+/// Fails if a file that misses so many bytes has no room on its disk.
+fn has_room(free: Option<u64>, left: u64, path: &Path) -> Result<()> {
+    match free {
+        Some(free) if left > free => {
+            let path = path.display();
+            bail!(
+                "there is no room for {path}: {left} bytes are missing, and its disk has {free} free"
+            )
+        }
+        _ => Ok(()),
     }
 }
 

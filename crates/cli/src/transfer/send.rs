@@ -63,30 +63,41 @@ impl Origin {
         Ok(format!("{given}{}", name::to_segment(name)))
     }
 
-    /// Sends the file to `url`. The client's requests have [`fields`](Origin::fields).
+    /// Sends the file to `url`. The client's requests have [`fields`](Origin::fields). `patience`
+    /// limits each wait for the server.
     ///
     /// # Errors
     ///
     /// The failure of either side.
-    pub(crate) async fn submit(&self, client: &Caller, url: &str) -> Result<()> {
+    pub(crate) async fn submit(
+        &self,
+        client: &Caller,
+        url: &str,
+        patience: Patience,
+    ) -> Result<()> {
         // Open the file for each attempt: a step of an earlier attempt may still read from its own
         // handle.
         let Given { file, .. } = open(&self.path)?;
         let (conn, _) = client.connect(url).await?;
         let mut reader = Reader::new(&conn);
+        // The server digests what it has, and stores the rest at the end.
+        let to_digest = patience.to_digest(self.size);
+        reader.set_patience(to_digest);
         let there = reader.expect("have").await?;
+        // While this side sends, it waits for its own disk too.
+        reader.set_patience(Patience::default());
         let (len, digest) = parse_have(&there)?;
         let (file, hasher) = start(file, len.min(self.size), len, digest).await?;
         let from = hasher.len();
         if from != len {
             say(format_args!("what is there is not the file's beginning: all of it is sent"));
         }
-        write_line(&conn, format!("from {from}")).await?;
+        patience.wait(&conn, write_line(&conn, format!("from {from}"))).await?;
         let progress = Progress::new(self.size, from);
         let source = Source::new(Arc::new(file), hasher, self.size);
         let sending = async {
-            let digest = body(&conn, source, &progress, Patience::default()).await?;
-            (&conn).shutdown().await?;
+            let digest = body(&conn, source, &progress, patience).await?;
+            patience.wait(&conn, (&conn).shutdown()).await?;
             anyhow::Ok(digest)
         };
         tokio::pin!(sending);
@@ -101,7 +112,10 @@ impl Origin {
                     conn.reset(Reason::CANCEL);
                     return Err(error);
                 }
-                sent => (Some(sent), reader.expect("stored").await),
+                sent => {
+                    reader.set_patience(to_digest);
+                    (Some(sent), reader.expect("stored").await)
+                }
             },
         };
         let (sent, stored): (Result<Digest>, String) = match (sent, answer) {

@@ -377,3 +377,49 @@ async fn what_the_server_does_not_offer_it_says_so() {
     no_files.run(&["recv", &url, text(&out)]).await.expect(4, "--files is not set");
     assert!(!out.exists());
 }
+
+#[tokio::test]
+async fn a_server_that_lets_nothing_move_is_given_up_if_that_is_asked_for() -> TestResult {
+    let (idle, here) = ("nothing has moved for 0.3 s; --idle-timeout", tempfile::tempdir()?);
+    let peer = Peer::cleartext(|mut listener| async move {
+        let conn = accept(&mut listener, 100).await?;
+        (&conn).write_all(b"from 0\na part").await?;
+        let error = conn.closed().await.err().context("no reset")?;
+        ensure!(error.reason() == Some(Reason::CANCEL), "{error}");
+        Ok(())
+    })?;
+    let out = here.path().join("out");
+    run(&["recv", "-i", "0.3", &peer.url, text(&out)]).await.expect(6, idle);
+    peer.join()?;
+    ensure!(fs::read(here.path().join("out.h2conn-part"))? == b"a part");
+
+    // The server never says that the file is stored, or never takes it.
+    let file = here.path().join("file");
+    for size in [1000, 40 << 20] {
+        fs::write(&file, noise(size))?;
+        let peer = Peer::cleartext(move |mut listener| async move {
+            let conn = accept(&mut listener, 0).await?;
+            (&conn).write_all(format!("have 0 {NOTHING}\n").as_bytes()).await?;
+            ensure!(conn.closed().await.is_err());
+            Ok(())
+        })?;
+        run(&["send", "-i", "0.3", text(&file), &peer.url]).await.expect(6, "nothing has moved");
+        peer.join()?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_for_which_the_disk_has_no_room_is_refused_before_it_is_written() -> TestResult {
+    let peer = Peer::cleartext(|mut listener| async move {
+        let conn = accept(&mut listener, u64::MAX).await?;
+        (&conn).write_all(b"from 0\na part").await?;
+        ensure!(conn.closed().await.is_err());
+        Ok(())
+    })?;
+    let here = tempfile::tempdir()?;
+    let received = run(&["recv", "--reconnect", &peer.url, text(&here.path().join("out"))]).await;
+    received.expect(7, "out: 18446744073709551615 bytes are missing, and its disk has ");
+    ensure!(fs::read_dir(here.path())?.count() == 0, "something was written");
+    peer.join()
+}

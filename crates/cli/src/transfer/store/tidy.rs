@@ -8,6 +8,7 @@ use tokio::time::sleep;
 use super::Store;
 use crate::report::say;
 use crate::transfer::partial::{Swept, sweep};
+use crate::transfer::space;
 use crate::transfer::step::step;
 
 /// How often partial files are looked for. Reading all directories can take a while.
@@ -62,14 +63,10 @@ impl Store {
     /// The bytes that ordinary users can still write to the file system.
     fn free(&self) -> Option<u64> {
         #[cfg(unix)]
-        {
-            let system = rustix::fs::fstatvfs(&*self.dir).ok()?;
-            system.f_bavail.checked_mul(system.f_frsize)
-        }
+        let free = space::free(&self.dir, ".".as_ref());
         #[cfg(not(unix))]
-        {
-            fs4::available_space(&self.path).ok()
-        }
+        let free = space::free(&self.dir, &self.path);
+        free
     }
 }
 
