@@ -131,7 +131,7 @@ impl Caller {
         let began = Instant::now();
         let (conn, response) = waiting::explained(connecting, &self.client, url, more).await?;
         self.report.opened(&conn, began.elapsed(), &self.secrets);
-        self.report.response(&response);
+        self.report.response(conn.peer_addr(), &response);
         Ok((conn, response))
     }
 

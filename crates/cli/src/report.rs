@@ -14,7 +14,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use h2conn::http::{HeaderMap, HeaderName, Response, Uri};
-use h2conn::{Conn, Stats};
+use h2conn::{Addr, Conn, Stats};
 use indicatif::{ProgressBar, WeakProgressBar};
 
 use crate::args::StatsFormat;
@@ -98,28 +98,51 @@ impl Report {
         }
     }
 
+    /// Like [`note`](Report::note), for a line that a peer can cause as often as it likes.
+    pub(crate) fn note_about(
+        &self,
+        about: impl Into<About>,
+        kind: &'static str,
+        line: impl fmt::Display,
+    ) {
+        self.block(about, kind, || vec![format!("* {line}")]);
+    }
+
+    /// Prints the lines of one event, which a peer can cause as often as it likes.
+    fn block(
+        &self,
+        about: impl Into<About>,
+        kind: &'static str,
+        lines: impl FnOnce() -> Vec<String>,
+    ) {
+        if self.verbose > 0 {
+            STDERR.block(about.into(), kind, lines);
+        }
+    }
+
     /// Prints a connection that was opened here: its two ends, the server's certificate, and the
     /// request.
     pub(crate) fn opened(&self, conn: &Conn, took: Duration, secrets: &Secrets) {
-        if self.verbose == 0 {
-            return;
-        }
-        let (local, peer) = (conn.local_addr(), conn.peer_addr());
-        let millis = took.as_secs_f64() * 1000.0;
-        self.note(format_args!("connected from {local} to {peer} in {millis:.1} ms"));
-        self.certificate(conn, "the server");
-        say(format_args!("> {} {}", conn.method(), self.target(conn.uri())));
-        fields('>', conn.headers(), secrets);
+        self.block(conn.peer_addr(), "opened", || {
+            let (local, peer) = (conn.local_addr(), conn.peer_addr());
+            let millis = took.as_secs_f64() * 1000.0;
+            let mut lines = vec![format!("* connected from {local} to {peer} in {millis:.1} ms")];
+            lines.extend(certificate_of(conn, "the server"));
+            lines.push(format!("> {} {}", conn.method(), self.target(conn.uri())));
+            lines.extend(fields('>', conn.headers(), secrets));
+            lines
+        });
     }
 
     /// Prints a connection that was accepted.
     pub(crate) fn accepted(&self, conn: &Conn) {
-        if self.verbose > 0 {
-            self.note(format_args!("connection from {}", conn.peer_addr()));
-            self.certificate(conn, "the client");
-            say(format_args!("< {} {}", conn.method(), self.target(conn.uri())));
-            fields('<', conn.headers(), &Secrets::default());
-        }
+        self.block(conn.peer_addr(), "accepted", || {
+            let mut lines = vec![format!("* connection from {}", conn.peer_addr())];
+            lines.extend(certificate_of(conn, "the client"));
+            lines.push(format!("< {} {}", conn.method(), self.target(conn.uri())));
+            lines.extend(fields('<', conn.headers(), &Secrets::default()));
+            lines
+        });
     }
 
     /// The target of a request. The query is hidden: it can be a secret, and users paste the output
@@ -132,31 +155,30 @@ impl Report {
         }
     }
 
-    fn certificate(&self, conn: &Conn, whose: &str) {
-        if let Some(der) = conn.peer_certificates().first() {
-            for line in certificate::lines(der) {
-                self.note(format_args!("certificate of {whose}: {line}"));
-            }
-        }
-    }
-
-    /// Prints a response.
-    pub(crate) fn response(&self, response: &Response<()>) {
-        if self.verbose > 0 {
-            say(format_args!("< {}", response.status()));
-            fields('<', response.headers(), &Secrets::default());
-        }
+    /// Prints the response of this peer.
+    pub(crate) fn response(&self, peer: &Addr, response: &Response<()>) {
+        self.block(peer, "response", || {
+            let mut lines = vec![format!("< {}", response.status())];
+            lines.extend(fields('<', response.headers(), &Secrets::default()));
+            lines
+        });
     }
 
     /// Prints what a connection has carried, in the format of `--stats`.
     pub(crate) fn stats(&self, conn: &Conn) {
-        let stats = conn.stats();
-        match self.stats {
-            None => {}
-            Some(StatsFormat::Text) => say(text(&stats)),
-            Some(StatsFormat::Json) => say(json(&stats)),
-        }
+        let text = match self.stats {
+            None => return,
+            Some(StatsFormat::Text) => text,
+            Some(StatsFormat::Json) => json,
+        };
+        STDERR.block(conn.peer_addr().into(), "stats", || vec![text(&conn.stats())]);
     }
+}
+
+fn certificate_of(conn: &Conn, whose: &str) -> Vec<String> {
+    let lines = conn.peer_certificates().first().map(|der| certificate::lines(der));
+    let lines = lines.into_iter().flatten();
+    lines.map(|line| format!("* certificate of {whose}: {line}")).collect()
 }
 
 /// Whether the header field of this name, in lower case, holds a secret wherever it comes from.
@@ -164,16 +186,16 @@ pub(crate) fn is_a_secret(name: &str) -> bool {
     matches!(name, "authorization" | "proxy-authorization" | "cookie" | "set-cookie")
 }
 
-fn fields(mark: char, headers: &HeaderMap, secrets: &Secrets) {
-    for (name, value) in headers {
+fn fields(mark: char, headers: &HeaderMap, secrets: &Secrets) -> Vec<String> {
+    let shown = headers.iter().map(|(name, value)| {
         // Users paste the output of `-v` into reports.
         let secret = secrets.0.contains(name) || is_a_secret(name.as_str());
         match secret || value.is_sensitive() {
-            true => say(format_args!("{mark} {name}: (hidden)")),
-            false => say(format_args!("{mark} {name}: {}", value.as_bytes().escape_ascii())),
+            true => format!("{mark} {name}: (hidden)"),
+            false => format!("{mark} {name}: {}", value.as_bytes().escape_ascii()),
         }
-    }
-    say(mark);
+    });
+    shown.chain([mark.to_string()]).collect()
 }
 
 fn text(stats: &Stats) -> String {

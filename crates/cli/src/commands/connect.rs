@@ -146,7 +146,7 @@ async fn await_response(args: &Connect, way: &Way, conn: &Conn, report: Report) 
     tokio::select! {
         // A connection that has already ended can still have a response.
         biased;
-        Ok(response) = response => report.response(&response),
+        Ok(response) = response => report.response(conn.peer_addr(), &response),
         limit = past(args.connection.connect_timeout) => {
             conn.reset(Reason::CANCEL);
             return Err(Failure::new(

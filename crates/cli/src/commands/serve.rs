@@ -153,7 +153,7 @@ impl Server {
         let about = About::from(incoming.peer_addr());
         let who = format!("{} {}", incoming.peer_addr(), incoming.uri().path());
         match self.serve(incoming).await {
-            Ok(how) => self.report.note(format_args!("{who}: {how}")),
+            Ok(how) => self.report.note_about(about, "served", format_args!("{who}: {how}")),
             Err(error) => {
                 let refused = error.downcast_ref().map(|Refused(status, _)| *status);
                 let kind = refused.and_then(|status| status.canonical_reason()).unwrap_or("failed");
@@ -270,7 +270,8 @@ impl Server {
         let field = HeaderValue::try_from(addr.to_string()).context("an address is a field")?;
         response.headers_mut().insert(BOUND, field);
         let conn = incoming.accept_with(response)?;
-        self.report.note(format_args!("{}: listening on {addr}", conn.peer_addr()));
+        let peer = conn.peer_addr();
+        self.report.note_about(peer, "listening", format_args!("{peer}: listening on {addr}"));
         let listening = Listening {
             tcp: listener,
             addr,

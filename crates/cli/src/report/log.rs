@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt as lines};
 
@@ -42,7 +44,9 @@ pub(crate) fn install(verbose: u8) {
         return registry.init();
     }
     let settings = PeerSettings.with_filter(filter_fn(|metadata| {
-        metadata.target() == LIBRARY && metadata.fields().field(SETTINGS).is_some()
+        // The span of the event names its link's peer.
+        let has_settings = metadata.fields().field(SETTINGS).is_some();
+        metadata.target() == LIBRARY && (has_settings || metadata.is_span())
     }));
     registry.with(settings).init();
 }
@@ -105,19 +109,41 @@ fn peer_in(line: &str) -> About {
 /// Shows the SETTINGS of peers (RFC 9113 §6.5).
 struct PeerSettings;
 
-impl<S: Subscriber> Layer<S> for PeerSettings {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        event.record(&mut Shown);
+/// The peer of a link's span.
+struct PeerOf(About);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for PeerSettings {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut peer = PeerOf(About::All);
+        attributes.record(&mut peer);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(peer);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let span = context.event_span(event);
+        let about = span.and_then(|span| span.extensions().get().map(|PeerOf(about)| *about));
+        event.record(&mut Shown(about.unwrap_or(About::All)));
     }
 }
 
-/// Prints the field's value.
-struct Shown;
+impl Visit for PeerOf {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "peer" {
+            let addr = format!("{value:?}").parse::<SocketAddr>();
+            self.0 = addr.map_or(About::All, About::from);
+        }
+    }
+}
+
+/// Prints the field's value, about this peer.
+struct Shown(About);
 
 impl Visit for Shown {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == SETTINGS {
-            say(format_args!("* settings of the peer: {value:?}"));
+            warn(self.0, SETTINGS, format_args!("* settings of the peer: {value:?}"));
         }
     }
 }

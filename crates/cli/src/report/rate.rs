@@ -7,11 +7,19 @@ use std::time::{Duration, Instant};
 
 use h2conn::Addr;
 
-/// Lines of one kind about one peer that are printed at once.
+/// Messages of one kind about one peer that are printed at once. A message is a line, or the lines of
+/// `-v` about one event.
 const BURST: u32 = 10;
 
-/// After the burst, one line is printed in each period.
+/// After the burst, one message is printed in each period.
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// Messages about all hosts together that are printed at once. An attacker can have any number of
+/// addresses.
+const BURST_OF_ALL: u32 = 100;
+
+/// After that burst, one message about any host is printed in each period.
+const PERIOD_OF_ALL: Duration = Duration::from_millis(100);
 
 /// Pairs of a peer and a kind that are counted separately. All further peers share one entry for
 /// each kind, or clients with many addresses could fill the memory.
@@ -65,10 +73,12 @@ impl fmt::Display for About {
 #[derive(Debug, Default)]
 pub(super) struct Limiter {
     lately: HashMap<(About, &'static str), Lately>,
+    /// Like [`Lately::even_at`], of the messages about all hosts together.
+    even_at: Option<Instant>,
     swept: Option<Instant>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Lately {
     /// The time at which all lines so far would have been printed at one per period (the generic
     /// cell rate algorithm).
@@ -87,11 +97,21 @@ impl Limiter {
                 key.0 = About::All;
             }
         }
-        let lately = self.lately.entry(key).or_insert(Lately { even_at: now, left_out: 0 });
+        let fresh = Lately { even_at: now, left_out: 0 };
+        let of_all = self.even_at.unwrap_or(now).max(now);
+        let lately = self.lately.entry(key).or_insert(fresh);
         let even_at = lately.even_at.max(now);
         if even_at - now > PERIOD * (BURST - 1) {
             lately.left_out += 1;
             return None;
+        }
+        if about != About::All {
+            if of_all - now > PERIOD_OF_ALL * (BURST_OF_ALL - 1) {
+                // Counted together: a count for each of many hosts would be many lines again.
+                self.lately.entry((About::All, kind)).or_insert(fresh).left_out += 1;
+                return None;
+            }
+            self.even_at = Some(of_all + PERIOD_OF_ALL);
         }
         lately.even_at = even_at + PERIOD;
         Some(std::mem::take(&mut lately.left_out))
@@ -115,7 +135,7 @@ impl Limiter {
             let has_stopped = now.saturating_duration_since(lately.even_at) >= QUIET;
             if lately.left_out > 0 && (has_stopped || at_the_end) {
                 let left_out = std::mem::take(&mut lately.left_out);
-                counts.push(format!("{about}: {left_out} more lines were left out ({kind})"));
+                counts.push(self::left_out(*about, left_out, kind));
             }
         }
         counts
@@ -125,6 +145,11 @@ impl Limiter {
     pub(super) fn owes_counts(&self) -> bool {
         self.lately.values().any(|lately| lately.left_out > 0)
     }
+}
+
+/// The line with a count.
+pub(super) fn left_out(about: About, lines: u64, kind: &str) -> String {
+    format!("{about}: {lines} more lines were left out ({kind})")
 }
 
 #[cfg(test)]
@@ -174,6 +199,21 @@ mod tests {
         assert_eq!(limiter.admit(host(200_000), KIND, now), None);
         assert!(limiter.admit(host(200_000), KIND, now + PERIOD * 2).is_some());
         assert!(limiter.lately.contains_key(&(host(200_000), KIND)));
+    }
+
+    #[test]
+    fn all_hosts_together_have_a_hundred_lines_at_once_and_then_ten_a_second() {
+        let (mut limiter, now) = (Limiter::default(), Instant::now());
+        let mut printed = |hosts: std::ops::Range<u32>, at| {
+            hosts.filter(|n| limiter.admit(host(*n), KIND, at).is_some()).count()
+        };
+        assert_eq!(printed(0..1000, now), 100);
+        assert_eq!(printed(1000..2000, now + PERIOD), 10);
+        // This program's own messages have their own limit.
+        assert_eq!(limiter.admit(About::All, "accept", now + PERIOD), Some(0));
+        // There is one count, and not one for each host.
+        let counts = limiter.counts(now, true);
+        assert_eq!(counts, ["h2conn: 1890 more lines were left out (refused)"]);
     }
 
     #[test]

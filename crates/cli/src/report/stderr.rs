@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::rate::{About, Limiter};
+use super::rate::{self, About, Limiter};
 use super::visible::{brief, visible};
 
 /// The most lines that wait in the queue. Further lines are dropped and counted.
@@ -114,6 +114,21 @@ impl Stderr {
             }
             None => {}
         }
+    }
+
+    /// Prints the lines of one message, unless too many of its `kind` were printed about the same host.
+    pub(super) fn block(
+        &self,
+        about: About,
+        kind: &'static str,
+        lines: impl FnOnce() -> Vec<String>,
+    ) {
+        let admitted = self.lock().limiter.admit(about, kind, Instant::now());
+        let Some(left_out) = admitted else { return };
+        if left_out > 0 {
+            self.say(&rate::left_out(about, left_out, kind));
+        }
+        lines().iter().for_each(|line| self.say(line));
     }
 
     /// Waits until all lines are written, or until the reader has read nothing for `patience`.
@@ -318,6 +333,23 @@ mod tests {
         stderr.say("never begun");
         stderr.flush(Duration::from_millis(10));
         assert!(lines.try_recv().is_err());
+    }
+
+    #[test]
+    fn the_lines_of_a_message_are_printed_or_left_out_together() {
+        let (said, lines) = channel();
+        let stderr = Stderr::without_thread(Arc::new(move |line: &[u8]| {
+            said.send(String::from_utf8_lossy(line).into_owned()).map_err(io::Error::other)
+        }));
+        let message = || vec!["* first".to_owned(); 30];
+        for _ in 0..1000 {
+            stderr.block(About::All, "connection", message);
+        }
+        let said: Vec<String> = lines.try_iter().collect();
+        let whole = said.iter().filter(|line| *line == "* first\n").count();
+        // One more message for each second that this takes.
+        assert!((300..3000).contains(&whole) && whole % 30 == 0, "{whole}");
+        assert!(stderr.lock().limiter.owes_counts());
     }
 
     #[test]

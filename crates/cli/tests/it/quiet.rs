@@ -126,6 +126,44 @@ fn a_stranger_who_asks_again_and_again_fills_no_log_and_is_counted() -> TestResu
 }
 
 #[test]
+fn a_stranger_fills_no_log_with_lines_that_the_user_has_asked_for() -> TestResult {
+    const LINKS: usize = 400;
+    let args = ["--echo", "--keep-open", "--cleartext", "-v", "--stats"];
+    let server = Server::start(&args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        for _ in 0..LINKS {
+            let client = Client::builder().build()?;
+            let (mut conn, _) = client.connect(&server.url).await?;
+            conn.shutdown().await?;
+            conn.close().await?;
+            client.close().await?;
+        }
+        anyhow::Ok(())
+    })?;
+    let said = server.interrupt()?.stderr;
+    for part in
+        ["* settings of the peer: ", "* connection from ", "< POST ", "sent 0 bytes", "* closed: "]
+    {
+        let shown = said.lines().filter(|line| line.contains(part)).count();
+        // One more for each second that this takes.
+        ensure!((10..LINKS * 3 / 4).contains(&shown), "{part:?}: {shown} lines");
+    }
+    for kind in ["settings", "accepted", "stats", "closed"] {
+        let counted = format!(" more lines were left out ({kind})");
+        ensure!(
+            said.contains(&counted) || said.contains(" more like this before"),
+            "{kind}: {said}"
+        );
+    }
+    // The lines of a message are together.
+    let (messages, ends) = ("* connection from ", |line: &&str| *line == "<");
+    let messages = said.lines().filter(|line| line.contains(messages)).count();
+    ensure!(said.lines().filter(ends).count() == messages, "{said}");
+    Ok(())
+}
+
+#[test]
 fn a_client_without_a_place_at_a_listener_is_warned_of_with_the_option() -> TestResult {
     let server = Server::start(&["--echo", "--keep-open", "--cleartext", "--max-conns", "1"])?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -77,9 +77,11 @@ impl Service {
             Service::Doctor(desk) => {
                 let who = incoming.peer_addr().clone();
                 match desk.serve(incoming).await {
-                    Ok(what) => report.note(format_args!("{who}: {what}")),
+                    Ok(what) => report.note_about(&who, "probe", format_args!("{who}: {what}")),
                     // A reset is what some probes are about.
-                    Err(error) => report.note(format_args!("{who}: {error:#}")),
+                    Err(error) => {
+                        report.note_about(&who, "probe", format_args!("{who}: {error:#}"));
+                    }
                 }
                 Ok(())
             }
@@ -93,7 +95,11 @@ impl Service {
                 let talked = talk(&conn, input, output, *linger, &interrupt, no_more).await;
                 report.stats(&conn);
                 let end = talked?;
-                report.note(format_args!("closed: {}", end.reason()));
+                report.note_about(
+                    conn.peer_addr(),
+                    "closed",
+                    format_args!("closed: {}", end.reason()),
+                );
                 return Ok(end);
             }
         }?;
@@ -115,7 +121,7 @@ async fn finish(conn: &Conn, served: io::Result<()>, report: Report) -> Result {
     };
     report.stats(conn);
     if served.is_ok() {
-        report.note("closed: both directions have ended");
+        report.note_about(conn.peer_addr(), "closed", "closed: both directions have ended");
     }
     served
 }
