@@ -15,7 +15,7 @@ use crate::args::Listen;
 use crate::bind;
 use crate::exit::{Code, Failure, Result};
 use crate::places::{Full, Line, Peer, Place, Places};
-use crate::report::{About, Report, warn};
+use crate::report::{About, Report, say, warn};
 use crate::signals::{Interrupt, say_what_is_awaited, say_what_was_cut};
 use crate::talk::End;
 use service::Service;
@@ -31,6 +31,9 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
     let builder = bind::with_tls(builder.websockets(websockets(&args)), &args.listening)?;
     let mut listener = bind::listen(builder, &args.listening).await?;
     let service = Service::of(&args);
+    if matches!(service, Service::Exec(_)) && std::process::id() == 1 {
+        say(exec::WITHOUT_INIT);
+    }
     // There is only one standard input.
     let is_shared = args.keep_open && !matches!(service, Service::Stdio(_));
     let most = if is_shared { args.max_conns.get() } else { 1 };

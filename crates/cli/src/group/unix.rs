@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionread;
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{
+    Pid, Signal, WaitOptions, kill_process_group, test_kill_process_group, waitpgid,
+};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::sleep;
 
@@ -87,11 +89,24 @@ impl Group {
         }
     }
 
+    /// Kills all processes of the group.
+    pub(crate) fn kill(&mut self, _: &Child) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
     /// Waits until no process of the group is left, after `child` was waited for. Dropping the
     /// future changes nothing.
     pub(crate) async fn gone(&mut self) {
-        while self.0.is_some_and(|group| test_kill_process_group(group).is_ok()) {
-            sleep(LOOK).await;
+        while let Some(group) = self.0 {
+            // The first process of a container is the parent of all that lose theirs. Nothing else
+            // waits for these, and one that nothing has waited for still counts as one of the group.
+            while let Ok(Some(_)) = waitpgid(group, WaitOptions::NOHANG) {}
+            match test_kill_process_group(group) {
+                Ok(()) => sleep(LOOK).await,
+                Err(_) => break,
+            }
         }
         self.release();
     }
@@ -110,5 +125,34 @@ impl Drop for Group {
             let _ = kill_process_group(group, Signal::KILL);
         }
         self.release();
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+    use std::process::Stdio;
+
+    use rustix::process::{getpid, set_child_subreaper};
+    use tokio::io::AsyncReadExt;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn processes_that_lose_their_parent_to_this_one_are_waited_for() {
+        // As if this were the first process of a container.
+        set_child_subreaper(Some(getpid())).unwrap();
+        let mut shell = shell("sleep 1000 & echo; exec sleep 1000");
+        shell.stdout(Stdio::piped()).kill_on_drop(true);
+        let (mut child, mut group) = Group::spawn(&mut shell).unwrap();
+        let its = group.0.unwrap();
+        // The other process is there.
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).await.unwrap();
+        group.terminate(&mut child);
+        child.wait().await.unwrap();
+        timeout(Duration::from_secs(300), group.gone()).await.expect("a zombie holds the group");
+        assert!(waitpgid(its, WaitOptions::NOHANG).is_err(), "a process is left");
     }
 }

@@ -27,6 +27,11 @@ use process::Process;
 /// running still has the output open.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// The warning for the first process of a container or a system.
+pub(super) const WITHOUT_INIT: &str = "h2conn: warning: this is process 1, which must wait for all \
+     processes that lose their parent, and h2conn waits only for the commands that it ends; run it under \
+     an init (docker run --init)";
+
 /// Variables in which this program finds secrets. A command that serves unknown clients does not
 /// need them.
 const SECRETS: [&str; 3] = [TOKEN_VARIABLE, HEADERS_VARIABLE, "H2CONN_PROXY"];

@@ -65,12 +65,17 @@ impl Process {
         self.group.terminate(&mut self.child);
         // The output is no longer read. A full pipe must not keep the command from ending.
         self.stdout = None;
-        let ended = async {
-            // The shell may end before the processes that it has started.
-            let _ = self.child.wait().await;
-            self.group.gone().await;
-        };
-        let _ = timeout(TERMINATION, ended).await;
+        if timeout(TERMINATION, self.gone()).await.is_err() {
+            self.group.kill(&self.child);
+            // As the first process of a container, this program must wait for all of them.
+            let _ = timeout(TERMINATION, self.gone()).await;
+        }
+    }
+
+    async fn gone(&mut self) {
+        // The shell may end before the processes that it has started.
+        let _ = self.child.wait().await;
+        self.group.gone().await;
     }
 }
 
