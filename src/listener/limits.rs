@@ -365,7 +365,7 @@ mod tests {
         tokio::time::advance(STAY).await;
         let third = welcome(&limits, "10.0.0.3");
         assert!(leaves(&slots[0]) && !leaves(&slots[1]) && !leaves(&third));
-        // Who has most pushes out its own, and nobody else's.
+        // A network that has most pushes out its own, and nobody else's.
         let limits = Limits::new(3, None);
         let alone = welcome(&limits, "10.0.0.2");
         let crowd = [welcome(&limits, "10.0.0.1"), welcome(&limits, "10.0.0.1")];
