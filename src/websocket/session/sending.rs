@@ -20,8 +20,8 @@ use crate::websocket::pulse::Due;
 
 const STUCK: &str = "the peer has not taken everything: it has made no progress for 30 s";
 
-const UNREAD: &str = "the peer has taken none of its pongs for as long as the keep_alive_interval and the \
-                      keep_alive_timeout: it sends pings, and does not read";
+const UNREAD: &str = "the peer sends pings and does not read: it has taken none of its pongs for as long as a silent \
+                      peer has until it is given up";
 
 impl Session {
     /// Sends the pings that are due, and gives up a peer whose time is up.
