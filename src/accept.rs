@@ -11,7 +11,7 @@ mod websocket;
 use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::sync::{Arc, LazyLock};
-#[cfg(feature = "websocket")]
+#[cfg(all(feature = "serve", feature = "websocket"))]
 use std::task::Waker;
 
 use bytes::Bytes;
@@ -20,8 +20,10 @@ use http::Version;
 use http::{Request, Response, StatusCode, request, response};
 
 use crate::alive::{Counted, Kind};
+#[cfg(all(feature = "serve", feature = "websocket"))]
+use crate::conn::Accounts;
 #[cfg(feature = "websocket")]
-use crate::conn::{Account, Accounts, Ridden};
+use crate::conn::{Account, Ridden};
 use crate::conn::{Addr, Carrier, Conn, LinkInfo, Served, Shutdown, Stream, Transport};
 use crate::hosted::{Accepted, Body, BodyCarrier, Pump, Server};
 use crate::observe::{self, Side};
@@ -204,7 +206,7 @@ impl Acceptor {
             && let Some(handshake) = Handshake::of(request, websockets)?
         {
             // The content would stand in front of the first frame.
-            if request.version() < Version::HTTP_2 && !request.body().is_end_stream() {
+            if request.version() < Version::HTTP_2 && check::has_content(request.headers()) {
                 return Err(AcceptError::new(StatusCode::BAD_REQUEST, WITH_CONTENT));
             }
             return Ok(Form::WebSocket(Arc::clone(websockets), handshake));
@@ -257,6 +259,7 @@ impl Acceptor {
                 let (mut parts, _) = request.into_parts();
                 parts.extensions.remove::<Served>();
                 let by_http1 = parts.extensions.remove::<Shutdown>();
+                #[cfg(feature = "serve")]
                 let accounts = parts.extensions.remove::<Accounts>();
                 let ridden = served.clone();
                 let (upgrade, shutdown) = match served {
@@ -274,11 +277,12 @@ impl Acceptor {
                 let carrier = Arc::clone(&riding);
                 let stream = self.stream(parts, transport, peer, &head, riding);
                 // A server of this crate bounds the memory of all its connections.
-                let account = match (&ridden, accounts) {
-                    (Some(ridden), _) => Some(Box::new(Ridden::new(ridden)) as Box<dyn Account>),
-                    (None, Some(accounts)) => Some(accounts.open(Waker::from(Arc::clone(&server)))),
-                    (None, None) => None,
-                };
+                let account = ridden
+                    .as_ref()
+                    .map(|ridden| -> Box<dyn Account> { Box::new(Ridden::new(ridden)) });
+                #[cfg(feature = "serve")]
+                let account =
+                    account.or_else(|| Some(accounts?.open(Waker::from(Arc::clone(&server)))));
                 let body = match (&stream.transport, ridden) {
                     (Transport::WebSocketHttp1, _) => Body::upgrade(Arc::clone(&server)),
                     (_, Some(ridden)) => Body::served(ridden),

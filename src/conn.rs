@@ -33,8 +33,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 
+#[cfg(all(feature = "serve", feature = "websocket"))]
+pub(crate) use account::Accounts;
 #[cfg(feature = "websocket")]
-pub(crate) use account::{Account, Accounts, Ridden};
+pub(crate) use account::{Account, MustEnd, Ridden};
 pub use addr::Addr;
 pub(crate) use carrier::Carrier;
 pub use close::OnDrop;

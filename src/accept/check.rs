@@ -124,6 +124,13 @@ pub(super) fn check<B>(
     Ok(())
 }
 
+/// Whether a request over HTTP/1.1 has content (RFC 9112 §6.3).
+#[cfg(feature = "websocket")]
+pub(super) fn has_content(headers: &header::HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH);
+    headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
+}
+
 /// The text for a client whose WebSocket is not taken. `has_feature` says that the program could take it.
 fn no_websockets(has_feature: bool) -> String {
     let why = match has_feature {

@@ -162,7 +162,7 @@ impl ClientBuilder {
 
     /// Calls `change` with the header fields of each request, just before it is sent: for a token that is renewed, say.
     /// Default: none. It runs again for a request that is sent again, sees the fields of
-    /// [`header`](ClientBuilder::header) and of the request, and must not block. A field that HTTP/2 forbids
+    /// [`header`](ClientBuilder::header) and of the request, `user-agent` included, and must not block. A field that HTTP/2 forbids
     /// (RFC 9113 §8.2.2) fails the connection with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput).
     ///
     /// # Examples
@@ -220,11 +220,10 @@ impl ClientBuilder {
     /// When a server ends a link with GOAWAY and `too_many_pings`, the client doubles the interval
     /// for that origin, up to an hour.
     ///
-    /// Whatever the interval is, the client also sends a PING when a request has had no answer for a
-    /// tenth of a second: some proxies (nginx 1.22) hold back the head of the response until they
-    /// have more to send. Requests that wait at that time share the PING, and no request causes a
-    /// second one. After two PINGs without a byte of any response in between (those of keep-alive do
-    /// not count), and after `too_many_pings`, requests cause none.
+    /// Whatever the interval is, the client also sends SETTINGS that change nothing (RFC 9113 §6.5)
+    /// when a request has had no answer for 0.1, 0.5, 2.1 and 8.5 seconds: some proxies (nginx 1.22)
+    /// hold back the head of the response until they have more to send, such as the acknowledgement.
+    /// Requests that wait for about as long share a frame, and at most four are sent a second.
     pub fn keep_alive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.config.keep_alive_interval = interval.into();
         self

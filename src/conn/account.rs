@@ -1,25 +1,37 @@
 //! The account of what a WebSocket holds, with the server that it came from.
 
+#[cfg(feature = "serve")]
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "serve")]
 use std::task::Waker;
 
 use super::Stream;
 
 /// Counts the bytes that a connection holds outside of the queues of its stream.
 pub(crate) trait Account: Send {
-    /// The connection holds these bytes. Returns why it must be reset, if it must be.
-    fn holds(&mut self, bytes: usize) -> Option<String>;
+    /// The connection holds these bytes for its user, and these of a message that comes. Returns why
+    /// it must be reset, if it must be.
+    fn holds(&mut self, unread: usize, coming: usize) -> Option<MustEnd>;
 
     /// The connection is over, and holds nothing. Its transport may still receive a message.
     fn is_over(&mut self);
 }
 
+/// The reason why a connection must be reset.
+pub(crate) struct MustEnd {
+    pub(crate) text: String,
+    /// Whether the log and the metrics have it already.
+    pub(crate) is_reported: bool,
+}
+
 /// The accounts of a server of this crate, for connections that do not ride on its streams. It lies
 /// among the extensions of their requests.
+#[cfg(feature = "serve")]
 #[derive(Clone)]
 pub(crate) struct Accounts(Arc<dyn Fn(Waker) -> Box<dyn Account> + Send + Sync>);
 
+#[cfg(feature = "serve")]
 impl Accounts {
     pub(crate) fn new(
         open: impl Fn(Waker) -> Box<dyn Account> + Send + Sync + 'static,
@@ -33,6 +45,7 @@ impl Accounts {
     }
 }
 
+#[cfg(feature = "serve")]
 impl fmt::Debug for Accounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Accounts").finish_non_exhaustive()
@@ -48,10 +61,17 @@ impl Ridden {
     }
 }
 
+/// Less than this counts as read: the task that reports it is not woken each time that the user reads
+/// some of it.
+const LITTLE: usize = 64 << 10;
+
 impl Account for Ridden {
-    fn holds(&mut self, bytes: usize) -> Option<String> {
-        self.0.rides(bytes);
-        None
+    fn holds(&mut self, unread: usize, coming: usize) -> Option<MustEnd> {
+        let unread = if unread <= LITTLE { 0 } else { unread };
+        (!self.0.rides(unread + coming)).then(|| {
+            let text = "reset here, because the link of this WebSocket held too much; the log has the details";
+            MustEnd { text: text.to_owned(), is_reported: true }
+        })
     }
 
     fn is_over(&mut self) {

@@ -34,10 +34,12 @@ pub(crate) trait Carrier: Mover {
         None
     }
 
-    /// A WebSocket that rides on the stream holds these bytes of messages that are not whole.
+    /// A WebSocket that rides on the stream holds these bytes of what it has read. `false` if the
+    /// stream was reset to make room.
     #[cfg(feature = "websocket")]
-    fn rides(self: Arc<Self>, bytes: usize) {
+    fn rides(self: Arc<Self>, bytes: usize) -> bool {
         let _ = bytes;
+        true
     }
 
     /// Becomes true when one end has said in good order that it is going away, and never because the carrier has failed.

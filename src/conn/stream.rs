@@ -278,10 +278,11 @@ impl Stream {
         self.tell();
     }
 
-    /// A WebSocket that rides on the stream holds these bytes of messages that are not whole.
+    /// A WebSocket that rides on the stream holds these bytes of what it has read. `false` if the
+    /// stream was reset to make room.
     #[cfg(feature = "websocket")]
-    pub(super) fn rides(&self, bytes: usize) {
-        Arc::clone(&self.carrier).rides(bytes);
+    pub(super) fn rides(&self, bytes: usize) -> bool {
+        Arc::clone(&self.carrier).rides(bytes)
     }
 
     /// Tells the carrier that the stream's wish has changed.

@@ -1,11 +1,15 @@
 //! The memory that links share: the unread bytes and the requests' header fields that all links of
 //! a listener may hold together.
 //!
-//! Header fields count from their arrival until the last value that contains them is dropped, for
-//! their link too, possibly after their stream and link have ended. Otherwise a peer could make a
-//! program hold any number of requests that are over. So do the parts of messages of WebSockets. They cannot be taken back from a program. When a connection
-//! is reset to make room, its header fields no longer count, because its program is about to drop
-//! them.
+//! Header fields count from their arrival until the last value that contains them is dropped,
+//! possibly after their stream and their link have ended. They cannot be taken back from a program.
+//! As long as the link lives, those of its ended streams leave it less room for new requests;
+//! otherwise a peer could make a program hold any number of them. No stream is reset for them. When
+//! a connection is reset to make room, its header fields no longer count, because its program is
+//! about to drop them.
+//!
+//! A WebSocket that rides on a stream holds bytes that the stream's user, the WebSocket's own task,
+//! has read. They count for the stream too.
 //!
 //! Each driver reports what its link holds, but it is not told of every byte that is read, so its
 //! report may be old. When the sum passes the cap, all links are asked first. If the sum is still
@@ -44,17 +48,20 @@ pub(crate) struct Budget {
 struct Member {
     /// Unread bytes, from the driver's last report.
     unread: AtomicUsize,
-    /// Bytes of header fields, and of messages that are not whole.
+    /// Bytes of header fields.
     fields: AtomicUsize,
-    /// The latter alone.
+    /// Bytes that WebSockets hold which ride on the link's streams.
     ridden: AtomicUsize,
+    /// Bytes of both kinds of streams that are over.
+    ended: AtomicUsize,
     asked: AtomicBool,
     driver: Waker,
 }
 
 impl Member {
+    /// Bytes that come back when the link's streams are reset.
     fn held(&self) -> usize {
-        self.unread.load(SeqCst) + self.fields.load(SeqCst)
+        self.unread.load(SeqCst) + self.fields.load(SeqCst) + self.ridden.load(SeqCst)
     }
 }
 
@@ -97,12 +104,13 @@ impl Budget {
             unread: AtomicUsize::new(0),
             fields: AtomicUsize::new(0),
             ridden: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
             asked: AtomicBool::new(false),
             driver,
         });
         let key = lock(&self.members).insert(Arc::clone(&member));
         self.links.fetch_add(1, SeqCst);
-        Share { budget: Arc::clone(self), member, key, conns: 0, changed: false }
+        Share { budget: Arc::clone(self), member, key, conns: 0, seen: 0, changed: false }
     }
 
     fn fair_share(&self) -> usize {
@@ -165,7 +173,8 @@ pub(super) struct Share {
     member: Arc<Member>,
     key: usize,
     conns: usize,
-    /// Whether the last update has changed the link's unread bytes.
+    /// The bytes that the link held at the last update, and whether that update has changed them.
+    seen: usize,
     changed: bool,
 }
 
@@ -179,12 +188,10 @@ impl Share {
             budget.conns.fetch_add(conns.wrapping_sub(self.conns), SeqCst);
             self.conns = conns;
         }
-        let before = self.member.unread.load(SeqCst);
-        self.changed = unread != before;
-        if self.changed {
-            self.member.unread.store(unread, SeqCst);
-            budget.unread.fetch_add(unread.wrapping_sub(before), SeqCst);
-        }
+        let before = self.member.unread.swap(unread, SeqCst);
+        budget.unread.fetch_add(unread.wrapping_sub(before), SeqCst);
+        let held = self.member.held();
+        self.changed = std::mem::replace(&mut self.seen, held) != held;
         if budget.held() > budget.cap {
             return true;
         }
@@ -231,15 +238,22 @@ impl Share {
     pub(super) fn takes_more(&self) -> bool {
         let most_of = |bytes: usize| bytes - bytes / 8;
         self.budget.held() <= most_of(self.budget.cap)
-            || self.member.held() <= most_of(self.budget.fair_share())
+            || self.member.held() + self.member.ended.load(SeqCst)
+                <= most_of(self.budget.fair_share())
     }
 
-    /// Bytes of the link's header fields.
-    pub(super) fn fields(&self) -> usize {
-        self.member.fields.load(SeqCst)
+    /// Bytes of the requests that the link's peer has made the program hold, also of those that are
+    /// over.
+    pub(super) fn requests(&self) -> usize {
+        self.member.fields.load(SeqCst) + self.member.ended.load(SeqCst)
     }
 
-    /// Bytes of messages that are not whole, on the link's streams.
+    /// Bytes that the link's streams hold beside unread ones.
+    pub(super) fn of_streams(&self) -> usize {
+        self.member.fields.load(SeqCst) + self.ridden()
+    }
+
+    /// Bytes that WebSockets hold which ride on the link's streams.
     pub(super) fn ridden(&self) -> usize {
         self.member.ridden.load(SeqCst)
     }
@@ -247,10 +261,8 @@ impl Share {
     /// Counts these bytes of header fields until the value is dropped.
     pub(super) fn charge(&self, bytes: usize) -> Charge {
         let (budget, member) = (Arc::clone(&self.budget), Arc::clone(&self.member));
-        let (fields, ridden) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let charge = Charge { budget, member, fields, ridden };
-        charge.fields.store(bytes, SeqCst);
-        charge.add(bytes);
+        let charge = Charge { budget, member, counted: Mutex::default() };
+        charge.change(|counted| counted.fields = bytes);
         charge
     }
 
@@ -269,47 +281,81 @@ impl Drop for Share {
     }
 }
 
-/// The memory of a request that counts neither as unread nor as waiting: its header fields, and for
-/// a WebSocket the parts of a message. It counts for its link and for all links until it is dropped,
-/// possibly after the stream and the link have ended, because a program may hold it.
+/// The memory of a request in addition to its unread bytes. It counts until it is dropped, possibly
+/// after the stream and the link have ended, because a program may hold it.
 pub(super) struct Charge {
     budget: Arc<Budget>,
     member: Arc<Member>,
-    fields: AtomicUsize,
-    ridden: AtomicUsize,
+    counted: Mutex<Counted>,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    fields: usize,
+    ridden: usize,
+    /// The link no longer has the stream.
+    left: bool,
+    /// Nothing counts any more.
+    given: bool,
+}
+
+impl Counted {
+    /// The bytes that count as the link's header fields, as ridden, and as those of ended streams.
+    fn places(&self) -> [usize; 3] {
+        match (self.given, self.left) {
+            (true, _) => [0; 3],
+            (false, true) => [0, 0, self.fields + self.ridden],
+            (false, false) => [self.fields, self.ridden, 0],
+        }
+    }
 }
 
 impl Charge {
-    /// All bytes that count.
-    pub(super) fn bytes(&self) -> usize {
-        self.fields.load(SeqCst) + self.ridden()
+    fn change<T>(&self, change: impl FnOnce(&mut Counted) -> T) -> T {
+        let mut counted = lock(&self.counted);
+        let before = counted.places();
+        let result = change(&mut counted);
+        let Member { fields, ridden, ended, .. } = &*self.member;
+        for ((counter, before), after) in
+            [fields, ridden, ended].into_iter().zip(before).zip(counted.places())
+        {
+            // The difference may wrap, and the wrapping sum is still right.
+            counter.fetch_add(after.wrapping_sub(before), SeqCst);
+            self.budget.fields.fetch_add(after.wrapping_sub(before), SeqCst);
+        }
+        result
     }
 
-    /// Those of messages.
+    /// Bytes of header fields that count for the link.
+    pub(super) fn fields(&self) -> usize {
+        let [fields, ..] = lock(&self.counted).places();
+        fields
+    }
+
+    /// Bytes of a riding WebSocket that count for the link.
     pub(super) fn ridden(&self) -> usize {
-        self.ridden.load(SeqCst)
+        let [_, ridden, _] = lock(&self.counted).places();
+        ridden
     }
 
-    /// Counts these bytes of messages, in the place of those before. Returns whether they are more.
+    /// Counts these bytes of a riding WebSocket, in the place of those before. Returns whether they
+    /// are more. `None` if the stream was reset to make room.
     #[cfg(feature = "websocket")]
-    pub(super) fn rides(&self, bytes: usize) -> bool {
-        let before = self.ridden.swap(bytes, SeqCst);
-        // The difference may wrap, and the wrapping sum is still right.
-        self.member.ridden.fetch_add(bytes.wrapping_sub(before), SeqCst);
-        self.add(bytes.wrapping_sub(before));
-        bytes > before
+    pub(super) fn rides(&self, bytes: usize) -> Option<bool> {
+        self.change(|counted| {
+            let before = std::mem::replace(&mut counted.ridden, bytes);
+            (!counted.given).then_some(bytes > before)
+        })
     }
 
-    fn add(&self, bytes: usize) {
-        self.member.fields.fetch_add(bytes, SeqCst);
-        self.budget.fields.fetch_add(bytes, SeqCst);
+    /// The link no longer has the stream, though the program may.
+    pub(super) fn leave_link(&self) {
+        self.change(|counted| counted.left = true);
     }
 
     /// Stops counting all of it.
     pub(super) fn give_back(&self) {
-        let ridden = self.ridden.swap(0, SeqCst);
-        self.member.ridden.fetch_sub(ridden, SeqCst);
-        self.add(0_usize.wrapping_sub(self.fields.swap(0, SeqCst) + ridden));
+        self.change(|counted| counted.given = true);
     }
 }
 
@@ -321,7 +367,7 @@ impl Drop for Charge {
 
 impl fmt::Debug for Charge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Charge").field("bytes", &self.bytes()).finish_non_exhaustive()
+        f.debug_struct("Charge").field("counted", &*lock(&self.counted)).finish_non_exhaustive()
     }
 }
 
@@ -416,14 +462,16 @@ mod tests {
         let mut link = budget.join(noop());
         link.update(100, 1);
         let (one, other) = (link.charge(300), link.charge(301));
-        assert_eq!((budget.held(), link.fields()), (701, 601));
+        assert_eq!((budget.held(), link.requests()), (701, 601));
         assert!(!link.takes_more());
         drop(one);
         assert!(link.takes_more());
         drop(link);
         assert_eq!(budget.held(), 301, "a program can still see them");
         let next = budget.join(noop());
-        assert_eq!(next.fields(), 0, "they are not another link's");
+        assert_eq!(next.requests(), 0, "they are not another link's");
+        other.leave_link();
+        assert_eq!((budget.held(), other.fields()), (301, 0));
         other.give_back();
         assert_eq!(budget.held(), 0);
         drop(other);
@@ -443,5 +491,39 @@ mod tests {
         other.update(350, 1);
         alone.update(351, 1);
         assert!(other.takes_more() && !alone.takes_more());
+    }
+
+    #[test]
+    fn requests_that_are_over_leave_less_room_for_others_and_nothing_is_reset_for_them() {
+        let budget = Budget::new(800);
+        let (mut link, mut other) = (budget.join(noop()), budget.join(noop()));
+        let held = link.charge(500);
+        assert!(!link.turn(301) && link.turn(301), "more than its share of a full whole");
+        held.leave_link();
+        assert_eq!((link.requests(), link.of_streams(), budget.held()), (500, 0, 801));
+        assert!(!link.turn(301), "its streams hold less than its share");
+        assert!(!link.takes_more());
+        other.update(300, 1);
+        assert!(other.takes_more());
+        drop(held);
+        assert!(link.takes_more() && link.requests() == 0);
+    }
+
+    #[cfg(feature = "websocket")]
+    #[test]
+    fn bytes_of_a_riding_websocket_count_until_its_stream_is_reset() {
+        let budget = Budget::new(800);
+        let link = budget.join(noop());
+        let charge = link.charge(100);
+        assert_eq!([300, 200].map(|bytes| charge.rides(bytes)), [Some(true), Some(false)]);
+        assert_eq!((link.ridden(), link.of_streams(), budget.held()), (200, 300, 300));
+        charge.leave_link();
+        assert_eq!(charge.rides(250), Some(true));
+        assert_eq!((link.ridden(), link.requests(), budget.held()), (0, 350, 350));
+        charge.give_back();
+        assert_eq!(charge.rides(700), None, "they do not count again");
+        assert_eq!((budget.held(), charge.ridden()), (0, 0));
+        drop(charge);
+        assert_eq!(budget.held(), 0);
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct LinkCarrier {
     /// The number of the PING behind all of the stream's bytes. 0 is none.
     ping: AtomicU64,
     link: Arc<Shared>,
-    /// The memory of the request's header fields, which live as long as the stream.
+    /// The memory of the request in addition to unread bytes. It lives as long as the stream.
     charge: Option<Charge>,
 }
 
@@ -75,18 +75,25 @@ impl LinkCarrier {
         self.link.desk.visit(act)
     }
 
-    /// The counted bytes of the request's header fields, and of messages that are not whole.
+    /// The counted bytes of the request's header fields.
     pub(super) fn fields(&self) -> usize {
-        self.charge.as_ref().map_or(0, Charge::bytes)
+        self.charge.as_ref().map_or(0, Charge::fields)
     }
 
-    /// The counted bytes of messages that are not whole.
+    /// The counted bytes of a WebSocket that rides on the stream.
     pub(super) fn ridden(&self) -> usize {
         self.charge.as_ref().map_or(0, Charge::ridden)
     }
 
-    /// Stops counting the header fields.
-    pub(super) fn give_fields_back(&self) {
+    /// The link no longer has the stream, though the program may.
+    pub(super) fn leave_link(&self) {
+        if let Some(charge) = &self.charge {
+            charge.leave_link();
+        }
+    }
+
+    /// Stops counting what the stream holds.
+    pub(super) fn give_back(&self) {
         if let Some(charge) = &self.charge {
             charge.give_back();
         }
@@ -167,10 +174,13 @@ impl Carrier for LinkCarrier {
     }
 
     #[cfg(feature = "websocket")]
-    fn rides(self: Arc<Self>, bytes: usize) {
-        if self.charge.as_ref().is_some_and(|charge| charge.rides(bytes)) {
-            self.wake();
+    fn rides(self: Arc<Self>, bytes: usize) -> bool {
+        match self.charge.as_ref().map(|charge| charge.rides(bytes)) {
+            Some(Some(true)) => self.wake(),
+            Some(None) => return false,
+            Some(Some(false)) | None => {}
         }
+        true
     }
 
     fn draining(&self) -> watch::Receiver<bool> {

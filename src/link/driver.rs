@@ -169,6 +169,8 @@ pub(super) struct Driver {
     is_evicted: bool,
     /// The callers that wait until the peer has received their bytes.
     waiters: Vec<Waiter>,
+    /// With so many waiters, it looks for those that nobody needs any more.
+    many_waiters: usize,
     /// The number of the last PING that asked the peer.
     asked: u64,
     /// The number of the PING behind everything, including GOAWAY.
@@ -255,6 +257,7 @@ impl Driver {
             is_hurried: false,
             is_evicted: false,
             waiters: Vec::new(),
+            many_waiters: leave::MANY_WAITERS,
             asked: 0,
             farewell: 0,
             answered: 0,

@@ -166,9 +166,9 @@ impl Entry {
         self.stream.set_answer(Ok(head));
     }
 
-    /// Bytes that the stream holds: unread ones, and header fields.
+    /// Bytes that the stream holds: unread ones, those of a riding WebSocket, and header fields.
     pub(super) fn holds(&self) -> usize {
-        self.stream.inbox.len() + self.carrier.fields()
+        self.stream.inbox.len() + self.carrier.ridden() + self.carrier.fields()
     }
 
     /// Puts received bytes where they belong. Returns how many the inbox has taken.

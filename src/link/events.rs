@@ -55,7 +55,7 @@ pub(super) struct Room<'a> {
 impl Room<'_> {
     fn charge(&self, request: &Request<()>) -> Result<Charge, &'static str> {
         let bytes = memory_of(request.uri(), request.headers());
-        if self.share.fields() + bytes > self.link {
+        if self.share.requests() + bytes > self.link {
             return Err("max_link_memory");
         }
         if !self.share.takes_more() {

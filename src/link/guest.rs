@@ -10,7 +10,7 @@ use http::request;
 use super::backlog::{Entrance, Line};
 use super::budget::{Budget, Share};
 use super::events::memory_of;
-use crate::conn::{Account, Kept, Offer, Stream};
+use crate::conn::{Account, Kept, MustEnd, Offer, Stream};
 
 /// A guest's place in the backlog, and its share of the memory.
 pub(crate) struct Guest {
@@ -40,18 +40,22 @@ impl Seat {
 }
 
 impl Account for Seat {
-    /// The guest must be reset if all clients of the listener hold too much, and this one more than its share.
-    fn holds(&mut self, unread: usize) -> Option<String> {
+    /// The guest must be reset if all clients of the listener hold too much, and this one more than
+    /// its share.
+    fn holds(&mut self, unread: usize, coming: usize) -> Option<MustEnd> {
         let Seat { share, conns } = self;
+        let unread = unread + coming;
         let is_too_much = share.update(unread, *conns);
         share.answer();
         (is_too_much && share.must_hold_less()).then(|| {
-            format!(
-                "reset here: {unread} bytes of it lie unread, its header fields take {}, and all clients of the listener \
-                 hold the {} bytes that they may together; read faster, or allow more memory",
-                share.fields(),
+            let text = format!(
+                "reset here: {unread} bytes of it lie unread, its header fields take {}, and all \
+                 clients of the listener hold the {} bytes that they may together; read faster, or \
+                 allow more memory",
+                share.requests(),
                 share.cap()
-            )
+            );
+            MustEnd { text, is_reported: false }
         })
     }
 
@@ -77,7 +81,7 @@ impl Guest {
     /// Makes the request wait to be accepted. If no more are, it is dropped at once.
     pub(crate) fn offer(&mut self, stream: &Arc<Stream>) {
         self.seat.count();
-        self.line.push(StreamId::FIRST, Offer::new(Arc::clone(stream)), self.seat.share.fields());
+        self.line.push(StreamId::FIRST, Offer::new(Arc::clone(stream)), self.seat.share.requests());
     }
 
     /// Takes the request back, if it still waits.
@@ -87,8 +91,8 @@ impl Guest {
 }
 
 impl Account for Guest {
-    fn holds(&mut self, unread: usize) -> Option<String> {
-        self.seat.holds(unread)
+    fn holds(&mut self, unread: usize, coming: usize) -> Option<MustEnd> {
+        self.seat.holds(unread, coming)
     }
 
     fn is_over(&mut self) {

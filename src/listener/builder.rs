@@ -162,8 +162,9 @@ impl ListenerBuilder {
     }
 
     /// Bytes that all links together may hold: unread bytes, and for each request that is waiting
-    /// or held 5 KiB and its header fields (their size, and 224 bytes for each). Default: 1 GiB,
-    /// enough for 200,000 connections. At least 256 KiB.
+    /// or held 5 KiB and its header fields (their size, and 224 bytes for each). The bytes of a
+    /// WebSocket's message that comes count too. Default: 1 GiB, enough for 200,000 connections. At
+    /// least 256 KiB.
     ///
     /// Above this limit, a link that holds more than its fair share (the limit divided by the
     /// number of links) resets its connection that holds most, with `ENHANCE_YOUR_CALM`. From 7/8

@@ -174,9 +174,9 @@ impl Limits {
 
 impl Counts {
     /// Sends away the oldest stranger of the network that has most strangers, for a client of
-    /// `home`. If no network has more than `home`, the oldest stranger of all goes, once it has had
-    /// its time, because one customer can have as many networks as there are places. Returns `false`
-    /// if no stranger should go.
+    /// `home`. If it would have no more than `home` then, the oldest stranger of all such networks
+    /// goes, once it has had its time: one customer can have as many networks as there are places.
+    /// Returns `false` if no stranger should go.
     fn send_a_stranger_away(&mut self, home: Option<IpAddr>) -> bool {
         let own = self.strangers.get(&home).map_or(0, BTreeMap::len);
         let largest = self.strangers.iter().max_by_key(|(_, strangers)| strangers.len());
@@ -188,7 +188,7 @@ impl Counts {
         } else if most > own + 1 {
             (largest, false)
         } else {
-            let alike = self.strangers.iter().filter(|(_, strangers)| strangers.len() >= own);
+            let alike = self.strangers.iter().filter(|(_, strangers)| strangers.len() == most);
             // Strangers are numbered as they come.
             let first = |strangers: &BTreeMap<u64, Stranger>| Some(*strangers.first_key_value()?.0);
             let oldest = alike.min_by_key(|(_, strangers)| first(strangers).unwrap_or(u64::MAX));

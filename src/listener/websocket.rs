@@ -25,7 +25,7 @@ use super::ListenerBuilder;
 use super::handshake::Server;
 use super::http1::{Http1Client, Http1Server};
 use crate::config::{no_websocket_by_http10, only};
-use crate::conn::{Account, LinkInfo, Quiet, Shutdown, Stream, Transport, Wish};
+use crate::conn::{Account, LinkInfo, MustEnd, Quiet, Shutdown, Stream, Transport, Wish};
 use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::hosted::{self, Body, Limits, plain};
 use crate::link::Guest;
@@ -306,9 +306,8 @@ impl Asked {
             return Poll::Ready(Decided::Dropped(error));
         }
         if self.refusal.is_none() {
-            let Some(text) = self.guest.as_mut().and_then(|guest| guest.holds(0)) else {
-                return Poll::Pending;
-            };
+            let must_end = self.guest.as_mut().and_then(|guest| guest.holds(0, 0));
+            let Some(MustEnd { text, .. }) = must_end else { return Poll::Pending };
             observe::hoarder_reset(&self.stream.link.peer, &text);
             let error = Error::new(ErrorKind::Aborted, text);
             return Poll::Ready(Decided::Dropped(error.with_reason(Reason::ENHANCE_YOUR_CALM)));

@@ -89,7 +89,7 @@ impl Farewell {
             let read = socket.get_ref().read();
             // A message is held while it comes.
             let coming = (read - whole) as usize;
-            let must_end = self.account.as_mut().and_then(|account| account.holds(coming));
+            let must_end = self.account.as_mut().and_then(|account| account.holds(0, coming));
             if must_end.is_some() || read > most { Poll::Ready(None) } else { message }
         })
         .await

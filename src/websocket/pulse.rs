@@ -199,11 +199,13 @@ impl Pulse {
         (payload, self.number)
     }
 
-    fn ping(&mut self, callers: Vec<oneshot::Sender<Duration>>) -> Bytes {
+    fn ping(&mut self, mut callers: Vec<oneshot::Sender<Duration>>) -> Bytes {
         self.number += 1;
-        if self.in_flight.len() == MOST_IN_FLIGHT {
+        if self.in_flight.len() == MOST_IN_FLIGHT
+            && let Some(first) = self.in_flight.pop_front()
+        {
             // The answer to a later one is as good.
-            self.in_flight.pop_front();
+            callers.extend(first.callers);
         }
         self.in_flight.push_back(Flight { number: self.number, sent: Instant::now(), callers });
         Bytes::copy_from_slice(&self.number.to_be_bytes())

@@ -21,7 +21,7 @@ use super::messages::{Messages, Outgoing};
 use super::pulse::Pulse;
 use super::wire::Wire;
 use super::{Upgrade, Upgraded};
-use crate::conn::{Account, Stream, Wish, runtime_is_gone};
+use crate::conn::{Account, MustEnd, Stream, Wish, runtime_is_gone};
 use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::hosted::{Limits, Linger, Lingering, Server};
 use crate::observe::hoarder_reset;
@@ -271,12 +271,18 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        if self.over {
+            return;
+        }
         let Some(account) = &mut self.account else { return };
         // A message is held while it comes.
         let coming = socket.get_ref().read().saturating_sub(self.whole) as usize;
-        let Some(message) = account.holds(self.stream.inbox.len() + coming) else { return };
-        hoarder_reset(&self.stream.link.peer, &message);
-        let ending = Ending::Local(Reason::ENHANCE_YOUR_CALM, message.into());
+        let Some(must_end) = account.holds(self.stream.inbox.len(), coming) else { return };
+        let MustEnd { text, is_reported } = must_end;
+        if !is_reported {
+            hoarder_reset(&self.stream.link.peer, &text);
+        }
+        let ending = Ending::Local(Reason::ENHANCE_YOUR_CALM, text.into());
         self.say_reset(socket, Reason::ENHANCE_YOUR_CALM);
         self.flush(cx, socket);
         self.stream.inbox.abort(ending.read_error());

@@ -18,9 +18,8 @@ use crate::link::outcome::{Last, first_reset, reset_in_use, unconfirmed, was_res
 use crate::link::{Command, fault, ping};
 use crate::sync::lock;
 
-/// So many waiters, and two for each stream, are kept before those that are not wanted any more are
-/// looked for.
-const MANY_WAITERS: usize = 64;
+/// With fewer waiters, the driver does not look for those that nobody needs any more.
+pub(super) const MANY_WAITERS: usize = 128;
 
 /// A caller that waits until the peer has received everything sent so far.
 #[derive(Debug)]
@@ -165,8 +164,9 @@ impl Driver {
 
     fn wait_for_confirmation(&mut self, who: Who) -> u64 {
         let ping = self.ask_peer();
-        if self.waiters.len() >= 2 * (self.streams.len() + MANY_WAITERS) {
+        if self.waiters.len() >= self.many_waiters.max(2 * self.streams.len()) {
             self.forget_waiters();
+            self.many_waiters = MANY_WAITERS.max(2 * self.waiters.len());
         }
         self.waiters.push(Waiter { ping, who });
         self.watch_peer();

@@ -45,10 +45,11 @@ impl Driver {
         self.keep_to_the_share();
     }
 
-    /// Whether the link holds more than it may by itself: unread bytes, and parts of messages.
+    /// Whether the link holds more than it may by itself. Windows bound the unread bytes, and not
+    /// those of WebSockets, which may take as much as header fields.
     fn is_over_its_memory(&self) -> bool {
         let ridden = self.share.as_ref().map_or(0, Share::ridden);
-        self.windows.is_over(self.held + ridden)
+        self.windows.is_over(self.held) || ridden > self.windows.room_for_fields()
     }
 
     /// Begins to measure the windows' need, if a measurement can have an effect and the peer knows
@@ -112,7 +113,7 @@ impl Driver {
 
     /// Bytes that the link's streams hold: unread ones, and header fields.
     fn holds(&self) -> usize {
-        self.held + self.share.as_ref().map_or(0, Share::fields)
+        self.held + self.share.as_ref().map_or(0, Share::of_streams)
     }
 
     /// Gives back the windows of all bytes that users have read. This usually waits until it is
@@ -130,8 +131,8 @@ impl Driver {
     fn reset_the_hoarder(&mut self, holds: impl Fn(&Entry) -> usize, all: fmt::Arguments<'_>) {
         let most = self.streams.iter_mut().max_by_key(|(_, entry)| holds(entry));
         let Some((key, entry)) = most.filter(|(_, entry)| holds(entry) > 0) else { return };
-        let ridden = entry.carrier.ridden();
-        let (unread, fields) = (entry.stream.inbox.len() + ridden, entry.carrier.fields() - ridden);
+        let unread = entry.stream.inbox.len() + entry.carrier.ridden();
+        let fields = entry.carrier.fields();
         let message = match fields > unread {
             false => format!(
                 "reset here: {unread} bytes of it lie unread, the most of its link, {all}; read \
@@ -145,7 +146,7 @@ impl Driver {
         observe::hoarder_reset(&entry.stream.link.peer, &message);
         let ending = Ending::Local(Reason::ENHANCE_YOUR_CALM, message.into());
         entry.stream.inbox.abort(ending.read_error());
-        entry.carrier.give_fields_back();
+        entry.carrier.give_back();
         if !entry.over {
             entry.reset(&mut self.session, Reason::ENHANCE_YOUR_CALM, &ending);
         }

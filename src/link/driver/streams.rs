@@ -208,6 +208,7 @@ impl Driver {
     pub(super) fn remove(&mut self, key: usize) {
         let Some(mut entry) = self.streams.try_remove(key) else { return };
         note_what_is_owed(&mut entry, &mut self.session);
+        entry.carrier.leave_link();
         // The link's window gets every received byte back once, including those that the user has
         // just read.
         self.held -= entry.release(&mut self.session);
