@@ -17,7 +17,7 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 /// How long bytes that arrived before a reset may take to reach a socket that does not read.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long a socket may take nothing of what a peer has sent that has left in good order. The Conn
+/// How long a socket may take nothing of the bytes of a peer that has left in good order. The Conn
 /// is over, so no limit of the library counts any more. A target that reads 100 kB/s lets a full
 /// buffer of the system's move within this time.
 const LEFT: Duration = Duration::from_secs(30);
@@ -125,6 +125,7 @@ pub(crate) async fn echo(mut conn: &Conn) -> io::Result<()> {
 ///
 /// If the peer has sent everything and is gone, the socket still gets all of it, unless it takes
 /// nothing for [`LEFT`], or for `idle_timeout` if that is shorter. Its answers are read and dropped.
+/// If both sides have ended in order, only `idle_timeout` limits how long it may take nothing.
 ///
 /// # Errors
 ///
@@ -138,12 +139,11 @@ pub(crate) async fn relay<S: Socket>(
     mut socket: CutOnDrop<S>,
     idle_timeout: Option<Duration>,
 ) -> io::Result<()> {
-    let patience = idle_timeout.map_or(LEFT, |limit| limit.min(LEFT));
     conn.on_drop(OnDrop::Reset);
     let ended = match &mut socket.0 {
         Some(socket) => {
             socket.prepare();
-            both_ways(conn, socket, patience).await
+            both_ways(conn, socket, idle_timeout).await
         }
         None => Ok(()),
     };
@@ -188,12 +188,16 @@ impl<S: Socket> Drop for CutOnDrop<S> {
     }
 }
 
-async fn both_ways<S: Socket>(conn: &Conn, socket: &mut S, patience: Duration) -> Result<(), Cut> {
+async fn both_ways<S: Socket>(
+    conn: &Conn,
+    socket: &mut S,
+    idle_timeout: Option<Duration>,
+) -> Result<(), Cut> {
     let (mut source, mut sink) = tokio::io::split(socket);
     let has_all = Notify::new();
     let outgoing = async {
         let delivered = tokio::select! {
-            delivered = deliver(conn, &mut sink, patience) => delivered,
+            delivered = deliver(conn, &mut sink, idle_timeout) => delivered,
             error = cut_off(conn) => Err(Broken::Source(error.into())),
         };
         let ended = match delivered {
@@ -231,19 +235,19 @@ async fn both_ways<S: Socket>(conn: &Conn, socket: &mut S, patience: Duration) -
     tokio::try_join!(outgoing, incoming).map(drop)
 }
 
-/// Like [`from_conn`], but once the connection is over, the sink must take something within
-/// `patience`, again and again.
+/// Like [`from_conn`], but once the connection is over, the sink must take something again and
+/// again, before it counts as [`stuck`].
 async fn deliver(
     conn: &Conn,
     sink: &mut (impl AsyncWrite + Unpin),
-    patience: Duration,
+    idle_timeout: Option<Duration>,
 ) -> Result<(), Broken> {
     while let Some(mut chunk) = conn.read_chunk().await.map_err(|e| Broken::Source(e.into()))? {
         while !chunk.is_empty() {
             let written = tokio::select! {
                 biased;
                 written = sink.write_buf(&mut chunk) => written.map_err(Broken::Sink)?,
-                error = stuck(conn, patience) => return Err(Broken::Source(error)),
+                error = stuck(conn, idle_timeout) => return Err(Broken::Source(error)),
             };
             if written == 0 {
                 return Err(Broken::Sink(io::ErrorKind::WriteZero.into()));
@@ -254,13 +258,24 @@ async fn deliver(
     sink.shutdown().await.map_err(Broken::Sink)
 }
 
-/// Waits until the connection has been over for this long, however it ended.
-async fn stuck(conn: &Conn, patience: Duration) -> io::Error {
-    // How it ended is seen when its bytes have been read.
-    let _ = conn.closed().await;
-    sleep(patience).await;
-    let seconds = patience.as_secs_f32();
-    let text = format!("the peer has left, and its bytes could not be passed on for {seconds} s");
+/// How long a socket may stand still after the peer has left.
+fn patience(idle_timeout: Option<Duration>) -> Duration {
+    idle_timeout.map_or(LEFT, |limit| limit.min(LEFT))
+}
+
+/// Waits until the connection has been over for longer than the socket may take nothing.
+async fn stuck(conn: &Conn, idle_timeout: Option<Duration>) -> io::Error {
+    let (limit, cause) = match (conn.closed().await, idle_timeout) {
+        // How it ended is seen when its bytes have been read.
+        (Err(_), _) => (patience(idle_timeout), "the peer has left"),
+        (Ok(()), Some(limit)) => (limit, "both sides have ended"),
+        // Both ends have arrived, as in every exchange of a query and its answer. The reader may
+        // pause then as it may before.
+        (Ok(()), None) => pending().await,
+    };
+    sleep(limit).await;
+    let seconds = limit.as_secs_f32();
+    let text = format!("{cause}, and the peer's bytes could not be passed on for {seconds} s");
     io::Error::new(io::ErrorKind::TimedOut, text)
 }
 

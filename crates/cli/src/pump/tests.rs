@@ -194,6 +194,27 @@ async fn a_target_that_has_ended_and_takes_nothing_is_cut_after_the_idle_timeout
     assert_eq!(soon(far.read(&mut [0])).await.unwrap(), 0);
     let error = timeout(LEFT / 2, relay).await.expect("it hangs").unwrap().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+    assert!(error.to_string().starts_with("both sides have ended"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_may_pause_though_both_sides_have_ended() {
+    let (mut target, socket) = tokio::io::duplex(1024);
+    let (near, mut far) = h2conn::testing::pair().await.unwrap();
+    let relay = tokio::spawn(async move { relay(&near, CutOnDrop::new(socket), None).await });
+    target.write_all(b"query").await.unwrap();
+    target.shutdown().await.unwrap();
+    let mut query = String::new();
+    soon(far.read_to_string(&mut query)).await.unwrap();
+    let bytes = vec![7; 300_000];
+    far.write_all(&bytes).await.unwrap();
+    far.shutdown().await.unwrap();
+    far.sent().await.unwrap();
+    sleep(LEFT * 2).await;
+    let mut got = Vec::new();
+    soon(target.read_to_end(&mut got)).await.unwrap();
+    assert!(got == bytes, "{} bytes", got.len());
+    soon(relay).await.unwrap().unwrap();
 }
 
 #[tokio::test]
