@@ -9,7 +9,7 @@ use h2conn::{Conn, Error, OnDrop, Reason};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// The size of one read of a socket or pipe.
 pub(crate) const CHUNK: usize = 64 * 1024;
@@ -21,6 +21,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// is over, so no limit of the library counts any more. A target that reads 100 kB/s lets a full
 /// buffer of the system's move within this time.
 const LEFT: Duration = Duration::from_secs(30);
+
+/// The number of longest pauses for which a socket that has been sent everything is still read.
+const PAUSES: u32 = 10;
 
 /// How long a TCP peer may be silent before the system asks whether it is still there. A peer that has
 /// vanished is noticed after 45 s, like one of a link.
@@ -124,7 +127,8 @@ pub(crate) async fn echo(mut conn: &Conn) -> io::Result<()> {
 /// but may go on sending.
 ///
 /// If the peer has sent everything and is gone, the socket still gets all of it, unless it takes
-/// nothing for [`LEFT`], or for `idle_timeout` if that is shorter. Its answers are read and dropped.
+/// nothing for [`LEFT`], or for `idle_timeout` if that is shorter. Its answers are read and dropped,
+/// to their end or until it is silent for as long.
 /// If both sides have ended in order, only `idle_timeout` limits how long it may take nothing.
 ///
 /// # Errors
@@ -225,10 +229,18 @@ async fn both_ways<S: Socket>(
             Err(Broken::Source(error)) => Err(Cut::Socket(error)),
             // A target that answers while it reads would wait for a reader of its answers, and take
             // nothing more. The error of the peer's own direction decides how the relay ended.
-            Err(Broken::Sink(_)) => tokio::select! {
-                dropped = drop_answers(&mut source) => dropped,
-                () = has_all.notified() => Ok(()),
-            },
+            Err(Broken::Sink(_)) => {
+                tokio::select! {
+                    dropped = drop_answers(&mut source) => return dropped,
+                    () = has_all.notified() => {}
+                }
+                match conn.closed().await {
+                    Err(error) if has_left(&error) => {
+                        hear_out(&mut source, patience(idle_timeout)).await
+                    }
+                    _ => Ok(()),
+                }
+            }
             Ok(()) => Ok(()),
         }
     };
@@ -286,6 +298,25 @@ async fn drop_answers(source: &mut (impl AsyncRead + Unpin)) -> Result<(), Cut> 
     Ok(())
 }
 
+/// Like [`drop_answers`], once the system has all bytes for the socket, for as long as no pause of
+/// the socket is longer than `patience`.
+///
+/// A socket that is dropped with unread bytes is reset, and the system then throws away the bytes
+/// that the other side has not read yet.
+async fn hear_out(source: &mut (impl AsyncRead + Unpin), patience: Duration) -> Result<(), Cut> {
+    let hearing = async {
+        let mut buffer = vec![0; CHUNK];
+        while let Ok(read) = timeout(patience, source.read(&mut buffer)).await {
+            if read.map_err(Cut::Socket)? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    };
+    // A target that never stops, such as a clock, must not keep its place for ever.
+    timeout(patience * PAUSES, hearing).await.unwrap_or(Ok(()))
+}
+
 /// Whether an error says only that the socket takes no more, so that the other direction can go on.
 fn takes_no_more(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected)
@@ -313,14 +344,17 @@ async fn over(conn: &Conn) -> Error {
 /// Waits until bytes that have arrived on the connection need not be delivered any more.
 async fn cut_off(conn: &Conn) -> Error {
     let error = over(conn).await;
-    match error.reason() {
-        // The peer has sent everything and leaves. `deliver` has a limit for that.
-        Some(Reason::NO_ERROR) => pending().await,
-        _ => {
-            sleep(GRACE).await;
-            error
-        }
+    // `deliver` has a limit for a peer that has left.
+    if has_left(&error) {
+        return pending().await;
     }
+    sleep(GRACE).await;
+    error
+}
+
+/// Whether the peer has sent everything, and takes nothing more.
+fn has_left(error: &Error) -> bool {
+    error.reason() == Some(Reason::NO_ERROR)
 }
 
 #[cfg(test)]

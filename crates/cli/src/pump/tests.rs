@@ -94,6 +94,45 @@ async fn what_a_peer_has_said_before_it_leaves_is_delivered_whole() {
     soon(relay).await.unwrap().unwrap();
 }
 
+/// The system resets a socket that is dropped with unread bytes, and throws away those on their way.
+#[tokio::test]
+async fn a_slow_tcp_target_that_answers_gets_all_of_a_peer_that_has_left() {
+    let (mut peer, mut far, relay) = ends().await;
+    let bytes = vec![7; 900_000];
+    soon(far.write_all(&bytes)).await.unwrap();
+    soon(far.shutdown()).await.unwrap();
+    far.reset(Reason::NO_ERROR);
+    let mut got = Vec::new();
+    let mut piece = [0; 10_000];
+    loop {
+        match soon(peer.read(&mut piece)).await.unwrap() {
+            0 => break,
+            n => got.extend_from_slice(&piece[..n]),
+        }
+        soon(peer.write_all(b"an answer to each piece")).await.unwrap();
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(got == bytes, "{} bytes", got.len());
+    drop(peer);
+    soon(relay).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_never_stops_is_dropped_though_it_gets_all_of_a_peer_that_has_left() {
+    let begun = Instant::now();
+    let (target, relay, _far) = left(&[7; 20_000]).await;
+    let (mut reader, mut writer) = tokio::io::split(target);
+    let mut got = Vec::new();
+    soon(reader.read_to_end(&mut got)).await.unwrap();
+    assert_eq!(got.len(), 20_000);
+    while timeout(LEFT * 20, writer.write_all(b"tick")).await.expect("it hangs").is_ok() {
+        sleep(LEFT / 2).await;
+    }
+    let held = begun.elapsed();
+    assert!((LEFT * PAUSES..LEFT * (PAUSES + 1)).contains(&held), "{held:?}");
+    soon(relay).await.unwrap().unwrap();
+}
+
 /// A duplicate of a socket shares its options.
 #[cfg(target_os = "linux")]
 #[tokio::test]
