@@ -127,10 +127,10 @@ impl Partial {
         Ok(self.file.metadata()?.len())
     }
 
-    /// The bytes that ordinary users can still write to the file's disk. `path` is the file's.
+    /// The bytes that this process can still write to the file's disk. `path` is the file's.
     pub(crate) fn free(&self, path: &Path) -> Option<u64> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        space::free(&self.dir, folder.unwrap_or(Path::new(".")))
+        space::usable(&self.dir, folder.unwrap_or(Path::new(".")))
     }
 
     /// Digests the bytes so far. Blocks. The position of all handles is then at the end.

@@ -98,20 +98,24 @@ impl Destination {
         let from: u64 =
             reader.expect("from").await?.parse().context("the server says from where")?;
         reader.set_patience(patience);
-        if from != self.hasher.len() {
-            if from != 0 {
-                bail!("the server begins at {from}, and {} are there", self.hasher.len());
-            }
+        let is_other = from != self.hasher.len();
+        if is_other && from != 0 {
+            bail!("the server begins at {from}, and {} are there", self.hasher.len());
+        }
+        let left = size.checked_sub(from);
+        let left = left.with_context(|| format!("the server begins at {from} of {size} bytes"))?;
+        if let To::File(partial) = &self.to {
+            // Measured before the file is cleared: some file systems free its space only later.
+            let cleared = if is_other { partial.len()? } else { 0 };
+            let free = partial.free(&self.path).map(|free| free.saturating_add(cleared));
+            has_room(free, left, &self.path)?;
+        }
+        if is_other {
             say(format_args!("what is there is not the file's beginning: all of it is fetched"));
             self.hasher = Hasher::default();
             if let To::File(partial) = &self.to {
                 partial.clear()?;
             }
-        }
-        let left = size.checked_sub(from);
-        let left = left.with_context(|| format!("the server begins at {from} of {size} bytes"))?;
-        if let To::File(partial) = &self.to {
-            has_room(partial.free(&self.path), left, &self.path)?;
         }
         let progress = Progress::new(size, from);
         let path = self.path;
@@ -147,7 +151,7 @@ fn has_room(free: Option<u64>, left: u64, path: &Path) -> Result<()> {
         Some(free) if left > free => {
             let path = path.display();
             bail!(
-                "there is no room for {path}: {left} bytes are missing, and its disk has {free} free"
+                "there is no room for {path}: {left} bytes are missing, and its disk has room for {free}"
             )
         }
         _ => Ok(()),
