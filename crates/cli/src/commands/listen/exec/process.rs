@@ -11,6 +11,10 @@ use crate::group::{self, Group};
 /// How long a command may take to end before it is killed.
 const TERMINATION: Duration = Duration::from_secs(5);
 
+/// How long killed processes may take to vanish. Some cannot: zombies of a process that does not wait
+/// for them, and processes that wait for a disk.
+const VANISHING: Duration = Duration::from_secs(1);
+
 /// A running command. Dropping it kills the command with all processes that it has started.
 ///
 /// The fields are dropped in order, and the group must be killed before the pipe of its input
@@ -68,7 +72,7 @@ impl Process {
         if timeout(TERMINATION, self.gone()).await.is_err() {
             self.group.kill(&self.child);
             // As the first process of a container, this program must wait for all of them.
-            let _ = timeout(TERMINATION, self.gone()).await;
+            let _ = timeout(VANISHING, self.gone()).await;
         }
     }
 
