@@ -124,6 +124,20 @@ async fn what_has_come_before_of_another_file_is_found_out_and_replaced() {
 }
 
 #[tokio::test]
+async fn a_partial_file_longer_than_the_file_is_replaced_without_being_digested() {
+    let (server, there, here) = server(&["--writable"]).await;
+    fs::write(here.join("file"), noise(100_000)).unwrap();
+    // A digest of this hole would take far longer than the client waits.
+    let hole = fs::File::create(there.join("file.h2conn-part")).unwrap();
+    hole.set_len(1 << 40).unwrap();
+    drop(hole);
+    let url = format!("{}files/file", server.url);
+    let sent = server.run(&["send", "-i", "10", text(&here.join("file")), &url]).await;
+    sent.expect(0, "SHA-256");
+    assert_same(&here.join("file"), &there.join("file"));
+}
+
+#[tokio::test]
 async fn what_the_server_has_already_is_not_sent_again() {
     let (server, there, here) = server(&["--writable"]).await;
     let all = noise(3 << 20);

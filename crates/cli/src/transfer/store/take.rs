@@ -59,11 +59,14 @@ async fn take_body(
     // As in `give`, the client has the head, and can wait.
     let file = partial.handle();
     let there = partial.len().context("cannot read what has come before")?;
-    let mut hasher = store.digests.of_start(conn, &file, there, place.common()).await?;
-    if hasher.len() > size {
-        partial = cleared(partial, &share).await?;
-        hasher = Hasher::default();
-    }
+    let mut hasher = match there > size {
+        // It is no beginning of the client's file, whatever its digest, which could take long.
+        true => {
+            partial = cleared(partial, &share).await?;
+            Hasher::default()
+        }
+        false => store.digests.of_start(conn, &file, there, place.common()).await?,
+    };
     write_line(conn, format!("have {} {}", hasher.len(), hasher.digest())).await?;
     let mut reader = Reader::new(conn);
     // The client must digest as many bytes as this side has.
