@@ -140,10 +140,26 @@ mod tests {
 
     use super::*;
 
+    /// Makes this process the parent of all that lose theirs, like the first one of a container, until
+    /// it is dropped: other tests run in the same process.
+    struct Adopting;
+
+    impl Adopting {
+        fn begin() -> Adopting {
+            set_child_subreaper(Some(getpid())).unwrap();
+            Adopting
+        }
+    }
+
+    impl Drop for Adopting {
+        fn drop(&mut self) {
+            let _ = set_child_subreaper(None);
+        }
+    }
+
     #[tokio::test]
     async fn processes_that_lose_their_parent_to_this_one_are_waited_for() {
-        // As if this were the first process of a container.
-        set_child_subreaper(Some(getpid())).unwrap();
+        let _adopting = Adopting::begin();
         let mut shell = shell("sleep 1000 & echo; exec sleep 1000");
         shell.stdout(Stdio::piped()).kill_on_drop(true);
         let (mut child, mut group) = Group::spawn(&mut shell).unwrap();
