@@ -394,7 +394,7 @@ async fn what_the_server_does_not_offer_it_says_so() {
 
 #[tokio::test]
 async fn a_server_that_lets_nothing_move_is_given_up_if_that_is_asked_for() -> TestResult {
-    let (idle, here) = ("nothing has moved for 0.3 s; --idle-timeout", tempfile::tempdir()?);
+    let (idle, here) = ("nothing has moved for 3 s; --idle-timeout", tempfile::tempdir()?);
     let peer = Peer::cleartext(|mut listener| async move {
         let conn = accept(&mut listener, 100).await?;
         (&conn).write_all(b"from 0\na part").await?;
@@ -403,7 +403,8 @@ async fn a_server_that_lets_nothing_move_is_given_up_if_that_is_asked_for() -> T
         Ok(())
     })?;
     let out = here.path().join("out");
-    run(&["recv", "-i", "0.3", &peer.url, text(&out)]).await.expect(6, idle);
+    // The thread of the peer must run within this time.
+    run(&["recv", "-i", "3", &peer.url, text(&out)]).await.expect(6, idle);
     peer.join()?;
     ensure!(fs::read(here.path().join("out.h2conn-part"))? == b"a part");
 
