@@ -113,6 +113,9 @@ pub(crate) struct StreamOptions {
     #[arg(short, long, value_name = "SECONDS", value_parser = duration)]
     pub(crate) idle_timeout: Option<Duration>,
     /// Report at the end what each connection has carried, on standard error.
+    ///
+    /// A listener reports ten connections of one host at once, and then one a second; the others are
+    /// only counted, in JSON too. Behind a reverse proxy all clients are one host.
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "text")]
     pub(crate) stats: Option<StatsFormat>,
