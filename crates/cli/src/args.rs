@@ -122,7 +122,7 @@ pub(crate) struct Listen {
     /// connection. A Unix socket has no reset: if the connection breaks, the server behind the
     /// socket reads a plain end of file.
     ///
-    /// If the server does not answer within 10 seconds, the client is answered 502.
+    /// If no TCP connection to the server is made within 10 seconds, the client gets 502.
     #[arg(long, value_name = "ADDR", group = "service")]
     pub(crate) to: Option<Destination>,
     /// Answer the probes of `h2conn doctor`.
