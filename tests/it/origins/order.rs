@@ -45,7 +45,7 @@ const LISTENER: [Row; 10] = [
     (Http1("GET / HTTP/1.1", &[("upgrade", "h2c"), CONNECTION]), 505),
 ];
 
-const WITH_WEBSOCKETS: [Row; 8] = [
+const WITH_WEBSOCKETS: [Row; 9] = [
     (Http2("POST", &[]), 200),
     (Connect(Some("websocket"), VERSION), 501),
     (Http1("POST / HTTP/1.1", &[]), 505),
@@ -53,10 +53,11 @@ const WITH_WEBSOCKETS: [Row; 8] = [
     (Http1("GET / HTTP/1.0", WEBSOCKET), 505),
     (Http1("POST / HTTP/1.1", WEBSOCKET), 405),
     (Http1("GET / HTTP/1.1", &[("upgrade", "websocket"), CONNECTION]), 400),
+    (Http1("GET / HTTP/1.1", WITH_CONTENT), 400),
     (Http1("GET / HTTP/1.1", &[("upgrade", "h2c"), CONNECTION]), 505),
 ];
 
-const ACCEPT: [Row; 17] = [
+const ACCEPT: [Row; 18] = [
     (Http2("POST", &[]), 200),
     (Http2("HEAD", &[]), 405),
     (Http2("TRACE", &[]), 405),
@@ -72,6 +73,7 @@ const ACCEPT: [Row; 17] = [
     (Http1("GET / HTTP/1.0", WEBSOCKET), 505),
     (Http1("POST / HTTP/1.1", WEBSOCKET), 405),
     (Http1("GET / HTTP/1.1", &[UPGRADE, CONNECTION, VERSION[0]]), 400),
+    (Http1("GET / HTTP/1.1", WITH_CONTENT), 400),
     (Http1("GET / HTTP/1.1", &[UPGRADE, CONNECTION, KEY, ("sec-websocket-version", "8")]), 426),
     (Http1("GET / HTTP/1.1", &[UPGRADE, CONNECTION, KEY, VERSION[0], ("host", "two")]), 400),
 ];
@@ -94,6 +96,7 @@ const CONNECTION: (&str, &str) = ("connection", "Upgrade");
 const KEY: (&str, &str) = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
 const VERSION: Fields = &[("sec-websocket-version", "13")];
 const WEBSOCKET: Fields = &[UPGRADE, CONNECTION, KEY, VERSION[0]];
+const WITH_CONTENT: Fields = &[UPGRADE, CONNECTION, KEY, VERSION[0], ("content-length", "7")];
 
 /// The marks of a page of another origin.
 const FOREIGN: [(&str, &str); 3] =
