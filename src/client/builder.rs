@@ -274,7 +274,8 @@ impl ClientBuilder {
     }
 
     /// How many links the client may have to one origin at once. Links that are going away and
-    /// links of [`LinkPolicy::Exclusive`] do not count. Default: 100, which is 1,000 connections if
+    /// links of [`LinkPolicy::Exclusive`] do not count, except those without connections whose server
+    /// has not acknowledged everything after 10 seconds. Default: 100, which is 1,000 connections if
     /// the server takes 10 on a link. Each link costs a socket, a handshake, and up to
     /// [`max_link_memory`](ClientBuilder::max_link_memory). When all links are full, a connection
     /// waits until another one ends, up to the [`connect_timeout`](ClientBuilder::connect_timeout).

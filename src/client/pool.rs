@@ -97,7 +97,11 @@ impl Pool {
         };
         match (open.clone().count(), limits().min(), limits().max()) {
             (0, ..) => {
-                format!("{begun}: {dialing} were being made to {origin}, none for this connection")
+                let idle = links.iter().filter(|link| !link.is_open && link.conns == 0).count();
+                format!(
+                    "{begun}: {dialing} were being made to {origin}, none for this connection; {idle} without \
+                     connections wait for the server's acknowledgements"
+                )
             }
             (1, Some(limit), _) => format!(
                 "{begun}: one link to {origin}, at the server's limit of {limit} streams; {raise}, \

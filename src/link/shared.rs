@@ -247,6 +247,8 @@ impl Shared {
         let mut watchers = end.watchers.take();
         drop(end);
         watchers.wake_all();
+        // Its place among the links to the origin is free.
+        self.places.tell();
     }
 }
 

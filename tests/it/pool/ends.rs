@@ -321,3 +321,50 @@ fn the_conns_after_a_dead_server_find_its_successor() -> TestResult {
         Ok(())
     })
 }
+
+/// A server that ends each link in good order, and never acknowledges that it has everything.
+#[tokio::test(start_paused = true)]
+async fn links_that_a_server_does_not_let_go_count_and_come_back() -> TestResult {
+    for policy in [LinkPolicy::Shared, LinkPolicy::Exclusive] {
+        checked(600, async {
+            let (linked, mut links) = mpsc::unbounded_channel();
+            let connect = move |_: h2conn::Destination| {
+                let (near, far) = duplex(1 << 20);
+                let sent = linked.send(far).map_err(std::io::Error::other);
+                async move { sent.map(|()| near) }
+            };
+            let client = Client::builder()
+                .connector(connect)
+                .link_policy(policy)
+                .max_links_per_origin(3)
+                .connect_timeout(Duration::from_secs(5))
+                .build()?;
+            let mut held = Vec::new();
+            for _ in 0..3 {
+                let conn = client.open("http://raw/").await?;
+                let mut raw = Raw::server(links.recv().await.context("a link")?).await?;
+                raw.wait_for(HEADERS, 1).await?;
+                (&conn).write_all(b"not acknowledged").await?;
+                drop(conn);
+                raw.wait_for(DATA, 1).await?;
+                raw.send(HEADERS, END_HEADERS | END_STREAM, 1, raw::OK).await?;
+                raw.send(GOAWAY, 0, 0, &[1_u32.to_be_bytes(), [0; 4]].concat()).await?;
+                // It reads nothing more.
+                held.push(raw);
+                tokio::time::sleep(Duration::from_secs(11)).await;
+            }
+            let error = client.connect("http://raw/").await.err().context("no place")?;
+            ensure!(error.kind() == ErrorKind::TimedOut, "{error:?}");
+            ensure!(error.to_string().contains("3 without connections wait"), "{error}");
+            ensure!(links.try_recv().is_err(), "no other link was made");
+            // The first one is silent for 45 s soon, and is given up.
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let conn = client.open("http://raw/").await?;
+            links.recv().await.context("a link for it")?;
+            drop(conn);
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
