@@ -236,6 +236,15 @@ impl WeakLink {
         self.0.upgrade().is_some_and(|shared| !lock(&shared.end).gone)
     }
 
+    /// Whether the link has had nothing to do for so long except wait for its server, which may be
+    /// slow to acknowledge what it has, or never do so.
+    pub(crate) fn has_waited(&self, time: Duration) -> bool {
+        self.0.upgrade().is_some_and(|shared| {
+            let has_waited = lock(&shared.waits_since).is_some_and(|since| since.elapsed() >= time);
+            has_waited && !lock(&shared.end).gone
+        })
+    }
+
     /// A handle, if the link's transport is open.
     pub(crate) fn upgrade(&self) -> Option<Link> {
         self.is_alive().then(|| self.0.upgrade().map(Link::new)).flatten()

@@ -14,6 +14,11 @@ pub(crate) trait Account: Send {
     /// it must be reset, if it must be.
     fn holds(&mut self, unread: usize, coming: usize) -> Option<MustEnd>;
 
+    /// After so many bytes that the user has read, the account wants to know of it.
+    fn threshold(&self) -> usize {
+        usize::MAX
+    }
+
     /// The connection is over, and holds nothing. Its transport may still receive a message.
     fn is_over(&mut self);
 }
@@ -61,9 +66,9 @@ impl Ridden {
     }
 }
 
-/// Less than this counts as read: the task that reports it is not woken each time that the user reads
-/// some of it.
-const LITTLE: usize = 64 << 10;
+/// So few bytes count as read: the task that reports them is not woken each time that the user reads
+/// some of them.
+const LITTLE: usize = 8 << 10;
 
 impl Account for Ridden {
     fn holds(&mut self, unread: usize, coming: usize) -> Option<MustEnd> {
@@ -72,6 +77,10 @@ impl Account for Ridden {
             let text = "reset here, because the link of this WebSocket held too much; the log has the details";
             MustEnd { text: text.to_owned(), is_reported: true }
         })
+    }
+
+    fn threshold(&self) -> usize {
+        LITTLE
     }
 
     fn is_over(&mut self) {

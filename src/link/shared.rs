@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     pub(super) unheard: AtomicBool,
     /// When a stream of a server's link, which no caller held, last may have lost bytes.
     pub(super) lost_bytes: Mutex<Option<Instant>>,
+    /// Since when a client's link has nothing to do except wait for its server.
+    pub(super) waits_since: Mutex<Option<Instant>>,
     /// The last measured round trip.
     pub(super) rtt: Mutex<Option<Duration>>,
     pub(super) end: Mutex<End>,
@@ -81,6 +83,7 @@ impl Shared {
             established: AtomicBool::new(false),
             unheard: AtomicBool::new(false),
             lost_bytes: Mutex::default(),
+            waits_since: Mutex::default(),
             rtt: Mutex::default(),
             end: Mutex::default(),
             _counted: Counted::new(Kind::Link),

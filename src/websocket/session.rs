@@ -124,6 +124,7 @@ impl Session {
 
     /// Counts what the connection holds in this account.
     pub(crate) fn count_in(&mut self, account: Box<dyn Account>) {
+        self.stream.inbox.set_threshold(account.threshold().min(self.room / 4));
         self.account = Some(account);
     }
 
@@ -211,6 +212,8 @@ impl Session {
             self.say_reset(socket, reason);
             self.cut(&reset_here(reason));
         }
+        // Also before: a link that makes room has cut the transport, and an error there says less.
+        self.keep_account(cx, socket);
         self.receive(cx, socket);
         self.keep_account(cx, socket);
         self.send(cx, socket);

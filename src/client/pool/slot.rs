@@ -22,8 +22,8 @@ use crate::error::{Error, Result};
 use crate::link::{Lease, Link, Places, Watch, WeakLink};
 use crate::sync::{Mutex, lock};
 
-/// A link that is leaving, and has no streams left, counts again after this time. Its server has not
-/// acknowledged everything by then, and may never do so.
+/// A link that has nothing left to do except wait for its server counts again after this time. The
+/// server has not acknowledged everything by then, and may never do so.
 const PARTING: Duration = Duration::from_secs(10);
 
 pub(in crate::client) struct Slot {
@@ -38,8 +38,8 @@ pub(in crate::client) struct Slot {
 #[derive(Default)]
 struct State {
     links: Vec<Link>,
-    /// Links that take no more streams, but may still have some, and when they began to leave.
-    leaving: Vec<(WeakLink, Instant)>,
+    /// Links that take no more streams, but may still have some.
+    leaving: Vec<WeakLink>,
     /// Links that are being made.
     dialing: usize,
     /// The number of streams that the peer takes on a link, from its latest SETTINGS.
@@ -174,7 +174,7 @@ impl Slot {
 
     pub(super) fn is_used(&self) -> bool {
         let mut state = lock(&self.state);
-        state.leaving.retain(|(link, _)| link.is_alive());
+        state.leaving.retain(WeakLink::is_alive);
         let links = state.links.len() + state.leaving.len() + state.dialing;
         links + state.waiting.len() > 0 || self.pace.is_slowed()
     }
@@ -184,7 +184,7 @@ impl Slot {
         let mut state = lock(&self.state);
         state.closed = true;
         let mut links = std::mem::take(&mut state.links);
-        links.extend(state.leaving.iter().filter_map(|(link, _)| link.upgrade()));
+        links.extend(state.leaving.iter().filter_map(WeakLink::upgrade));
         drop(state);
         self.serve();
         links
@@ -196,7 +196,7 @@ impl Slot {
 
     pub(super) fn stats(&self, origin: String) -> OriginStats {
         let state = lock(&self.state);
-        let leaving = state.leaving.iter().filter_map(|(link, _)| link.upgrade());
+        let leaving = state.leaving.iter().filter_map(WeakLink::upgrade);
         let links = leaving
             .map(|link| (link, false))
             .chain(state.links.iter().map(|link| (link.clone(), link.is_open())))
@@ -241,12 +241,14 @@ impl State {
 
     /// Whether the first of `waiting` may make another link beside `links`.
     fn may_dial(&self, rules: &Rules, links: usize, waiting: usize) -> bool {
-        let stuck = self.stuck();
         match rules.policy {
-            _ if stuck > 0 && stuck >= rules.max_links => return false,
-            LinkPolicy::Exclusive => return true,
-            LinkPolicy::Spread(wanted) if links < wanted => return true,
-            LinkPolicy::Shared | LinkPolicy::Spread(_) if links + stuck >= rules.max_links => {
+            LinkPolicy::Exclusive => return !self.are_stuck(rules.max_links),
+            LinkPolicy::Spread(wanted) if links < wanted => {
+                return !self.are_stuck(rules.max_links);
+            }
+            LinkPolicy::Shared | LinkPolicy::Spread(_)
+                if self.are_stuck(rules.max_links.saturating_sub(links)) =>
+            {
                 return false;
             }
             LinkPolicy::Shared | LinkPolicy::Spread(_) => {}
@@ -259,13 +261,11 @@ impl State {
         }
     }
 
-    /// Links that have nothing to do except wait for their server's acknowledgements, and have done so
-    /// for long.
-    fn stuck(&self) -> usize {
-        let is_stuck = |(link, since): &&(WeakLink, Instant)| {
-            since.elapsed() >= PARTING && link.upgrade().is_some_and(|link| link.active() == 0)
-        };
-        self.leaving.iter().filter(is_stuck).count()
+    /// Whether so many links have nothing to do except wait for their server, and have done so for
+    /// long.
+    fn are_stuck(&self, count: usize) -> bool {
+        let stuck = self.leaving.iter().filter(|link| link.has_waited(PARTING));
+        self.leaving.len() >= count && stuck.take(count).count() == count
     }
 
     /// Lets go of links that take no more streams, and of unused links that refused their last
@@ -283,9 +283,9 @@ impl State {
     /// Keeps a weak link, enough to wait for the link's end.
     fn remember(&mut self, link: &Link) {
         if self.leaving.len() == self.leaving.capacity() {
-            self.leaving.retain(|(link, _)| link.is_alive());
+            self.leaving.retain(WeakLink::is_alive);
         }
-        self.leaving.push((link.downgrade(), Instant::now()));
+        self.leaving.push(link.downgrade());
     }
 }
 

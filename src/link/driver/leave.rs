@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use h2conn_engine::StreamId;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::{Driver, GOODBYE, LEAST_GOODBYE, Timer};
 use crate::error::{Ending, Reason, Result};
@@ -87,6 +88,7 @@ impl Driver {
             true if self.streams.iter().any(|(_, entry)| !entry.over) => {}
             true => {
                 self.let_go_of_unread();
+                lock(&self.shared.waits_since).get_or_insert_with(Instant::now);
                 if self.owes() {
                     self.ask_peer();
                 } else {
