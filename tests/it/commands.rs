@@ -42,7 +42,7 @@ const TERMINAL: Run =
     Test("examples/chat/tests/it/client.rs", "the_host_hints_at_a_command_that_joins");
 
 /// The commands, without the remarks behind `#`.
-const COMMANDS: [(&str, Run); 50] = [
+const COMMANDS: [(&str, Run); 51] = [
     // README.md, CONTRIBUTING.md
     ("cargo run -p echo", Ci("cargo run -q -p echo")),
     ("cargo test --workspace", Ci("tests cargo test --workspace\n")),
@@ -176,6 +176,11 @@ const COMMANDS: [(&str, Run); 50] = [
     (
         "RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc /usr/bin/cargo check -Zbuild-std \
          --target x86_64-unknown-freebsd -p h2conn -p h2conn-engine --no-default-features",
+        Hand("it builds std from the sources of Debian's compiler"),
+    ),
+    (
+        "RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc /usr/bin/cargo check -Zbuild-std \
+         --target aarch64-apple-darwin -p h2conn -p h2conn-engine --no-default-features",
         Hand("it builds std from the sources of Debian's compiler"),
     ),
 ];
