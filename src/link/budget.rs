@@ -191,8 +191,12 @@ impl Share {
             budget.conns.fetch_add(conns.wrapping_sub(self.conns), SeqCst);
             self.conns = conns;
         }
-        let before = self.member.unread.swap(unread, SeqCst);
-        budget.unread.fetch_add(unread.wrapping_sub(before), SeqCst);
+        let before = self.member.unread.load(SeqCst);
+        if unread != before {
+            // All links share the sum, and most turns change nothing.
+            self.member.unread.store(unread, SeqCst);
+            budget.unread.fetch_add(unread.wrapping_sub(before), SeqCst);
+        }
         let held = self.member.held();
         self.changed = std::mem::replace(&mut self.seen, held) != held;
         if budget.held() > budget.cap {
