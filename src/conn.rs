@@ -10,6 +10,7 @@ mod deadline;
 mod exchange;
 mod framed;
 mod halves;
+mod info;
 mod linger;
 #[cfg(all(test, h2conn_loom))]
 mod loom_tests;
@@ -46,11 +47,12 @@ pub(crate) use exchange::{Exchange, Kept};
 #[cfg(feature = "accept")]
 pub(crate) use exchange::{Served, Shutdown};
 pub use halves::{ReadHalf, ReuniteError, WriteHalf};
+pub(crate) use info::LinkInfo;
 pub(crate) use linger::{Delivery, Facts, Linger, Progress, Terms, Verdict, ended};
 pub(crate) use offer::Offer;
 pub(crate) use quiet::Quiet;
 pub use stats::Stats;
-pub(crate) use stream::{LinkInfo, Stream, Wish};
+pub(crate) use stream::{Stream, Wish};
 pub use transport::Transport;
 
 /// A full-duplex connection over one HTTP/2 stream.
