@@ -112,6 +112,8 @@ mod tests {
 
     use super::*;
     use crate::places::{Peer, Places};
+    #[cfg(target_os = "linux")]
+    use crate::tunnel::tcp::tests::Silent;
 
     async fn dial(rules: &Rules, target: &Target) -> Result<TcpStream, NoWay> {
         let held = Places::new(100, "tunnels", "--max-tunnels").take(Peer::LOCAL).unwrap();
@@ -169,16 +171,11 @@ mod tests {
         assert_eq!(forbidden.status, StatusCode::FORBIDDEN);
         assert!(forbidden.text.contains("10.0.0.0/8:*"), "{}", forbidden.text);
     }
-    /// Linux drops packets to a listener whose queue is full. Other systems refuse them.
     #[cfg(target_os = "linux")]
     #[tokio::test(start_paused = true)]
     async fn a_target_that_does_not_answer_is_told_after_the_limit() {
-        let silent = tokio::net::TcpSocket::new_v4().unwrap();
-        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let silent = silent.listen(0).unwrap();
-        let nobody = silent.local_addr().unwrap();
-        // The queue has room for one.
-        let _first = TcpStream::connect(nobody).await.unwrap();
+        let silent = Silent::new().await;
+        let nobody = silent.addr;
         let target = Target { host: Host::Ip(nobody.ip()), port: nobody.port() };
         let late = dial(&rules("127.0.0.1:*"), &target).await.unwrap_err();
         assert_eq!((late.status, late.unreached), (StatusCode::GATEWAY_TIMEOUT, None));

@@ -90,7 +90,7 @@ pub(super) async fn connect_within(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
     use tokio::net::TcpListener;
@@ -98,6 +98,28 @@ mod tests {
     use super::*;
     use crate::places::{Peer, Places};
     use crate::tunnel::target::Host;
+
+    /// A listener that never answers, because its queue is full. Linux drops packets to it. Other
+    /// systems refuse them.
+    #[cfg(target_os = "linux")]
+    pub(in crate::tunnel) struct Silent {
+        pub(in crate::tunnel) addr: SocketAddr,
+        _listener: TcpListener,
+        _first: TcpStream,
+    }
+
+    #[cfg(target_os = "linux")]
+    impl Silent {
+        pub(in crate::tunnel) async fn new() -> Silent {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let listener = socket.listen(0).unwrap();
+            let addr = listener.local_addr().unwrap();
+            // The queue has room for one.
+            let first = TcpStream::connect(addr).await.unwrap();
+            Silent { addr, _listener: listener, _first: first }
+        }
+    }
 
     async fn closed() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
@@ -127,16 +149,11 @@ mod tests {
         assert_eq!(unreachable.kind(), io::ErrorKind::NetworkUnreachable);
     }
 
-    /// Linux drops packets to a listener whose queue is full. Other systems refuse them.
     #[cfg(target_os = "linux")]
     #[tokio::test(start_paused = true)]
     async fn without_room_an_address_is_tried_once_the_one_before_has_failed() {
-        let silent = tokio::net::TcpSocket::new_v4().unwrap();
-        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let silent = silent.listen(0).unwrap();
-        let nobody = silent.local_addr().unwrap();
-        // The queue has room for one.
-        let _first = TcpStream::connect(nobody).await.unwrap();
+        let silent = Silent::new().await;
+        let nobody = silent.addr;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
         let places = Places::new(2, "tunnels", "--max-tunnels");
@@ -150,32 +167,22 @@ mod tests {
         held.another().unwrap();
     }
 
-    /// Linux drops packets to a listener whose queue is full. Other systems refuse them.
     #[cfg(target_os = "linux")]
     #[tokio::test(start_paused = true)]
     async fn a_target_that_does_not_answer_is_given_up() {
-        let silent = tokio::net::TcpSocket::new_v4().unwrap();
-        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let silent = silent.listen(0).unwrap();
-        let nobody = silent.local_addr().unwrap();
-        // The queue has room for one.
-        let _first = TcpStream::connect(nobody).await.unwrap();
+        let silent = Silent::new().await;
+        let nobody = silent.addr;
         let target = Target { host: Host::Ip(nobody.ip()), port: nobody.port() };
         let held = Places::new(1, "connections", "--max-conns").take(Peer::LOCAL).unwrap();
         let dialled = timeout(LIMIT * 2, dial(&target, &held)).await.expect("it has no limit");
         assert_eq!(dialled.unwrap_err().to_string(), "no answer within 10 s");
     }
 
-    /// Linux drops packets to a listener whose queue is full. Other systems refuse them.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn an_address_that_does_not_answer_keeps_none_waiting() {
-        let silent = tokio::net::TcpSocket::new_v4().unwrap();
-        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let silent = silent.listen(0).unwrap();
-        let nobody = silent.local_addr().unwrap();
-        // The queue has room for one.
-        let _first = TcpStream::connect(nobody).await.unwrap();
+        let silent = Silent::new().await;
+        let nobody = silent.addr;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
         let connected = connect(vec![nobody, open]);
