@@ -51,8 +51,14 @@ pub use body::RequestBody;
 /// * **HTTP/1.1**, by ALPN (`http/1.1`) or in cleartext by its first bytes, is hyper's, with
 ///   upgrades. Its clients count for `max_links`, and take up to 64 KiB each, which `max_memory` does
 ///   not know. A client has the
-///   [`handshake_timeout`](crate::ListenerBuilder::handshake_timeout) for the head of each request,
-///   and no limit for its body: set one in the service.
+///   [`handshake_timeout`](crate::ListenerBuilder::handshake_timeout) for the head of each request.
+///   The [`idle_timeout`](crate::ListenerBuilder::idle_timeout) and the
+///   [`stall_timeout`](crate::ListenerBuilder::stall_timeout) apply to its transport: by default a
+///   client may send and read as slowly as it likes. HTTP/1.1 has no PING, so the system probes a
+///   silent client over TCP (`SO_KEEPALIVE`) after the
+///   [`keep_alive_interval`](crate::ListenerBuilder::keep_alive_interval) and the
+///   [`keep_alive_timeout`](crate::ListenerBuilder::keep_alive_timeout), three times, and notices a
+///   vanished one after a minute.
 /// * **Connections.** A handler makes one with [`accept`](fn@crate::accept) or
 ///   [`axum::Accept`](crate::axum::Accept). WebSockets (feature `websocket`) come over HTTP/1.1, and
 ///   over HTTP/2 once the listener offers them:

@@ -40,7 +40,8 @@ impl Quiet {
         self.look(Instant::now(), received, position, sent < written);
     }
 
-    fn look(&mut self, now: Instant, received: bool, position: u64, waits: bool) {
+    /// Records what has moved. `position` is that of sending, and `waits` says whether bytes wait.
+    pub(crate) fn look(&mut self, now: Instant, received: bool, position: u64, waits: bool) {
         let sent = std::mem::replace(&mut self.position, position) != position;
         if received || sent {
             self.moved = now;

@@ -179,6 +179,7 @@ impl Server {
             info: Arc::new(info),
             head_timeout: self.config.handshake_timeout,
             max_head: self.config.max_header_list_size as usize,
+            quiet: crate::conn::Quiet::new(&self.config),
         };
         Ok(Client::Http1(server, Box::new(client)))
     }

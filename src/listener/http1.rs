@@ -6,6 +6,8 @@ mod answer;
 mod clients;
 #[cfg(any(feature = "serve", feature = "websocket"))]
 mod drive;
+#[cfg(any(feature = "serve", feature = "websocket"))]
+mod transport;
 
 pub(super) use answer::answer;
 #[cfg(feature = "websocket")]

@@ -99,7 +99,9 @@ impl Reception {
 }
 
 impl Http1Server for Reception {
-    fn serve(&self, client: Http1Client) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn serve(&self, mut client: Http1Client) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        // The request has timeouts of its own, and so has the WebSocket.
+        client.quiet = None;
         let visit = Visit {
             server: Arc::clone(&self.server),
             settings: Arc::clone(&self.settings),

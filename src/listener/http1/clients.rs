@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 #[cfg(all(feature = "serve", feature = "websocket"))]
 use crate::conn::Accounts;
-use crate::conn::{LinkInfo, Shutdown};
+use crate::conn::{LinkInfo, Quiet, Shutdown};
 #[cfg(all(feature = "serve", feature = "websocket"))]
 use crate::link::Seat;
 use crate::link::Socket;
@@ -42,6 +42,8 @@ pub(crate) struct Http1Client {
     pub(crate) head_timeout: Duration,
     /// The most bytes of a request's head.
     pub(crate) max_head: usize,
+    /// The timeouts for a client on which nothing moves, if there are any.
+    pub(crate) quiet: Option<Box<Quiet>>,
     /// To be told when a request of the client has been answered.
     pub(crate) answered: Arc<Notify>,
     /// For WebSockets that the program accepts by itself.
@@ -59,6 +61,7 @@ pub(in crate::listener) struct NewClient {
     pub(in crate::listener) info: Arc<LinkInfo>,
     pub(in crate::listener) head_timeout: Duration,
     pub(in crate::listener) max_head: usize,
+    pub(in crate::listener) quiet: Option<Box<Quiet>>,
 }
 
 /// The listener's clients that speak HTTP/1.
@@ -99,6 +102,12 @@ impl Http1 {
             }
             is_open
         });
+    }
+
+    /// Whether the program serves, or has not decided yet.
+    #[cfg(feature = "serve")]
+    pub(in crate::listener) fn may_serve(&self) -> bool {
+        !matches!(*self.server.borrow(), Decision::Refused)
     }
 
     /// The listener serves.
@@ -158,7 +167,7 @@ impl Shared {
         client: NewClient,
         mut slot: Slot,
     ) {
-        let NewClient { io, seen, info, head_timeout, max_head } = client;
+        let NewClient { io, seen, info, head_timeout, max_head, quiet } = client;
         let (answered, peer) = (Arc::<Notify>::default(), info.peer.clone());
         let mut cut = self.http1.cut.subscribe();
         let counted: Arc<dyn Any + Send + Sync> = Arc::new(Counted::new(&self.http1.clients));
@@ -173,6 +182,7 @@ impl Shared {
             info,
             head_timeout,
             max_head,
+            quiet,
             answered: Arc::clone(&answered),
             #[cfg(all(feature = "serve", feature = "websocket"))]
             accounts: self.accounts(),

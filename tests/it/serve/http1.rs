@@ -1,7 +1,12 @@
 //! Clients that speak HTTP/1.1 to a router that we serve.
 
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use anyhow::{Context, ensure};
 use axum::Router;
+use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::routing::{any, get, post};
 use bytes::Bytes;
@@ -12,10 +17,11 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
-use super::{check_messages, served};
+use super::{check_messages, served, served_with};
 use crate::support::curl::{curl, curl_is_here};
-use crate::support::foreign::{io_to, tls_to};
+use crate::support::foreign::{Io, io_to, tls_to};
 use crate::support::websocket;
 use crate::support::{Over, TestResult, echo, identity, noise, run};
 
@@ -37,7 +43,7 @@ fn requests_over_http_1_are_answered_on_the_same_port() -> TestResult {
     run(async {
         for over in Over::BOTH {
             let site = served(over, app()).await?;
-            let io: Box<dyn crate::support::foreign::Io> = match over {
+            let io: Box<dyn Io> = match over {
                 Over::Cleartext => io_to(&site).await?,
                 Over::Tls => Box::new(tls_to(&site, &["http/1.1"]).await?),
             };
@@ -155,6 +161,69 @@ fn what_is_neither_http_1_nor_http_2_is_sent_away_as_by_every_listener() -> Test
         let mut answer = Vec::new();
         io.read_to_end(&mut answer).await?;
         ensure!(answer == [0x15, 3, 3, 0, 2, 2, 10], "an alert: {answer:?}");
+        Ok(())
+    })
+}
+
+/// Tells when it is dropped.
+struct Gone(Option<oneshot::Sender<()>>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        // The test may be over.
+        self.0.take().map(|gone| gone.send(()));
+    }
+}
+
+/// A transport on which nothing moves for the timeouts of the listener is closed, and nothing of its
+/// request is left.
+#[test]
+fn a_client_that_sends_nothing_more_or_reads_nothing_is_given_up() -> TestResult {
+    const LIMIT: Duration = Duration::from_millis(300);
+    let upload = "POST /upload HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\npart";
+    let download = "GET /download HTTP/1.1\r\nhost: x\r\n\r\n";
+    run(async move {
+        for over in Over::BOTH {
+            for (builder, request) in [
+                (Listener::builder().idle_timeout(LIMIT), upload),
+                (Listener::builder().idle_timeout(LIMIT), download),
+                (Listener::builder().stall_timeout(LIMIT), download),
+            ] {
+                let (tell, gone) = oneshot::channel();
+                let guard = Arc::new(Mutex::new(Some(Gone(Some(tell)))));
+                let (uploaded, downloaded) = (Arc::clone(&guard), guard);
+                let app = Router::new()
+                    .route(
+                        "/upload",
+                        post(|body: Body| async move {
+                            let _guard = uploaded.lock().expect("no panic").take();
+                            body.collect().await.map_or("a part", |_| "all").to_owned()
+                        }),
+                    )
+                    .route(
+                        "/download",
+                        get(|| async move {
+                            let guard = downloaded.lock().expect("no panic").take();
+                            let endless = futures_util::stream::repeat_with(move || {
+                                let _guard = &guard;
+                                Ok::<_, Infallible>(Bytes::from_static(&[7; 10_000]))
+                            });
+                            Body::from_stream(endless)
+                        }),
+                    );
+                let site = served_with(over, builder, app).await?;
+                let mut io: Box<dyn Io> = match over {
+                    Over::Cleartext => io_to(&site).await?,
+                    Over::Tls => Box::new(tls_to(&site, &["http/1.1"]).await?),
+                };
+                io.write_all(request.as_bytes()).await?;
+                gone.await.with_context(|| format!("{over:?} {request}"))?;
+                // Bytes that were on their way still come. A reset is an end, too.
+                let mut heard = Vec::new();
+                let _ = io.read_to_end(&mut heard).await;
+                ensure!(!heard.ends_with(b"all"), "{over:?}: {}", heard.escape_ascii());
+            }
+        }
         Ok(())
     })
 }
