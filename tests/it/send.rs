@@ -125,7 +125,7 @@ fn in_order(row: &Row, mut heard: Heard) -> String {
 fn our_client_hears_what_another_client_hears() -> TestResult {
     run(async {
         for over in Over::BOTH {
-            for site in [hyper(over).await?, served(over, app()).await?] {
+            for site in [hyper(over, app()).await?, served(over, app()).await?] {
                 let client = site.client()?;
                 let gets = PATHS.map(|target| Row { target, ..GET });
                 let heads = PATHS.map(|target| Row { method: Method::HEAD, target, ..GET });

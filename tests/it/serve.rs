@@ -2,6 +2,7 @@
 //! The connection tests (`nettest.rs`) and the tests with a `Host` use such a server too.
 
 pub(crate) mod answers;
+mod application;
 mod conns;
 mod foreign;
 mod http1;

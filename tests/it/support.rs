@@ -1,5 +1,6 @@
 //! The helpers that the tests share: a watchdog, and servers of ours with clients that trust them.
 
+pub(crate) mod browser;
 pub(crate) mod curl;
 pub(crate) mod faults;
 pub(crate) mod foreign;

@@ -96,7 +96,7 @@ fn a_request_without_content_ends_with_its_head() -> TestResult {
 #[test]
 fn a_body_of_a_known_length_announces_it() -> TestResult {
     run(async {
-        let site = hyper(Over::Cleartext).await?;
+        let site = hyper(Over::Cleartext, app()).await?;
         let client = site.client()?;
         let said = |body: &'static str| post(&site, "/describe", full(body));
         let heard = hear(client.send(said("four")?).await?).await?;
@@ -119,7 +119,7 @@ fn a_body_of_a_known_length_announces_it() -> TestResult {
 #[test]
 fn the_clients_fields_and_the_requests_are_sent_without_those_of_http_1() -> TestResult {
     run(async {
-        let site = hyper(Over::Cleartext).await?;
+        let site = hyper(Over::Cleartext, app()).await?;
         let client = site
             .client_builder()
             .header("x-both", "the client's")
@@ -170,7 +170,7 @@ fn the_clients_fields_and_the_requests_are_sent_without_those_of_http_1() -> Tes
 #[test]
 fn a_request_that_cannot_be_sent_is_refused_with_the_reason() -> TestResult {
     run(async {
-        let site = hyper(Over::Cleartext).await?;
+        let site = hyper(Over::Cleartext, app()).await?;
         let client = site.client()?;
         let url = site.url("/text");
         let begin = || Request::post(&url);
@@ -270,7 +270,7 @@ fn a_body_that_fails_resets_the_request_and_its_error_is_told() -> TestResult {
 fn large_content_flows_both_ways_at_once() -> TestResult {
     const LEN: usize = 20 << 20;
     run(async {
-        for site in [served(Over::Tls, app()).await?, hyper(Over::Tls).await?] {
+        for site in [served(Over::Tls, app()).await?, hyper(Over::Tls, app()).await?] {
             let client = site.client()?;
             let (sender, body) = channel();
             let mut response = client.send(post(&site, "/echo", body)?).await?.into_body();

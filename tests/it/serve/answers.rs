@@ -180,10 +180,10 @@ pub(crate) fn app() -> Router {
         )
 }
 
-/// The router under hyper.
-pub(crate) async fn hyper(over: Over) -> TestResult<Site> {
-    server(over, |io| {
-        let service = TowerToHyperService::new(app());
+/// A router under hyper.
+pub(crate) async fn hyper(over: Over, app: Router) -> TestResult<Site> {
+    server(over, move |io| {
+        let service = TowerToHyperService::new(app.clone());
         let io = TokioIo::new(io);
         async move {
             let served = stock().serve_connection_with_upgrades(io, service).await;
@@ -194,7 +194,7 @@ pub(crate) async fn hyper(over: Over) -> TestResult<Site> {
 }
 
 /// A request of the table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) method: Method,
     pub(crate) target: &'static str,
@@ -336,7 +336,7 @@ async fn compare(sites: &[Site; 2], row: &Row) -> TestResult {
 fn a_router_answers_the_same_under_our_server_and_under_hyper() -> TestResult {
     run(async {
         for over in Over::BOTH {
-            let sites = [hyper(over).await?, served(over, app()).await?];
+            let sites = [hyper(over, app()).await?, served(over, app()).await?];
             let gets = PATHS.map(|target| Row { target, ..GET });
             let heads = PATHS.map(|target| Row { method: Method::HEAD, target, ..GET });
             let mut wrong = Vec::new();

@@ -1,7 +1,8 @@
 //! The example in Chromium, which `interop/browser` drives: WebSockets over HTTP/2 and
 //! over HTTP/1.1, as a browser uses them, with bytes and with JSON.
 
-mod scripts;
+#[path = "../../../../tests/it/support/browser.rs"]
+mod browser;
 #[path = "../../../../tests/it/support/tools.rs"]
 #[expect(dead_code, reason = "what other tests use of it")]
 mod tools;
@@ -15,7 +16,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use scripts::browser_scripts;
+use browser::browser_scripts;
 
 /// Longer than the limit of the scripts, which leave no browser and no files behind.
 const WATCHDOG: Duration = Duration::from_secs(900);

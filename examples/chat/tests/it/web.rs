@@ -17,15 +17,15 @@ use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::codec::FramedRead;
 
+use self::browser::browser_scripts;
 use self::curl::{curl, curl_is_here};
-use self::scripts::browser_scripts;
 use self::tools::{go_peer, skipped};
 use crate::support::{Guest, Site, TestResult, within};
 
+#[path = "../../../../tests/it/support/browser.rs"]
+mod browser;
 #[path = "../../../../tests/it/support/curl.rs"]
 mod curl;
-#[path = "../../../browser/tests/it/scripts.rs"]
-mod scripts;
 #[path = "../../../../tests/it/support/tools.rs"]
 mod tools;
 

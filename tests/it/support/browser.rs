@@ -1,5 +1,5 @@
-//! The scripts of `interop/browser`. The tests of `examples/chat` include this file too, so it must use no other file
-//! than `tools.rs`.
+//! The scripts of `interop/browser`. The tests of `examples/browser` and `examples/chat` include this
+//! file too, so it must use no other file than `tools.rs`.
 
 use std::env::var_os;
 use std::path::{Path, PathBuf};
