@@ -8,6 +8,7 @@ use h2conn::axum::Accept;
 use h2conn::http::Version;
 use h2conn::{Client, Conn, Listener, ListenerHandle};
 use tokio::io::AsyncWriteExt;
+use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::websocket::{Socket, open_with, sender};
@@ -70,8 +71,10 @@ fn parts_of_messages_on_one_link_are_bounded_by_the_memory_of_the_link() -> Test
         for _ in 0..20 {
             sockets.push(open_with(&mut send, &site, "/").await?);
         }
+        fill(&mut sockets[..1]).await;
+        until(&handle, |held| held > MIB / 2).await;
         let mut all = tokio::spawn(async move {
-            fill(&mut sockets).await;
+            fill(&mut sockets[1..]).await;
             let mut ended = 0;
             for socket in &mut sockets {
                 ended += usize::from(matches!(socket.next().await, None | Some(Err(_))));
@@ -93,7 +96,7 @@ fn parts_of_messages_on_one_link_are_bounded_by_the_memory_of_the_link() -> Test
         };
         ensure!(ended == 10, "{ended} were reset");
         // Some windows more can be on their way to the driver.
-        ensure!(most > LINK / 2 && most < 2 * LINK, "{most} bytes were held");
+        ensure!(most < 2 * LINK, "{most} bytes were held");
         let other = site.client()?;
         check_echo(other.connect(site.url("/")).await?.0, b"another link is served").await?;
         drop((sockets, send));
@@ -117,20 +120,23 @@ fn parts_of_messages_over_http1_count_for_the_memory_of_the_listener() -> TestRe
             sockets.push(crate::support::websocket::open(&site, Version::HTTP_11, "/").await?);
         }
         fill(&mut sockets).await;
-        // As many were reset as is needed.
-        let mut ended = 0;
-        for socket in &mut sockets {
-            let next = tokio::time::timeout(std::time::Duration::from_millis(100), socket.next());
-            ended +=
-                usize::from(matches!(next.await, Ok(None | Some(Err(_) | Ok(Message::Close(_))))));
+        // As many are reset as is needed, and some stay.
+        let mut ends = JoinSet::new();
+        for mut socket in sockets {
+            ends.spawn(async move {
+                let end = socket.next().await;
+                matches!(end, None | Some(Err(_) | Ok(Message::Close(_))))
+            });
         }
-        ensure!((11..20).contains(&ended), "{ended} were reset");
-        let held = handle.stats().unread_bytes;
-        ensure!(held > ALL / 4 && held <= ALL + 2 * MIB, "{held} bytes are held");
+        for number in 0..11 {
+            let is_end = ends.join_next().await.context("there are more")??;
+            ensure!(is_end, "number {number} has received something");
+        }
+        until(&handle, |held| held > ALL / 4 && held <= ALL + 2 * MIB).await;
         let client = Client::builder().build()?;
         let conn = client.connect(site.url("/")).await.context("others are served")?.0;
         check_echo(conn, b"others are served").await?;
-        drop(sockets);
+        ends.shutdown().await;
         until(&handle, |held| held < MIB / 8).await;
         Ok(())
     })
