@@ -108,7 +108,10 @@ impl Limiter {
         if about != About::All {
             if of_all - now > PERIOD_OF_ALL * (BURST_OF_ALL - 1) {
                 // Counted together: a count for each of many hosts would be many lines again.
-                self.lately.entry((About::All, kind)).or_insert(fresh).left_out += 1;
+                let together = self.lately.entry((About::All, kind)).or_insert(fresh);
+                together.left_out += 1;
+                // The kind has not stopped.
+                together.even_at = together.even_at.max(now);
                 return None;
             }
             self.even_at = Some(of_all + PERIOD_OF_ALL);
@@ -214,6 +217,23 @@ mod tests {
         // There is one count, and not one for each host.
         let counts = limiter.counts(now, true);
         assert_eq!(counts, ["h2conn: 1890 more lines were left out (refused)"]);
+    }
+
+    #[test]
+    fn counts_of_all_hosts_wait_until_the_kind_has_stopped() {
+        let (mut limiter, now) = (Limiter::default(), Instant::now());
+        let (mut printed, mut counts) = (0, Vec::new());
+        for n in 0..6000 {
+            let at = now + Duration::from_millis(10) * n;
+            printed += usize::from(limiter.admit(host(n), KIND, at).is_some());
+            counts.extend(limiter.counts(at, false));
+        }
+        // 100 at once, and 10 a second for a minute.
+        assert!((690..=710).contains(&printed), "{printed}");
+        assert_eq!(counts, [""; 0]);
+        let counts = limiter.counts(now + PERIOD * 60 + QUIET, false);
+        let left_out = 6000 - printed;
+        assert_eq!(counts, [format!("h2conn: {left_out} more lines were left out (refused)")]);
     }
 
     #[test]
