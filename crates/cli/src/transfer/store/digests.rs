@@ -116,6 +116,14 @@ impl Digests {
     ) -> Result<Hasher> {
         loop {
             let mut state = work.lock().await;
+            let mut peers = None;
+            if !state.is_spoiled && state.hasher.len() < len {
+                // Wait in the peer's own line first, and hold up no other peer meanwhile that waits for
+                // the same digest. The common line is last.
+                drop(state);
+                peers = Arc::clone(&turns.0).acquire_owned().await.ok();
+                state = work.lock().await;
+            }
             if state.is_spoiled {
                 drop(state);
                 (key, work) = (None, Work::default());
@@ -123,8 +131,6 @@ impl Digests {
             }
             let before = state.hasher.len();
             if before < len {
-                // Wait in the peer's own line first, and then in the common line.
-                let peers = Arc::clone(&turns.0).acquire_owned().await;
                 let own = Arc::clone(&self.0.turns.0).acquire_owned().await;
                 let (file, hasher) = (Arc::clone(file), state.hasher.clone());
                 #[cfg(test)]
@@ -262,6 +268,27 @@ mod tests {
         let hasher = digests.go_on(&file, LEN, Some(key), work, &Turns::default()).await.unwrap();
         assert_eq!(hasher.digest(), Hasher::of_start(&file, LEN).unwrap().digest());
         assert!(digests.0.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_peer_with_a_long_line_holds_up_no_other_that_wants_the_same_digest() {
+        let (digests, file, busy) = (Digests::new(), file(), Turns::default());
+        let key = Key { file: Identity::of(&file).unwrap(), len: LEN };
+        let work = digests.0.work(key);
+        let all = busy.0.available_permits() as u32;
+        let line = Arc::clone(&busy.0).acquire_many_owned(all).await.unwrap();
+        let ask = |turns: Turns| {
+            let (digests, file, work) = (digests.clone(), Arc::clone(&file), Arc::clone(&work));
+            tokio::spawn(async move { digests.go_on(&file, LEN, Some(key), work, &turns).await })
+        };
+        let first = ask(busy);
+        // It runs until it waits.
+        tokio::task::yield_now().await;
+        assert_eq!(ask(Turns::default()).await.unwrap().unwrap().len(), LEN);
+        assert!(!first.is_finished());
+        drop(line);
+        assert_eq!(first.await.unwrap().unwrap().len(), LEN);
+        assert_eq!(steps(&digests), 3);
     }
 
     #[tokio::test]
