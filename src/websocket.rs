@@ -45,6 +45,7 @@ pub(crate) use marks::{PLAIN, SUBPROTOCOL};
 pub(crate) use messages::Messages;
 pub(crate) use pulse::{KeepAlive, Pulse};
 pub(crate) use session::Session;
+use session::Turn;
 pub use settings::WebSockets;
 pub(crate) use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -133,9 +134,19 @@ pub(crate) async fn run(
         .max_frame_size(Some(max_message_size));
     let mut socket = WebSocketStream::from_raw_socket(wire, session.role(), Some(config)).await;
     let mut ending = pin!(end_with(shutdown, session.handles()));
-    tokio::select! {
-        () = poll_fn(|cx| session.poll(cx, &mut socket)) => {}
-        () = &mut ending => {}
+    loop {
+        let turn = tokio::select! {
+            turn = poll_fn(|cx| session.poll(cx, &mut socket)) => turn,
+            () = &mut ending => break,
+        };
+        match turn {
+            Turn::Over => break,
+            // tungstenite does not free its buffers.
+            Turn::Shrink => {
+                let wire = socket.into_inner();
+                socket = WebSocketStream::from_raw_socket(wire, session.role(), Some(config)).await;
+            }
+        }
     }
     let owes = session.owes();
     let farewell = Farewell { last_words, owes, account: session.take_account() };

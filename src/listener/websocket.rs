@@ -64,7 +64,8 @@ impl ListenerBuilder {
     /// * **Timeouts.** Those of the listener apply, and the
     ///   [`keep_alive_interval`](ListenerBuilder::keep_alive_interval) too: its PING is that of a
     ///   WebSocket, which browsers answer by themselves. A client of another library that stops
-    ///   reading answers none, and is given up. `max_link_age` does not apply.
+    ///   reading answers none, and is given up, unless the program itself reads nothing meanwhile: its
+    ///   answer could not be seen then. `max_link_age` does not apply.
     /// * **The end.** [`Listener::drain`](crate::Listener::drain) waits for WebSockets too, and tells
     ///   them. The bytes for a client of another library count as delivered when that client has
     ///   answered the close frame.

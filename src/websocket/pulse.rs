@@ -21,6 +21,9 @@ const SIGN: Duration = Duration::from_secs(10);
 /// How long a peer may make no progress while it owes the proof that it has everything.
 const STALL: Duration = Duration::from_secs(30);
 
+/// How long the room for a large message is kept for the next one.
+const ROOM: Duration = Duration::from_secs(5);
+
 /// Without signs of life, a ping may wait behind all that was sent before it, which goes at least this fast (bytes a
 /// second).
 const SLOWEST: u64 = 8 << 10;
@@ -50,12 +53,14 @@ pub(crate) struct Pulse {
     quiet: Option<Box<Quiet>>,
     /// Both ends give signs of life.
     gives_signs: bool,
-    /// The last sign of life: a byte from the peer, or a full transport that took bytes again.
+    /// The last sign of life: a byte from the peer, a full transport that took bytes again, or one that
+    /// has got rid of all that waited in it.
     alive: Instant,
     /// The bytes that have come, and that the transport had taken, at the last look.
     read: u64,
     taken: u64,
     was_full: bool,
+    was_blocked: bool,
     /// The bytes that the transport has taken since the last sign of life.
     unanswered: u64,
     /// When the peer was asked for a sign of life.
@@ -64,6 +69,8 @@ pub(crate) struct Pulse {
     mute: Option<Instant>,
     /// Content has come since this side last gave a sign.
     has_received: bool,
+    /// The time until which the room for a large message is kept.
+    room: Option<Instant>,
     /// The number of the last ping.
     number: u64,
     in_flight: VecDeque<Flight>,
@@ -96,6 +103,8 @@ pub(super) enum Due {
     Silent(String),
     /// The peer lives, but does not take what was sent.
     Stuck,
+    /// No large message has come for a while: its room must be freed.
+    Room,
     /// Nothing has moved for the time of this knob. The text says so.
     Quiet(&'static str, String),
 }
@@ -121,10 +130,12 @@ impl Pulse {
             read: 0,
             taken: 0,
             was_full: false,
+            was_blocked: false,
             unanswered: 0,
             asked: None,
             mute: None,
             has_received: false,
+            room: None,
             number: 0,
             in_flight: VecDeque::new(),
             proof: None,
@@ -141,6 +152,11 @@ impl Pulse {
     pub(super) fn received(&mut self) {
         self.has_received = true;
         self.goes_mute();
+    }
+
+    /// A large message has come, and others may follow.
+    pub(super) fn keep_room(&mut self) {
+        self.room = Some(Instant::now() + ROOM);
     }
 
     /// Nothing is read at present, so that the peer cannot be heard.
@@ -168,15 +184,17 @@ impl Pulse {
         self.unanswered = 0;
     }
 
-    /// Records how many bytes have come and gone, and whether the transport is full.
-    pub(super) fn look(&mut self, read: u64, taken: u64, is_full: bool) {
+    /// Records how many bytes have come and gone, whether the transport refuses more, and whether some
+    /// wait in it.
+    pub(super) fn look(&mut self, read: u64, taken: u64, is_full: bool, is_blocked: bool) {
         let received = std::mem::replace(&mut self.read, read) != read;
         let took = taken - std::mem::replace(&mut self.taken, taken);
         let was_full = std::mem::replace(&mut self.was_full, is_full);
+        let has_left = std::mem::replace(&mut self.was_blocked, is_blocked) && !is_blocked;
         if took > 0 {
             self.unanswered += took;
         }
-        if received || (was_full && took > 0) {
+        if received || (was_full && took > 0) || has_left {
             self.lives(Instant::now());
         }
     }
@@ -277,6 +295,13 @@ impl Pulse {
                 }
                 next = next.into_iter().chain([at]).min();
             }
+            if let Some(at) = self.room {
+                if at <= now {
+                    self.room = None;
+                    return Some(Due::Room);
+                }
+                next = next.into_iter().chain([at]).min();
+            }
             if let Some(quiet) = &self.quiet {
                 if let Some((knob, text)) = quiet.verdict(now) {
                     return Some(Due::Quiet(knob, text));
@@ -353,13 +378,13 @@ mod tests {
         assert!(matches!(next(&mut pulse).await, Due::Ping(_)));
         advance(10 * SECOND).await;
         // A part of a message.
-        pulse.look(1, 0, false);
+        pulse.look(1, 0, false, false);
         let since = Instant::now();
         assert!(matches!(next(&mut pulse).await, Due::Ping(_)));
         assert_eq!(since.elapsed().as_secs(), 30);
-        pulse.look(1, 10, true);
+        pulse.look(1, 10, true, true);
         advance(10 * SECOND).await;
-        pulse.look(1, 20, false);
+        pulse.look(1, 20, false, true);
         let since = Instant::now();
         assert!(matches!(next(&mut pulse).await, Due::Ping(_)));
         assert!(matches!(next(&mut pulse).await, Due::Silent(_)));
@@ -367,10 +392,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn bytes_that_a_buffer_takes_are_no_sign_of_life_until_all_have_left() {
+        let (began, mut pulse) = (Instant::now(), kept_alive(true));
+        pulse.look(0, 10, false, true);
+        assert!(matches!(next(&mut pulse).await, Due::Ping(_)));
+        pulse.look(0, 20, false, true);
+        assert!(matches!(next(&mut pulse).await, Due::Silent(_)));
+        assert_eq!(began.elapsed().as_secs(), 45);
+        pulse.look(0, 20, false, false);
+        assert!(matches!(next(&mut pulse).await, Due::Ping(_)));
+        assert_eq!(began.elapsed().as_secs(), 45 + 30);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_ping_behind_much_data_has_more_time_where_no_signs_are_given() {
         for (gives_signs, seconds) in [(true, 45), (false, 45 + 128)] {
             let (began, mut pulse) = (Instant::now(), kept_alive(gives_signs));
-            pulse.look(0, 1 << 20, false);
+            pulse.look(0, 1 << 20, false, false);
             assert!(matches!(next(&mut pulse).await, Due::Ping(_)));
             assert!(matches!(next(&mut pulse).await, Due::Silent(_)));
             assert_eq!(began.elapsed().as_secs(), seconds);
@@ -387,8 +425,19 @@ mod tests {
         assert_eq!(next(&mut pulse).await, Due::Sign(false));
         // Something else that it sends says nothing of it.
         pulse.received();
-        pulse.look(0, 1, false);
+        pulse.look(0, 1, false, false);
         assert_eq!(next(&mut pulse).await, Due::Sign(true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_room_for_large_messages_is_kept_while_they_come() {
+        let (began, mut pulse) = (Instant::now(), Pulse::new(None, None, true));
+        pulse.keep_room();
+        advance(ROOM - SECOND).await;
+        pulse.keep_room();
+        assert_eq!(next(&mut pulse).await, Due::Room);
+        assert_eq!(began.elapsed(), 2 * ROOM - SECOND);
+        assert_eq!(pulse.room, None);
     }
 
     #[tokio::test(start_paused = true)]

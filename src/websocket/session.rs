@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::Stream as _;
+use futures_util::{Sink, Stream as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -38,6 +38,19 @@ const HEADER: usize = 6;
 /// Bytes of pongs that may wait for a peer that does not read them.
 const PONGS: usize = 64 << 10;
 
+/// The room for a longer frame is not kept for ever.
+const LARGE: u64 = 64 << 10;
+
+/// What a turn has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The connection is over.
+    Over,
+    /// The buffers of the socket are large and hold nothing: another socket must go on with the
+    /// transport.
+    Shrink,
+}
+
 /// The socket that tungstenite works on.
 pub(super) type Socket<T> = WebSocketStream<Wire<T>>;
 
@@ -65,6 +78,10 @@ pub(crate) struct Session {
     pongs: usize,
     /// The bytes that had come with the last whole message.
     whole: u64,
+    /// Of what has come, the socket holds no whole message.
+    has_taken_all: bool,
+    /// The socket has room that was not needed for a while.
+    must_shrink: bool,
     /// The peer's side has ended in order. Without marks that is the close frame.
     received_end: bool,
     /// The peer's close frame has come, so nothing else comes from it.
@@ -107,6 +124,8 @@ impl Session {
             is_blocked: false,
             pongs: 0,
             whole: 0,
+            has_taken_all: false,
+            must_shrink: false,
             received_end: false,
             received_close: false,
             told_draining: false,
@@ -202,8 +221,8 @@ impl Session {
         self.stream.outbox.is_sent() && !self.received_close && !self.messages.are_marked()
     }
 
-    /// Ready when the connection is over.
-    pub(super) fn poll<S>(&mut self, cx: &mut Context<'_>, socket: &mut Socket<S>) -> Poll<()>
+    /// Ready when the connection is over, or needs another socket.
+    pub(super) fn poll<S>(&mut self, cx: &mut Context<'_>, socket: &mut Socket<S>) -> Poll<Turn>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -219,7 +238,27 @@ impl Session {
         self.send(cx, socket);
         self.beat(cx, socket);
         self.finish_up(cx, socket);
-        if self.over { Poll::Ready(()) } else { Poll::Pending }
+        if self.over {
+            return Poll::Ready(Turn::Over);
+        }
+        if self.must_shrink && self.can_shrink(cx, socket) {
+            self.must_shrink = false;
+            return Poll::Ready(Turn::Shrink);
+        }
+        Poll::Pending
+    }
+
+    /// Whether the socket holds nothing that would be lost with it.
+    fn can_shrink<S>(&self, cx: &mut Context<'_>, socket: &mut Socket<S>) -> bool
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let is_ending = self.closed || self.received_close || self.sent_end;
+        if is_ending || !self.has_taken_all || !socket.get_mut().frames().are_whole() {
+            return false;
+        }
+        // A ping, or the answer to one, may have come into its output in this turn.
+        matches!(Pin::new(socket).poll_flush(cx), Poll::Ready(Ok(())))
     }
 
     /// Takes received bytes while there is room for them.
@@ -227,6 +266,7 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        self.has_taken_all = false;
         for _ in 0..TURN {
             self.stream.inbox.take_consumed();
             if self.received_close || self.over {
@@ -235,7 +275,10 @@ impl Session {
             if self.is_full() {
                 return;
             }
-            let Poll::Ready(message) = Pin::new(&mut *socket).poll_next(cx) else { return };
+            let Poll::Ready(message) = Pin::new(&mut *socket).poll_next(cx) else {
+                self.has_taken_all = true;
+                return;
+            };
             match &message {
                 // They may come amid a message.
                 Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {

@@ -39,9 +39,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// * **Another response** in place of the one from [`accept`](fn@crate::accept) fails the
 ///   connection over HTTP/1.1. Over HTTP/2 only a response that is not 2xx does.
 ///
-/// A connection takes the memory named at [`accept`](fn@crate::accept) and the frame buffers, which
-/// are kept until the end: 16 KiB or the longest received message, and up to 192 KiB for sending
-/// once so much has been sent in one go. Over HTTP/2 hyper holds up to 384 KiB more in transit.
+/// A connection takes the memory named at [`accept`](fn@crate::accept) and the frame buffers: 16 KiB or the longest message
+/// received lately, and up to 192 KiB for sending once so much has been sent in one go. Both are freed 5 seconds after
+/// the last message over 64 KiB has come. Over HTTP/2 hyper holds up to 384 KiB more in transit.
 #[derive(Clone, Debug)]
 pub struct WebSockets {
     pub(crate) subprotocols: Vec<String>,

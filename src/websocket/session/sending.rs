@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::{PONGS, Session, Socket, TURN};
+use super::{LARGE, PONGS, Session, Socket, TURN};
 use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::websocket::close;
 use crate::websocket::lines::Unsendable;
@@ -29,8 +29,11 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let (read, written) = (socket.get_ref().read(), socket.get_ref().written());
-        self.pulse.look(read, written, self.is_blocked);
+        if socket.get_mut().frames().take_longest() > LARGE {
+            self.pulse.keep_room();
+        }
+        let wire = socket.get_ref();
+        self.pulse.look(wire.read(), wire.written(), wire.is_full(), self.is_blocked);
         // The answer to the peer's close frame may still be on its way.
         if self.over || (self.received_close && !self.is_blocked) {
             return;
@@ -62,6 +65,10 @@ impl Session {
                     if self.waits_for_reader() {
                         self.pulse.cannot_read();
                     }
+                    continue;
+                }
+                Due::Room => {
+                    self.must_shrink = true;
                     continue;
                 }
                 Due::Stuck => STUCK.to_owned(),

@@ -200,9 +200,18 @@ pub(crate) fn hyper_over_memory(
     acceptor: Acceptor,
 ) -> (DuplexStream, UnboundedReceiver<Conn>) {
     let (client, io) = duplex(bytes);
+    (client, hyper_over(io, server, acceptor))
+}
+
+/// A hyper server at the end of a transport. Returns the connections that are accepted.
+pub(crate) fn hyper_over(
+    io: impl Io,
+    server: auto::Builder<TokioExecutor>,
+    acceptor: Acceptor,
+) -> UnboundedReceiver<Conn> {
     let (handler, conns) = hand_out();
     tokio::spawn(hyper_accepts(io, server, acceptor, Arc::new(handler), pending::<()>()));
-    (client, conns)
+    conns
 }
 
 /// A handler that hands out its connections.

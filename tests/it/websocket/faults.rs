@@ -14,13 +14,14 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufWriter, DuplexStream, duplex};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::framework::{hyper_listen, hyper_over_memory, stock};
+use crate::support::foreign::Io;
+use crate::support::framework::{hyper_listen, hyper_over, hyper_over_memory, stock};
 use crate::support::websocket::{BOTH, open_over};
 use crate::support::{Over, TestResult, checked, io_kind, run};
 
@@ -92,12 +93,18 @@ fn a_client_that_does_not_read_its_pongs_is_not_read_any_more() -> TestResult {
     })
 }
 
-/// The pings of a client that never reads do not keep its connection alive.
+/// The pings of a client that never reads do not keep its connection alive, also where the transport has
+/// a buffer of its own, as TLS has.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_never_reads_its_pongs_is_given_up_as_a_silent_one_is() -> TestResult {
     checked(3600, async {
-        for by in BOTH {
-            let (io, mut conns) = hyper_over_memory(PIPE, stock(), Acceptor::default());
+        for (by, is_buffered) in BOTH.into_iter().flat_map(|by| [(by, false), (by, true)]) {
+            let (io, far) = duplex(PIPE);
+            let far: Box<dyn Io> = match is_buffered {
+                true => Box::new(BufWriter::with_capacity(64 << 10, far)),
+                false => Box::new(far),
+            };
+            let mut conns = hyper_over(far, stock(), Acceptor::default());
             let mut client = open_over(io, by).await?;
             let conn = conns.recv().await.context("the server has ended")?;
             let flood = async {
