@@ -307,7 +307,7 @@ impl Connector {
         let session = Session::of(stream.get_ref().1);
         match (version, session.alpn.as_deref()) {
             (Version::HTTP_11, Some(HTTP_1_1) | None) | (Version::HTTP_2, Some(H2)) => {
-                Ok((Explained::new(stream, &name), session))
+                Ok((Explained::to_server(stream, &name), session))
             }
             (Version::HTTP_11, Some(alpn)) => Err(failure::no_http1(&name, alpn)),
             (_, alpn) => Err(failure::no_h2(&name, alpn)),

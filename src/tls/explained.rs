@@ -9,19 +9,41 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::failure::{self, Peer};
 use super::rustls;
 
-/// A client's TLS stream with read errors that explain the cause.
-///
-/// With TLS 1.3 a server checks the client's certificate after the client's handshake, so a read
-/// reports the refusal (RFC 8446 §4.4.2.4).
+/// A TLS stream with read errors that explain the cause to users.
 #[derive(Debug)]
 pub(crate) struct Explained<T> {
     io: T,
-    server: String,
+    server: Option<String>,
 }
 
 impl<T> Explained<T> {
-    pub(crate) fn new(io: T, server: &str) -> Explained<T> {
-        Explained { io, server: server.to_owned() }
+    /// A client's. With TLS 1.3 a server checks the client's certificate after the client's handshake,
+    /// so a read reports the refusal (RFC 8446 §4.4.2.4).
+    pub(crate) fn to_server(io: T, server: &str) -> Explained<T> {
+        Explained { io, server: Some(server.to_owned()) }
+    }
+
+    /// A server's.
+    pub(crate) fn to_client(io: T) -> Explained<T> {
+        Explained { io, server: None }
+    }
+
+    fn explain(&self, error: io::Error) -> io::Error {
+        let is_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+        match &self.server {
+            Some(server) if is_tls => failure::failed(Peer::Server(server), error).into(),
+            _ => without_manual(error),
+        }
+    }
+}
+
+/// The same error without the address of a manual for programmers, which rustls puts behind its text for a transport
+/// that ended without close_notify.
+fn without_manual(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    match text.split_once(": https://docs.rs/") {
+        Some((text, _)) => io::Error::new(error.kind(), text.to_owned()),
+        None => error,
     }
 }
 
@@ -31,14 +53,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Explained<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        Pin::new(&mut this.io).poll_read(cx, buf).map_err(|error| {
-            let is_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
-            match is_tls {
-                true => failure::failed(Peer::Server(&this.server), error).into(),
-                false => error,
-            }
-        })
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        read.map_err(|error| self.explain(error))
     }
 }
 

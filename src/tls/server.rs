@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::explained::Explained;
 use super::failure::{self, Peer};
 use super::given::OrGiven;
 use super::pem::{self, Roots};
@@ -186,7 +187,7 @@ impl Acceptor {
     /// # Cancel safety
     ///
     /// Not cancel safe: dropping the future early drops `io`.
-    pub(crate) async fn accept<T>(&self, io: T) -> Result<(TlsStream<T>, Session)>
+    pub(crate) async fn accept<T>(&self, io: T) -> Result<(Explained<TlsStream<T>>, Session)>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
@@ -194,7 +195,7 @@ impl Acceptor {
             self.0.accept(io).await.map_err(|error| failure::failed(Peer::Client, error))?;
         stream.get_mut().1.set_buffer_limit(Some(WRITE_LIMIT));
         let session = Session::of(stream.get_ref().1);
-        Ok((stream, session))
+        Ok((Explained::to_client(stream), session))
     }
 }
 

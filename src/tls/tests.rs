@@ -22,7 +22,7 @@ use super::*;
 use crate::error::{Error, ErrorKind, Result};
 
 type ClientSide = (Explained<client::TlsStream<DuplexStream>>, Session);
-type ServerSide = (server::TlsStream<DuplexStream>, Session);
+type ServerSide = (Explained<server::TlsStream<DuplexStream>>, Session);
 
 const BUFFER: usize = 16 * 1024;
 
@@ -75,6 +75,30 @@ async fn a_self_signed_certificate_serves_whoever_has_it_as_a_root() {
             far.read_exact(&mut read).await.unwrap();
             assert_eq!(&read, b"ping");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_transport_that_ends_without_close_notify_is_an_error_without_a_manual() {
+    let own = identity("localhost");
+    let server = ServerTls::from(own.clone());
+    for server_leaves in [false, true] {
+        let (near, far) = handshake(&trusting(&own), "localhost", &server).await;
+        let (mut near, mut far) = (near.unwrap().0, far.unwrap().0);
+        let mut read = [0; 4];
+        let error = match server_leaves {
+            true => {
+                drop(far);
+                near.read_exact(&mut read).await.unwrap_err()
+            }
+            false => {
+                drop(near);
+                far.read_exact(&mut read).await.unwrap_err()
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        let text = error.to_string();
+        assert!(text.ends_with("close_notify") && !text.contains("://"), "{text}");
     }
 }
 

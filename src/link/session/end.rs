@@ -124,21 +124,11 @@ impl Session {
 
     /// The error that ended reading, if there is one.
     pub(in crate::link) fn take_read_error(&mut self) -> Option<Arc<io::Error>> {
-        self.failed.take().map(without_manual).map(Arc::new)
+        self.failed.take().map(Arc::new)
     }
 
     /// The error that ended writing, if there is one.
     pub(in crate::link) fn write_error(&self) -> Option<Arc<io::Error>> {
         self.broken.as_ref().map(|error| Arc::new(copy_error(error)))
-    }
-}
-
-/// The same error without the address of a manual for programmers, which rustls puts behind its text for a transport
-/// that ended without close_notify.
-fn without_manual(error: io::Error) -> io::Error {
-    let text = error.to_string();
-    match text.split_once(": https://docs.rs/") {
-        Some((text, _)) => io::Error::new(error.kind(), text.to_owned()),
-        None => error,
     }
 }
