@@ -199,12 +199,16 @@ async fn the_host_hints_at_a_command_that_joins() -> TestResult {
             .args(["--name", "host"])
             .env_remove("CARGO")
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
         let mut said = BufReader::new(host.stderr.take().context("it is piped")?).lines();
         let hint = said.next_line().await?.context("no hint")?;
+        // The hint comes before the host itself is in the room.
+        let mut room = BufReader::new(host.stdout.take().context("it is piped")?).lines();
+        let first = room.next_line().await?.context("nothing of the room")?;
+        assert!(first.contains("* nobody else is here"), "{first}");
         let join = hint.strip_prefix("others can join with: ").context(hint.clone())?;
         let join = join.strip_suffix(", or in a browser").context(hint.clone())?;
         let line = format!("echo hello | {}", join.replace("NAME", "guest"));
