@@ -41,7 +41,7 @@ const PONGS: usize = 64 << 10;
 /// The room for a longer frame is not kept for ever.
 const LARGE: u64 = 64 << 10;
 
-/// What a turn has come to.
+/// The outcome of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// The connection is over.
