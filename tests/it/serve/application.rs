@@ -284,6 +284,21 @@ fn heard_by_nghttp(printed: &str) -> (Vec<&str>, usize) {
     (fields, len)
 }
 
+/// The output of a client of nghttp2. `None`, with a message, if it is not here.
+async fn printed(mut client: Command) -> TestResult<Option<String>> {
+    match client.stdin(Stdio::null()).kill_on_drop(true).output().await {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            skipped(format!("no {client:?}: it is in nghttp2's clients"));
+            Ok(None)
+        }
+        output => {
+            let output = output?;
+            ensure!(output.status.success(), "{client:?}: {output:?}");
+            Ok(Some(String::from_utf8(output.stdout)?))
+        }
+    }
+}
+
 async fn by_nghttp(site: &Site, row: &Row) -> TestResult<Option<String>> {
     let mut command = Command::new("nghttp");
     command.args(["-vny", "--no-dep"]);
@@ -294,18 +309,8 @@ async fn by_nghttp(site: &Site, row: &Row) -> TestResult<Option<String>> {
     for (name, value) in encoding.iter().chain(row.fields) {
         command.arg(format!("-H{name}: {value}"));
     }
-    command.arg(site.url(row.target)).stdin(Stdio::null()).kill_on_drop(true);
-    match command.output().await {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            skipped("no nghttp: it is in nghttp2's clients");
-            Ok(None)
-        }
-        output => {
-            let output = output?;
-            ensure!(output.status.success(), "{row:?}: {output:?}");
-            Ok(Some(String::from_utf8(output.stdout)?))
-        }
-    }
+    command.arg(site.url(row.target));
+    printed(command).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -354,13 +359,8 @@ async fn h2load_hears_the_same_of_an_application_as_under_hyper() -> TestResult 
             for site in &sites {
                 let mut h2load = Command::new("h2load");
                 h2load.args(["-n", "400", "-c", "4", "-m", "20", "-t", "1", &site.url(path)]);
-                match h2load.stdin(Stdio::null()).kill_on_drop(true).output().await {
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                        skipped("no h2load: it is in nghttp2's clients");
-                        return Ok(());
-                    }
-                    output => all.push(String::from_utf8(output?.stdout)?),
-                }
+                let Some(said) = printed(h2load).await? else { return Ok(()) };
+                all.push(said);
             }
             let (hyper, ours) = (heard_by_h2load(&all[0])?, heard_by_h2load(&all[1])?);
             ensure!(hyper == ours, "{path}:\nunder hyper: {hyper:?}\nunder ours: {ours:?}");
