@@ -133,9 +133,9 @@ impl Conn {
         self.read.read_chunk().await
     }
 
-    /// Writes all of `bytes` without copying them. Up to 4 KiB are copied, to share frames. This
-    /// waits only until there is room for one byte, so the send queue may exceed its bound by this
-    /// chunk.
+    /// Writes all of `bytes` without copying them. Up to 4 KiB are copied if other bytes still wait to
+    /// be sent, to share a frame with them. This waits only until there is room for one byte, so the
+    /// send queue may exceed its bound by this chunk.
     ///
     /// # Errors
     ///

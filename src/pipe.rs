@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 pub(crate) use buffers::Buffers;
 pub(crate) use inbox::Inbox;
-pub(crate) use outbox::{A_MESSAGE, Outbox};
+pub(crate) use outbox::{A_MESSAGE, Outbox, Taken};
 pub(crate) use wakers::WakerSet;
 
 /// The other end of a connection's queues. It is called with no lock held, so it may work at once.

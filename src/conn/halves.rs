@@ -95,10 +95,10 @@ impl WriteHalf {
     /// # Cancel safety
     ///
     /// All or nothing.
-    pub async fn write_chunk(&self, bytes: Bytes) -> Result<()> {
+    pub async fn write_chunk(&self, mut bytes: Bytes) -> Result<()> {
         poll_fn(|cx| {
             let coop = ready!(coop::poll_proceed(cx));
-            let write = || self.stream.outbox.poll_write_chunk(cx, &bytes);
+            let write = || self.stream.outbox.poll_write_chunk(cx, &mut bytes);
             ready!(self.stream.poll_before(Write, write))?;
             coop.made_progress();
             Poll::Ready(Ok(()))

@@ -119,7 +119,7 @@ impl Sending {
         B::Error: Into<BoxError>,
     {
         loop {
-            if let Some(bytes) = &self.next {
+            if let Some(bytes) = &mut self.next {
                 // The end tells of the last bytes too.
                 let written = match tell && !self.pieces.is_over {
                     true => stream.outbox.poll_write_chunk(cx, bytes),

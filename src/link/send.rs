@@ -9,6 +9,7 @@ use super::entry::{Entry, Head};
 use super::session::{Moved, Session};
 use crate::conn::{Exchange, Wish};
 use crate::error::Reason;
+use crate::pipe::Taken;
 
 /// The result of a stream's turn to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,23 +52,26 @@ impl Entry {
         let Some(head) = session.http2().send_data(id, wanted, may_end) else {
             return (Sent::Blocked, 0);
         };
-        let taken = match head.end {
-            true => self.stream.outbox.take(head.len),
-            false => self.stream.outbox.take_bytes(head.len),
-        };
-        let Some(batch) = taken.batch else {
-            // The user has reset the stream at this very moment.
-            let reason = match self.stream.wish() {
-                Wish::Reset(reason) => reason,
-                _ => Reason::CANCEL,
+        let left = {
+            let Taken { batch, left } = match head.end {
+                true => self.stream.outbox.take(head.len),
+                false => self.stream.outbox.take_bytes(head.len),
             };
-            session.http2().withdraw(id, head, reason);
-            return (Sent::All, 0);
+            let Some(batch) = batch else {
+                // The user has reset the stream at this very moment.
+                let reason = match self.stream.wish() {
+                    Wish::Reset(reason) => reason,
+                    _ => Reason::CANCEL,
+                };
+                session.http2().withdraw(id, head, reason);
+                return (Sent::All, 0);
+            };
+            session.write(cx, &head, batch);
+            left
         };
-        session.write(cx, &head, batch);
         self.activity.went = Some(Instant::now());
         self.sends = !head.end;
-        let sent = match taken.left {
+        let sent = match left {
             0 if holds_end => Sent::AllButTheEnd,
             0 if trailers => {
                 self.send_trailers(session);
@@ -135,19 +139,19 @@ impl Entry {
             return false;
         }
         let mark = &mut self.send_state.mark;
-        !self.stream.outbox.settle_up_to(|released| {
+        !self.stream.outbox.settle_up_to(|taken| {
             if accepted == flushed {
                 *mark = None;
-                return released;
+                return taken;
             }
             match *mark {
                 Some((end, position)) if flushed >= end => {
-                    *mark = Some((accepted, released));
+                    *mark = Some((accepted, taken));
                     position
                 }
                 Some(_) => 0,
                 None => {
-                    *mark = Some((accepted, released));
+                    *mark = Some((accepted, taken));
                     0
                 }
             }

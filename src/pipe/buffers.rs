@@ -4,12 +4,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::{Buf, Bytes};
 
 use crate::alive::{Counted, Kind};
-use crate::sync::{AtomicUsize, Mutex, lock};
+use crate::sync::{Mutex, lock};
 
 /// The size of a recycled buffer. Whole DATA frames of our own links fit in one.
 pub(crate) const BUFFER: usize = 64 * 1024;
@@ -114,16 +113,25 @@ impl Chunk {
 /// Chunks in order. Mostly there is one, which needs no allocation.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
+    /// `None` only if there are none.
     first: Option<Chunk>,
     more: VecDeque<Chunk>,
 }
 
 impl Chunks {
-    /// All chunks of a queue.
-    pub(super) fn of(queue: &mut VecDeque<Chunk>) -> Chunks {
-        let first = queue.pop_front();
-        let more = if queue.is_empty() { VecDeque::new() } else { std::mem::take(queue) };
-        Chunks { first, more }
+    pub(super) fn front(&self) -> Option<&Chunk> {
+        self.first.as_ref()
+    }
+
+    pub(super) fn front_mut(&mut self) -> Option<&mut Chunk> {
+        self.first.as_mut()
+    }
+
+    pub(super) fn back_mut(&mut self) -> Option<&mut Chunk> {
+        match self.more.back_mut() {
+            Some(last) => Some(last),
+            None => self.first.as_mut(),
+        }
     }
 
     pub(super) fn push(&mut self, chunk: Chunk) {
@@ -142,7 +150,7 @@ impl Chunks {
         self.first.is_none()
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Chunk> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Chunk> {
         self.first.iter().chain(&self.more)
     }
 }
@@ -166,28 +174,20 @@ impl Drop for Lent {
     }
 }
 
-/// The content of one DATA frame, on its way from an outbox to the transport. The outbox counts it
-/// as outstanding until it is consumed.
-pub(crate) struct Batch {
+/// The content of one DATA frame, on its way from an outbox to the transport. It borrows the outbox,
+/// so it is written or copied before the outbox is asked anything else about it.
+pub(crate) struct Batch<'a> {
     chunks: Chunks,
     left: usize,
     end: bool,
-    outstanding: Arc<AtomicUsize>,
-    buffers: Arc<Buffers>,
+    buffers: &'a Buffers,
     _counted: Counted,
 }
 
-impl Batch {
-    pub(super) fn new(
-        chunks: Chunks,
-        end: bool,
-        outstanding: Arc<AtomicUsize>,
-        buffers: Arc<Buffers>,
-    ) -> Batch {
+impl Batch<'_> {
+    pub(super) fn new(chunks: Chunks, end: bool, buffers: &Buffers) -> Batch<'_> {
         let left = chunks.iter().map(Chunk::len).sum();
-        outstanding.fetch_add(left + usize::from(end), Relaxed);
-        let _counted = Counted::new(Kind::Batch);
-        Batch { chunks, left, end, outstanding, buffers, _counted }
+        Batch { chunks, left, end, buffers, _counted: Counted::new(Kind::Batch) }
     }
 
     /// Whether END_STREAM goes with these bytes.
@@ -195,13 +195,9 @@ impl Batch {
     pub(super) fn is_end(&self) -> bool {
         self.end
     }
-
-    fn count_out(&self, bytes: usize, ends: usize) {
-        self.outstanding.fetch_sub(bytes + ends, Relaxed);
-    }
 }
 
-impl Buf for Batch {
+impl Buf for Batch<'_> {
     fn remaining(&self) -> usize {
         self.left
     }
@@ -221,7 +217,6 @@ impl Buf for Batch {
 
     fn advance(&mut self, mut n: usize) {
         assert!(n <= self.left, "advanced past the end of a batch");
-        self.count_out(n, 0);
         self.left -= n;
         while n > 0 {
             let Some(front) = &mut self.chunks.first else { return };
@@ -231,22 +226,21 @@ impl Buf for Batch {
             if front.len() == 0
                 && let Some(empty) = self.chunks.pop()
             {
-                empty.recycle(&self.buffers);
+                empty.recycle(self.buffers);
             }
         }
     }
 }
 
-impl Drop for Batch {
+impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        self.count_out(self.left, usize::from(self.end));
         while let Some(chunk) = self.chunks.pop() {
-            chunk.recycle(&self.buffers);
+            chunk.recycle(self.buffers);
         }
     }
 }
 
-impl fmt::Debug for Batch {
+impl fmt::Debug for Batch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch").field("left", &self.left).field("end", &self.end).finish()
     }
@@ -256,24 +250,19 @@ impl fmt::Debug for Batch {
 mod tests {
     use super::*;
 
-    fn batch(buffers: &Arc<Buffers>, outstanding: &Arc<AtomicUsize>, end: bool) -> Batch {
+    fn batch(buffers: &Buffers) -> Batch<'_> {
         let mut own = buffers.get();
         own.extend_from_slice(b"abcdef");
-        let chunks =
-            [Chunk::Own { buffer: own, start: 0 }, Chunk::Shared(Bytes::from_static(b"ghi"))];
-        Batch::new(
-            Chunks::of(&mut chunks.into()),
-            end,
-            Arc::clone(outstanding),
-            Arc::clone(buffers),
-        )
+        let mut chunks = Chunks::default();
+        chunks.push(Chunk::Own { buffer: own, start: 0 });
+        chunks.push(Chunk::Shared(Bytes::from_static(b"ghi")));
+        Batch::new(chunks, true, buffers)
     }
 
     #[test]
-    fn a_batch_gives_its_bytes_in_order_and_counts_them_out() {
-        let (buffers, outstanding) = (Arc::default(), Arc::default());
-        let mut batch = batch(&buffers, &outstanding, true);
-        assert_eq!(outstanding.load(Relaxed), 10);
+    fn a_batch_gives_its_bytes_in_order_and_its_buffers_back() {
+        let buffers = Buffers::default();
+        let mut batch = batch(&buffers);
         let mut slices = [IoSlice::new(&[]); 4];
         assert_eq!(batch.chunks_vectored(&mut slices), 2);
         assert_eq!((&*slices[0], &*slices[1]), (&b"abcdef"[..], &b"ghi"[..]));
@@ -281,18 +270,15 @@ mod tests {
         assert_eq!(batch.chunk(), b"ef");
         batch.advance(3);
         assert_eq!(batch.chunk(), b"hi");
-        assert_eq!(outstanding.load(Relaxed), 3);
+        assert_eq!(lock(&buffers.free).len(), 1, "the first buffer is not needed any more");
         batch.advance(2);
-        assert_eq!(outstanding.load(Relaxed), 1, "END_STREAM is still to be counted");
-        drop(batch);
-        assert_eq!(outstanding.load(Relaxed), 0);
+        assert!(!batch.has_remaining() && batch.is_end());
     }
 
     #[test]
-    fn a_dropped_batch_gives_everything_back() {
-        let (buffers, outstanding) = (Arc::default(), Arc::default());
-        drop(batch(&buffers, &outstanding, false));
-        assert_eq!(outstanding.load(Relaxed), 0);
+    fn a_dropped_batch_gives_its_buffers_back() {
+        let buffers = Buffers::default();
+        drop(batch(&buffers));
         assert_eq!(lock(&buffers.free).len(), 1);
     }
 

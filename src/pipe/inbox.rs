@@ -1,13 +1,12 @@
 //! The receiving queue: bytes that have arrived and are not yet read.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::ReadBuf;
 
-use super::buffers::{BUFFER, Buffers, Chunk};
+use super::buffers::{BUFFER, Buffers, Chunk, Chunks};
 use super::{Mover, WakerSet};
 use crate::error::Error;
 use crate::sync::{Mutex, lock};
@@ -35,7 +34,7 @@ pub(crate) struct Inbox {
 
 #[derive(Debug, Default)]
 struct State {
-    chunks: VecDeque<Chunk>,
+    chunks: Chunks,
     len: usize,
     /// The bytes that have ever arrived.
     arrived: u64,
@@ -84,7 +83,7 @@ impl Inbox {
             return state.poll_end(cx).map_ok(|()| None);
         }
         // An empty buffer is only kept for later bytes.
-        let mut chunks = std::iter::from_fn(|| state.chunks.pop_front());
+        let mut chunks = std::iter::from_fn(|| state.chunks.pop());
         let chunk = chunks.find(|chunk| chunk.len() > 0).expect("the queue is not empty");
         let due = state.consume(chunk.len());
         drop(state);
@@ -94,13 +93,18 @@ impl Inbox {
         Poll::Ready(Ok(Some(chunk.into_bytes(&self.buffers))))
     }
 
-    /// Drops the queued and all later bytes, so that the peer's writer does not stall.
-    pub(crate) fn discard(&self) {
+    /// Drops the queued and all later bytes, so that the peer's writer does not stall. Returns
+    /// whether there are any, or may be.
+    pub(crate) fn discard(&self) -> bool {
         let mut state = lock(&self.state);
         state.discarding = true;
         state.clear();
+        let has_some = state.end.is_none() || state.consumed > 0;
         drop(state);
-        Arc::clone(&self.mover).read();
+        if has_some {
+            Arc::clone(&self.mover).read();
+        }
+        has_some
     }
 
     /// Ends the queue at once. Queued bytes are dropped, and reads fail.
@@ -208,7 +212,7 @@ impl State {
             if n == 0 {
                 let large = bytes.len() > GROWN;
                 let buffer = if large { buffers.get() } else { Vec::with_capacity(bytes.len()) };
-                self.chunks.push_back(Chunk::Own { buffer, start: 0 });
+                self.chunks.push(Chunk::Own { buffer, start: 0 });
             }
         }
     }
@@ -222,11 +226,12 @@ impl State {
             if front.len() > 0 {
                 break;
             }
-            let is_last = self.chunks.len() == 1;
-            match self.chunks.pop_front() {
-                Some(Chunk::Own { mut buffer, .. }) if is_last && buffer.capacity() <= IDLE => {
+            match self.chunks.pop() {
+                Some(Chunk::Own { mut buffer, .. })
+                    if self.chunks.is_empty() && buffer.capacity() <= IDLE =>
+                {
                     buffer.clear();
-                    self.chunks.push_back(Chunk::Own { buffer, start: 0 });
+                    self.chunks.push(Chunk::Own { buffer, start: 0 });
                     break;
                 }
                 Some(chunk) => chunk.recycle(buffers),
@@ -244,7 +249,7 @@ impl State {
     }
 
     fn clear(&mut self) {
-        self.chunks = VecDeque::new();
+        self.chunks = Chunks::default();
         self.consumed += std::mem::take(&mut self.len);
     }
 }

@@ -2,18 +2,17 @@
 
 mod mover;
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::buffers::{BUFFER, Buffers, Chunk, SMALL};
+use super::buffers::{BUFFER, Buffers, Chunk, Chunks, SMALL};
 use super::{Mover, WakerSet};
 use crate::error::{Error, ErrorKind};
-use crate::sync::{AtomicUsize, Mutex, MutexGuard, lock};
+use crate::sync::{Mutex, MutexGuard, lock};
+pub(crate) use mover::Taken;
 
 /// From this size on, a system call for one write costs less than the copy that it saves.
 const LARGE: usize = 16 << 10;
@@ -22,16 +21,13 @@ const LARGE: usize = 16 << 10;
 /// while the user prepares the next part.
 pub(crate) const A_MESSAGE: usize = 32 << 10;
 
-/// Bytes on their way out, with a bound: a write waits while the queue and the bytes that HTTP/2
-/// still holds fill the capacity.
+/// Bytes on their way out, with a bound: a write waits while the queue is full.
 ///
 /// Positions count the bytes written since the beginning. END_STREAM counts as one more byte at the
 /// end, so that one number describes the progress.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
-    /// Bytes that a mover has taken, and not yet written or copied.
-    outstanding: Arc<AtomicUsize>,
     buffers: Arc<Buffers>,
     capacity: usize,
     mover: Arc<dyn Mover>,
@@ -39,7 +35,7 @@ pub(crate) struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    chunks: VecDeque<Chunk>,
+    chunks: Chunks,
     queued: usize,
     written: u64,
     taken: u64,
@@ -83,13 +79,7 @@ enum End {
 
 impl Outbox {
     pub(crate) fn new(capacity: usize, buffers: Arc<Buffers>, mover: Arc<dyn Mover>) -> Outbox {
-        Outbox {
-            state: Mutex::default(),
-            outstanding: Arc::default(),
-            buffers,
-            capacity: capacity.max(1),
-            mover,
-        }
+        Outbox { state: Mutex::default(), buffers, capacity: capacity.max(1), mover }
     }
 
     /// Accepts as many bytes as there is room for, and at least one byte of a non-empty `bytes`. A
@@ -140,18 +130,18 @@ impl Outbox {
         Poll::Ready(Ok(accepted))
     }
 
-    /// Accepts the whole of `bytes` once there is any room, without a copy unless it is small.
-    /// Nothing is accepted while this is pending.
+    /// Takes the whole of `bytes` once there is any room, without a copy unless a little is put
+    /// behind other bytes. Nothing is taken while this is pending.
     pub(crate) fn poll_write_chunk(
         &self,
         cx: &mut Context<'_>,
-        bytes: &Bytes,
+        bytes: &mut Bytes,
     ) -> Poll<Result<(), Error>> {
         let mut state = lock(&self.state);
-        let was_idle = state.queued == 0;
+        let is_first = state.queued == 0 && !bytes.is_empty();
         let written = self.put(&mut state, cx, bytes);
         drop(state);
-        if was_idle && !bytes.is_empty() && matches!(written, Poll::Ready(Ok(()))) {
+        if is_first && matches!(written, Poll::Ready(Ok(()))) {
             Arc::clone(&self.mover).written();
         }
         written
@@ -159,7 +149,11 @@ impl Outbox {
 
     /// The same, without a word to the mover, which must be told of something else afterwards.
     #[cfg(any(feature = "requests", feature = "serve"))]
-    pub(crate) fn poll_put(&self, cx: &mut Context<'_>, bytes: &Bytes) -> Poll<Result<(), Error>> {
+    pub(crate) fn poll_put(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &mut Bytes,
+    ) -> Poll<Result<(), Error>> {
         self.put(&mut lock(&self.state), cx, bytes)
     }
 
@@ -167,7 +161,7 @@ impl Outbox {
         &self,
         state: &mut State,
         cx: &mut Context<'_>,
-        bytes: &Bytes,
+        bytes: &mut Bytes,
     ) -> Poll<Result<(), Error>> {
         state.check_open()?;
         if bytes.is_empty() {
@@ -177,12 +171,12 @@ impl Outbox {
             state.writers.add(cx);
             return Poll::Pending;
         }
-        if bytes.len() <= SMALL {
+        if bytes.len() <= SMALL && !state.chunks.is_empty() {
             state.append(bytes, &self.buffers);
         } else {
             state.queued += bytes.len();
             state.written += bytes.len() as u64;
-            state.chunks.push_back(Chunk::Shared(bytes.clone()));
+            state.chunks.push(Chunk::Shared(std::mem::take(bytes)));
         }
         Poll::Ready(Ok(()))
     }
@@ -292,7 +286,7 @@ impl Outbox {
     pub(crate) fn fail(&self, error: Error) {
         let mut state = lock(&self.state);
         state.failed.get_or_insert(error);
-        state.chunks = VecDeque::new();
+        state.chunks = Chunks::default();
         state.queued = 0;
         let (mut writers, mut watchers) = (state.writers.take(), state.watchers.take());
         drop(state);
@@ -301,7 +295,7 @@ impl Outbox {
     }
 
     fn room(&self, state: &State) -> usize {
-        self.capacity.saturating_sub(state.queued + self.outstanding.load(Relaxed))
+        self.capacity.saturating_sub(state.queued)
     }
 }
 
@@ -329,9 +323,10 @@ impl State {
             };
             bytes = &bytes[spare..];
             if spare == 0 {
-                let alone = self.chunks.is_empty() && bytes.len() <= SMALL;
-                let buffer = if alone { Vec::with_capacity(bytes.len()) } else { buffers.get() };
-                self.chunks.push_back(Chunk::Own { buffer, start: 0 });
+                let is_little = self.queued <= SMALL;
+                let buffer =
+                    if is_little { Vec::with_capacity(bytes.len()) } else { buffers.get() };
+                self.chunks.push(Chunk::Own { buffer, start: 0 });
             }
         }
     }

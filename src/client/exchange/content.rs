@@ -77,7 +77,8 @@ where
     /// Puts what is there into the outbox of a new stream.
     pub(super) fn put(&self, stream: &Stream) {
         // It has room, and takes a chunk of any size.
-        let _ = stream.outbox.poll_put(&mut Context::from_waker(Waker::noop()), &self.first);
+        let mut first = self.first.clone();
+        let _ = stream.outbox.poll_put(&mut Context::from_waker(Waker::noop()), &mut first);
         if !self.is_whole() {
             return;
         }

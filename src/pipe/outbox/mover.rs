@@ -1,7 +1,6 @@
 //! The mover's side of the sending queue: it takes bytes, and tells how far they have come.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 #[cfg(feature = "accept")]
 use bytes::Bytes;
@@ -14,9 +13,9 @@ use crate::sync::lock;
 
 /// The result of [`Outbox::take`].
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct Taken<'a> {
     /// Bytes, END_STREAM, or both; never neither.
-    pub(crate) batch: Option<Batch>,
+    pub(crate) batch: Option<Batch<'a>>,
     /// Bytes that are still queued.
     pub(crate) left: usize,
 }
@@ -52,16 +51,16 @@ impl Outbox {
     }
 
     /// Takes up to `most` bytes for HTTP/2, with END_STREAM if no bytes are left.
-    pub(crate) fn take(&self, most: usize) -> Taken {
+    pub(crate) fn take(&self, most: usize) -> Taken<'_> {
         self.take_with(most, true)
     }
 
     /// The same as [`Outbox::take`], but never takes END_STREAM.
-    pub(crate) fn take_bytes(&self, most: usize) -> Taken {
+    pub(crate) fn take_bytes(&self, most: usize) -> Taken<'_> {
         self.take_with(most, false)
     }
 
-    fn take_with(&self, most: usize, end_may_go: bool) -> Taken {
+    fn take_with(&self, most: usize, end_may_go: bool) -> Taken<'_> {
         let mut state = lock(&self.state);
         if state.failed.is_some() {
             return Taken { batch: None, left: 0 };
@@ -74,8 +73,7 @@ impl Outbox {
         if end {
             state.end = End::Taken;
         }
-        let outstanding = Arc::clone(&self.outstanding);
-        let batch = Batch::new(chunks, end, outstanding, Arc::clone(&self.buffers));
+        let batch = Batch::new(chunks, end, &self.buffers);
         state.taken += bytes::Buf::remaining(&batch) as u64 + u64::from(end);
         Taken { batch: Some(batch), left: state.queued }
     }
@@ -102,12 +100,12 @@ impl Outbox {
         Run { bytes: run.map(|run| run.into_bytes(&self.buffers)), end, position }
     }
 
-    /// Checks which bytes HTTP/2 has released, wakes writers that have room again, and returns the
-    /// position up to which everything has been written or copied.
+    /// Wakes writers that have room again, and returns the position up to which everything was
+    /// taken.
     pub(crate) fn settle(&self) -> u64 {
         let mut position = 0;
-        self.settle_up_to(|released| {
-            position = released;
+        self.settle_up_to(|taken| {
+            position = taken;
             0
         });
         position
@@ -119,10 +117,9 @@ impl Outbox {
     /// the transport.
     pub(crate) fn settle_up_to(&self, sent: impl FnOnce(u64) -> u64) -> bool {
         let mut state = lock(&self.state);
-        let released = state.taken - self.outstanding.load(Relaxed) as u64;
         let has_room = !state.writers.is_empty() && self.room(&state) * 3 >= self.capacity;
         let mut writers = has_room.then(|| state.writers.take());
-        let sent = sent(released);
+        let sent = sent(state.taken);
         let news = sent > state.sent && !state.watchers.is_empty();
         let mut watchers = news.then(|| state.watchers.take());
         state.sent = state.sent.max(sent);
@@ -151,7 +148,7 @@ impl State {
     fn split_front(&mut self, most: usize, buffers: &Arc<Buffers>) -> Chunks {
         if self.queued <= most {
             self.queued = 0;
-            return Chunks::of(&mut self.chunks);
+            return std::mem::take(&mut self.chunks);
         }
         let mut taken = Chunks::default();
         let mut room = most;
@@ -160,7 +157,7 @@ impl State {
             let n = front.len().min(room);
             if n < front.len() {
                 taken.push(front.split_to(n, buffers));
-            } else if let Some(chunk) = self.chunks.pop_front() {
+            } else if let Some(chunk) = self.chunks.pop() {
                 taken.push(chunk);
             }
             room -= n;
