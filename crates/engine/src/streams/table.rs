@@ -1,7 +1,9 @@
 //! From a stream's identifier to its slot: a small table with open addressing.
 //!
-//! Identifiers are consecutive, so their own low bits spread them better than a hash would. A peer
-//! can cause collisions, but the number of streams that it may open bounds their cost.
+//! Identifiers are consecutive, so their own low bits spread them better than a hash would. Entries
+//! that compete for a place are kept in the order of their homes (Robin Hood hashing), so a removal
+//! moves only entries that are not at home, and consecutive ones all are. A peer can cause
+//! collisions, but the number of streams that it may open bounds their cost.
 
 const EMPTY: u32 = 0;
 
@@ -48,10 +50,22 @@ impl Table {
         self.place(Entry { id, slot });
     }
 
-    fn place(&mut self, entry: Entry) {
+    /// How far an entry at this index is from its home.
+    fn distance(&self, index: usize, id: u32) -> usize {
+        index.wrapping_sub(self.home(id)) & self.mask()
+    }
+
+    fn place(&mut self, mut entry: Entry) {
         let mut index = self.home(entry.id);
+        let mut distance = 0;
         while self.entries[index].id != EMPTY {
+            let there = self.distance(index, self.entries[index].id);
+            if there < distance {
+                std::mem::swap(&mut self.entries[index], &mut entry);
+                distance = there;
+            }
             index = (index + 1) & self.mask();
+            distance += 1;
         }
         self.entries[index] = entry;
     }
@@ -59,45 +73,35 @@ impl Table {
     /// The slot of a stream.
     #[inline]
     pub(crate) fn get(&self, id: u32) -> Option<u32> {
+        self.find(id).map(|index| self.entries[index].slot)
+    }
+
+    #[inline]
+    fn find(&self, id: u32) -> Option<usize> {
         let mut index = self.home(id);
         loop {
-            let entry = self.entries[index];
-            if entry.id == id {
-                return Some(entry.slot);
+            match self.entries[index].id {
+                found if found == id => return Some(index),
+                EMPTY => return None,
+                _ => index = (index + 1) & self.mask(),
             }
-            if entry.id == EMPTY {
-                return None;
-            }
-            index = (index + 1) & self.mask();
         }
     }
 
     /// Removes a stream, and returns its slot.
     pub(crate) fn remove(&mut self, id: u32) -> Option<u32> {
-        let mut hole = self.home(id);
-        while self.entries[hole].id != id {
-            if self.entries[hole].id == EMPTY {
-                return None;
-            }
-            hole = (hole + 1) & self.mask();
-        }
+        let mut hole = self.find(id)?;
         let slot = self.entries[hole].slot;
         self.len -= 1;
-        // Entries after it that could not have their own place move up.
-        let mut index = hole;
+        // Entries after it move nearer to their homes, up to the first that is at home.
         loop {
-            index = (index + 1) & self.mask();
-            let entry = self.entries[index];
-            if entry.id == EMPTY {
+            let next = (hole + 1) & self.mask();
+            let entry = self.entries[next];
+            if entry.id == EMPTY || self.distance(next, entry.id) == 0 {
                 break;
             }
-            let mask = self.mask();
-            let from_home = index.wrapping_sub(self.home(entry.id)) & mask;
-            let from_hole = index.wrapping_sub(hole) & mask;
-            if from_home >= from_hole {
-                self.entries[hole] = entry;
-                hole = index;
-            }
+            self.entries[hole] = entry;
+            hole = next;
         }
         self.entries[hole].id = EMPTY;
         Some(slot)
