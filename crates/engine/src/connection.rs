@@ -65,6 +65,8 @@ struct Inner {
     theirs: Settings,
     has_settings: bool,
     decoder: Decoder,
+    /// The bytes of values in the peer's last head. Its next head probably has as many.
+    values_before: usize,
     encoder: Encoder,
     streams: Streams,
     schedule: Schedule,
@@ -113,6 +115,7 @@ impl Connection {
             theirs: Settings::default(),
             has_settings: false,
             decoder: Decoder::new(config.header_table_size),
+            values_before: 0,
             encoder: Encoder::new(),
             streams: Streams::new(),
             schedule: Schedule::new(),

@@ -81,7 +81,8 @@ impl Inner {
             self.pass(id, how);
             return self.answer_reset(id, Reason::REFUSED_STREAM, now);
         }
-        let mut head = RequestHead::new(self.head_limits(), self.config.extended_connect);
+        let extended_connect = self.config.extended_connect;
+        let mut head = RequestHead::new(self.head_limits(), self.values_before, extended_connect);
         self.decode(block, &mut |field| head.field(field))?;
         let received = match (fault, head.finish()) {
             (None, Ok(received)) => received,
@@ -92,7 +93,8 @@ impl Inner {
                 return self.answer_431(id, end, &refused, now, visitor);
             }
         };
-        let ReceivedRequest { request, content_length } = received;
+        let ReceivedRequest { request, content_length, values } = received;
+        self.values_before = values;
         let mut length = ContentLength::new(content_length);
         if end && let Err(refused) = length.count(0, true) {
             let error = end::stream_error(refused);
@@ -188,7 +190,7 @@ impl Inner {
                 }))
             }
             RecvHalf::Head => {
-                let mut head = ResponseHead::new(self.head_limits());
+                let mut head = ResponseHead::new(self.head_limits(), self.values_before);
                 self.decode(block, &mut |field| head.field(field))?;
                 match fault {
                     Some(error) => Err(error),
@@ -228,6 +230,7 @@ impl Inner {
         visitor: &mut impl Visitor,
     ) -> Result<(), StreamError> {
         let received = head.finish(end).map_err(|refused| refusal(&refused))?;
+        self.values_before = received.values;
         let Some(stream) = self.streams.at(slot) else { return Ok(()) };
         if received.is_interim() {
             stream.recv = stream.recv.after(Came::Interim { end }).map_err(end::stream_error)?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{content_length, has_blank_at_an_end, is_connection_specific, is_name};
@@ -71,6 +72,7 @@ pub(super) struct Fields {
     size: usize,
     count: usize,
     headers: HeaderMap,
+    values: Values,
     /// The crumbs, joined (RFC 9113 §8.2.3).
     cookie: Vec<u8>,
     has_cookie: bool,
@@ -91,16 +93,44 @@ enum Fault {
 pub(super) struct Collected {
     pub(super) headers: HeaderMap,
     pub(super) content_length: Option<u64>,
+    /// The bytes of all values that are kept.
+    pub(super) values: usize,
+}
+
+/// The least room for the values of one block, in bytes.
+const LEAST_ROOM: usize = 64;
+
+/// The values of one block. They share a buffer, which lives as long as one of them.
+#[derive(Debug)]
+struct Values {
+    /// Has no bytes, only room.
+    buffer: BytesMut,
+    /// The bytes that are expected in total.
+    expected: usize,
+    kept: usize,
+}
+
+impl Values {
+    fn keep(&mut self, value: &[u8]) -> Bytes {
+        self.kept += value.len();
+        if self.buffer.capacity() < value.len() {
+            self.buffer = BytesMut::with_capacity(self.expected.max(value.len()).max(LEAST_ROOM));
+        }
+        self.buffer.extend_from_slice(value);
+        self.buffer.split().freeze()
+    }
 }
 
 impl Fields {
-    pub(super) fn new(of: Of, limits: Limits) -> Fields {
+    /// `expected`: the bytes of values that the block probably has.
+    pub(super) fn new(of: Of, limits: Limits, expected: usize) -> Fields {
         Fields {
             of,
             limits,
             size: 0,
             count: 0,
             headers: HeaderMap::new(),
+            values: Values { buffer: BytesMut::new(), expected, kept: 0 },
             cookie: Vec::new(),
             has_cookie: false,
             cookie_is_sensitive: false,
@@ -170,7 +200,7 @@ impl Fields {
             return Ok(());
         }
         let Ok(name) = HeaderName::from_lowercase(name) else { return Err(bad_name(name)) };
-        let Ok(mut value) = HeaderValue::from_bytes(value) else {
+        let Ok(mut value) = HeaderValue::from_maybe_shared(self.keep(value)) else {
             return Err(bad_value(name.as_str().as_bytes(), value));
         };
         value.set_sensitive(never_indexed);
@@ -181,6 +211,11 @@ impl Fields {
             self.give_up(Fault::TooLarge);
         }
         Ok(())
+    }
+
+    /// A copy of a value, in the buffer that all values of the block share.
+    pub(super) fn keep(&mut self, value: &[u8]) -> Bytes {
+        self.values.keep(value)
     }
 
     /// Checks fields that have a meaning for HTTP/2 itself. Returns whether this field only repeats
@@ -245,7 +280,7 @@ impl Fields {
         let mut headers = self.headers;
         if self.has_cookie {
             // Each crumb was checked.
-            let cookie = bytes::Bytes::from(self.cookie);
+            let cookie = Bytes::from(self.cookie);
             let mut value = HeaderValue::from_maybe_shared(cookie)
                 .map_err(|_| malformed("a cookie that is no value (RFC 9113 §8.2.3)"))?;
             value.set_sensitive(self.cookie_is_sensitive);
@@ -253,7 +288,8 @@ impl Fields {
                 return Err(Refused::TooLarge { size: self.size, count: self.count });
             }
         }
-        Ok(Collected { headers, content_length: self.content_length })
+        let values = self.values.kept;
+        Ok(Collected { headers, content_length: self.content_length, values })
     }
 }
 

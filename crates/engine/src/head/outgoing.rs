@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use http::uri::{Authority, Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
@@ -243,7 +244,8 @@ fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap, is_tunnel: bool) -> Resul
 }
 
 fn host_of(host: &HeaderValue) -> Result<(&str, Authority), String> {
-    let authority = target::authority("the field \"host\"", host.as_bytes())?;
+    let keep = Bytes::copy_from_slice;
+    let authority = target::authority("the field \"host\"", host.as_bytes(), keep)?;
     let text = host.to_str().map_err(|error| error.to_string())?;
     Ok((text, authority))
 }

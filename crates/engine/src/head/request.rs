@@ -1,5 +1,6 @@
 //! The head of a request that a server receives (RFC 9113 §8.3.1).
 
+use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, Method, Request, Version, header};
 
@@ -29,14 +30,17 @@ pub(crate) struct ReceivedRequest {
     /// The length of DATA that must come. `None` if any may come. A CONNECT has none
     /// (RFC 9110 §9.3.6).
     pub(crate) content_length: Option<u64>,
+    /// The bytes of values that it holds.
+    pub(crate) values: usize,
 }
 
 impl RequestHead {
-    /// `extended_connect`: whether this server has announced SETTINGS_ENABLE_CONNECT_PROTOCOL.
-    /// Without it no client may send `:protocol` (RFC 8441 §3).
-    pub(crate) fn new(limits: Limits, extended_connect: bool) -> RequestHead {
+    /// `expected`: the bytes of values that the block probably has. `extended_connect`: whether this
+    /// server has announced SETTINGS_ENABLE_CONNECT_PROTOCOL. Without it no client may send
+    /// `:protocol` (RFC 8441 §3).
+    pub(crate) fn new(limits: Limits, expected: usize, extended_connect: bool) -> RequestHead {
         RequestHead {
-            fields: Fields::new(Of::Request, limits),
+            fields: Fields::new(Of::Request, limits, expected),
             extended_connect,
             method: None,
             scheme: None,
@@ -66,9 +70,13 @@ impl RequestHead {
             b"method" => once(&mut self.method, name, method(value)?),
             b"scheme" => once(&mut self.scheme, name, target::scheme(value)?),
             b"authority" => {
-                once(&mut self.authority, name, target::authority(":authority", value)?)
+                let keep = |value: &[u8]| self.fields.keep(value);
+                once(&mut self.authority, name, target::authority(":authority", value, keep)?)
             }
-            b"path" => once(&mut self.path, name, target::path(value)?),
+            b"path" => {
+                let keep = |value: &[u8]| self.fields.keep(value);
+                once(&mut self.path, name, target::path(value, keep)?)
+            }
             b"protocol" if self.extended_connect => {
                 once(&mut self.protocol, name, protocol(value)?)
             }
@@ -89,7 +97,7 @@ impl RequestHead {
     ///
     /// Fails if the block was too large or is malformed.
     pub(crate) fn finish(self) -> Result<ReceivedRequest, Refused> {
-        let Collected { headers, mut content_length } = self.fields.finish()?;
+        let Collected { headers, mut content_length, values } = self.fields.finish()?;
         let method = self.method.ok_or_else(|| missing(":method"))?;
         let is_connect = method == Method::CONNECT;
         if self.protocol.is_some() && !is_connect {
@@ -125,7 +133,7 @@ impl RequestHead {
         if let Some(protocol) = self.protocol {
             request.extensions_mut().insert(protocol);
         }
-        Ok(ReceivedRequest { request, content_length })
+        Ok(ReceivedRequest { request, content_length, values })
     }
 }
 
@@ -213,7 +221,11 @@ fn check_host(
     if hosts.next().is_some() {
         return Err(malformed("the field \"host\" twice, once was expected (RFC 9110 §7.2)"));
     }
-    let host = target::authority("host", host.as_bytes()).map_err(malformed)?;
+    if authority.is_some_and(|authority| authority.as_str().as_bytes() == host.as_bytes()) {
+        return Ok(());
+    }
+    let keep = Bytes::copy_from_slice;
+    let host = target::authority("host", host.as_bytes(), keep).map_err(malformed)?;
     match authority {
         Some(authority) if !target::is_same(scheme, authority, &host) => Err(malformed(format!(
             "the field \"host\" with {} and \":authority\" with {}, the same was expected \

@@ -21,6 +21,8 @@ pub(crate) struct ResponseHead {
 pub(crate) struct ReceivedResponse {
     pub(crate) response: Response<()>,
     declared: Option<u64>,
+    /// The bytes of values that it holds.
+    pub(crate) values: usize,
 }
 
 impl ReceivedResponse {
@@ -36,8 +38,9 @@ impl ReceivedResponse {
 }
 
 impl ResponseHead {
-    pub(crate) fn new(limits: Limits) -> ResponseHead {
-        ResponseHead { fields: Fields::new(Of::Response, limits), status: None }
+    /// `expected`: the bytes of values that the block probably has.
+    pub(crate) fn new(limits: Limits, expected: usize) -> ResponseHead {
+        ResponseHead { fields: Fields::new(Of::Response, limits, expected), status: None }
     }
 
     /// Takes the next field.
@@ -67,7 +70,7 @@ impl ResponseHead {
     ///
     /// Fails if the block was too large or is malformed.
     pub(crate) fn finish(self, end: bool) -> Result<ReceivedResponse, Refused> {
-        let Collected { headers, content_length } = self.fields.finish()?;
+        let Collected { headers, content_length, values } = self.fields.finish()?;
         let Some(status) = self.status else {
             return Err(malformed(
                 "a response without the pseudo-header field \":status\", exactly one was expected \
@@ -85,7 +88,7 @@ impl ResponseHead {
         *response.version_mut() = Version::HTTP_2;
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        Ok(ReceivedResponse { response, declared: content_length })
+        Ok(ReceivedResponse { response, declared: content_length, values })
     }
 }
 

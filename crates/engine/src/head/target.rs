@@ -1,6 +1,7 @@
 //! The target of a request: `:scheme`, `:authority` and `:path` (RFC 9113 §8.3.1), from and to a
 //! URI.
 
+use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
 use crate::error::shown;
@@ -25,9 +26,15 @@ fn is_scheme(scheme: &Scheme) -> bool {
     scheme.as_str().starts_with(|first: char| first.is_ascii_alphabetic())
 }
 
-/// Parses the value of the field `name`, which is `:authority` or `host`.
-pub(super) fn authority(name: &str, value: &[u8]) -> Result<Authority, String> {
-    let authority = Authority::try_from(value).map_err(|_| bad_authority(name, value))?;
+/// Parses the value of the field `name`, which is `:authority` or `host`. `keep` makes the copy that
+/// the result holds.
+pub(super) fn authority(
+    name: &str,
+    value: &[u8],
+    keep: impl FnOnce(&[u8]) -> Bytes,
+) -> Result<Authority, String> {
+    let authority =
+        Authority::from_maybe_shared(keep(value)).map_err(|_| bad_authority(name, value))?;
     check_authority(name, &authority)?;
     Ok(authority)
 }
@@ -88,13 +95,17 @@ fn is_port(port: &str) -> bool {
     port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
 }
 
-pub(super) fn path(value: &[u8]) -> Result<PathAndQuery, String> {
+/// Parses the value of `:path`. `keep` is as for [`authority`].
+pub(super) fn path(
+    value: &[u8],
+    keep: impl FnOnce(&[u8]) -> Bytes,
+) -> Result<PathAndQuery, String> {
     match value {
         b"/" => return Ok(PathAndQuery::from_static("/")),
         b"*" => return Ok(PathAndQuery::from_static("*")),
         // A fragment would be cut off silently.
         [b'/', rest @ ..] if !rest.contains(&b'#') => {
-            if let Ok(path) = PathAndQuery::try_from(value) {
+            if let Ok(path) = PathAndQuery::from_maybe_shared(keep(value)) {
                 return Ok(path);
             }
         }

@@ -49,7 +49,7 @@ fn feed(fields: &[Fields<'_>], mut sink: impl FnMut(Field<'_>)) {
 }
 
 fn request(fields: &[Fields<'_>]) -> Result<ReceivedRequest, Refused> {
-    let mut head = RequestHead::new(LIMITS, true);
+    let mut head = RequestHead::new(LIMITS, 20, true);
     feed(fields, |field| head.field(field));
     head.finish()
 }
@@ -61,7 +61,7 @@ fn of(request: &Request<()>) -> Result<Outgoing<'_>, UnsendableHead> {
 }
 
 fn response(fields: &[Fields<'_>]) -> Result<ReceivedResponse, Refused> {
-    let mut head = ResponseHead::new(LIMITS);
+    let mut head = ResponseHead::new(LIMITS, 20);
     feed(fields, |field| head.field(field));
     head.finish(false)
 }

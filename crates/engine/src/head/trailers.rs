@@ -15,7 +15,7 @@ pub(crate) struct Trailers {
 
 impl Trailers {
     pub(crate) fn new(limits: Limits) -> Trailers {
-        Trailers { fields: Fields::new(Of::Trailers, limits) }
+        Trailers { fields: Fields::new(Of::Trailers, limits, 0) }
     }
 
     /// Takes the next field.

@@ -55,7 +55,7 @@ async fn block(transport: &mut DuplexStream, server: bool) -> Vec<u8> {
 }
 
 fn ours(block: &[u8]) -> Request<()> {
-    let mut head = RequestHead::new(LIMITS, true);
+    let mut head = RequestHead::new(LIMITS, 20, true);
     Decoder::new(4096).decode(block, &mut |field| head.field(field)).unwrap();
     head.finish().unwrap().request
 }
@@ -144,7 +144,7 @@ async fn exchange(status: u16, headers: HeaderMap) -> (Response<()>, Response<()
     let connection = tokio::spawn(async move { connection.accept().await.is_some() });
     let block = block(&mut far, false).await;
     connection.abort();
-    let mut head = ResponseHead::new(LIMITS);
+    let mut head = ResponseHead::new(LIMITS, 20);
     Decoder::new(4096).decode(&block, &mut |field| head.field(field)).unwrap();
     let received = head.finish(true).unwrap().response;
 

@@ -27,7 +27,7 @@ fn the_number_of_fields_is_bounded() {
 
 #[test]
 fn pseudo_header_fields_count_too() {
-    let mut head = RequestHead::new(Limits { size: 1 << 14, count: 3 }, false);
+    let mut head = RequestHead::new(Limits { size: 1 << 14, count: 3 }, 20, false);
     feed(&[GET], |field| head.field(field));
     assert!(matches!(head.finish(), Err(Refused::TooLarge { count: 4, .. })));
 }
@@ -37,10 +37,10 @@ fn pseudo_header_fields_count_too() {
 fn crumbs_count_as_one_field_of_their_whole_size() {
     let crumbs = [("cookie", "a=b"); 200];
     let limits = Limits { size: 1 << 14, count: 5 };
-    let mut head = RequestHead::new(limits, false);
+    let mut head = RequestHead::new(limits, 20, false);
     feed(&[GET, &crumbs], |field| head.field(field));
     assert_eq!(head.finish().unwrap().request.headers()["cookie"].len(), 200 * 5 - 2);
-    let mut head = RequestHead::new(limits, false);
+    let mut head = RequestHead::new(limits, 20, false);
     feed(&[GET, &crumbs, &crumbs], |field| head.field(field));
     let Err(Refused::TooLarge { size, count: 5 }) = head.finish() else {
         panic!("{size} bytes were taken", size = 400 * 41);
@@ -73,7 +73,7 @@ fn nothing_is_kept_beyond_the_limit() {
 
 #[test]
 fn no_cookie_is_kept_beyond_the_limit() {
-    let mut head = RequestHead::new(Limits { size: 1000, count: 100 }, false);
+    let mut head = RequestHead::new(Limits { size: 1000, count: 100 }, 20, false);
     for _ in 0..1000 {
         head.field(Field { name: b"cookie", value: &[b'y'; 100], never_indexed: false });
     }

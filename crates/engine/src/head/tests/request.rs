@@ -29,6 +29,34 @@ fn a_request_has_all_that_was_sent() {
     assert_eq!(received.content_length, None);
 }
 
+#[test]
+fn the_values_of_a_head_lie_in_one_buffer_if_it_is_as_large_as_the_last() {
+    let long = "long".repeat(20);
+    let fields = [("x", &*long), ("y", "short")];
+    let of = |expected| {
+        let mut head = RequestHead::new(LIMITS, expected, false);
+        feed(&[GET, &fields], |field| head.field(field));
+        head.finish().unwrap()
+    };
+    let first = of(0);
+    let second = of(first.values);
+    for received in [&first, &second] {
+        assert_eq!(received.request.uri(), "https://example.com/chat?room=1");
+        let headers = received.request.headers();
+        assert_eq!([&headers["x"], &headers["y"]], [&*long, "short"]);
+    }
+    let (uri, headers) = (second.request.uri(), second.request.headers());
+    let authority = uri.authority().unwrap().as_str();
+    let path = uri.path_and_query().unwrap().as_str();
+    let mut next = authority.as_ptr();
+    let [x, y] = ["x", "y"].map(|name| headers[name].as_bytes());
+    for value in [authority.as_bytes(), path.as_bytes(), x, y] {
+        assert_eq!(value.as_ptr(), next);
+        next = value.as_ptr_range().end;
+    }
+    assert_eq!(second.values, authority.len() + path.len() + long.len() + 5);
+}
+
 /// h2spec 8.1.2.1/1 and 8.1.2.1/2.
 #[test]
 fn unknown_pseudo_header_fields_are_refused() {
@@ -176,7 +204,7 @@ fn crumbs_of_a_cookie_are_joined() {
 #[test]
 fn one_secret_crumb_makes_the_cookie_a_secret() {
     for secret in [None, Some(0), Some(1)] {
-        let mut head = RequestHead::new(LIMITS, false);
+        let mut head = RequestHead::new(LIMITS, 20, false);
         feed(&[GET], |field| head.field(field));
         for (at, value) in [b"a=b", b"c=d"].into_iter().enumerate() {
             head.field(Field { name: b"cookie", value, never_indexed: secret == Some(at) });
@@ -239,7 +267,7 @@ fn an_extended_connect_has_a_place_and_a_protocol() {
 
 #[test]
 fn an_extended_connect_needs_an_announcement() {
-    let mut head = RequestHead::new(LIMITS, false);
+    let mut head = RequestHead::new(LIMITS, 20, false);
     feed(&[EXTENDED], |field| head.field(field));
     assert_malformed(head.finish(), "RFC 8441 §4");
 }

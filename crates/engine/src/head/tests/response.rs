@@ -58,7 +58,7 @@ fn te_is_not_for_responses() {
 fn an_interim_response_does_not_end_its_stream() {
     for (status, interim) in [("100", true), ("103", true), ("200", false)] {
         assert_eq!(with_status(status).unwrap().is_interim(), interim);
-        let mut head = ResponseHead::new(LIMITS);
+        let mut head = ResponseHead::new(LIMITS, 20);
         feed(&[&[(":status", status)]], |field| head.field(field));
         let result = head.finish(true);
         if interim {

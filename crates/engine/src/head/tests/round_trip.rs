@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use proptest::prelude::*;
 
-use super::{LIMITS, of};
+use super::{LIMITS, ReceivedRequest, ReceivedResponse, of};
 use crate::Protocol;
 use crate::head::{Outgoing, RequestHead, ResponseHead, Trailers};
 use crate::hpack::{Decoder, Encoder, Field};
@@ -98,11 +98,12 @@ impl Line {
 proptest! {
     #[test]
     fn requests(sent in prop::collection::vec(some_request(), 1..5)) {
-        let mut line = Line::new();
+        let (mut line, mut values_before) = (Line::new(), 0);
         for sent in sent {
-            let mut head = RequestHead::new(LIMITS, true);
+            let mut head = RequestHead::new(LIMITS, values_before, true);
             line.carry(&of(&sent).unwrap(), |field| head.field(field));
-            let received = head.finish().unwrap().request;
+            let ReceivedRequest { request: received, values, .. } = head.finish().unwrap();
+            values_before = values;
             prop_assert_eq!(received.method(), sent.method());
             prop_assert_eq!(received.uri(), sent.uri());
             let protocol = |request: &Request<()>| request.extensions().get::<Protocol>().cloned();
@@ -113,7 +114,7 @@ proptest! {
 
     #[test]
     fn responses(sent in prop::collection::vec((100..1000_u16, some_headers()), 1..5)) {
-        let mut line = Line::new();
+        let (mut line, mut values_before) = (Line::new(), 0);
         for (status, headers) in sent {
             let mut sent = Response::new(());
             *sent.status_mut() = StatusCode::from_u16(status).unwrap();
@@ -121,9 +122,10 @@ proptest! {
             if status == 101 {
                 continue;
             }
-            let mut head = ResponseHead::new(LIMITS);
+            let mut head = ResponseHead::new(LIMITS, values_before);
             line.carry(&Outgoing::response(&sent).unwrap(), |field| head.field(field));
-            let received = head.finish(false).unwrap().response;
+            let ReceivedResponse { response: received, values, .. } = head.finish(false).unwrap();
+            values_before = values;
             prop_assert_eq!(received.status(), sent.status());
             same(received.headers(), sent.headers())?;
         }
@@ -153,7 +155,7 @@ proptest! {
             0..8,
         ),
     ) {
-        let mut head = RequestHead::new(LIMITS, true);
+        let mut head = RequestHead::new(LIMITS, 20, true);
         super::feed(&[&fields], |field| head.field(field));
         if let Ok(received) = head.finish() {
             let authority = received.request.uri().authority().is_some()
