@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
@@ -20,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::conn::{Offer, Transport};
 use crate::pipe::WakerSet;
-use crate::sync::{Mutex, lock};
+use crate::sync::{AtomicBool, Mutex, lock};
 
 /// Makes the way in and the way out. There are this many places, and the requests of ended links
 /// take at most this many bytes.
@@ -33,11 +34,11 @@ pub(crate) fn backlog(places: usize, left_bytes: usize) -> (Entrance, Backlog) {
         turns: VecDeque::new(),
         waiting: 0,
         entrances: 0,
-        is_closed: false,
         acceptors: WakerSet::default(),
     };
     let (state, closed) = (Mutex::new(state), watch::Sender::new(false));
-    let shared = Shared { places, left_bytes, state, closed, server: OnceLock::new() };
+    let is_closed = AtomicBool::new(false);
+    let shared = Shared { places, left_bytes, state, is_closed, closed, server: OnceLock::new() };
     let shared = Arc::new(shared);
     (Entrance::new(Arc::clone(&shared)), Backlog(shared))
 }
@@ -46,6 +47,8 @@ struct Shared {
     places: usize,
     left_bytes: usize,
     state: Mutex<State>,
+    /// No more requests are accepted. Set only while `state` is locked.
+    is_closed: AtomicBool,
     closed: watch::Sender<bool>,
     /// Takes each request at once. Set only while `state` is locked.
     server: OnceLock<Taker>,
@@ -65,12 +68,17 @@ struct State {
     turns: VecDeque<usize>,
     waiting: usize,
     entrances: usize,
-    is_closed: bool,
     acceptors: WakerSet,
 }
 
 /// The turn of the requests from ended links.
 const LEFT: usize = usize::MAX;
+
+impl Shared {
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(SeqCst)
+    }
+}
 
 /// A link's requests, the oldest first, and the bytes of the header fields of each.
 #[derive(Default)]
@@ -181,12 +189,18 @@ pub(super) struct Line {
 impl Line {
     /// Checks whether there is a place for one more request.
     pub(super) fn look(&self) -> Result<(), NoPlace> {
-        let Shared { places, state, .. } = &*self.entrance.0;
-        let state = lock(state);
+        let shared = &*self.entrance.0;
+        if shared.is_closed() {
+            return Err(NoPlace::Closed);
+        }
+        if self.is_served() {
+            // None waits, so all links would only compete for the lock.
+            return Ok(());
+        }
+        let state = lock(&shared.state);
         let own = state.lines[self.key].waiting.len();
-        match state.is_closed {
-            true => Err(NoPlace::Closed),
-            false if own > 0 && own >= places.saturating_sub(state.waiting) => Err(NoPlace::Full),
+        match own > 0 && own >= shared.places.saturating_sub(state.waiting) {
+            true => Err(NoPlace::Full),
             false => Ok(()),
         }
     }
@@ -194,20 +208,19 @@ impl Line {
     /// Adds a request, whose header fields take this many bytes. Streams must come in the order of
     /// their numbers.
     pub(super) fn push(&self, id: StreamId, offer: Offer, fields: usize) {
-        let mut state = lock(&self.entrance.0.state);
-        if state.is_closed {
+        let shared = &*self.entrance.0;
+        if let Some(take) = shared.server.get() {
+            return self.serve(take, offer);
+        }
+        let mut state = lock(&shared.state);
+        if shared.is_closed() {
             drop(state);
             // Dropping the offer refuses the request.
             return drop(offer);
         }
-        if let Some(take) = self.entrance.0.server.get() {
+        if let Some(take) = shared.server.get() {
             drop(state);
-            if is_websocket(&offer) {
-                return drop(offer);
-            }
-            // The driver may have looked before it began to be served.
-            offer.stream().serve();
-            return take(offer);
+            return self.serve(take, offer);
         }
         state.lines[self.key].waiting.insert(id, (offer, fields));
         state.waiting += 1;
@@ -215,6 +228,16 @@ impl Line {
         let mut acceptors = state.acceptors.take();
         drop(state);
         acceptors.wake_all();
+    }
+
+    fn serve(&self, take: &Taker, offer: Offer) {
+        if self.entrance.0.is_closed() || is_websocket(&offer) {
+            // Dropping the offer refuses the request.
+            return drop(offer);
+        }
+        // The driver may have looked before it began to be served.
+        offer.stream().serve();
+        take(offer);
     }
 
     /// Whether requests are taken at once.
@@ -276,7 +299,7 @@ impl Backlog {
             if let Some(offer) = state.next() {
                 return Poll::Ready(Some(offer));
             }
-            if state.is_closed || state.entrances == 0 {
+            if self.0.is_closed() || state.entrances == 0 {
                 return Poll::Ready(None);
             }
             state.acceptors.add(cx);
@@ -310,7 +333,7 @@ impl Backlog {
     /// Takes no more requests. Waiting requests can still be accepted.
     pub(crate) fn close(&mut self) {
         let mut state = lock(&self.0.state);
-        state.is_closed = true;
+        self.0.is_closed.store(true, SeqCst);
         let mut acceptors = state.acceptors.take();
         drop(state);
         self.0.closed.send_replace(true);
@@ -318,7 +341,7 @@ impl Backlog {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        lock(&self.0.state).is_closed
+        self.0.is_closed()
     }
 
     /// Refuses the waiting requests.
