@@ -159,12 +159,16 @@ impl Stream {
     }
 
     fn answer_with(&self, head: response::Parts, is_whole: bool) -> Result<(), Error> {
+        let answered = self.put_answer(head, is_whole);
+        self.tell();
+        answered
+    }
+
+    /// The same, without a word to the carrier, which must be told of something else afterwards.
+    pub(crate) fn put_answer(&self, head: response::Parts, is_whole: bool) -> Result<(), Error> {
         let mut answer = lock(&self.answer);
         (answer.is_unsent, answer.is_whole) = (true, is_whole);
-        let before = answer.head.replace(Ok(head));
-        drop(answer);
-        self.tell();
-        match before {
+        match answer.head.replace(Ok(head)) {
             Some(Err(error)) => Err(error),
             _ => Ok(()),
         }
@@ -304,9 +308,13 @@ impl Stream {
         let mut fate = lock(&self.fate);
         fate.read_dropped = true;
         fate.closing |= self.outbox.is_finishing();
+        let closing = fate.closing;
         drop(fate);
-        self.inbox.discard();
-        self.tell();
+        let has_more = self.inbox.discard();
+        // The body of a GET is dropped before the answer is given. A turn for it would be wasted.
+        if has_more || closing {
+            self.tell();
+        }
     }
 
     /// The writer has been dropped.

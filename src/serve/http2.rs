@@ -142,27 +142,27 @@ impl Answer {
         if let Poll::Ready(Err(error)) = begun {
             return self.fail(error);
         }
+        if begun.is_ready() {
+            // The end of this task tells the carrier of everything at once.
+            self.stage = Stage::Whole;
+            let _ = stream.put_answer(head, false);
+            return;
+        }
         self.stage = Stage::Begun;
         // A client that has gone is noticed below.
         let _ = stream.give_answer(head);
-        let outcome = match begun {
-            Poll::Ready(outcome) => Some(outcome),
-            Poll::Pending => {
-                let rest = poll_fn(|cx| content.poll_move(cx, body.as_mut(), &stream, true));
-                unless_over(&stream, rest).await
-            }
-        };
-        match outcome {
+        let rest = poll_fn(|cx| content.poll_move(cx, body.as_mut(), &stream, true));
+        match unless_over(&stream, rest).await {
             Some(Ok(())) => self.stage = Stage::Whole,
             Some(Err(error)) => self.fail(error),
             None => self.stage = Stage::Over,
         }
     }
 
-    /// Gives a response without content.
+    /// Gives a response without content. The end of this task tells the carrier of it.
     fn give_whole(&mut self, head: response::Parts) {
         self.stage = Stage::Whole;
-        let _ = self.stream.give_whole_answer(head);
+        let _ = self.stream.put_answer(head, true);
     }
 
     /// Gives the response of a connection.
