@@ -122,7 +122,8 @@ pub(super) struct Driver {
     news: News,
     /// There may be more to read at once.
     read_more: bool,
-    /// The number of streams that the reads of the last turns have fed, and the number of bytes.
+    /// The number of streams that the reads of the last turns have fed or brought, and the number
+    /// of bytes.
     fed: usize,
     fed_bytes: usize,
     /// The stream that the last read has fed, if it was the only one and no user has sent from its

@@ -97,6 +97,8 @@ fn memory_of_fields(fields: &HeaderMap) -> usize {
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub(super) arrivals: Vec<Arrival>,
+    /// How many streams arrived when last some did. As many may arrive next.
+    pub(super) arrivals_before: usize,
     /// The keys of the streams with new events.
     pub(super) touched: Vec<usize>,
     /// Bytes that have come into inboxes.
@@ -200,6 +202,9 @@ impl Visitor for Events<'_> {
         };
         let content = BytesMut::new();
         let trailers = None;
+        if self.news.arrivals.is_empty() {
+            self.news.arrivals.reserve_exact(self.news.arrivals_before);
+        }
         self.news.arrivals.push(Arrival { id, request, charge, limit, content, trailers, end });
     }
 

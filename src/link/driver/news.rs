@@ -79,7 +79,10 @@ impl Driver {
         }
         let News { arrivals, touched, .. } = &mut self.news;
         let (arrivals, mut touched) = (std::mem::take(arrivals), std::mem::take(touched));
-        self.fed += touched.len();
+        if !arrivals.is_empty() {
+            self.news.arrivals_before = arrivals.len();
+        }
+        self.fed += touched.len() + arrivals.len();
         match touched[..] {
             [] => {}
             [key] if held <= A_MESSAGE => self.fed_alone = Some(key),
