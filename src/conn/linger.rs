@@ -174,6 +174,11 @@ impl Facts {
 }
 
 impl Linger {
+    /// Whether the end was examined before.
+    pub(crate) fn has_begun(&self) -> bool {
+        !matches!(self.0, Stage::No)
+    }
+
     /// Counts received bytes that no task will read.
     pub(crate) fn dropped(&mut self, bytes: usize) {
         if let Stage::Draining { dropped, .. } = &mut self.0 {

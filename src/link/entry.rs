@@ -95,6 +95,8 @@ pub(super) struct SendState {
     pub(super) queued: bool,
     /// The stream is in the list of streams whose bytes may not all have left.
     pub(super) unsettled: bool,
+    /// The stream was let go, and its end is examined after its turn to send.
+    pub(super) finishes: bool,
     /// When this much of the link is flushed, the outbox is sent up to this position.
     pub(super) mark: Option<(u64, u64)>,
     /// The peer's window is full.

@@ -166,8 +166,24 @@ impl Driver {
             self.set_timer(key, Instant::now() + REJECTION_WAIT);
         }
         self.watch_movement(key);
-        self.finish_up(key, wish);
         self.want_to_send(key);
+        if wish != Wish::Close || !self.finishes_later(key) {
+            self.finish_up(key, wish);
+        }
+    }
+
+    /// Leaves the end of a stream for later if the stream is about to send the rest. Most streams end
+    /// with that, and need no timer.
+    fn finishes_later(&mut self, key: usize) -> bool {
+        let Some(entry) = self.streams.get_mut(key) else { return false };
+        if !entry.send_state.queued || entry.over || entry.linger.has_begun() {
+            return false;
+        }
+        entry.send_state.finishes = true;
+        if !std::mem::replace(&mut entry.send_state.unsettled, true) {
+            self.unsettled.push(key);
+        }
+        true
     }
 
     /// Gives a stream its turn to send, if it has something to send.
@@ -335,15 +351,19 @@ impl Driver {
     /// Whether there is more to check for the stream.
     fn settle_one(&mut self, key: usize) -> bool {
         let moved = self.moved();
+        let sends_on = self.session.waiting() == 0;
         let Some(entry) = self.streams.get_mut(key) else { return false };
         let more = entry.settle(&moved);
-        entry.send_state.unsettled = more;
         entry.look_at_movement(false);
-        if !entry.sends && entry.stream.outbox.is_sent() {
+        let finishes_later = entry.send_state.finishes && entry.send_state.queued && sends_on;
+        let finishes = entry.send_state.finishes && !finishes_later;
+        entry.send_state.finishes = finishes_later;
+        entry.send_state.unsettled = more || finishes_later;
+        if finishes || (!entry.sends && entry.stream.outbox.is_sent()) {
             let wish = entry.stream.wish();
             self.finish_up(key, wish);
         }
-        more && self.streams.contains(key)
+        (more || finishes_later) && self.streams.contains(key)
     }
 }
 
