@@ -182,7 +182,8 @@ fn of_path(path: &str) -> Indexing {
     if path.contains('?') { Indexing::Without } else { Indexing::Index }
 }
 
-/// No table keeps secrets (RFC 7541 §7.1.3), and values that are new each time evict nothing.
+/// No table keeps secrets (RFC 7541 §7.1.3), and values that are new each time evict nothing. All
+/// responses of a second have the same `date`.
 fn of_field(name: &HeaderName, value: &HeaderValue) -> Indexing {
     if value.is_sensitive() {
         return Indexing::Never;
@@ -195,7 +196,6 @@ fn of_field(name: &HeaderName, value: &HeaderValue) -> Indexing {
         header::AGE
         | header::CONTENT_LENGTH
         | header::CONTENT_RANGE
-        | header::DATE
         | header::ETAG
         | header::EXPIRES
         | header::IF_MODIFIED_SINCE
