@@ -49,12 +49,20 @@ impl Charge {
         let before = counted.places();
         let result = change(&mut counted);
         let Member { fields, ridden, ended, .. } = &*self.member;
+        let mut sum: usize = 0;
         for ((counter, before), after) in
             [fields, ridden, ended].into_iter().zip(before).zip(counted.places())
         {
             // The difference may wrap, and the wrapping sum is still right.
-            counter.fetch_add(after.wrapping_sub(before), SeqCst);
-            self.budget.fields.fetch_add(after.wrapping_sub(before), SeqCst);
+            let difference = after.wrapping_sub(before);
+            if difference != 0 {
+                counter.fetch_add(difference, SeqCst);
+                sum = sum.wrapping_add(difference);
+            }
+        }
+        if sum != 0 {
+            // All links count here, so that each access costs.
+            self.budget.fields.fetch_add(sum, SeqCst);
         }
         result
     }
