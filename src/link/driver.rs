@@ -377,6 +377,7 @@ impl Driver {
         self.fed_bytes = 0;
         let mut since = None;
         for _ in 0..TURNS {
+            self.session.begin_turn();
             if self.parting.is_some() {
                 return self.part(cx);
             }

@@ -2,8 +2,6 @@
 
 use std::task::Context;
 
-use tokio::time::Instant;
-
 use super::driver::DATA_ROOM;
 use super::entry::{Entry, Head};
 use super::session::{Moved, Session};
@@ -69,7 +67,7 @@ impl Entry {
             session.write(cx, &head, batch);
             left
         };
-        self.activity.went = Some(Instant::now());
+        self.activity.went = Some(session.now());
         self.sends = !head.end;
         let sent = match left {
             0 if holds_end => Sent::AllButTheEnd,
@@ -110,7 +108,7 @@ impl Entry {
             (left, sent) = (later, sent + head.len);
         }
         if sent > 0 {
-            self.activity.went = Some(Instant::now());
+            self.activity.went = Some(session.now());
         }
         sent
     }

@@ -83,6 +83,8 @@ pub(super) struct Session {
     read_size: usize,
     /// When bytes were last read.
     read_at: Instant,
+    /// The time of the present turn, once it was asked for.
+    turn_at: Option<Instant>,
     /// Bytes that HTTP/2 has handed out. From `start` on the transport has not taken them.
     output: Vec<u8>,
     start: usize,
@@ -125,6 +127,7 @@ impl Session {
             prefix,
             read_size: FIRST_READ,
             read_at: Instant::now(),
+            turn_at: None,
             output: Vec::new(),
             start: 0,
             moved: Moved::default(),
@@ -155,6 +158,16 @@ impl Session {
 
     pub(super) fn moved(&self) -> Moved {
         self.moved
+    }
+
+    /// Begins a turn of the driver, or a visit of a user's task.
+    pub(super) fn begin_turn(&mut self) {
+        self.turn_at = None;
+    }
+
+    /// The time in the present turn, for which the system is asked once.
+    pub(super) fn now(&mut self) -> Instant {
+        *self.turn_at.get_or_insert_with(Instant::now)
     }
 
     /// Opens a stream. Nothing follows if `end`.
@@ -232,7 +245,8 @@ impl Session {
         }
         self.compact();
         let before = self.output.len();
-        self.engine.transmit(Instant::now().into_std(), &mut self.output);
+        let now = self.now().into_std();
+        self.engine.transmit(now, &mut self.output);
         let carried = match std::mem::take(&mut self.heads_wait) {
             true => Carried::Bytes,
             false => Carried::Nothing,

@@ -109,6 +109,7 @@ impl Driver {
 
     /// Whether a user's bytes could go to the transport at once.
     fn takes_visits(&mut self) -> bool {
+        self.session.begin_turn();
         self.shared.info.any_task
             && self.end.is_none()
             && !self.sendable

@@ -308,7 +308,7 @@ impl Driver {
                 }
                 entry.carrier.set_id(id.get());
                 self.ids.insert(id, Place::Entry(key));
-                let now = Instant::now();
+                let now = self.session.now();
                 entry.activity.went = Some(now);
                 self.has_asked(id, now);
                 if stay::is_nearly_last(id, self.config.last_stream_id) {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use h2conn_engine::SendError;
 use http::{Method, Response};
-use tokio::time::Instant;
 
 use super::{Entry, Head};
 use crate::conn::{Carrier, Exchange};
@@ -22,7 +21,7 @@ impl Entry {
     pub(in crate::link) fn inform(&mut self, session: &mut Session) {
         let (Some(id), Some(exchange)) = (self.id, self.stream.exchange()) else { return };
         for head in exchange.take_interim() {
-            self.activity.went = Some(Instant::now());
+            self.activity.went = Some(session.now());
             // Of a stream that is over the user knows already.
             let _ = session.inform(id, &Response::from_parts(head, ()));
         }
@@ -33,7 +32,7 @@ impl Entry {
         let Some(id) = self.id else { return false };
         let Some((head, is_whole)) = self.stream.take_answer() else { return false };
         self.head = Head::Done;
-        self.activity.went = Some(Instant::now());
+        self.activity.went = Some(session.now());
         // The answer to a HEAD request has no body (RFC 9110 §9.3.2), even if bytes were written.
         let bodiless = is_whole || self.stream.request.method == Method::HEAD;
         let status = head.status;

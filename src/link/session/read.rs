@@ -93,7 +93,7 @@ impl Session {
             self.first.extend_from_slice(&bytes[..wanted]);
         }
         let now = Instant::now();
-        self.read_at = now;
+        (self.read_at, self.turn_at) = (now, Some(now));
         let began = now.into_std();
         let received = self.engine.receive(began, bytes, visitor);
         self.parts |= received.is_err();
