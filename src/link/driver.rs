@@ -62,7 +62,7 @@ const TURNS_TIME: Duration = Duration::from_millis(1);
 /// the peer, then begin before a whole window has come.
 const FED: usize = 128 << 10;
 
-/// With at most this many streams fed by a read, the driver does not wait for their tasks.
+/// With at most this many streams fed or brought by a read, the driver does not wait for their tasks.
 const A_FEW: usize = 4;
 
 /// The content written in a turn: one of our frames. More would not be faster, and would delay the
@@ -133,11 +133,13 @@ pub(super) struct Driver {
     unsent: VecDeque<usize>,
     /// Streams want to send, and have not had their turn.
     sendable: bool,
-    /// The link's window for sending is used up, and the streams that want to send have been told.
-    link_blocked: bool,
+    /// Streams were put into the queue of those that can send since all were last told that the
+    /// link's window is used up.
+    has_queued: bool,
     /// Streams whose END_STREAM goes behind a PING, which goes behind their bytes.
     ends: Vec<usize>,
-    /// Streams with bytes that were handed out and not yet written.
+    /// Streams with bytes that were handed out and not yet written, or whose end is examined at the
+    /// end of the turn.
     unsettled: Vec<usize>,
     /// Room for the keys of a turn's ready streams.
     ready: Vec<usize>,
@@ -237,7 +239,7 @@ impl Driver {
             fed_alone: None,
             unsent: VecDeque::new(),
             sendable: false,
-            link_blocked: false,
+            has_queued: false,
             ends: Vec::new(),
             unsettled: Vec::new(),
             ready: Vec::new(),
@@ -347,8 +349,8 @@ impl Driver {
         self.ready = ready;
     }
 
-    /// Whether to let other tasks run once, because most tasks that the last read has fed are about
-    /// to run. Their output then goes out together. A runtime runs the task that was woken last
+    /// Whether to let other tasks run once, because most tasks that the last read has fed, or has
+    /// given a request, are about to run. Their output then goes out together. A runtime runs the task that was woken last
     /// before the others, and that is the driver after the first of them has written.
     fn waits_for_others(&mut self) -> bool {
         std::mem::take(&mut self.fed) > A_FEW && self.end.is_none()

@@ -106,6 +106,8 @@ pub(super) struct News {
     /// Bytes that have come for no stream.
     pub(super) dropped: usize,
     pub(super) pongs: Vec<[u8; 8]>,
+    /// The peer's SETTINGS have come.
+    pub(super) settings: bool,
     /// The peer has acknowledged SETTINGS.
     pub(super) settings_acknowledged: bool,
     /// The peer's last GOAWAY.
@@ -287,6 +289,7 @@ impl Visitor for Events<'_> {
     }
 
     fn settings(&mut self, settings: &Settings) {
+        self.news.settings = true;
         self.shared.set_established();
         self.shared.info.observed.peer_settings(&Shown(settings));
         if self.is_client {

@@ -70,6 +70,10 @@ impl Driver {
             // The first SETTINGS give a round trip without an extra PING.
             self.shared.set_first_rtt(self.shared.began.elapsed());
         }
+        if std::mem::take(&mut self.news.settings) {
+            // They may have made the streams' windows smaller (RFC 9113 §6.9.2).
+            self.tell_who_cannot_send();
+        }
         let held = std::mem::take(&mut self.news.held);
         self.held += held;
         self.fed_bytes += held;

@@ -39,6 +39,7 @@ impl Driver {
             room = room.saturating_sub(len);
             entry.note_stall(sent == Sent::Blocked);
             entry.send_state.queued = sent == Sent::More;
+            self.has_queued |= entry.send_state.queued;
             match sent {
                 Sent::All => {}
                 Sent::AllButTheEnd => self.ends.push(key),
@@ -136,11 +137,17 @@ impl Driver {
     /// Tells the streams, once, that they wait for the link's own window.
     fn tell_who_is_blocked(&mut self) {
         let blocked = self.session.state().connection_capacity() == 0;
-        if blocked == std::mem::replace(&mut self.link_blocked, blocked) || !blocked {
-            return;
+        if blocked && std::mem::take(&mut self.has_queued) {
+            self.tell_who_cannot_send();
         }
+    }
+
+    /// Tells the streams that were to send and whose windows are shut since. HTTP/2 brings them back
+    /// when the windows open.
+    pub(super) fn tell_who_cannot_send(&mut self) {
         for (_, entry) in &mut self.streams {
-            if entry.send_state.queued {
+            let id = entry.id.filter(|_| entry.send_state.queued);
+            if id.is_some_and(|id| self.session.state().send_capacity(id) == 0) {
                 entry.send_state.queued = false;
                 entry.note_stall(true);
             }

@@ -9,10 +9,10 @@ use anyhow::{Context, ensure};
 use futures_util::future::poll_immediate;
 use h2conn::{Conn, Listener};
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex, sink, split};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::peer::{open, stream};
-use crate::support::raw::{PING, Raw, frame};
+use crate::support::raw::{DATA, PING, RST_STREAM, Raw, WINDOW_UPDATE, frame};
 use crate::support::{TestResult, accept, checked};
 
 /// Bytes that the transport takes each way.
@@ -136,6 +136,47 @@ async fn a_link_is_cut_off_when_so_many_bytes_wait_for_its_client() -> TestResul
         ensure!((least..=most).contains(&caused), "{caused} bytes, {opened} resets");
         drop(raw);
         refusing.await?;
+        Ok(())
+    })
+    .await
+}
+
+/// One byte of credit for the link comes in the same turn in which two streams are let go: one of them
+/// has the byte, and the other one never has its turn.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_acknowledges_all_and_gives_no_credit_keeps_no_stream() -> TestResult {
+    const WINDOW: usize = 65_535;
+    checked(600, async {
+        let (client, server) = duplex(1 << 20);
+        let mut listener = Listener::builder().build_over(server)?;
+        let mut raw = Raw::client(client).await?;
+        let mut conns = Vec::new();
+        for number in 0..3 {
+            raw.io.write_all(&open(stream(number), "/")).await?;
+            conns.push(accept(&mut listener).await?);
+        }
+        conns[0].write_all(&vec![0; WINDOW]).await?;
+        let mut received = 0;
+        while received < WINDOW {
+            received += raw.wait_for(DATA, stream(0)).await?.payload.len();
+        }
+        for conn in &mut conns[1..] {
+            conn.write_all(b"no credit").await?;
+        }
+        sleep(Duration::from_secs(1)).await;
+        raw.send(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).await?;
+        conns.truncate(1);
+        let mut resets = Vec::new();
+        while resets.len() < 2 {
+            let next = timeout(Duration::from_secs(300), raw.next()).await;
+            let next = next.with_context(|| format!("only {resets:?} were reset"))??;
+            let frame = next.context("the link has ended")?;
+            if frame.kind == RST_STREAM {
+                resets.push(frame.stream);
+            }
+        }
+        resets.sort_unstable();
+        ensure!(resets == [stream(1), stream(2)], "{resets:?}");
         Ok(())
     })
     .await
