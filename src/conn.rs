@@ -134,8 +134,9 @@ impl Conn {
     }
 
     /// Writes all of `bytes` without copying them. Up to 4 KiB are copied if other bytes still wait to
-    /// be sent, to share a frame with them. This waits only until there is room for one byte, so the
-    /// send queue may exceed its bound by this chunk.
+    /// be sent, to share a frame with them. The memory that `bytes` is a part of is held until it is
+    /// sent. This waits only until there is room for one byte, so the send queue may exceed its bound
+    /// by this chunk.
     ///
     /// # Errors
     ///

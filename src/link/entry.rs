@@ -91,11 +91,12 @@ pub(super) enum Head {
 /// The sending side's state in the driver's lists.
 #[derive(Debug, Default)]
 pub(super) struct SendState {
-    /// The stream is in the queue of streams that can send.
+    /// The stream was put into the queue of streams that can send, and has not had its turn. Its
+    /// window may be shut since.
     pub(super) queued: bool,
-    /// The stream is in the list of streams whose bytes may not all have left.
+    /// The stream is in the driver's list `unsettled`.
     pub(super) unsettled: bool,
-    /// The stream was let go, and its end is examined after its turn to send.
+    /// The stream was let go, and its end is examined at the end of the turn.
     pub(super) finishes: bool,
     /// When this much of the link is flushed, the outbox is sent up to this position.
     pub(super) mark: Option<(u64, u64)>,

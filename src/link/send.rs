@@ -132,7 +132,7 @@ impl Entry {
     pub(super) fn settle(&mut self, moved: &Moved) -> bool {
         let Moved { accepted, flushed, .. } = *moved;
         if self.over {
-            // A cut stream has released its bytes without sending them.
+            // The bytes of a cut stream were not sent.
             self.stream.outbox.settle();
             return false;
         }

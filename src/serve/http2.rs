@@ -143,7 +143,7 @@ impl Answer {
             return self.fail(error);
         }
         if begun.is_ready() {
-            // The end of this task tells the carrier of everything at once.
+            // The end of this task, after the body is dropped, tells the carrier of everything.
             self.stage = Stage::Whole;
             let _ = stream.put_answer(head, false);
             return;
@@ -163,6 +163,7 @@ impl Answer {
     fn give_whole(&mut self, head: response::Parts) {
         self.stage = Stage::Whole;
         let _ = self.stream.put_answer(head, true);
+        self.stream.outbox.put_end();
     }
 
     /// Gives the response of a connection.

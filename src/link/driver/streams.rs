@@ -172,8 +172,8 @@ impl Driver {
         }
     }
 
-    /// Leaves the end of a stream for later if the stream is about to send the rest. Most streams end
-    /// with that, and need no timer.
+    /// Leaves the end of a stream to the end of this turn if the stream is about to send the rest.
+    /// Most streams end with that, and need no timer.
     fn finishes_later(&mut self, key: usize) -> bool {
         let Some(entry) = self.streams.get_mut(key) else { return false };
         if !entry.send_state.queued || entry.over || entry.linger.has_begun() {
@@ -207,6 +207,7 @@ impl Driver {
         entry.note_stall(is_blocked);
         entry.send_state.queued = !is_blocked;
         self.sendable |= !is_blocked;
+        self.has_queued |= !is_blocked;
     }
 
     /// Sets when the stream is examined again. It has one timer, and the last call counts.
@@ -332,7 +333,7 @@ impl Driver {
         true
     }
 
-    /// Tells the users whose bytes have left.
+    /// Tells the users whose bytes have left, and examines the ends that were left for this.
     pub(super) fn settle(&mut self) {
         if self.end.is_some() {
             // It is unknown how much of it is sent.
@@ -351,19 +352,17 @@ impl Driver {
     /// Whether there is more to check for the stream.
     fn settle_one(&mut self, key: usize) -> bool {
         let moved = self.moved();
-        let sends_on = self.session.waiting() == 0;
         let Some(entry) = self.streams.get_mut(key) else { return false };
         let more = entry.settle(&moved);
+        entry.send_state.unsettled = more;
         entry.look_at_movement(false);
-        let finishes_later = entry.send_state.finishes && entry.send_state.queued && sends_on;
-        let finishes = entry.send_state.finishes && !finishes_later;
-        entry.send_state.finishes = finishes_later;
-        entry.send_state.unsettled = more || finishes_later;
+        // A stream that has had no turn may have none for long, so its clock begins now.
+        let finishes = std::mem::take(&mut entry.send_state.finishes);
         if finishes || (!entry.sends && entry.stream.outbox.is_sent()) {
             let wish = entry.stream.wish();
             self.finish_up(key, wish);
         }
-        (more || finishes_later) && self.streams.contains(key)
+        more && self.streams.contains(key)
     }
 }
 

@@ -230,13 +230,13 @@ impl Inner {
         visitor: &mut impl Visitor,
     ) -> Result<(), StreamError> {
         let received = head.finish(end).map_err(|refused| refusal(&refused))?;
-        self.values_before = received.values;
         let Some(stream) = self.streams.at(slot) else { return Ok(()) };
         if received.is_interim() {
             stream.recv = stream.recv.after(Came::Interim { end }).map_err(end::stream_error)?;
             visitor.informational(id, received.response);
             return Ok(());
         }
+        self.values_before = received.values;
         let recv = stream.recv.after(Came::Head { end }).map_err(end::stream_error)?;
         stream.length = ContentLength::new(received.content_length(stream.asked));
         if end && stream.asked != Asked::Head {

@@ -1,6 +1,7 @@
 //! The fields of one block, as they are decoded. They are counted, checked and collected.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -97,8 +98,9 @@ pub(super) struct Collected {
     pub(super) values: usize,
 }
 
-/// The least room for the values of one block, in bytes.
-const LEAST_ROOM: usize = 64;
+/// The room for the values of one block, in bytes, if it is not known how many come. A peer that sends
+/// a large head and then small ones must not make each of them hold more.
+const ROOM: RangeInclusive<usize> = 64..=1024;
 
 /// The values of one block. They share a buffer, which lives as long as one of them.
 #[derive(Debug)]
@@ -114,7 +116,8 @@ impl Values {
     fn keep(&mut self, value: &[u8]) -> Bytes {
         self.kept += value.len();
         if self.buffer.capacity() < value.len() {
-            self.buffer = BytesMut::with_capacity(self.expected.max(value.len()).max(LEAST_ROOM));
+            let expected = self.expected.clamp(*ROOM.start(), *ROOM.end());
+            self.buffer = BytesMut::with_capacity(expected.max(value.len()));
         }
         self.buffer.extend_from_slice(value);
         self.buffer.split().freeze()
