@@ -142,8 +142,8 @@ impl Driver {
         }
     }
 
-    /// Tells the streams that were to send and whose windows are shut since. HTTP/2 brings them back
-    /// when the windows open.
+    /// Tells the streams that wait for their turn and whose windows are shut since. HTTP/2 brings them
+    /// back when the windows open.
     pub(super) fn tell_who_cannot_send(&mut self) {
         for (_, entry) in &mut self.streams {
             let id = entry.id.filter(|_| entry.send_state.queued);
