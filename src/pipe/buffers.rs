@@ -119,10 +119,6 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    pub(super) fn front(&self) -> Option<&Chunk> {
-        self.first.as_ref()
-    }
-
     pub(super) fn front_mut(&mut self) -> Option<&mut Chunk> {
         self.first.as_mut()
     }

@@ -86,7 +86,7 @@ impl Outbox {
         if state.failed.is_some() {
             return Run::default();
         }
-        let first = state.chunks.front().map_or(0, Chunk::len);
+        let first = state.chunks.front_mut().map_or(0, |chunk| chunk.len());
         let run = state.split_front(first.min(most), &self.buffers).pop();
         let end = state.queued == 0 && state.end == End::Requested;
         if end {
