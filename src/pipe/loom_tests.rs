@@ -277,7 +277,10 @@ fn the_mover_hears_of_everything_that_is_read_even_while_the_threshold_is_lowere
 
 #[test]
 fn what_comes_while_the_reader_goes_is_given_back() {
-    let ways: [fn(&Inbox); 2] = [Inbox::discard, |inbox| inbox.abort(gone())];
+    let ways: [fn(&Inbox) -> bool; 2] = [Inbox::discard, |inbox| {
+        inbox.abort(gone());
+        true
+    }];
     for way in ways {
         explore(move || {
             let (inbox, bell) = inbox();
