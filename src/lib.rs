@@ -73,6 +73,7 @@
 //! | `accept` | no | [`accept()`] in the handlers of hyper, or of any server with the bodies of `http-body` |
 //! | `aws-lc-rs` | no | [`tls`], by rustls with aws-lc-rs |
 //! | `axum` | no | `accept`, and [`axum::Accept`], an extractor |
+//! | `doctor` | no | [`doctor::Doctor`], the server's end of `h2conn doctor`, at a path of your own server |
 //! | `gob` | no | [`codec::Gob`] |
 //! | `json` | yes | [`codec::Json`] |
 //! | `leak-check` | no | [`testing::alive`] and [`testing::none_alive`]: counts what a test leaves over |
@@ -95,6 +96,8 @@ mod config;
 mod conn;
 #[cfg(any(feature = "requests", feature = "serve"))]
 mod content;
+#[cfg(feature = "doctor")]
+pub mod doctor;
 mod error;
 #[cfg(feature = "accept")]
 mod hosted;

@@ -26,7 +26,7 @@ pub struct AcceptError {
 }
 
 impl AcceptError {
-    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> AcceptError {
+    pub(crate) fn new(status: StatusCode, text: impl Into<String>) -> AcceptError {
         AcceptError { status, text: text.into(), fields: Vec::new(), to_head: false }
     }
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 const CORE: [&str; 7] = ["alive", "error", "sync", "observe", "config", "pipe", "conn"];
 
 /// The modules that a module may import in addition to all of [`CORE`].
-const ABOVE: [(&str, &[&str]); 11] = [
+const ABOVE: [(&str, &[&str]); 12] = [
     ("content", &[]),
     ("tls", &[]),
     ("link", &[]),
@@ -21,6 +21,7 @@ const ABOVE: [(&str, &[&str]); 11] = [
     ("websocket", &["hosted"]),
     ("accept", &["hosted", "websocket"]),
     ("axum", &["accept"]),
+    ("doctor", &["hosted", "listener", "accept"]),
     ("serve", &["content", "tls", "link", "hosted", "listener"]),
     ("testing", &["link", "listener", "hosted", "accept", "axum"]),
 ];
@@ -51,6 +52,7 @@ const CRATES: [(&str, &[&str]); 13] = [
             "client/exchange",
             "client/websocket",
             "content/",
+            "doctor/hosted.rs",
             "hosted/",
             "listener/http1/drive.rs",
             "listener/websocket.rs",

@@ -13,6 +13,7 @@ mod bulk;
 mod churn;
 mod commands;
 mod connector;
+mod doctor;
 mod ending;
 mod extended_connect;
 mod formats;

@@ -182,7 +182,7 @@ pub(crate) struct Ping {
 
 /// Examine the way to a server: does HTTP/2 pass, does a WebSocket, and which promises are kept.
 ///
-/// The server is `h2conn listen --doctor`, behind the same proxies as yours. The command connects by HTTP/2 and by a WebSocket, tries
+/// The server is `h2conn listen --doctor`, behind the same proxies as yours, or your own with `h2conn::doctor`. The command connects by HTTP/2 and by a WebSocket, tries
 /// out ends, resets and large messages, and prints what it finds. For each fault it names what to change, in the box that names
 /// itself in its responses if there is one. The exit code is 0 if all is well by HTTP/2.
 #[derive(Debug, clap::Args)]

@@ -29,7 +29,7 @@ const TERMINAL: Run =
     Test("examples/chat/tests/it/client.rs", "the_host_hints_at_a_command_that_joins");
 
 /// The commands, without the remarks behind `#`.
-pub(super) const COMMANDS: [(&str, Run); 51] = [
+pub(super) const COMMANDS: [(&str, Run); 52] = [
     // README.md, CONTRIBUTING.md
     ("cargo run -p echo", Ci("cargo run -q -p echo")),
     ("cargo test --workspace", Ci("tests cargo test --workspace\n")),
@@ -41,6 +41,10 @@ pub(super) const COMMANDS: [(&str, Run); 51] = [
     (
         r"printf 'hi\n' | curl -skN --http2 -T . https://127.0.0.1:8000/",
         Ci("curl -kN --no-progress-meter --max-time 20 --http2 -T . \"$url\""),
+    ),
+    (
+        "h2conn doctor http://127.0.0.1:8000/doctor/",
+        Test("crates/cli/tests/it/doctor.rs", "all_is_well_in_a_served_router"),
     ),
     // docs/tls.md
     (

@@ -260,7 +260,7 @@ where
 }
 
 /// Serves axum over any transport, because `axum::serve` has no TLS.
-async fn axum_over(io: impl Io, app: Router) -> TestResult {
+pub(crate) async fn axum_over(io: impl Io, app: Router) -> TestResult {
     let service = TowerToHyperService::new(app);
     let served = stock().serve_connection_with_upgrades(TokioIo::new(io), service).await;
     served.map_err(|error| anyhow::anyhow!("{error}"))

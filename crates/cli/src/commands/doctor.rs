@@ -115,7 +115,7 @@ fn verdict(http2: Seen, websocket: Seen) -> &'static str {
         }
         (Examined, _) => "HTTP/2 passes with the faults above.",
         (Stranger, _) | (_, Stranger) => {
-            "The server answers no probes: run `h2conn listen --doctor --keep-open` there."
+            "The server answers no probes: run `h2conn listen --doctor --keep-open` there, or answer by `h2conn::doctor`."
         }
         (Closed, Examined) if websocket.is_well => {
             "HTTP/2 does not pass; by a WebSocket all is well: --reach auto finds it, --reach websocket takes it at once."

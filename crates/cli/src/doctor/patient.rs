@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use h2conn::http::{HeaderMap, Method};
-use h2conn::{Client, Error, ErrorKind, Reason};
+use h2conn::{Client, Error, ErrorKind, Reason, doctor};
 
+use super::Way;
 use super::advice::{Fault, Middlebox};
 use super::probes::{LONGEST, STEPS, bounded};
-use super::{MARK, Way};
 use crate::report::brief;
 
 /// How long a connection is silent in the slow probes, in seconds: just beyond limits that are common.
@@ -200,7 +200,7 @@ impl Patient {
         if self.who.is_named() {
             let _ = write!(text, ", by {}", self.who);
         }
-        let is_doctor = response.headers().contains_key(MARK);
+        let is_doctor = response.headers().contains_key(doctor::FIELD);
         conn.reset(Reason::CANCEL);
         self.note("a connection", Seen::good(text));
         if !is_doctor {
@@ -208,7 +208,7 @@ impl Patient {
                 "the server",
                 Seen {
                     grade: Grade::Note,
-                    text: "it is no `h2conn listen --doctor`, so that there is nothing more to see: run one there, at this path"
+                    text: "there is no doctor at this path, so that there is nothing more to see: run `h2conn listen --doctor` there, or have your server answer by `h2conn::doctor`"
                         .to_owned(),
                     fault: Fault::Silence,
                 },

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use h2conn::http::StatusCode;
-use h2conn::{Conn, Error, Reason};
+use h2conn::{Conn, Error, Reason, doctor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
-use super::CODE;
 use super::advice::Fault;
 use super::patient::{Grade, Patient, Seen};
 use crate::report::brief;
@@ -163,7 +162,7 @@ impl Patient {
                 Seen::fault(Fault::Reset, text)
             }
             Ok(Err(error)) => match Error::from_io(&error).and_then(Error::reason) {
-                Some(reason) if reason.code() == CODE => Seen::good("the client sees its code"),
+                Some(reason) if reason == doctor::RESET => Seen::good("the client sees its code"),
                 Some(reason) => Seen {
                     grade: Grade::Note,
                     text: format!("the client is told, with another code: {reason}"),

@@ -3,6 +3,7 @@
 mod caps;
 mod connect;
 mod crowd;
+mod doctor;
 #[cfg(unix)]
 mod document;
 #[cfg(unix)]

@@ -4,13 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use h2conn::doctor::Doctor;
 use h2conn::http::{Response, StatusCode};
 use h2conn::{Conn, Incoming, Reason};
 use tokio::sync::Mutex;
 
 use super::exec;
 use crate::args::{Destination, Listen};
-use crate::doctor::Desk;
 use crate::exit::{Code, Failure, Result};
 use crate::places::{Line, Place};
 use crate::pump::{self, CutOnDrop};
@@ -28,7 +28,7 @@ pub(super) enum Service {
     Exec(Arc<str>),
     /// With the time for which nothing may move once the peer has left.
     To(Destination, Option<Duration>),
-    Doctor(Arc<Desk>),
+    Doctor(Doctor),
     /// Only one connection at a time can have standard input and output.
     Stdio(Arc<Mutex<Stdio>>),
 }
@@ -45,7 +45,7 @@ impl Service {
         if args.echo {
             Service::Echo
         } else if args.doctor {
-            Service::Doctor(Arc::default())
+            Service::Doctor(Doctor::default())
         } else if let Some(command) = &args.exec {
             Service::Exec(command.as_str().into())
         } else if let Some(destination) = &args.to {
@@ -74,13 +74,13 @@ impl Service {
             Service::To(destination, idle) => {
                 relay(incoming, place, &destination, idle, report).await
             }
-            Service::Doctor(desk) => {
+            Service::Doctor(doctor) => {
                 let who = incoming.peer_addr().clone();
-                match desk.serve(incoming).await {
+                match doctor.serve(incoming).await {
                     Ok(what) => report.note_about(&who, "probe", format_args!("{who}: {what}")),
                     // A reset is what some probes are about.
                     Err(error) => {
-                        report.note_about(&who, "probe", format_args!("{who}: {error:#}"));
+                        report.note_about(&who, "probe", format_args!("{who}: {error}"));
                     }
                 }
                 Ok(())
