@@ -100,9 +100,17 @@ impl Session {
             Protocol(_) => CloseCode::Protocol,
             Capacity(_) => CloseCode::Size,
             Utf8(_) => CloseCode::Invalid,
-            _ => return self.cut(&Ending::Gone(Some(Arc::new(into_io(error))))),
+            _ => return self.cut(&self.without_transport(into_io(error))),
         };
         self.refuse(socket, code, &error.to_string());
+    }
+
+    /// The ending for a transport that has failed. A stream of this crate says why it has.
+    pub(super) fn without_transport(&self, error: io::Error) -> Ending {
+        match Error::from_io(&error) {
+            Some(error) if !self.has_everything() => Ending::Failed(error.clone()),
+            _ => Ending::Gone(Some(Arc::new(error))),
+        }
     }
 
     /// Tells the peer of a reset.

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::Context;
 
 use futures_util::Sink;
@@ -116,7 +115,7 @@ impl Session {
             // The peer did not wait for the answer to its close frame.
             return self.stream.outbox.mark_sent(self.outgoing.position());
         }
-        let error = Ending::Gone(Some(Arc::new(error))).write_error();
+        let error = self.without_transport(error).write_error();
         self.note_loss(&error);
         self.closed = true;
         self.stream.outbox.fail(error.clone());
