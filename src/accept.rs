@@ -22,8 +22,6 @@ use http::{Request, Response, StatusCode, request, response};
 use crate::alive::{Counted, Kind};
 #[cfg(all(feature = "serve", feature = "websocket"))]
 use crate::conn::Accounts;
-#[cfg(feature = "websocket")]
-use crate::conn::{Account, Ridden};
 use crate::conn::{Addr, Carrier, Conn, LinkInfo, Served, Shutdown, Stream, Transport};
 use crate::hosted::{Accepted, Body, BodyCarrier, Pump, Server};
 use crate::observe::{self, Side};
@@ -262,12 +260,13 @@ impl Acceptor {
                 #[cfg(feature = "serve")]
                 let accounts = parts.extensions.remove::<Accounts>();
                 let ridden = served.clone();
-                let (upgrade, shutdown) = match served {
+                // A server of this crate bounds the memory of all its connections.
+                let (upgrade, shutdown, account) = match served {
                     Some(stream) => {
-                        let shutdown = Shutdown::of_link(&stream);
-                        (Upgrade::Stream(Conn::new(stream)), Some(shutdown))
+                        let (upgrade, shutdown, account) = Upgrade::onto(stream);
+                        (upgrade, Some(shutdown), Some(account))
                     }
-                    None => (Upgrade::of(&mut parts), by_http1.map(Shutdown::hold)),
+                    None => (Upgrade::of(&mut parts), by_http1.map(Shutdown::hold), None),
                 };
                 let transport = handshake.transport();
                 let is_marked = handshake.is_marked();
@@ -276,10 +275,6 @@ impl Acceptor {
                 let riding = MessageCarrier::new(&server);
                 let carrier = Arc::clone(&riding);
                 let stream = self.stream(parts, transport, peer, &head, riding);
-                // A server of this crate bounds the memory of all its connections.
-                let account = ridden
-                    .as_ref()
-                    .map(|ridden| -> Box<dyn Account> { Box::new(Ridden::new(ridden)) });
                 #[cfg(feature = "serve")]
                 let account =
                     account.or_else(|| Some(accounts?.open(Waker::from(Arc::clone(&server)))));

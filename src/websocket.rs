@@ -33,7 +33,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::alive::{Counted, Kind};
-use crate::conn::{Conn, Shutdown, Stream};
+use crate::conn::{Account, Conn, Ridden, Shutdown, Stream};
 use crate::error::{Error, Reason};
 use crate::hosted::{SHUTTING_DOWN, Server};
 use farewell::Farewell;
@@ -74,6 +74,14 @@ impl Upgrade {
     /// request can be copied, and accepted twice.
     pub(crate) fn of(request: &mut request::Parts) -> Upgrade {
         request.extensions.remove::<OnUpgrade>().map_or(Upgrade::Taken, Upgrade::Hyper)
+    }
+
+    /// A stream of a server of this crate, with the end of its link and the account of what the WebSocket holds.
+    pub(crate) fn onto(stream: Arc<Stream>) -> (Upgrade, Shutdown, Box<dyn Account>) {
+        // The WebSocket says how it ends.
+        stream.reset_on_drop(false);
+        let (shutdown, account) = (Shutdown::of_link(&stream), Ridden::new(&stream));
+        (Upgrade::Stream(Conn::new(stream)), shutdown, Box::new(account))
     }
 
     /// The transport of an answer with the status 101.
