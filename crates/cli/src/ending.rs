@@ -58,7 +58,7 @@ pub(crate) async fn hang_up(conn: &Conn, reason: Reason) -> h2conn::Result<()> {
 /// Whether one side of the connection can end and the other go on. A WebSocket to a server of another library has no
 /// such end.
 pub(crate) async fn has_half_close(conn: &Conn) -> bool {
-    if *conn.transport() != Transport::WebSocketHttp1 {
+    if !matches!(conn.transport(), Transport::WebSocketHttp1 | Transport::WebSocketHttp2) {
         return true;
     }
     let chosen = |answer: Response<()>| answer.headers().get("sec-websocket-protocol").cloned();
