@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 #[cfg(feature = "accept")]
 pub(crate) use advice::{BY_HTTP2, no_websocket_by_http10};
-pub(crate) use advice::{NO_H2C, WEBSOCKETS_BY_HTTP1, no_websockets_at_a_listener};
+pub(crate) use advice::{NO_H2C, no_websockets_at_a_listener};
 pub use bearer::bearer_token;
 #[cfg(feature = "websocket")]
 pub(crate) use fields::only;
@@ -25,6 +25,8 @@ pub(crate) use fields::{asks_to_upgrade, check_headers, is_token, parse_headers}
 pub(crate) use methods::{Methods, method_not_allowed};
 pub(crate) use origins::Origins;
 pub(crate) use pace::Pace;
+#[cfg(feature = "websocket")]
+pub(crate) use protocols::WEBSOCKET;
 pub(crate) use protocols::{Protocols, check_protocol};
 
 /// The behaviour of a link and its connections. Clients and listeners have builders for it.

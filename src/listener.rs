@@ -46,7 +46,7 @@ pub use incoming::Incoming;
 ///
 /// TCP, TLS and HTTP/2 handshakes run side by side in the background, so a client that hangs holds
 /// up no other client. A client that speaks HTTP/1.1 is answered with 505 and a text that says why,
-/// or with 501 if it asks for a WebSocket, unless the listener takes those:
+/// or with 501 if it asks for a WebSocket, over HTTP/2 too, unless the listener takes those:
 /// `ListenerBuilder::websockets` (feature `websocket`).
 ///
 /// Dropping the listener closes its socket and refuses connections that are not yet accepted.
@@ -86,7 +86,8 @@ pub struct Listener {
     methods: Methods,
     protocols: Protocols,
     origins: Origins,
-    takes_websockets: bool,
+    #[cfg(feature = "websocket")]
+    websockets: Option<Arc<websocket::Http2>>,
     shared: Arc<Shared>,
     stopping: watch::Receiver<bool>,
     /// The task that takes in sockets. `None` if the program has brought the only transport.
@@ -170,11 +171,18 @@ impl Listener {
     fn admit(&self, incoming: Incoming) -> Option<Incoming> {
         // The origin first, so that a page of another origin is told the same whatever else is wrong.
         let origin = self.origins.refusal(incoming.uri(), incoming.headers());
+        #[cfg(feature = "websocket")]
+        if origin.is_none()
+            && let Some(websockets) = &self.websockets
+            && websocket::Http2::is_asked_for(incoming.transport())
+        {
+            return websockets.admit(incoming);
+        }
         let refused = match (origin, incoming.transport()) {
             (Some(text), _) => Some((StatusCode::FORBIDDEN, None, text)),
             (None, Transport::ExtendedConnect(protocol)) => self
                 .protocols
-                .refusal(protocol, self.takes_websockets)
+                .refusal(protocol, self.takes_websockets())
                 .map(|text| (StatusCode::NOT_IMPLEMENTED, None, text)),
             // The handshake was checked before.
             (None, Transport::WebSocketHttp1) => None,
@@ -184,8 +192,18 @@ impl Listener {
             }),
         };
         let Some((status, field, text)) = refused else { return Some(incoming) };
-        incoming.refuse(status, field, format!("{text}\n"));
+        incoming.refuse(status, field, &text);
         None
+    }
+
+    #[cfg(feature = "websocket")]
+    fn takes_websockets(&self) -> bool {
+        self.websockets.is_some()
+    }
+
+    #[cfg(not(feature = "websocket"))]
+    fn takes_websockets(&self) -> bool {
+        false
     }
 
     /// A handle that watches and ends the listener while a task waits in

@@ -18,9 +18,6 @@ pub(crate) fn no_websocket_by_http10(versions: &str) -> String {
     )
 }
 
-/// For a client that asks for a WebSocket over HTTP/2 where those over HTTP/1.1 are taken.
-pub(crate) const WEBSOCKETS_BY_HTTP1: &str = "this server takes WebSockets over HTTP/1.1 only";
-
 /// For a client that asks a listener for a WebSocket, however it comes.
 pub(crate) fn no_websockets_at_a_listener() -> String {
     let built = match cfg!(feature = "websocket") {
@@ -28,7 +25,7 @@ pub(crate) fn no_websockets_at_a_listener() -> String {
         false => ", without which this program was built",
     };
     format!(
-        "this Listener of h2conn takes no WebSockets. Its program can take those over HTTP/1.1 by \
+        "this Listener of h2conn takes no WebSockets. Its program can take them by \
          `ListenerBuilder::websockets`, with the feature \"websocket\" of h2conn (Cargo.toml: features = \
          [\"websocket\"]){built}. Connect without one, {BY_HTTP2}"
     )

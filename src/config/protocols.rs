@@ -1,7 +1,10 @@
 //! The protocols of extended CONNECT that open a connection.
 
-use super::{WEBSOCKETS_BY_HTTP1, is_token, no_websockets_at_a_listener};
+use super::{is_token, no_websockets_at_a_listener};
 use crate::error::{Error, ErrorKind, Result};
+
+/// The protocol of WebSockets (RFC 8441 §5).
+pub(crate) const WEBSOCKET: &str = "websocket";
 
 /// The values of `:protocol` that a server accepts (RFC 8441 §4). None by default.
 #[derive(Clone, Debug, Default)]
@@ -22,16 +25,18 @@ impl Protocols {
     }
 
     /// The text for a client whose protocol is not among them. Case does not matter, as in the
-    /// field `upgrade` (RFC 9110 §7.8), whose names these are.
+    /// field `upgrade` (RFC 9110 §7.8), whose names these are. WebSockets that are taken are no
+    /// matter of this list.
     pub(crate) fn refusal(&self, protocol: &str, takes_websockets: bool) -> Option<String> {
         if self.0.iter().any(|name| name.eq_ignore_ascii_case(protocol)) {
             return None;
         }
-        let allowed = self.0.join(", ");
-        let advice = match (protocol.eq_ignore_ascii_case("websocket"), takes_websockets) {
-            (true, true) => format!("; {WEBSOCKETS_BY_HTTP1}"),
-            (true, false) => format!("; {}", no_websockets_at_a_listener()),
-            (false, _) => String::new(),
+        let names = self.0.iter().map(String::as_str);
+        let allowed = names.chain(takes_websockets.then_some(WEBSOCKET)).collect::<Vec<_>>();
+        let allowed = allowed.join(", ");
+        let advice = match protocol.eq_ignore_ascii_case(WEBSOCKET) {
+            true => format!("; {}", no_websockets_at_a_listener()),
+            false => String::new(),
         };
         Some(format!(
             "the protocol {protocol:?} cannot be opened here by CONNECT; use one of: {allowed}{advice}"
@@ -77,6 +82,8 @@ mod tests {
         assert!(text.contains("\"ra\\\"w\"") && text.contains("raw, chat"), "{text}");
         assert!(Protocols::default().refusal("", false).is_some());
         assert!(!text.contains("WebSocket"), "{text}");
+        let taken = Protocols::default().refusal("raw", true).expect("it is not among them");
+        assert!(taken.ends_with("use one of: websocket"), "{taken}");
         let text = protocols.refusal("WebSocket", false).expect("it is not among them");
         assert!(
             text.contains("raw, chat") && text.contains("`ListenerBuilder::websockets`"),

@@ -5,29 +5,42 @@ use std::sync::Arc;
 use super::Stream;
 use crate::error::Reason;
 
-/// A stream of the peer that waits to be accepted. Dropping it at any point refuses the request
-/// with `REFUSED_STREAM`.
+/// A stream of the peer that waits to be accepted. Dropping it at any point refuses the request:
+/// with `REFUSED_STREAM`, unless it was set otherwise.
 #[derive(Debug)]
-pub(crate) struct Offer(Option<Arc<Stream>>);
+pub(crate) struct Offer {
+    stream: Option<Arc<Stream>>,
+    refuse: fn(Arc<Stream>),
+}
 
 impl Offer {
     pub(crate) fn new(stream: Arc<Stream>) -> Offer {
-        Offer(Some(stream))
+        Offer { stream: Some(stream), refuse }
+    }
+
+    /// Sets how the request is refused when this is dropped.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn refuse_by(&mut self, refuse: fn(Arc<Stream>)) {
+        self.refuse = refuse;
     }
 
     pub(crate) fn stream(&self) -> &Arc<Stream> {
-        self.0.as_ref().expect("only `take`, which consumes self, takes it out")
+        self.stream.as_ref().expect("only `take`, which consumes self, takes it out")
     }
 
     pub(crate) fn take(mut self) -> Arc<Stream> {
-        self.0.take().expect("only `take`, which consumes self, takes it out")
+        self.stream.take().expect("only `take`, which consumes self, takes it out")
     }
 }
 
 impl Drop for Offer {
     fn drop(&mut self) {
-        if let Some(stream) = &self.0 {
-            stream.reset(Reason::REFUSED_STREAM, "the request was dropped unanswered");
+        if let Some(stream) = self.stream.take() {
+            (self.refuse)(stream);
         }
     }
+}
+
+fn refuse(stream: Arc<Stream>) {
+    stream.reset(Reason::REFUSED_STREAM, "the request was dropped unanswered");
 }

@@ -37,6 +37,7 @@ pub(crate) struct Stream {
     answer: Mutex<Answer>,
     fate: Mutex<Fate>,
     reset_on_drop: AtomicBool,
+    is_left_to_rider: AtomicBool,
     /// A client's request has no content, so that its head ends it.
     pub(super) ends_with_head: AtomicBool,
     /// Of the stream of an ordinary request.
@@ -110,6 +111,7 @@ impl Stream {
             answer: Mutex::default(),
             fate: Mutex::default(),
             reset_on_drop: AtomicBool::new(false),
+            is_left_to_rider: AtomicBool::new(false),
             ends_with_head: AtomicBool::new(false),
             exchange: OnceLock::new(),
             _counted: Counted::new(Kind::Stream),
@@ -247,6 +249,19 @@ impl Stream {
     #[cfg(feature = "websocket")]
     pub(super) fn rides(&self, bytes: usize) -> bool {
         Arc::clone(&self.carrier).rides(bytes)
+    }
+
+    /// Leaves the reports and the timeouts to a WebSocket that rides on the stream.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn leave_to_rider(&self) {
+        self.observed.is_ridden();
+        self.is_left_to_rider.store(true, SeqCst);
+    }
+
+    /// Whether a WebSocket that rides on the stream has the timeouts of a connection on which nothing
+    /// moves.
+    pub(crate) fn is_left_to_rider(&self) -> bool {
+        self.is_left_to_rider.load(SeqCst)
     }
 
     /// Tells the carrier that the stream's wish has changed.

@@ -82,8 +82,7 @@ impl ListenerBuilder {
     /// tells such a request from others. The stream carries the written bytes unchanged.
     ///
     /// The offer contains no names. A browser that sees it sends its WebSockets to this port over
-    /// HTTP/2, where they are answered with 501. Without the offer the browser uses an HTTP/1.1
-    /// connection, where a listener can take them (`websockets`).
+    /// HTTP/2, where they are answered with 501 unless the listener takes them (`websockets`).
     ///
     /// [`Incoming::transport`]: crate::Incoming::transport
     pub fn protocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {

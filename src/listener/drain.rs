@@ -57,6 +57,8 @@ impl Listener {
             // A client whose handshake is nearly complete gets a link, and a GOAWAY on it.
             let _ = timeout(HANDSHAKES, self.shared.limits.no_handshakes()).await;
             let delivered = ended(&self.shared.links.list()).await;
+            #[cfg(feature = "websocket")]
+            self.shared.links.no_riders().await;
             #[cfg(any(feature = "serve", feature = "websocket"))]
             self.shared.http1.none().await;
             delivered

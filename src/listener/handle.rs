@@ -53,7 +53,7 @@ pub struct ListenerStats {
     pub unread_bytes: usize,
     /// The memory of requests, in bytes: 5 KiB for each, and its header fields. Waiting requests
     /// count, and requests whose connections the program holds, even after their end. So do the bytes
-    /// that WebSockets over HTTP/2 hold under `serve`.
+    /// that WebSockets over HTTP/2 hold.
     /// [`max_memory`](crate::ListenerBuilder::max_memory) bounds this together with `unread_bytes`.
     pub request_bytes: usize,
     /// Requests accepted since the start. Under `serve` (feature `serve`) these are all requests over

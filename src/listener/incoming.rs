@@ -9,17 +9,22 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 
 use super::handle::Decided;
+#[cfg(feature = "websocket")]
+use super::websocket::{AskedByHttp2, not_taken};
 use crate::conn::{Addr, Conn, Offer, OnDrop, Stream, Transport};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A request for a connection that waits for its answer.
 ///
 /// Dropping it refuses the request with `REFUSED_STREAM`, which tells the client that it may try
-/// again (RFC 9113 §8.7). The client of a WebSocket gets 503.
+/// again (RFC 9113 §8.7). The client of a WebSocket gets 503, over both versions of HTTP.
 #[derive(Debug)]
 pub struct Incoming {
     offer: Offer,
     decided: Arc<Decided>,
+    /// The WebSocket over HTTP/2 that the request asks for.
+    #[cfg(feature = "websocket")]
+    websocket: Option<AskedByHttp2>,
 }
 
 impl Incoming {
@@ -29,7 +34,30 @@ impl Incoming {
     }
 
     pub(super) fn counted(offer: Offer, decided: &Arc<Decided>) -> Incoming {
-        Incoming { offer, decided: Arc::clone(decided) }
+        Incoming {
+            offer,
+            decided: Arc::clone(decided),
+            #[cfg(feature = "websocket")]
+            websocket: None,
+        }
+    }
+
+    /// Makes it the request for this WebSocket.
+    #[cfg(feature = "websocket")]
+    pub(super) fn for_websocket(mut self, asked: AskedByHttp2) -> Incoming {
+        self.offer.refuse_by(not_taken);
+        self.websocket = Some(asked);
+        self
+    }
+
+    #[cfg(feature = "websocket")]
+    fn is_for_websocket(&self) -> bool {
+        self.websocket.is_some()
+    }
+
+    #[cfg(not(feature = "websocket"))]
+    fn is_for_websocket(&self) -> bool {
+        false
     }
 
     fn stream(&self) -> &Stream {
@@ -53,7 +81,10 @@ impl Incoming {
 
     /// The form in which the request would carry the connection.
     pub fn transport(&self) -> &Transport {
-        &self.stream().transport
+        match self.is_for_websocket() {
+            true => &Transport::WebSocketHttp2,
+            false => &self.stream().transport,
+        }
     }
 
     /// This end's address.
@@ -72,7 +103,7 @@ impl Incoming {
     }
 
     /// Accepts the connection. The client is answered with 200 at once, before anything is written, or
-    /// with 101 if it asks for a WebSocket.
+    /// with 101 if it asks for a WebSocket over HTTP/1.1.
     ///
     /// # Errors
     ///
@@ -86,7 +117,8 @@ impl Incoming {
     /// # Errors
     ///
     /// Fails with [`ErrorKind::InvalidInput`] when the status is not 2xx, or when a CONNECT is
-    /// answered with `content-length` (RFC 9110 §9.3.6). The client is then answered with 500.
+    /// answered with `content-length` (RFC 9110 §9.3.6), unless it asks for a WebSocket, whose answer
+    /// loses the field. The client is then answered with 500.
     /// Fails with the error that ended the connection, if the client has gone already.
     pub fn accept_with(self, response: Response<()>) -> Result<Conn> {
         let (head, ()) = response.into_parts();
@@ -98,7 +130,8 @@ impl Incoming {
             self.reject(StatusCode::INTERNAL_SERVER_ERROR);
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        if *self.method() == Method::CONNECT && head.headers.contains_key(header::CONTENT_LENGTH) {
+        let is_tunnel = *self.method() == Method::CONNECT && !self.is_for_websocket();
+        if is_tunnel && head.headers.contains_key(header::CONTENT_LENGTH) {
             // RFC 9110 §9.3.6.
             let message =
                 "a CONNECT was to be accepted with content-length, which must not be sent";
@@ -106,6 +139,10 @@ impl Incoming {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let stream = self.offer.take();
+        #[cfg(feature = "websocket")]
+        if let Some(asked) = self.websocket {
+            return asked.accept(stream, head).inspect(|_| self.decided.accepted());
+        }
         let answered = stream.accept(head);
         // A client's complete request with its end can be read even after the client has gone.
         let is_complete = stream.inbox.is_complete();
@@ -122,38 +159,67 @@ impl Incoming {
     /// Refuses the connection with a status, and a short text that names it.
     pub fn reject(self, status: StatusCode) {
         let reason = status.canonical_reason().unwrap_or("refused");
-        self.refuse(status, None, format!("{} {reason}\n", status.as_str()));
+        let text = format!("{} {reason}", status.as_str());
+        self.refuse(status, None::<(HeaderName, &str)>, &text);
     }
 
-    /// Refuses the connection with a response of your own.
+    /// Refuses the connection with a response of your own. A 2xx does not refuse a WebSocket over HTTP/2,
+    /// and is replaced by 500.
     pub fn reject_with(self, response: Response<impl Into<Bytes>>) {
-        let (head, body) = response.into_parts();
         self.decided.rejected();
-        let (stream, body) = (self.offer.take(), body.into());
-        // The queue is empty, so it has room for the whole body at once.
-        let _ = stream.give_answer(head);
-        let conn = Conn::new(stream);
-        // A refusal is a complete answer, so finish it even if dropped connections must be reset.
-        conn.on_drop(OnDrop::Finish);
-        let _ = pin!(conn.write_chunk(body)).poll(&mut Context::from_waker(Waker::noop()));
+        let mut response = response.map(Into::into);
+        if self.is_for_websocket() {
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            if response.status() < StatusCode::MULTIPLE_CHOICES {
+                // A 2xx would open it (RFC 8441 §5), and a 1xx is no final answer.
+                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            }
+        }
+        answer(self.offer.take(), response);
     }
 
-    pub(super) fn refuse(
+    /// Refuses the connection with this status, these fields and a text.
+    pub(super) fn refuse<V>(
         self,
         status: StatusCode,
-        field: Option<(HeaderName, String)>,
-        text: String,
-    ) {
-        let mut response = Response::new(Bytes::from(text));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-        headers.insert(header::CONTENT_TYPE, plain);
-        if let Some((name, value)) = field
-            && let Ok(value) = HeaderValue::try_from(value)
-        {
+        fields: impl IntoIterator<Item = (HeaderName, V)>,
+        text: &str,
+    ) where
+        HeaderValue: TryFrom<V>,
+    {
+        self.reject_with(plain(status, fields, text));
+    }
+}
+
+/// Gives a request a complete answer, which opens no connection.
+pub(super) fn answer(stream: Arc<Stream>, response: Response<Bytes>) {
+    let (head, body) = response.into_parts();
+    // The queue is empty, so it has room for the whole body at once.
+    let _ = stream.give_answer(head);
+    let conn = Conn::new(stream);
+    // A refusal is a complete answer, so finish it even if dropped connections must be reset.
+    conn.on_drop(OnDrop::Finish);
+    let _ = pin!(conn.write_chunk(body)).poll(&mut Context::from_waker(Waker::noop()));
+}
+
+/// An answer in plain text.
+pub(super) fn plain<V>(
+    status: StatusCode,
+    fields: impl IntoIterator<Item = (HeaderName, V)>,
+    text: &str,
+) -> Response<Bytes>
+where
+    HeaderValue: TryFrom<V>,
+{
+    let mut response = Response::new(Bytes::from(format!("{text}\n")));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, plain);
+    for (name, value) in fields {
+        if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
         }
-        self.reject_with(response);
     }
+    response
 }

@@ -1,5 +1,7 @@
 //! The links that a listener's clients have made.
 
+#[cfg(feature = "websocket")]
+use std::sync::Arc;
 #[cfg(feature = "serve")]
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -23,6 +25,9 @@ pub(super) struct Links {
     all: Mutex<Slab<Link>>,
     /// The time of the last loss on the links that have left `all`.
     lost: Mutex<Option<Instant>>,
+    /// The number of WebSockets that ride on links, each until its loss is noted.
+    #[cfg(feature = "websocket")]
+    riders: Arc<watch::Sender<usize>>,
     /// No more links are made, and the present ones end with their streams. Changed only while
     /// `all` is locked.
     stopping: watch::Sender<bool>,
@@ -36,6 +41,8 @@ impl Links {
         Links {
             all: Mutex::default(),
             lost: Mutex::default(),
+            #[cfg(feature = "websocket")]
+            riders: Arc::new(watch::Sender::new(0)),
             stopping: watch::Sender::new(false),
             #[cfg(feature = "serve")]
             is_cut: AtomicBool::new(false),
@@ -87,7 +94,21 @@ impl Links {
         all.iter().map(|(_, link)| link.lost_bytes()).fold(gone, Option::max)
     }
 
-    /// A connection of a client that is on no link has lost bytes.
+    /// Counts a WebSocket that rides on a link, until the value is dropped.
+    #[cfg(feature = "websocket")]
+    pub(super) fn mount(&self) -> Rider {
+        self.riders.send_modify(|riders| *riders += 1);
+        Rider(Arc::clone(&self.riders))
+    }
+
+    /// Waits until no WebSocket rides on a link.
+    #[cfg(feature = "websocket")]
+    pub(super) async fn no_riders(&self) {
+        // Waiting fails only when the sender is gone, and `self` has it.
+        let _ = self.riders.subscribe().wait_for(|riders| *riders == 0).await;
+    }
+
+    /// A WebSocket has lost bytes. The links do not know of it.
     #[cfg(feature = "websocket")]
     pub(super) fn note_loss(&self, at: Instant) {
         let mut lost = lock(&self.lost);
@@ -125,5 +146,17 @@ impl Links {
     /// The current links.
     pub(super) fn list(&self) -> Vec<Link> {
         lock(&self.all).iter().map(|(_, link)| link.clone()).collect()
+    }
+}
+
+/// A WebSocket that rides on a link.
+#[cfg(feature = "websocket")]
+#[derive(Debug)]
+pub(super) struct Rider(Arc<watch::Sender<usize>>);
+
+#[cfg(feature = "websocket")]
+impl Drop for Rider {
+    fn drop(&mut self) {
+        self.0.send_modify(|riders| *riders -= 1);
     }
 }

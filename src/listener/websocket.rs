@@ -1,11 +1,14 @@
-//! WebSockets over HTTP/1.1 at a listener (feature `websocket`). The request for one waits in the
-//! backlog as every other request does, and its client is answered when the program has decided.
+//! WebSockets at a listener (feature `websocket`): those over HTTP/1.1 here, those over HTTP/2 in
+//! `http2`. The request for one waits in the backlog as every other request does, and its client is
+//! answered when the program has decided.
 //!
 //! ```text
 //! Reception::serve ─► Visit::answer ─► Visit::ask: Asked, in the backlog as a Guest
 //!                                        ├─► Visit::begin: 101, and a Session with the transport
 //!                                        └─► a refusal, with the program's text
 //! ```
+
+mod http2;
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
@@ -24,7 +27,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::ListenerBuilder;
 use super::handshake::Server;
 use super::http1::{Http1Client, Http1Server};
-use crate::config::{no_websocket_by_http10, only};
+use crate::config::{Config, no_websocket_by_http10, only};
 use crate::conn::{Account, LinkInfo, MustEnd, Quiet, Shutdown, Stream, Transport, Wish};
 use crate::error::{Ending, Error, ErrorKind, Reason};
 use crate::hosted::{self, Body, Limits, plain};
@@ -36,44 +39,62 @@ use crate::websocket::{
     run,
 };
 
+pub(super) use http2::{Asked as AskedByHttp2, Http2, not_taken};
+
 impl ListenerBuilder {
-    /// Also takes WebSockets over HTTP/1.1 (RFC 6455), on the same port: each waits to be accepted as
-    /// every other request does, and becomes a [`Conn`](crate::Conn) with the same calls. Default:
-    /// none, and requests for one are answered with 501.
+    /// Also takes WebSockets, on the same port: over HTTP/1.1 (RFC 6455), and over HTTP/2 by extended
+    /// CONNECT (RFC 8441 §5), which this offers in the SETTINGS. Each waits to be accepted as every other
+    /// request does, and becomes a [`Conn`](crate::Conn) with the same calls. Default: none, and
+    /// requests for one are answered with 501.
     ///
     /// With this a client reaches the listener through a proxy that passes only HTTP/1.1 on
-    /// ([`Reach`](crate::Reach)), and so does a web page (`new WebSocket(URL)`). [`WebSockets`] says
-    /// what a connection to such a page cannot do.
+    /// ([`Reach`](crate::Reach)), and so does a web page (`new WebSocket(URL)`). A page that has come
+    /// from this port over HTTP/2 opens its WebSockets on the same link. [`WebSockets`] says what a
+    /// connection to a page cannot do.
     ///
     /// * **Requests.** [`Incoming::transport`](crate::Incoming::transport) is
-    ///   [`Transport::WebSocketHttp1`](crate::Transport::WebSocketHttp1), and the method is GET:
+    ///   [`Transport::WebSocketHttp1`](crate::Transport::WebSocketHttp1), and the method is GET; or
+    ///   [`Transport::WebSocketHttp2`](crate::Transport::WebSocketHttp2) and CONNECT.
     ///   [`methods`](ListenerBuilder::methods) does not apply. The status of
-    ///   [`accept_with`](crate::Incoming::accept_with) is replaced by 101. An
+    ///   [`accept_with`](crate::Incoming::accept_with) is replaced by 101 or 200. An
     ///   [`Incoming`](crate::Incoming) that is dropped is answered with 503, which tells the client to
-    ///   try again. An invalid handshake is answered with 400, 405, 426 or 505, and the program does
-    ///   not see it; [`ListenerStats::rejected`](crate::ListenerStats::rejected) counts it.
+    ///   try again. Over HTTP/2 a request that the program has not seen is refused as every other
+    ///   there, by `REFUSED_STREAM`, and a refusal with a 2xx is sent as 500, because a 2xx would open
+    ///   the WebSocket. An invalid handshake is answered with 400, 405, 426 or 505, and the program
+    ///   does not see it; [`ListenerStats::rejected`](crate::ListenerStats::rejected) counts it.
     /// * **Origins** are checked for them too, as for all requests: see
     ///   [`origins`](ListenerBuilder::origins).
-    /// * **Limits.** Each WebSocket is a link of its own for
-    ///   [`max_links`](ListenerBuilder::max_links) and the like. Its request and its unread bytes
-    ///   count for [`max_memory`](ListenerBuilder::max_memory), and so do the bytes of a message that
-    ///   has come in part. In addition it takes the frame buffers that [`WebSockets`] names. Bytes that
-    ///   wait for their reader are bounded by
-    ///   [`initial_window_size`](ListenerBuilder::initial_window_size), which does not grow here, and
-    ///   one message more. A stranger that must make room is closed without an answer.
+    /// * **Limits over HTTP/1.1.** Each WebSocket is a link of its own for
+    ///   [`max_links`](ListenerBuilder::max_links) and the like. Bytes that wait for their reader are
+    ///   bounded by [`initial_window_size`](ListenerBuilder::initial_window_size), which does not grow
+    ///   here, and one message more. A stranger that must make room is closed without an answer.
+    /// * **Limits over HTTP/2.** Each is a connection of its link for
+    ///   [`max_conns_per_link`](ListenerBuilder::max_conns_per_link) and
+    ///   [`max_link_memory`](ListenerBuilder::max_link_memory). Bytes that wait for their reader are
+    ///   bounded by the stream's window, a quarter of
+    ///   [`initial_window_size`](ListenerBuilder::initial_window_size) more, and one message more. Bytes
+    ///   that wait to be sent take up to twice the
+    ///   [`send_queue_size`](ListenerBuilder::send_queue_size).
+    /// * **Memory.** The request and the unread bytes count for
+    ///   [`max_memory`](ListenerBuilder::max_memory), and so do the bytes of a message that has come in
+    ///   part. In addition a WebSocket takes the frame buffers that [`WebSockets`] names.
     /// * **Timeouts.** Those of the listener apply, and the
     ///   [`keep_alive_interval`](ListenerBuilder::keep_alive_interval) too: its PING is that of a
-    ///   WebSocket, which browsers answer by themselves. A client of another library that stops
-    ///   reading answers none, and is given up, unless the program itself reads nothing meanwhile: its
-    ///   answer could not be seen then. `max_link_age` does not apply.
+    ///   WebSocket, which browsers answer by themselves, over HTTP/2 beside the PING of the link. A
+    ///   client of another library that stops reading answers none, and is given up, unless the
+    ///   program itself reads nothing meanwhile: its answer could not be seen then. `max_link_age`
+    ///   applies to links, and so to WebSockets over HTTP/2.
     /// * **The end.** [`Listener::drain`](crate::Listener::drain) waits for WebSockets too, and tells
     ///   them. The bytes for a client of another library count as delivered when that client has
-    ///   answered the close frame.
+    ///   answered the close frame. A WebSocket over HTTP/2 that is left at the deadline is reset as its
+    ///   stream is, without a close frame. Chromium ends one over HTTP/2 by a reset of the stream
+    ///   (`CANCEL`) when the user leaves the page, which is an error here.
     ///
-    /// A listener that is given to [`serve`](fn@crate::serve) does not need this: there
-    /// [`accept`](fn@crate::accept) takes WebSockets. WebSockets over HTTP/2 (RFC 8441) are not taken.
-    /// Browsers use HTTP/1.1 then, unless [`protocols`](ListenerBuilder::protocols) offers extended
-    /// CONNECT: a browser that sees the offer gets 501.
+    /// A value `websocket` among the [`protocols`](ListenerBuilder::protocols) has no effect beside
+    /// this. Without this it gives the program the bytes of the stream as they are, frames and all.
+    /// [`serve`](fn@crate::serve) does not need this for WebSockets over HTTP/1.1, which
+    /// [`accept`](fn@crate::accept) takes there. Those over HTTP/2 need the offer, from here or from
+    /// `protocols`.
     pub fn websockets(mut self, websockets: WebSockets) -> Self {
         self.websockets = Some(Arc::new(Settings { websockets, buffers: Arc::default() }));
         self
@@ -86,6 +107,44 @@ pub(super) struct Settings {
     pub(super) websockets: WebSockets,
     buffers: Arc<Buffers>,
 }
+
+impl Settings {
+    /// Makes the stream of a WebSocket, which `carrier` carries.
+    fn stream(
+        &self,
+        config: &Config,
+        request: request::Parts,
+        handshake: &Handshake,
+        info: &Arc<LinkInfo>,
+        carrier: &Arc<MessageCarrier>,
+    ) -> Arc<Stream> {
+        let (riding, transport) = (Arc::clone(carrier) as _, handshake.transport());
+        let (info, buffers) = (Arc::clone(info), Arc::clone(&self.buffers));
+        let stream = Stream::new(request, transport, info, riding, config.send_queue, buffers);
+        stream.reset_on_drop(config.reset_on_drop);
+        Arc::new(stream)
+    }
+
+    /// Begins the session of an accepted WebSocket, of whose bytes `room` may lie unread. Also gives
+    /// the longest message that it accepts.
+    fn session(
+        &self,
+        config: &Config,
+        room: usize,
+        handshake: &Handshake,
+        stream: &Arc<Stream>,
+        carrier: &Arc<MessageCarrier>,
+    ) -> (Session, usize) {
+        let (messages, most) = handshake.messages(&self.websockets);
+        let pulse = Pulse::of(config, handshake.is_marked());
+        let limits = Limits { room, linger: config.linger_timeout };
+        let (stream, carrier) = (Arc::clone(stream), Arc::clone(carrier));
+        (Session::new(stream, carrier, Role::Server, limits, messages, pulse), most)
+    }
+}
+
+/// The text for a client whose request the program has dropped.
+const NOT_TAKEN: &str = "the server has not taken the connection; try again";
 
 /// The server for a client that asks for a WebSocket.
 pub(super) struct Reception {
@@ -205,8 +264,7 @@ impl Visit {
             }
             Decided::Dropped(error) => {
                 asked.settle(Err(error));
-                let text = "the server has not taken the connection; try again";
-                plain(StatusCode::SERVICE_UNAVAILABLE, text, [(header::RETRY_AFTER, "1")])
+                plain(StatusCode::SERVICE_UNAVAILABLE, NOT_TAKEN, [(header::RETRY_AFTER, "1")])
             }
         }
     }
@@ -230,12 +288,7 @@ impl Visit {
         let mut guest = Guest::new(entrance, &shared.budget, task);
         let carrier = MessageCarrier::new(&server);
         carrier.ask(handshake.clone(), guest.charge(&request));
-        let riding = Arc::clone(&carrier) as _;
-        let (info, buffers) = (Arc::clone(&self.info), Arc::clone(&self.settings.buffers));
-        let transport = handshake.transport();
-        let stream = Stream::new(request, transport, info, riding, config.send_queue, buffers);
-        stream.reset_on_drop(config.reset_on_drop);
-        let stream = Arc::new(stream);
+        let stream = self.settings.stream(config, request, handshake, &self.info, &carrier);
         guest.offer(&stream);
         let text = BytesMut::new();
         Asked { stream, carrier, server, guest: Some(guest), refusal: None, text }
@@ -251,11 +304,9 @@ impl Visit {
     ) -> Response<Body> {
         self.answered.notify_one();
         let config = &self.server.config;
-        let (messages, most) = handshake.messages(&self.settings.websockets);
-        let pulse = Pulse::of(config, handshake.is_marked());
-        let limits = Limits { room: config.window as usize, linger: config.linger_timeout };
-        let (stream, carrier) = (Arc::clone(&asked.stream), Arc::clone(&asked.carrier));
-        let mut session = Session::new(stream, carrier, Role::Server, limits, messages, pulse);
+        let (room, stream) = (config.window as usize, &asked.stream);
+        let (mut session, most) =
+            self.settings.session(config, room, handshake, stream, &asked.carrier);
         if let Some(guest) = asked.guest.take() {
             session.count_in(Box::new(guest));
         }

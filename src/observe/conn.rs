@@ -63,10 +63,22 @@ impl Conn {
         }
     }
 
+    /// Another connection, which rides on this one, is reported in its place.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn is_ridden(&self) {
+        if self.open.swap(false, SeqCst) {
+            self.closed();
+        }
+    }
+
     fn count(&self, result: &'static str) {
-        let (side, form) = (self.side.name(), self.form);
-        ended(side, form, result);
-        meters::add("h2conn_conns_open", [("side", side), ("form", form)], -1.0);
+        ended(self.side.name(), self.form, result);
+        self.closed();
+    }
+
+    fn closed(&self) {
+        let labels = [("side", self.side.name()), ("form", self.form)];
+        meters::add("h2conn_conns_open", labels, -1.0);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The request for a WebSocket, and a server's answer to it.
 
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -71,24 +71,47 @@ impl Handshake {
             Version::HTTP_2 if is_extended_connect(request) => None,
             _ => return Ok(None),
         };
-        if only(headers, header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
-            return Err(wrong_version(key.is_some()));
-        }
-        if request.uri().authority().is_none() && only(headers, header::HOST).is_none() {
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, "a WebSocket needs one field host"));
-        }
+        let handshake = Handshake::new(key, request.uri(), headers, websockets)?;
         let served = request.extensions().get::<Served>();
-        let has_stream = key.is_none() && served.is_some_and(Served::can_be_taken);
+        let has_stream = handshake.key.is_none() && served.is_some_and(Served::can_be_taken);
         if !has_stream && request.extensions().get::<OnUpgrade>().is_none() {
             let text = "the server underneath gives no access to the transport of a WebSocket";
             return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, text));
+        }
+        Ok(Some(handshake))
+    }
+
+    /// Reads an extended CONNECT for a WebSocket (RFC 8441 §5).
+    ///
+    /// # Errors
+    ///
+    /// Fails when the request is invalid.
+    pub(crate) fn of_connect(
+        uri: &Uri,
+        headers: &HeaderMap,
+        websockets: &WebSockets,
+    ) -> Result<Handshake, Refusal> {
+        Handshake::new(None, uri, headers, websockets)
+    }
+
+    fn new(
+        key: Option<HeaderValue>,
+        uri: &Uri,
+        headers: &HeaderMap,
+        websockets: &WebSockets,
+    ) -> Result<Handshake, Refusal> {
+        if only(headers, header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
+            return Err(wrong_version(key.is_some()));
+        }
+        if uri.authority().is_none() && only(headers, header::HOST).is_none() {
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "a WebSocket needs one field host"));
         }
         let is_marked = is_offered(headers, SUBPROTOCOL);
         let subprotocol = match is_marked {
             true => Some(HeaderValue::from_static(SUBPROTOCOL)),
             false => choose(headers, &websockets.subprotocols),
         };
-        Ok(Some(Handshake { key, subprotocol, is_marked }))
+        Ok(Handshake { key, subprotocol, is_marked })
     }
 
     pub(crate) fn is_marked(&self) -> bool {
@@ -116,9 +139,10 @@ impl Handshake {
             None => StatusCode::OK,
         };
         let headers = response.headers_mut();
+        // RFC 9110 §8.6 and §9.3.6.
+        headers.remove(header::CONTENT_LENGTH);
         if let Some(key) = &self.key {
-            // RFC 9110 §8.6, RFC 9112 §6.1.
-            headers.remove(header::CONTENT_LENGTH);
+            // RFC 9112 §6.1.
             headers.remove(header::TRANSFER_ENCODING);
             let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
             headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

@@ -27,8 +27,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// * **Resets** travel in both directions as a close frame with the status 4000 + the
 ///   [`Reason`](crate::Reason)'s number (4008 for `CANCEL`), after the bytes that were already
 ///   queued in the transport. The status 1000, 1001, or no status is an end of file. Every other
-///   status is read as a reset. Browsers send 1001 when the user leaves the page. If you must know
-///   that all has come, let the page say so.
+///   status is read as a reset. Browsers send 1001 when the user leaves the page, and over HTTP/2
+///   Chromium resets the stream. If you must know that all has come, let the page say so.
 /// * **[`Conn::sent`](crate::Conn::sent)** says over HTTP/1.1 that the bytes are on the transport,
 ///   and over HTTP/2 that the server has taken them.
 /// * **Pongs and the client's end** wait behind the client's other bytes while no task reads the
@@ -41,7 +41,9 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// A connection takes the memory named at [`accept`](fn@crate::accept) and the frame buffers: 16 KiB or the longest message
 /// received lately, and up to 192 KiB for sending once so much has been sent in one go. Both are freed 5 seconds after
-/// the last message over 64 KiB has come. Over HTTP/2 hyper holds up to 384 KiB more in transit.
+/// the last message over 64 KiB has come. Over HTTP/2 hyper holds up to 384 KiB more in
+/// transit, and a stream of this library its own queues: see
+/// [`ListenerBuilder::websockets`](crate::ListenerBuilder::websockets).
 #[derive(Clone, Debug)]
 pub struct WebSockets {
     pub(crate) subprotocols: Vec<String>,

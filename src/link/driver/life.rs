@@ -86,6 +86,10 @@ impl Driver {
     /// The timer of a stream that has a timeout has fired.
     pub(super) fn check_movement(&mut self, key: usize) {
         let Some(entry) = self.streams.get_mut(key) else { return };
+        if entry.stream.is_left_to_rider() {
+            entry.quiet = None;
+            return;
+        }
         entry.look_at_movement(false);
         let Some(quiet) = &mut entry.quiet else { return };
         quiet.timer = None;

@@ -20,6 +20,8 @@ use crate::listener::handshake::Server;
 use crate::listener::socket::bind_advice;
 #[cfg(unix)]
 use crate::listener::socket::{SocketFile, is_socket};
+#[cfg(feature = "websocket")]
+use crate::listener::websocket::Http2;
 use crate::listener::{Listener, Shared};
 #[cfg(unix)]
 use crate::sync::lock;
@@ -158,23 +160,25 @@ impl ListenerBuilder {
         }
         let tls = self.tls.as_ref().map(ServerTls::build).transpose()?;
         let (entrance, incoming) = backlog(BACKLOG, self.config.max_memory / 8);
-        let config = Config { extended_connect: !self.protocols.is_empty(), ..self.config };
+        let extended_connect = !self.protocols.is_empty();
+        #[cfg(feature = "websocket")]
+        let extended_connect = extended_connect || self.websockets.is_some();
+        let config = Config { extended_connect, ..self.config };
         let shared = Shared::new(&config);
         let stopping = shared.links.stopping();
+        #[cfg(feature = "websocket")]
+        let websockets = self.websockets.as_ref().map(|all| Http2::new(all, &config, &shared));
         let server = Server::new(tls, config, entrance, &shared, &self.origins);
         #[cfg(feature = "websocket")]
         let server = Server { websockets: self.websockets, ..server };
-        #[cfg(feature = "websocket")]
-        let takes_websockets = server.websockets.is_some();
-        #[cfg(not(feature = "websocket"))]
-        let takes_websockets = false;
         let listener = Listener {
             incoming,
             local,
             methods: self.methods,
             protocols: self.protocols,
             origins: self.origins,
-            takes_websockets,
+            #[cfg(feature = "websocket")]
+            websockets,
             shared,
             stopping,
             accepting: None,

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use axum::{Extension, Router, routing::any};
 use h2conn::axum::Accept;
 use h2conn::http::{Method, Version};
-use h2conn::{Acceptor, AcceptorStats, Conn, Listener};
+use h2conn::{Acceptor, AcceptorStats, Conn, Listener, WebSockets};
 use metrics_util::debugging::DebuggingRecorder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -16,7 +16,7 @@ use tracing::Instrument;
 use super::log::Log;
 use super::{counts, echo};
 use crate::support::framework::{hand_out, hyper_server};
-use crate::support::websocket::{BOTH, Socket, open, request, send};
+use crate::support::websocket::{BOTH, Socket, open, open_with, request, send, sender};
 use crate::support::{Over, Site, TestResult, checked, listen_with, noise};
 
 const EVIL: &str = "https://evil.example";
@@ -284,5 +284,41 @@ async fn a_refusal_is_told_in_the_span_of_its_request() -> TestResult {
     assert_eq!(spans(&log, "conn rejected"), ["request"]);
     assert_eq!(log.fields("conn rejected", "path"), ["/x"]);
     assert_eq!(log.fields("conn rejected", "status"), ["505"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_websocket_over_http2_at_a_listener_is_counted_once() -> TestResult {
+    let recorder = DebuggingRecorder::new();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    checked(30, async {
+        let builder = Listener::builder().websockets(WebSockets::new());
+        let (mut listener, site) = listen_with(Over::Cleartext, builder).await?;
+        let mut link = sender(&site).await?;
+        let client = open_with(&mut link, &site, "/");
+        let (client, server) = tokio::join!(client, crate::support::accept(&mut listener));
+        let (mut client, server) = (client?, server?);
+        client.close(None).await?;
+        ensure!((&server).read(&mut [0]).await? == 0);
+        server.close().await?;
+        drop(client);
+        let refused = open_with(&mut link, &site, "/");
+        let dropped = async { listener.accept().await.map(drop) };
+        let (refused, dropped) = tokio::join!(refused, dropped);
+        ensure!(refused.is_err() && dropped.is_some());
+        drop(listener);
+        Ok(())
+    })
+    .await?;
+    let counts = counts(recorder.snapshotter().snapshot());
+    let conns = counts.into_iter().filter(|(name, _)| name.starts_with("h2conn_conns"));
+    let expected = [
+        ("h2conn_conns_open side=server form=connect", 0),
+        ("h2conn_conns_open side=server form=websocket_http2", 0),
+        ("h2conn_conns_total side=server form=connect result=rejected", 1),
+        ("h2conn_conns_total side=server form=websocket_http2 result=ok", 1),
+    ];
+    let expected = expected.map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(conns.collect::<BTreeMap<_, _>>(), BTreeMap::from(expected));
     Ok(())
 }

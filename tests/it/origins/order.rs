@@ -45,9 +45,11 @@ const LISTENER: [Row; 10] = [
     (Http1("GET / HTTP/1.1", &[("upgrade", "h2c"), CONNECTION]), 505),
 ];
 
-const WITH_WEBSOCKETS: [Row; 9] = [
+const WITH_WEBSOCKETS: [Row; 11] = [
     (Http2("POST", &[]), 200),
-    (Connect(Some("websocket"), VERSION), 501),
+    (Connect(Some("websocket"), VERSION), 200),
+    (Connect(Some("websocket"), &[]), 400),
+    (Connect(Some("connect-udp"), VERSION), 501),
     (Http1("POST / HTTP/1.1", &[]), 505),
     (Http1("GET / HTTP/1.1", WEBSOCKET), 101),
     (Http1("GET / HTTP/1.0", WEBSOCKET), 505),

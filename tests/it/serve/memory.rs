@@ -6,13 +6,13 @@ use axum::routing::any;
 use futures_util::StreamExt;
 use h2conn::axum::Accept;
 use h2conn::http::Version;
-use h2conn::{Client, Conn, Listener, ListenerHandle};
+use h2conn::{Client, Conn, Listener, ListenerHandle, WebSockets};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::websocket::{Socket, open_with, sender};
-use crate::support::{Over, TestResult, check_echo, echo, listen_with, run};
+use crate::support::{Over, TestResult, check_echo, echo, listen_with, run, serve};
 
 const MIB: usize = 1 << 20;
 
@@ -59,48 +59,54 @@ async fn fill(sockets: &mut [Socket]) -> usize {
 fn parts_of_messages_on_one_link_are_bounded_by_the_memory_of_the_link() -> TestResult {
     const LINK: usize = 4 * MIB;
     run(async {
-        let builder = Listener::builder().max_link_memory(LINK as u32).first_conn_timeout(None);
-        let builder = builder.protocols(["websocket"]);
-        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
-        let handle = listener.handle();
-        let app =
-            Router::new().route("/", any(|accept: Accept| async { accept.on_conn(to_its_end) }));
-        tokio::spawn(async move { h2conn::serve(listener, app).await });
-        let mut send = sender(&site).await?;
-        let mut sockets = Vec::new();
-        for _ in 0..20 {
-            sockets.push(open_with(&mut send, &site, "/").await?);
-        }
-        fill(&mut sockets[..1]).await;
-        until(&handle, |held| held > MIB / 2).await;
-        let mut all = tokio::spawn(async move {
-            fill(&mut sockets[1..]).await;
-            let mut ended = 0;
-            for socket in &mut sockets {
-                ended += usize::from(matches!(socket.next().await, None | Some(Err(_))));
-                if ended == 10 {
-                    break;
+        for is_served in [true, false] {
+            let builder = Listener::builder().max_link_memory(LINK as u32).first_conn_timeout(None);
+            let builder = builder.websockets(WebSockets::new());
+            let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+            let handle = listener.handle();
+            if is_served {
+                let app = Router::new()
+                    .route("/", any(|accept: Accept| async { accept.on_conn(to_its_end) }));
+                tokio::spawn(async move { h2conn::serve(listener, app).await });
+            } else {
+                serve(listener, echo);
+            }
+            let mut send = sender(&site).await?;
+            let mut sockets = Vec::new();
+            for _ in 0..20 {
+                sockets.push(open_with(&mut send, &site, "/").await?);
+            }
+            fill(&mut sockets[..1]).await;
+            until(&handle, |held| held > MIB / 2).await;
+            let mut all = tokio::spawn(async move {
+                fill(&mut sockets[1..]).await;
+                let mut ended = 0;
+                for socket in &mut sockets {
+                    ended += usize::from(matches!(socket.next().await, None | Some(Err(_))));
+                    if ended == 10 {
+                        break;
+                    }
                 }
-            }
-            (sockets, ended)
-        });
-        let mut most = 0;
-        let (sockets, ended) = loop {
-            let stats = handle.stats();
-            most = most.max(stats.unread_bytes + stats.request_bytes);
-            tokio::select! {
-                biased;
-                all = &mut all => break all?,
-                () = tokio::task::yield_now() => {}
-            }
-        };
-        ensure!(ended == 10, "{ended} were reset");
-        // Some windows more can be on their way to the driver.
-        ensure!(most < 2 * LINK, "{most} bytes were held");
-        let other = site.client()?;
-        check_echo(other.connect(site.url("/")).await?.0, b"another link is served").await?;
-        drop((sockets, send));
-        until(&handle, |held| held < MIB / 8).await;
+                (sockets, ended)
+            });
+            let mut most = 0;
+            let (sockets, ended) = loop {
+                let stats = handle.stats();
+                most = most.max(stats.unread_bytes + stats.request_bytes);
+                tokio::select! {
+                    biased;
+                    all = &mut all => break all?,
+                    () = tokio::task::yield_now() => {}
+                }
+            };
+            ensure!(ended == 10, "{ended} were reset");
+            // Some windows more can be on their way to the driver.
+            ensure!(most < 2 * LINK, "{most} bytes were held");
+            let other = site.client()?;
+            check_echo(other.connect(site.url("/")).await?.0, b"another link is served").await?;
+            drop((sockets, send));
+            until(&handle, |held| held < MIB / 8).await;
+        }
         Ok(())
     })
 }
