@@ -246,6 +246,12 @@ macro_rules! cases {
                 super::run(|| super::by_websocket(super::Host::Listener, super::Over::Tls), super::cases::$case)
             }
         )* }
+        mod websocket_by_http2 { $(
+            #[test]
+            fn $case() -> anyhow::Result<()> {
+                super::run(|| super::by_websocket(super::Host::Translated, super::Over::Tls), super::cases::$case)
+            }
+        )* }
         mod memory { $(
             #[test]
             fn $case() -> anyhow::Result<()> {

@@ -22,7 +22,7 @@ fn a_connection_echoes_and_tells_its_transport() -> TestResult {
                 ensure!(response.status() == 101, "{}", response.status());
                 ensure!(*conn.transport() == Transport::WebSocketHttp1);
                 ensure!(conn.peer_addr().socket_addr() == Some(site.addr), "{}", conn.peer_addr());
-                ensure!(conn.peer_certificates().is_empty() == (over == Over::Cleartext));
+                ensure!(conn.peer_certificates().is_empty() == site.certificate.is_none());
                 let stats = client.stats();
                 ensure!(stats.websockets == 1 && stats.origins.is_empty(), "{stats:?}");
                 check_echo(conn, &noise(5 << 20, 7)).await?;

@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::foreign::{Io, server};
+use super::websocket::translated;
 use super::{GRACE, Over, Site, TestResult, echo, listen_with, serve};
 
 /// The server that accepts connections.
@@ -36,6 +37,8 @@ pub(crate) enum Host {
     Axum,
     /// The extractor in axum's router, which our own listener serves.
     Served,
+    /// Our own listener behind a proxy that makes a WebSocket over HTTP/2 of each over HTTP/1.1. It passes nothing else.
+    Translated,
 }
 
 impl Host {
@@ -72,12 +75,12 @@ impl Host {
         Fut: Future<Output = std::io::Result<()>> + Send + 'static,
     {
         match self {
-            Host::Listener => {
+            Host::Listener | Host::Translated => {
                 let builder = Listener::builder().linger_timeout(GRACE).first_conn_timeout(None);
                 let builder = builder.websockets(WebSockets::new());
                 let (listener, site) = listen_with(over, builder).await?;
                 serve(listener, handler);
-                Ok(site)
+                if self == Host::Translated { translated(site).await } else { Ok(site) }
             }
             Host::Hyper => {
                 let acceptor = Acceptor::builder().linger_timeout(GRACE).build()?;
@@ -110,7 +113,7 @@ impl Host {
             let (io, server) = duplex(BYTES);
             let (handler, conns) = hand_out();
             match self {
-                Host::Listener => {
+                Host::Listener | Host::Translated => {
                     serve(Listener::builder().build_over(server)?, handler);
                 }
                 Host::Served => {

@@ -3,19 +3,22 @@
 
 use anyhow::Context;
 use bytes::Bytes;
-use h2conn::http::{Method, Request, Response, StatusCode, Version};
+use h2conn::OnDrop;
+use h2conn::http::{Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::foreign::{Io, tls_to};
-use super::{Site, TestResult};
+use super::{Site, TestResult, tcp_server};
 
 pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -126,4 +129,44 @@ pub(crate) async fn told(response: Response<Incoming>) -> TestResult<String> {
     let status = response.status();
     let text = response.into_body().collect().await?.to_bytes();
     Ok(format!("{} {}", status.as_str(), std::str::from_utf8(&text)?))
+}
+
+/// A proxy in front of a server, which takes WebSockets over HTTP/1.1 and passes each on by an extended CONNECT (RFC 8441
+/// §5), on a link of its own.
+pub(crate) async fn translated(site: Site) -> TestResult<Site> {
+    let addr = tcp_server(move |io| translate(io, site.clone())).await?;
+    Ok(Site::cleartext(addr))
+}
+
+async fn translate(mut io: TcpStream, to: Site) -> TestResult {
+    let client = to.client_builder().protocol("websocket").build()?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(io.read_u8().await?);
+    }
+    let head = String::from_utf8(head)?;
+    let path = head.split(' ').nth(1).context("a path")?;
+    let fields = head.lines().filter_map(|line| line.split_once(": "));
+    let (mut key, mut request) = (None, client.request(to.url(path)));
+    for (name, value) in fields {
+        match name.to_ascii_lowercase().as_str() {
+            "sec-websocket-key" => key = Some(value),
+            "host" | "connection" | "upgrade" => {}
+            _ => request = request.header(name, value),
+        }
+    }
+    let (mut conn, response) = request.connect().await?;
+    conn.on_drop(OnDrop::Reset);
+    let mut answer =
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+            .to_owned();
+    let accept = derive_accept_key(key.context("a key")?.as_bytes());
+    answer += &format!("sec-websocket-accept: {accept}\r\n");
+    if let Some(chosen) = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL) {
+        answer += &format!("sec-websocket-protocol: {}\r\n", chosen.to_str()?);
+    }
+    io.write_all((answer + "\r\n").as_bytes()).await?;
+    copy_bidirectional(&mut io, &mut conn).await?;
+    conn.close().await?;
+    Ok(())
 }
