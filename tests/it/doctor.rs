@@ -28,7 +28,7 @@ async fn site(host: Host) -> TestResult<Site> {
     let doctor = Doctor::default();
     let app: Router = Router::new().merge(doctor.router("/doctor"));
     match host {
-        Host::Listener => {
+        Host::Listener | Host::Translated => {
             let (mut listener, site) = listen(Over::Cleartext).await?;
             tokio::spawn(async move { serve_each(&mut listener, &doctor).await });
             Ok(site)
