@@ -42,6 +42,9 @@ use gate::{Gate, MAX_DEPTH, Step};
 /// and arrives as `Some`. So is each pointer in a list or a map, where nil cannot be sent. Where
 /// nil and zero mean different things, point to a struct that has the value.
 ///
+/// As in Go, a time whose zone is west of UTC by a number of seconds that is not whole minutes is read with another
+/// zone. The instant is right.
+///
 /// Differences from Go:
 ///
 /// - An empty map is sent as nil. A pointer to an empty map or to the zero `time.Time`, which Go

@@ -7,7 +7,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use gobwire::{Dynamic, Gob as Derive, Interface};
+use gobwire::{Dynamic, GoTime, Gob as Derive, Interface, Zone};
 use proptest::prelude::*;
 use tokio_util::codec::Framed;
 
@@ -292,6 +292,16 @@ async fn it_works_over_a_stream() {
     let ((), received) = tokio::join!(send, receive);
     let received: Vec<Note> = received.into_iter().map(|note| note.expect("a note")).collect();
     assert_eq!(received, notes());
+}
+
+#[test]
+fn a_zone_of_odd_seconds_is_read_as_by_go_and_the_instant_is_kept() {
+    // Go 1.26 reads the signed byte of the seconds as an unsigned one.
+    for (offset, read) in [(3600, 3600), (3661, 3661), (-3600, -3600), (-3601, -3601 + 256)] {
+        let time = GoTime::from_unix(1, 2, Zone::Offset(offset));
+        let zone = Zone::Offset(read);
+        assert_eq!(values::<GoTime>([encode([time])]), [GoTime { zone, ..time }]);
+    }
 }
 
 #[test]
