@@ -102,7 +102,7 @@ struct Seen {
 
 /// The conclusion from both ways.
 fn verdict(http2: Seen, websocket: Seen) -> &'static str {
-    use Outcome::{Closed, Examined, Stranger};
+    use Outcome::{Closed, Denied, Examined, Stranger};
 
     let is_well_by_websocket = websocket.outcome == Examined && websocket.is_well;
     match (http2.outcome, websocket.outcome) {
@@ -117,11 +117,14 @@ fn verdict(http2: Seen, websocket: Seen) -> &'static str {
         (Stranger, _) | (_, Stranger) => {
             "The server answers no probes: run `h2conn listen --doctor --keep-open` there, or answer by `h2conn::doctor`."
         }
-        (Closed, Examined) if websocket.is_well => {
+        (Closed | Denied, Examined) if websocket.is_well => {
             "HTTP/2 does not pass; by a WebSocket all is well: --reach auto finds it, --reach websocket takes it at once."
         }
-        (Closed, Examined) => {
+        (Closed | Denied, Examined) => {
             "HTTP/2 does not pass; a WebSocket does, with the faults above: --reach auto finds it."
+        }
+        (Denied, _) | (_, Denied) => {
+            "The server refuses the probes: `h2conn listen --doctor --keep-open` or `h2conn::doctor` must answer at this URL."
         }
         (Closed, Closed) => "Nothing passes.",
     }

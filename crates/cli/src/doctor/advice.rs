@@ -60,6 +60,11 @@ impl Middlebox {
         self.kind.is_some()
     }
 
+    /// Whether it answers 403 to an upgrade that it does not know.
+    pub(crate) fn refuses_upgrades_by_403(&self) -> bool {
+        self.kind == Some(Kind::Envoy)
+    }
+
     /// The change that lets a fault of a way go.
     pub(crate) fn advice(&self, fault: Fault, way: Way) -> String {
         // The directives for what happens behind a first answer are those of HTTP/2.
@@ -113,7 +118,8 @@ impl Fault {
                 "--cacert FILE trusts the certificates in it, --fingerprint SHA256 one certificate, -k any"
             }
             Fault::Denied => {
-                "the way passes: check the path, and what the server asks of a request (-H shows it)"
+                "the way passes: check the path, that a doctor answers there (`h2conn listen --doctor`, or your server by \
+                 `h2conn::doctor`), and what the server asks of a request (-H shows it)"
             }
             Fault::Refused(Way::Http2) => "each box on the way must speak HTTP/2 on both sides",
             Fault::Refused(Way::WebSocket) => {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use h2conn::http::{HeaderMap, Method};
+use h2conn::http::{HeaderMap, Method, header};
 use h2conn::{Client, Error, ErrorKind, Reason, doctor};
 
 use super::Way;
@@ -73,6 +73,8 @@ pub(crate) struct Patient {
 pub(crate) enum Outcome {
     /// There is no connection.
     Closed,
+    /// The way passes, and the server refuses.
+    Denied,
     /// The other end answers no probes.
     Stranger,
     Examined,
@@ -192,7 +194,7 @@ impl Patient {
                 let seen = Seen::fault(fault, refusal(&error));
                 self.note("a connection", seen);
                 self.error = Some(error);
-                return Outcome::Closed;
+                return if fault == Fault::Denied { Outcome::Denied } else { Outcome::Closed };
             }
         };
         self.meet_box(response.headers());
@@ -229,21 +231,37 @@ impl Patient {
 
 /// The kind of fault, where there is no connection at all.
 fn fault_of(error: &Error, way: Way, who: &Middlebox) -> Fault {
-    match (error.kind(), error.status().map(|status| status.as_u16())) {
-        (ErrorKind::Tls, _) => Fault::Tls,
-        (ErrorKind::Connect, _) => Fault::Unreachable,
-        // Envoy answers 403 to upgrades that it does not know.
-        (_, Some(403)) if way == Way::WebSocket && who.is_named() => Fault::Refused(way),
-        (_, Some(401 | 403 | 404 | 407 | 429)) => Fault::Denied,
-        _ => Fault::Refused(way),
-    }
+    let Some(status) = error.status() else {
+        return match error.kind() {
+            ErrorKind::Tls => Fault::Tls,
+            ErrorKind::Connect => Fault::Unreachable,
+            _ => Fault::Refused(way),
+        };
+    };
+    let is_servers_own = match (way, status.as_u16()) {
+        (_, 426) => false,
+        (Way::Http2, 400) => !who.is_named(),
+        (Way::Http2, code) => code < 500,
+        (Way::WebSocket, 403) => !who.refuses_upgrades_by_403(),
+        // Other statuses may be those of a plain GET, of which a box has taken the upgrade.
+        (Way::WebSocket, code) => matches!(code, 300..=399 | 401 | 404 | 407 | 410 | 429),
+    };
+    if is_servers_own { Fault::Denied } else { Fault::Refused(way) }
 }
 
-/// A refusal by its status and the beginning of its text, or another error by its own text.
+/// A refusal by its status, the URL that it sends elsewhere, and the beginning of its text; or another error by its own
+/// text.
 fn refusal(error: &Error) -> String {
     const MOST: usize = 120;
     let Some(status) = error.status() else { return brief(error) };
+    let mut text = status.to_string();
+    if let Some(location) = error.headers().and_then(|headers| headers.get(header::LOCATION)) {
+        let _ = write!(text, " to {:?}", String::from_utf8_lossy(location.as_bytes()));
+    }
     let body = String::from_utf8_lossy(error.body().map_or(&[][..], |body| body)).into_owned();
     let line: String = body.lines().next().unwrap_or_default().chars().take(MOST).collect();
-    if line.is_empty() { status.to_string() } else { format!("{status}, {line:?}") }
+    if !line.is_empty() {
+        let _ = write!(text, ", {line:?}");
+    }
+    text
 }

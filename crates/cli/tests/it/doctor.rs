@@ -5,9 +5,13 @@ use std::net::SocketAddr;
 
 use anyhow::ensure;
 use axum::Router;
+use axum::http::StatusCode;
+use axum::response::Redirect;
+use axum::routing::any;
 use axum::serve::ListenerExt;
-use h2conn::Listener;
+use h2conn::axum::Accept;
 use h2conn::doctor::Doctor;
+use h2conn::{Conn, Listener};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -46,13 +50,16 @@ fn app() -> Router {
     Router::new().merge(Doctor::default().router("/doctor/"))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_is_well_in_a_served_router() -> TestResult {
+async fn serve(app: Router) -> TestResult<SocketAddr> {
     let listener = Listener::builder().bind("127.0.0.1:0").await?;
     let addr = listener.local_addr().socket_addr();
-    let addr = addr.ok_or_else(|| anyhow::anyhow!("it listens on TCP"))?;
-    tokio::spawn(h2conn::serve(listener, app()).into_future());
-    let (findings, code) = examined(addr, "/doctor/").await?;
+    tokio::spawn(h2conn::serve(listener, app).into_future());
+    addr.ok_or_else(|| anyhow::anyhow!("it listens on TCP"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_is_well_in_a_served_router() -> TestResult {
+    let (findings, code) = examined(serve(app()).await?, "/doctor/").await?;
     all_is_well(&findings, code)
 }
 
@@ -66,17 +73,35 @@ async fn all_is_well_in_a_stock_axum_server() -> TestResult {
     all_is_well(&findings, code)
 }
 
+/// A live route, a page that has moved, and one that is closed. All else is not found.
+fn without_doctor() -> Router {
+    let live = any(async |accept: Accept| accept.on_conn(async |conn: Conn| drop(conn)));
+    Router::new()
+        .route("/live/{*rest}", live)
+        .route("/moved/{*rest}", any(async || Redirect::permanent("/doctor/")))
+        .route("/closed/{*rest}", any(async || (StatusCode::FORBIDDEN, "not you")))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_path_without_a_doctor_is_said_to_have_none() -> TestResult {
-    let listener = Listener::builder().bind("127.0.0.1:0").await?;
-    let addr = listener.local_addr().socket_addr();
-    let addr = addr.ok_or_else(|| anyhow::anyhow!("it listens on TCP"))?;
-    tokio::spawn(h2conn::serve(listener, app()).into_future());
-    let (findings, code) = examined(addr, "/elsewhere/").await?;
-    ensure!(code == Some(8), "{code:?}: {findings:#}");
-    ensure!(
-        findings["findings"][0]["seen"].as_str().is_some_and(|seen| seen.contains("404")),
-        "{findings:#}"
-    );
+async fn a_server_that_refuses_the_probes_is_told_from_a_box() -> TestResult {
+    let addr = serve(without_doctor()).await?;
+    for (path, seen) in [
+        ("/live/", "400 Bad Request"),
+        ("/moved/", "308 Permanent Redirect to \"/doctor/\""),
+        ("/closed/", "403 Forbidden, \"not you\""),
+        ("/elsewhere/", "404 Not Found"),
+    ] {
+        let (findings, code) = examined(addr, path).await?;
+        ensure!(code == Some(8), "{path}, {code:?}: {findings:#}");
+        let first = &findings["findings"][0];
+        ensure!(contains(&first["seen"], seen), "{path}: {first:#}");
+        ensure!(contains(&first["advice"], "the way passes"), "{path}: {first:#}");
+        let verdict = if path == "/live/" { "answers no probes" } else { "refuses the probes" };
+        ensure!(contains(&findings["verdict"], verdict), "{path}: {findings:#}");
+    }
     Ok(())
+}
+
+fn contains(value: &Value, part: &str) -> bool {
+    value.as_str().is_some_and(|text| text.contains(part))
 }
