@@ -31,6 +31,7 @@ use crate::link::TIME_IS_UP;
 use dial::Dialer;
 use pool::Pool;
 use request::HeadersFn;
+use target::Target;
 
 pub use backoff::Backoff;
 pub use builder::ClientBuilder;
@@ -187,7 +188,7 @@ impl Client {
     /// # }
     /// ```
     pub fn request(&self, url: impl AsRef<str>) -> RequestBuilder {
-        RequestBuilder::new(self.clone(), url.as_ref())
+        RequestBuilder::new(self.clone(), Target::parse(url.as_ref()))
     }
 
     /// Begins a request with the URL, the method and the header fields of `request`. Its version and its extensions

@@ -123,7 +123,7 @@ impl Client {
             let what = "CONNECT opens a tunnel, and is no ordinary request; set another method";
             return Err(wrong(what));
         }
-        let mut target = Target::parse(&uri.to_string())?;
+        let mut target = Target::of(uri.clone())?;
         prepare(&mut fields);
         let host = take_only(&mut fields, header::HOST).map_err(&wrong)?;
         if let Some(host) = host {

@@ -44,10 +44,10 @@ impl fmt::Debug for RequestBuilder {
 }
 
 impl RequestBuilder {
-    pub(super) fn new(client: Client, url: &str) -> RequestBuilder {
+    pub(super) fn new(client: Client, target: Result<Target>) -> RequestBuilder {
         RequestBuilder {
             client,
-            target: Target::parse(url),
+            target,
             method: None,
             fields: Vec::new(),
             headers: HeaderMap::new(),
@@ -61,7 +61,7 @@ impl RequestBuilder {
         RequestBuilder {
             method: Some(parts.method),
             headers: parts.headers,
-            ..RequestBuilder::new(client, &parts.uri.to_string())
+            ..RequestBuilder::new(client, Target::of(parts.uri))
         }
     }
 

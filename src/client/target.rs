@@ -45,20 +45,15 @@ impl fmt::Display for Origin {
 
 impl Target {
     pub(super) fn parse(url: &str) -> Result<Target> {
-        let wrong = |what: &str| {
-            let message = format!(
-                "{:?} is no URL to connect to: {what}; expected something like \
-                 https://host:port/path",
-                without_secrets(url)
-            );
-            Error::new(ErrorKind::InvalidInput, message)
-        };
         if !url.contains("://") {
-            return Err(wrong("it has no scheme, https:// or http://"));
+            return Err(wrong(url, NO_SCHEME));
         }
-        let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| {
-            wrong("it cannot be read").with_source(error)
-        })?;
+        let uri = url.parse::<Uri>();
+        Target::of(uri.map_err(|error| wrong(url, "it cannot be read").with_source(error))?)
+    }
+
+    pub(super) fn of(uri: Uri) -> Result<Target> {
+        let wrong = |what: &str| wrong(&uri.to_string(), what);
         let tls = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => true,
             Some(scheme) if *scheme == Scheme::HTTP => false,
@@ -67,7 +62,7 @@ impl Target {
                 return Err(wrong(why));
             }
             Some(scheme) => return Err(wrong(&format!("the scheme {scheme} is not known here"))),
-            None => return Err(wrong("it has no scheme")),
+            None => return Err(wrong(NO_SCHEME)),
         };
         let authority = uri.authority().ok_or_else(|| wrong("it has no host"))?.as_str();
         if authority.contains('@') {
@@ -91,10 +86,10 @@ impl Target {
         if uri.path_and_query().is_some() {
             return Ok(Target { uri, origin });
         }
-        let mut parts = uri.into_parts();
+        let mut parts = uri.clone().into_parts();
         parts.path_and_query = Some(PathAndQuery::from_static("/"));
-        let uri = Uri::from_parts(parts).map_err(|error| wrong(&error.to_string()))?;
-        Ok(Target { uri, origin })
+        let with_path = Uri::from_parts(parts).map_err(|error| wrong(&error.to_string()))?;
+        Ok(Target { uri: with_path, origin })
     }
 
     pub(super) fn uri(&self) -> &Uri {
@@ -115,6 +110,16 @@ impl Target {
     pub(super) fn origin(&self) -> &Origin {
         &self.origin
     }
+}
+
+const NO_SCHEME: &str = "it has no scheme, https:// or http://";
+
+fn wrong(url: &str, what: &str) -> Error {
+    let message = format!(
+        "{:?} is no URL to connect to: {what}; expected something like https://host:port/path",
+        without_secrets(url)
+    );
+    Error::new(ErrorKind::InvalidInput, message)
 }
 
 /// A port, of digits only.
