@@ -105,6 +105,13 @@ pub(crate) fn falling_back(error: Option<&Error>) {
     tracing::debug!(target: TARGET, why, "trying a WebSocket");
 }
 
+/// A WebSocket over HTTP/2 has failed or gives no answer, and a client tries one over HTTP/1.1.
+#[cfg(feature = "websocket")]
+pub(crate) fn falling_back_to_http1(error: Option<&Error>) {
+    let why = error.map_or_else(|| "no answer yet".to_owned(), Error::to_string);
+    tracing::debug!(target: TARGET, why, "trying a WebSocket over HTTP/1.1");
+}
+
 /// The system gives no socket to a listener, which tries again. `first` if the last try succeeded.
 pub(crate) fn accept_failed(error: &io::Error, pause: Duration, first: bool) {
     meters::count("h2conn_accept_errors_total", []);

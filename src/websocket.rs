@@ -59,7 +59,7 @@ const WRITE_BUFFER: usize = 64 << 10;
 pub(crate) enum Upgrade {
     /// By hyper: a server's once the request has been answered, a client's with the answer.
     Hyper(OnUpgrade),
-    /// The stream of a server of this crate.
+    /// A stream of a link of this crate.
     Stream(Conn),
     Taken,
 }
@@ -82,6 +82,14 @@ impl Upgrade {
         stream.reset_on_drop(false);
         let (shutdown, account) = (Shutdown::of_link(&stream), Ridden::new(&stream));
         (Upgrade::Stream(Conn::new(stream)), shutdown, Box::new(account))
+    }
+
+    /// A stream of a client's link that was answered, with the end of its link.
+    pub(crate) fn onto_answered(conn: Conn, stream: &Stream) -> (Upgrade, Shutdown) {
+        // The WebSocket says how it ends, and reports it.
+        stream.reset_on_drop(false);
+        stream.leave_to_rider();
+        (Upgrade::Stream(conn), Shutdown::of_link(stream))
     }
 
     /// The transport of an answer with the status 101.
@@ -114,6 +122,12 @@ const UPGRADE: Duration = Duration::from_secs(1);
 
 /// How long the reset of a connection may take to leave when the server's time is up.
 const LAST_WORD: Duration = Duration::from_millis(500);
+
+/// The bytes that may lie unread at a WebSocket on a stream with this window, in addition to those of the stream: one part
+/// is read while the other one fills.
+pub(crate) fn room_on_stream(window: u32) -> usize {
+    (window / 4).max(1) as usize
+}
 
 pub(crate) const WITH_CONTENT: &str = "a request for a WebSocket must have no content";
 

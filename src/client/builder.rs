@@ -135,7 +135,8 @@ impl ClientBuilder {
 
     /// How long a client with [`Reach::Auto`] waits for the answer to a request by HTTP/2 before it tries a WebSocket beside
     /// it, where it does not know yet that HTTP/2 passes. Default: 1 second. A request that waits for a link that has not
-    /// answered yet has this time twice.
+    /// answered yet has this time twice. So long it also waits for a WebSocket over HTTP/2 before it tries one over
+    /// HTTP/1.1 beside it, with [`Reach::WebSocket`] too.
     #[cfg(feature = "websocket")]
     pub fn fallback_delay(mut self, time: Duration) -> Self {
         self.fallback_delay = time;

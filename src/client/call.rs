@@ -21,6 +21,7 @@ use crate::link::Lease;
 use crate::observe::{self, Side};
 
 /// A request that has been checked.
+#[derive(Clone)]
 pub(super) struct Call {
     pub(super) client: Client,
     pub(super) target: Target,
@@ -99,7 +100,12 @@ impl Call {
     async fn connect_once(&self, sent: &watch::Sender<bool>) -> Result<(Conn, Response<()>)> {
         let conn = self.open_by_http2().await?;
         sent.send_replace(true);
-        // Resets the stream if the attempt fails or is dropped.
+        self.answered(conn).await
+    }
+
+    /// Waits for the answer that makes a connection of the request. Resets the stream if there is none, or if the future is
+    /// dropped.
+    pub(super) async fn answered(&self, conn: Conn) -> Result<(Conn, Response<()>)> {
         let guard = ResetOnDrop(Some(conn));
         let limit = self.response_timeout;
         let response = match timeout(limit, guard.conn().response()).await {
@@ -197,7 +203,11 @@ impl Call {
     }
 
     fn no_answer(&self) -> Error {
-        let why = match self.ends_with_head {
+        #[cfg(feature = "websocket")]
+        let always_waits = self.client.inner.reach != Reach::Http2;
+        #[cfg(not(feature = "websocket"))]
+        let always_waits = false;
+        let why = match self.ends_with_head || always_waits {
             true => "a proxy that buffers may be holding back the response, or the server may",
             false => {
                 "the server, or a proxy that buffers, may be waiting for more of the request \

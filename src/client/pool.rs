@@ -81,6 +81,15 @@ impl Pool {
         self.slot(origin).ok()?.try_place()
     }
 
+    /// Whether a link to `origin` that takes more connections offers extended CONNECT (RFC 8441 §3).
+    #[cfg(feature = "websocket")]
+    pub(super) fn offers_connect(&self, origin: &Origin) -> bool {
+        let slots = lock(&self.slots);
+        let slot = slots.as_ref().and_then(|slots| slots.get(origin)).map(Arc::clone);
+        drop(slots);
+        slot.is_some_and(|slot| slot.offers_connect())
+    }
+
     /// The reason why `place` has not ended within `time`, for a caller that did not dial itself.
     pub(super) fn no_place(&self, origin: &Origin, time: Duration) -> String {
         let time = time.as_secs_f32();

@@ -17,7 +17,8 @@ pub struct ClientStats {
     /// The origins that the client has links to, that a connection waits for, or that have
     /// complained of too many PINGs.
     pub origins: Vec<OriginStats>,
-    /// The connections that are open over WebSockets, which belong to no link.
+    /// The connections that are open over WebSockets. Those over HTTP/1.1 belong to no link, and those over HTTP/2 are
+    /// also among the connections of theirs.
     #[cfg(feature = "websocket")]
     pub websockets: usize,
     /// Links that the client has begun to make.

@@ -1,4 +1,6 @@
-//! Connecting by a WebSocket over HTTP/1.1 (RFC 6455 §4).
+//! Connecting by a WebSocket over HTTP/1.1 (RFC 6455 §4) here, and over HTTP/2 in `http2`.
+
+mod http2;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -7,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version, request, response};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, request, response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -20,7 +22,7 @@ use super::call::Call;
 use super::dial::Progress;
 use super::reach::Ways;
 use crate::config::{Config, REJECTION_BODY, REJECTION_WAIT, asks_to_upgrade, only, values};
-use crate::conn::{Conn, LinkInfo, Stream, Transport};
+use crate::conn::{Conn, LinkInfo, Shutdown, Stream, Transport};
 use crate::error::{Error, ErrorKind, Result, request_name};
 use crate::hosted::{Accepted, Body, Limits, Server};
 use crate::link::{Socket, TIME_IS_UP, lost_unseen, reset_in_use};
@@ -69,12 +71,10 @@ impl Sockets {
 const LAST_WORD: Duration = Duration::from_millis(500);
 
 impl Call {
-    pub(super) async fn connect_by_websocket(&self) -> Result<(Conn, Response<()>)> {
+    /// Connects by a WebSocket over HTTP/1.1, on a transport of its own.
+    pub(super) async fn upgrade_http1(&self) -> Result<(Conn, Response<()>)> {
         let inner = &self.client.inner;
         let what = request_name(&Method::GET, self.target.uri());
-        if !inner.sockets.open.is_open() {
-            return Err(super::pool::closed());
-        }
         let progress = Progress::default();
         let dial = inner.dialer.transport(&self.target, &what, &progress, Version::HTTP_11);
         let (io, info) = match timeout(inner.connect_timeout, dial).await {
@@ -101,7 +101,7 @@ impl Call {
         what: &str,
     ) -> Result<(Conn, Response<()>)> {
         let key = generate_key();
-        let head = self.handshake(&key)?;
+        let head = self.handshake_of_http1(&key)?;
         let failed = |error: hyper::Error| failed(what, error);
         let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(failed)?;
         let driver = tokio::spawn(connection.with_upgrades());
@@ -112,31 +112,50 @@ impl Call {
             let (head, body) = response.into_parts();
             return Err(refused(what, head, text_of(body).await));
         }
-        let messages = self.messages(&key, &head, &response).map_err(|why| {
-            let message = format!("{what}: the server answered 101, but {why}");
-            Error::new(ErrorKind::Protocol, message).by_the_peer()
-        })?;
-        if self.ends_with_head && !messages.are_marked() {
-            let message = format!(
-                "{what}: a request without content needs a connection whose sides end one by one, and the WebSocket of \
-                 this server has none: it does not speak {SUBPROTOCOL}"
-            );
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
+        let messages = is_upgrade(&key, response.headers())
+            .and_then(|()| self.messages(&head, response.headers()))
+            .map_err(|why| broken(what, response.status(), &why))?;
+        self.check_ends(messages, what)?;
         let upgrade = Upgrade::of_answer(hyper::upgrade::on(&mut response));
         driver.keep();
         let (answer, _) = response.into_parts();
-        let stream = self.ride(head, answer.clone(), info, messages, upgrade)?;
+        let below = Below {
+            transport: Transport::WebSocketHttp1,
+            info: Arc::new(info),
+            room: self.client.inner.dialer.config.window as usize,
+            upgrade,
+            shutdown: None,
+        };
+        let stream = self.ride(head, answer.clone(), messages, below)?;
         Ok((Conn::new(stream), Response::from_parts(answer, ())))
     }
 
-    /// The head of the request, with the fields of the handshake.
-    fn handshake(&self, key: &str) -> Result<request::Parts> {
-        let mut head = self.head()?;
+    /// The head of the request over HTTP/1.1, with the fields of the handshake.
+    fn handshake_of_http1(&self, key: &str) -> Result<request::Parts> {
+        let mut head = self.handshake()?;
         head.method = Method::GET;
         head.version = Version::HTTP_11;
+        let set = [
+            (header::CONNECTION, "upgrade"),
+            (header::UPGRADE, "websocket"),
+            (header::SEC_WEBSOCKET_KEY, key),
+        ];
+        for (name, value) in set {
+            head.headers.insert(name, HeaderValue::try_from(value).map_err(unusable)?);
+        }
+        if !head.headers.contains_key(header::HOST) {
+            let host = head.uri.authority().map_or("", |authority| authority.as_str());
+            head.headers.insert(header::HOST, HeaderValue::try_from(host).map_err(unusable)?);
+        }
+        Ok(head)
+    }
+
+    /// The head of the request, with the fields that the handshake has in both versions of HTTP.
+    fn handshake(&self) -> Result<request::Parts> {
+        let mut head = self.head()?;
         let headers = &mut head.headers;
         headers.remove(header::CONTENT_LENGTH);
+        headers.remove(header::SEC_WEBSOCKET_KEY);
         // This side knows none.
         headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
         let mut offered = self.client.inner.sockets.settings.subprotocols.clone();
@@ -146,20 +165,9 @@ impl Call {
         }
         // Last, because some servers choose the first.
         offered.push(SUBPROTOCOL.to_owned());
-        let set = [
-            (header::CONNECTION, "upgrade"),
-            (header::UPGRADE, "websocket"),
-            (header::SEC_WEBSOCKET_VERSION, "13"),
-            (header::SEC_WEBSOCKET_KEY, key),
-            (header::SEC_WEBSOCKET_PROTOCOL, &offered.join(", ")),
-        ];
-        for (name, value) in set {
-            headers.insert(name, HeaderValue::try_from(value).map_err(unusable)?);
-        }
-        if !headers.contains_key(header::HOST) {
-            let host = head.uri.authority().map_or("", |authority| authority.as_str());
-            headers.insert(header::HOST, HeaderValue::try_from(host).map_err(unusable)?);
-        }
+        let offered = HeaderValue::try_from(offered.join(", ")).map_err(unusable)?;
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, offered);
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         Ok(head)
     }
 
@@ -168,20 +176,7 @@ impl Call {
     /// # Errors
     ///
     /// Why its answer is none to the handshake.
-    fn messages<B>(
-        &self,
-        key: &str,
-        request: &request::Parts,
-        response: &Response<B>,
-    ) -> Result<Messages, String> {
-        let headers = response.headers();
-        if !asks_to_upgrade(headers, "websocket") {
-            return Err("it does not upgrade to a WebSocket".to_owned());
-        }
-        let accept = only(headers, header::SEC_WEBSOCKET_ACCEPT);
-        if accept.is_none_or(|accept| *accept != derive_accept_key(key.as_bytes())) {
-            return Err("its sec-websocket-accept is not that of this request".to_owned());
-        }
+    fn messages(&self, request: &request::Parts, headers: &HeaderMap) -> Result<Messages, String> {
         if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
             return Err("it uses an extension, and none was offered".to_owned());
         }
@@ -196,30 +191,41 @@ impl Call {
         }
     }
 
+    /// A request without content needs marks.
+    fn check_ends(&self, messages: Messages, what: &str) -> Result<()> {
+        if !self.ends_with_head || messages.are_marked() {
+            return Ok(());
+        }
+        let message = format!(
+            "{what}: a request without content needs a connection whose sides end one by one, and the WebSocket of this \
+             server has none: it does not speak {SUBPROTOCOL}"
+        );
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
     /// Makes the stream of a WebSocket that has been answered, and its task.
     fn ride(
         &self,
         request: request::Parts,
         answer: response::Parts,
-        info: LinkInfo,
         messages: Messages,
-        upgrade: Upgrade,
+        below: Below,
     ) -> Result<Arc<Stream>> {
         let inner = &self.client.inner;
-        let Config { send_queue, window, linger_timeout, reset_on_drop, .. } = inner.dialer.config;
+        let Config { send_queue, linger_timeout, reset_on_drop, .. } = inner.dialer.config;
+        let Below { transport, info, room, upgrade, shutdown } = below;
         let server = Server::new();
         let carrier = MessageCarrier::new(&server);
         let buffers = Arc::clone(&inner.sockets.buffers);
         let riding = Arc::clone(&carrier) as _;
-        let transport = Transport::WebSocketHttp1;
-        let stream = Stream::new(request, transport, Arc::new(info), riding, send_queue, buffers);
+        let stream = Stream::new(request, transport, info, riding, send_queue, buffers);
         let stream = Arc::new(stream);
         stream.reset_on_drop(reset_on_drop);
         stream.set_answer(Ok(answer));
         if self.ends_with_head {
             stream.outbox.finish();
         }
-        let limits = Limits { room: window as usize, linger: linger_timeout };
+        let limits = Limits { room, linger: linger_timeout };
         let role = Role::Client;
         let pulse = Pulse::of(&inner.dialer.config, messages.are_marked());
         let session = Session::new(Arc::clone(&stream), carrier, role, limits, messages, pulse);
@@ -231,13 +237,40 @@ impl Call {
         let most = inner.sockets.settings.longest(messages);
         let totals = inner.pool.share_totals();
         tokio::spawn(async move {
-            if let Some(error) = run(session, upgrade, most, None).await {
+            if let Some(error) = run(session, upgrade, most, shutdown).await {
                 totals.lost(lost_unseen(&error));
             }
             drop(place);
         });
         Ok(stream)
     }
+}
+
+/// The transport below a WebSocket.
+struct Below {
+    transport: Transport,
+    info: Arc<LinkInfo>,
+    /// Bytes that may wait for the user, in addition to those of the transport.
+    room: usize,
+    upgrade: Upgrade,
+    /// The end of the link.
+    shutdown: Option<Shutdown>,
+}
+
+/// Whether the answer over HTTP/1.1 is one to this key.
+///
+/// # Errors
+///
+/// Why it is none.
+fn is_upgrade(key: &str, headers: &HeaderMap) -> Result<(), String> {
+    if !asks_to_upgrade(headers, "websocket") {
+        return Err("it does not upgrade to a WebSocket".to_owned());
+    }
+    let accept = only(headers, header::SEC_WEBSOCKET_ACCEPT);
+    if accept.is_none_or(|accept| *accept != derive_accept_key(key.as_bytes())) {
+        return Err("its sec-websocket-accept is not that of this request".to_owned());
+    }
+    Ok(())
 }
 
 /// The head as HTTP/1.1 sends it to a server: its target is the path (RFC 9112 §3.2.1).
@@ -293,6 +326,12 @@ fn refused(what: &str, head: response::Parts, text: Bytes) -> Error {
         head.status
     );
     Error::new(ErrorKind::Unsupported, message).by_the_peer()
+}
+
+/// The error for an answer that opens no WebSocket although its status does.
+fn broken(what: &str, status: StatusCode, why: &str) -> Error {
+    let message = format!("{what}: the server answered {}, but {why}", status.as_u16());
+    Error::new(ErrorKind::Protocol, message).by_the_peer()
 }
 
 fn failed(what: &str, error: hyper::Error) -> Error {

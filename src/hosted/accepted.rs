@@ -7,6 +7,8 @@ use tokio::sync::watch;
 
 use super::carrier::Server;
 use crate::conn::Stream;
+#[cfg(feature = "websocket")]
+use crate::conn::Transport;
 use crate::error::Reason;
 #[cfg(feature = "websocket")]
 use crate::error::{Error, ErrorKind};
@@ -130,12 +132,14 @@ impl Accepted {
         reset
     }
 
-    /// Resets the connections that are left, and returns their number.
+    /// Resets the connections that are left, and returns the number of those that ride on no link.
     #[cfg(feature = "websocket")]
     pub(crate) fn reset(&self, why: &'static str) -> usize {
         let left = Accepted::list(lock(&self.all));
         let left = left.iter().filter(|(stream, _)| !stream.is_done());
-        left.inspect(|(stream, _)| stream.reset(Reason::CANCEL, why)).count()
+        left.inspect(|(stream, _)| stream.reset(Reason::CANCEL, why))
+            .filter(|(stream, _)| stream.transport != Transport::WebSocketHttp2)
+            .count()
     }
 
     /// Copies the list, because a woken task must not find it locked.

@@ -307,7 +307,10 @@ impl Entry {
         }
         let outbox = &self.stream.outbox;
         if let Some(lease) = &self.lease {
-            lease.was_lost(error);
+            // A client's WebSocket tells of its own bytes.
+            if !self.stream.is_left_to_rider() {
+                lease.was_lost(error);
+            }
         } else if outbox.has_unsent_bytes()
             || outbox.progress().0 > 0 && error.reason() != Some(Reason::NO_ERROR)
         {

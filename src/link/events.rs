@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::Ordering::SeqCst;
 
 use bytes::BytesMut;
 use h2conn_engine::{Reason, Settings, StreamError, StreamId, Visitor};
@@ -293,6 +294,7 @@ impl Visitor for Events<'_> {
         self.shared.set_established();
         self.shared.info.observed.peer_settings(&Shown(settings));
         if self.is_client {
+            self.shared.offers_connect.store(settings.enable_connect_protocol, SeqCst);
             let limit = settings.max_concurrent_streams.unwrap_or(u32::MAX);
             self.shared.places.set_limit(limit as usize);
         }

@@ -234,6 +234,12 @@ impl super::Link {
         places.settled.load(SeqCst).then(|| places.limit.load(SeqCst))
     }
 
+    /// Whether the peer has offered extended CONNECT (RFC 8441 §3).
+    #[cfg(feature = "websocket")]
+    pub(crate) fn offers_connect(&self) -> bool {
+        self.shared.offers_connect.load(SeqCst)
+    }
+
     /// Whether the last stream that the peer decided on was refused.
     pub(crate) fn is_refusing(&self) -> bool {
         self.shared.places.refusing.load(Relaxed)

@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(super) accepted: Notify,
     /// The peer has shown that it speaks HTTP/2.
     pub(super) established: AtomicBool,
+    /// The SETTINGS of a client's peer allow extended CONNECT (RFC 8441 §3).
+    pub(super) offers_connect: AtomicBool,
     /// The link has ended, and the client had not received a byte.
     pub(super) unheard: AtomicBool,
     /// When a stream of a server's link, which no caller held, last may have lost bytes.
@@ -81,6 +83,7 @@ impl Shared {
             began: Instant::now(),
             accepted: Notify::new(),
             established: AtomicBool::new(false),
+            offers_connect: AtomicBool::new(false),
             unheard: AtomicBool::new(false),
             lost_bytes: Mutex::default(),
             waits_since: Mutex::default(),

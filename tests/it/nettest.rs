@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use h2conn::http::Version;
 use h2conn::testing::pair;
 use h2conn::tls::{ClientTls, Identity};
 use h2conn::{Client, Conn, Listener, ReadHalf, WriteHalf};
@@ -118,6 +119,11 @@ async fn over_unix() -> Result<(Conn, Conn)> {
     let client = client.open("http://localhost/").await?;
     let server = listener.accept().await.context("a request")?.accept()?;
     Ok((client, server))
+}
+
+/// A WebSocket over HTTP/2 between two ends of this library, on a link that the client has.
+async fn on_a_link(host: Host, over: Over) -> Result<(Conn, Conn)> {
+    reach::pair_by((host, Version::HTTP_2), over).await
 }
 
 /// A WebSocket between two ends of this library.
@@ -250,6 +256,24 @@ macro_rules! cases {
             #[test]
             fn $case() -> anyhow::Result<()> {
                 super::run(|| super::by_websocket(super::Host::Translated, super::Over::Tls), super::cases::$case)
+            }
+        )* }
+        mod websocket_on_a_link_of_ours { $(
+            #[test]
+            fn $case() -> anyhow::Result<()> {
+                super::run(|| super::on_a_link(super::Host::Listener, super::Over::Tls), super::cases::$case)
+            }
+        )* }
+        mod websocket_on_a_served_link { $(
+            #[test]
+            fn $case() -> anyhow::Result<()> {
+                super::run(|| super::on_a_link(super::Host::Served, super::Over::Cleartext), super::cases::$case)
+            }
+        )* }
+        mod websocket_on_a_link_of_hyper { $(
+            #[test]
+            fn $case() -> anyhow::Result<()> {
+                super::run(|| super::on_a_link(super::Host::Hyper, super::Over::Tls), super::cases::$case)
             }
         )* }
         mod memory { $(

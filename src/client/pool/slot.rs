@@ -172,6 +172,12 @@ impl Slot {
         self.serve();
     }
 
+    /// Whether one of the links that take more streams offers extended CONNECT.
+    #[cfg(feature = "websocket")]
+    pub(super) fn offers_connect(&self) -> bool {
+        lock(&self.state).links.iter().any(|link| link.is_open() && link.offers_connect())
+    }
+
     pub(super) fn is_used(&self) -> bool {
         let mut state = lock(&self.state);
         state.leaving.retain(WeakLink::is_alive);

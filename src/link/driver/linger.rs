@@ -97,7 +97,7 @@ impl Driver {
     }
 
     /// Ends the streams that are still in use. A stream that has sent its END_STREAM ends as if its
-    /// user had let it go. The others are reset.
+    /// user had let it go. A WebSocket ends the stream that it rides on. The others are reset.
     pub(super) fn end_use(&mut self) {
         let ending = Ending::Local(Reason::CANCEL, TIME_IS_UP.into());
         let keys: Vec<usize> = self.streams.iter().map(|(key, _)| key).collect();
@@ -105,7 +105,8 @@ impl Driver {
             let Some(entry) = self.streams.get_mut(key).filter(|entry| !entry.over) else {
                 continue;
             };
-            if !matches!(entry.stream.wish(), Wish::Live | Wish::WriteOnly) {
+            let is_in_use = matches!(entry.stream.wish(), Wish::Live | Wish::WriteOnly);
+            if !is_in_use || entry.stream.is_left_to_rider() {
                 continue;
             }
             // An ordinary request has usually sent all, and is in use until its response has ended.

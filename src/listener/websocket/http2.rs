@@ -20,11 +20,7 @@ use crate::error::Result;
 use crate::hosted;
 use crate::listener::Shared;
 use crate::listener::incoming::{Incoming, answer, plain};
-use crate::websocket::{Handshake, MessageCarrier, Refusal, Upgrade, run};
-
-/// The part of a connection's window that its WebSocket holds in addition: one part is read while the
-/// other one fills.
-const PART: u32 = 4;
+use crate::websocket::{Handshake, MessageCarrier, Refusal, Upgrade, room_on_stream, run};
 
 /// The server for WebSockets on a listener's links. A request that is held must not keep the links.
 #[derive(Debug)]
@@ -104,7 +100,7 @@ impl Asked {
         let stream = settings.stream(config, request, &handshake, info, &carrier);
         stream.set_answer(Ok(head));
         below.leave_to_rider();
-        let room = (config.window / PART).max(1) as usize;
+        let room = room_on_stream(config.window);
         let (mut session, most) = settings.session(config, room, &handshake, &stream, &carrier);
         let (upgrade, shutdown, account) = Upgrade::onto(below);
         session.count_in(account);

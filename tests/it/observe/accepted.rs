@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use axum::{Extension, Router, routing::any};
 use h2conn::axum::Accept;
 use h2conn::http::{Method, Version};
-use h2conn::{Acceptor, AcceptorStats, Conn, Listener, WebSockets};
+use h2conn::{Acceptor, AcceptorStats, Conn, Listener, Reach, WebSockets};
 use metrics_util::debugging::DebuggingRecorder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -317,6 +317,44 @@ async fn a_websocket_over_http2_at_a_listener_is_counted_once() -> TestResult {
         ("h2conn_conns_open side=server form=websocket_http2", 0),
         ("h2conn_conns_total side=server form=connect result=rejected", 1),
         ("h2conn_conns_total side=server form=websocket_http2 result=ok", 1),
+    ];
+    let expected = expected.map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(conns.collect::<BTreeMap<_, _>>(), BTreeMap::from(expected));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_websocket_over_http2_of_a_client_is_counted_once() -> TestResult {
+    let recorder = DebuggingRecorder::new();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    checked(30, async {
+        // It refuses the request by HTTP/2.
+        let builder = Listener::builder().websockets(WebSockets::new()).methods([Method::PATCH]);
+        let (mut listener, site) = listen_with(Over::Cleartext, builder).await?;
+        let client = site.client_builder().reach(Reach::Auto).build()?;
+        let connecting = client.connect(site.url("/"));
+        let (client_end, server_end) =
+            tokio::join!(connecting, crate::support::accept(&mut listener));
+        let ((client_end, _), server_end) = (client_end?, server_end?);
+        let (one, two) = tokio::join!(client_end.close(), server_end.close());
+        one?;
+        two?;
+        client.close().await?;
+        drop(listener);
+        Ok(())
+    })
+    .await?;
+    let counts = counts(recorder.snapshotter().snapshot());
+    let conns = counts.into_iter().filter(|(name, _)| {
+        name.starts_with("h2conn_fallbacks") || name.contains("conns") && name.contains("client")
+    });
+    let expected = [
+        ("h2conn_conns_open side=client form=connect", 0),
+        ("h2conn_conns_open side=client form=request", 0),
+        ("h2conn_conns_open side=client form=websocket_http2", 0),
+        ("h2conn_conns_total side=client form=request result=rejected", 1),
+        ("h2conn_conns_total side=client form=websocket_http2 result=ok", 1),
+        ("h2conn_fallbacks_total ", 1),
     ];
     let expected = expected.map(|(name, count)| (name.to_owned(), count));
     assert_eq!(conns.collect::<BTreeMap<_, _>>(), BTreeMap::from(expected));

@@ -4,27 +4,35 @@ use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use h2conn::{Acceptor, ErrorKind, OnDrop, Reason, Transport};
+use h2conn::http::Version;
+use h2conn::{Acceptor, ErrorKind, OnDrop, OriginStats, Reason, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{HOSTS, by_websocket, next, pair};
+use super::{HOSTS, by_websocket, client_by, next, pair_by};
 use crate::support::framework::{Host, hyper_server};
+use crate::support::websocket::BOTH;
 use crate::support::{GRACE, Over, TestResult, check_echo, noise, ours, run};
 
 #[test]
 fn a_connection_echoes_and_tells_its_transport() -> TestResult {
     run(async {
-        for host in HOSTS {
+        for (host, version) in HOSTS {
             for over in Over::BOTH {
                 let site = host.echo(over).await?;
-                let client = by_websocket(&site).build()?;
+                let client = client_by(version, &site, site.client_builder()).await?;
                 let (conn, response) = client.connect(site.url("/a/x?y=1")).await?;
-                ensure!(response.status() == 101, "{}", response.status());
-                ensure!(*conn.transport() == Transport::WebSocketHttp1);
+                let is_old = version == Version::HTTP_11;
+                let status = if is_old { 101 } else { 200 };
+                ensure!(response.status() == status, "{}", response.status());
+                let transport =
+                    if is_old { Transport::WebSocketHttp1 } else { Transport::WebSocketHttp2 };
+                ensure!(*conn.transport() == transport, "{}", conn.transport());
                 ensure!(conn.peer_addr().socket_addr() == Some(site.addr), "{}", conn.peer_addr());
                 ensure!(conn.peer_certificates().is_empty() == site.certificate.is_none());
                 let stats = client.stats();
-                ensure!(stats.websockets == 1 && stats.origins.is_empty(), "{stats:?}");
+                ensure!(stats.websockets == 1, "{stats:?}");
+                let conns: usize = stats.origins.iter().map(OriginStats::conns).sum();
+                ensure!(conns == usize::from(!is_old), "{stats:?}");
                 check_echo(conn, &noise(5 << 20, 7)).await?;
                 client.close().await?;
             }
@@ -38,7 +46,7 @@ fn each_side_ends_by_itself_and_the_other_goes_on() -> TestResult {
     run(async {
         for host in HOSTS {
             for swapped in [false, true] {
-                let (client, server) = pair(host, Over::Cleartext).await?;
+                let (client, server) = pair_by(host, Over::Cleartext).await?;
                 let (mut first, mut second) =
                     if swapped { (server, client) } else { (client, server) };
                 first.write_all(b"a question").await?;
@@ -72,9 +80,11 @@ fn each_side_ends_by_itself_and_the_other_goes_on() -> TestResult {
 #[test]
 fn resets_keep_their_reason_after_the_bytes_before_them() -> TestResult {
     run(async {
-        for code in [0, 2, 8, 1000, u32::MAX] {
+        for (code, version) in
+            [0, 2, 8, 1000, u32::MAX].into_iter().flat_map(|code| BOTH.map(|it| (code, it)))
+        {
             for swapped in [false, true] {
-                let (client, server) = pair(Host::Hyper, Over::Cleartext).await?;
+                let (client, server) = pair_by((Host::Hyper, version), Over::Cleartext).await?;
                 let (mut first, mut second) =
                     if swapped { (server, client) } else { (client, server) };
                 first.write_all(b"half of it").await?;
@@ -99,8 +109,8 @@ fn resets_keep_their_reason_after_the_bytes_before_them() -> TestResult {
 #[test]
 fn an_end_and_then_a_reset_is_no_good_end() -> TestResult {
     run(async {
-        for swapped in [false, true] {
-            let (client, server) = pair(Host::Served, Over::Cleartext).await?;
+        for (swapped, version) in [false, true].into_iter().flat_map(|it| BOTH.map(|by| (it, by))) {
+            let (client, server) = pair_by((Host::Served, version), Over::Cleartext).await?;
             let (mut first, mut second) = if swapped { (server, client) } else { (client, server) };
             first.shutdown().await?;
             ensure!(second.read(&mut [0]).await? == 0);
@@ -156,18 +166,20 @@ fn a_drop_that_resets_is_no_end() -> TestResult {
 #[test]
 fn pings_measure_the_round_trip_in_both_directions() -> TestResult {
     run(async {
-        let (client, server) = pair(Host::Hyper, Over::Cleartext).await?;
-        for _ in 0..3 {
-            let (there, back) = tokio::join!(client.ping(), server.ping());
-            ensure!(there? > Duration::ZERO && back? > Duration::ZERO);
-        }
-        let (one, two) = tokio::join!(client.ping(), client.ping());
-        ensure!(one.is_ok() && two.is_ok());
-        let (one, two) = tokio::join!(client.close(), server.close());
-        one?;
-        two?;
-        for conn in [client, server] {
-            ensure!(conn.ping().await.is_err(), "nobody answers any more");
+        for version in BOTH {
+            let (client, server) = pair_by((Host::Hyper, version), Over::Cleartext).await?;
+            for _ in 0..3 {
+                let (there, back) = tokio::join!(client.ping(), server.ping());
+                ensure!(there? > Duration::ZERO && back? > Duration::ZERO);
+            }
+            let (one, two) = tokio::join!(client.ping(), client.ping());
+            ensure!(one.is_ok() && two.is_ok());
+            let (one, two) = tokio::join!(client.close(), server.close());
+            one?;
+            two?;
+            for conn in [client, server] {
+                ensure!(conn.ping().await.is_err(), "nobody answers any more");
+            }
         }
         Ok(())
     })
@@ -176,18 +188,20 @@ fn pings_measure_the_round_trip_in_both_directions() -> TestResult {
 #[test]
 fn a_request_without_content_is_only_read() -> TestResult {
     run(async {
-        let (site, mut conns) = Host::Served.listen(Over::Cleartext).await?;
-        let client = by_websocket(&site).build()?;
-        let asking = client.request(site.url("/")).without_content().connect();
-        let (mut conn, _) = asking.await?;
-        let mut server = conns.recv().await.context("the server has ended")?;
-        ensure!(server.read(&mut [0]).await? == 0);
-        ensure!(conn.write(b"x").await.is_err());
-        server.write_all(b"an answer").await?;
-        server.close().await?;
-        let mut heard = String::new();
-        conn.read_to_string(&mut heard).await?;
-        ensure!(heard == "an answer");
+        for version in BOTH {
+            let (site, mut conns) = Host::Served.listen(Over::Cleartext).await?;
+            let client = client_by(version, &site, site.client_builder()).await?;
+            let asking = client.request(site.url("/")).without_content().connect();
+            let (mut conn, _) = asking.await?;
+            let mut server = conns.recv().await.context("the server has ended")?;
+            ensure!(server.read(&mut [0]).await? == 0);
+            ensure!(conn.write(b"x").await.is_err());
+            server.write_all(b"an answer").await?;
+            server.close().await?;
+            let mut heard = String::new();
+            conn.read_to_string(&mut heard).await?;
+            ensure!(heard == "an answer");
+        }
         Ok(())
     })
 }
@@ -195,8 +209,8 @@ fn a_request_without_content_is_only_read() -> TestResult {
 #[test]
 fn a_peer_that_goes_on_sending_is_reset_after_its_limit() -> TestResult {
     run(async {
-        for swapped in [false, true] {
-            let (client, server) = pair(Host::Hyper, Over::Cleartext).await?;
+        for (swapped, version) in [false, true].into_iter().flat_map(|it| BOTH.map(|by| (it, by))) {
+            let (client, server) = pair_by((Host::Hyper, version), Over::Cleartext).await?;
             let (first, mut second) = if swapped { (server, client) } else { (client, server) };
             let closing = tokio::spawn(async move { first.close().await });
             let piece = vec![7; 64 << 10];

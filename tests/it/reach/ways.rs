@@ -10,102 +10,151 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use h2conn::http::{Request, Response, StatusCode, Version};
+use h2conn::http::{Method, Request, Response, StatusCode, Version};
 use h2conn::{Acceptor, Client, Conn, ErrorKind, LinkPolicy, Reach, Transport};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::foreign::{Io, server, tls_server};
-use crate::support::framework::{Host, stock};
+use crate::support::framework::Host;
 use crate::support::{
     Over, Site, TestResult, check_echo, echo, echo_server, noise, run, tcp_server,
 };
 
-type Answer = Response<BoxBody<Bytes, h2conn::Error>>;
-type Answering = Pin<Box<dyn Future<Output = Option<Answer>> + Send>>;
+pub(super) type Answer = Response<BoxBody<Bytes, h2conn::Error>>;
+pub(super) type Answering = Pin<Box<dyn Future<Output = Option<Answer>> + Send>>;
 
 /// Longer than any answer takes.
-const LONG: Duration = Duration::from_secs(300);
+pub(super) const LONG: Duration = Duration::from_secs(300);
 
 /// Nearly no time.
-const SHORT: Duration = Duration::from_millis(50);
+pub(super) const SHORT: Duration = Duration::from_millis(50);
 
-/// The answer of a box to a request by HTTP/2. `None` never answers.
-type Behaviour = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
+/// The answer of a box to a request by HTTP/2. `None` never answers. An answer with a reason among its extensions is a
+/// reset.
+pub(super) type Behaviour = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
 
-fn status(status: u16) -> Option<Answer> {
+pub(super) fn status(status: u16) -> Option<Answer> {
     let body = Empty::new().map_err(|never: Infallible| match never {}).boxed();
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
     Some(response)
 }
 
-/// A box of which the WebSockets are echoed, and which does something else to requests by HTTP/2.
-struct Strange {
-    site: Site,
-    /// The requests by HTTP/2 so far.
+/// A box of which the WebSockets over HTTP/1.1 are echoed, and which does something else to requests by HTTP/2.
+pub(super) struct Strange {
+    pub(super) site: Site,
+    counts: Counts,
+}
+
+/// The requests that have come so far.
+#[derive(Clone, Default)]
+struct Counts {
+    /// Those by HTTP/2, without those for a WebSocket.
     streams: Arc<AtomicUsize>,
-    /// The requests for a WebSocket so far.
+    /// Those for a WebSocket over HTTP/2.
+    connects: Arc<AtomicUsize>,
+    /// Those for a WebSocket over HTTP/1.1.
     websockets: Arc<AtomicUsize>,
+}
+
+/// The behaviour of a box, by each way.
+#[derive(Clone)]
+struct Ways {
+    takes_websockets: bool,
+    by_http2: Behaviour,
+    /// A box that announces WebSockets over HTTP/2.
+    by_connect: Option<Behaviour>,
 }
 
 impl Strange {
     async fn new(over: Over, takes_websockets: bool, behaviour: Behaviour) -> TestResult<Strange> {
-        let (streams, websockets) = (Arc::default(), Arc::default());
-        let counts = (Arc::clone(&streams), Arc::clone(&websockets));
-        let site = server(over, move |io| {
-            serve(io, takes_websockets, Arc::clone(&behaviour), counts.clone())
-        })
-        .await?;
-        Ok(Strange { site, streams, websockets })
+        Strange::start(over, Ways { takes_websockets, by_http2: behaviour, by_connect: None }).await
+    }
+
+    /// A box that announces WebSockets over HTTP/2, and does this to them. It refuses other requests by HTTP/2, or never
+    /// answers them.
+    pub(super) async fn announcing(
+        over: Over,
+        takes_websockets: bool,
+        refuses: bool,
+        behaviour: Behaviour,
+    ) -> TestResult<Strange> {
+        let by_http2: Behaviour =
+            Arc::new(move |_| Box::pin(ready(if refuses { status(405) } else { None })));
+        Strange::start(over, Ways { takes_websockets, by_http2, by_connect: Some(behaviour) }).await
+    }
+
+    async fn start(over: Over, ways: Ways) -> TestResult<Strange> {
+        let counts = Counts::default();
+        let counted = counts.clone();
+        let site = server(over, move |io| serve(io, ways.clone(), counted.clone())).await?;
+        Ok(Strange { site, counts })
     }
 
     /// A client that falls back after this delay. On a loaded machine an answer may take a second.
-    fn client(&self, delay: Duration) -> h2conn::Result<Client> {
+    pub(super) fn client(&self, delay: Duration) -> h2conn::Result<Client> {
         self.site.client_builder().reach(Reach::Auto).fallback_delay(delay).build()
     }
 
     fn counts(&self) -> (usize, usize) {
-        (self.streams.load(SeqCst), self.websockets.load(SeqCst))
+        let Counts { streams, connects: _, websockets } = &self.counts;
+        (streams.load(SeqCst), websockets.load(SeqCst))
+    }
+
+    /// Those over HTTP/2 for a WebSocket too, in the middle.
+    pub(super) fn all_counts(&self) -> [usize; 3] {
+        let Counts { streams, connects, websockets } = &self.counts;
+        [streams, connects, websockets].map(|count| count.load(SeqCst))
     }
 }
 
 async fn serve(
     io: impl Io,
-    takes_websockets: bool,
-    behaviour: Behaviour,
-    (streams, websockets): (Arc<AtomicUsize>, Arc<AtomicUsize>),
+    Ways { takes_websockets, by_http2, by_connect }: Ways,
+    Counts { streams, connects, websockets }: Counts,
 ) -> TestResult {
+    let mut serving = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    if by_connect.is_some() {
+        serving.http2().enable_connect_protocol();
+    }
     let service = service_fn(move |request: Request<Incoming>| {
-        let answering: Answering = if request.version() == Version::HTTP_2 {
-            streams.fetch_add(1, SeqCst);
-            behaviour(request)
-        } else {
-            websockets.fetch_add(1, SeqCst);
-            Box::pin(ready(match takes_websockets {
-                true => Some(accept(request)),
-                false => status(404),
-            }))
-        };
+        let is_connect = request.method() == Method::CONNECT;
+        let answering: Answering =
+            if let Some(by_connect) = by_connect.as_ref().filter(|_| is_connect) {
+                connects.fetch_add(1, SeqCst);
+                by_connect(request)
+            } else if request.version() == Version::HTTP_2 {
+                streams.fetch_add(1, SeqCst);
+                by_http2(request)
+            } else {
+                websockets.fetch_add(1, SeqCst);
+                Box::pin(ready(match takes_websockets {
+                    true => Some(accept(request)),
+                    false => status(404),
+                }))
+            };
         async {
             match answering.await {
-                Some(answer) => Ok::<_, Infallible>(answer),
+                Some(answer) => match answer.extensions().get::<h2::Reason>() {
+                    Some(reason) => Err(h2::Error::from(*reason)),
+                    None => Ok(answer),
+                },
                 None => pending().await,
             }
         }
     });
-    let serving = stock();
     let serving = serving.serve_connection_with_upgrades(TokioIo::new(io), service);
     serving.await.map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 /// Makes an echo of a request for a WebSocket.
-fn accept(request: Request<Incoming>) -> Answer {
+pub(super) fn accept(request: Request<Incoming>) -> Answer {
     match Acceptor::default().accept(request) {
         Ok((conn, response)) => {
             tokio::spawn(echo(conn));
@@ -115,7 +164,7 @@ fn accept(request: Request<Incoming>) -> Answer {
     }
 }
 
-async fn check(conn: Conn, transport: &Transport) -> TestResult {
+pub(super) async fn check(conn: Conn, transport: &Transport) -> TestResult {
     ensure!(conn.transport() == transport, "{}", conn.transport());
     check_echo(conn, &noise(100_000, 5)).await
 }
@@ -303,6 +352,12 @@ fn many_that_connect_at_once_through_a_silent_box_all_find_the_way() -> TestResu
     })
 }
 
+/// Takes WebSockets over HTTP/1.1.
+async fn serve_by_http1(io: impl Io, by_http2: Behaviour) -> TestResult {
+    let ways = Ways { takes_websockets: true, by_http2, by_connect: None };
+    serve(io, ways, Counts::default()).await
+}
+
 /// Serves HTTP/1.1, and does something else to HTTP/2.
 async fn only_http1(mut io: TcpStream, answer: &'static [u8]) -> TestResult {
     let mut first = [0; 3];
@@ -320,7 +375,7 @@ async fn only_http1(mut io: TcpStream, answer: &'static [u8]) -> TestResult {
         return Ok(());
     }
     let none: Behaviour = Arc::new(|_| Box::pin(ready(None)));
-    serve(io, true, none, (Arc::default(), Arc::default())).await
+    serve_by_http1(io, none).await
 }
 
 #[test]
@@ -338,10 +393,7 @@ fn a_server_of_http1_alone_is_reached_by_a_websocket() -> TestResult {
         // Over TLS, ALPN says it.
         for alpn in [&["http/1.1"][..], &[]] {
             let none: Behaviour = Arc::new(|_| Box::pin(ready(None)));
-            let site = tls_server(alpn, move |io| {
-                serve(io, true, Arc::clone(&none), (Arc::default(), Arc::default()))
-            })
-            .await?;
+            let site = tls_server(alpn, move |io| serve_by_http1(io, Arc::clone(&none))).await?;
             let client = site.client_builder().reach(Reach::Auto).build()?;
             let (conn, _) = client.connect(site.url("/")).await?;
             check(conn, &Transport::WebSocketHttp1).await?;

@@ -62,7 +62,8 @@ pub(crate) struct ConnectOptions {
     ///
     /// The server must take WebSockets: h2conn listen and h2conn serve do, and so do programs with h2conn's `accept` or
     /// `serve`. auto tries the WebSocket when HTTP/2 is refused, or gives no answer for a second; a server that answers
-    /// later than that sees two requests.
+    /// later than that sees two requests, or three. The WebSocket shares the connection of HTTP/2 where the server or
+    /// the proxy offers that (RFC 8441), and uses HTTP/1.1 otherwise.
     #[arg(help_heading = "Network")]
     #[arg(long, value_name = "WAY", value_enum, default_value_t = ReachBy::Http2)]
     pub(crate) reach: ReachBy,
