@@ -37,7 +37,7 @@ async fn through(kind: Kind, form: Form) -> TestResult {
     let mut way = Way::start(kind, form, &program).await?;
     let tools = Tools::start(kind, form, &program).await?;
     let slow = if is_long() { &Cell::SLOW[..] } else { &[] };
-    let auto = if form == Form::WebSocket { &[Cell::Auto][..] } else { &[] };
+    let auto = if form == Form::WebSocket { &Cell::AUTO[..] } else { &[] };
     let cells: Vec<Cell> = Cell::QUICK.iter().chain(slow).chain(auto).copied().collect();
     let talking = join_all(cells.iter().map(|cell| way.see(*cell)));
     let (outcomes, tunnel, files) =

@@ -60,7 +60,8 @@ impl Way {
                 Cell::Silence330 => self.silence(330).await,
                 Cell::Talk75 => self.talk().await,
                 Cell::Late70 => self.late().await,
-                Cell::Auto => self.auto().await,
+                Cell::Auto => self.auto().await.map(|_| GOOD.to_owned()),
+                Cell::AutoVersion => self.auto().await,
                 _ => bail!("{cell:?} is seen elsewhere"),
             }
         };
@@ -254,7 +255,7 @@ impl Way {
         Ok(GOOD.to_owned())
     }
 
-    /// The way that a client finds by itself.
+    /// The version of HTTP under the WebSocket that a client finds by itself, which has all its ends.
     async fn auto(&self) -> Result<String> {
         let client = builder(&self.proxy).reach(Reach::Auto).build()?;
         let connecting = client.connect(format!("{}echo", self.proxy.url));
@@ -262,9 +263,27 @@ impl Way {
         echoed(&mut conn, b"by whichever way").await?;
         // The other end's answer, and not that of the proxy.
         conn.ping().await?;
+        let version = match conn.transport() {
+            Transport::WebSocketHttp1 => "1.1",
+            Transport::WebSocketHttp2 => "2",
+            other => bail!("{other}"),
+        };
         let way = conn.transport().clone();
         conn.close().await?;
-        Ok(if way == Transport::WebSocketHttp1 { GOOD.to_owned() } else { way.to_string() })
+        let mut conn = client.open(format!("{}count", self.proxy.url)).await?;
+        ensure!(*conn.transport() == way, "{}", conn.transport());
+        conn.write_all(&[7; 1000]).await?;
+        conn.shutdown().await?;
+        let mut answer = String::new();
+        conn.read_to_string(&mut answer).await?;
+        ensure!(answer == "1000 bytes", "{answer:?}");
+        conn.close().await?;
+        let mut conn = client.open(format!("{}resets", self.proxy.url)).await?;
+        conn.write_all(b"ab").await?;
+        let error = conn.read_to_end(&mut Vec::new()).await.err().context("an end")?;
+        let error = Error::from_io(&error).context("a foreign error")?;
+        ensure!(error.reason().is_some_and(|reason| reason.code() == CODE), "{error}");
+        Ok(version.to_owned())
     }
 
     /// A connection that is open while the proxy reads its configuration again.

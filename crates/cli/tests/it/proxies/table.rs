@@ -28,6 +28,7 @@ pub(super) enum Cell {
     Talk75,
     Late70,
     Auto,
+    AutoVersion,
 }
 
 impl Cell {
@@ -42,6 +43,9 @@ impl Cell {
         Cell::ServerResets,
         Cell::ClientResets,
     ];
+
+    /// Those of a client that finds the WebSocket by itself.
+    pub(super) const AUTO: [Cell; 2] = [Cell::Auto, Cell::AutoVersion];
 
     /// Those that need minutes.
     pub(super) const SLOW: [Cell; 4] =
@@ -76,7 +80,7 @@ impl Cell {
             Form::Http2 => Cell::ALL.to_vec(),
             Form::WebSocket => {
                 let same = Cell::ALL.into_iter().filter(|cell| *cell != Cell::Streams);
-                [Cell::Auto].into_iter().chain(same).collect()
+                Cell::AUTO.into_iter().chain(same).collect()
             }
         }
     }
@@ -103,6 +107,7 @@ impl Cell {
             Cell::Talk75 => "a line a second for 75 s",
             Cell::Late70 => "the answer comes 70 s after the client's end",
             Cell::Auto => "`Reach::Auto` finds the WebSocket",
+            Cell::AutoVersion => "the version of HTTP that it then takes",
         }
     }
 }
@@ -117,6 +122,8 @@ pub(super) fn expected(cell: Cell, kind: Kind, form: Form) -> &'static str {
 
 fn expected_of_websockets(cell: Cell, kind: Kind) -> &'static str {
     match (cell, kind) {
+        (Cell::AutoVersion, Kind::OldHaproxy | Kind::Haproxy | Kind::Nghttpx) => "2",
+        (Cell::AutoVersion, _) => "1.1",
         (Cell::Reload, Kind::Envoy | Kind::Caddy) => "Closed",
         _ => GOOD,
     }
@@ -164,7 +171,7 @@ pub(super) fn lines(form: Form) -> Vec<String> {
     let mut lines = vec![format!("| | {} |\n", names.join(" | "))];
     for cell in Cell::of(form) {
         let entries = Kind::ALL.map(|kind| match expected(cell, kind, form) {
-            seen if seen == GOOD || seen.parse::<u32>().is_ok() => seen.to_owned(),
+            seen if seen == GOOD || seen.parse::<f32>().is_ok() => seen.to_owned(),
             seen => {
                 let number = notes.iter().position(|note| *note == seen).unwrap_or_else(|| {
                     notes.push(seen);
