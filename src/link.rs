@@ -67,7 +67,7 @@ pub(crate) use lease::{Lease, Places, Watch};
 pub(crate) use outcome::TIME_IS_UP;
 #[cfg(feature = "websocket")]
 pub(crate) use outcome::{lost_unseen, reset_in_use};
-pub(crate) use session::{PREFACE, Socket};
+pub(crate) use session::{PREFACE, Socket, poll_discard};
 
 /// A handle of a link. A client's link ends when its last handle and its last stream are gone.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ mod http1;
 mod incoming;
 mod limits;
 mod links;
+mod parting;
 mod refusal;
 #[cfg(feature = "serve")]
 mod serve;

@@ -58,7 +58,9 @@ pub use body::RequestBody;
 ///   silent client over TCP (`SO_KEEPALIVE`) after the
 ///   [`keep_alive_interval`](crate::ListenerBuilder::keep_alive_interval) and the
 ///   [`keep_alive_timeout`](crate::ListenerBuilder::keep_alive_timeout), three times, and notices a
-///   vanished one after a minute.
+///   vanished one after a minute. A client that is answered while it still sends its request gets
+///   the answer whole: the [`linger_timeout`](crate::ListenerBuilder::linger_timeout) bounds how long
+///   the rest of the request is read and dropped.
 /// * **Connections.** A handler makes one with [`accept`](fn@crate::accept) or
 ///   [`axum::Accept`](crate::axum::Accept). WebSockets (feature `websocket`) come over HTTP/1.1, and
 ///   over HTTP/2 once the listener offers them:
@@ -134,7 +136,9 @@ impl Serve {
     /// that are on their way are still served, and
     /// [`Conn::draining`](crate::Conn::draining) fires on all connections, WebSockets included. The
     /// server ends when all requests and connections have ended, and the clients that speak HTTP/2
-    /// have acknowledged everything. Clients in their handshakes have a second.
+    /// have acknowledged everything. Clients in their handshakes have a second. Clients that speak
+    /// HTTP/1.1 end after their last answer, within the
+    /// [`linger_timeout`](crate::ListenerBuilder::linger_timeout).
     ///
     /// Upgrades over HTTP/1.1 that the program itself has taken are not waited for. The WebSockets of
     /// `accept` are.

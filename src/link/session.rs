@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use super::trace::Trace;
 pub(super) use confirm::Carried;
 use confirm::Confirm;
+pub(crate) use end::poll_discard;
 use read::FIRST_READ;
 pub(super) use read::Read;
 

@@ -227,7 +227,11 @@ impl ListenerBuilder {
         self
     }
 
-    /// The same as [`ClientBuilder::linger_timeout`](crate::ClientBuilder::linger_timeout).
+    /// The same as [`ClientBuilder::linger_timeout`](crate::ClientBuilder::linger_timeout). It is also
+    /// the time for the end of a client that speaks HTTP/1, once it has its last answer or a refusal.
+    /// Until then bytes that it still sends are dropped, so that it does not lose the answer to a
+    /// request that it has not sent in full (RFC 9112 §9.6). Such a client is given up earlier if it is
+    /// silent for a sixth of the time (5 seconds), or sends 256 MiB.
     pub fn linger_timeout(mut self, time: Duration) -> Self {
         self.config.linger_timeout = time;
         self

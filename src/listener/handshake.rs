@@ -22,8 +22,11 @@ use crate::link::{Entrance, Link, PREFACE, Socket};
 use crate::observe::{self, Side};
 use crate::tls::Acceptor;
 
-/// The time for telling a client that it is over a cap: TLS, its first bytes, our last ones.
+/// The time for the TLS and the first bytes of a client that is over a cap.
 const REFUSAL: Duration = Duration::from_secs(3);
+
+/// The time for the last word to such a client, and its end. There are few places for them.
+const LAST_WORD: Duration = Duration::from_secs(6);
 
 /// The state that the listener's background tasks share.
 #[derive(Debug)]
@@ -74,14 +77,17 @@ impl Server {
     /// Tells a client that it is over a cap.
     async fn refuse<T: Socket + 'static>(&self, io: T, refusal: Refusal) {
         let _counted = Counted::new(Kind::Task);
-        let told = async {
+        let seen = async {
             match &self.tls {
                 None => refusal::over_cap(io, refusal.cap).await,
                 Some(tls) => refusal::over_cap(tls.accept(io).await?.0, refusal.cap).await,
             }
         };
-        // A client that does not listen gets no answer.
-        let _ = timeout(REFUSAL.min(self.config.handshake_timeout), Box::pin(told)).await;
+        // A client that says nothing gets no answer.
+        let limit = REFUSAL.min(self.config.handshake_timeout);
+        if let Ok(Ok(refused)) = timeout(limit, Box::pin(seen)).await {
+            refused.tell(LAST_WORD.min(self.config.linger_timeout)).await;
+        }
     }
 
     async fn welcome<T>(self: &Arc<Self>, io: T, local: Addr, peer: Addr, mut slot: Slot)
@@ -103,6 +109,16 @@ impl Server {
             #[cfg(any(feature = "serve", feature = "websocket"))]
             Ok(Ok(Client::Http1(server, client))) => {
                 return self.shared.serve_http1(&*server, *client, slot).await;
+            }
+            Ok(Ok(Client::Refused(refused))) => {
+                observe::handshake_failed(Side::Server, &peer, &refused.error);
+                let told = Box::pin(refused.tell(self.config.linger_timeout));
+                tokio::select! {
+                    biased;
+                    () = slot.must_leave() => observe::refused(MAX_LINKS, &peer),
+                    () = told => {}
+                }
+                return;
             }
             Ok(Err(error)) => {
                 observe::handshake_failed(Side::Server, &peer, &error);
@@ -150,13 +166,13 @@ impl Server {
     }
 
     #[cfg(not(any(feature = "serve", feature = "websocket")))]
-    async fn another_protocol<T: Socket>(
+    async fn another_protocol<T: Socket + 'static>(
         self: &Arc<Self>,
         io: T,
         seen: BytesMut,
         _: LinkInfo,
     ) -> Result<Client> {
-        Err(refusal::not_http2(io, seen, &self.origins).await)
+        Ok(Client::Refused(refusal::not_http2(io, seen, &self.origins).await))
     }
 
     #[cfg(any(feature = "serve", feature = "websocket"))]
@@ -171,7 +187,7 @@ impl Server {
             false => None,
         };
         let Some(server) = server else {
-            return Err(refusal::not_http2(io, seen, &self.origins).await);
+            return Ok(Client::Refused(refusal::not_http2(io, seen, &self.origins).await));
         };
         let client = NewClient {
             io: Box::new(io),
@@ -179,6 +195,7 @@ impl Server {
             info: Arc::new(info),
             head_timeout: self.config.handshake_timeout,
             max_head: self.config.max_header_list_size as usize,
+            linger: self.config.linger_timeout,
             quiet: crate::conn::Quiet::new(&self.config),
         };
         Ok(Client::Http1(server, Box::new(client)))
@@ -225,6 +242,7 @@ impl Server {
 /// A client whose handshakes are complete.
 enum Client {
     Http2(Link),
+    Refused(refusal::Refused),
     #[cfg(any(feature = "serve", feature = "websocket"))]
     Http1(Arc<dyn Http1Server>, Box<NewClient>),
 }

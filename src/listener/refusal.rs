@@ -1,15 +1,15 @@
 //! Refusing a client in its own protocol.
 
-use std::io;
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::handshake::{Spoken, read_preface};
 use super::http1;
 use super::limits::Cap;
+use super::parting::part;
 use crate::config::Origins;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Socket;
@@ -17,20 +17,41 @@ use crate::link::Socket;
 /// The most bytes that a client that speaks HTTP/1 may send before its answer.
 const HTTP1_HEAD: usize = 16 << 10;
 
-/// Tells a client that it is over a cap, through a GOAWAY that excludes every request
+/// A client that is sent away.
+pub(super) struct Refused {
+    io: Box<dyn Socket>,
+    word: Bytes,
+    /// The error to log.
+    pub(super) error: Error,
+}
+
+impl Refused {
+    fn new(io: impl Socket + 'static, word: impl Into<Bytes>, message: String) -> Refused {
+        let error = Error::new(ErrorKind::Unsupported, message);
+        Refused { io: Box::new(io), word: word.into(), error }
+    }
+
+    /// Sends the last word, and waits until the client has ended, for about `limit` at most.
+    pub(super) async fn tell(mut self, limit: Duration) {
+        if let Ok(Ok(())) = timeout(limit, self.io.write_all(&self.word)).await {
+            part(&mut self.io, limit).await;
+        }
+    }
+}
+
+/// Refuses a client that is over a cap, through a GOAWAY that excludes every request
 /// (RFC 9113 §6.8), or through 503. The reason is NO_ERROR: with another reason, some clients (Go's
 /// is one) treat an unseen request as a failed one.
-pub(super) async fn over_cap<T: Socket>(mut io: T, cap: Cap) -> Result<()> {
+pub(super) async fn over_cap<T: Socket + 'static>(mut io: T, cap: Cap) -> Result<Refused> {
     match read_preface(&mut io).await? {
         Spoken::Http2(_) => {
-            farewell(&mut io, &goaway(&cap.to_string())).await;
-            Ok(())
+            let text = cap.to_string();
+            Ok(Refused::new(io, goaway(&text), text))
         }
         Spoken::Other(seen) => {
             let text = format!("This is an h2conn server, and {cap}. Try again later.\n");
             let status = "503 Service Unavailable\r\nretry-after: 1";
-            let _ = send_away(io, seen, |_| (status, text)).await;
-            Ok(())
+            Ok(send_away(io, seen, |_| (status, text)).await)
         }
     }
 }
@@ -47,34 +68,34 @@ fn goaway(text: &str) -> BytesMut {
     frames
 }
 
-/// Tells a client that it does not speak HTTP/2, and returns the error to log.
-pub(super) async fn not_http2<T: Socket>(io: T, seen: BytesMut, origins: &Origins) -> Error {
+/// Refuses a client that does not speak HTTP/2.
+pub(super) async fn not_http2(
+    io: impl Socket + 'static,
+    seen: BytesMut,
+    origins: &Origins,
+) -> Refused {
     send_away(io, seen, |head| http1::answer(head, origins)).await
 }
 
-/// Answers a client that speaks HTTP/1 with the status and the text that `answer` makes of the
+/// Refuses a client that speaks HTTP/1 with the status and the text that `answer` makes of the
 /// request's head. The status may have fields after it. A client that speaks TLS gets an alert.
-/// Returns the client's protocol as an error.
-async fn send_away<T: Socket>(
-    mut io: T,
+async fn send_away(
+    mut io: impl Socket + 'static,
     mut seen: BytesMut,
     answer: impl FnOnce(&[u8]) -> (&'static str, String),
-) -> Error {
+) -> Refused {
     const TLS_HANDSHAKE: u8 = 0x16;
     /// A fatal alert, `unexpected_message` (RFC 8446 §6).
-    const TLS_ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 10];
+    const TLS_ALERT: &[u8] = &[0x15, 3, 3, 0, 2, 2, 10];
 
-    let unsupported = |message: String| Error::new(ErrorKind::Unsupported, message);
     if seen.first() == Some(&TLS_HANDSHAKE) {
-        farewell(&mut io, &TLS_ALERT).await;
-        return unsupported("the client speaks TLS, and this port does not".to_owned());
+        let message = "the client speaks TLS, and this port does not";
+        return Refused::new(io, TLS_ALERT, message.to_owned());
     }
     if !speaks_http1(&mut io, &mut seen).await {
         let first = seen[..seen.len().min(32)].escape_ascii().to_string();
-        farewell(&mut io, &[]).await;
-        return unsupported(format!(
-            "the client does not speak HTTP/2: its first bytes are \"{first}\""
-        ));
+        let message = format!("the client does not speak HTTP/2: its first bytes are \"{first}\"");
+        return Refused::new(io, Bytes::new(), message);
     }
     read_head(&mut io, &mut seen).await;
     let (status, text) = answer(&seen);
@@ -83,9 +104,9 @@ async fn send_away<T: Socket>(
          content-length: {}\r\nconnection: close\r\n\r\n{text}",
         text.len()
     );
-    farewell(&mut io, answer.as_bytes()).await;
     let text = String::from_utf8_lossy(&seen);
-    unsupported(format!("the client speaks HTTP/1: {:?}", text.lines().next().unwrap_or("")))
+    let message = format!("the client speaks HTTP/1: {:?}", text.lines().next().unwrap_or(""));
+    Refused::new(io, answer, message)
 }
 
 /// Reads the first line of a client that does not speak HTTP/2, and tells whether it is one of
@@ -119,16 +140,28 @@ pub(super) async fn read_head(io: &mut impl Socket, seen: &mut BytesMut) {
     }
 }
 
-/// Sends a last word, and waits until the client has received it. Closing a socket with unread
-/// bytes would reset the socket and lose the word.
-async fn farewell(io: &mut (impl Socket + ?Sized), word: &[u8]) {
-    let said = async {
-        io.write_all(word).await?;
-        io.shutdown().await?;
-        let mut rest = [0; 4096];
-        while io.read(&mut rest).await? > 0 {}
-        io::Result::Ok(())
-    };
-    // Do not listen for long to a client that keeps talking.
-    let _ = timeout(Duration::from_secs(1), said).await;
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// The time of a line bounds the word no more than what follows it.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_slowly_gets_the_whole_word() {
+        let (io, mut client) = duplex(10);
+        let refused = Refused::new(io, &b"a word that is longer than the line"[..], String::new());
+        let told = tokio::spawn(refused.tell(Duration::from_secs(30)));
+        let mut heard = Vec::new();
+        loop {
+            sleep(Duration::from_secs(3)).await;
+            if client.read_buf(&mut heard).await.expect("no failure") == 0 {
+                break;
+            }
+        }
+        assert_eq!(heard, b"a word that is longer than the line");
+        drop(client);
+        told.await.expect("no panic");
+    }
 }

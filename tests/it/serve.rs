@@ -7,6 +7,7 @@ mod conns;
 mod foreign;
 mod http1;
 mod memory;
+mod parting;
 mod shutdown;
 mod unusual;
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use h2conn_engine::{Reason, StreamId};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -41,15 +41,8 @@ impl Session {
         if !self.shut || self.read_end {
             return Poll::Ready(());
         }
-        let mut bytes = [0; 4096];
-        loop {
-            let mut buf = ReadBuf::new(&mut bytes);
-            match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
-                Poll::Ready(_) => return Poll::Ready(()),
-            }
-        }
+        while ready!(poll_discard(Pin::new(&mut self.io), cx)) > 0 {}
+        Poll::Ready(())
     }
 
     /// Asks whether the peer has received everything that was written so far. Returns the number of
@@ -131,4 +124,15 @@ impl Session {
     pub(in crate::link) fn write_error(&self) -> Option<Arc<io::Error>> {
         self.broken.as_ref().map(|error| Arc::new(copy_error(error)))
     }
+}
+
+/// Reads some bytes and drops them. Returns their number, and 0 once the transport has ended or has
+/// failed. A task that waits here holds no buffer.
+pub(crate) fn poll_discard(
+    io: Pin<&mut (impl AsyncRead + ?Sized)>,
+    cx: &mut Context<'_>,
+) -> Poll<usize> {
+    let mut bytes = [0; 4096];
+    let mut buf = ReadBuf::new(&mut bytes);
+    Poll::Ready(ready!(io.poll_read(cx, &mut buf)).map_or(0, |()| buf.filled().len()))
 }

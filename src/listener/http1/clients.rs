@@ -42,6 +42,8 @@ pub(crate) struct Http1Client {
     pub(crate) head_timeout: Duration,
     /// The most bytes of a request's head.
     pub(crate) max_head: usize,
+    /// The time for the client's end.
+    pub(crate) linger: Duration,
     /// The timeouts for a client on which nothing moves, if there are any.
     pub(crate) quiet: Option<Box<Quiet>>,
     /// To be told when a request of the client has been answered.
@@ -61,6 +63,7 @@ pub(in crate::listener) struct NewClient {
     pub(in crate::listener) info: Arc<LinkInfo>,
     pub(in crate::listener) head_timeout: Duration,
     pub(in crate::listener) max_head: usize,
+    pub(in crate::listener) linger: Duration,
     pub(in crate::listener) quiet: Option<Box<Quiet>>,
 }
 
@@ -167,7 +170,7 @@ impl Shared {
         client: NewClient,
         mut slot: Slot,
     ) {
-        let NewClient { io, seen, info, head_timeout, max_head, quiet } = client;
+        let NewClient { io, seen, info, head_timeout, max_head, linger, quiet } = client;
         let (answered, peer) = (Arc::<Notify>::default(), info.peer.clone());
         let mut cut = self.http1.cut.subscribe();
         let counted: Arc<dyn Any + Send + Sync> = Arc::new(Counted::new(&self.http1.clients));
@@ -182,6 +185,7 @@ impl Shared {
             info,
             head_timeout,
             max_head,
+            linger,
             quiet,
             answered: Arc::clone(&answered),
             #[cfg(all(feature = "serve", feature = "websocket"))]

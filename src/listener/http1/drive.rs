@@ -1,8 +1,9 @@
 //! HTTP/1.1 with a client, by hyper.
 
 use std::error::Error as StdError;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::task::Poll;
 
 use http::{Request, Response};
 use http_body::Body;
@@ -12,8 +13,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::Http1Client;
-use super::transport::{Transport, Watch};
+use super::transport::{Line, Transport, Watch};
 use crate::alive::{Counted, Kind};
+use crate::listener::parting::part;
 use crate::observe;
 
 /// The least room for what a client sends: hyper needs 8 KiB, and reads bodies into it.
@@ -32,40 +34,54 @@ impl Http1Client {
         R::Error: Into<BoxError>,
     {
         let _counted = Counted::new(Kind::Task);
-        let Http1Client { io, seen, info, head_timeout, max_head, quiet, open, .. } = self;
-        let watch = Watch::new(quiet);
-        let io = TokioIo::new(Transport::new(io, seen, watch.clone(), open));
+        let Http1Client { io, seen, info, head_timeout, max_head, linger, quiet, open, .. } = self;
+        let (line, watch) = (Line::new(io, seen, open), Watch::new(quiet));
+        let io = TokioIo::new(Transport::new(line.clone(), watch.clone()));
         let asked = watch.clone();
         let answer = move |request: Request<Incoming>| {
             asked.asked(request.uri().path());
             answer(request)
         };
-        let conn = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(head_timeout)
-            .max_header_size(max_head)
-            .max_buf_size(max_head.max(LEAST_ROOM))
-            .serve_connection(io, service_fn(answer))
-            .with_upgrades();
-        let mut conn = pin!(conn);
-        let served = async {
-            // The connection first: a request that has come is served, even if the server ends
-            // meanwhile.
+        let (outcome, is_idle) = {
+            let conn = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(head_timeout)
+                .max_header_size(max_head)
+                .max_buf_size(max_head.max(LEAST_ROOM))
+                .serve_connection(io, service_fn(answer))
+                .with_upgrades();
+            let mut conn = pin!(conn);
+            let served = async {
+                // The connection first: a request that has come is served, even if the server ends
+                // meanwhile.
+                tokio::select! {
+                    biased;
+                    outcome = conn.as_mut() => return (outcome, false),
+                    _ = ends => {}
+                }
+                conn.as_mut().graceful_shutdown();
+                let before = line.written();
+                match poll_fn(|cx| Poll::Ready(conn.as_mut().poll(cx))).await {
+                    Poll::Ready(outcome) => (outcome, line.written() == before),
+                    Poll::Pending => (conn.await, false),
+                }
+            };
             tokio::select! {
                 biased;
-                outcome = conn.as_mut() => return outcome,
-                _ = ends => {}
+                served = served => served,
+                (knob, path) = watch.runs_out() => return info.observed.timed_out(knob, &path),
             }
-            conn.as_mut().graceful_shutdown();
-            conn.await
         };
-        let outcome = tokio::select! {
-            biased;
-            outcome = served => outcome,
-            (knob, path) = watch.runs_out() => return info.observed.timed_out(knob, &path),
-        };
-        if let Err(error) = outcome {
-            observe::http1_failed(&info.peer, &error);
+        if let Err(error) = &outcome {
+            observe::http1_failed(&info.peer, error);
+        }
+        // A client between two requests has its answers, and may notice the end only much later. hyper
+        // ends no transport whose last request was for an upgrade.
+        if !is_idle
+            && let Some(mut wire) = line.into_wire()
+            && (outcome.is_ok() || wire.ended)
+        {
+            part(&mut wire.io, linger).await;
         }
     }
 }

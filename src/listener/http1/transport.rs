@@ -4,7 +4,7 @@
 use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -99,46 +99,83 @@ impl Watch {
     }
 }
 
-/// A transport of which some bytes were read already.
-pub(super) struct Transport {
+/// The transport of a client, which hyper and the client's task share. After an upgrade it is
+/// hyper's alone.
+#[derive(Clone)]
+pub(super) struct Line(Arc<Mutex<Wire>>);
+
+pub(super) struct Wire {
+    pub(super) io: Box<dyn Socket>,
+    /// Bytes that were read already.
     seen: Bytes,
-    io: Box<dyn Socket>,
-    watch: Watch,
+    /// The number of bytes that the transport has taken.
+    written: u64,
+    /// hyper has ended this side, after everything that it had to say.
+    pub(super) ended: bool,
     /// Tells when the transport is gone.
     _open: oneshot::Sender<()>,
 }
 
+impl Line {
+    pub(super) fn new(io: Box<dyn Socket>, seen: Bytes, open: oneshot::Sender<()>) -> Line {
+        Line(Arc::new(Mutex::new(Wire { io, seen, written: 0, ended: false, _open: open })))
+    }
+
+    /// The number of bytes that the transport has taken.
+    pub(super) fn written(&self) -> u64 {
+        lock(&self.0).written
+    }
+
+    /// The transport, unless somebody else has it.
+    pub(super) fn into_wire(self) -> Option<Wire> {
+        Arc::into_inner(self.0)
+            .map(|wire| wire.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Wire {
+    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(n)) = written {
+            self.written += *n as u64;
+        }
+    }
+}
+
+/// The transport of a client as hyper sees it.
+pub(super) struct Transport {
+    line: Line,
+    watch: Watch,
+    is_write_vectored: bool,
+}
+
 impl Transport {
-    pub(super) fn new(
-        io: Box<dyn Socket>,
-        seen: Bytes,
-        watch: Watch,
-        open: oneshot::Sender<()>,
-    ) -> Transport {
-        Transport { seen, io, watch, _open: open }
+    pub(super) fn new(line: Line, watch: Watch) -> Transport {
+        let is_write_vectored = lock(&line.0).io.is_write_vectored();
+        Transport { line, watch, is_write_vectored }
     }
 }
 
 impl AsyncRead for Transport {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.seen.is_empty() {
+        let mut wire = lock(&self.line.0);
+        if wire.seen.is_empty() {
             let before = buf.filled().len();
-            let read = Pin::new(&mut self.io).poll_read(cx, buf);
+            let read = Pin::new(&mut wire.io).poll_read(cx, buf);
             if buf.filled().len() > before {
                 self.watch.received();
             }
             return read;
         }
-        let n = self.seen.len().min(buf.remaining());
-        buf.put_slice(&self.seen[..n]);
-        self.seen.advance(n);
-        if self.seen.is_empty() {
+        let n = wire.seen.len().min(buf.remaining());
+        buf.put_slice(&wire.seen[..n]);
+        wire.seen.advance(n);
+        if wire.seen.is_empty() {
             // A WebSocket would keep the memory.
-            self.seen = Bytes::new();
+            wire.seen = Bytes::new();
         }
         Poll::Ready(Ok(()))
     }
@@ -146,36 +183,44 @@ impl AsyncRead for Transport {
 
 impl AsyncWrite for Transport {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        let mut wire = lock(&self.line.0);
+        let written = Pin::new(&mut wire.io).poll_write(cx, buf);
+        wire.wrote(&written);
         self.watch.wrote(&written);
         written
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        let mut wire = lock(&self.line.0);
+        let written = Pin::new(&mut wire.io).poll_write_vectored(cx, bufs);
+        wire.wrote(&written);
         self.watch.wrote(&written);
         written
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        self.is_write_vectored
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut wire = lock(&self.line.0);
+        let flushed = Pin::new(&mut wire.io).poll_flush(cx);
         self.watch.flushed(&flushed);
         flushed
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut wire = lock(&self.line.0);
+        let shut = Pin::new(&mut wire.io).poll_shutdown(cx);
+        wire.ended = matches!(shut, Poll::Ready(Ok(())));
+        shut
     }
 }
