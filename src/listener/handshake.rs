@@ -12,6 +12,8 @@ use super::Shared;
 use super::http1::{Http1Server, NewClient};
 use super::limits::{Admission, MAX_LINKS, Refusal, Slot};
 use super::refusal;
+#[cfg(any(feature = "serve", feature = "websocket"))]
+use super::refusal::FirstLine;
 #[cfg(feature = "websocket")]
 use super::{http1::asks_for_websocket, websocket};
 use crate::alive::{Counted, Kind};
@@ -182,9 +184,9 @@ impl Server {
         mut seen: BytesMut,
         info: LinkInfo,
     ) -> Result<Client> {
-        let server = match refusal::speaks_http1(&mut io, &mut seen).await {
-            true => self.http1_server(&mut io, &mut seen).await,
-            false => None,
+        let server = match refusal::first_line(&mut io, &mut seen).await {
+            FirstLine::Http1 => self.http1_server(&mut io, &mut seen).await,
+            FirstLine::OtherVersion | FirstLine::Other => None,
         };
         let Some(server) = server else {
             return Ok(Client::Refused(refusal::not_http2(io, seen, &self.origins).await));

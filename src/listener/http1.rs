@@ -9,9 +9,9 @@ mod drive;
 #[cfg(any(feature = "serve", feature = "websocket"))]
 mod transport;
 
-pub(super) use answer::answer;
 #[cfg(feature = "websocket")]
 pub(super) use answer::asks_for_websocket;
+pub(super) use answer::{answer, other_version};
 #[cfg(any(feature = "serve", feature = "websocket"))]
 pub(super) use clients::{Http1, NewClient};
 #[cfg(any(feature = "serve", feature = "websocket"))]

@@ -117,6 +117,36 @@ fn an_http1_request_that_comes_byte_by_byte_gets_505() -> TestResult {
     })
 }
 
+#[test]
+fn unusual_first_lines_get_505_too() -> TestResult {
+    run(async {
+        let site = echo_server(Over::Cleartext).await?;
+        let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(20_000));
+        for (request, part) in [
+            ("\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n", "came by HTTP/1"),
+            ("get / HTTP/1.1\r\nhost: x\r\n\r\n", "came by HTTP/1"),
+            ("GET / HTTP/1.1\nhost: x\n\n", "came by HTTP/1"),
+            (&long, "came by HTTP/1"),
+            ("GET /\r\n", "the version of HTTP"),
+            ("GET / HTTP/2.0\r\nhost: x\r\n\r\n", "the version of HTTP"),
+        ] {
+            let mut io = TcpStream::connect(site.addr).await?;
+            io.write_all(request.as_bytes()).await?;
+            let mut answer = String::new();
+            io.read_to_string(&mut answer).await?;
+            let is_good = answer.starts_with("HTTP/1.1 505 ") && answer.contains(part);
+            ensure!(is_good, "{}: {answer}", &request[..request.len().min(40)]);
+        }
+        // The fields are read behind an empty line, too.
+        let mut io = TcpStream::connect(site.addr).await?;
+        io.write_all(b"\r\nGET / HTTP/1.1\r\nhost: x\r\norigin: http://y\r\n\r\n").await?;
+        let mut answer = String::new();
+        io.read_to_string(&mut answer).await?;
+        ensure!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        Ok(())
+    })
+}
+
 async fn is_unsupported(site: &Site, seen: &str) -> TestResult {
     let error = site.connect().await.expect_err("the server has no HTTP/2");
     ensure!(error.kind() == ErrorKind::Unsupported, "{error:?}");

@@ -34,6 +34,14 @@ pub(in crate::listener) fn answer(head: &[u8], origins: &Origins) -> (&'static s
     ("505 HTTP Version Not Supported", text)
 }
 
+/// The status and the text for a request whose first line names another version of HTTP, or none.
+pub(in crate::listener) fn other_version() -> (&'static str, String) {
+    let text = "This is an h2conn server, and it does not know the version of HTTP that the first line of this request \
+                names. HTTP/2 has no such line: over TLS, offer \"h2\" in ALPN; without TLS, begin with HTTP/2 right \
+                away (curl: --http2-prior-knowledge).\n";
+    ("505 HTTP Version Not Supported", text.to_owned())
+}
+
 /// The target and the fields of a request's head (RFC 9112 §3, §5), as far as they are valid.
 fn parse(head: &[u8]) -> (Uri, HeaderMap) {
     let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);

@@ -161,6 +161,43 @@ fn what_is_neither_http_1_nor_http_2_is_sent_away_as_by_every_listener() -> Test
         let mut answer = Vec::new();
         io.read_to_end(&mut answer).await?;
         ensure!(answer == [0x15, 3, 3, 0, 2, 2, 10], "an alert: {answer:?}");
+        for other in ["SSH-2.0-OpenSSH_9.6 Debian-1\r\n", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", "{"] {
+            let mut io = TcpStream::connect(site.addr).await?;
+            io.write_all(other.as_bytes()).await?;
+            let mut answer = Vec::new();
+            io.read_to_end(&mut answer).await?;
+            ensure!(answer.is_empty(), "{other}: {}", answer.escape_ascii());
+        }
+        Ok(())
+    })
+}
+
+/// Every answer is the one of hyper alone, but for the last two, which have no text there.
+#[test]
+fn unusual_first_lines_are_answered() -> TestResult {
+    run(async {
+        let site = served(Over::Cleartext, app()).await?;
+        let long = "a".repeat(20_000);
+        for (line, status) in [
+            ("\r\nGET / HTTP/1.1".to_owned(), "200 OK"),
+            ("\n\r\nGET / HTTP/1.1".to_owned(), "200 OK"),
+            ("get / HTTP/1.1".to_owned(), "405 Method Not Allowed"),
+            ("x-search!* / HTTP/1.1".to_owned(), "405 Method Not Allowed"),
+            ("M@THOD / HTTP/1.1".to_owned(), "400 Bad Request"),
+            ("GET / HTTP/1.9".to_owned(), "400 Bad Request"),
+            (format!("GET /{long} HTTP/1.1"), "431 Request Header Fields Too Large"),
+            ("GET /".to_owned(), "505 HTTP Version Not Supported"),
+            ("GET / HTTP/2.0".to_owned(), "505 HTTP Version Not Supported"),
+        ] {
+            let mut io = TcpStream::connect(site.addr).await?;
+            let head = format!("{line}\r\nhost: x\r\nconnection: close\r\n\r\n");
+            io.write_all(head.as_bytes()).await?;
+            let mut answer = String::new();
+            io.read_to_string(&mut answer).await?;
+            let begins = &line[..line.len().min(40)];
+            ensure!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{begins}: {answer}");
+            ensure!(!status.starts_with("505") || answer.contains("first line"), "{answer}");
+        }
         Ok(())
     })
 }
