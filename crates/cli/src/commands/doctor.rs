@@ -123,7 +123,8 @@ fn verdict(http2: Seen, websocket: Seen) -> &'static str {
         (Closed | Denied, Examined) => {
             "HTTP/2 does not pass; a WebSocket does, with the faults above: --reach auto finds it."
         }
-        (Denied, _) | (_, Denied) => {
+        (Closed, Denied) => "HTTP/2 does not pass, and the server refuses the WebSocket.",
+        (Denied, Denied | Closed) => {
             "The server refuses the probes: `h2conn listen --doctor --keep-open` or `h2conn::doctor` must answer at this URL."
         }
         (Closed, Closed) => "Nothing passes.",

@@ -121,7 +121,9 @@ impl Fault {
                 "the way passes: check the path, that a doctor answers there (`h2conn listen --doctor`, or your server by \
                  `h2conn::doctor`), and what the server asks of a request (-H shows it)"
             }
-            Fault::Refused(Way::Http2) => "each box on the way must speak HTTP/2 on both sides",
+            Fault::Refused(Way::Http2) => {
+                "the server must run, and each box on the way must speak HTTP/2 on both sides"
+            }
             Fault::Refused(Way::WebSocket) => {
                 "each box on the way must pass the fields connection and upgrade on, by HTTP/1.1, and the server must \
                  take WebSockets"
@@ -145,7 +147,7 @@ impl Fault {
 fn directive(kind: Kind, fault: Fault) -> Option<&'static str> {
     Some(match (kind, fault) {
         (Kind::Nginx, Fault::Refused(Way::Http2) | Fault::HeldRequest) => {
-            "it speaks HTTP/1.1 to the server, or collects the request. Up to 1.29.3: grpc_pass grpc://HOST:PORT in place \
+            "it does not reach the server, speaks HTTP/1.1 to it, or collects the request. Up to 1.29.3: grpc_pass grpc://HOST:PORT in place \
              of proxy_pass; from 1.29.4 on: proxy_http_version 2, proxy_request_buffering off, proxy_buffering off"
         }
         (Kind::Nginx, Fault::Refused(Way::WebSocket)) => {
