@@ -60,7 +60,10 @@ pub use body::RequestBody;
 ///   [`keep_alive_timeout`](crate::ListenerBuilder::keep_alive_timeout), three times, and notices a
 ///   vanished one after a minute. A client that is answered while it still sends its request gets
 ///   the answer whole: the [`linger_timeout`](crate::ListenerBuilder::linger_timeout) bounds how long
-///   the rest of the request is read and dropped.
+///   the rest of the request is read and dropped. A client that has ended its side (`nc -N`) is still
+///   answered, but looks like one that has left: its answer must begin, and go on after each pause,
+///   within a sixth of the `linger_timeout` (5 seconds), or up to twice that. Otherwise its request
+///   ends as that of a client that goes away. A request for an upgrade ends at once.
 /// * **Connections.** A handler makes one with [`accept`](fn@crate::accept) or
 ///   [`axum::Accept`](crate::axum::Accept). WebSockets (feature `websocket`) come over HTTP/1.1, and
 ///   over HTTP/2 once the listener offers them:

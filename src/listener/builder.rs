@@ -231,7 +231,8 @@ impl ListenerBuilder {
     /// the time for the end of a client that speaks HTTP/1, once it has its last answer or a refusal.
     /// Until then bytes that it still sends are dropped, so that it does not lose the answer to a
     /// request that it has not sent in full (RFC 9112 §9.6). Such a client is given up earlier if it is
-    /// silent for a sixth of the time (5 seconds), or sends 256 MiB.
+    /// silent for a sixth of the time (5 seconds), or sends 256 MiB. Such a sixth is also the longest
+    /// pause in the answer to a client that has ended its side first.
     pub fn linger_timeout(mut self, time: Duration) -> Self {
         self.config.linger_timeout = time;
         self

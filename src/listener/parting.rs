@@ -14,7 +14,7 @@ use crate::link::{Socket, poll_discard};
 const MOST: usize = 256 << 20;
 
 /// How long a client may be silent if its end may take `limit`: as in nginx, 5 of 30 seconds.
-fn silence(limit: Duration) -> Duration {
+pub(super) fn silence(limit: Duration) -> Duration {
     limit / 6
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod answers;
 mod application;
 mod conns;
 mod foreign;
+mod half_closed;
 mod http1;
 mod memory;
 mod parting;

@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use http::{Request, Response};
+use http::{Request, Response, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use super::Http1Client;
 use super::transport::{Line, Transport, Watch};
 use crate::alive::{Counted, Kind};
-use crate::listener::parting::part;
+use crate::listener::parting::{part, silence};
 use crate::observe;
 
 /// The least room for what a client sends: hyper needs 8 KiB, and reads bodies into it.
@@ -37,9 +37,11 @@ impl Http1Client {
         let Http1Client { io, seen, info, head_timeout, max_head, linger, quiet, open, .. } = self;
         let (line, watch) = (Line::new(io, seen, open), Watch::new(quiet));
         let io = TokioIo::new(Transport::new(line.clone(), watch.clone()));
-        let asked = watch.clone();
+        let asked = (line.clone(), watch.clone());
         let answer = move |request: Request<Incoming>| {
-            asked.asked(request.uri().path());
+            let (line, watch) = &asked;
+            line.asked(request.headers().contains_key(header::UPGRADE));
+            watch.asked(request.uri().path());
             answer(request)
         };
         let (outcome, is_idle) = {
@@ -48,6 +50,8 @@ impl Http1Client {
                 .header_read_timeout(head_timeout)
                 .max_header_size(max_head)
                 .max_buf_size(max_head.max(LEAST_ROOM))
+                // `Line` sees the end of the client's side.
+                .half_close(true)
                 .serve_connection(io, service_fn(answer))
                 .with_upgrades();
             let mut conn = pin!(conn);
@@ -70,6 +74,9 @@ impl Http1Client {
                 biased;
                 served = served => served,
                 (knob, path) = watch.runs_out() => return info.observed.timed_out(knob, &path),
+                error = line.client_leaves(silence(linger)) => {
+                    return observe::http1_failed(&info.peer, &error);
+                }
             }
         };
         if let Err(error) = &outcome {

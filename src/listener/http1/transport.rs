@@ -6,15 +6,19 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::conn::Quiet;
 use crate::link::Socket;
 use crate::sync::{Mutex, lock};
+
+/// The most bytes that are read before hyper wants them.
+const AHEAD: usize = 4096;
 
 /// Looks at what moves on a transport, if a timeout is set.
 #[derive(Clone)]
@@ -108,17 +112,37 @@ pub(super) struct Wire {
     pub(super) io: Box<dyn Socket>,
     /// Bytes that were read already.
     seen: Bytes,
+    /// The client has ended its side.
+    read_end: bool,
     /// The number of bytes that the transport has taken.
     written: u64,
     /// hyper has ended this side, after everything that it had to say.
     pub(super) ended: bool,
+    /// Something waits to be written.
+    waits: bool,
+    /// The present request asks for an upgrade, which needs both sides.
+    upgrades: bool,
     /// Tells when the transport is gone.
     _open: oneshot::Sender<()>,
 }
 
 impl Line {
     pub(super) fn new(io: Box<dyn Socket>, seen: Bytes, open: oneshot::Sender<()>) -> Line {
-        Line(Arc::new(Mutex::new(Wire { io, seen, written: 0, ended: false, _open: open })))
+        Line(Arc::new(Mutex::new(Wire {
+            io,
+            seen,
+            read_end: false,
+            written: 0,
+            ended: false,
+            waits: false,
+            upgrades: false,
+            _open: open,
+        })))
+    }
+
+    /// A request has come.
+    pub(super) fn asked(&self, upgrades: bool) {
+        lock(&self.0).upgrades = upgrades;
     }
 
     /// The number of bytes that the transport has taken.
@@ -131,10 +155,53 @@ impl Line {
         Arc::into_inner(self.0)
             .map(|wire| wire.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// Waits until the client is gone while its request is being answered. hyper does not read then.
+    ///
+    /// A client that has only ended its side may wait for the answer. One that is gone looks the same
+    /// until something is sent to it. So the answer has some time to begin, and for each pause.
+    pub(super) async fn client_leaves(&self, patience: Duration) -> io::Error {
+        if let Err(error) = poll_fn(|cx| lock(&self.0).poll_end(cx)).await {
+            return error;
+        }
+        let mut before = self.written();
+        while !lock(&self.0).upgrades {
+            sleep(patience).await;
+            let wire = lock(&self.0);
+            if !wire.waits && wire.written == before {
+                break;
+            }
+            before = wire.written;
+        }
+        io::Error::new(io::ErrorKind::UnexpectedEof, "the client has left before its answer")
+    }
 }
 
 impl Wire {
+    /// Waits for the end of the client's side, or the failure of the transport. The task that waits
+    /// must be the one that uses the transport.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.read_end {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.seen.is_empty() {
+            return Poll::Pending;
+        }
+        let mut bytes = [0; AHEAD];
+        let mut buf = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
+        self.seen = Bytes::copy_from_slice(buf.filled());
+        // hyper has waited for these bytes, or for the end.
+        cx.waker().wake_by_ref();
+        if !self.seen.is_empty() {
+            return Poll::Pending;
+        }
+        self.read_end = true;
+        Poll::Ready(Ok(()))
+    }
+
     fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
+        self.waits = written.is_pending();
         if let Poll::Ready(Ok(n)) = written {
             self.written += *n as u64;
         }
@@ -162,13 +229,17 @@ impl AsyncRead for Transport {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut wire = lock(&self.line.0);
+        if wire.read_end {
+            return Poll::Ready(Ok(()));
+        }
         if wire.seen.is_empty() {
             let before = buf.filled().len();
-            let read = Pin::new(&mut wire.io).poll_read(cx, buf);
-            if buf.filled().len() > before {
-                self.watch.received();
+            ready!(Pin::new(&mut wire.io).poll_read(cx, buf))?;
+            match buf.filled().len() > before {
+                true => self.watch.received(),
+                false => wire.read_end = buf.remaining() > 0,
             }
-            return read;
+            return Poll::Ready(Ok(()));
         }
         let n = wire.seen.len().min(buf.remaining());
         buf.put_slice(&wire.seen[..n]);
@@ -213,6 +284,7 @@ impl AsyncWrite for Transport {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut wire = lock(&self.line.0);
         let flushed = Pin::new(&mut wire.io).poll_flush(cx);
+        wire.waits = flushed.is_pending();
         self.watch.flushed(&flushed);
         flushed
     }
