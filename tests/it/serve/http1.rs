@@ -172,7 +172,7 @@ fn what_is_neither_http_1_nor_http_2_is_sent_away_as_by_every_listener() -> Test
     })
 }
 
-/// Every answer is the one of hyper alone, but for the last two, which have no text there.
+/// hyper judges all but the last two, whose answer has a text.
 #[test]
 fn unusual_first_lines_are_answered() -> TestResult {
     run(async {
