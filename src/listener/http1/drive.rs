@@ -63,10 +63,10 @@ impl Http1Client {
                     outcome = conn.as_mut() => return (outcome, false),
                     _ = ends => {}
                 }
+                let (waits, before) = (line.waits_for_client(), line.written());
                 conn.as_mut().graceful_shutdown();
-                let before = line.written();
                 match poll_fn(|cx| Poll::Ready(conn.as_mut().poll(cx))).await {
-                    Poll::Ready(outcome) => (outcome, line.written() == before),
+                    Poll::Ready(outcome) => (outcome, waits && line.written() == before),
                     Poll::Pending => (conn.await, false),
                 }
             };

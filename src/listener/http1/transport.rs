@@ -116,6 +116,8 @@ pub(super) struct Wire {
     read_end: bool,
     /// The number of bytes that the transport has taken.
     written: u64,
+    /// hyper has read in vain since it has last written: it waits for a request, or for content.
+    reads: bool,
     /// hyper has ended this side, after everything that it had to say.
     pub(super) ended: bool,
     /// Something waits to be written.
@@ -133,6 +135,7 @@ impl Line {
             seen,
             read_end: false,
             written: 0,
+            reads: false,
             ended: false,
             waits: false,
             upgrades: false,
@@ -148,6 +151,11 @@ impl Line {
     /// The number of bytes that the transport has taken.
     pub(super) fn written(&self) -> u64 {
         lock(&self.0).written
+    }
+
+    /// Whether the client has all of its answers, if nothing is being answered.
+    pub(super) fn waits_for_client(&self) -> bool {
+        lock(&self.0).reads
     }
 
     /// The transport, unless somebody else has it.
@@ -201,6 +209,7 @@ impl Wire {
     }
 
     fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
+        self.reads = false;
         self.waits = written.is_pending();
         if let Poll::Ready(Ok(n)) = written {
             self.written += *n as u64;
@@ -234,7 +243,9 @@ impl AsyncRead for Transport {
         }
         if wire.seen.is_empty() {
             let before = buf.filled().len();
-            ready!(Pin::new(&mut wire.io).poll_read(cx, buf))?;
+            let read = Pin::new(&mut wire.io).poll_read(cx, buf);
+            wire.reads = read.is_pending();
+            ready!(read)?;
             match buf.filled().len() > before {
                 true => self.watch.received(),
                 false => wire.read_end = buf.remaining() > 0,
