@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::sync::Notify;
@@ -65,14 +65,21 @@ where
     S: Service<Request<RequestBody>, Response = Response<R>>,
     S::Error: Into<BoxError>,
 {
-    let request = request.map(RequestBody::http1);
+    let (parts, body) = request.into_parts();
+    let (body, unread) = RequestBody::http1(body);
+    let request = Request::from_parts(parts, body);
     poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
-    let response = service.call(request).await.map_err(Into::into)?;
+    let mut response = service.call(request).await.map_err(Into::into)?;
     // A client for whom there is nothing stays a stranger.
     let status = response.status();
     let is_upgrade = status == StatusCode::SWITCHING_PROTOCOLS;
     if status.is_success() || status.is_redirection() || is_upgrade {
         answered.notify_one();
+    }
+    // hyper reads none of the rest, and does not say so. A client that hears it stops sending
+    // (RFC 9112 §9.6).
+    if unread.get() && !is_upgrade {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
 }

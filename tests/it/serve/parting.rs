@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use axum::Router;
 use axum::body::Body;
 use axum::routing::{get, post};
+use bytes::Bytes;
 use h2conn::http::StatusCode;
 use h2conn::{Listener, ListenerBuilder, WebSockets};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -73,6 +74,34 @@ fn a_client_that_reads_only_after_its_upload_gets_an_early_answer() -> TestResul
                     answer.starts_with(beginning) && answer.ends_with(end),
                     "{over:?} {answer}"
                 );
+                ensure!(answer.contains("\r\nconnection: close\r\n"), "{over:?} {answer}");
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The end of the connection is announced only where it comes.
+#[test]
+fn a_client_whose_content_is_short_or_read_keeps_its_connection() -> TestResult {
+    run(async {
+        let (listener, site) = listen_with(Over::Cleartext, patient()).await?;
+        let app = app().route("/all", post(|_: Bytes| async { "fine" }));
+        tokio::spawn(async move { h2conn::serve(listener, app).await });
+        let mut io = TcpStream::connect(site.addr).await?;
+        let much = "7".repeat(100_000);
+        for (path, fields, content) in [
+            ("/fine", "content-length: 4", "ping"),
+            ("/all", "content-length: 100000", &much),
+            ("/all", "transfer-encoding: chunked", "4\r\nping\r\n0\r\n\r\n"),
+            ("/fine", "content-length: 0", ""),
+        ] {
+            let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\n{fields}\r\n\r\n");
+            io.write_all((head + content).as_bytes()).await?;
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\nfine") {
+                let n = io.read_buf(&mut answer).await?;
+                ensure!(n > 0, "{path} {fields}: {}", answer.escape_ascii());
             }
         }
         Ok(())
