@@ -108,6 +108,10 @@ fn a_drain_does_not_take_what_the_system_has_for_delivered() -> TestResult {
             for (bytes, is_closed, all_well) in
                 [(10, false, false), (10, true, true), (0, false, true), (0, true, true)]
             {
+                // Over HTTP/2 the link may be lost before or after its peer has acknowledged the stream's end.
+                if (by, bytes, is_closed) == (Version::HTTP_2, 0, false) {
+                    continue;
+                }
                 let (mut listener, site) = listen_with(Over::Cleartext, builder()).await?;
                 let (client, incoming) = asked(&mut listener, &site, by, "/").await?;
                 let (mut server, mut client) = (incoming.accept()?, client.await??);
@@ -121,7 +125,7 @@ fn a_drain_does_not_take_what_the_system_has_for_delivered() -> TestResult {
                 }
                 drop(client);
                 let seen = listener.drain(Duration::from_secs(600)).await;
-                ensure!(seen == all_well, "{bytes} bytes, closed: {is_closed}");
+                ensure!(seen == all_well, "{by:?}, {bytes} bytes, closed: {is_closed}");
             }
         }
         Ok(())
