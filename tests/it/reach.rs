@@ -4,6 +4,7 @@ mod by_http2;
 mod closing;
 mod ends;
 mod foreign;
+mod shared_link;
 mod silence;
 mod ways;
 

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use h2conn::http::Version;
 use h2conn::testing::{Line, Network};
 use h2conn::{Client, ErrorKind, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{by_websocket, client_in_memory};
+use super::{by_websocket, client_by, client_in_memory};
 use crate::support::faults::{Fault, Faults};
 use crate::support::framework::Host;
 use crate::support::{Over, Site, TestResult, noise, ours, run};
@@ -60,24 +61,28 @@ fn a_loss_that_nobody_saw_is_told_by_the_close_of_the_client() -> TestResult {
 }
 
 #[test]
-fn a_client_that_is_closed_resets_what_is_still_in_use_after_its_time() -> TestResult {
+fn a_client_that_is_closed_resets_what_is_still_in_use_and_counts_each_once() -> TestResult {
     run(async {
-        let (site, mut conns) = Host::Hyper.listen(Over::Cleartext).await?;
-        let client = by_websocket(&site).linger_timeout(Duration::from_millis(100)).build()?;
-        let (conn, _) = client.connect(site.url("/")).await?;
-        let mut server = conns.recv().await.context("the server has ended")?;
-        let error = client.close().await.expect_err("one is in use");
-        ensure!(error.kind() == ErrorKind::Aborted, "{error:?}");
-        let error = server.read(&mut [0]).await.expect_err("it was reset");
-        ensure!(ours(&error).reason() == Some(Reason::CANCEL), "{error}");
-        ensure!(conn.closed().await.is_err());
+        for (host, version) in [(Host::Hyper, Version::HTTP_11), (Host::Listener, Version::HTTP_2)]
+        {
+            let (site, mut conns) = host.listen(Over::Cleartext).await?;
+            let builder = site.client_builder().linger_timeout(Duration::from_millis(100));
+            let client = client_by(version, &site, builder).await?;
+            let (conn, _) = client.connect(site.url("/")).await?;
+            let mut server = conns.recv().await.context("the server has ended")?;
+            let error = client.close().await.expect_err("one is in use");
+            ensure!(error.kind() == ErrorKind::Aborted, "{error:?}");
+            let error = server.read(&mut [0]).await.expect_err("it was reset");
+            ensure!(ours(&error).reason() == Some(Reason::CANCEL), "{error}");
+            ensure!(conn.closed().await.is_err());
 
-        let client = by_websocket(&site).build()?;
-        let (_conn, _) = client.connect(site.url("/")).await?;
-        let error =
-            client.close_within(Duration::from_millis(100)).await.expect_err("one is in use");
-        ensure!(error.kind() == ErrorKind::TimedOut, "{error:?}");
-        ensure!(error.to_string().contains("1 were still open"), "{error}");
+            let client = client_by(version, &site, site.client_builder()).await?;
+            let (_conn, _) = client.connect(site.url("/")).await?;
+            let error =
+                client.close_within(Duration::from_millis(100)).await.expect_err("one is in use");
+            ensure!(error.kind() == ErrorKind::TimedOut, "{error:?}");
+            ensure!(error.to_string().contains("1 were still open"), "{error}");
+        }
         Ok(())
     })
 }

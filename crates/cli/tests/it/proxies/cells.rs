@@ -97,13 +97,7 @@ impl Way {
 
     /// The server answers after the client's end.
     async fn client_ends(&self) -> Result<String> {
-        let mut conn = self.open("count").await?;
-        conn.write_all(&[7; 1000]).await?;
-        conn.shutdown().await?;
-        let mut answer = String::new();
-        conn.read_to_string(&mut answer).await?;
-        ensure!(answer == "1000 bytes", "{answer:?}");
-        conn.close().await?;
+        counted(self.open("count").await?).await?;
         Ok(GOOD.to_owned())
     }
 
@@ -270,14 +264,9 @@ impl Way {
         };
         let way = conn.transport().clone();
         conn.close().await?;
-        let mut conn = client.open(format!("{}count", self.proxy.url)).await?;
+        let conn = client.open(format!("{}count", self.proxy.url)).await?;
         ensure!(*conn.transport() == way, "{}", conn.transport());
-        conn.write_all(&[7; 1000]).await?;
-        conn.shutdown().await?;
-        let mut answer = String::new();
-        conn.read_to_string(&mut answer).await?;
-        ensure!(answer == "1000 bytes", "{answer:?}");
-        conn.close().await?;
+        counted(conn).await?;
         let mut conn = client.open(format!("{}resets", self.proxy.url)).await?;
         conn.write_all(b"ab").await?;
         let error = conn.read_to_end(&mut Vec::new()).await.err().context("an end")?;
@@ -343,6 +332,16 @@ impl Way {
             Ok(Err(_)) => Ok(GOOD.to_owned()),
         }
     }
+}
+
+/// The server counts the bytes, and answers after the client's end.
+async fn counted(mut conn: Conn) -> Result<()> {
+    conn.write_all(&[7; 1000]).await?;
+    conn.shutdown().await?;
+    let mut answer = String::new();
+    conn.read_to_string(&mut answer).await?;
+    ensure!(answer == "1000 bytes", "{answer:?}");
+    Ok(conn.close().await?)
 }
 
 /// Sends some bytes, and reads them back.
