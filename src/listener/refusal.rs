@@ -82,7 +82,8 @@ pub(super) async fn not_http2(
 }
 
 /// Refuses a client that speaks HTTP/1, or a version of HTTP that nobody knows, with the status and
-/// the text that `answer` makes of the request's head. The status may have fields after it. A client that speaks TLS gets an alert.
+/// the text that `answer` makes of the request's head. The status may have fields after it. A client
+/// that speaks TLS gets an alert.
 async fn send_away(
     mut io: impl Socket + 'static,
     mut seen: BytesMut,
@@ -269,6 +270,7 @@ mod tests {
             drop(client);
         }
     }
+
     /// The time of a line bounds the word no more than what follows it.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_reads_slowly_gets_the_whole_word() {
