@@ -25,6 +25,7 @@ use crate::conn::Accounts;
 use crate::conn::{Addr, Carrier, Conn, LinkInfo, Served, Shutdown, Stream, Transport};
 use crate::hosted::{Accepted, Body, BodyCarrier, Pump, Server};
 use crate::observe::{self, Side};
+use crate::pipe::Buffers;
 #[cfg(feature = "websocket")]
 use crate::websocket::{
     Handshake, KeepAlive, MessageCarrier, Pulse, Role, Session, Upgrade, WITH_CONTENT, WebSockets,
@@ -240,7 +241,8 @@ impl Acceptor {
                 let (head, ()) = self.settings.response().into_parts();
                 let carrier = BodyCarrier::new(&server);
                 let riding = Arc::clone(&carrier) as _;
-                let stream = self.stream(parts, Transport::Request, peer, &head, riding);
+                let buffers = Arc::clone(&self.settings.buffers);
+                let stream = self.stream(parts, Transport::Request, peer, &head, riding, buffers);
                 let body = Body::new(Arc::clone(&stream), Arc::clone(&carrier));
                 let limits = self.settings.limits();
                 let place = self.accepted.enter(&stream, &server);
@@ -260,6 +262,10 @@ impl Acceptor {
                 #[cfg(feature = "serve")]
                 let accounts = parts.extensions.remove::<Accounts>();
                 let ridden = served.clone();
+                let buffers = ridden.as_ref().map(|stream| stream.outbox.buffers());
+                #[cfg(feature = "serve")]
+                let buffers = buffers.or_else(|| accounts.as_ref().map(Accounts::buffers));
+                let buffers = buffers.unwrap_or_else(|| Arc::clone(&self.settings.buffers));
                 // A server of this crate bounds the memory of all its connections.
                 let (upgrade, shutdown, account) = match served {
                     Some(stream) => {
@@ -274,7 +280,7 @@ impl Acceptor {
                 let (head, ()) = handshake.answer(self.settings.response()).into_parts();
                 let riding = MessageCarrier::new(&server);
                 let carrier = Arc::clone(&riding);
-                let stream = self.stream(parts, transport, peer, &head, riding);
+                let stream = self.stream(parts, transport, peer, &head, riding, buffers);
                 #[cfg(feature = "serve")]
                 let account =
                     account.or_else(|| Some(accounts?.open(Waker::from(Arc::clone(&server)))));
@@ -335,11 +341,11 @@ impl Acceptor {
         peer: Addr,
         head: &response::Parts,
         carrier: Arc<dyn Carrier>,
+        buffers: Arc<Buffers>,
     ) -> Arc<Stream> {
-        let Settings { send_queue, buffers, .. } = &*self.settings;
-        let link = LinkInfo::of_request(&transport, &request, peer);
-        let (link, buffers) = (Arc::new(link), Arc::clone(buffers));
-        let stream = Stream::new(request, transport, link, carrier, *send_queue, buffers);
+        let link = Arc::new(LinkInfo::of_request(&transport, &request, peer));
+        let send_queue = self.settings.send_queue;
+        let stream = Stream::new(request, transport, link, carrier, send_queue, buffers);
         stream.reset_on_drop(self.settings.reset_on_drop);
         stream.set_answer(Ok(head.clone()));
         Arc::new(stream)

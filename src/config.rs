@@ -153,6 +153,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The memory for bytes of a link that wait to be sent.
+    pub(crate) fn send_memory(&self) -> usize {
+        self.link_memory as usize / 2
+    }
+
     /// Refuses values that cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         const MOST: u32 = (1 << 31) - 1;

@@ -45,6 +45,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::conn::{self, LinkInfo, Stream};
 use crate::error::{ErrorKind, Reason, Result};
+use crate::pipe::{Buffers, SendMemory};
 use crate::sync::lock;
 use carrier::{LinkCarrier, Proof};
 use driver::Driver;
@@ -111,7 +112,8 @@ impl Link {
         places: Places,
     ) -> (Link, Lease) {
         let windows = Windows::new(config);
-        let shared = Shared::new(info, config, places);
+        let buffers = Buffers::new(SendMemory::new(config.send_memory()));
+        let shared = Shared::new(info, config, places, buffers);
         let http2 = Connection::client(&http2_config(config, &windows));
         let session = Session::new(http2, io, Bytes::new(), Trace::new(0, PREFACE.len()));
         let lease = Lease::first(&shared);
@@ -132,7 +134,8 @@ impl Link {
         budget: &Arc<Budget>,
     ) -> Link {
         let windows = Windows::new(config);
-        let shared = Shared::new(info, config, Places::default());
+        let buffers = budget.buffers(config.send_memory());
+        let shared = Shared::new(info, config, Places::default(), buffers);
         let http2 = Connection::server(&http2_config(config, &windows));
         let session = Session::new(http2, io, prefix, Trace::new(PREFACE.len(), 0));
         let share = budget.join(Waker::from(Arc::clone(&shared)));

@@ -13,6 +13,7 @@ mod inbox;
 #[cfg(all(test, h2conn_loom))]
 mod loom_tests;
 mod outbox;
+mod send_memory;
 mod wakers;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 pub(crate) use buffers::Buffers;
 pub(crate) use inbox::Inbox;
 pub(crate) use outbox::{A_MESSAGE, Outbox, Taken};
+pub(crate) use send_memory::SendMemory;
 pub(crate) use wakers::WakerSet;
 
 /// The other end of a connection's queues. It is called with no lock held, so it may work at once.

@@ -432,6 +432,11 @@ impl ClientBuilder {
 
     /// Bytes that a connection accepts from writes before the transport takes them. Default: 128
     /// KiB.
+    ///
+    /// All connections of a link together have half of
+    /// [`max_link_memory`](ClientBuilder::max_link_memory) for this. A connection may have as many
+    /// bytes waiting as the others leave free, and always 4 KiB. So a peer that opens thousands of
+    /// connections and reads none of them makes their writers wait sooner, and nothing is reset.
     pub fn send_queue_size(mut self, bytes: usize) -> Self {
         self.config.send_queue = bytes;
         self

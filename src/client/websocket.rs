@@ -123,6 +123,7 @@ impl Call {
             transport: Transport::WebSocketHttp1,
             info: Arc::new(info),
             room: self.client.inner.dialer.config.window as usize,
+            buffers: Arc::clone(&self.client.inner.sockets.buffers),
             upgrade,
             shutdown: None,
         };
@@ -213,10 +214,9 @@ impl Call {
     ) -> Result<Arc<Stream>> {
         let inner = &self.client.inner;
         let Config { send_queue, linger_timeout, reset_on_drop, .. } = inner.dialer.config;
-        let Below { transport, info, room, upgrade, shutdown } = below;
+        let Below { transport, info, room, buffers, upgrade, shutdown } = below;
         let server = Server::new();
         let carrier = MessageCarrier::new(&server);
-        let buffers = Arc::clone(&inner.sockets.buffers);
         let riding = Arc::clone(&carrier) as _;
         let stream = Stream::new(request, transport, info, riding, send_queue, buffers);
         let stream = Arc::new(stream);
@@ -252,6 +252,8 @@ struct Below {
     info: Arc<LinkInfo>,
     /// Bytes that may wait for the user, in addition to those of the transport.
     room: usize,
+    /// Those of the link, or of all the client's WebSockets over HTTP/1.1.
+    buffers: Arc<Buffers>,
     upgrade: Upgrade,
     /// The end of the link.
     shutdown: Option<Shutdown>,

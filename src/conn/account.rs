@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::Stream;
+#[cfg(feature = "serve")]
+use crate::pipe::Buffers;
 
 /// Counts the bytes that a connection holds outside of the queues of its stream.
 pub(crate) trait Account: Send {
@@ -34,19 +36,28 @@ pub(crate) struct MustEnd {
 /// among the extensions of their requests.
 #[cfg(feature = "serve")]
 #[derive(Clone)]
-pub(crate) struct Accounts(Arc<dyn Fn(Waker) -> Box<dyn Account> + Send + Sync>);
+pub(crate) struct Accounts {
+    open: Arc<dyn Fn(Waker) -> Box<dyn Account> + Send + Sync>,
+    buffers: Arc<Buffers>,
+}
 
 #[cfg(feature = "serve")]
 impl Accounts {
     pub(crate) fn new(
+        buffers: Arc<Buffers>,
         open: impl Fn(Waker) -> Box<dyn Account> + Send + Sync + 'static,
     ) -> Accounts {
-        Accounts(Arc::new(open))
+        Accounts { open: Arc::new(open), buffers }
+    }
+
+    /// The buffers for the bytes that the connection sends.
+    pub(crate) fn buffers(&self) -> Arc<Buffers> {
+        Arc::clone(&self.buffers)
     }
 
     /// Opens an account. `task` wakes the task that reports to it, when others need room.
     pub(crate) fn open(&self, task: Waker) -> Box<dyn Account> {
-        (self.0)(task)
+        (self.open)(task)
     }
 }
 

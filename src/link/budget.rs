@@ -11,6 +11,9 @@
 //! A WebSocket that rides on a stream holds bytes that the stream's user, the WebSocket's own task,
 //! has read. They count for the stream too.
 //!
+//! Bytes that wait to be sent have half as much memory of their own. Nothing is reset for them,
+//! because their writers can wait: `pipe::send_memory` says how it is divided.
+//!
 //! Each driver reports what its link holds, but it is not told of every byte that is read, so its
 //! report may be old. When the sum passes the cap, all links are asked first. If the sum is still
 //! too large, a link that holds more than its fair share (the cap divided by the number of links)
@@ -26,6 +29,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use crate::pipe::{Buffers, SendMemory};
 use crate::sync::{AtomicBool, AtomicU8, AtomicUsize, Mutex, lock};
 pub(super) use charge::Charge;
 
@@ -46,6 +50,10 @@ pub(crate) struct Budget {
     /// Links that were asked and have not answered, and one for the task that is still asking.
     unanswered: AtomicUsize,
     members: Mutex<Slab<Arc<Member>>>,
+    /// The memory for bytes that wait to be sent.
+    sending: Arc<SendMemory>,
+    /// The buffers of the connections that are on no link.
+    guests: Arc<Buffers>,
 }
 
 struct Member {
@@ -70,6 +78,7 @@ impl Member {
 
 impl Budget {
     pub(crate) fn new(cap: usize) -> Arc<Budget> {
+        let sending = Arc::new(SendMemory::new(cap / 2));
         Arc::new(Budget {
             cap,
             unread: AtomicUsize::new(0),
@@ -79,7 +88,20 @@ impl Budget {
             phase: AtomicU8::new(CALM),
             unanswered: AtomicUsize::new(0),
             members: Mutex::new(Slab::new()),
+            guests: Buffers::new(SendMemory::part_of(&sending, cap / 2)),
+            sending,
         })
+    }
+
+    /// The buffers of a link, whose bytes that wait to be sent may take up to `most` bytes of memory.
+    pub(super) fn buffers(&self, most: usize) -> Arc<Buffers> {
+        Buffers::new(SendMemory::part_of(&self.sending, most))
+    }
+
+    /// The buffers of a connection that is on no link.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn guest_buffers(&self) -> Arc<Buffers> {
+        Arc::clone(&self.guests)
     }
 
     /// Bytes that all links hold unread.

@@ -66,11 +66,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(info: LinkInfo, config: &Config, places: Places) -> Arc<Shared> {
+    pub(super) fn new(
+        info: LinkInfo,
+        config: &Config,
+        places: Places,
+        buffers: Arc<Buffers>,
+    ) -> Arc<Shared> {
         Arc::new(Shared {
             signal: Signal::new(),
             desk: Desk::new(),
-            buffers: Arc::default(),
+            buffers,
             info: Arc::new(info.opened()),
             places,
             commands: Mutex::default(),
@@ -104,7 +109,7 @@ impl Shared {
     pub(super) fn alone() -> Arc<Shared> {
         let other = conn::Addr::Other;
         let info = LinkInfo::new(crate::observe::Side::Client, other.clone(), other);
-        Shared::new(info, &Config::default(), Places::default())
+        Shared::new(info, &Config::default(), Places::default(), Arc::default())
     }
 
     /// Makes a new stream of this link.

@@ -175,7 +175,10 @@ impl ListenerBuilder {
     ///
     /// * 2 × `max_memory`, or 2 × [`max_link_memory`](ListenerBuilder::max_link_memory) for each
     ///   link where that is less. The factor is 2, because buffers are larger than their content.
-    /// * For each connection [`send_queue_size`](ListenerBuilder::send_queue_size) and 68 KiB.
+    /// * Half as much for bytes that wait to be sent, or as much where there are WebSockets: their
+    ///   frames wait too. When it is short, writers wait sooner: see
+    ///   [`send_queue_size`](ListenerBuilder::send_queue_size).
+    /// * For each connection 12 KiB, and for a WebSocket 48 KiB.
     /// * For each link 2 MiB: at most 64 KiB of data that wait for the socket, 320 KiB that go out
     ///   with them, and the buffers of HTTP/2 and TLS.
     ///
@@ -295,7 +298,10 @@ impl ListenerBuilder {
         self
     }
 
-    /// The same as [`ClientBuilder::send_queue_size`](crate::ClientBuilder::send_queue_size).
+    /// The same as [`ClientBuilder::send_queue_size`](crate::ClientBuilder::send_queue_size). In
+    /// addition the bytes that wait on all links have half of
+    /// [`max_memory`](ListenerBuilder::max_memory), which the links share as the connections of a link
+    /// share theirs.
     pub fn send_queue_size(mut self, bytes: usize) -> Self {
         self.config.send_queue = bytes;
         self

@@ -75,6 +75,16 @@ fn table() -> String {
         ),
         ("bytes of a Conn that wait to be sent", bytes(config.send_queue), "`send_queue_size`"),
         (
+            "bytes of a link that wait to be sent",
+            bytes(config.send_memory()),
+            "half of `max_link_memory`",
+        ),
+        (
+            "bytes of all links that wait to be sent",
+            bytes(config.max_memory / 2),
+            "half of `max_memory`",
+        ),
+        (
             "time that a peer has to end a Conn which was closed here",
             time(Some(config.linger_timeout)),
             "`linger_timeout`",

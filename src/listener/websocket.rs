@@ -74,7 +74,7 @@ impl ListenerBuilder {
     ///   bounded by the stream's window, a quarter of
     ///   [`initial_window_size`](ListenerBuilder::initial_window_size) more, and one message more. Bytes
     ///   that wait to be sent take up to twice the
-    ///   [`send_queue_size`](ListenerBuilder::send_queue_size).
+    ///   [`send_queue_size`](ListenerBuilder::send_queue_size), and 128 KiB of frames.
     /// * **Memory.** The request and the unread bytes count for
     ///   [`max_memory`](ListenerBuilder::max_memory), and so do the bytes of a message that has come in
     ///   part. In addition a WebSocket takes the frame buffers that [`WebSockets`] names.
@@ -96,7 +96,7 @@ impl ListenerBuilder {
     /// [`accept`](fn@crate::accept) takes there. Those over HTTP/2 need the offer, from here or from
     /// `protocols`.
     pub fn websockets(mut self, websockets: WebSockets) -> Self {
-        self.websockets = Some(Arc::new(Settings { websockets, buffers: Arc::default() }));
+        self.websockets = Some(Arc::new(Settings { websockets }));
         self
     }
 }
@@ -105,26 +105,25 @@ impl ListenerBuilder {
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) websockets: WebSockets,
+}
+
+/// Makes the stream of a WebSocket, which `carrier` carries.
+fn stream(
+    config: &Config,
+    request: request::Parts,
+    handshake: &Handshake,
+    info: &Arc<LinkInfo>,
+    carrier: &Arc<MessageCarrier>,
     buffers: Arc<Buffers>,
+) -> Arc<Stream> {
+    let (riding, transport) = (Arc::clone(carrier) as _, handshake.transport());
+    let info = Arc::clone(info);
+    let stream = Stream::new(request, transport, info, riding, config.send_queue, buffers);
+    stream.reset_on_drop(config.reset_on_drop);
+    Arc::new(stream)
 }
 
 impl Settings {
-    /// Makes the stream of a WebSocket, which `carrier` carries.
-    fn stream(
-        &self,
-        config: &Config,
-        request: request::Parts,
-        handshake: &Handshake,
-        info: &Arc<LinkInfo>,
-        carrier: &Arc<MessageCarrier>,
-    ) -> Arc<Stream> {
-        let (riding, transport) = (Arc::clone(carrier) as _, handshake.transport());
-        let (info, buffers) = (Arc::clone(info), Arc::clone(&self.buffers));
-        let stream = Stream::new(request, transport, info, riding, config.send_queue, buffers);
-        stream.reset_on_drop(config.reset_on_drop);
-        Arc::new(stream)
-    }
-
     /// Begins the session of an accepted WebSocket, of whose bytes `room` may lie unread. Also gives
     /// the longest message that it accepts.
     fn session(
@@ -288,7 +287,8 @@ impl Visit {
         let mut guest = Guest::new(entrance, &shared.budget, task);
         let carrier = MessageCarrier::new(&server);
         carrier.ask(handshake.clone(), guest.charge(&request));
-        let stream = self.settings.stream(config, request, handshake, &self.info, &carrier);
+        let buffers = shared.budget.guest_buffers();
+        let stream = stream(config, request, handshake, &self.info, &carrier, buffers);
         guest.offer(&stream);
         let text = BytesMut::new();
         Asked { stream, carrier, server, guest: Some(guest), refusal: None, text }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
+use super::SendMemory;
 use crate::alive::{Counted, Kind};
 use crate::sync::{Mutex, lock};
 
@@ -21,13 +22,18 @@ pub(crate) const SMALL: usize = 4 * 1024;
 /// and an allocator that returns memory to the system then spends the time in page faults.
 const KEPT: usize = 16;
 
-/// The buffers of a link.
+/// The buffers of a link, and the memory that its bytes to be sent may take.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     free: Mutex<Vec<Vec<u8>>>,
+    pub(super) memory: SendMemory,
 }
 
 impl Buffers {
+    pub(crate) fn new(memory: SendMemory) -> Arc<Buffers> {
+        Arc::new(Buffers { free: Mutex::default(), memory })
+    }
+
     /// An empty buffer of [`BUFFER`] bytes.
     pub(crate) fn get(&self) -> Vec<u8> {
         let recycled = lock(&self.free).pop();
@@ -64,6 +70,16 @@ impl Chunk {
 
     pub(super) fn len(&self) -> usize {
         self.as_slice().len()
+    }
+
+    /// The memory that it takes. A little takes a small buffer, which is no more than a connection
+    /// takes in any case.
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            Chunk::Own { buffer, .. } if buffer.capacity() == BUFFER => BUFFER,
+            Chunk::Shared(bytes) if bytes.len() > SMALL => bytes.len(),
+            Chunk::Own { .. } | Chunk::Shared(_) => 0,
+        }
     }
 
     pub(super) fn advance(&mut self, n: usize) {

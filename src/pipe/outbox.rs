@@ -21,7 +21,8 @@ const LARGE: usize = 16 << 10;
 /// while the user prepares the next part.
 pub(crate) const A_MESSAGE: usize = 32 << 10;
 
-/// Bytes on their way out, with a bound: a write waits while the queue is full.
+/// Bytes on their way out, with a bound: a write waits while the queue is full. It is full earlier
+/// if the queues that share its memory hold much.
 ///
 /// Positions count the bytes written since the beginning. END_STREAM counts as one more byte at the
 /// end, so that one number describes the progress.
@@ -37,6 +38,9 @@ pub(crate) struct Outbox {
 struct State {
     chunks: Chunks,
     queued: usize,
+    /// The memory that the chunks take, and the part of it that the queue has told of.
+    memory: usize,
+    told: usize,
     written: u64,
     taken: u64,
     sent: u64,
@@ -123,6 +127,7 @@ impl Outbox {
             state.append(&slice[..n], &self.buffers);
             accepted += n;
         }
+        state.tell(&self.buffers);
         drop(state);
         if was_idle {
             Arc::clone(&self.mover).written();
@@ -176,8 +181,9 @@ impl Outbox {
         } else {
             state.queued += bytes.len();
             state.written += bytes.len() as u64;
-            state.chunks.push(Chunk::Shared(std::mem::take(bytes)));
+            state.push(Chunk::Shared(std::mem::take(bytes)));
         }
+        state.tell(&self.buffers);
         Poll::Ready(Ok(()))
     }
 
@@ -286,16 +292,33 @@ impl Outbox {
     pub(crate) fn fail(&self, error: Error) {
         let mut state = lock(&self.state);
         state.failed.get_or_insert(error);
-        state.chunks = Chunks::default();
-        state.queued = 0;
+        state.clear();
+        state.tell(&self.buffers);
         let (mut writers, mut watchers) = (state.writers.take(), state.watchers.take());
         drop(state);
         writers.wake_all();
         watchers.wake_all();
     }
 
+    /// The buffers, and the memory, for another queue beside this one.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn buffers(&self) -> Arc<Buffers> {
+        Arc::clone(&self.buffers)
+    }
+
+    /// The bytes that may wait at present.
+    fn bound(&self) -> usize {
+        self.capacity.min(self.buffers.memory.threshold())
+    }
+
     fn room(&self, state: &State) -> usize {
-        self.capacity.saturating_sub(state.queued)
+        self.bound().saturating_sub(state.queued)
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.buffers.memory.change(lock(&self.state).told, 0);
     }
 }
 
@@ -326,8 +349,26 @@ impl State {
                 let is_little = self.queued <= SMALL;
                 let buffer =
                     if is_little { Vec::with_capacity(bytes.len()) } else { buffers.get() };
-                self.chunks.push(Chunk::Own { buffer, start: 0 });
+                self.push(Chunk::Own { buffer, start: 0 });
             }
+        }
+    }
+
+    fn push(&mut self, chunk: Chunk) {
+        self.memory += chunk.memory();
+        self.chunks.push(chunk);
+    }
+
+    fn clear(&mut self) -> Chunks {
+        (self.queued, self.memory) = (0, 0);
+        std::mem::take(&mut self.chunks)
+    }
+
+    /// Tells the others that share the memory how much this queue takes.
+    fn tell(&mut self, buffers: &Buffers) {
+        if self.told != self.memory {
+            buffers.memory.change(self.told, self.memory);
+            self.told = self.memory;
         }
     }
 }

@@ -6,6 +6,7 @@ mod memory;
 #[cfg(unix)]
 mod sockets;
 mod strangers;
+mod unsent;
 
 use std::io::ErrorKind::WouldBlock;
 use std::net::SocketAddr;

@@ -44,11 +44,13 @@ impl Call {
         let messages = messages.map_err(|why| broken(&what, response.status(), &why))?;
         self.check_ends(messages, &what)?;
         let info = Arc::clone(&stream.link);
+        let buffers = stream.outbox.buffers();
         let (upgrade, shutdown) = Upgrade::onto_answered(conn, &stream);
         let below = Below {
             transport: Transport::WebSocketHttp2,
             info,
             room: room_on_stream(self.client.inner.dialer.config.window),
+            buffers,
             upgrade,
             shutdown: Some(shutdown),
         };

@@ -160,7 +160,7 @@ impl Shared {
     #[cfg(all(feature = "serve", feature = "websocket"))]
     fn accounts(&self) -> Accounts {
         let budget = Arc::clone(&self.budget);
-        Accounts::new(move |task| Box::new(Seat::new(&budget, task)))
+        Accounts::new(budget.guest_buffers(), move |task| Box::new(Seat::new(&budget, task)))
     }
 
     /// Serves a client that speaks HTTP/1, in its place among the listener's links.

@@ -13,7 +13,7 @@ use http::{Response, StatusCode, header, response};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::{NOT_TAKEN, Settings};
+use super::{NOT_TAKEN, Settings, stream};
 use crate::config::{Config, WEBSOCKET};
 use crate::conn::{Conn, Stream, Transport};
 use crate::error::Result;
@@ -96,8 +96,8 @@ impl Asked {
         let carrier = MessageCarrier::new(&hosted::Server::new());
         // The request counts in the memory of its link as long as the program has the connection.
         carrier.ask(handshake.clone(), Box::new(Arc::clone(&below)));
-        let (request, info) = (below.request.clone(), &below.link);
-        let stream = settings.stream(config, request, &handshake, info, &carrier);
+        let (request, buffers) = (below.request.clone(), below.outbox.buffers());
+        let stream = stream(config, request, &handshake, &below.link, &carrier, buffers);
         stream.set_answer(Ok(head));
         below.leave_to_rider();
         let room = room_on_stream(config.window);

@@ -66,6 +66,7 @@ impl Outbox {
             return Taken { batch: None, left: 0 };
         }
         let chunks = state.split_front(most, &self.buffers);
+        state.tell(&self.buffers);
         let end = end_may_go && state.queued == 0 && state.end == End::Requested;
         if chunks.is_empty() && !end {
             return Taken { batch: None, left: state.queued };
@@ -88,6 +89,7 @@ impl Outbox {
         }
         let first = state.chunks.front_mut().map_or(0, |chunk| chunk.len());
         let run = state.split_front(first.min(most), &self.buffers).pop();
+        state.tell(&self.buffers);
         let end = state.queued == 0 && state.end == End::Requested;
         if end {
             state.end = End::Taken;
@@ -117,7 +119,10 @@ impl Outbox {
     /// the transport.
     pub(crate) fn settle_up_to(&self, sent: impl FnOnce(u64) -> u64) -> bool {
         let mut state = lock(&self.state);
-        let has_room = !state.writers.is_empty() && self.room(&state) * 3 >= self.capacity;
+        let has_room = !state.writers.is_empty() && {
+            let bound = self.bound();
+            bound.saturating_sub(state.queued) * 3 >= bound
+        };
         let mut writers = has_room.then(|| state.writers.take());
         let sent = sent(state.taken);
         let news = sent > state.sent && !state.watchers.is_empty();
@@ -147,16 +152,17 @@ impl Outbox {
 impl State {
     fn split_front(&mut self, most: usize, buffers: &Arc<Buffers>) -> Chunks {
         if self.queued <= most {
-            self.queued = 0;
-            return std::mem::take(&mut self.chunks);
+            return self.clear();
         }
         let mut taken = Chunks::default();
         let mut room = most;
         while room > 0 {
             let Some(front) = self.chunks.front_mut() else { break };
             let n = front.len().min(room);
+            self.memory -= front.memory();
             if n < front.len() {
                 taken.push(front.split_to(n, buffers));
+                self.memory += front.memory();
             } else if let Some(chunk) = self.chunks.pop() {
                 taken.push(chunk);
             }

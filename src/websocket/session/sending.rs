@@ -138,7 +138,7 @@ impl Session {
         }
         for turn in 0.. {
             let done = self.closed || self.sent_end || self.over;
-            if done || Pin::new(&mut *socket).poll_ready(cx)?.is_pending() {
+            if done || !self.takes_more(cx, socket)? {
                 break;
             }
             if turn == TURN {
@@ -183,6 +183,22 @@ impl Session {
         }
         self.is_blocked = !flushed;
         Ok(())
+    }
+
+    /// Whether the socket takes another message. It would also take some while its transport is
+    /// full, which more than doubles the memory of a connection whose peer does not read.
+    fn takes_more<S>(
+        &self,
+        cx: &mut Context<'_>,
+        socket: &mut Socket<S>,
+    ) -> Result<bool, tungstenite::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if self.is_blocked && Pin::new(&mut *socket).poll_flush(cx)?.is_pending() {
+            return Ok(false);
+        }
+        Ok(Pin::new(socket).poll_ready(cx)?.is_ready())
     }
 
     /// Ends a connection whose program has written what no text message can hold.

@@ -259,7 +259,7 @@ fn ten_links_full_of_header_fields_stay_below_the_documented_memory() -> TestRes
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        let documented = (2 * MEMORY + conns * (260 << 10) + LINKS * 2 * MIB) >> 10;
+        let documented = (5 * MEMORY / 2 + conns * (12 << 10) + LINKS * 2 * MIB) >> 10;
         eprintln!(
             "{fields} bytes of fields are counted, {conns} Conns: {} KiB, {} KiB at the most, {documented} KiB \
              documented",

@@ -261,7 +261,7 @@ fn a_listener_that_is_filled_in_every_way_stays_below_its_documented_memory() ->
             last = (unread, conns);
         }
         let Memory { now, most, bytes: unread, conns } = server.ask().await?;
-        let documented = (2 * MEMORY + LINKS * CONNS * (260 << 10) + LINKS * 2 * MIB) >> 10;
+        let documented = (5 * MEMORY / 2 + LINKS * CONNS * (12 << 10) + LINKS * 2 * MIB) >> 10;
         eprintln!(
             "{unread} bytes unread, {conns} conns left: {} KiB, {} KiB at the most, {documented} KiB \
              documented",
