@@ -9,7 +9,8 @@
 mod hosted;
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::io::Result;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use http::header::HeaderValue;
 use http::{Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
-use tokio::sync::Notify;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 #[cfg(feature = "accept")]
@@ -186,8 +187,16 @@ impl Asked {
 /// The reports on connections at this end, by the tokens of their clients. The newest is the first.
 #[derive(Debug, Default)]
 struct Reports {
-    kept: Mutex<VecDeque<(String, String)>>,
-    news: Notify,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The reports with their tokens, the newest first.
+    kept: VecDeque<(String, String)>,
+    /// The requests that wait for a report. A report wakes those of its token only, so that many clients do not slow each
+    /// other down.
+    waiting: HashMap<String, Vec<oneshot::Sender<String>>>,
 }
 
 impl Reports {
@@ -242,29 +251,54 @@ impl Reports {
     }
 
     fn keep(&self, token: &str, text: String) {
-        let mut kept = lock(&self.kept);
-        kept.truncate(REPORTS - 1);
-        kept.push_front((token.to_owned(), text));
-        drop(kept);
-        self.news.notify_waiters();
-    }
-
-    fn find(&self, token: &str) -> Option<String> {
-        let kept = lock(&self.kept);
-        kept.iter().find(|(of, _)| of == token).map(|(_, text)| text.clone())
+        let mut state = lock(&self.state);
+        for waits in state.waiting.remove(token).unwrap_or_default() {
+            let _ = waits.send(text.clone());
+        }
+        state.kept.truncate(REPORTS - 1);
+        state.kept.push_front((token.to_owned(), text));
     }
 
     async fn wait_for(&self, token: &str) -> String {
-        let waiting = async {
-            loop {
-                let news = self.news.notified();
-                if let Some(text) = self.find(token) {
-                    return text;
-                }
-                news.await;
+        let (sender, report) = oneshot::channel();
+        {
+            let mut state = lock(&self.state);
+            if let Some(text) = state.find(token) {
+                return text.to_owned();
             }
-        };
-        timeout(PATIENCE, waiting).await.unwrap_or_else(|_| "nothing".to_owned())
+            state.waiting.entry(token.to_owned()).or_default().push(sender);
+        }
+        let mut waits = Waits { reports: self, token, report };
+        match timeout(PATIENCE, &mut waits.report).await {
+            Ok(Ok(text)) => text,
+            _ => "nothing".to_owned(),
+        }
+    }
+}
+
+impl State {
+    fn find(&self, token: &str) -> Option<&str> {
+        self.kept.iter().find(|(of, _)| of == token).map(|(_, text)| text.as_str())
+    }
+}
+
+/// A request that waits for a report.
+struct Waits<'a> {
+    reports: &'a Reports,
+    token: &'a str,
+    report: oneshot::Receiver<String>,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.report.close();
+        let waiting = &mut lock(&self.reports.state).waiting;
+        if let Entry::Occupied(mut of_token) = waiting.entry(self.token.to_owned()) {
+            of_token.get_mut().retain(|waits| !waits.is_closed());
+            if of_token.get().is_empty() {
+                of_token.remove();
+            }
+        }
     }
 }
 
@@ -318,8 +352,25 @@ mod tests {
         for index in 0..=REPORTS {
             reports.keep(&index.to_string(), cut("ü".repeat(150)));
         }
-        assert_eq!(reports.find("0"), None);
-        assert_eq!(reports.find("1").expect("it is kept").len(), WORDS);
-        assert_eq!(lock(&reports.kept).len(), REPORTS);
+        let state = lock(&reports.state);
+        assert_eq!(state.find("0"), None);
+        assert_eq!(state.find("1").expect("it is kept").len(), WORDS);
+        assert_eq!(state.kept.len(), REPORTS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_tells_those_who_wait_for_it_and_nobody_stays() {
+        let reports = Reports::default();
+        let (first, second, other, ()) = tokio::join!(
+            reports.wait_for("a"),
+            reports.wait_for("a"),
+            timeout(PATIENCE / 2, reports.wait_for("b")),
+            async { reports.keep("a", "said".to_owned()) },
+        );
+        assert_eq!((first.as_str(), second.as_str()), ("said", "said"));
+        assert!(other.is_err(), "the report is not its own");
+        assert_eq!(reports.wait_for("a").await, "said");
+        assert_eq!(reports.wait_for("c").await, "nothing");
+        assert!(lock(&reports.state).waiting.is_empty());
     }
 }
