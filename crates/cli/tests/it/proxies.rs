@@ -7,6 +7,7 @@ mod cells;
 mod doctor;
 mod kinds;
 mod ready;
+mod speed;
 mod table;
 mod tool;
 

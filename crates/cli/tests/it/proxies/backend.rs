@@ -92,6 +92,12 @@ async fn act(what: &str, mut conn: Conn) -> Result<String> {
             conn.close().await?;
             Ok("ended".to_owned())
         }
+        "sink" => {
+            let bytes = tokio::io::copy(&mut &conn, &mut tokio::io::sink()).await?;
+            conn.write_all(format!("{bytes} bytes").as_bytes()).await?;
+            conn.close().await?;
+            Ok("ended".to_owned())
+        }
         "count" => {
             let mut all = Vec::new();
             conn.read_to_end(&mut all).await?;

@@ -109,6 +109,15 @@ impl Proxy {
             ensure!(all.contains(from), "the configuration of {:?} lacks {from:?}", self.kind);
         }
         match self.kind {
+            Kind::Nginx if self.form == Form::Tcp => fs::write(
+                self.path("main.conf"),
+                format!(
+                    "daemon off; pid {folder}/pid; error_log stderr;\n\
+                     events {{ worker_connections 1024; }}\n\
+                     stream {{ include {}; }}\n",
+                    self.path(self.kind.names()[0])
+                ),
+            )?,
             Kind::OldNginx | Kind::Nginx => fs::write(
                 self.path("main.conf"),
                 format!(

@@ -34,7 +34,7 @@ impl Way {
         Ok(Way { proxy, backend, client })
     }
 
-    async fn open(&self, path: &str) -> Result<Conn> {
+    pub(super) async fn open(&self, path: &str) -> Result<Conn> {
         Ok(self.client.open(format!("{}{path}", self.proxy.url)).await?)
     }
 

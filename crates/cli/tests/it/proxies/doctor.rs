@@ -102,7 +102,7 @@ async fn what_is_well_and_what_is_not_is_found_through_each_proxy() -> TestResul
                 _ => true,
             });
             let is_right = match form {
-                Form::Http2 => http2 == faults_of_http2(kind),
+                Form::Http2 | Form::Tcp => http2 == faults_of_http2(kind),
                 Form::WebSocket => !http2.is_empty() && websocket.is_empty(),
             };
             if !is_right || (found.code == 0) != is_well {

@@ -31,6 +31,8 @@ pub(super) enum Form {
     Http2,
     /// WebSockets over HTTP/1.1, on both sides.
     WebSocket,
+    /// HTTP/2 of which the proxy sees only bytes, behind its own TLS. Only for measurements.
+    Tcp,
 }
 
 impl Form {
@@ -39,14 +41,14 @@ impl Form {
     /// The value of `--reach`.
     pub(super) fn option(self) -> &'static str {
         match self {
-            Form::Http2 => "http2",
+            Form::Http2 | Form::Tcp => "http2",
             Form::WebSocket => "websocket",
         }
     }
 
     pub(super) fn reach(self) -> Reach {
         match self {
-            Form::Http2 => Reach::Http2,
+            Form::Http2 | Form::Tcp => Reach::Http2,
             Form::WebSocket => Reach::WebSocket,
         }
     }
@@ -124,8 +126,10 @@ impl Kind {
     /// The names, and the texts of the configuration that this proxy runs with, from `interop/proxies`.
     pub(super) fn files(self, form: Form) -> Result<Vec<(&'static str, String)>> {
         let mut folder = interop("proxies")?;
-        if form == Form::WebSocket {
-            folder.push("websocket");
+        match form {
+            Form::Http2 => {}
+            Form::WebSocket => folder.push("websocket"),
+            Form::Tcp => folder.push("tcp"),
         }
         let read = |name: &&'static str| {
             let path = folder.join(name);

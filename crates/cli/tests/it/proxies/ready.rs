@@ -37,7 +37,7 @@ pub(super) async fn until_it_serves(proxy: &mut Proxy) -> Result<()> {
 /// Waits until a new client is answered by the changed configuration.
 pub(super) async fn until_it_is_changed(proxy: &mut Proxy) -> Result<()> {
     match proxy.form {
-        Form::Http2 => {
+        Form::Http2 | Form::Tcp => {
             until(proxy, async |client, url| {
                 let mut conn = client.open(url).await?;
                 echoed(&mut conn, b"ready").await?;

@@ -77,7 +77,7 @@ impl Cell {
     /// The rows of a form's table.
     pub(super) fn of(form: Form) -> Vec<Cell> {
         match form {
-            Form::Http2 => Cell::ALL.to_vec(),
+            Form::Http2 | Form::Tcp => Cell::ALL.to_vec(),
             Form::WebSocket => {
                 let same = Cell::ALL.into_iter().filter(|cell| *cell != Cell::Streams);
                 Cell::AUTO.into_iter().chain(same).collect()
@@ -115,7 +115,7 @@ impl Cell {
 /// The expected behaviour, faults of the proxy included.
 pub(super) fn expected(cell: Cell, kind: Kind, form: Form) -> &'static str {
     match form {
-        Form::Http2 => expected_of_http2(cell, kind),
+        Form::Http2 | Form::Tcp => expected_of_http2(cell, kind),
         Form::WebSocket => expected_of_websockets(cell, kind),
     }
 }
