@@ -183,7 +183,8 @@ impl Conn {
 
     /// Measures the round trip to the peer with a PING (RFC 9113 §6.7), which overtakes waiting
     /// data. Calls at the same time share one PING, and there is at most one PING a millisecond.
-    /// Over a WebSocket it is a ping (RFC 6455 §5.5.2), which waits behind the data.
+    /// Over a WebSocket it is a ping (RFC 6455 §5.5.2), which waits behind the data: the answer does not come while
+    /// nobody reads what came before it.
     ///
     /// # Errors
     ///

@@ -178,7 +178,7 @@ impl ListenerBuilder {
     /// * Half as much for bytes that wait to be sent, or as much where there are WebSockets: their
     ///   frames wait too. When it is short, writers wait sooner: see
     ///   [`send_queue_size`](ListenerBuilder::send_queue_size).
-    /// * For each connection 12 KiB, and for a WebSocket 48 KiB.
+    /// * For each connection 12 KiB, and for a WebSocket 64 KiB.
     /// * For each link 2 MiB: at most 64 KiB of data that wait for the socket, 320 KiB that go out
     ///   with them, and the buffers of HTTP/2 and TLS.
     ///

@@ -1,14 +1,18 @@
 //! The end of a connection that this side no longer reads, though its peer may still send.
 
+use std::future::pending;
 use std::time::Duration;
 
 use h2conn::http::Response;
 use h2conn::{Conn, Error, Reason, Transport};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How long the program waits at its end for the last frames of a connection to leave. All of its
 /// bytes have arrived by then, or were given up.
 pub(crate) const PARTING: Duration = Duration::from_secs(1);
+
+/// How long a peer may send over a WebSocket without an answer to a ping.
+const UNANSWERED: Duration = Duration::from_secs(30);
 
 /// Ends a connection when nothing that its peer still sends would be read. The connection is reset
 /// if the peer goes on sending, or does not end its direction within the library's time limit. That
@@ -42,8 +46,7 @@ pub(crate) async fn hang_up(conn: &Conn, reason: Reason) -> h2conn::Result<()> {
     }
     let delivered = async {
         conn.sent().await?;
-        // The PING is sent after all data, so its answer proves that the data has arrived.
-        conn.ping().await
+        answered(conn).await
     };
     tokio::select! {
         // The peer may end its direction in the meantime, and its link as well.
@@ -55,10 +58,33 @@ pub(crate) async fn hang_up(conn: &Conn, reason: Reason) -> h2conn::Result<()> {
     Ok(())
 }
 
+/// Waits until the peer has answered a ping, which is sent after all data, so that the data has arrived. Whatever comes
+/// meanwhile is dropped, because the answer over a WebSocket stands behind it. A peer of a WebSocket that goes on sending
+/// and does not answer is given up: a reset follows the data there, and takes nothing away.
+///
+/// # Errors
+///
+/// The link has ended before the answer.
+pub(crate) async fn answered(conn: &Conn) -> h2conn::Result<()> {
+    let dropping = async {
+        while let Ok(Some(_)) = conn.read_chunk().await {}
+        pending::<()>().await;
+    };
+    tokio::select! {
+        answered = conn.ping() => answered.map(drop),
+        () = dropping => Ok(()),
+        () = sleep(UNANSWERED), if is_websocket(conn) => Ok(()),
+    }
+}
+
+fn is_websocket(conn: &Conn) -> bool {
+    matches!(conn.transport(), Transport::WebSocketHttp1 | Transport::WebSocketHttp2)
+}
+
 /// Whether one side of the connection can end and the other go on. A WebSocket to a server of another library has no
 /// such end.
 pub(crate) async fn has_half_close(conn: &Conn) -> bool {
-    if !matches!(conn.transport(), Transport::WebSocketHttp1 | Transport::WebSocketHttp2) {
+    if !is_websocket(conn) {
         return true;
     }
     let chosen = |answer: Response<()>| answer.headers().get("sec-websocket-protocol").cloned();

@@ -72,8 +72,8 @@ pub(crate) fn say_what_is_awaited(open: usize, limit: Duration) {
 
 /// Says that `open` connections have outlasted the limit, and are cut.
 pub(crate) fn say_what_was_cut(open: usize) {
-    let connections = if open == 1 { "connection" } else { "connections" };
-    report::say(format_args!("h2conn: {open} {connections} did not end, and were cut off"));
+    let connections = if open == 1 { "connection was" } else { "connections were" };
+    report::say(format_args!("h2conn: {open} {connections} cut off, because the time is up"));
 }
 
 /// The signals that ask the program to end.

@@ -184,5 +184,5 @@ fn peers_that_read_nothing_fill_no_more_than_the_memory_for_it() -> TestResult {
 
 #[test]
 fn peers_that_read_nothing_of_their_websockets_fill_no_more() -> TestResult {
-    fill(Ask::WebSocket, 48 * KIB)
+    fill(Ask::WebSocket, 64 * KIB)
 }

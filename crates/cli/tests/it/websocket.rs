@@ -122,6 +122,26 @@ fn the_command_of_a_websocket_sees_its_request() -> TestResult {
     Ok(())
 }
 
+#[test]
+fn a_command_that_fails_ends_the_websocket_of_a_client_that_still_sends() -> TestResult {
+    let fails = "head -c 5; exit 3";
+    let server = Server::start(&["--keep-open", "-m", "10", "--cleartext", "--exec", fails])?;
+    // More than lies in buffers on the way.
+    let bytes = noise(20_000_000);
+    for _ in 0..10 {
+        for reach in ["websocket", "auto"] {
+            let client = h2conn(["connect", "--reach", reach, &server.url])
+                .write_stdin(bytes.clone())
+                .assert()
+                .code(5)
+                .stderr(contains("INTERNAL_ERROR"));
+            ensure!(client.get_output().stdout == bytes[..5]);
+        }
+    }
+    ensure!(server.interrupt()?.code == Some(0));
+    Ok(())
+}
+
 /// The status that a page of this origin gets, which was loaded from this host.
 fn status_of_a_page(server: &Server, host: &str, origin: &str) -> TestResult<String> {
     use std::io::{Read as _, Write as _};

@@ -162,7 +162,7 @@ async fn close(conn: &Conn, status: ExitStatus, command: &str) -> Result {
     }
     // The peer must still get the output from before the failure.
     conn.sent().await?;
-    let _ = conn.ping().await;
+    let _ = ending::answered(conn).await;
     conn.reset(Reason::INTERNAL_ERROR);
     let error = anyhow::anyhow!("the command {command:?} failed: {status}");
     Err(Failure::new(Code::Local, error))
