@@ -53,6 +53,7 @@ pub(crate) struct Budget {
     /// The memory for bytes that wait to be sent.
     sending: Arc<SendMemory>,
     /// The buffers of the connections that are on no link.
+    #[cfg(feature = "websocket")]
     guests: Arc<Buffers>,
 }
 
@@ -88,6 +89,7 @@ impl Budget {
             phase: AtomicU8::new(CALM),
             unanswered: AtomicUsize::new(0),
             members: Mutex::new(Slab::new()),
+            #[cfg(feature = "websocket")]
             guests: Buffers::new(SendMemory::part_of(&sending, cap / 2)),
             sending,
         })
