@@ -29,7 +29,7 @@ const TERMINAL: Run =
     Test("examples/chat/tests/it/client.rs", "the_host_hints_at_a_command_that_joins");
 
 /// The commands, without the remarks behind `#`.
-pub(super) const COMMANDS: [(&str, Run); 52] = [
+pub(super) const COMMANDS: [(&str, Run); 53] = [
     // README.md, CONTRIBUTING.md
     ("cargo run -p echo", Ci("cargo run -q -p echo")),
     ("cargo test --workspace", Ci("tests cargo test --workspace\n")),
@@ -148,6 +148,10 @@ pub(super) const COMMANDS: [(&str, Run); 52] = [
     (
         "cargo test -p h2conn-cli --test it proxies",
         Ci("cargo test -p h2conn-cli --test it proxies"),
+    ),
+    (
+        "cargo test --release -p h2conn-cli --test it -- --ignored --nocapture proxies::speed",
+        MEASURES,
     ),
     ("npm ci --prefix interop/websocket/node", Ci("npm ci --prefix interop/websocket/node\n")),
     (
