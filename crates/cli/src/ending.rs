@@ -67,14 +67,25 @@ pub(crate) async fn hang_up(conn: &Conn, reason: Reason) -> h2conn::Result<()> {
 /// The link has ended before the answer.
 pub(crate) async fn answered(conn: &Conn) -> h2conn::Result<()> {
     let dropping = async {
-        while let Ok(Some(_)) = conn.read_chunk().await {}
-        pending::<()>().await;
+        // An end, or an error, is no answer.
+        let _ = discard(conn).await;
+        pending().await
     };
     tokio::select! {
         answered = conn.ping() => answered.map(drop),
-        () = dropping => Ok(()),
+        never = dropping => never,
         () = sleep(UNANSWERED), if is_websocket(conn) => Ok(()),
     }
+}
+
+/// Reads and drops bytes that no longer have a receiver, to the end, so that the peer is not blocked.
+///
+/// # Errors
+///
+/// The error that ended the connection.
+pub(crate) async fn discard(conn: &Conn) -> h2conn::Result<()> {
+    while conn.read_chunk().await?.is_some() {}
+    Ok(())
 }
 
 fn is_websocket(conn: &Conn) -> bool {

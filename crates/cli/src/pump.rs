@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use crate::ending;
+
 /// The size of one read of a socket or pipe.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
@@ -206,7 +208,9 @@ async fn both_ways<S: Socket>(
         };
         let ended = match delivered {
             Err(Broken::Source(error)) => Err(Cut::Conn(error)),
-            Err(Broken::Sink(error)) if takes_no_more(&error) => discard(conn).await,
+            Err(Broken::Sink(error)) if takes_no_more(&error) => {
+                ending::discard(conn).await.map_err(|error| Cut::Conn(error.into()))
+            }
             // The system reports a reset or a timeout once, and a later read sees a plain end.
             Err(Broken::Sink(error)) => Err(Cut::Socket(error)),
             Ok(()) => Ok(()),
@@ -320,17 +324,6 @@ async fn hear_out(source: &mut (impl AsyncRead + Unpin), patience: Duration) -> 
 /// Whether an error says only that the socket takes no more, so that the other direction can go on.
 fn takes_no_more(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected)
-}
-
-/// Reads and drops bytes that no longer have a receiver, so that the peer is not blocked.
-async fn discard(conn: &Conn) -> Result<(), Cut> {
-    loop {
-        match conn.read_chunk().await {
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(()),
-            Err(error) => return Err(Cut::Conn(error.into())),
-        }
-    }
 }
 
 /// Waits until the connection ends in any other way than by the end of both directions.

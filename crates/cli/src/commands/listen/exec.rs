@@ -105,13 +105,11 @@ async fn feed(conn: &Conn, stdin: &mut Option<ChildStdin>) -> io::Error {
         Ok(()) => {}
         Err(Broken::Source(error)) => return error,
         // The command has read all that it wants. Drop the rest, so that the peer is not blocked.
-        Err(Broken::Sink(_)) => loop {
-            match conn.read_chunk().await {
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(error) => return error.into(),
+        Err(Broken::Sink(_)) => {
+            if let Err(error) = ending::discard(conn).await {
+                return error.into();
             }
-        },
+        }
     }
     *stdin = None;
     pending().await
