@@ -9,11 +9,11 @@ use std::time::Duration;
 use http::Method;
 
 use super::descriptors::max_links;
-#[cfg(feature = "websocket")]
-use super::websocket;
 use crate::config::{Config, Methods, Origins, Protocols};
 use crate::conn::OnDrop;
 use crate::tls::ServerTls;
+#[cfg(feature = "websocket")]
+use crate::websocket::WebSockets;
 
 /// Connections that may wait to be accepted, over all links. Further requests are refused with
 /// `REFUSED_STREAM`, so that clients know that they may try again. One link can have half of them.
@@ -28,7 +28,7 @@ pub struct ListenerBuilder {
     protocols: Protocols,
     origins: Origins,
     #[cfg(feature = "websocket")]
-    pub(super) websockets: Option<Arc<websocket::Settings>>,
+    pub(super) websockets: Option<Arc<WebSockets>>,
     pub(super) config: Config,
 }
 

@@ -23,6 +23,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::link::{Entrance, Link, PREFACE, Socket};
 use crate::observe::{self, Side};
 use crate::tls::Acceptor;
+#[cfg(feature = "websocket")]
+use crate::websocket::WebSockets;
 
 /// The time for the TLS and the first bytes of a client that is over a cap.
 const REFUSAL: Duration = Duration::from_secs(3);
@@ -40,7 +42,7 @@ pub(super) struct Server {
     /// For requests over HTTP/1 that never come to the listener.
     pub(super) origins: Origins,
     #[cfg(feature = "websocket")]
-    pub(super) websockets: Option<Arc<websocket::Settings>>,
+    pub(super) websockets: Option<Arc<WebSockets>>,
 }
 
 impl Server {
@@ -234,10 +236,10 @@ impl Server {
         io: &mut impl Socket,
         seen: &mut BytesMut,
     ) -> Option<Arc<dyn Http1Server>> {
-        let settings = self.websockets.as_ref()?;
+        let websockets = self.websockets.as_ref()?;
         refusal::read_head(io, seen).await;
         asks_for_websocket(seen)
-            .then(|| Arc::new(websocket::Reception::new(self, settings)) as Arc<dyn Http1Server>)
+            .then(|| Arc::new(websocket::Reception::new(self, websockets)) as Arc<dyn Http1Server>)
     }
 }
 

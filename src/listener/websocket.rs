@@ -96,15 +96,9 @@ impl ListenerBuilder {
     /// [`accept`](fn@crate::accept) takes there. Those over HTTP/2 need the offer, from here or from
     /// `protocols`.
     pub fn websockets(mut self, websockets: WebSockets) -> Self {
-        self.websockets = Some(Arc::new(Settings { websockets }));
+        self.websockets = Some(Arc::new(websockets));
         self
     }
-}
-
-/// The settings that all WebSockets of a listener share.
-#[derive(Debug)]
-pub(super) struct Settings {
-    pub(super) websockets: WebSockets,
 }
 
 /// Makes the stream of a WebSocket, which `carrier` carries.
@@ -123,23 +117,21 @@ fn stream(
     Arc::new(stream)
 }
 
-impl Settings {
-    /// Begins the session of an accepted WebSocket, of whose bytes `room` may lie unread. Also gives
-    /// the longest message that it accepts.
-    fn session(
-        &self,
-        config: &Config,
-        room: usize,
-        handshake: &Handshake,
-        stream: &Arc<Stream>,
-        carrier: &Arc<MessageCarrier>,
-    ) -> (Session, usize) {
-        let (messages, most) = handshake.messages(&self.websockets);
-        let pulse = Pulse::of(config, handshake.is_marked());
-        let limits = Limits { room, linger: config.linger_timeout };
-        let (stream, carrier) = (Arc::clone(stream), Arc::clone(carrier));
-        (Session::new(stream, carrier, Role::Server, limits, messages, pulse), most)
-    }
+/// Begins the session of an accepted WebSocket, of whose bytes `room` may lie unread. Also gives the
+/// longest message that it accepts.
+fn session(
+    websockets: &WebSockets,
+    config: &Config,
+    room: usize,
+    handshake: &Handshake,
+    stream: &Arc<Stream>,
+    carrier: &Arc<MessageCarrier>,
+) -> (Session, usize) {
+    let (messages, most) = handshake.messages(websockets);
+    let pulse = Pulse::of(config, handshake.is_marked());
+    let limits = Limits { room, linger: config.linger_timeout };
+    let (stream, carrier) = (Arc::clone(stream), Arc::clone(carrier));
+    (Session::new(stream, carrier, Role::Server, limits, messages, pulse), most)
 }
 
 /// The text for a client whose request the program has dropped.
@@ -148,12 +140,12 @@ const NOT_TAKEN: &str = "the server has not taken the connection; try again";
 /// The server for a client that asks for a WebSocket.
 pub(super) struct Reception {
     server: Arc<Server>,
-    settings: Arc<Settings>,
+    websockets: Arc<WebSockets>,
 }
 
 impl Reception {
-    pub(super) fn new(server: &Arc<Server>, settings: &Arc<Settings>) -> Reception {
-        Reception { server: Arc::clone(server), settings: Arc::clone(settings) }
+    pub(super) fn new(server: &Arc<Server>, websockets: &Arc<WebSockets>) -> Reception {
+        Reception { server: Arc::clone(server), websockets: Arc::clone(websockets) }
     }
 }
 
@@ -163,7 +155,7 @@ impl Http1Server for Reception {
         client.quiet = None;
         let visit = Visit {
             server: Arc::clone(&self.server),
-            settings: Arc::clone(&self.settings),
+            websockets: Arc::clone(&self.websockets),
             info: Arc::clone(&client.info),
             answered: Arc::clone(&client.answered),
             shutdown: client.shutdown.clone(),
@@ -196,7 +188,7 @@ impl Http1Server for Reception {
 /// One client that asks for a WebSocket.
 struct Visit {
     server: Arc<Server>,
-    settings: Arc<Settings>,
+    websockets: Arc<WebSockets>,
     info: Arc<LinkInfo>,
     answered: Arc<Notify>,
     shutdown: Shutdown,
@@ -217,7 +209,7 @@ impl Visit {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let websockets = &self.settings.websockets;
+        let websockets = &self.websockets;
         // First, so that a page of another origin is told the same whatever else is wrong.
         let origin = self.server.origins.refusal(request.uri(), request.headers());
         let handshake = match origin {
@@ -306,7 +298,7 @@ impl Visit {
         let config = &self.server.config;
         let (room, stream) = (config.window as usize, &asked.stream);
         let (mut session, most) =
-            self.settings.session(config, room, handshake, stream, &asked.carrier);
+            session(&self.websockets, config, room, handshake, stream, &asked.carrier);
         if let Some(guest) = asked.guest.take() {
             session.count_in(Box::new(guest));
         }

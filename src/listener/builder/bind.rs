@@ -155,8 +155,8 @@ impl ListenerBuilder {
         self.protocols.check()?;
         self.origins.check()?;
         #[cfg(feature = "websocket")]
-        if let Some(settings) = &self.websockets {
-            settings.websockets.check()?;
+        if let Some(websockets) = &self.websockets {
+            websockets.check()?;
         }
         let tls = self.tls.as_ref().map(ServerTls::build).transpose()?;
         let (entrance, incoming) = backlog(BACKLOG, self.config.max_memory / 8);

@@ -13,19 +13,21 @@ use http::{Response, StatusCode, header, response};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::{NOT_TAKEN, Settings, stream};
+use super::{NOT_TAKEN, session, stream};
 use crate::config::{Config, WEBSOCKET};
 use crate::conn::{Conn, Stream, Transport};
 use crate::error::Result;
 use crate::hosted;
 use crate::listener::Shared;
 use crate::listener::incoming::{Incoming, answer, plain};
-use crate::websocket::{Handshake, MessageCarrier, Refusal, Upgrade, room_on_stream, run};
+use crate::websocket::{
+    Handshake, MessageCarrier, Refusal, Upgrade, WebSockets, room_on_stream, run,
+};
 
 /// The server for WebSockets on a listener's links. A request that is held must not keep the links.
 #[derive(Debug)]
 pub(in crate::listener) struct Http2 {
-    settings: Arc<Settings>,
+    websockets: Arc<WebSockets>,
     config: Config,
     shared: Weak<Shared>,
     /// A request may be accepted outside of the runtime.
@@ -34,12 +36,12 @@ pub(in crate::listener) struct Http2 {
 
 impl Http2 {
     pub(in crate::listener) fn new(
-        settings: &Arc<Settings>,
+        websockets: &Arc<WebSockets>,
         config: &Config,
         shared: &Arc<Shared>,
     ) -> Arc<Http2> {
         Arc::new(Http2 {
-            settings: Arc::clone(settings),
+            websockets: Arc::clone(websockets),
             config: config.clone(),
             shared: Arc::downgrade(shared),
             runtime: Handle::current(),
@@ -54,7 +56,7 @@ impl Http2 {
     /// Refuses a request that is invalid.
     pub(in crate::listener) fn admit(self: &Arc<Self>, incoming: Incoming) -> Option<Incoming> {
         let (uri, headers) = (incoming.uri(), incoming.headers());
-        match Handshake::of_connect(uri, headers, &self.settings.websockets) {
+        match Handshake::of_connect(uri, headers, &self.websockets) {
             Ok(handshake) => {
                 let asked = Asked { server: Arc::clone(self), handshake };
                 Some(incoming.for_websocket(asked))
@@ -86,7 +88,7 @@ impl Asked {
         head: response::Parts,
     ) -> Result<Conn> {
         let Asked { server, handshake } = self;
-        let Http2 { settings, config, shared, runtime } = &*server;
+        let Http2 { websockets, config, shared, runtime } = &*server;
         let (head, ()) = handshake.answer(Response::from_parts(head, ())).into_parts();
         if let Err(error) = below.accept(head.clone()) {
             // Nobody reads what has come of it.
@@ -101,7 +103,7 @@ impl Asked {
         stream.set_answer(Ok(head));
         below.leave_to_rider();
         let room = room_on_stream(config.window);
-        let (mut session, most) = settings.session(config, room, &handshake, &stream, &carrier);
+        let (mut session, most) = session(websockets, config, room, &handshake, &stream, &carrier);
         let (upgrade, shutdown, account) = Upgrade::onto(below);
         session.count_in(account);
         let shared = Weak::clone(shared);
