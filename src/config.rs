@@ -152,10 +152,15 @@ impl Default for Config {
     }
 }
 
+/// The memory for bytes that wait to be sent, beside so much for received ones.
+pub(crate) fn for_sending(received: usize) -> usize {
+    received / 2
+}
+
 impl Config {
     /// The memory for bytes of a link that wait to be sent.
     pub(crate) fn send_memory(&self) -> usize {
-        self.link_memory as usize / 2
+        for_sending(self.link_memory as usize)
     }
 
     /// Refuses values that cannot work.

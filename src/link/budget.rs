@@ -29,6 +29,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use crate::config::for_sending;
 use crate::pipe::{Buffers, SendMemory};
 use crate::sync::{AtomicBool, AtomicU8, AtomicUsize, Mutex, lock};
 pub(super) use charge::Charge;
@@ -79,7 +80,7 @@ impl Member {
 
 impl Budget {
     pub(crate) fn new(cap: usize) -> Arc<Budget> {
-        let sending = Arc::new(SendMemory::new(cap / 2));
+        let sending = Arc::new(SendMemory::new(for_sending(cap)));
         Arc::new(Budget {
             cap,
             unread: AtomicUsize::new(0),
@@ -90,7 +91,7 @@ impl Budget {
             unanswered: AtomicUsize::new(0),
             members: Mutex::new(Slab::new()),
             #[cfg(feature = "websocket")]
-            guests: Buffers::new(SendMemory::part_of(&sending, cap / 2)),
+            guests: Buffers::new(SendMemory::part_of(&sending, for_sending(cap))),
             sending,
         })
     }

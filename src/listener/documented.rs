@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::ListenerBuilder;
 use super::builder::BACKLOG;
 use super::descriptors;
+use crate::config::for_sending;
 use crate::link::{WASTE, max_fields};
 use document::number;
 
@@ -81,7 +82,7 @@ fn table() -> String {
         ),
         (
             "bytes of all links that wait to be sent",
-            bytes(config.max_memory / 2),
+            bytes(for_sending(config.max_memory)),
             "half of `max_memory`",
         ),
         (
