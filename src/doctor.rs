@@ -9,7 +9,6 @@
 mod hosted;
 
 use std::borrow::Cow;
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::io::Result;
 use std::sync::Arc;
@@ -293,11 +292,10 @@ impl Drop for Waits<'_> {
     fn drop(&mut self) {
         self.report.close();
         let waiting = &mut lock(&self.reports.state).waiting;
-        if let Entry::Occupied(mut of_token) = waiting.entry(self.token.to_owned()) {
-            of_token.get_mut().retain(|waits| !waits.is_closed());
-            if of_token.get().is_empty() {
-                of_token.remove();
-            }
+        let Some(of_token) = waiting.get_mut(self.token) else { return };
+        of_token.retain(|waits| !waits.is_closed());
+        if of_token.is_empty() {
+            waiting.remove(self.token);
         }
     }
 }
