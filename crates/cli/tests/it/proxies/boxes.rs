@@ -109,27 +109,25 @@ impl Proxy {
             ensure!(all.contains(from), "the configuration of {:?} lacks {from:?}", self.kind);
         }
         match self.kind {
-            Kind::Nginx if self.form == Form::Tcp => fs::write(
-                self.path("main.conf"),
-                format!(
-                    "daemon off; pid {folder}/pid; error_log stderr;\n\
-                     events {{ worker_connections 1024; }}\n\
-                     stream {{ include {}; }}\n",
-                    self.path(self.kind.names()[0])
-                ),
-            )?,
-            Kind::OldNginx | Kind::Nginx => fs::write(
-                self.path("main.conf"),
-                format!(
-                    "daemon off; pid {folder}/pid; error_log stderr;\n\
-                     events {{ worker_connections 1024; }}\n\
-                     http {{ access_log off; client_body_temp_path {folder}/t1;\n\
-                     proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;\n\
-                     uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;\n\
-                     include {};\n}}\n",
-                    self.path(self.kind.names()[0])
-                ),
-            )?,
+            Kind::OldNginx | Kind::Nginx => {
+                let around = match self.form {
+                    Form::Tcp => "stream {".to_owned(),
+                    Form::Http2 | Form::WebSocket => format!(
+                        "http {{ access_log off; client_body_temp_path {folder}/t1;\n\
+                         proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;\n\
+                         uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;"
+                    ),
+                };
+                fs::write(
+                    self.path("main.conf"),
+                    format!(
+                        "daemon off; pid {folder}/pid; error_log stderr;\n\
+                         events {{ worker_connections 1024; }}\n\
+                         {around}\ninclude {};\n}}\n",
+                        self.path(self.kind.names()[0])
+                    ),
+                )?;
+            }
             Kind::Apache => {
                 let modules = [
                     ("mpm_event_module", "mpm_event"),
