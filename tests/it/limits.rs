@@ -101,6 +101,22 @@ impl Filled {
         Ok(Memory { now, most, bytes, conns })
     }
 
+    /// Waits until neither the bytes nor the number of connections changes any more. The tests'
+    /// watchdog limits the wait.
+    async fn settled(&mut self) -> TestResult<Memory> {
+        let (mut last, mut same) = ((0, 0), 0);
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let memory = self.ask().await?;
+            let now = (memory.bytes, memory.conns);
+            same = if now == last { same + 1 } else { 0 };
+            last = now;
+            if same == 10 {
+                return Ok(memory);
+            }
+        }
+    }
+
     async fn end(mut self) -> TestResult {
         drop(self.questions);
         ensure!(self.child.wait().await?.success());

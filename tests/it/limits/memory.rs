@@ -252,15 +252,7 @@ fn a_listener_that_is_filled_in_every_way_stays_below_its_documented_memory() ->
                 _ => fill_by_ours(site.clone()).await?,
             });
         }
-        // Wait until neither the bytes that are held nor the number of Conns changes any more.
-        let (mut last, mut same) = ((0, 0), 0);
-        while same < 10 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            let Memory { bytes: unread, conns, .. } = server.ask().await?;
-            same = if (unread, conns) == last { same + 1 } else { 0 };
-            last = (unread, conns);
-        }
-        let Memory { now, most, bytes: unread, conns } = server.ask().await?;
+        let Memory { now, most, bytes: unread, conns } = server.settled().await?;
         let documented = (5 * MEMORY / 2 + LINKS * CONNS * (12 << 10) + LINKS * 2 * MIB) >> 10;
         eprintln!(
             "{unread} bytes unread, {conns} conns left: {} KiB, {} KiB at the most, {documented} KiB \

@@ -1,7 +1,6 @@
 //! The memory of a listener whose handlers write to peers that read nothing.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
@@ -122,20 +121,6 @@ impl Lazy {
     }
 }
 
-/// Waits until the handlers write no more. The tests' watchdog limits the wait.
-async fn settled(server: &mut Filled) -> TestResult<Memory> {
-    let (mut last, mut same) = (0, 0);
-    loop {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let memory = server.ask().await?;
-        same = if memory.bytes == last { same + 1 } else { 0 };
-        last = memory.bytes;
-        if same == 10 {
-            return Ok(memory);
-        }
-    }
-}
-
 /// Fills a server by connections of one kind. Each of them takes at most `each` bytes of the
 /// server's memory, beside what the links and the listener have for all.
 fn fill(ask: Ask, each: usize) -> TestResult {
@@ -151,7 +136,7 @@ fn fill(ask: Ask, each: usize) -> TestResult {
             }
             clients.push(client);
         }
-        let Memory { most, bytes, conns, .. } = settled(&mut server).await?;
+        let Memory { most, bytes, conns, .. } = server.settled().await?;
         ensure!(conns == LINKS * CONNS, "{conns}");
         let bound = (MEMORY / 2 + LINKS * CONNS * each + LINKS * 2 * MIB) / KIB;
         let took = most - before;
@@ -164,9 +149,9 @@ fn fill(ask: Ask, each: usize) -> TestResult {
         }
         // A newcomer finds room for a whole queue, because no client may take more than it leaves.
         let mut newcomer = Lazy::new(&site).await?;
-        let before = settled(&mut server).await?.bytes;
+        let before = server.settled().await?.bytes;
         newcomer.open(ask).await?;
-        let taken = settled(&mut server).await?.bytes - before;
+        let taken = server.settled().await?.bytes - before;
         ensure!(taken > 64 * KIB, "{taken} bytes of it");
         newcomer.read_last(2 * MIB).await?;
         // Nothing is held for clients that have gone.
