@@ -6,6 +6,7 @@ mod ends;
 mod foreign;
 mod shared_link;
 mod silence;
+mod strange;
 mod ways;
 
 use std::future::ready;

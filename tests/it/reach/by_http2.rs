@@ -14,16 +14,14 @@ use http_body_util::{BodyExt, Full};
 use tokio::sync::mpsc;
 
 use super::client_by;
-use super::ways::{Answering, Behaviour, LONG, SHORT, Strange, accept, check, status};
+use super::strange::{
+    Answering, Behaviour, LONG, SHORT, Strange, accept, answers, check, is_silent, status,
+};
 use crate::support::framework::Host;
 use crate::support::{Over, TestResult, run};
 
 fn takes() -> Behaviour {
     Arc::new(|request| Box::pin(ready(Some(accept(request)))))
-}
-
-fn answers(code: u16) -> Behaviour {
-    Arc::new(move |_| Box::pin(ready(status(code))))
 }
 
 fn resets(reason: h2::Reason) -> Behaviour {
@@ -34,10 +32,6 @@ fn resets(reason: h2::Reason) -> Behaviour {
         }
         Box::pin(ready(answer))
     })
-}
-
-fn is_silent() -> Behaviour {
-    Arc::new(|_| Box::pin(ready(None)))
 }
 
 #[test]

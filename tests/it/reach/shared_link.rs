@@ -13,7 +13,7 @@ use h2conn::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::sync::mpsc;
 
-use super::ways::{LONG, check};
+use super::strange::{LONG, check};
 use super::{client_by, pair_by, with_one};
 use crate::node;
 use crate::support::faults::{Fault, Faults};

@@ -1,173 +1,21 @@
 //! `Reach::Auto`: HTTP/2 where it passes, a WebSocket where it does not.
 
-use std::convert::Infallible;
-use std::future::{pending, ready};
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use bytes::Bytes;
-use h2conn::http::{Method, Request, Response, StatusCode, Version};
-use h2conn::{Acceptor, Client, Conn, ErrorKind, LinkPolicy, Reach, Transport};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use h2conn::{Client, ErrorKind, LinkPolicy, Reach, Transport};
+use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::foreign::{Io, server, tls_server};
-use crate::support::framework::Host;
-use crate::support::{
-    Over, Site, TestResult, check_echo, echo, echo_server, noise, run, tcp_server,
+use super::strange::{
+    Behaviour, LONG, SHORT, Strange, answers, check, is_silent, serve_by_http1, status,
 };
-
-pub(super) type Answer = Response<BoxBody<Bytes, h2conn::Error>>;
-pub(super) type Answering = Pin<Box<dyn Future<Output = Option<Answer>> + Send>>;
-
-/// Longer than any answer takes.
-pub(super) const LONG: Duration = Duration::from_secs(300);
-
-/// Nearly no time.
-pub(super) const SHORT: Duration = Duration::from_millis(50);
-
-/// The answer of a box to a request by HTTP/2. `None` never answers. An answer with a reason among its extensions is a
-/// reset.
-pub(super) type Behaviour = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
-
-pub(super) fn status(status: u16) -> Option<Answer> {
-    let body = Empty::new().map_err(|never: Infallible| match never {}).boxed();
-    let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::from_u16(status).expect("a status");
-    Some(response)
-}
-
-/// A box of which the WebSockets over HTTP/1.1 are echoed, and which does something else to requests by HTTP/2.
-pub(super) struct Strange {
-    pub(super) site: Site,
-    counts: Counts,
-}
-
-/// The requests that have come so far.
-#[derive(Clone, Default)]
-struct Counts {
-    /// Those by HTTP/2, without those for a WebSocket.
-    streams: Arc<AtomicUsize>,
-    /// Those for a WebSocket over HTTP/2.
-    connects: Arc<AtomicUsize>,
-    /// Those for a WebSocket over HTTP/1.1.
-    websockets: Arc<AtomicUsize>,
-}
-
-/// The behaviour of a box, by each way.
-#[derive(Clone)]
-struct Ways {
-    takes_websockets: bool,
-    by_http2: Behaviour,
-    /// A box that announces WebSockets over HTTP/2.
-    by_connect: Option<Behaviour>,
-}
-
-impl Strange {
-    async fn new(over: Over, takes_websockets: bool, behaviour: Behaviour) -> TestResult<Strange> {
-        Strange::start(over, Ways { takes_websockets, by_http2: behaviour, by_connect: None }).await
-    }
-
-    /// A box that announces WebSockets over HTTP/2, and does this to them. It refuses other requests by HTTP/2, or never
-    /// answers them.
-    pub(super) async fn announcing(
-        over: Over,
-        takes_websockets: bool,
-        refuses: bool,
-        behaviour: Behaviour,
-    ) -> TestResult<Strange> {
-        let by_http2: Behaviour =
-            Arc::new(move |_| Box::pin(ready(if refuses { status(405) } else { None })));
-        Strange::start(over, Ways { takes_websockets, by_http2, by_connect: Some(behaviour) }).await
-    }
-
-    async fn start(over: Over, ways: Ways) -> TestResult<Strange> {
-        let counts = Counts::default();
-        let counted = counts.clone();
-        let site = server(over, move |io| serve(io, ways.clone(), counted.clone())).await?;
-        Ok(Strange { site, counts })
-    }
-
-    /// A client that falls back after this delay. On a loaded machine an answer may take a second.
-    pub(super) fn client(&self, delay: Duration) -> h2conn::Result<Client> {
-        self.site.client_builder().reach(Reach::Auto).fallback_delay(delay).build()
-    }
-
-    fn counts(&self) -> (usize, usize) {
-        let Counts { streams, connects: _, websockets } = &self.counts;
-        (streams.load(SeqCst), websockets.load(SeqCst))
-    }
-
-    /// Those over HTTP/2 for a WebSocket too, in the middle.
-    pub(super) fn all_counts(&self) -> [usize; 3] {
-        let Counts { streams, connects, websockets } = &self.counts;
-        [streams, connects, websockets].map(|count| count.load(SeqCst))
-    }
-}
-
-async fn serve(
-    io: impl Io,
-    Ways { takes_websockets, by_http2, by_connect }: Ways,
-    Counts { streams, connects, websockets }: Counts,
-) -> TestResult {
-    let mut serving = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-    if by_connect.is_some() {
-        serving.http2().enable_connect_protocol();
-    }
-    let service = service_fn(move |request: Request<Incoming>| {
-        let is_connect = request.method() == Method::CONNECT;
-        let answering: Answering =
-            if let Some(by_connect) = by_connect.as_ref().filter(|_| is_connect) {
-                connects.fetch_add(1, SeqCst);
-                by_connect(request)
-            } else if request.version() == Version::HTTP_2 {
-                streams.fetch_add(1, SeqCst);
-                by_http2(request)
-            } else {
-                websockets.fetch_add(1, SeqCst);
-                Box::pin(ready(match takes_websockets {
-                    true => Some(accept(request)),
-                    false => status(404),
-                }))
-            };
-        async {
-            match answering.await {
-                Some(answer) => match answer.extensions().get::<h2::Reason>() {
-                    Some(reason) => Err(h2::Error::from(*reason)),
-                    None => Ok(answer),
-                },
-                None => pending().await,
-            }
-        }
-    });
-    let serving = serving.serve_connection_with_upgrades(TokioIo::new(io), service);
-    serving.await.map_err(|error| anyhow::anyhow!("{error}"))
-}
-
-/// Makes an echo of a request for a WebSocket.
-pub(super) fn accept(request: Request<Incoming>) -> Answer {
-    match Acceptor::default().accept(request) {
-        Ok((conn, response)) => {
-            tokio::spawn(echo(conn));
-            response.map(BodyExt::boxed)
-        }
-        Err(error) => error.into_response().map(BodyExt::boxed),
-    }
-}
-
-pub(super) async fn check(conn: Conn, transport: &Transport) -> TestResult {
-    ensure!(conn.transport() == transport, "{}", conn.transport());
-    check_echo(conn, &noise(100_000, 5)).await
-}
+use crate::support::foreign::tls_server;
+use crate::support::framework::Host;
+use crate::support::{Over, Site, TestResult, echo_server, run, tcp_server};
 
 #[test]
 fn http2_is_taken_where_it_passes_and_the_request_is_sent_once() -> TestResult {
@@ -192,9 +40,7 @@ fn http2_is_taken_where_it_passes_and_the_request_is_sent_once() -> TestResult {
 fn a_status_that_refuses_the_form_leads_to_a_websocket() -> TestResult {
     run(async {
         for code in [400, 405, 408, 411, 413, 421, 426, 431, 501, 502, 503, 504, 505] {
-            let strange =
-                Strange::new(Over::Tls, true, Arc::new(move |_| Box::pin(ready(status(code)))))
-                    .await?;
+            let strange = Strange::new(Over::Tls, true, answers(code)).await?;
             let client = strange.client(LONG)?;
             let (conn, response) = client.connect(strange.site.url("/")).await?;
             ensure!(response.status() == 101, "{code}: {}", response.status());
@@ -214,12 +60,7 @@ fn a_status_that_refuses_the_form_leads_to_a_websocket() -> TestResult {
 fn other_answers_are_errors_at_once() -> TestResult {
     run(async {
         for code in [301, 401, 403, 404, 429, 500] {
-            let strange = Strange::new(
-                Over::Cleartext,
-                true,
-                Arc::new(move |_| Box::pin(ready(status(code)))),
-            )
-            .await?;
+            let strange = Strange::new(Over::Cleartext, true, answers(code)).await?;
             let error = strange.client(LONG)?.connect(strange.site.url("/")).await;
             let error = error.map(drop).expect_err("it is refused");
             ensure!(error.status().is_some_and(|status| status == code), "{error}");
@@ -238,8 +79,7 @@ fn a_box_that_buffers_or_never_answers_leads_to_a_websocket() -> TestResult {
                 status(200)
             })
         });
-        let is_silent: Behaviour = Arc::new(|_| Box::pin(ready(None)));
-        for behaviour in [buffers, is_silent] {
+        for behaviour in [buffers, is_silent()] {
             let strange = Strange::new(Over::Tls, true, behaviour).await?;
             let client = strange.client(SHORT)?;
             let (conn, _) = client.connect(strange.site.url("/")).await?;
@@ -271,9 +111,7 @@ fn a_server_that_is_only_slow_and_takes_no_websockets_is_waited_for() -> TestRes
 #[test]
 fn if_neither_works_the_error_has_both_reasons() -> TestResult {
     run(async {
-        let strange =
-            Strange::new(Over::Cleartext, false, Arc::new(move |_| Box::pin(ready(status(502)))))
-                .await?;
+        let strange = Strange::new(Over::Cleartext, false, answers(502)).await?;
         let error = strange.client(LONG)?.connect(strange.site.url("/")).await;
         let error = error.map(drop).expect_err("it is refused");
         ensure!(error.status().is_some_and(|status| status == 502), "{error}");
@@ -303,8 +141,7 @@ fn go(goal: &Mutex<SocketAddr>, to: SocketAddr) {
 #[test]
 fn a_way_that_no_longer_works_is_forgotten() -> TestResult {
     run(async {
-        let refuses: Behaviour = Arc::new(move |_| Box::pin(ready(status(505))));
-        let strange = Strange::new(Over::Cleartext, true, refuses).await?;
+        let strange = Strange::new(Over::Cleartext, true, answers(505)).await?;
         let goal = Arc::new(Mutex::new(strange.site.addr));
         let client = guided(LONG, &goal)?;
         let (conn, _) = client.connect("http://somewhere/").await?;
@@ -324,8 +161,7 @@ fn a_way_that_no_longer_works_is_forgotten() -> TestResult {
 fn where_http2_has_passed_passing_troubles_are_no_reason_for_a_websocket() -> TestResult {
     run(async {
         let plain = echo_server(Over::Cleartext).await?;
-        let busy: Behaviour = Arc::new(move |_| Box::pin(ready(status(503))));
-        let strange = Strange::new(Over::Cleartext, true, busy).await?;
+        let strange = Strange::new(Over::Cleartext, true, answers(503)).await?;
         let goal = Arc::new(Mutex::new(plain.addr));
         let client = guided(SHORT, &goal)?;
         let (conn, _) = client.connect("http://somewhere/").await?;
@@ -341,8 +177,7 @@ fn where_http2_has_passed_passing_troubles_are_no_reason_for_a_websocket() -> Te
 #[test]
 fn many_that_connect_at_once_through_a_silent_box_all_find_the_way() -> TestResult {
     run(async {
-        let is_silent: Behaviour = Arc::new(|_| Box::pin(ready(None)));
-        let strange = Strange::new(Over::Tls, true, is_silent).await?;
+        let strange = Strange::new(Over::Tls, true, is_silent()).await?;
         let client = strange.client(SHORT)?;
         let connecting = (0..20).map(|_| client.connect(strange.site.url("/")));
         for connected in futures_util::future::join_all(connecting).await {
@@ -352,19 +187,18 @@ fn many_that_connect_at_once_through_a_silent_box_all_find_the_way() -> TestResu
     })
 }
 
-/// Takes WebSockets over HTTP/1.1.
-async fn serve_by_http1(io: impl Io, by_http2: Behaviour) -> TestResult {
-    let ways = Ways { takes_websockets: true, by_http2, by_connect: None };
-    serve(io, ways, Counts::default()).await
-}
-
-/// Serves HTTP/1.1, and does something else to HTTP/2.
-async fn only_http1(mut io: TcpStream, answer: &'static [u8]) -> TestResult {
+/// Whether a client begins with the preface of HTTP/2, which stays in the socket.
+async fn begins_http2(io: &TcpStream) -> TestResult<bool> {
     let mut first = [0; 3];
     while io.peek(&mut first).await? < 3 {
         tokio::task::yield_now().await;
     }
-    if first == *b"PRI" {
+    Ok(first == *b"PRI")
+}
+
+/// Serves HTTP/1.1, and does something else to HTTP/2.
+async fn only_http1(mut io: TcpStream, answer: &'static [u8]) -> TestResult {
+    if begins_http2(&io).await? {
         io.write_all(answer).await?;
         if answer.is_empty() {
             return Ok(());
@@ -374,8 +208,7 @@ async fn only_http1(mut io: TcpStream, answer: &'static [u8]) -> TestResult {
         io.read_to_end(&mut Vec::new()).await?;
         return Ok(());
     }
-    let none: Behaviour = Arc::new(|_| Box::pin(ready(None)));
-    serve_by_http1(io, none).await
+    serve_by_http1(io).await
 }
 
 #[test]
@@ -392,8 +225,7 @@ fn a_server_of_http1_alone_is_reached_by_a_websocket() -> TestResult {
         }
         // Over TLS, ALPN says it.
         for alpn in [&["http/1.1"][..], &[]] {
-            let none: Behaviour = Arc::new(|_| Box::pin(ready(None)));
-            let site = tls_server(alpn, move |io| serve_by_http1(io, Arc::clone(&none))).await?;
+            let site = tls_server(alpn, serve_by_http1).await?;
             let client = site.client_builder().reach(Reach::Auto).build()?;
             let (conn, _) = client.connect(site.url("/")).await?;
             check(conn, &Transport::WebSocketHttp1).await?;
@@ -426,12 +258,8 @@ fn a_host_that_is_not_there_and_settings_that_exclude_each_other_are_errors() ->
 fn an_answer_about_the_caller_is_given_at_once_whatever_http2_does() -> TestResult {
     run(async {
         let addr = tcp_server(|mut io: TcpStream| async move {
-            let mut first = [0; 3];
-            while io.peek(&mut first).await? < 3 {
-                tokio::task::yield_now().await;
-            }
             let mut head = Vec::new();
-            if first == *b"PRI" {
+            if begins_http2(&io).await? {
                 // It never answers.
                 io.read_to_end(&mut head).await?;
                 return Ok(());
