@@ -26,7 +26,7 @@ use http::{HeaderMap, Method, Request, Response};
 use tokio::time::timeout;
 
 use crate::conn::{Conn, Transport};
-use crate::error::{Error, ErrorKind, Reason, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::link::TIME_IS_UP;
 use dial::Dialer;
 use pool::Pool;
@@ -287,7 +287,7 @@ impl Client {
         let mut left = 0;
         for link in &links {
             left += link.active();
-            link.abort(Reason::CANCEL, TIME_IS_UP);
+            link.abort(TIME_IS_UP);
         }
         #[cfg(feature = "websocket")]
         {

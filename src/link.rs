@@ -44,7 +44,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::conn::{self, LinkInfo, Stream};
-use crate::error::{ErrorKind, Reason, Result};
+use crate::error::{ErrorKind, Result};
 use crate::pipe::{Buffers, SendMemory};
 use crate::sync::lock;
 use carrier::{LinkCarrier, Proof};
@@ -86,7 +86,7 @@ enum Command {
     /// The others are reset.
     EndUse,
     ShutDown,
-    Abort(Reason, &'static str),
+    Abort(&'static str),
     /// Ends the link at once for lack of places, unless a stream on it was accepted.
     Evict,
 }
@@ -176,9 +176,9 @@ impl Link {
         self.shared.command(Command::ShutDown);
     }
 
-    /// Ends now. Live streams are reset with `reason`, and their users are told `why`.
-    pub(crate) fn abort(&self, reason: Reason, why: &'static str) {
-        self.shared.command(Command::Abort(reason, why));
+    /// Ends now. Live streams are reset, and their users are told `why`.
+    pub(crate) fn abort(&self, why: &'static str) {
+        self.shared.command(Command::Abort(why));
     }
 
     /// Waits until the first stream of a server's link is accepted. Only one task can wait.

@@ -154,8 +154,9 @@ impl Serve {
     }
 
     /// How long the shutdown may take from the signal on. Requests and connections that are left
-    /// are then reset with `CANCEL`, and clients that speak HTTP/1.1 are closed. The resets have half
-    /// a second to leave. Default: no limit.
+    /// are then reset, and clients that speak HTTP/1.1 are closed. The resets have half a second to
+    /// leave: with `NO_ERROR` where the answer is complete, otherwise with `CANCEL`. Default: no
+    /// limit.
     pub fn with_shutdown_timeout(mut self, limit: Duration) -> Serve {
         self.limit = Some(limit);
         self

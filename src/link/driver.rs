@@ -325,7 +325,7 @@ impl Driver {
                     self.shared.info.observed.retired(Cause::ShutDown);
                     self.shut_down();
                 }
-                Command::Abort(reason, why) => self.abort(reason, why),
+                Command::Abort(why) => self.abort(why),
                 Command::Evict => self.evict(),
             }
         }

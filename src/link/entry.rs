@@ -318,6 +318,17 @@ impl Entry {
         }
     }
 
+    /// The reason for a reset that this side's limits cause, and not its user. It is NO_ERROR after a
+    /// server's END_STREAM: after any other, Node.js, nginx and HAProxy discard the part of a complete
+    /// answer that they still hold (RFC 9113 §8.1).
+    pub(super) fn reason_to_give_up(&self) -> Reason {
+        let is_client = self.lease.is_some();
+        match !is_client && self.stream.outbox.is_end_taken() {
+            true => Reason::NO_ERROR,
+            false => Reason::CANCEL,
+        }
+    }
+
     /// Sends RST_STREAM, and fails the user's waiting calls with `ending`.
     pub(super) fn reset(&mut self, session: &mut Session, reason: Reason, ending: &Ending) {
         self.send_reset(session, reason);

@@ -224,7 +224,8 @@ impl ListenerBuilder {
     }
 
     /// The same as [`ClientBuilder::idle_timeout`](crate::ClientBuilder::idle_timeout). A request
-    /// that is not yet accepted is a connection, too.
+    /// that is not yet accepted is a connection, too. A connection whose answer is complete is reset
+    /// with `NO_ERROR`, so that the client keeps the answer.
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.config.idle_timeout = limit.into();
         self

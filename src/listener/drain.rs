@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::Listener;
-use crate::error::Reason;
 use crate::link::Link;
 use crate::observe::{self, Side};
 
@@ -25,8 +24,8 @@ impl Listener {
     /// (GOAWAY, RFC 9113 §6.8). This then waits until the accepted connections have ended,
     /// including dropped connections that still have bytes to send, and until the clients have
     /// acknowledged everything (PING, RFC 9113 §6.7), however slow their lines are. Connections
-    /// that are left after `deadline` are reset with `CANCEL`, and the resets have half a second to
-    /// leave.
+    /// that are left after `deadline` are reset, and the resets have half a second to leave: with
+    /// `NO_ERROR` where the answer is complete, so that the client keeps it, otherwise with `CANCEL`.
     ///
     /// Returns whether all connections ended by themselves and no byte may have been lost. It is
     /// also `false` when a client has vanished or hung up before it acknowledged every byte, or
@@ -71,7 +70,7 @@ impl Listener {
         let conns = self.shared.budget.conns();
         let links = self.shared.links.list();
         for link in &links {
-            link.abort(Reason::CANCEL, TIME_IS_UP);
+            link.abort(TIME_IS_UP);
         }
         #[cfg(any(feature = "serve", feature = "websocket"))]
         self.cut_http1().await;

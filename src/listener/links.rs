@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use super::drain::TIME_IS_UP;
 use super::limits::{MAX_LINKS, Slot};
 #[cfg(feature = "serve")]
-use crate::error::Reason;
 use crate::link::Link;
 use crate::observe;
 #[cfg(feature = "serve")]
@@ -63,7 +62,7 @@ impl Links {
         }
         #[cfg(feature = "serve")]
         if self.is_cut.load(SeqCst) {
-            link.abort(Reason::CANCEL, TIME_IS_UP);
+            link.abort(TIME_IS_UP);
         }
         let stranger = async {
             tokio::select! {
@@ -133,7 +132,7 @@ impl Links {
         let links: Vec<Link> = all.iter().map(|(_, link)| link.clone()).collect();
         drop(all);
         for link in &links {
-            link.abort(Reason::CANCEL, TIME_IS_UP);
+            link.abort(TIME_IS_UP);
         }
         links
     }

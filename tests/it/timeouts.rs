@@ -95,6 +95,27 @@ async fn a_conn_on_which_no_byte_comes_or_goes_is_reset_and_its_sibling_stays() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_keeps_the_complete_answer_of_a_conn_that_is_idle() -> TestResult {
+    checked(3600, async {
+        let (_client, pairs) =
+            conns(Client::builder(), Listener::builder().idle_timeout(LIMIT), 1).await?;
+        let [(mut client, mut server)] = <[_; 1]>::try_from(pairs).expect("one");
+        server.write_all(b"the answer").await?;
+        server.shutdown().await?;
+        let error = read_out(&server).await?;
+        ensure!(error.kind() == io::ErrorKind::TimedOut, "{error:?}");
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).await?;
+        ensure!(said == b"the answer");
+        let error = client.write(b"x").await.err().context("written to a Conn that was reset")?;
+        ensure!(error.kind() == io::ErrorKind::BrokenPipe, "{error:?}");
+        ensure!(ours(&error).reason() == Some(Reason::NO_ERROR), "{error:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_conn_whose_peer_takes_nothing_is_reset_and_one_with_nothing_to_send_stays() -> TestResult
 {
     checked(7200, async {

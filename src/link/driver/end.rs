@@ -16,16 +16,16 @@ use crate::link::{fault, unsent};
 
 impl Driver {
     /// Resets live streams, so that each stream's peer learns why, and then says goodbye.
-    pub(super) fn abort(&mut self, reason: Reason, why: &'static str) {
-        let ending = Ending::Local(reason, why.into());
+    pub(super) fn abort(&mut self, why: &'static str) {
         for (_, entry) in &mut self.streams {
             if !entry.over {
-                entry.reset(&mut self.session, reason, &ending);
+                let reason = entry.reason_to_give_up();
+                entry.reset(&mut self.session, reason, &Ending::Local(reason, why.into()));
                 self.cut += 1;
             }
         }
         self.say_goodbye(Reason::NO_ERROR, "");
-        self.give_up(ending);
+        self.give_up(Ending::Local(Reason::CANCEL, why.into()));
     }
 
     /// Makes room for another client. The last words are sent as far as the transport takes them at

@@ -92,7 +92,7 @@ impl Driver {
         if entry.loses_unseen() {
             self.lost.get_or_insert_with(|| given_up(ending));
         }
-        entry.reset(&mut self.session, Reason::CANCEL, ending);
+        entry.reset(&mut self.session, entry.reason_to_give_up(), ending);
         self.look_at(key);
     }
 

@@ -8,7 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{LONG, arrived, link, round_trip};
-use crate::support::raw::{DATA, END_HEADERS, END_STREAM, HEADERS, REQUEST, Raw, frame};
+use crate::support::raw::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, REQUEST, RST_STREAM, Raw, frame,
+};
 use crate::support::{
     Over, TestResult, accept, echo, io_kind, listen, noise, ours, run, serve, successor,
 };
@@ -117,6 +119,69 @@ fn a_drain_whose_time_is_up_says_whether_anything_may_have_been_lost() -> TestRe
     run(async {
         ensure!(drained_beside_a_client_that(true).await?, "nobody was owed anything");
         ensure!(!drained_beside_a_client_that(false).await?, "the answer was not acknowledged");
+        Ok(())
+    })
+}
+
+/// How far a server's Conn has come when the time of the drain is up.
+#[derive(Clone, Copy, Debug)]
+enum Answered {
+    Partly,
+    ThenDropped,
+    ThenClosing,
+    ThenReading,
+}
+
+#[test]
+fn a_drain_whose_time_is_up_leaves_complete_answers_to_their_clients() -> TestResult {
+    use Answered::{Partly, ThenClosing, ThenDropped, ThenReading};
+    run(async {
+        for answered in [Partly, ThenDropped, ThenClosing, ThenReading] {
+            let (mut listener, site) = listen(Over::Cleartext).await?;
+            let mut raw = Raw::client(TcpStream::connect(site.addr).await?).await?;
+            raw.send(HEADERS, END_HEADERS, 1, REQUEST).await?;
+            let mut conn = accept(&mut listener).await?;
+            conn.write_all(b"the answer").await?;
+            let server = tokio::spawn(async move {
+                match answered {
+                    Partly => {}
+                    ThenDropped => return Ok(()),
+                    ThenClosing => return conn.close().await,
+                    ThenReading => conn.shutdown().await.expect("all is sent"),
+                }
+                let end = conn.read(&mut [0; 1]).await;
+                Err(ours(&end.expect_err("the client never ends its side")).clone())
+            });
+            // The client acknowledges everything, and does not end its side.
+            let (drained, frames) =
+                tokio::join!(listener.drain(Duration::from_millis(200)), async {
+                    let mut frames = Vec::new();
+                    while let Some(frame) = raw.next().await? {
+                        frames.push(frame);
+                    }
+                    anyhow::Ok(frames)
+                });
+            ensure!(!drained, "{answered:?}: it has not ended by itself");
+            let frames: Vec<_> = frames?.into_iter().filter(|frame| frame.stream == 1).collect();
+            let said: Vec<u8> =
+                frames.iter().filter(|f| f.kind == DATA).flat_map(|f| f.payload.clone()).collect();
+            ensure!(said == b"the answer", "{answered:?}: {frames:?}");
+            let is_whole = frames.iter().any(|f| f.kind == DATA && f.flags & END_STREAM != 0);
+            let reset =
+                frames.last().filter(|f| f.kind == RST_STREAM).context("a reset at last")?;
+            let code = match answered {
+                Partly => Reason::CANCEL,
+                ThenDropped | ThenClosing | ThenReading => Reason::NO_ERROR,
+            };
+            ensure!(is_whole == (code == Reason::NO_ERROR), "{answered:?}: {frames:?}");
+            ensure!(reset.payload == code.code().to_be_bytes(), "{answered:?}: {reset:?}");
+            let here = server.await?;
+            ensure!(here.is_ok() == matches!(answered, ThenDropped), "{answered:?}: {here:?}");
+            if let Err(error) = here {
+                ensure!(error.kind() == ErrorKind::Aborted, "{answered:?}: {error:?}");
+                ensure!(error.to_string().contains("its time is up"), "{answered:?}: {error}");
+            }
+        }
         Ok(())
     })
 }
