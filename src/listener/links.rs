@@ -12,7 +12,6 @@ use tokio::time::Instant;
 #[cfg(feature = "serve")]
 use super::drain::TIME_IS_UP;
 use super::limits::{MAX_LINKS, Slot};
-#[cfg(feature = "serve")]
 use crate::link::Link;
 use crate::observe;
 #[cfg(feature = "serve")]
