@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::{LONG, arrived, link, round_trip};
 use crate::support::raw::{
-    DATA, END_HEADERS, END_STREAM, HEADERS, REQUEST, RST_STREAM, Raw, frame,
+    DATA, END_HEADERS, END_STREAM, Frame, HEADERS, REQUEST, RST_STREAM, Raw, frame,
 };
 use crate::support::{
     Over, TestResult, accept, echo, io_kind, listen, noise, ours, run, serve, successor,
@@ -135,6 +135,7 @@ enum Answered {
 #[test]
 fn a_drain_whose_time_is_up_leaves_complete_answers_to_their_clients() -> TestResult {
     use Answered::{Partly, ThenClosing, ThenDropped, ThenReading};
+    let is_last = |frame: &Frame| frame.kind == DATA && frame.flags & END_STREAM != 0;
     run(async {
         for answered in [Partly, ThenDropped, ThenClosing, ThenReading] {
             let (mut listener, site) = listen(Over::Cleartext).await?;
@@ -152,21 +153,26 @@ fn a_drain_whose_time_is_up_leaves_complete_answers_to_their_clients() -> TestRe
                 let end = conn.read(&mut [0; 1]).await;
                 Err(ours(&end.expect_err("the client never ends its side")).clone())
             });
-            // The client acknowledges everything, and does not end its side.
-            let (drained, frames) =
-                tokio::join!(listener.drain(Duration::from_millis(200)), async {
-                    let mut frames = Vec::new();
-                    while let Some(frame) = raw.next().await? {
-                        frames.push(frame);
-                    }
-                    anyhow::Ok(frames)
-                });
+            // The client acknowledges everything, and does not end its side. The drain begins when a
+            // complete answer has arrived, so no load of the machine can cut it short.
+            let mut frames = Vec::new();
+            while !matches!(answered, Partly) && !frames.iter().any(is_last) {
+                frames.push(raw.next().await?.context("the end of the answer")?);
+            }
+            let (drained, rest) = tokio::join!(listener.drain(Duration::from_millis(200)), async {
+                let mut rest = Vec::new();
+                while let Some(frame) = raw.next().await? {
+                    rest.push(frame);
+                }
+                anyhow::Ok(rest)
+            });
+            frames.extend(rest?);
             ensure!(!drained, "{answered:?}: it has not ended by itself");
-            let frames: Vec<_> = frames?.into_iter().filter(|frame| frame.stream == 1).collect();
+            frames.retain(|frame| frame.stream == 1);
             let said: Vec<u8> =
                 frames.iter().filter(|f| f.kind == DATA).flat_map(|f| f.payload.clone()).collect();
             ensure!(said == b"the answer", "{answered:?}: {frames:?}");
-            let is_whole = frames.iter().any(|f| f.kind == DATA && f.flags & END_STREAM != 0);
+            let is_whole = frames.iter().any(is_last);
             let reset =
                 frames.last().filter(|f| f.kind == RST_STREAM).context("a reset at last")?;
             let code = match answered {
