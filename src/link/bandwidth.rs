@@ -4,12 +4,17 @@
 //! A sender that has filled its window waits a round trip for more. So a window below bandwidth ×
 //! delay makes a connection slower than the network. Between a PING and its answer, one round trip,
 //! the probe counts the bytes that users have *read*. If these are most of the window, the window
-//! may be holding the sender back, and it is doubled. Bytes that were only received do not count: a
+//! may be holding the sender back, and it grows. Bytes that were only received do not count: a
 //! larger window would not make a slow reader faster, only its queue longer.
 //!
 //! A window that is already larger than bandwidth × delay fills queues on the path. The round trip
 //! grows with the queues, and the count grows with the round trip. So after its first growth a
 //! window grows only if the previous growth has made the connection faster.
+//!
+//! A window is doubled. While the round trip is as short as ever, no queue has begun to fill: then a
+//! small window whose previous growth has made the connection much faster grows to four times its
+//! size. Once the round trip is longer, a window grows to no more than twice what the path carries
+//! in the shortest round trip.
 //!
 //! A sample also shows which of the other streams are held back by their windows. Those get at once
 //! the window that an earlier stream turned out to need.
@@ -23,9 +28,19 @@ use tokio::time::Instant;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// A stream asks for a sample after at most half of its window times two to this power, again and
-/// again.
-const MOST_ASKED: u32 = 10;
+/// How much a window grows, and how much if there is no queue and it is not large afterwards. A
+/// large window that is larger than needed would leave other streams much less.
+const GROWTH: u32 = 2;
+const FAST_GROWTH: u32 = 4;
+const LARGE: u64 = 8 << 20;
+
+/// The first sample begins when this part of a window was read. Later in the window, the rest of it
+/// is too little to show a sender that waits.
+const FIRST_PART: u32 = 8;
+
+/// A stream asks for a sample after at most the first part of its window times two to this power,
+/// again and again.
+const MOST_ASKED: u32 = 12;
 
 #[derive(Debug)]
 pub(super) struct Probe {
@@ -38,6 +53,11 @@ pub(super) struct Probe {
     is_asked: bool,
     /// The rate in bytes a second when the window last grew.
     best: f64,
+    /// The shortest round trip of a sample.
+    shortest: Duration,
+    /// The part of a window that is read before a sample begins: the window before its last growth,
+    /// with which the sender filled the path until it heard of the growth.
+    part: u32,
     pause: Duration,
     next: Option<Instant>,
 }
@@ -72,13 +92,12 @@ pub(super) struct Need {
     pub(super) link: Option<u64>,
 }
 
-/// Twice the larger of the window and the bytes read in a round trip, if these bytes are so many
-/// that the sender may have waited. A sender that waits for its window sends at least three
-/// quarters of a window in a round trip, because HTTP/2 gives credit back once a quarter of a
-/// window is free.
-fn need(read: u64, window: u32) -> Option<u64> {
+/// The larger of the window and the bytes read in a round trip, if these bytes are so many that the
+/// sender may have waited. A sender that waits for its window sends at least three quarters of a
+/// window in a round trip, because HTTP/2 gives credit back once a quarter of a window is free.
+fn filled(read: u64, window: u32) -> Option<u64> {
     let window = u64::from(window);
-    (read > 0 && read * 5 >= window * 3).then_some(2 * read.max(window))
+    (read > 0 && read * 5 >= window * 3).then_some(read.max(window))
 }
 
 impl Probe {
@@ -89,13 +108,15 @@ impl Probe {
             since: 0,
             is_asked: false,
             best: 0.0,
+            shortest: Duration::MAX,
+            part: FIRST_PART,
             pause: FIRST_PAUSE,
             next: None,
         }
     }
 
     /// Counts bytes that were read of a stream with this window. A stream that could be wide asks
-    /// for a sample after half a window, and then after twice as much each time.
+    /// for a sample after an eighth of a window, and then after twice as much each time.
     pub(super) fn count(
         &mut self,
         part: &mut Part,
@@ -110,7 +131,7 @@ impl Probe {
         let Some(sample) = &mut self.sample else {
             self.since += bytes;
             part.since += bytes;
-            let enough = u64::from(window / 2) << part.asked.min(MOST_ASKED);
+            let enough = u64::from(window / FIRST_PART) << part.asked.min(MOST_ASKED);
             if part.since >= enough && could_be_wide() {
                 (part.since, part.asked) = (0, part.asked + 1);
                 self.is_asked = true;
@@ -130,7 +151,8 @@ impl Probe {
     pub(super) fn is_due(&self, largest_window: u32, can_grow: bool) -> bool {
         let is_over = |pause: Instant| pause <= Instant::now();
         let may_grow = || {
-            can_grow && self.since >= u64::from(largest_window) / 2 && self.next.is_none_or(is_over)
+            let enough = u64::from(largest_window / self.part);
+            can_grow && self.since >= enough && self.next.is_none_or(is_over)
         };
         self.sample.is_none() && (self.is_asked || may_grow())
     }
@@ -154,14 +176,32 @@ impl Probe {
     ) -> Option<Need> {
         let sample = self.sample.take()?;
         let now = Instant::now();
-        let rate = sample.link as f64 / (now - sample.began).as_secs_f64().max(1e-6);
-        let (bytes, window) = sample.stream;
-        let stream = need(bytes, window);
-        let found = useful(Need { stream, link: need(sample.link, link_window) });
+        let took = now - sample.began;
+        let rate = sample.link as f64 / took.as_secs_f64().max(1e-6);
         // A much slower path is a different one, on which growing has not been tried.
-        let pays = rate >= self.best * 1.25 || rate <= self.best / 2.0;
+        let is_new = rate <= self.best / 2.0;
+        let shortest = if is_new { took } else { self.shortest.min(took) };
+        self.shortest = shortest;
+        let has_queue = took > shortest.saturating_mul(5) / 4;
+        let is_fast = !has_queue && self.best > 0.0 && rate >= self.best * 1.5;
+        let growth = |bytes: u64| match bytes * u64::from(FAST_GROWTH) {
+            ..=LARGE if is_fast => FAST_GROWTH,
+            _ => GROWTH,
+        };
+        let needed = |read: u64, window| {
+            let bytes = filled(read, window)?;
+            let grown = bytes * u64::from(growth(bytes));
+            let carried = read as f64 * shortest.as_secs_f64() / took.as_secs_f64();
+            let needed = if has_queue { grown.min((2.0 * carried) as u64) } else { grown };
+            (needed > window.into()).then_some(needed)
+        };
+        let (bytes, window) = sample.stream;
+        let stream = needed(bytes, window);
+        let found = useful(Need { stream, link: needed(sample.link, link_window) });
+        let pays = is_new || rate >= self.best * 1.25;
         if pays && found != Need::default() {
             (self.best, self.pause, self.next) = (rate, FIRST_PAUSE, None);
+            self.part = growth(bytes.max(window.into()));
             return Some(found);
         }
         if !sample.is_extra {
@@ -173,7 +213,13 @@ impl Probe {
 
     /// Whether the last sample shows that a window of this size may hold the stream back.
     pub(super) fn holds_back(&self, part: &Part, window: u32) -> bool {
-        part.number == self.number && need(part.bytes, window).is_some()
+        part.number == self.number && filled(part.bytes, window).is_some()
+    }
+
+    /// Streams have become wide that the last sample has shown. What streams have asked for since is
+    /// done.
+    pub(super) fn has_widened(&mut self) {
+        self.is_asked = false;
     }
 }
 
@@ -215,7 +261,39 @@ mod tests {
                 window = need.stream.map_or(window, |window| window as u32);
             }
         }
-        assert!((PRODUCT * 3 / 2..PRODUCT * 10 / 3).contains(&window), "{window}");
+        assert!((PRODUCT * 3 / 2..PRODUCT * 20 / 3).contains(&window), "{window}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_windows_grow_faster_until_a_queue_makes_the_round_trip_longer() {
+        let (mut probe, mut part) = (Probe::new(), Part::default());
+        let time = Duration::from_millis;
+        let mut windows = Vec::new();
+        for (quarters, round_trip) in [(1, 100), (2, 100), (8, 130), (16, 110), (64, 110)] {
+            let window = quarters * MIB / 4;
+            sample(&mut probe, &mut part, window, window.into(), time(round_trip)).await;
+            windows.push(probe.end(1000 * MIB, all).and_then(|need| need.stream));
+        }
+        let quarters = |window: Option<u64>| window.map_or(0, |bytes| 4 * bytes / u64::from(MIB));
+        let windows: Vec<_> = windows.into_iter().map(quarters).collect();
+        assert_eq!(windows, [2, 8, 12, 32, 128], "8 with a queue, 16 and 64 are large");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sample_begins_when_the_bytes_of_the_last_growth_come() {
+        let (mut probe, mut part) = (Probe::new(), Part::default());
+        let mut read = |probe: &mut Probe, window: u32, bytes: u32| {
+            probe.count(&mut part, bytes as usize, window, || false);
+            probe.is_due(window, true)
+        };
+        for (window, before) in [(MIB / 2, MIB / 16), (MIB, MIB / 2), (4 * MIB, MIB)] {
+            assert!(!read(&mut probe, window, before - 1));
+            assert!(read(&mut probe, window, 1), "{before} bytes were read");
+            probe.begin();
+            advance(Duration::from_millis(100)).await;
+            read(&mut probe, window, window);
+            assert!(probe.end(100 * MIB, all).is_some_and(|need| need.stream.is_some()));
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -277,17 +355,17 @@ mod tests {
         let (mut probe, mut part, mut samples) = (Probe::new(), Part::default(), Vec::new());
         sample(&mut probe, &mut part, MIB, 1, Duration::from_millis(10)).await;
         assert_eq!((probe.end(100 * MIB, all), probe.is_due(MIB, true)), (grown(None), false));
-        for mebibyte in 1..100 {
-            probe.count(&mut part, MIB as usize, MIB, || true);
+        for eighth in 1..400 {
+            probe.count(&mut part, MIB as usize / 8, MIB, || true);
             if probe.is_due(MIB, false) {
                 probe.begin();
                 probe.count(&mut part, 1, MIB, || true);
                 assert!(!probe.holds_back(&part, MIB));
                 assert_eq!(probe.end(100 * MIB, all), grown(None));
-                samples.push(mebibyte);
+                samples.push(eighth);
             }
         }
-        assert_eq!(samples, [1, 2, 4, 8, 16, 32, 64]);
+        assert_eq!(samples, [1, 3, 7, 15, 31, 63, 127, 255]);
         assert_eq!(probe.pause, 2 * FIRST_PAUSE, "the others' pause is not longer for it");
     }
 

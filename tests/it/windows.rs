@@ -84,6 +84,21 @@ async fn windows_that_may_not_grow_bound_the_speed() -> TestResult {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_first_transfer_fills_a_long_fat_line_after_a_few_round_trips() -> TestResult {
+    checked(60, async {
+        let (mut pair, _network) = far_apart(Pair::builder()).await?;
+        let (client, server) = pair.open().await?;
+        let pouring = tokio::spawn(pour(client));
+        speed_for(&server, 7 * ROUND_TRIP).await?;
+        let speed = speed_for(&server, 2 * ROUND_TRIP).await?;
+        ensure!(speed >= 0.95 * RATE as f64, "{speed} of {RATE} bytes a second");
+        pouring.abort();
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_reader_is_sent_no_more_than_the_first_window() -> TestResult {
     checked(600, async {
         let (mut pair, _network) = far_apart(Pair::builder()).await?;

@@ -56,6 +56,9 @@ impl Driver {
                 self.wide.has_new = true;
             }
         }
+        if self.wide.has_new {
+            self.probe.has_widened();
+        }
     }
 
     /// Gives the wide streams the windows that they may have by now.
