@@ -94,17 +94,29 @@ fn read_all(mut input: impl Read, sender: &mpsc::Sender<io::Result<Bytes>>) {
 /// The output.
 #[derive(Debug)]
 pub(crate) struct Output {
-    chunks: Option<mpsc::Sender<Bytes>>,
+    chunks: Option<mpsc::Sender<Piece>>,
     /// `None` once the result has been returned.
     ended: Option<oneshot::Receiver<io::Result<()>>>,
 }
 
+/// What the thread of the output gets.
+#[derive(Debug)]
+enum Piece {
+    Chunk(Bytes),
+    /// The question whether all chunks before it are written.
+    Question(oneshot::Sender<()>),
+}
+
 impl Output {
     pub(crate) fn stdout() -> Output {
+        Output::new(stdout)
+    }
+
+    fn new<W: Write>(output: impl FnOnce() -> W + Send + 'static) -> Output {
         let (chunks, receiver) = mpsc::channel(QUEUE);
         let (end, ended) = oneshot::channel();
         thread::spawn(move || {
-            let written = write_all(receiver);
+            let written = write_all(output(), receiver);
             // If another error ends the program, nothing receives the result.
             let _ = end.send(written);
         });
@@ -117,33 +129,72 @@ impl Output {
     ///
     /// The error of an earlier write, once. Its kind is `BrokenPipe` if the reader has gone.
     pub(crate) async fn write(&mut self, chunk: Bytes) -> io::Result<()> {
-        let sent = match &self.chunks {
-            Some(chunks) => chunks.send(chunk).await.is_ok(),
-            None => false,
-        };
-        match sent {
+        match self.put(Piece::Chunk(chunk)).await {
             true => Ok(()),
-            false => self.finish().await.and(Err(io::ErrorKind::BrokenPipe.into())),
+            false => self.failure().await,
         }
     }
 
-    /// Waits until everything is written, or cannot be written. An error is returned once.
+    /// Waits until all that was queued so far is written.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Output::write`].
+    pub(crate) async fn settle(&mut self) -> io::Result<()> {
+        let (answer, answered) = oneshot::channel();
+        if self.put(Piece::Question(answer)).await && answered.await.is_ok() {
+            return Ok(());
+        }
+        self.failure().await
+    }
+
+    /// Waits until a write fails, and returns its error. Dropping the future loses nothing.
+    pub(crate) async fn failed(&mut self) -> io::Error {
+        if let Some(chunks) = &self.chunks {
+            chunks.closed().await;
+        }
+        match self.failure().await {
+            Err(error) => error,
+            Ok(()) => io::ErrorKind::BrokenPipe.into(),
+        }
+    }
+
+    async fn put(&self, piece: Piece) -> bool {
+        match &self.chunks {
+            Some(chunks) => chunks.send(piece).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// The error of a thread that takes no more.
+    async fn failure(&mut self) -> io::Result<()> {
+        self.finish().await.and(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    /// Waits until everything is written, or cannot be written. An error is returned once. Dropping
+    /// the future loses nothing.
     pub(crate) async fn finish(&mut self) -> io::Result<()> {
         self.chunks = None;
-        match self.ended.take() {
-            // Only a panic ends the thread without a result, and a panic has printed its own
-            // message.
-            Some(ended) => ended.await.unwrap_or(Ok(())),
-            None => Ok(()),
-        }
+        let Some(ended) = &mut self.ended else { return Ok(()) };
+        // Only a panic ends the thread without a result, and a panic has printed its own message.
+        let result = ended.await.unwrap_or(Ok(()));
+        self.ended = None;
+        result
     }
 }
 
-fn write_all(mut chunks: mpsc::Receiver<Bytes>) -> io::Result<()> {
-    let mut output = stdout();
-    while let Some(chunk) = chunks.blocking_recv() {
-        output.write_all(&chunk)?;
-        output.flush()?;
+fn write_all(mut output: impl Write, mut pieces: mpsc::Receiver<Piece>) -> io::Result<()> {
+    while let Some(piece) = pieces.blocking_recv() {
+        match piece {
+            Piece::Chunk(chunk) => {
+                output.write_all(&chunk)?;
+                output.flush()?;
+            }
+            Piece::Question(answer) => {
+                // A caller that has gone needs no answer.
+                let _ = answer.send(());
+            }
+        }
     }
     Ok(())
 }
@@ -238,5 +289,42 @@ mod tests {
         input.keep(Bytes::from_static(b"gone"));
         input.sent();
         assert_eq!(input.next().await.unwrap().unwrap(), "second");
+    }
+
+    /// Takes this many bytes, and then has no room left.
+    struct Disk(usize);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.0.min(bytes.len()) {
+                0 => Err(io::ErrorKind::StorageFull.into()),
+                n => {
+                    self.0 -= n;
+                    Ok(n)
+                }
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_error_of_the_last_write_is_known_without_another_write() {
+        let chunk = || Bytes::from_static(b"four");
+        let mut output = Output::new(|| Disk(8));
+        for _ in 0..2 {
+            output.write(chunk()).await.unwrap();
+            output.settle().await.unwrap();
+        }
+        output.write(chunk()).await.unwrap();
+        assert_eq!(output.settle().await.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(output.settle().await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        output.finish().await.unwrap();
+
+        let mut output = Output::new(|| Disk(3));
+        output.write(chunk()).await.unwrap();
+        assert_eq!(output.failed().await.kind(), io::ErrorKind::StorageFull);
     }
 }

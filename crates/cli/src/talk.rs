@@ -185,21 +185,36 @@ async fn send(conn: &Conn, input: &mut Input) -> Result<(), Stopped> {
     Ok(())
 }
 
-/// Prints the bytes that arrive, until the peer's end.
+/// Prints the bytes that arrive, until the peer's end and until all of them are written: a peer that
+/// has heard nothing else takes its bytes for printed.
 async fn receive(conn: &Conn, output: &mut Output) -> Result<Option<End>> {
-    while let Some(chunk) = conn.read_chunk().await? {
-        match output.write(chunk).await {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                return Ok(Some(End::Reader));
-            }
-            Err(error) => {
-                conn.reset(Reason::CANCEL);
-                return Err(Failure::output(error));
-            }
+    loop {
+        let chunk = tokio::select! {
+            biased;
+            chunk = conn.read_chunk() => chunk?,
+            // A write may fail after the last bytes for a long time.
+            error = output.failed() => return cannot_write(conn, error).map(Some),
+        };
+        let written = match chunk {
+            Some(chunk) => output.write(chunk).await,
+            None => match output.settle().await {
+                Ok(()) => return Ok(None),
+                error => error,
+            },
+        };
+        if let Err(error) = written {
+            return cannot_write(conn, error).map(Some);
         }
     }
-    Ok(None)
+}
+
+/// Resets the connection, unless the reader of the output has gone, which is an end like others.
+fn cannot_write(conn: &Conn, error: io::Error) -> Result<End> {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Ok(End::Reader);
+    }
+    conn.reset(Reason::CANCEL);
+    Err(Failure::output(error))
 }
 
 fn is_a_reset(error: &Error) -> bool {

@@ -1,6 +1,8 @@
 //! Bad input of every kind: the messages, only on standard error, and the exit codes.
 
+use std::io::Write;
 use std::net::TcpListener;
+use std::process::Stdio;
 
 use anyhow::{Context, ensure};
 use h2conn::Reason;
@@ -8,7 +10,7 @@ use h2conn::http::StatusCode;
 use predicates::str::contains;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Peer, Server, TestResult, WATCHDOG, h2conn};
+use crate::support::{Peer, Server, TestResult, WATCHDOG, h2conn, wait};
 
 /// A file that exists.
 const NO_PEM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
@@ -195,16 +197,51 @@ fn time_that_is_up_has_a_code_of_its_own() -> TestResult {
     peer.join()
 }
 
+/// A file on a disk that is full.
+#[cfg(target_os = "linux")]
+fn full() -> TestResult<std::fs::File> {
+    Ok(std::fs::File::options().write(true).open("/dev/full")?)
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_a_failure_of_this_side() -> TestResult {
     let server = Server::start(&["--exec", "yes"])?;
-    let full = std::fs::File::options().write(true).open("/dev/full")?;
     let mut command = crate::support::program();
-    command.args(["connect", "-k", &server.url]).stdout(full).stdin(std::process::Stdio::null());
-    let output = command.stderr(std::process::Stdio::piped()).output()?;
+    command.args(["connect", "-k", &server.url]).stdout(full()?).stdin(Stdio::null());
+    let output = command.stderr(Stdio::piped()).output()?;
     let said = String::from_utf8(output.stderr)?;
     ensure!(output.status.code() == Some(7), "{:?}: {said}", output.status);
     ensure!(said.contains("cannot write to standard output"), "{said}");
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_peer_whose_last_bytes_cannot_be_written_hears_of_it() -> TestResult {
+    for ways in [&[][..], &["--reach", "websocket"]] {
+        let mut listen = crate::support::program();
+        listen.args(["listen", "127.0.0.1:0"]).stdin(Stdio::piped()).stdout(full()?);
+        let mut server = Server::run(&mut listen)?;
+        // Its input does not end, so its side of the connection is open.
+        let _stdin = server.stdin();
+        h2conn([&["connect", "-k", &server.url], ways].concat())
+            .write_stdin("hello")
+            .assert()
+            .code(5)
+            .stderr(contains("CANCEL"));
+        let ended = server.wait()?;
+        ensure!(ended.code == Some(7), "{ended:?}");
+
+        let mut listen = crate::support::program();
+        listen.args(["listen", "127.0.0.1:0"]).stdin(Stdio::piped());
+        let mut server = Server::run(&mut listen)?;
+        server.stdin().context("a pipe")?.write_all(b"hello")?;
+        let mut connect = crate::support::program();
+        connect.args(["connect", "-k", &server.url]).args(ways);
+        let mut client = connect.stdin(Stdio::piped()).stdout(full()?).spawn()?;
+        let (code, ended) = (wait(&mut client)?.code(), server.wait()?);
+        ensure!(code == Some(7) && ended.code == Some(5), "{code:?}, {ended:?}");
+    }
     Ok(())
 }
