@@ -216,8 +216,7 @@ impl Probe {
         part.number == self.number && filled(part.bytes, window).is_some()
     }
 
-    /// Streams have become wide that the last sample has shown. What streams have asked for since is
-    /// done.
+    /// Streams have become wide that the last sample has shown, and need no sample for that.
     pub(super) fn has_widened(&mut self) {
         self.is_asked = false;
     }

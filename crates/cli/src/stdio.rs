@@ -99,7 +99,7 @@ pub(crate) struct Output {
     ended: Option<oneshot::Receiver<io::Result<()>>>,
 }
 
-/// What the thread of the output gets.
+/// A message to the thread of the output.
 #[derive(Debug)]
 enum Piece {
     Chunk(Bytes),

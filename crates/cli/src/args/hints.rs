@@ -1,5 +1,6 @@
 //! Hints for users of curl, ncat and ssh, where they type an option that this program does not have.
 
+use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Options that these commands do not have, and the text that names ours.
@@ -262,8 +263,14 @@ pub(crate) fn explained(mut error: clap::Error, words: &[String]) -> clap::Error
         let hidden = ContextValue::String("(hidden)".to_owned());
         error.insert(ContextKind::InvalidSubcommand, hidden);
     }
+    if let Some(ContextValue::StyledStrs(tips)) = error.get(ContextKind::Suggested) {
+        // No URL, address or name of a file begins as an option does.
+        let is_useful = |tip: &&StyledStr| !tip.to_string().contains("as a value");
+        let tips = tips.iter().filter(is_useful).cloned().collect();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    }
     if let Some(hint) = hint {
-        // clap's own tips, such as passing the option as a value, would mislead.
+        // clap's own tips would mislead.
         error.remove(ContextKind::SuggestedArg);
         error.remove(ContextKind::SuggestedSubcommand);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
@@ -305,6 +312,15 @@ mod tests {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let error = Args::try_parse_from(&words).map(drop).expect_err(line);
         explained(error, &words).to_string()
+    }
+
+    #[test]
+    fn an_unknown_option_gets_no_advice_to_pass_it_as_a_value() {
+        for line in ["h2conn connect --nope host", "h2conn listen --nope", "h2conn send --nope f u"]
+        {
+            let said = said(line);
+            assert!(said.contains("--nope") && !said.contains("as a value"), "{line}: {said}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use h2conn::http::Method;
+use h2conn::http::{Method, StatusCode};
 use h2conn::{Backoff, ClientBuilder};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -126,7 +126,13 @@ impl Attempts {
 async fn check(tunnel: &Tunnel, reconnect: bool) -> Result {
     let mut attempts = Attempts::new(reconnect);
     while let Err(error) = tunnel.check().await {
-        attempts.failed(error.into()).await?;
+        let is_unknown = error.status() == Some(StatusCode::NOT_FOUND);
+        let mut failure = Failure::from(error);
+        if is_unknown {
+            failure =
+                failure.context("the URL must be that of `h2conn serve`, which answers /check");
+        }
+        attempts.failed(failure).await?;
     }
     Ok(())
 }

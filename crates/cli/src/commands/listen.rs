@@ -35,7 +35,8 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
         say(exec::WITHOUT_INIT);
     }
     // There is only one standard input.
-    let is_shared = args.keep_open && !matches!(service, Service::Stdio(_));
+    let is_stdio = matches!(service, Service::Stdio(_));
+    let is_shared = args.keep_open && !is_stdio;
     let most = if is_shared { args.max_conns.get() } else { 1 };
     let places: Places<Line> = Places::new(most, "connections", "--max-conns");
     let is_local = bind::is_local(&args.listening.addr);
@@ -54,6 +55,8 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
                     // Nothing would read the output of the next connection.
                     Ok(End::Reader) => break Ok(()),
                     result if !args.keep_open => break result.map(drop),
+                    // Standard input or output has failed, and would fail for the next one too.
+                    Err(failure) if is_stdio && failure.code() == Code::Local => break Err(failure),
                     Err(failure) => complain(about, &failure),
                     Ok(_) => {}
                 }
@@ -84,7 +87,7 @@ pub(crate) async fn run(args: Listen, verbose: u8) -> Result {
     };
     // A connection of standard input and output is reset at once, which it says itself.
     let is_awaited = args.keep_open || !guests.is_empty();
-    if interrupt.is_asked() && is_awaited && !matches!(service, Service::Stdio(_)) {
+    if interrupt.is_asked() && is_awaited && !is_stdio {
         say_what_is_awaited(guests.len(), DRAIN);
     }
     listener.drain(DRAIN).await;

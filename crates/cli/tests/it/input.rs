@@ -219,9 +219,9 @@ fn a_full_disk_is_a_failure_of_this_side() -> TestResult {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_peer_whose_last_bytes_cannot_be_written_hears_of_it() -> TestResult {
-    for ways in [&[][..], &["--reach", "websocket"]] {
+    for (ways, more) in [(&[][..], "-v"), (&["--reach", "websocket"], "-v"), (&[], "--keep-open")] {
         let mut listen = crate::support::program();
-        listen.args(["listen", "127.0.0.1:0"]).stdin(Stdio::piped()).stdout(full()?);
+        listen.args(["listen", "127.0.0.1:0", more]).stdin(Stdio::piped()).stdout(full()?);
         let mut server = Server::run(&mut listen)?;
         // Its input does not end, so its side of the connection is open.
         let _stdin = server.stdin();
