@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "accept")]
 use http::request;
 use tracing::Span;
+use tracing::field::display;
 use tracing::instrument::{Instrument, Instrumented};
 
 use super::meters::{self, Bytes};
@@ -200,13 +201,21 @@ impl Link {
         if let Some(times) = times.flatten() {
             tracing::warn!(target: TARGET, reason, cut, times, detail = %ending, "link closed");
         } else {
-            tracing::debug!(target: TARGET, reason, cut, detail = %ending, "link closed");
+            // An end that this side has planned, and that broke nothing, needs no other explanation.
+            let detail = (!self.is_as_planned(ending, cut)).then(|| display(ending));
+            tracing::debug!(target: TARGET, reason, cut, detail, "link closed");
         }
+    }
+
+    fn is_as_planned(&self, ending: &Ending, cut: usize) -> bool {
+        matches!(ending, Ending::Gone(_) | Ending::Local(..))
+            && self.cause.get().is_some()
+            && cut == 0
     }
 
     fn reason(&self, ending: &Ending, cut: usize, established: bool) -> &'static str {
         match (ending, self.cause.get()) {
-            (Ending::Gone(_) | Ending::Local(..), Some(cause)) if cut == 0 => cause.name(),
+            (_, Some(cause)) if self.is_as_planned(ending, cut) => cause.name(),
             _ if !established => "handshake",
             (Ending::Gone(_), _) if cut == 0 => "by_peer",
             (Ending::Gone(_), _) => "lost",

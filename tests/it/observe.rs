@@ -104,6 +104,7 @@ async fn normal_traffic_is_told_at_debug_in_the_span_of_its_link() -> TestResult
     assert_eq!(log.fields("conn opened", "path"), ["/path", "/path"]);
     assert_eq!(log.fields("conn ended", "result"), ["ok", "ok"]);
     assert_eq!(log.fields("link closed", "reason"), ["goaway", "shut_down"]);
+    assert_eq!(log.fields("link closed", "detail")[0], "", "it went as planned");
     Ok(())
 }
 
