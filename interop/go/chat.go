@@ -27,7 +27,7 @@ func chat(url, name, roots string) error {
 	if err != nil {
 		return err
 	}
-	conn, response, err := Dial(context.Background(), client, url)
+	conn, response, err := Dial(context.Background(), client, url, nil)
 	if err != nil {
 		return err
 	}

@@ -15,8 +15,9 @@ type ClientConn struct {
 	sent     chan struct{}
 }
 
-// Dial opens a connection. The caller must check the response's status: only 2xx accepts.
-func Dial(ctx context.Context, client *http.Client, url string) (*ClientConn, *http.Response, error) {
+// Dial opens a connection with these header fields. The caller must check the response's status:
+// only 2xx accepts.
+func Dial(ctx context.Context, client *http.Client, url string, header http.Header) (*ClientConn, *http.Response, error) {
 	reader, writer := io.Pipe()
 	sent := make(chan struct{})
 	var once sync.Once
@@ -26,6 +27,9 @@ func Dial(ctx context.Context, client *http.Client, url string) (*ClientConn, *h
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, reader)
 	if err != nil {
 		return nil, nil, err
+	}
+	for name, values := range header {
+		request.Header[name] = values
 	}
 	response, err := client.Do(request)
 	if err != nil {

@@ -83,7 +83,7 @@ func connect(play scenario, url, roots string, status int) error {
 			return err
 		}
 	}
-	conn, response, err := Dial(context.Background(), client, url)
+	conn, response, err := Dial(context.Background(), client, url, nil)
 	if err != nil {
 		return err
 	}

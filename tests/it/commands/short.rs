@@ -98,7 +98,7 @@ fn the_short_pieces_for_python_do_what_they_say() -> TestResult {
 #[test]
 fn the_short_pieces_for_go_are_compiled() -> Result<()> {
     let compiled = read("interop/go/documented.go")?;
-    for part in ["http.DefaultClient", "http.HandleFunc"] {
+    for part in ["http.DefaultClient", "ForceAttemptHTTP2", "http.HandleFunc"] {
         let code = piece("docs/interop.md", "go", part)?;
         for line in code.lines().filter(|line| !line.contains("// [ ")) {
             ensure!(
