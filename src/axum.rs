@@ -58,11 +58,12 @@ use crate::conn::Conn;
 /// # }
 /// ```
 ///
-/// Keep a clone of the acceptor to [`drain`](Acceptor::drain) the connections when the server must
-/// end. Connections with the default settings cannot be drained.
+/// Under `h2conn::serve` nothing more is needed. Under `axum::serve`:
 ///
-/// [`Conn::peer_addr`] knows the client's address if the app is served with
-/// `into_make_service_with_connect_info::<SocketAddr>()`.
+/// - Keep a clone of the acceptor to [`drain`](Acceptor::drain) the connections when the server must
+///   end. Connections with the default settings cannot be drained.
+/// - [`Conn::peer_addr`] knows the client's address if the app is served with
+///   `into_make_service_with_connect_info::<SocketAddr>()`.
 ///
 /// Dropping it leaves the handler free to answer with something else.
 pub struct Accept {

@@ -16,7 +16,8 @@ use crate::error::Error;
 ///
 /// # Examples
 ///
-/// A client that stays until its session is over, or until no attempt can help:
+/// A client that stays until a session ends well, or until no attempt can help. If a session that
+/// the server has ended must go on as well, take [`pause`](Backoff::pause) for it too.
 ///
 /// ```
 /// use h2conn::{Backoff, Client, Conn};

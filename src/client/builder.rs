@@ -166,6 +166,9 @@ impl ClientBuilder {
     /// [`header`](ClientBuilder::header) and of the request, `user-agent` included, and must not block. A field that HTTP/2 forbids
     /// (RFC 9113 §8.2.2) fails the connection with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput).
     ///
+    /// A server's 401 is [permanent](crate::Error::is_permanent) all the same. A client whose next request shows a new
+    /// token must make that request by itself.
+    ///
     /// # Examples
     ///
     /// ```

@@ -82,7 +82,9 @@ impl ListenerBuilder {
     /// tells such a request from others. The stream carries the written bytes unchanged.
     ///
     /// The offer contains no names. A browser that sees it sends its WebSockets to this port over
-    /// HTTP/2, where they are answered with 501 unless the listener takes them (`websockets`).
+    /// HTTP/2, where they are answered with 501 unless the listener takes them (`websockets`). Under
+    /// `h2conn::serve` they go to the service, whose `accept` takes them: so `["websocket"]` gives
+    /// pages one HTTP/2 connection for all their WebSockets and requests.
     ///
     /// [`Incoming::transport`]: crate::Incoming::transport
     pub fn protocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {

@@ -1,5 +1,5 @@
 //! A whole server on one port, on this library's own HTTP/2: a JSON route, a live route with a bearer token, metrics,
-//! logs, and a good end on Ctrl-C. Its clients speak HTTP/2 or HTTP/1.1, and pages may open WebSockets.
+//! logs, and a good end on Ctrl-C or SIGTERM. Its clients speak HTTP/2 or HTTP/1.1, and pages may open WebSockets.
 //!
 //! ```console
 //! $ cargo run -p serve
@@ -19,6 +19,8 @@ use h2conn::tls::Identity;
 use h2conn::tokio_util::codec::Framed;
 use h2conn::{Acceptor, Conn, Listener, ListenerStats, OnDrop, WebSockets, codec};
 use serde_json::{Value, json};
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
@@ -37,6 +39,7 @@ async fn main() -> anyhow::Result<()> {
         .layer(Extension(acceptor));
     let addr = std::env::args().nth(1).unwrap_or_else(|| "localhost:8443".to_owned());
     let identity = Identity::self_signed(["localhost", "127.0.0.1", "::1"])?;
+    // Pages put their WebSockets on the HTTP/2 connection of their other requests.
     let builder = Listener::builder().tls(identity).protocols(["websocket"]);
     let listener = builder.bind(addr).await?;
     eprintln!("listening on https://{}", listener.local_addr());
@@ -50,10 +53,21 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Waits for Ctrl-C, or for SIGTERM, by which systemd and Kubernetes end a service.
 async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
+    #[cfg(unix)]
+    let mut terminated = match signal(SignalKind::terminate()) {
+        Ok(terminated) => terminated,
         // Without signals nothing asks it to end.
-        std::future::pending().await
+        Err(_) => return std::future::pending().await,
+    };
+    #[cfg(unix)]
+    let terminated = terminated.recv();
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
     }
 }
 
