@@ -216,7 +216,7 @@ impl Probe {
         part.number == self.number && filled(part.bytes, window).is_some()
     }
 
-    /// Streams have become wide that the last sample has shown, and need no sample for that.
+    /// A stream has become wide that the last sample has shown, and needs no sample for that.
     pub(super) fn has_widened(&mut self) {
         self.is_asked = false;
     }
@@ -260,7 +260,7 @@ mod tests {
                 window = need.stream.map_or(window, |window| window as u32);
             }
         }
-        assert!((PRODUCT * 3 / 2..PRODUCT * 20 / 3).contains(&window), "{window}");
+        assert!((PRODUCT * 3 / 2..PRODUCT * 10 / 3).contains(&window), "{window}");
     }
 
     #[tokio::test(start_paused = true)]

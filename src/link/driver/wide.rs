@@ -54,10 +54,8 @@ impl Driver {
                 entry.is_wide = true;
                 self.wide.keys.push(key);
                 self.wide.has_new = true;
+                self.probe.has_widened();
             }
-        }
-        if self.wide.has_new {
-            self.probe.has_widened();
         }
     }
 
