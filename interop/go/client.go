@@ -28,9 +28,7 @@ func Dial(ctx context.Context, client *http.Client, url string, header http.Head
 	if err != nil {
 		return nil, nil, err
 	}
-	for name, values := range header {
-		request.Header[name] = values
-	}
+	request.Header = header.Clone()
 	response, err := client.Do(request)
 	if err != nil {
 		return nil, nil, err
