@@ -131,7 +131,7 @@ impl Output {
     pub(crate) async fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         match self.put(Piece::Chunk(chunk)).await {
             true => Ok(()),
-            false => self.failure().await,
+            false => Err(self.failure().await),
         }
     }
 
@@ -145,7 +145,7 @@ impl Output {
         if self.put(Piece::Question(answer)).await && answered.await.is_ok() {
             return Ok(());
         }
-        self.failure().await
+        Err(self.failure().await)
     }
 
     /// Waits until a write fails, and returns its error. Dropping the future loses nothing.
@@ -153,10 +153,7 @@ impl Output {
         if let Some(chunks) = &self.chunks {
             chunks.closed().await;
         }
-        match self.failure().await {
-            Err(error) => error,
-            Ok(()) => io::ErrorKind::BrokenPipe.into(),
-        }
+        self.failure().await
     }
 
     async fn put(&self, piece: Piece) -> bool {
@@ -167,8 +164,8 @@ impl Output {
     }
 
     /// The error of a thread that takes no more.
-    async fn failure(&mut self) -> io::Result<()> {
-        self.finish().await.and(Err(io::ErrorKind::BrokenPipe.into()))
+    async fn failure(&mut self) -> io::Error {
+        self.finish().await.err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 
     /// Waits until everything is written, or cannot be written. An error is returned once. Dropping

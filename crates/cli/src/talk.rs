@@ -189,32 +189,29 @@ async fn send(conn: &Conn, input: &mut Input) -> Result<(), Stopped> {
 /// has heard nothing else takes its bytes for printed.
 async fn receive(conn: &Conn, output: &mut Output) -> Result<Option<End>> {
     loop {
-        let chunk = tokio::select! {
+        let written = tokio::select! {
             biased;
-            chunk = conn.read_chunk() => chunk?,
-            // A write may fail after the last bytes for a long time.
-            error = output.failed() => return cannot_write(conn, error).map(Some),
-        };
-        let written = match chunk {
-            Some(chunk) => output.write(chunk).await,
-            None => match output.settle().await {
-                Ok(()) => return Ok(None),
-                error => error,
+            chunk = conn.read_chunk() => match chunk? {
+                Some(chunk) => output.write(chunk).await,
+                None => match output.settle().await {
+                    Ok(()) => return Ok(None),
+                    error => error,
+                },
             },
+            // The write of the last bytes may fail long before more of them come.
+            error = output.failed() => Err(error),
         };
-        if let Err(error) = written {
-            return cannot_write(conn, error).map(Some);
+        match written {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return Ok(Some(End::Reader));
+            }
+            Err(error) => {
+                conn.reset(Reason::CANCEL);
+                return Err(Failure::output(error));
+            }
         }
     }
-}
-
-/// Resets the connection, unless the reader of the output has gone, which is an end like others.
-fn cannot_write(conn: &Conn, error: io::Error) -> Result<End> {
-    if error.kind() == io::ErrorKind::BrokenPipe {
-        return Ok(End::Reader);
-    }
-    conn.reset(Reason::CANCEL);
-    Err(Failure::output(error))
 }
 
 fn is_a_reset(error: &Error) -> bool {

@@ -263,17 +263,16 @@ pub(crate) fn explained(mut error: clap::Error, words: &[String]) -> clap::Error
         let hidden = ContextValue::String("(hidden)".to_owned());
         error.insert(ContextKind::InvalidSubcommand, hidden);
     }
-    if let Some(ContextValue::StyledStrs(tips)) = error.get(ContextKind::Suggested) {
-        // No URL, address or name of a file begins as an option does.
-        let is_useful = |tip: &&StyledStr| !tip.to_string().contains("as a value");
-        let tips = tips.iter().filter(is_useful).cloned().collect();
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
-    }
     if let Some(hint) = hint {
         // clap's own tips would mislead.
         error.remove(ContextKind::SuggestedArg);
         error.remove(ContextKind::SuggestedSubcommand);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    } else if let Some(ContextValue::StyledStrs(tips)) = error.get(ContextKind::Suggested) {
+        // No URL, address or name of a file begins as an option does.
+        let is_useful = |tip: &&StyledStr| !tip.to_string().contains("as a value");
+        let tips = tips.iter().filter(is_useful).cloned().collect();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
     }
     error
 }
