@@ -41,6 +41,8 @@ pub use handle::{ListenerHandle, ListenerStats};
 #[cfg(feature = "serve")]
 pub(crate) use http1::{Http1Client, Http1Server};
 pub use incoming::Incoming;
+#[cfg(feature = "serve")]
+pub(crate) use serve::Cut;
 
 /// Accepts connections on a socket of its own, or over a transport of the program's
 /// ([`ListenerBuilder::build_over`]).

@@ -31,7 +31,7 @@ use crate::conn::{Addr, LinkInfo};
 use crate::content::BoxError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Taker;
-use crate::listener::{Http1Server, Listener};
+use crate::listener::{Cut, Http1Server, Listener};
 use crate::sync::{Mutex, lock};
 
 pub use body::RequestBody;
@@ -183,17 +183,22 @@ impl Serve {
         if timeout(limit, listener.end_serving()).await.is_ok() {
             return Ok(());
         }
-        let left = listener.cut().await;
-        if left == 0 {
-            // Clients that had not yet acknowledged the end, and had nothing to lose.
-            return Ok(());
-        }
-        let message = format!(
-            "the server was not through with its clients within {} s of its shutdown: {left} of \
-             their requests were left, and were reset; allow more time, or let the handlers end \
-             their connections when `Conn::draining` is ready",
-            limit.as_secs_f32()
-        );
+        let Cut { left, delivered } = listener.cut().await;
+        let seconds = limit.as_secs_f32();
+        let message = match left {
+            // Clients that had nothing to lose.
+            0 if delivered => return Ok(()),
+            0 => format!(
+                "the server was not through with its clients within {seconds} s of its shutdown: \
+                 all requests were answered, but some clients have not acknowledged the last of \
+                 their answers, which may be lost; allow more time"
+            ),
+            _ => format!(
+                "the server was not through with its clients within {seconds} s of its shutdown: \
+                 {left} of their requests were left, and were reset; allow more time, or let the \
+                 handlers end their connections when `Conn::draining` is ready"
+            ),
+        };
         Err(Error::new(ErrorKind::TimedOut, message))
     }
 }
@@ -205,7 +210,8 @@ impl IntoFuture for Serve {
     /// # Errors
     ///
     /// The future fails with [`ErrorKind::TimedOut`] when the
-    /// [shutdown's time](Serve::with_shutdown_timeout) was up before all clients had ended.
+    /// [shutdown's time](Serve::with_shutdown_timeout) was up before all requests and connections had
+    /// ended, or before the clients that speak HTTP/2 had acknowledged every byte.
     ///
     /// # Cancel safety
     ///

@@ -10,6 +10,14 @@ use super::drain::{HANDSHAKES, ended};
 use super::http1::Http1Server;
 use crate::link::Taker;
 
+/// The outcome for the clients that were left when a server's time was up.
+pub(crate) struct Cut {
+    /// Requests and connections that had not ended.
+    pub(crate) left: usize,
+    /// The clients of the links have got every byte.
+    pub(crate) delivered: bool,
+}
+
 impl Listener {
     /// Begins to give each request to `requests`, and each client that speaks HTTP/1 to `http1`.
     pub(crate) fn begin_to_serve(&mut self, requests: Taker, http1: Arc<dyn Http1Server>) {
@@ -47,12 +55,11 @@ impl Listener {
         }
     }
 
-    /// Ends the clients that are left, of a listener that serves, and those that still come. Returns
-    /// how many requests and connections were left.
-    pub(crate) async fn cut(&self) -> usize {
+    /// Ends the clients that are left, of a listener that serves, and those that still come.
+    pub(crate) async fn cut(&self) -> Cut {
         let left = self.shared.budget.conns() + self.shared.http1.count();
         let links = self.shared.links.cut();
-        tokio::join!(ended(&links), self.cut_http1());
-        left
+        let (delivered, ()) = tokio::join!(ended(&links), self.cut_http1());
+        Cut { left, delivered }
     }
 }

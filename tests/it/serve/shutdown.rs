@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{Stoppable, ask, get, h2_client};
+use crate::support::raw::{self, END_HEADERS, END_STREAM, Raw};
 use crate::support::{GRACE, Over, TestResult, check_echo, listen_with, noise, run, websocket};
 
 /// All that a WebSocket says, up to its end. The client answers the close frame as it reads on.
@@ -236,6 +237,22 @@ fn what_is_left_when_the_time_is_up_is_reset_and_the_server_says_so() -> TestRes
         ensure!(rest.is_empty(), "{rest:?}");
         let heard = asked.await?;
         ensure!(heard.is_err() || heard.is_ok_and(|heard| heard.reset.is_some()));
+        Ok(())
+    })
+}
+
+#[test]
+fn answers_that_were_not_acknowledged_in_time_are_told() -> TestResult {
+    run(async {
+        let app = Router::new().route("/", any(|| async { noise(40_000, 1) }));
+        let limit = Some(Duration::from_millis(200));
+        let server = Stoppable::start(Listener::builder(), app, limit).await?;
+        let mut client = Raw::client(TcpStream::connect(server.site.addr).await?).await?;
+        client.send(raw::HEADERS, END_HEADERS | END_STREAM, 1, &raw::request("/")).await?;
+        while !client.wait_for(raw::DATA, 1).await?.is_end() {}
+        // The answer is complete, and the client reads no more, so that it acknowledges nothing.
+        let error = server.stop().await?.err().context("its client has not said what it has")?;
+        ensure!(error.kind() == ErrorKind::TimedOut, "{error}");
         Ok(())
     })
 }
