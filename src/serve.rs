@@ -184,21 +184,21 @@ impl Serve {
             return Ok(());
         }
         let Cut { left, delivered } = listener.cut().await;
-        let seconds = limit.as_secs_f32();
-        let message = match left {
+        let left = match left {
             // Clients that had nothing to lose.
             0 if delivered => return Ok(()),
-            0 => format!(
-                "the server was not through with its clients within {seconds} s of its shutdown: \
-                 all requests were answered, but some clients have not acknowledged the last of \
-                 their answers, which may be lost; allow more time"
-            ),
+            0 => "all requests were answered, but some clients have not acknowledged the last of \
+                  their answers, which may be lost; allow more time"
+                .to_owned(),
             _ => format!(
-                "the server was not through with its clients within {seconds} s of its shutdown: \
-                 {left} of their requests were left, and were reset; allow more time, or let the \
+                "{left} of their requests were left, and were reset; allow more time, or let the \
                  handlers end their connections when `Conn::draining` is ready"
             ),
         };
+        let message = format!(
+            "the server was not through with its clients within {} s of its shutdown: {left}",
+            limit.as_secs_f32()
+        );
         Err(Error::new(ErrorKind::TimedOut, message))
     }
 }
