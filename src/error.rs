@@ -39,6 +39,8 @@ struct Inner {
     reason: Option<Reason>,
     by_peer: bool,
     not_processed: bool,
+    /// Whether the peer has everything all the same.
+    delivered: bool,
     /// Whether another attempt would end in the same way, where the kind does not say it.
     permanent: Option<bool>,
     rejected: Option<Rejected>,
@@ -109,6 +111,7 @@ impl Error {
             reason: None,
             by_peer: false,
             not_processed: false,
+            delivered: false,
             permanent: None,
             rejected: None,
             source: None,
@@ -137,6 +140,11 @@ impl Error {
 
     pub(crate) fn not_processed(self) -> Error {
         self.edit(|inner| inner.not_processed = true)
+    }
+
+    /// Says that the peer had acknowledged everything before this failure.
+    pub(crate) fn delivered(self) -> Error {
+        self.edit(|inner| inner.delivered = true)
     }
 
     /// The same error, with the name of the action that failed.
@@ -191,6 +199,13 @@ impl Error {
     /// twice may be sent again (RFC 9113 §8.7). [`Client::connect`](crate::Client::connect) does so by itself, some times.
     pub fn was_not_processed(&self) -> bool {
         self.0.not_processed
+    }
+
+    /// Whether the peer had acknowledged every byte and the end of this side, so that nothing is lost of what was
+    /// sent: the connection has failed only because the peer did not end its own side in time. This is an error of
+    /// [`Conn::close`](crate::Conn::close). `false` means that it is not known.
+    pub fn was_delivered(&self) -> bool {
+        self.0.delivered
     }
 
     /// Whether another attempt would end in the same way, until somebody changes the program, a certificate or the

@@ -51,7 +51,9 @@ impl Conn {
     ///   others have the reason `NO_ERROR`.
     /// - [`ErrorKind::TimedOut`] or [`ErrorKind::Aborted`], with this side's
     ///   [`reason`](crate::Error::reason), when everything was acknowledged but the peer did not
-    ///   end its side. The text names the limit.
+    ///   end its side. [`Error::was_delivered`] is true then, and the text names the limit.
+    /// - [`ErrorKind::Aborted`], when this side has reset the connection meanwhile, or its client or
+    ///   listener has ended before everything was acknowledged.
     ///
     /// # Cancel safety
     ///

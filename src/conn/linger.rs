@@ -307,7 +307,7 @@ impl Terms {
             self.delivery.has_everything(),
             self.limit.as_secs_f32()
         );
-        Error::new(ErrorKind::TimedOut, message).with_reason(self.reset)
+        self.at_the_end(ErrorKind::TimedOut, message)
     }
 
     fn far_too_much(&self) -> Error {
@@ -323,7 +323,17 @@ impl Terms {
             "{} goes on sending: more than {MOST_DROPPED} bytes have come since, which nobody reads",
             self.delivery.has_everything()
         );
-        Error::new(ErrorKind::Aborted, message).with_reason(self.reset)
+        self.at_the_end(ErrorKind::Aborted, message)
+    }
+
+    /// The error for a peer that has everything, as far as the carrier can know.
+    fn at_the_end(&self, kind: ErrorKind, message: String) -> Error {
+        let error = Error::new(kind, message).with_reason(self.reset);
+        match self.delivery {
+            Delivery::Acknowledged => error.delivered(),
+            #[cfg(feature = "accept")]
+            Delivery::HandedOver => error,
+        }
     }
 }
 

@@ -23,8 +23,7 @@ const UNANSWERED: Duration = Duration::from_secs(30);
 /// The error that ended the connection before the peer had everything.
 pub(crate) async fn close(conn: &Conn) -> h2conn::Result<()> {
     conn.close().await.or_else(|error| {
-        let is_given_up = !error.is_by_peer() && error.reason().is_some();
-        if is_given_up || is_a_goodbye(&error) { Ok(()) } else { Err(error) }
+        if error.was_delivered() || is_a_goodbye(&error) { Ok(()) } else { Err(error) }
     })
 }
 

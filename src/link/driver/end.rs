@@ -20,7 +20,11 @@ impl Driver {
         for (_, entry) in &mut self.streams {
             if !entry.over {
                 let reason = entry.reason_to_give_up();
-                entry.reset(&mut self.session, reason, &Ending::Local(reason, why.into()));
+                let mut ending = Ending::Local(reason, why.into());
+                if entry.linger.is_told() {
+                    ending = Ending::Failed(ending.write_error().delivered());
+                }
+                entry.reset(&mut self.session, reason, &ending);
                 self.cut += 1;
             }
         }

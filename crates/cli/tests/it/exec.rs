@@ -3,9 +3,17 @@
 use std::process::Stdio;
 
 use anyhow::{Context, ensure};
+#[cfg(unix)]
+use h2conn::Client;
+#[cfg(unix)]
+use h2conn::testing::{Flow, Line, Network};
 use predicates::str::contains;
+#[cfg(unix)]
+use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 
+#[cfg(unix)]
+use crate::support::all_at_once;
 use crate::support::{Server, TestResult, Watch, h2conn, noise, program, wait};
 
 #[test]
@@ -29,6 +37,32 @@ fn a_command_that_fails_resets_the_connection_after_what_it_has_said() -> TestRe
     let ended = server.wait()?;
     ensure!(ended.code == Some(7) && ended.stderr.contains("exit status: 3"), "{ended:?}");
     Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn an_answer_that_did_not_arrive_before_the_listeners_time_was_up_is_no_success() -> TestResult {
+    let case = |args: &'static [&str], code: i32| {
+        move || {
+            let answer = ["--cleartext", "--exec", "head -c 100000 /dev/zero"];
+            let server = Server::start(&[&answer[..], args].concat())?;
+            let addr = server.url.trim_start_matches("http://").trim_end_matches('/').parse()?;
+            let ended = tokio::runtime::Runtime::new()?.block_on(async {
+                let network = Network::new();
+                network.set_down(Line::new().after(50_000, Flow::Stopped));
+                let mut conn =
+                    Client::new()?.open(format!("http://{}/", network.relay(addr).await?)).await?;
+                conn.shutdown().await?;
+                conn.read_exact(&mut [0; 40_000]).await?;
+                // The command has said everything, and the system has taken it.
+                server.interrupt()
+            })?;
+            let said = ended.stderr.contains("time is up");
+            ensure!(ended.code == Some(code) && said, "{ended:?}");
+            Ok(())
+        }
+    };
+    all_at_once([("one", case(&[], 5)), ("any number", case(&["--keep-open"], 0))])
 }
 
 #[test]
