@@ -1,8 +1,10 @@
 //! The end of a connection that this side no longer reads, though its peer may still send.
 
 use std::future::pending;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use h2conn::http::Response;
 use h2conn::{Conn, Error, Reason, Transport};
 use tokio::time::{sleep, timeout};
@@ -27,34 +29,75 @@ pub(crate) async fn close(conn: &Conn) -> h2conn::Result<()> {
     })
 }
 
-/// Like [`close`], for a user who has set a limit on how long the peer may go on: once the peer has
-/// everything, the connection is reset with `reason`.
+/// Ends a connection whose user has set a limit on how long the peer may go on. Once the peer has everything, it has
+/// [`PARTING`] to end its side, and is then reset with `reason`. If anything else comes, it is reset without this delay:
+/// its bytes have no receiver, and it must not take them for received.
 ///
 /// # Errors
 ///
-/// As [`close`].
+/// The error that ended the connection before the peer had everything.
 pub(crate) async fn hang_up(conn: &Conn, reason: Reason) -> h2conn::Result<()> {
-    // `close` continues in the background after the timeout.
-    if let Ok(closed) = timeout(PARTING, close(conn)).await {
-        return closed;
-    }
     if !has_half_close(conn).await {
-        // The close frame has been sent, and nothing can be asked behind it.
+        // The close frame says it all, and nothing can be asked behind it. `close` continues in the background after
+        // the timeout.
+        let closed = timeout(PARTING, close(conn)).await;
         conn.reset(reason);
-        return Ok(());
+        return closed.unwrap_or(Ok(()));
     }
-    let delivered = async {
-        conn.sent().await?;
-        answered(conn).await
+    let printed = conn.stats().bytes_read;
+    let delivered = pin!(delivered(conn));
+    let next = pin!(async {
+        let more = conn.read_chunk().await;
+        match more {
+            Err(error) if !is_a_goodbye(&error) => Err(error),
+            more => Ok(matches!(more, Ok(Some(_)))),
+        }
+    });
+    let more_comes = match select(next, delivered).await {
+        Either::Left((more_comes, delivered)) => {
+            let more_comes = more_comes?;
+            if more_comes {
+                delivered.await?;
+            }
+            more_comes
+        }
+        Either::Right((delivered, next)) => {
+            delivered?;
+            timeout(PARTING, next).await.unwrap_or(Ok(true))?
+        }
     };
-    tokio::select! {
-        // The peer may end its direction in the meantime, and its link as well.
-        biased;
-        closed = conn.closed() => return closed,
-        delivered = delivered => delivered?,
-    };
+    if !more_comes && conn.stats().bytes_read == printed {
+        return close(conn).await;
+    }
     conn.reset(reason);
     Ok(())
+}
+
+/// Waits until the peer has everything.
+async fn delivered(conn: &Conn) -> h2conn::Result<()> {
+    let stuck = async {
+        let mut before = None;
+        while before != Some(conn.stats().bytes_sent) {
+            before = Some(conn.stats().bytes_sent);
+            sleep(UNANSWERED).await;
+        }
+    };
+    tokio::select! {
+        sent = conn.sent() => sent?,
+        // The library's limit for a peer that takes nothing counts from here.
+        () = stuck => return close(conn).await,
+    }
+    match is_websocket(conn) {
+        true => answered(conn).await,
+        false => asked(conn).await,
+    }
+}
+
+/// Waits until the peer has answered a ping that was sent after this call. The first one may have been on its way before,
+/// because callers share it.
+async fn asked(conn: &Conn) -> h2conn::Result<()> {
+    conn.ping().await?;
+    conn.ping().await.map(drop)
 }
 
 /// Waits until the peer has answered a ping, which is sent after all data, so that the data has arrived. Whatever comes
@@ -71,7 +114,7 @@ pub(crate) async fn answered(conn: &Conn) -> h2conn::Result<()> {
         pending().await
     };
     tokio::select! {
-        answered = conn.ping() => answered.map(drop),
+        answered = asked(conn) => answered,
         never = dropping => never,
         () = sleep(UNANSWERED), if is_websocket(conn) => Ok(()),
     }

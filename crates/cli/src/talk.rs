@@ -45,7 +45,7 @@ impl End {
 ///
 /// The error that ended the connection in any other way. When the user asks the program to end, the
 /// connection is reset, because a part of the input must not look like all of it. The reason is
-/// `CANCEL`, or `wanted_no_more` if the end of the input has been sent.
+/// `CANCEL`, or `wanted_no_more` if an input and its end have been sent.
 pub(crate) async fn talk(
     conn: &Conn,
     input: &mut Input,
@@ -55,6 +55,11 @@ pub(crate) async fn talk(
     wanted_no_more: Reason,
 ) -> Result<End> {
     let has_ended = AtomicBool::new(false);
+    // An input that was empty is no answer, after which a peer could take its own bytes for wanted.
+    let no_more = || match conn.stats().bytes_written {
+        0 => Reason::CANCEL,
+        _ => wanted_no_more,
+    };
     let talking = async {
         let end = exchange(conn, input, output, linger, &has_ended).await?;
         if end == End::Reader {
@@ -64,7 +69,7 @@ pub(crate) async fn talk(
             return Ok(end);
         }
         if end == End::Linger {
-            hang_up(conn, wanted_no_more).await?;
+            hang_up(conn, no_more()).await?;
             return Ok(end);
         }
         match conn.close().await {
@@ -84,7 +89,7 @@ pub(crate) async fn talk(
                 && timeout(PARTING, conn.sent()).await.is_ok_and(|sent| sent.is_ok());
             let (reason, what) = match is_said {
                 false => (Reason::CANCEL, "the input had not ended; the connection was reset"),
-                true => (wanted_no_more, "the peer had not ended; the connection was reset"),
+                true => (no_more(), "the peer had not ended; the connection was reset"),
             };
             conn.reset(reason);
             Err(Failure::interrupted().context(what))

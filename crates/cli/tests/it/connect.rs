@@ -263,6 +263,31 @@ fn after_the_linger_time_a_connection_is_closed_in_good_order() -> TestResult {
 }
 
 #[test]
+fn an_answer_that_is_not_printed_after_the_linger_time_is_no_success_of_its_sender() -> TestResult {
+    let peer = Peer::cleartext(|mut listener| async move {
+        let mut conn = listener.accept().await.context("a request")?.accept()?;
+        let sending = async {
+            conn.read_to_string(&mut String::new()).await?;
+            conn.write_all(&vec![7; 8 << 20]).await?;
+            Ok(conn.close().await?)
+        };
+        let sent: std::io::Result<()> = sending.await;
+        let error = sent.err().context("nobody has read it")?;
+        let error = h2conn::Error::from_io(&error).context("an error of the library")?;
+        ensure!(error.reason() == Some(Reason::CANCEL), "{error}");
+        Ok(())
+    })?;
+    // Its standard output is a pipe that is not read before the end.
+    let mut child = connected(&["-q", "0.5", &peer.url])?;
+    drop(child.stdin.take());
+    let mut stdout = child.stdout.take().context("a pipe")?;
+    peer.join()?;
+    std::io::copy(&mut stdout, &mut std::io::sink())?;
+    ensure!(wait(&mut child)?.success());
+    Ok(())
+}
+
+#[test]
 fn a_name_is_resolved_as_the_command_line_says() -> TestResult {
     let server = Server::start(&["--echo"])?;
     let port = server.url.trim_end_matches('/').rsplit(':').next().context("a port")?;

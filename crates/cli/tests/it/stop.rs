@@ -97,6 +97,29 @@ fn once_leaves_a_listeners_whole_answer_what_it_is() -> TestResult {
     Ok(())
 }
 
+#[test]
+fn once_is_no_success_of_a_client_whose_bytes_nobody_takes() -> TestResult {
+    for args in [&[][..], &["--keep-open"]] {
+        let (mut server, stdin) = talker(args)?;
+        drop(stdin);
+        let end = tokio::runtime::Runtime::new()?.block_on(async {
+            let mut conn = Client::new()?.open(&server.url).await?;
+            conn.write_all(b"some").await?;
+            // The listener's side has ended.
+            ensure!(conn.read(&mut [0]).await? == 0);
+            server.signal(Signal::TERM)?;
+            loop {
+                if let Err(error) = conn.write_all(&[0; 4096]).await {
+                    return Ok(error);
+                }
+            }
+        })?;
+        ensure!(reason(&end)? == Some(Reason::CANCEL), "{end}");
+        wait(server.process())?;
+    }
+    Ok(())
+}
+
 /// A listener whose standard input the test holds.
 fn talker(args: &[&str]) -> TestResult<(Server, ChildStdin)> {
     let mut command = program();
