@@ -84,7 +84,9 @@ pub use body::RequestBody;
 /// A panic before the response is answered with 500. An error of the service, a later panic, an
 /// error of the response's body, and a body that is not as long as its `content-length` says reset
 /// the request with `INTERNAL_ERROR`, and are logged. Over HTTP/1.1 hyper does all of this, and a
-/// panic or an error ends the client's connection.
+/// panic or an error ends the client's connection. If that cuts an answer short, as timeouts and the
+/// end of the server can too, the TCP connection is reset: over HTTP/1.0, which nginx speaks to
+/// upstreams by default, a plain end would look like that of the answer. Unix sockets have no reset.
 ///
 /// Layers that wrap the body of a request or of a response, such as a limit of its length or
 /// compression, have no effect on a connection that `accept` makes of the request, unless the layer
@@ -141,7 +143,9 @@ impl Serve {
     /// server ends when all requests and connections have ended, and the clients that speak HTTP/2
     /// have acknowledged everything. Clients in their handshakes have a second. Clients that speak
     /// HTTP/1.1 end after their last answer, within the
-    /// [`linger_timeout`](crate::ListenerBuilder::linger_timeout).
+    /// [`linger_timeout`](crate::ListenerBuilder::linger_timeout). One that waits for no answer is
+    /// let go at once, as under nginx and Go's `net/http`: its system has its last answer, or gets it
+    /// after the end, unless the client sends a further request meanwhile, which resets the transport.
     ///
     /// Upgrades over HTTP/1.1 that the program itself has taken are not waited for. The WebSockets of
     /// `accept` are.

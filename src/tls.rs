@@ -59,6 +59,8 @@ pub(crate) use client::Connector;
 pub use identity::Identity;
 pub(crate) use server::Acceptor;
 pub use server::ServerTls;
+#[cfg(any(feature = "serve", feature = "websocket"))]
+pub(crate) use server::tcp_below;
 
 const H2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";

@@ -12,6 +12,7 @@ mod confirm;
 mod end;
 mod read;
 
+use std::any::Any;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -30,9 +31,20 @@ use read::FIRST_READ;
 pub(super) use read::Read;
 
 /// The transport of a link: a socket, TLS over one, or the program's own transport.
-pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {
+    /// To find out which of them it is.
+    #[cfg_attr(
+        not(any(feature = "serve", feature = "websocket")),
+        expect(dead_code, reason = "only HTTP/1 needs a reset of the transport")
+    )]
+    fn as_any(&self) -> &dyn Any;
+}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket for T {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
 
 /// The client's connection preface (RFC 9113 §3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -3,6 +3,8 @@
 
 mod answer;
 #[cfg(any(feature = "serve", feature = "websocket"))]
+mod body;
+#[cfg(any(feature = "serve", feature = "websocket"))]
 mod clients;
 #[cfg(any(feature = "serve", feature = "websocket"))]
 mod drive;

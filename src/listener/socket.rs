@@ -4,6 +4,14 @@ use std::io;
 #[cfg(unix)]
 use std::path::PathBuf;
 
+#[cfg(any(feature = "serve", feature = "websocket"))]
+use tokio::net::TcpStream;
+
+#[cfg(any(feature = "serve", feature = "websocket"))]
+use crate::link::Socket;
+#[cfg(any(feature = "serve", feature = "websocket"))]
+use crate::tls;
+
 /// Whether the file is a socket. Only a socket is ever removed.
 #[cfg(unix)]
 pub(super) fn is_socket(path: &std::path::Path) -> bool {
@@ -20,6 +28,17 @@ pub(super) struct SocketFile(pub(super) PathBuf);
 impl Drop for SocketFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Makes the end of a client's transport look like a broken connection: the system sends RST instead of FIN. It does so
+/// for TCP, also below TLS. Unix sockets have no reset.
+#[cfg(any(feature = "serve", feature = "websocket"))]
+pub(super) fn break_off(io: &dyn Socket) {
+    let io = io.as_any();
+    if let Some(tcp) = io.downcast_ref::<TcpStream>().or_else(|| tls::tcp_below(io)) {
+        // If the system refuses, the client sees a plain end.
+        let _ = tcp.set_zero_linger();
     }
 }
 

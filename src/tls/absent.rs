@@ -57,6 +57,12 @@ impl Acceptor {
     }
 }
 
+/// There is no TLS with a socket below it.
+#[cfg(any(feature = "serve", feature = "websocket"))]
+pub(crate) fn tcp_below(_io: &dyn std::any::Any) -> Option<&tokio::net::TcpStream> {
+    None
+}
+
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) peer_certificates: Vec<Bytes>,

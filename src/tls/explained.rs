@@ -28,6 +28,12 @@ impl<T> Explained<T> {
         Explained { io, server: None }
     }
 
+    /// The transport without explanations.
+    #[cfg(any(feature = "serve", feature = "websocket"))]
+    pub(crate) fn below(&self) -> &T {
+        &self.io
+    }
+
     fn explain(&self, error: io::Error) -> io::Error {
         let is_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
         match &self.server {

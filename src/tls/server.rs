@@ -1,10 +1,14 @@
 //! `ServerTls`: the certificate that a server shows, and the clients that it lets in.
 
+#[cfg(any(feature = "serve", feature = "websocket"))]
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
+#[cfg(any(feature = "serve", feature = "websocket"))]
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -197,6 +201,13 @@ impl Acceptor {
         let session = Session::of(stream.get_ref().1);
         Ok((Explained::to_client(stream), session))
     }
+}
+
+/// The TCP socket below a client's TLS, if that is what `io` is.
+#[cfg(any(feature = "serve", feature = "websocket"))]
+pub(crate) fn tcp_below(io: &dyn Any) -> Option<&TcpStream> {
+    let tls = io.downcast_ref::<Explained<TlsStream<TcpStream>>>()?;
+    Some(tls.below().get_ref().0)
 }
 
 fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -54,6 +54,7 @@ const CRATES: [(&str, &[&str]); 13] = [
             "content/",
             "doctor/hosted.rs",
             "hosted/",
+            "listener/http1/body.rs",
             "listener/http1/drive.rs",
             "listener/websocket.rs",
             "serve",

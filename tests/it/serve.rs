@@ -54,7 +54,17 @@ impl Stoppable {
         app: Router,
         limit: Option<Duration>,
     ) -> TestResult<Stoppable> {
-        let (listener, site) = listen_with(Over::Cleartext, builder).await?;
+        Stoppable::start_over(Over::Cleartext, builder, app, limit).await
+    }
+
+    /// The same, with or without TLS.
+    async fn start_over(
+        over: Over,
+        builder: ListenerBuilder,
+        app: Router,
+        limit: Option<Duration>,
+    ) -> TestResult<Stoppable> {
+        let (listener, site) = listen_with(over, builder).await?;
         let (stop, stopped) = oneshot::channel();
         let stopped = async { drop(stopped.await) };
         let mut serving = h2conn::serve(listener, app).with_graceful_shutdown(stopped);

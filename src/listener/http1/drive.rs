@@ -13,7 +13,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::Http1Client;
-use super::transport::{Line, Transport, Watch};
+use super::body::Told;
+use super::transport::{CutShort, Line, Transport, Watch};
 use crate::alive::{Counted, Kind};
 use crate::listener::parting::{part, silence};
 use crate::observe;
@@ -42,9 +43,10 @@ impl Http1Client {
             let (line, watch) = &asked;
             line.asked(request.headers().contains_key(header::UPGRADE));
             watch.asked(request.uri().path());
-            answer(request)
+            told(answer(request), line.clone())
         };
         let (outcome, is_idle) = {
+            let _cut_short = CutShort(line.clone());
             let conn = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(head_timeout)
@@ -87,8 +89,21 @@ impl Http1Client {
         if !is_idle
             && let Some(mut wire) = line.into_wire()
             && (outcome.is_ok() || wire.ended)
+            && !wire.is_cut_short()
         {
             part(&mut wire.io, linger).await;
         }
     }
+}
+
+/// The answer, with a body that tells the transport how far it has come.
+async fn told<R: Body>(
+    answer: impl Future<Output = Result<Response<R>, BoxError>>,
+    line: Line,
+) -> Result<Response<Told<R>>, BoxError> {
+    answer.await.map(|response| {
+        let (head, body) = response.into_parts();
+        let body = Told::new(body, &head.headers, line);
+        Response::from_parts(head, body)
+    })
 }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::conn::Quiet;
 use crate::link::Socket;
+use crate::listener::socket::break_off;
 use crate::sync::{Mutex, lock};
 
 /// The most bytes that are read before hyper wants them.
@@ -122,6 +123,8 @@ pub(super) struct Wire {
     pub(super) ended: bool,
     /// Something waits to be written.
     waits: bool,
+    /// The body of the present answer has begun, and not all of it has been taken from the program.
+    answers: bool,
     /// The present request asks for an upgrade, which needs both sides.
     upgrades: bool,
     /// Tells when the transport is gone.
@@ -138,6 +141,7 @@ impl Line {
             reads: false,
             ended: false,
             waits: false,
+            answers: false,
             upgrades: false,
             _open: open,
         })))
@@ -146,6 +150,11 @@ impl Line {
     /// A request has come.
     pub(super) fn asked(&self, upgrades: bool) {
         lock(&self.0).upgrades = upgrades;
+    }
+
+    /// The body of the answer has begun, or it has ended.
+    pub(super) fn answer_goes_on(&self, goes_on: bool) {
+        lock(&self.0).answers = goes_on;
     }
 
     /// The number of bytes that the transport has taken.
@@ -208,11 +217,29 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether a part of an answer is still to come.
+    pub(super) fn is_cut_short(&self) -> bool {
+        !self.ended && (self.answers || self.waits)
+    }
+
     fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
         self.reads = false;
         self.waits = written.is_pending();
         if let Poll::Ready(Ok(n)) = written {
             self.written += *n as u64;
+        }
+    }
+}
+
+/// Breaks the transport off when it is dropped, if an answer is cut short by that. Where the end of the transport is that
+/// of the answer, as over HTTP/1.0, a client would take a part for all of it otherwise.
+pub(super) struct CutShort(pub(super) Line);
+
+impl Drop for CutShort {
+    fn drop(&mut self) {
+        let wire = lock(&self.0.0);
+        if wire.is_cut_short() {
+            break_off(&*wire.io);
         }
     }
 }

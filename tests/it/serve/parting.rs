@@ -8,8 +8,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::{get, post};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use h2conn::http::StatusCode;
-use h2conn::{Listener, ListenerBuilder, WebSockets};
+use h2conn::{ErrorKind, Listener, ListenerBuilder, WebSockets};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -208,6 +209,83 @@ fn a_client_that_is_answered_and_stays_takes_a_place_and_can_lose_it() -> TestRe
         }
         ensure!(refused > 0, "it had the only place");
         drop(stays);
+        Ok(())
+    })
+}
+
+/// How each of these ends: the transport of an answer over HTTP/1.0 is its length.
+#[test]
+fn an_answer_over_http_1_0_that_is_cut_short_does_not_look_whole() -> TestResult {
+    const LIMIT: Duration = Duration::from_millis(300);
+    let part = || Ok::<_, std::io::Error>(Bytes::from_static(b"a part"));
+    let app = move || {
+        Router::new()
+            .route(
+                "/whole",
+                get(async move || Body::from_stream(futures_util::stream::iter([part()]))),
+            )
+            .route("/sized", get(|| async { "a part" }))
+            .route(
+                "/fails",
+                get(async move || {
+                    let fails = [part(), Err(std::io::Error::other("no more"))];
+                    Body::from_stream(futures_util::stream::iter(fails))
+                }),
+            )
+            .route(
+                "/panics",
+                get(async move || {
+                    let panics = futures_util::stream::repeat_with(|| {
+                        std::panic::resume_unwind(Box::new("a panic"))
+                    });
+                    let panics = futures_util::stream::iter([part()]).chain(panics);
+                    Body::from_stream(panics)
+                }),
+            )
+            .route(
+                "/pauses",
+                get(async move || {
+                    let pauses =
+                        futures_util::stream::iter([part()]).chain(futures_util::stream::pending());
+                    Body::from_stream(pauses)
+                }),
+            )
+    };
+    run(async move {
+        for over in Over::BOTH {
+            let ask = async |builder: ListenerBuilder, path: &str, stops: Option<Duration>| {
+                let server = Stoppable::start_over(over, builder, app(), stops).await?;
+                let mut io = io_of(&server.site).await?;
+                io.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
+                let mut heard = Vec::new();
+                if stops.is_some() {
+                    while !heard.ends_with(b"a part") {
+                        ensure!(io.read_buf(&mut heard).await? > 0);
+                    }
+                    let error = server.stop().await?.err().context("a connection was left")?;
+                    ensure!(error.kind() == ErrorKind::TimedOut, "{error}");
+                }
+                Ok(io.read_to_end(&mut heard).await.map(|_| heard))
+            };
+            for path in ["/whole", "/sized"] {
+                let heard = ask(patient(), path, None).await??;
+                ensure!(heard.ends_with(b"a part"), "{over:?} {path}");
+            }
+            let idle = patient().idle_timeout(LIMIT);
+            for (path, builder, stops) in [
+                ("/fails", patient(), None),
+                ("/panics", patient(), None),
+                ("/pauses", idle, None),
+                ("/pauses", patient(), Some(LIMIT)),
+            ] {
+                let heard: std::io::Result<Vec<u8>> = ask(builder, path, stops).await?;
+                let error = heard.err().with_context(|| format!("{over:?} {path}: an end"))?;
+                ensure!(
+                    error.kind() == std::io::ErrorKind::ConnectionReset,
+                    "{over:?} {path}: {error}"
+                );
+            }
+        }
         Ok(())
     })
 }
