@@ -14,9 +14,9 @@ use h2conn::http::HeaderMap;
 use super::MODE;
 
 #[cfg(not(unix))]
-pub(crate) use other::{Access, give_new, give_owner, make_private, mode_of};
+pub(crate) use other::{Access, give_new, give_owner, is_of_another_user, make_private, mode_of};
 #[cfg(unix)]
-pub(crate) use unix::{Access, give_new, give_owner, make_private, mode_of};
+pub(crate) use unix::{Access, give_new, give_owner, is_of_another_user, make_private, mode_of};
 
 /// The permission bits of a file that is sent. No other bits are sent to a peer or accepted from
 /// one: a file must not run as another user because a peer asks for it.

@@ -17,7 +17,7 @@ use cap_std::fs::{Dir, Metadata, OpenOptions};
 use fs4::TryLockError;
 use same_file::Handle;
 
-use super::access::{Access, Mode, give_new, give_owner, make_private};
+use super::access::{Access, Mode, give_new, give_owner, is_of_another_user, make_private};
 use super::digest::Hasher;
 use super::kind;
 use super::space;
@@ -47,7 +47,8 @@ impl Partial {
     /// Opens or creates the partial file for `name`, a file name without directories, in `dir`.
     ///
     /// Users who cannot read the file that is `replaced` can never read the partial file either. If
-    /// no file is replaced, only the owner can read it until it is whole.
+    /// no file is replaced, only the owner can read it until it is whole. A file that another user
+    /// has made in its place is refused.
     ///
     /// # Errors
     ///
@@ -61,16 +62,23 @@ impl Partial {
             if let Ok(there) = dir.symlink_metadata(&partial) {
                 plain(&there, &shown)?;
             }
-            let open = || {
+            let open = |is_new: bool| {
                 let mut options = OpenOptions::new();
-                options.read(true).write(true).create(true);
+                options.read(true).write(true).create_new(is_new);
                 // Another file may have taken its place since that check.
                 options.follow(FollowSymlinks::No).nonblock(true);
                 make_private(&mut options);
-                let opened = dir.open_with(&partial, &options).map(cap_std::fs::File::into_std);
-                opened.with_context(|| format!("cannot open {shown}"))
+                dir.open_with(&partial, &options).map(cap_std::fs::File::into_std)
             };
-            let file = open()?;
+            let (opened, is_new) = match open(true) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (open(false), false),
+                opened => (opened, true),
+            };
+            let file = match opened {
+                // The transfer that had it has just ended.
+                Err(error) if !is_new && error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened.with_context(|| format!("cannot open {shown}"))?,
+            };
             plain(&Metadata::from_file(&file)?, &shown)?;
             let file = match Locked::try_new(file) {
                 Ok(file) => file,
@@ -81,7 +89,12 @@ impl Partial {
             };
             // The transfer that held the lock before may have finished. Then this is the whole
             // file, and must not be written to.
-            if !same(&file, open()?)? {
+            let is_same = match open(false) {
+                Ok(now) => same(&file, now)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+                Err(error) => return Err(error).with_context(|| format!("cannot open {shown}")),
+            };
+            if !is_same {
                 continue;
             }
             let metadata = Metadata::from_file(&file)?;
@@ -98,6 +111,13 @@ impl Partial {
                     "{shown} is there under {links} names (hard links), and the file must not \
                      change under the others; remove {shown}"
                 ),
+            }
+            // On some file systems all files belong to one user, also new ones.
+            if !is_new && is_of_another_user(&metadata, replaced) {
+                bail!(
+                    "{shown} belongs to another user, who could read and change what comes, and is \
+                     not touched; remove it"
+                );
             }
             match replaced {
                 // Narrowing its access would not be enough, because another user can have it open.
@@ -401,6 +421,28 @@ mod tests {
         assert_eq!(fs::read(&whole).unwrap(), b"whole");
         partial.finish(true, None).unwrap();
         assert_eq!(fs::read(&whole).unwrap(), b"new");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_another_user_has_put_in_its_place_is_not_touched() {
+        let (temp, dir) = place();
+        let part = temp.path().join("file.h2conn-part");
+        fs::write(&part, "bait").unwrap();
+        let of = |path| dir.metadata(path).unwrap();
+        if std::os::unix::fs::chown(&part, Some(1), None).is_ok() {
+            let error = open(&dir).unwrap_err().to_string();
+            assert!(error.contains("another user"), "{error}");
+            assert_eq!(fs::read(&part).unwrap(), b"bait");
+            // Root gives a partial file to the owner of the file that is replaced.
+            let replaced = Access::of(&of("file.h2conn-part"));
+            assert!(!is_of_another_user(&of("file.h2conn-part"), Some(replaced)));
+        } else {
+            // An ordinary user cannot give files away.
+            let root = Dir::open_ambient_dir("/", ambient_authority()).unwrap();
+            assert!(is_of_another_user(&root.dir_metadata().unwrap(), None));
+            assert!(!is_of_another_user(&of("file.h2conn-part"), None));
+        }
     }
 
     #[cfg(unix)]

@@ -12,6 +12,11 @@ pub(crate) fn make_private(_: &mut OpenOptions) {}
 /// Restricts a file to its owner.
 pub(crate) fn give_owner(_: &File) {}
 
+/// Whether another user has made a file.
+pub(crate) fn is_of_another_user(_: &Metadata, _: Option<Access>) -> bool {
+    false
+}
+
 /// The permission bits of a file.
 pub(crate) fn mode_of(_: &Metadata) -> Option<Mode> {
     None

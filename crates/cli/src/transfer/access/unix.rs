@@ -37,6 +37,12 @@ pub(crate) fn give_owner(file: &File) {
     set(file, PRIVATE);
 }
 
+/// Whether neither this user nor the owner of the file that is replaced owns a file.
+pub(crate) fn is_of_another_user(metadata: &Metadata, replaced: Option<Access>) -> bool {
+    let owner = metadata.uid();
+    owner != geteuid().as_raw() && replaced.is_none_or(|replaced| replaced.uid != owner)
+}
+
 /// The permission bits of a file.
 pub(crate) fn mode_of(metadata: &Metadata) -> Option<Mode> {
     Some(Mode(metadata.mode() & ALL))
@@ -62,8 +68,8 @@ impl Access {
 
     /// Whether some user has access to the other file but not to this one.
     pub(crate) fn is_exceeded_by(self, other: &Metadata) -> bool {
-        let is_owned = other.uid() == self.uid || other.uid() == geteuid().as_raw();
-        !is_owned || other.mode() & 0o077 & !self.mode_for(other.gid()) != 0
+        is_of_another_user(other, Some(self))
+            || other.mode() & 0o077 & !self.mode_for(other.gid()) != 0
     }
 
     /// Gives this access to a file that will take this one's place. Its owner can write to it until
