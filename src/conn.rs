@@ -49,7 +49,7 @@ pub(crate) use exchange::{Served, Shutdown};
 pub use halves::{ReadHalf, ReuniteError, WriteHalf};
 pub(crate) use info::LinkInfo;
 pub(crate) use linger::{Delivery, Facts, Linger, Progress, Terms, Verdict, ended};
-pub(crate) use offer::Offer;
+pub(crate) use offer::{Offer, has_no_content};
 pub(crate) use quiet::Quiet;
 pub use stats::Stats;
 pub(crate) use stream::{Stream, Wish};

@@ -8,7 +8,7 @@ use http::{Extensions, HeaderMap, Method, Response, StatusCode};
 
 use super::Acceptor;
 use crate::config::{Config, Methods, Origins, check_time, parse_headers};
-use crate::conn::{Addr, OnDrop};
+use crate::conn::{Addr, OnDrop, has_no_content};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hosted::Limits;
 use crate::pipe::Buffers;
@@ -78,7 +78,7 @@ impl AcceptorBuilder {
         self
     }
 
-    /// The status of the response, a 2xx. Default: 200.
+    /// The status of the response, a 2xx other than 204 and 205, which have no content. Default: 200.
     pub fn status(mut self, status: StatusCode) -> Self {
         self.settings.status = status;
         self
@@ -128,8 +128,11 @@ impl AcceptorBuilder {
         let AcceptorBuilder { mut settings, headers } = self;
         settings.methods.check()?;
         settings.origins.check()?;
-        if !settings.status.is_success() {
-            return wrong(format!("the status {} does not accept; use a 2xx", settings.status));
+        if !settings.status.is_success() || has_no_content(settings.status) {
+            return wrong(format!(
+                "the status {} does not accept; use a 2xx with content",
+                settings.status
+            ));
         }
         if settings.receive_buffer == 0 {
             return wrong("receive_buffer_size is 0, and must be at least 1".to_owned());

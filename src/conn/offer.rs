@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use super::Stream;
 use crate::error::Reason;
 
@@ -43,4 +45,9 @@ impl Drop for Offer {
 
 fn refuse(stream: Arc<Stream>) {
     stream.reset(Reason::REFUSED_STREAM, "the request was dropped unanswered");
+}
+
+/// Whether a response with this status has no content, whatever its fields say (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
+pub(crate) fn has_no_content(status: StatusCode) -> bool {
+    [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED].contains(&status)
 }

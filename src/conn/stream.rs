@@ -155,7 +155,6 @@ impl Stream {
     }
 
     /// The same, for an answer without content: END_STREAM goes with its head.
-    #[cfg(feature = "serve")]
     pub(crate) fn give_whole_answer(&self, head: response::Parts) -> Result<(), Error> {
         self.answer_with(head, true)
     }

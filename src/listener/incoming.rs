@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri
 use super::handle::Decided;
 #[cfg(feature = "websocket")]
 use super::websocket::{AskedByHttp2, not_taken};
-use crate::conn::{Addr, Conn, Offer, OnDrop, Stream, Transport};
+use crate::conn::{Addr, Conn, Offer, OnDrop, Stream, Transport, has_no_content};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A request for a connection that waits for its answer.
@@ -116,15 +116,15 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::InvalidInput`] when the status is not 2xx, or when a CONNECT is
-    /// answered with `content-length` (RFC 9110 §9.3.6), unless it asks for a WebSocket, whose answer
+    /// Fails with [`ErrorKind::InvalidInput`] when the status is not 2xx, when it is 204 or 205, which
+    /// have no content (RFC 9110 §15.3.5, §15.3.6), or when a CONNECT is answered with `content-length` (RFC 9110 §9.3.6), unless it asks for a WebSocket, whose answer
     /// loses the field. The client is then answered with 500.
     /// Fails with the error that ended the connection, if the client has gone already.
     pub fn accept_with(self, response: Response<()>) -> Result<Conn> {
         let (head, ()) = response.into_parts();
-        if !head.status.is_success() {
+        if !head.status.is_success() || has_no_content(head.status) {
             let message = format!(
-                "a connection was to be accepted with status {}; only 2xx accepts, use reject",
+                "a connection was to be accepted with status {}; only a 2xx with content accepts, use reject",
                 head.status
             );
             self.reject(StatusCode::INTERNAL_SERVER_ERROR);
@@ -163,16 +163,29 @@ impl Incoming {
         self.refuse(status, None::<(HeaderName, &str)>, &text);
     }
 
-    /// Refuses the connection with a response of your own. A 2xx does not refuse a WebSocket over HTTP/2,
-    /// and is replaced by 500.
+    /// Refuses the connection with a response of your own. A 2xx does not refuse a WebSocket over HTTP/2
+    /// or a CONNECT, and is replaced by 500. A `content-length` that is not that of the content is left
+    /// out, and so is the content of 204, 205 and 304.
     pub fn reject_with(self, response: Response<impl Into<Bytes>>) {
         self.decided.rejected();
         let mut response = response.map(Into::into);
-        if self.is_for_websocket() {
+        let may_open = self.is_for_websocket() || *self.method() == Method::CONNECT;
+        if may_open && response.status() < StatusCode::MULTIPLE_CHOICES {
+            // A 2xx would open it (RFC 9110 §9.3.6, RFC 8441 §5), and a 1xx is no final answer.
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        if has_no_content(response.status()) {
+            *response.body_mut() = Bytes::new();
+        }
+        if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(header::CONTENT_LENGTH);
-            if response.status() < StatusCode::MULTIPLE_CHOICES {
-                // A 2xx would open it (RFC 8441 §5), and a 1xx is no final answer.
-                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        // 304 tells the length of something that is not sent (RFC 9110 §8.6).
+        if response.status() != StatusCode::NOT_MODIFIED {
+            let length = response.body().len().to_string();
+            let is_wrong = |field: &HeaderValue| field.as_bytes() != length.as_bytes();
+            if response.headers().get(header::CONTENT_LENGTH).is_some_and(is_wrong) {
+                response.headers_mut().remove(header::CONTENT_LENGTH);
             }
         }
         answer(self.offer.take(), response);
@@ -195,7 +208,10 @@ impl Incoming {
 pub(super) fn answer(stream: Arc<Stream>, response: Response<Bytes>) {
     let (head, body) = response.into_parts();
     // The queue is empty, so it has room for the whole body at once.
-    let _ = stream.give_answer(head);
+    let _ = match body.is_empty() {
+        true => stream.give_whole_answer(head),
+        false => stream.give_answer(head),
+    };
     let conn = Conn::new(stream);
     // A refusal is a complete answer, so finish it even if dropped connections must be reset.
     conn.on_drop(OnDrop::Finish);

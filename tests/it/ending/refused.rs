@@ -1,7 +1,7 @@
 //! The ends of requests that become no connection.
 
 use anyhow::{Context, Result, ensure};
-use h2conn::http::StatusCode;
+use h2conn::http::{Method, Request, Response, StatusCode, header};
 use h2conn::{Client, ErrorKind, Listener, OnDrop, Reason};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,6 +41,68 @@ async fn a_head_request_is_answered_without_a_body() -> Result<()> {
         raw.send(HEADERS, raw::END_HEADERS | END_STREAM, 1, request).await?;
         let answer = raw.wait_for(HEADERS, 1).await?;
         ensure!(answer.is_end(), "{answer:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// A client counts the content, and throws away an answer that does not fit its head.
+#[tokio::test]
+async fn a_refusal_is_well_formed_whatever_is_asked_of_it() -> Result<()> {
+    const TEXT: &str = "a text";
+    checked(30, async {
+        let mut listener = Listener::builder().protocols(["any"]).bind("127.0.0.1:0").await?;
+        let io = tokio::net::TcpStream::connect(listener.local_addr().to_string()).await?;
+        let (mut send, connection) = h2::client::handshake(io).await?;
+        let driven = tokio::spawn(connection);
+        for (method, status, length, told, content, told_length) in [
+            (Method::POST, 403, None, 403, TEXT, None),
+            (Method::POST, 403, Some("6"), 403, TEXT, Some("6")),
+            (Method::POST, 403, Some("3"), 403, TEXT, None),
+            (Method::POST, 403, Some("many"), 403, TEXT, None),
+            (Method::POST, 200, Some("7"), 200, TEXT, None),
+            (Method::POST, 204, Some("6"), 204, "", None),
+            (Method::POST, 205, Some("6"), 205, "", None),
+            (Method::POST, 304, Some("6"), 304, "", Some("6")),
+            (Method::CONNECT, 200, None, 500, TEXT, None),
+        ] {
+            let mut asked = Request::builder().method(&method).uri("http://raw/").body(())?;
+            if method == Method::CONNECT {
+                while !send.is_extended_connect_protocol_enabled() {
+                    tokio::task::yield_now().await;
+                }
+                asked.extensions_mut().insert(h2::ext::Protocol::from_static("any"));
+            }
+            let (response, _content) = send.send_request(asked, false)?;
+            let incoming = listener.accept().await.context("a request")?;
+            let mut refusal = Response::builder().status(status);
+            if let Some(length) = length {
+                refusal = refusal.header(header::CONTENT_LENGTH, length);
+            }
+            incoming.reject_with(refusal.body(TEXT)?);
+            let case = format!("{method} {status} {length:?}");
+            let (head, mut body) = response.await.with_context(|| case.clone())?.into_parts();
+            let mut heard = Vec::new();
+            while let Some(data) = body.data().await {
+                heard.extend(data.with_context(|| case.clone())?);
+            }
+            ensure!(
+                head.status == told && heard == content.as_bytes(),
+                "{case}: {head:?} {heard:?}"
+            );
+            let seen = head.headers.get(header::CONTENT_LENGTH).map(|length| length.to_str());
+            ensure!(seen.transpose()? == told_length, "{case}: {head:?}");
+        }
+        for status in [204, 205] {
+            let asked = Request::builder().method("POST").uri("http://raw/").body(())?;
+            let (response, _content) = send.send_request(asked, false)?;
+            let incoming = listener.accept().await.context("a request")?;
+            let error = incoming.accept_with(Response::builder().status(status).body(())?);
+            let error = error.err().context("there is no content to write")?;
+            ensure!(error.kind() == ErrorKind::InvalidInput, "{error}");
+            ensure!(response.await?.status() == 500, "{status}");
+        }
+        driven.abort();
         Ok(())
     })
     .await
