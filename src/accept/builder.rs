@@ -106,7 +106,8 @@ impl AcceptorBuilder {
 
     /// The same as [`ClientBuilder::linger_timeout`](crate::ClientBuilder::linger_timeout), but the
     /// time begins when the server has taken everything, because the server does not say what has
-    /// arrived. A WebSocket has this time to answer the close frame.
+    /// arrived. The peer of a WebSocket has this time to answer the close frame from when it has answered
+    /// the ping before that. If it never does, it has two minutes more.
     pub fn linger_timeout(mut self, time: Duration) -> Self {
         self.settings.linger_timeout = time;
         self

@@ -181,7 +181,13 @@ impl Call {
         if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
             return Err("it uses an extension, and none was offered".to_owned());
         }
-        let chosen = values(headers, header::SEC_WEBSOCKET_PROTOCOL).next().unwrap_or_default();
+        let mut all = values(headers, header::SEC_WEBSOCKET_PROTOCOL);
+        let chosen = all.next().unwrap_or_default();
+        if let Some(another) = all.next() {
+            return Err(format!(
+                "it chose the subprotocols {chosen:?} and {another:?}, and must choose one"
+            ));
+        }
         let mut offered = values(&request.headers, header::SEC_WEBSOCKET_PROTOCOL);
         match chosen {
             SUBPROTOCOL => Ok(Messages::Marked),

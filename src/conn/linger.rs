@@ -31,6 +31,10 @@ const MOST_UNAWARE: usize = 64 << 20;
 /// side. Nearly all peers end much earlier, and need no question.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How much longer than its `limit` a peer may take that was asked, and need not be able to answer.
+#[cfg(feature = "websocket")]
+const UNANSWERED: Duration = Duration::from_secs(120);
+
 /// How long the peer of a refused request may continue with it. No task wants its bytes.
 const REFUSAL: Duration = Duration::from_secs(1);
 
@@ -50,7 +54,11 @@ pub(crate) struct Terms {
 pub(crate) enum Delivery {
     /// The peer can be asked: its acknowledgement follows all bytes.
     Acknowledged,
-    /// A server underneath, or the transport of a WebSocket, has taken everything. It reports nothing further.
+    /// The peer was asked with its last bytes, and must answer, as every end of a WebSocket must. But it may
+    /// leave that out once it has heard of the end.
+    #[cfg(feature = "websocket")]
+    Asked,
+    /// A server underneath has taken everything. It reports nothing further.
     #[cfg(feature = "accept")]
     HandedOver,
 }
@@ -197,6 +205,8 @@ impl Linger {
             Stage::No | Stage::Flushing { .. } if facts.sent => {
                 let told = match terms.delivery {
                     Delivery::Acknowledged => Told::No,
+                    #[cfg(feature = "websocket")]
+                    Delivery::Asked => Told::No,
                     #[cfg(feature = "accept")]
                     Delivery::HandedOver => Told::Yes(now),
                 };
@@ -231,6 +241,14 @@ impl Linger {
                     Told::Asked { at, .. } if facts.refused => at + terms.limit,
                     Told::Asked { .. } if dropped > MOST_UNAWARE => {
                         return Verdict::Over(terms.reset, Err(terms.far_too_much()));
+                    }
+                    #[cfg(feature = "websocket")]
+                    Told::Asked { at, .. } if terms.delivery == Delivery::Asked => {
+                        let until = at + limit + UNANSWERED;
+                        if now >= until {
+                            return Verdict::Over(terms.reset, Err(terms.unanswered()));
+                        }
+                        return Verdict::Wait(Some(until));
                     }
                     Told::Asked { .. } => return Verdict::Wait(None),
                     Told::Yes(since) => since + limit,
@@ -294,6 +312,8 @@ impl Delivery {
     fn has_everything(self) -> &'static str {
         match self {
             Delivery::Acknowledged => "the peer has acknowledged everything, and",
+            #[cfg(feature = "websocket")]
+            Delivery::Asked => "the peer has acknowledged everything, and",
             #[cfg(feature = "accept")]
             Delivery::HandedOver => "everything was handed on, and the peer",
         }
@@ -308,6 +328,17 @@ impl Terms {
             self.limit.as_secs_f32()
         );
         self.at_the_end(ErrorKind::TimedOut, message)
+    }
+
+    #[cfg(feature = "websocket")]
+    fn unanswered(&self) -> Error {
+        let message = format!(
+            "the peer has neither answered a ping behind everything nor ended its side within {} s: the \
+             linger_timeout of this side, and {} s for a slow line",
+            (self.limit + UNANSWERED).as_secs_f32(),
+            UNANSWERED.as_secs()
+        );
+        Error::new(ErrorKind::TimedOut, message).with_reason(self.reset)
     }
 
     fn far_too_much(&self) -> Error {
@@ -331,6 +362,8 @@ impl Terms {
         let error = Error::new(kind, message).with_reason(self.reset);
         match self.delivery {
             Delivery::Acknowledged => error.delivered(),
+            #[cfg(feature = "websocket")]
+            Delivery::Asked => error.delivered(),
             #[cfg(feature = "accept")]
             Delivery::HandedOver => error,
         }

@@ -43,6 +43,13 @@ impl Linger {
         Linger { terms, end: conn::Linger::default(), timer: None }
     }
 
+    /// The same, for a peer that was asked with its last bytes, and may not answer.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn asked_at_the_end(limit: Duration) -> Linger {
+        let terms = Terms { limit, delivery: Delivery::Asked, reset: Reason::NO_ERROR };
+        Linger { terms, end: conn::Linger::default(), timer: None }
+    }
+
     /// Whether the peer has received everything, as far as it can be known.
     #[cfg(feature = "websocket")]
     pub(crate) fn is_told(&self) -> bool {

@@ -248,10 +248,16 @@ impl Pulse {
         Some(proof)
     }
 
-    /// A close frame was sent. Its answer takes the place of pongs.
+    /// The number of the ping whose answer proves that the peer has everything, if it has not come.
+    pub(super) fn awaited_proof(&self) -> Option<u64> {
+        self.proof.map(|(number, _)| number)
+    }
+
+    /// A close frame was sent. Its answer takes the place of pongs, but for that of a proof.
     pub(super) fn close(&mut self) {
         self.closed = true;
-        self.in_flight.clear();
+        let proof = self.awaited_proof();
+        self.in_flight.retain(|flight| Some(flight.number) == proof);
     }
 
     /// No more pongs come. Callers that wait for one are told so.
@@ -289,7 +295,9 @@ impl Pulse {
                 }
                 next = next.into_iter().chain([at]).min();
             }
-            if let Some(at) = self.proof.map(|(_, since)| since + STALL) {
+            // Without signs of life, nothing tells of the progress of a peer.
+            let proof = self.proof.filter(|_| self.gives_signs);
+            if let Some(at) = proof.map(|(_, since)| since + STALL) {
                 if at <= now {
                     return Some(Due::Stuck);
                 }

@@ -130,7 +130,7 @@ impl Session {
             received_close: false,
             told_draining: false,
             linger: match (messages.are_marked(), role) {
-                (false, _) => Linger::new(linger),
+                (false, _) => Linger::asked_at_the_end(linger),
                 (true, Role::Client) => Linger::acknowledged(linger, Reason::CANCEL),
                 (true, Role::Server) => Linger::acknowledged(linger, Reason::NO_ERROR),
             },

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::framework::{hand_out, hyper_accepts, hyper_server, stock};
-use crate::support::websocket::{BOTH, open, request, send};
+use crate::support::websocket::{self, BOTH, open, request, send};
 use crate::support::{Over, Site, TestResult, run};
 
 /// Longer than any test takes.
@@ -148,7 +148,7 @@ fn a_websocket_that_is_drained_is_closed_as_by_a_server_that_leaves() -> TestRes
             server.write_all(b"bye").await?;
             server.shutdown().await?;
             ensure!(socket.next().await.context("a message")?? == Message::Binary("bye".into()));
-            let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else {
+            let Message::Close(Some(frame)) = websocket::next(&mut socket).await? else {
                 anyhow::bail!("no close frame over {by:?}");
             };
             ensure!(u16::from(frame.code) == 1001, "{by:?}: {frame:?}");

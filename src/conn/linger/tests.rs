@@ -10,6 +10,11 @@ fn hosted() -> Terms {
     Terms { limit: LIMIT, delivery: Delivery::HandedOver, reset: Reason::NO_ERROR }
 }
 
+#[cfg(feature = "websocket")]
+fn websocket() -> Terms {
+    Terms { limit: LIMIT, delivery: Delivery::Asked, reset: Reason::NO_ERROR }
+}
+
 /// An event for a stream that is let go at 0 s.
 #[derive(Clone, Copy)]
 enum Step {
@@ -188,6 +193,17 @@ fn where_nobody_can_ask_the_time_begins_with_the_handing_over() {
     let text = "everything was handed on, and the peer has not ended its side within \
                 20 s, the linger_timeout of this side";
     assert_eq!(late, [text]);
+}
+
+#[cfg(feature = "websocket")]
+#[test]
+fn a_peer_that_need_not_answer_has_its_time_from_its_answer_or_two_minutes_more() {
+    let asked = [Sent, Look(0, Wait(1_000)), Look(1_000, Ask), Look(50_000, Wait(141_000))];
+    let slow = [&asked[..], &[Answer(1), Look(50_000, Wait(70_000)), Look(70_000, ENDED)]].concat();
+    let late = play(websocket(), &slow);
+    assert!(late[0].starts_with("the peer has acknowledged everything, and"), "{late:?}");
+    let mute = play(websocket(), &[&asked[..], &[Look(141_000, ENDED)]].concat());
+    assert!(mute[0].contains("neither answered a ping") && mute[0].contains("140 s"), "{mute:?}");
 }
 
 #[test]

@@ -44,11 +44,29 @@ impl Session {
                 self.cut(&ending);
             }
             Lingering::Ask => {
-                let (payload, number) = self.pulse.ask_for_proof();
-                self.linger.asked(number);
-                self.post(cx, socket, Message::Ping(payload));
+                self.ask(cx, socket);
                 // Its clock must be set.
                 cx.waker().wake_by_ref();
+            }
+        }
+    }
+
+    /// Asks whether the peer has everything. Without marks it was asked before the close frame.
+    fn ask<S>(&mut self, cx: &mut Context<'_>, socket: &mut Socket<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if self.messages.are_marked() {
+            let (payload, number) = self.pulse.ask_for_proof();
+            self.linger.asked(number);
+            return self.post(cx, socket, Message::Ping(payload));
+        }
+        match self.pulse.awaited_proof() {
+            Some(number) => self.linger.asked(number),
+            // It has answered, or there was nothing to ask for.
+            None => {
+                self.linger.asked(0);
+                self.linger.answered(0);
             }
         }
     }

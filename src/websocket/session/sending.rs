@@ -166,6 +166,11 @@ impl Session {
         // With marks, the close frame says that both ends are known here.
         if self.sent_end && !self.closed && (self.received_end || !self.messages.are_marked()) {
             self.closed = true;
+            if !self.messages.are_marked() && self.stream.outbox.progress().0 > 0 {
+                // The answer to the close frame is that of a program, which may take its time.
+                let (payload, _) = self.pulse.ask_for_proof();
+                Pin::new(&mut *socket).start_send(Message::Ping(payload))?;
+            }
             let end = close::end(self.role == Role::Server && self.server.is_draining());
             Pin::new(&mut *socket).start_send(Message::Close(Some(end)))?;
         }

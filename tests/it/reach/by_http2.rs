@@ -196,7 +196,14 @@ fn an_answer_that_opens_no_websocket_leads_to_http1() -> TestResult {
             response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
             Box::pin(ready(Some(response)))
         });
-        for behaviour in [page, other, extends] {
+        let two: Behaviour = Arc::new(|request| {
+            let mut response = accept(request);
+            // The subprotocol of this library, which is there, and the other one that was offered.
+            let another = HeaderValue::from_static("h2conn.plain");
+            response.headers_mut().append(header::SEC_WEBSOCKET_PROTOCOL, another);
+            Box::pin(ready(Some(response)))
+        });
+        for behaviour in [page, other, two, extends] {
             let strange = Strange::announcing(Over::Cleartext, true, true, behaviour).await?;
             let client = strange.client(LONG)?;
             let (conn, _) = client.connect(strange.site.url("/")).await?;

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, 
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
-use crate::support::{Site, TestResult, ours, run, tcp_server};
+use crate::support::{Site, TestResult, ours, run, tcp_server, websocket};
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -171,7 +171,7 @@ fn this_sides_end_and_reset_are_close_frames() -> TestResult {
             }
             let message = socket.next().await.context("no message")??;
             ensure!(message == Message::Binary(Bytes::from_static(b"all")), "{message:?}");
-            let Message::Close(Some(frame)) = socket.next().await.context("no message")?? else {
+            let Message::Close(Some(frame)) = websocket::next(&mut socket).await? else {
                 anyhow::bail!("not closed");
             };
             ensure!(u16::from(frame.code) == if reset { 4008 } else { 1000 }, "{frame:?}");

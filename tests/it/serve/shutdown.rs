@@ -30,7 +30,7 @@ async fn hear(socket: &mut websocket::Socket) -> TestResult<Vec<u8>> {
     let mut heard = Vec::new();
     while let Some(message) = socket.next().await {
         match message? {
-            Message::Close(_) => {}
+            Message::Close(_) | Message::Ping(_) => {}
             message => heard.extend_from_slice(&message.into_data()),
         }
     }

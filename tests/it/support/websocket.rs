@@ -3,6 +3,7 @@
 
 use anyhow::Context;
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use h2conn::OnDrop;
 use h2conn::http::{Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, Empty};
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::foreign::{Io, tls_to};
 use super::{Site, TestResult, tcp_server};
@@ -169,4 +171,16 @@ async fn translate(mut io: TcpStream, to: Site) -> TestResult {
     copy_bidirectional(&mut io, &mut conn).await?;
     conn.close().await?;
     Ok(())
+}
+
+/// The next message. Pings, which the client answers by itself, may come before it.
+pub(crate) async fn next(
+    socket: &mut (impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
+) -> TestResult<Message> {
+    loop {
+        match socket.next().await.context("the WebSocket has ended")?? {
+            Message::Ping(_) => {}
+            message => return Ok(message),
+        }
+    }
 }

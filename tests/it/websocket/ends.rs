@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use super::{pair, pair_with, read_to_close};
 use crate::support::framework::{hyper_listen, hyper_server};
 use crate::support::websocket::{BOTH, open, request, send, upgraded};
-use crate::support::{Over, TestResult, io_kind, noise, ours, run};
+use crate::support::{GRACE, Over, TestResult, io_kind, noise, ours, run};
 
 #[test]
 fn the_clients_close_frame_is_the_end_of_its_side() -> TestResult {
@@ -359,6 +359,30 @@ fn a_client_that_never_answers_a_close_frame_has_the_linger_timeout_to_do_so() -
             ensure!(error.kind() == h2conn::ErrorKind::TimedOut, "{error:?}");
             ensure!(error.to_string().contains("linger_timeout"), "{error}");
             drop(client);
+        }
+        Ok(())
+    })
+}
+
+/// As on a slow line, where the end arrives long after the system has taken it.
+#[test]
+fn the_linger_timeout_begins_when_the_last_bytes_have_arrived() -> TestResult {
+    run(async {
+        for by in BOTH {
+            let (mut client, mut conn) = pair(by).await?;
+            conn.write_all(b"all").await?;
+            let closing = conn.close();
+            tokio::pin!(closing);
+            ensure!(timeout(GRACE * 10, &mut closing).await.is_err(), "nothing was read of it");
+            let mut heard = Vec::new();
+            read_to_close(&mut client, &mut heard).await?;
+            let read = async {
+                while client.next().await.transpose()?.is_some() {}
+                TestResult::Ok(())
+            };
+            let (closed, read) = tokio::join!(closing, read);
+            (closed?, read?);
+            ensure!(heard == b"all");
         }
         Ok(())
     })

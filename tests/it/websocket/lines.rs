@@ -19,16 +19,12 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 
 use super::pair_with;
 use crate::support::framework::hyper_server;
-use crate::support::websocket::{BOTH, Socket, request, send};
+use crate::support::websocket::{BOTH, Socket, next, request, send};
 use crate::support::{Over, TestResult, ours, run};
 
 /// Both ends of a WebSocket whose messages are lines.
 async fn pair(by: Version) -> TestResult<(Socket, Conn)> {
     pair_with(by, WebSockets::new().json_lines()).await
-}
-
-async fn next(client: &mut Socket) -> TestResult<Message> {
-    Ok(client.next().await.context("the WebSocket has ended")??)
 }
 
 /// The close frame, and nothing before it.
