@@ -49,7 +49,7 @@ async fn main() -> anyhow::Result<()> {
         .with_graceful_shutdown(interrupted())
         .with_shutdown_timeout(Duration::from_secs(10))
         .await?;
-    eprintln!("all clients have ended by themselves");
+    eprintln!("all clients have their answers");
     Ok(())
 }
 

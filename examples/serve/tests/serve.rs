@@ -65,7 +65,7 @@ async fn the_api_the_live_route_and_the_metrics_share_a_port() -> TestResult {
     client.close().await?;
     let mut last = String::new();
     tokio::time::timeout(Duration::from_secs(60), said.read_to_string(&mut last)).await??;
-    assert_eq!(last, "all clients have ended by themselves\n");
+    assert_eq!(last, "all clients have their answers\n");
     assert!(server.wait().await?.success());
     Ok(())
 }

@@ -255,6 +255,7 @@ fn a_dropped_request_is_answered_503_and_one_that_nobody_has_seen_is_refused() -
         ensure!(response.headers()[header::RETRY_AFTER] == "1");
         let text = told(response).await?;
         ensure!(text == "503 the server has not taken the connection; try again\n", "{text}");
+        until(&page.listener, |stats| stats.conns == 0).await;
         let (mut link, wanted) = (page.link.clone(), request(&page.site, Version::HTTP_2, "/")?);
         let asking = tokio::spawn(async move { link.send_request(wanted).await });
         until(&page.listener, |stats| stats.conns == 1).await;
