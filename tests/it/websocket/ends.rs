@@ -381,7 +381,8 @@ fn the_linger_timeout_begins_when_the_last_bytes_have_arrived() -> TestResult {
                 TestResult::Ok(())
             };
             let (closed, read) = tokio::join!(closing, read);
-            (closed?, read?);
+            closed?;
+            read?;
             ensure!(heard == b"all");
         }
         Ok(())
