@@ -333,9 +333,9 @@ impl Terms {
     #[cfg(feature = "websocket")]
     fn unanswered(&self) -> Error {
         let message = format!(
-            "the peer has neither answered a ping behind everything nor ended its side within {} s: the \
-             linger_timeout of this side, and {} s for a slow line",
-            (self.limit + UNANSWERED).as_secs_f32(),
+            "the peer has neither answered a ping behind everything nor ended its side within {} s, the linger_timeout \
+             of this side, and {} s more for a slow line",
+            self.limit.as_secs_f32(),
             UNANSWERED.as_secs()
         );
         Error::new(ErrorKind::TimedOut, message).with_reason(self.reset)
