@@ -19,6 +19,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use h2conn::Incoming;
 use h2conn::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use tokio::time::{Instant, sleep};
 
 use super::access::Mode;
 use super::digest::Digest;
@@ -72,7 +73,15 @@ pub(crate) struct Refused {
     text: String,
     /// The time after which the client may try again, in seconds.
     retry_after: Option<&'static str>,
+    /// Another transfer has the file.
+    is_busy: bool,
 }
+
+/// How long a transfer that was broken off may take to notice it, and to let go of its file.
+const LETTING_GO: Duration = Duration::from_secs(5);
+
+/// The time between two attempts to open such a file.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The purpose of a request.
 enum Wish {
@@ -133,13 +142,27 @@ impl Store {
                     Err(refused) => Err(refuse(incoming, refused)),
                 }
             }
-            Wish::Send(size, mode) => {
-                let open = move |store: Store, path: String| store.open_to_take(&path, size, peer);
-                let opened = self.blocking(path, open).await;
-                match opened {
-                    Ok(partial) => take::serve(incoming, partial, size, mode, self, &place).await,
-                    Err(refused) => Err(refuse(incoming, refused)),
-                }
+            Wish::Send(size, mode) => match self.take_over(path, size, peer).await {
+                Ok(partial) => take::serve(incoming, partial, size, mode, self, &place).await,
+                Err(refused) => Err(refuse(incoming, refused)),
+            },
+        }
+    }
+
+    /// Opens the partial file for `path`. The transfer that has it may be one that was broken off, which the same client
+    /// goes on with.
+    async fn take_over(
+        &self,
+        path: &str,
+        size: u64,
+        peer: Peer,
+    ) -> Result<(Partial, Share), Refused> {
+        let until = Instant::now() + LETTING_GO;
+        loop {
+            let open = move |store: Store, path: String| store.open_to_take(&path, size, peer);
+            match self.blocking(path, open).await {
+                Err(refused) if refused.is_busy && Instant::now() < until => sleep(PAUSE).await,
+                opened => return opened,
             }
         }
     }
@@ -205,11 +228,12 @@ impl Store {
         }
         let partial = Partial::open(dir, name, None).map_err(|error| {
             // Clients try again only after the first status: the other transfer will end.
-            let status = match error.is::<Busy>() {
+            let is_busy = error.is::<Busy>();
+            let status = match is_busy {
                 true => StatusCode::SERVICE_UNAVAILABLE,
                 false => StatusCode::INTERNAL_SERVER_ERROR,
             };
-            Refused::new(status, error)
+            Refused { is_busy, ..Refused::new(status, error) }
         })?;
         // A secret can have been given the name of the partial file since the start.
         if self.secrets.have(&partial.handle()).map_err(Refused::unchecked)? {
@@ -278,11 +302,14 @@ impl Refused {
         let text = format!(
             "there is no place for another transfer now: {full}; try again when one of yours has ended"
         );
-        Refused { status: StatusCode::SERVICE_UNAVAILABLE, text, retry_after: Some("1") }
+        Refused {
+            retry_after: Some("1"),
+            ..Refused::new(StatusCode::SERVICE_UNAVAILABLE, anyhow::anyhow!(text))
+        }
     }
 
     fn new(status: StatusCode, error: anyhow::Error) -> Refused {
-        Refused { status, text: format!("{error:#}"), retry_after: None }
+        Refused { status, text: format!("{error:#}"), retry_after: None, is_busy: false }
     }
 
     fn as_a_secret(path: &str, how: &str) -> Refused {

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use h2conn::http::Response;
@@ -294,6 +295,17 @@ async fn a_file_that_another_transfer_has_is_waited_for_and_one_that_cannot_be_m
     drop(other);
     sending.ends().await.expect(0, "sent ");
     assert_same(&file, &there.join("new"));
+
+    // One that was broken off lets go of it soon.
+    let broken_off = fs::File::create(there.join("soon.h2conn-part")).unwrap();
+    fs4::FileExt::lock(&broken_off).unwrap();
+    let url = format!("{}files/soon", server.url);
+    let sending = server.client(&["send", text(&file), &url]);
+    // It has asked by now, unless the machine is busy.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop(broken_off);
+    sending.ends().await.expect(0, "sent ");
+    assert_same(&file, &there.join("soon"));
 }
 
 #[cfg(unix)]
