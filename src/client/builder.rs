@@ -296,6 +296,9 @@ impl ClientBuilder {
     /// arrival. After that the stream is reset, and [`Conn::close`](crate::Conn::close) says so. A
     /// client resets with `CANCEL`. A server resets with `NO_ERROR`, because its answer is complete
     /// (RFC 9113 §8.1).
+    ///
+    /// The peer of a WebSocket acknowledges everything by its answer to a ping. If it is another
+    /// library and never answers one, it has two minutes more.
     pub fn linger_timeout(mut self, time: Duration) -> Self {
         self.config.linger_timeout = time;
         self

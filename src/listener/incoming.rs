@@ -117,8 +117,9 @@ impl Incoming {
     /// # Errors
     ///
     /// Fails with [`ErrorKind::InvalidInput`] when the status is not 2xx, when it is 204 or 205, which
-    /// have no content (RFC 9110 §15.3.5, §15.3.6), or when a CONNECT is answered with `content-length` (RFC 9110 §9.3.6), unless it asks for a WebSocket, whose answer
-    /// loses the field. The client is then answered with 500.
+    /// have no content (RFC 9110 §15.3.5, §15.3.6), or when a CONNECT is answered with
+    /// `content-length` (RFC 9110 §9.3.6), unless it asks for a WebSocket, whose answer loses the field.
+    /// The client is then answered with 500.
     /// Fails with the error that ended the connection, if the client has gone already.
     pub fn accept_with(self, response: Response<()>) -> Result<Conn> {
         let (head, ()) = response.into_parts();
