@@ -149,17 +149,18 @@ async fn an_accepted_client_that_talks_on_and_acknowledges_nothing_keeps_its_lin
 #[test]
 fn an_address_that_takes_all_links_has_its_own_ended_when_another_comes() -> TestResult {
     run(async {
-        let (mut listener, site) =
-            listen_with(Over::Cleartext, Listener::builder().max_links(4)).await?;
+        let builder = Listener::builder().max_links(4).first_conn_timeout(None);
+        let (mut listener, site) = listen_with(Over::Cleartext, builder).await?;
         let handle = listener.handle();
+        // One of them has not even started HTTP/2.
+        let mut oldest = TcpStream::connect(site.addr).await?;
+        let mut hogs = [client(site.addr).await?, client(site.addr).await?];
+        until(&handle, |stats| stats.links + stats.handshaking == 3).await;
+        // It comes last: the listener learns that it is no stranger a moment after its answer has been sent.
         let known = site.client()?;
         let (conn, server) = tokio::join!(known.connect(site.url("/")), accept(&mut listener));
         tokio::spawn(echo(server?));
         let conn = conn?.0;
-        // One of them has not even started HTTP/2.
-        let mut oldest = TcpStream::connect(site.addr).await?;
-        let mut hogs = [client(site.addr).await?, client(site.addr).await?];
-        until(&handle, |stats| stats.links + stats.handshaking == 4).await;
         for number in 0..2 {
             let socket = tokio::net::TcpSocket::new_v4()?;
             socket.bind(([127, 0, 0, 2 + number], 0).into())?;
